@@ -1,0 +1,98 @@
+"""What the simulator bridge needs of a simulator, whichever it is."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from stvla_ros.control.actions import EndEffectorAction
+
+
+@dataclass(frozen=True)
+class EnvironmentInfo:
+    """What does not change while an environment lives.
+
+    :param task: name of the task in this package, e.g. ``stack_cube``.
+    :param robot: name of the embodiment, e.g. ``widowx``, ``google_robot``, ``panda``.
+    :param control_hz: control steps per second of simulated time.
+    :param max_steps: the benchmark's time limit in control steps.
+    :param num_episodes: number of official initial configurations; episode ids are 0 .. num_episodes-1.
+    :param base_frame: name of the robot's base link, in which all poses are expressed.
+    :param camera_frame: name of the camera's optical frame (REP-103: z forward, x right, y down).
+    :param urdf: the robot's URDF file, if there is one.
+    """
+
+    task: str
+    robot: str
+    control_hz: float
+    max_steps: int
+    num_episodes: int
+    base_frame: str
+    camera_frame: str
+    urdf: Path | None = None
+
+
+@dataclass(frozen=True)
+class Observation:
+    """What the robot's sensors say after a reset or a control step.
+
+    :param rgb: (H, W, 3) uint8.
+    :param depth: (H, W) uint16 millimetres or float32 metres, registered to ``rgb``; 0 where unknown (REP-118).
+    :param intrinsics: (3, 3) float64 pinhole matrix in pixels of ``rgb``.
+    :param base_from_camera: (4, 4) float64, pose of the camera's optical frame in the robot's base frame.
+    :param base_from_gripper: (4, 4) float64, pose of the gripper's tool point in the robot's base frame.
+    :param joint_names: names as in the URDF.
+    :param joint_positions: (J,) float64, radians or metres.
+    :param gripper: opening, 0 closed to 1 open.
+    :param base_from_link: pose of every link of the robot in its base frame, by link name (for tf).
+    """
+
+    rgb: np.ndarray
+    depth: np.ndarray
+    intrinsics: np.ndarray
+    base_from_camera: np.ndarray
+    base_from_gripper: np.ndarray
+    joint_names: tuple[str, ...]
+    joint_positions: np.ndarray
+    gripper: float
+    base_from_link: Mapping[str, np.ndarray] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class StepResult:
+    """Result of one control step: the new observation and whether the task's success condition holds now."""
+
+    observation: Observation
+    success: bool
+
+
+class Environment(ABC):
+    """One simulated robot with one task and one camera. Not thread-safe; all calls come from one thread."""
+
+    info: EnvironmentInfo
+
+    @abstractmethod
+    def reset(self, episode_id: int, seed: int = 0) -> Observation:
+        """Start the given official episode. The same id and seed give the same episode, bit for bit.
+
+        :raises InputError: when there is no such episode.
+        """
+
+    @abstractmethod
+    def step(self, action: EndEffectorAction) -> StepResult:
+        """Run one control period."""
+
+    @property
+    @abstractmethod
+    def instruction(self) -> str:
+        """The current episode's natural-language instruction."""
+
+    def expert_action(self) -> EndEffectorAction | None:
+        """What the privileged scripted expert would do in the current state; None where there is no expert for the task."""
+        return None
+
+    @abstractmethod
+    def close(self) -> None:
+        """Free the simulator. Safe to call twice."""
