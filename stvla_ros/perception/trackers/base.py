@@ -1,0 +1,122 @@
+"""What a tracker is, and the registry of trackers by name."""
+
+from abc import ABC, abstractmethod
+from dataclasses import fields
+from importlib import import_module
+from typing import Any, ClassVar
+
+import numpy as np
+
+from stvla_ros.errors import InputError
+from stvla_ros.perception.adaptive import KeyFrameRule
+from stvla_ros.perception.frame_buffer import FrameBuffer
+from stvla_ros.perception.types import Traces
+
+MIN_SIDE = 32  # px; below this no window around a point fits the picture
+
+
+def check_rgb(rgb: np.ndarray) -> None:
+    """:raises InputError: unless ``rgb`` is (H, W, 3) uint8 with both sides at least 32 px."""
+    if not isinstance(rgb, np.ndarray) or rgb.dtype != np.uint8:
+        raise InputError(f"rgb: expected a uint8 array, got {getattr(rgb, 'dtype', type(rgb).__name__)}")
+    if rgb.ndim != 3 or rgb.shape[2] != 3:
+        raise InputError(f"rgb: expected shape (H, W, 3), got {rgb.shape}")
+    if min(rgb.shape[:2]) < MIN_SIDE:
+        raise InputError(f"rgb: expected at least {MIN_SIDE}x{MIN_SIDE} pixels, got {rgb.shape[1]}x{rgb.shape[0]}")
+
+
+class Tracker(ABC):
+    """Follows points through a stream of frames. One object serves one camera; it is not thread-safe.
+
+    A subclass names its parameters in a frozen dataclass ``Parameters`` that checks itself, and implements ``_track`` and
+    ``_forget``. A frame of another size than the last one starts anew, as ``reset`` does, but ids are not reused.
+
+    :param buffer: where the track state of the last frames is kept.
+    :param parameters: an instance of ``Parameters``.
+    """
+
+    Parameters: ClassVar[type]
+
+    def __init__(self, buffer: FrameBuffer, parameters: Any) -> None:
+        self.buffer = buffer
+        self.parameters = parameters
+        self._next_id = 0
+
+    def update(self, rgb: np.ndarray, stamp_ns: int) -> Traces:
+        """Take the next frame.
+
+        :param rgb: (H, W, 3) uint8.
+        :param stamp_ns: nanoseconds, larger than the last frame's.
+        :return: all points followed now, (T, N) with T at most the buffer's size, the last row for this frame.
+        :raises InputError: for a bad picture or a stamp that does not increase; the state stays as it was.
+        """
+        check_rgb(rgb)
+        self.buffer.check_stamp(stamp_ns)
+        size = (rgb.shape[1], rgb.shape[0])
+        if self.buffer.image_size not in (None, size):
+            self.buffer.reset()
+            self._forget()
+        return self._track(rgb, int(stamp_ns))
+
+    def reset(self) -> None:
+        """Forget everything: a new episode starts, ids count from 0 again."""
+        self.buffer.reset()
+        self._forget()
+        self._next_id = 0
+
+    def _new_ids(self, count: int) -> np.ndarray:
+        ids = np.arange(self._next_id, self._next_id + count, dtype=np.uint32)
+        self._next_id += count
+        return ids
+
+    @abstractmethod
+    def _track(self, rgb: np.ndarray, stamp_ns: int) -> Traces:
+        """Take a checked frame and return the buffer's traces."""
+
+    @abstractmethod
+    def _forget(self) -> None:
+        """Drop all state other than the buffer and the id counter."""
+
+
+_TRACKERS: dict[str, type[Tracker] | str] = {
+    "lucas_kanade": "stvla_ros.perception.trackers.lucas_kanade:LucasKanade",
+    "cotracker": "stvla_ros.perception.trackers.cotracker:CoTracker",
+}
+
+
+def tracker_names() -> tuple[str, ...]:
+    """Names that ``make_tracker`` knows."""
+    return tuple(sorted(_TRACKERS))
+
+
+def register_tracker(name: str, tracker: type[Tracker] | str) -> None:
+    """Make a tracker known by name.
+
+    :param tracker: the class, or ``module:Class`` to import it only when it is asked for.
+    :raises InputError: when the name is taken.
+    """
+    if name in _TRACKERS:
+        raise InputError(f"tracker {name!r} is already registered")
+    _TRACKERS[name] = tracker
+
+
+def make_tracker(name: str, buffer: int = 30, key_rule: KeyFrameRule | None = None, **parameters: Any) -> Tracker:
+    """Build a tracker.
+
+    :param name: one of ``tracker_names()``.
+    :param buffer: frames in the trace window, at least 2.
+    :param key_rule: which frames stay in the window; None keeps every frame.
+    :param parameters: the tracker's own parameters.
+    :raises InputError: for an unknown name or parameter, or whatever the tracker itself cannot be built from.
+    """
+    if name not in _TRACKERS:
+        raise InputError(f"tracker: expected one of {', '.join(tracker_names())}, got {name!r}")
+    target = _TRACKERS[name]
+    if isinstance(target, str):
+        module, _, attribute = target.partition(":")
+        target = getattr(import_module(module), attribute)
+    known = [field.name for field in fields(target.Parameters)]
+    for key in parameters:
+        if key not in known:
+            raise InputError(f"tracker {name}: unknown parameter {key!r}, expected one of {', '.join(known)}")
+    return target(FrameBuffer(buffer, key_rule), target.Parameters(**parameters))
