@@ -1,0 +1,182 @@
+"""A scripted expert for pick-and-place tasks that sees the simulator's true state.
+
+It keeps no memory: each answer follows from the state alone. It can therefore be asked in any state (after a slip, a push,
+or noise on the actions) and answers old observations as sensibly as new ones.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.spatial.transform import Rotation
+
+from stvla_ros.control.actions import EndEffectorAction
+
+MAX_TRANSLATION = 0.03  # metres a step
+MAX_ROTATION = 0.3  # radians a step
+
+
+@dataclass(frozen=True)
+class GripperAxes:
+    """Directions in the tool point's own frame, unit vectors.
+
+    :param approach: (3,) from the palm to the fingertips.
+    :param opening: (3,) along which the fingers move.
+    """
+
+    approach: np.ndarray
+    opening: np.ndarray
+
+
+@dataclass(frozen=True)
+class ExpertState:
+    """What the expert may see. Poses and positions are in the robot's base frame (z up), metres.
+
+    :param base_from_target: (4, 4) pose of the tool point that the controller steers to; actions move this one.
+    :param base_from_gripper: (4, 4) pose of the tool point as it is.
+    :param gripper: opening, 0 closed to 1 open.
+    :param grasped: whether the fingers hold the object.
+    :param object_position: (3,) origin of the object to move.
+    :param object_axis: (3,) its long axis, a unit vector; its sign has no meaning.
+    :param goal_position: (3,) where the object shall go: the origin of what it shall lie on, or the point to bring it to.
+    """
+
+    base_from_target: np.ndarray
+    base_from_gripper: np.ndarray
+    gripper: float
+    grasped: bool
+    object_position: np.ndarray
+    object_axis: np.ndarray
+    goal_position: np.ndarray
+
+
+@dataclass(frozen=True)
+class GraspPlan:
+    """What the expert must know of one task. Lengths in metres.
+
+    :param grasp_height: height of the tool point above the object's origin when the fingers close.
+    :param grasp_shift: shift of the grasp along the object's long axis, towards the robot.
+    :param hover: height above the grasp at which the gripper moves sideways.
+    :param carry: height of the object's origin above the goal while it is carried.
+    :param release: height of the object's origin above the goal below which the fingers open; None to hold it there.
+    :param symmetry: the grasp may be turned about the vertical by multiples of this, radians.
+    :param placed_radius: horizontal distance from the goal within which the object counts as brought.
+    """
+
+    grasp_height: float
+    carry: float
+    release: float | None
+    grasp_shift: float = 0.0
+    hover: float = 0.08
+    symmetry: float = np.pi
+    placed_radius: float = 0.015
+
+
+# Found by trial in ManiSkill 3 (python -m stvla_ros.sim.expert_evaluation).
+PLANS = {
+    "stack_cube": GraspPlan(grasp_height=0.006, carry=0.06, release=0.036, symmetry=np.pi / 2, placed_radius=0.008),
+    "carrot_on_plate": GraspPlan(grasp_height=0.006, carry=0.07, release=0.035, placed_radius=0.02),
+    "spoon_on_towel": GraspPlan(grasp_height=0.0, grasp_shift=0.02, carry=0.06, release=0.025, placed_radius=0.02),
+    "eggplant_in_basket": GraspPlan(grasp_height=0.004, hover=0.13, carry=0.15, release=0.11, placed_radius=0.025),
+    "panda_pick_cube": GraspPlan(grasp_height=0.0, carry=0.0, release=None, symmetry=np.pi / 2, placed_radius=0.02),
+}
+
+_ALIGNED = 0.010  # metres sideways within which the gripper may go all the way down
+_AT_GRASP = 0.012  # metres from the grasp at which the fingers close; above what the arm leaves after a step
+_TURNED = 0.15  # radians within which the fingers count as turned to the object
+_LIFTED = 0.03  # metres below the carrying height at which the object may move sideways
+# Closed upon nothing: the fingers touch although nothing is held.
+_EMPTY = 0.05
+
+
+def expert_action(state: ExpertState, plan: GraspPlan, axes: GripperAxes, gain: float = 0.8) -> EndEffectorAction:
+    """What to do in the given state.
+
+    :param gain: share of the remaining way to go in one step, 0..1; below 1 so that answers to an observation that is one or
+        two steps old do not swing around the aim.
+    """
+    gripper_at = state.base_from_gripper[:3, 3]
+    if state.grasped:
+        aim, opening = _bring(state, plan, gripper_at)
+    elif _is_placed(state, plan):
+        aim, opening = gripper_at + [0.0, 0.0, MAX_TRANSLATION], 1.0
+    else:
+        aim, opening = _fetch(state, plan, axes, gripper_at)
+    turn = _downward(state, plan, axes) * Rotation.from_matrix(state.base_from_target[:3, :3]).inv()
+    return EndEffectorAction(
+        translation=_limited(gain * (aim - state.base_from_target[:3, 3]), MAX_TRANSLATION),
+        rotation=_limited(gain * turn.as_rotvec(), MAX_ROTATION),
+        gripper=opening,
+    )
+
+
+def _fetch(state: ExpertState, plan: GraspPlan, axes: GripperAxes, gripper_at: np.ndarray) -> tuple[np.ndarray, float]:
+    """Where the tool point should go and how far the gripper should open while nothing is held."""
+    grasp = state.object_position + plan.grasp_shift * _towards_robot(state) + [0.0, 0.0, plan.grasp_height]
+    sideways = float(np.linalg.norm(grasp[:2] - gripper_at[:2]))
+    turned = _turn_left(state, plan, axes) < _TURNED
+    if state.gripper < _EMPTY:  # missed: up and open, then the approach starts again
+        return gripper_at + [0.0, 0.0, MAX_TRANSLATION], 1.0
+    if sideways < _AT_GRASP and turned and abs(gripper_at[2] - grasp[2]) < _AT_GRASP:
+        return grasp, 0.0
+    # A funnel over the object: the further away, the higher.
+    height = 0.0 if sideways < _ALIGNED and turned else plan.hover
+    aim = grasp + [0.0, 0.0, height]
+    clearance = (gripper_at[2] - grasp[2]) / plan.hover
+    if sideways > 2 * _ALIGNED and clearance < 0.5:  # low beside the object: rise before moving over it
+        aim[:2] = gripper_at[:2]
+    return aim, 1.0
+
+
+def _bring(state: ExpertState, plan: GraspPlan, gripper_at: np.ndarray) -> tuple[np.ndarray, float]:
+    """Where the tool point should go and how far the gripper should open while the object is held."""
+    in_grip = state.object_position - gripper_at
+    left = state.goal_position - state.object_position
+    if plan.release is None:
+        return state.goal_position - in_grip, 0.0
+    if np.linalg.norm(left[:2]) < plan.placed_radius:
+        # Aim a little lower than where the fingers open, so that the way down does not end above it.
+        object_aim = state.goal_position + [0.0, 0.0, plan.release - 0.006]
+        return object_aim - in_grip, 1.0 if -left[2] <= plan.release else 0.0
+    object_aim = state.goal_position + [0.0, 0.0, plan.carry]
+    if state.object_position[2] < object_aim[2] - _LIFTED:
+        object_aim[:2] = state.object_position[:2]
+    return object_aim - in_grip, 0.0
+
+
+def _is_placed(state: ExpertState, plan: GraspPlan) -> bool:
+    if plan.release is None:
+        return False
+    offset = state.object_position - state.goal_position
+    return bool(np.linalg.norm(offset[:2]) < 2 * plan.placed_radius and 0.0 < offset[2] < plan.release + 0.01)
+
+
+def _towards_robot(state: ExpertState) -> np.ndarray:
+    axis = state.object_axis * [1.0, 1.0, 0.0]
+    return -axis * np.sign(axis @ state.object_position) / max(float(np.linalg.norm(axis)), 1e-9)
+
+
+def _downward(state: ExpertState, plan: GraspPlan, axes: GripperAxes) -> Rotation:
+    """The nearest rotation of the tool point that points straight down with the fingers across the object's long axis."""
+    target = Rotation.from_matrix(state.base_from_target[:3, :3])
+    across = np.cross([0.0, 0.0, 1.0], state.object_axis)
+    now = target.apply(axes.opening)
+    # While it is carried, the object turns with the gripper: keep the heading.
+    if state.grasped or np.linalg.norm(across) < 1e-3:
+        heading = np.arctan2(now[1], now[0])
+    else:
+        wanted, is_now = np.arctan2(across[1], across[0]), np.arctan2(now[1], now[0])
+        heading = wanted + plan.symmetry * np.round((is_now - wanted) / plan.symmetry)
+    down, opening = np.array([0.0, 0.0, -1.0]), np.array([np.cos(heading), np.sin(heading), 0.0])
+    in_base = np.stack([down, opening, np.cross(down, opening)], axis=1)
+    in_tool = np.stack([axes.approach, axes.opening, np.cross(axes.approach, axes.opening)], axis=1)
+    return Rotation.from_matrix(in_base @ in_tool.T)
+
+
+def _turn_left(state: ExpertState, plan: GraspPlan, axes: GripperAxes) -> float:
+    gripper = Rotation.from_matrix(state.base_from_gripper[:3, :3])
+    return float((_downward(state, plan, axes) * gripper.inv()).magnitude())
+
+
+def _limited(vector: np.ndarray, limit: float) -> np.ndarray:
+    length = float(np.linalg.norm(vector))
+    return vector if length <= limit else vector * (limit / length)

@@ -1,0 +1,284 @@
+"""ManiSkill 3: SimplerEnv's WidowX tasks and a Panda task that needs no download."""
+
+import logging
+import os
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy.spatial.transform import Rotation
+
+from stvla_ros.control.actions import EndEffectorAction
+from stvla_ros.errors import InputError
+from stvla_ros.sim import expert
+from stvla_ros.sim.assets import find_assets
+from stvla_ros.sim.environment import Environment, EnvironmentInfo, Observation, StepResult
+from stvla_ros.sim.tasks import MANISKILL_TASKS as TASKS
+from stvla_ros.sim.tasks import Task
+
+__all__ = ["TASKS", "ManiSkillEnvironment", "check_available", "make_environment"]
+
+
+@dataclass(frozen=True)
+class _Robot:
+    """What ManiSkill does not say of its robots in one way.
+
+    :param finger_joint: the joint that tells the opening; ``closed`` and ``opened`` are its ends of travel, metres.
+    :param action_gripper: values of the last action entry at opening 0 and 1.
+    """
+
+    needs_assets: bool
+    camera: str
+    image_size: tuple[int, int]
+    control_mode: str
+    tool_link: str
+    finger_joint: str
+    closed: float
+    opened: float
+    axes: expert.GripperAxes
+
+
+_X, _Y, _Z = np.eye(3)
+_ROBOTS = {
+    "widowx": _Robot(
+        needs_assets=True,
+        camera="3rd_view_camera",
+        image_size=(640, 480),
+        control_mode="arm_pd_ee_target_delta_pose_align2_gripper_pd_joint_pos",
+        tool_link="ee_gripper_link",
+        finger_joint="right_finger",
+        closed=0.015,
+        opened=0.037,
+        axes=expert.GripperAxes(approach=_X, opening=_Y),
+    ),
+    "panda": _Robot(
+        needs_assets=False,
+        camera="base_camera",
+        image_size=(640, 480),
+        control_mode="pd_ee_target_delta_pose",
+        tool_link="panda_hand_tcp",
+        finger_joint="panda_finger_joint1",
+        closed=0.0,
+        opened=0.04,
+        axes=expert.GripperAxes(approach=_Z, opening=_Y),
+    ),
+}
+
+# Lines that ManiSkill logs on every start and that nobody can act on.
+_KNOWN_NOISE = ("Mimic targets dictionary is missing", "No initial pose set for actor builder", "Requested to use render device")
+
+
+class _KnownNoiseFilter(logging.Filter):
+    def filter(self, record: logging.LogRecord) -> bool:
+        return not record.getMessage().startswith(_KNOWN_NOISE)
+
+
+_NOISE_FILTER = _KnownNoiseFilter()
+
+
+def check_available(task: Task) -> None:
+    """:raises InputError: when the task's files cannot be had."""
+    if _ROBOTS[task.robot].needs_assets:
+        find_assets()
+
+
+def make_environment(task: Task, *, image_size: tuple[int, int] | None = None, render: bool = True) -> "ManiSkillEnvironment":
+    """See :func:`stvla_ros.sim.tasks.make_environment`."""
+    return ManiSkillEnvironment(task, image_size=image_size, render=render)
+
+
+class ManiSkillEnvironment(Environment):
+    """One of ManiSkill's environments on one CPU.
+
+    RGB of the WidowX tasks is a real photograph with the simulated robot and objects in front of it, as the benchmark defines
+    it. Depth shows the simulated scene everywhere, so behind the robot and objects it is the simulated table, not the photograph's.
+
+    :param image_size: (width, height) in pixels, None for 640 x 480. The picture is scaled, not cropped.
+    :param render: False for observations without images.
+    :raises InputError: when the task's files cannot be had.
+    """
+
+    def __init__(self, task: Task, *, image_size: tuple[int, int] | None = None, render: bool = True) -> None:
+        self._task = task
+        self._robot = _ROBOTS[task.robot]
+        self._render = render
+        width, height = image_size or self._robot.image_size
+        self._env = _make(task, self._robot, width, height, render)
+        self.info = EnvironmentInfo(
+            task=task.name,
+            robot=task.robot,
+            control_hz=task.control_hz,
+            max_steps=task.max_steps,
+            num_episodes=task.num_episodes,
+            base_frame=self._env.agent.robot.root.name,
+            camera_frame="camera_optical_frame",
+            urdf=Path(self._env.agent.urdf_path),
+        )
+
+    def reset(self, episode_id: int, seed: int = 0) -> Observation:
+        if not 0 <= episode_id < self._task.num_episodes:
+            raise InputError(f"episode_id: expected 0 to {self._task.num_episodes - 1} for {self._task.name}, got {episode_id}")
+        import torch
+
+        # Where episodes have no configurations of their own, the id takes part in the seed.
+        episode_seed = int(np.random.SeedSequence([seed, episode_id]).generate_state(1)[0] >> 1)
+        # Without a rebuilt scene the last episode's arm stands among the new objects while they settle.
+        options = {"episode_id": torch.tensor([episode_id]), "reconfigure": True}
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="Creating a tensor from a list of numpy.ndarrays")
+            observation, _ = self._env.reset(seed=[episode_seed], options=options)
+        return self._observe(observation)
+
+    def step(self, action: EndEffectorAction) -> StepResult:
+        # ManiSkill takes the rotation as intrinsic XYZ angles; frame and centre are those of EndEffectorAction.
+        angles = Rotation.from_rotvec(action.rotation).as_euler("XYZ")
+        values = np.concatenate([action.translation, angles, [2.0 * action.gripper - 1.0]])
+        observation, _, _, _, info = self._env.step(values.astype(np.float32))
+        return StepResult(self._observe(observation), bool(info["success"].item()))
+
+    @property
+    def instruction(self) -> str:
+        if self._task.robot == "panda":
+            return "pick up the red cube and bring it to the goal"  # ManiSkill gives this task none
+        return self._env.get_language_instruction()[0]
+
+    def expert_action(self) -> EndEffectorAction:
+        return expert.expert_action(self.expert_state(), expert.PLANS[self._task.name], self._robot.axes)
+
+    def close(self) -> None:
+        if self._env is not None:
+            self._env.close()
+            self._env = None
+
+    # --- privileged state ------------------------------------------------------------------------------------------------
+
+    @property
+    def base_from_target(self) -> np.ndarray:
+        """(4, 4) pose of the tool point that the controller steers to."""
+        return _matrix(self._arm_controller._target_pose)
+
+    def expert_state(self) -> expert.ExpertState:
+        """The true state as the scripted expert takes it."""
+        moved, goal = self._moved_object, self._goal_object
+        base_from_moved = self._base_from(moved)
+        gripper = self._base_from(self._links[self._robot.tool_link])
+        return expert.ExpertState(
+            base_from_target=self.base_from_target,
+            base_from_gripper=gripper,
+            gripper=self._opening(),
+            grasped=bool(self._env.agent.is_grasping(moved, min_force=0.1).item()),
+            object_position=base_from_moved[:3, 3],
+            object_axis=base_from_moved[:3, 0],  # every object's longest side lies along its x axis
+            goal_position=self._base_from(goal)[:3, 3],
+        )
+
+    @property
+    def _moved_object(self) -> Any:
+        return self._env.cube if self._task.robot == "panda" else self._env.objs[self._env.source_obj_name]
+
+    @property
+    def _goal_object(self) -> Any:
+        return self._env.goal_site if self._task.robot == "panda" else self._env.objs[self._env.target_obj_name]
+
+    # --- observation -------------------------------------------------------------------------------------------------------
+
+    @property
+    def _arm_controller(self) -> Any:
+        return self._env.agent.controller.controllers["arm"]
+
+    @property
+    def _links(self) -> Mapping[str, Any]:
+        return self._env.agent.robot.links_map
+
+    def _base_from(self, body: Any) -> np.ndarray:
+        return np.linalg.inv(_matrix(self._env.agent.robot.root.pose)) @ _matrix(body.pose)
+
+    def _opening(self) -> float:
+        joints = [joint.name for joint in self._env.agent.robot.get_active_joints()]
+        position = float(self._env.agent.robot.get_qpos()[0, joints.index(self._robot.finger_joint)])
+        return float(np.clip((position - self._robot.closed) / (self._robot.opened - self._robot.closed), 0.0, 1.0))
+
+    def _observe(self, observation: Any) -> Observation:
+        robot = self._env.agent.robot
+        if self._render:
+            images = observation["sensor_data"][self._robot.camera]
+            rgb = images["rgb"][0].cpu().numpy()
+            # Signed 16 bit: beyond 32.767 m it wraps around, and nothing was hit at 0.
+            depth = np.maximum(images["depth"][0, ..., 0].cpu().numpy(), 0).astype(np.uint16)
+            self._segmentation = images["segmentation"][0, ..., 0].cpu().numpy()
+        else:
+            rgb, depth = np.zeros((0, 0, 3), np.uint8), np.zeros((0, 0), np.uint16)
+        base_from_world = np.linalg.inv(_matrix(robot.root.pose))
+        camera = self._env.get_sensor_params()[self._robot.camera]
+        intrinsics = camera["intrinsic_cv"][0].cpu().numpy().astype(np.float64)
+        intrinsics[:2, 2] -= 0.5  # SAPIEN has pixel centres at halves, this package at integers
+        world_from_camera = camera["cam2world_gl"][0].cpu().numpy().astype(np.float64)
+        world_from_camera[:3, 1:3] *= -1.0  # OpenGL looks along -z with y up
+        links = {name: base_from_world @ _matrix(link.pose) for name, link in self._links.items()}
+        return Observation(
+            rgb=rgb,
+            depth=depth,
+            intrinsics=intrinsics,
+            base_from_camera=base_from_world @ world_from_camera,
+            base_from_gripper=links[self._robot.tool_link],
+            joint_names=tuple(joint.name for joint in robot.get_active_joints()),
+            joint_positions=robot.get_qpos()[0].cpu().numpy().astype(np.float64),
+            gripper=self._opening(),
+            base_from_link=links,
+        )
+
+
+def _matrix(pose: Any) -> np.ndarray:
+    """(4, 4) float64 of one of ManiSkill's batched poses (position, quaternion w x y z)."""
+    raw = pose.raw_pose[0].cpu().numpy().astype(np.float64)
+    matrix = np.eye(4)
+    matrix[:3, 3] = raw[:3]
+    matrix[:3, :3] = Rotation.from_quat(raw[[4, 5, 6, 3]]).as_matrix()
+    return matrix
+
+
+def _make(task: Task, robot: _Robot, width: int, height: int, render: bool) -> Any:
+    root = None
+    try:
+        root = find_assets()
+    except InputError:
+        if robot.needs_assets:
+            raise
+    if root is not None:
+        os.environ["MS_ASSET_DIR"] = str(root)  # read on import, once
+    import gymnasium
+    import mani_skill
+    import mani_skill.envs  # noqa: F401  registers the environments
+    from mani_skill.envs.tasks.digital_twins.bridge_dataset_eval.base_env import BaseBridgeEnv
+
+    if robot.needs_assets and mani_skill.ASSET_DIR.parent.resolve() != root:
+        raise InputError(f"MS_ASSET_DIR: mani_skill was imported before with {mani_skill.ASSET_DIR.parent}, expected {root}")
+    logging.getLogger("mani_skill ").addFilter(_NOISE_FILTER)  # the name does end in a space
+    # The class declares colour only, although its cameras render depth as well.
+    BaseBridgeEnv.SUPPORTED_OBS_MODES = ["none", "rgb+segmentation", "rgb+depth+segmentation"]
+    camera: dict[str, Any] = {"width": width, "height": height}
+    if robot.needs_assets:
+        camera["intrinsic"] = _bridge_intrinsics(width, height)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Creating a tensor from a list of numpy.ndarrays")
+        env = gymnasium.make(
+            task.simulator_id,
+            num_envs=1,
+            obs_mode="rgb+depth+segmentation" if render else "none",
+            control_mode=robot.control_mode,
+            sim_backend="physx_cpu",
+            render_backend="gpu",  # falls back to the CPU where there is none
+            sim_config={"control_freq": round(task.control_hz)},
+            sensor_configs={robot.camera: camera},
+        )
+    # Past gymnasium's wrappers: the time limit is the caller's.
+    return env.unwrapped
+
+
+def _bridge_intrinsics(width: int, height: int) -> np.ndarray:
+    """(3, 3) of the bridge tasks' camera at another size. SAPIEN's pixel edges are at integers, so all entries scale alike."""
+    native = np.array([[623.588, 0.0, 319.501], [0.0, 623.588, 239.545], [0.0, 0.0, 1.0]])
+    return np.diag([width / 640, height / 480, 1.0]) @ native

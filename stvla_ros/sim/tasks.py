@@ -1,0 +1,107 @@
+"""The simulated tasks by name, and how an environment for one is made. Importing this module starts no simulator."""
+
+import difflib
+import importlib
+from dataclasses import dataclass
+from types import ModuleType
+
+from stvla_ros.errors import InputError
+from stvla_ros.sim.environment import Environment
+
+ZERO_DOWNLOAD_TASK = "panda_pick_cube"
+
+
+@dataclass(frozen=True)
+class Task:
+    """One simulated task.
+
+    :param name: name in this package; names of other backends start with the backend's name and a slash.
+    :param simulator_id: what the simulator calls the task.
+    :param robot: name of the embodiment, e.g. ``widowx``.
+    :param control_hz: control steps per second of simulated time.
+    :param max_steps: time limit in control steps.
+    :param num_episodes: number of initial configurations; episode ids are 0 .. num_episodes-1.
+    """
+
+    name: str
+    simulator_id: str
+    robot: str
+    control_hz: float
+    max_steps: int
+    num_episodes: int
+
+
+# Rates, limits and episode counts are those of SimplerEnv's WidowX protocol (arXiv 2405.05941), as ManiSkill 3 has them. Of the
+# eggplant's 64 configurations the protocol evaluates the first 24. The Panda task has no fixed configurations (an episode
+# id is a seed) and no protocol at 5 Hz (ManiSkill runs it at 20 Hz): count, rate and limit follow the WidowX tasks.
+MANISKILL_TASKS = {
+    task.name: task
+    for task in (
+        Task("stack_cube", "StackGreenCubeOnYellowCubeBakedTexInScene-v1", "widowx", 5.0, 60, 24),
+        Task("carrot_on_plate", "PutCarrotOnPlateInScene-v1", "widowx", 5.0, 60, 24),
+        Task("spoon_on_towel", "PutSpoonOnTableClothInScene-v1", "widowx", 5.0, 60, 24),
+        Task("eggplant_in_basket", "PutEggplantInBasketScene-v1", "widowx", 5.0, 120, 64),
+        Task(ZERO_DOWNLOAD_TASK, "PickCube-v1", "panda", 5.0, 60, 24),
+    )
+}
+
+# A backend module has
+#   TASKS: Mapping[str, Task], by the full name
+#   make_environment(task: Task, *, image_size: tuple[int, int] | None, render: bool) -> Environment
+#   check_available(task: Task) -> None, which raises InputError when the task's files or packages cannot be had
+# and imports its simulator only inside these functions. The modules below have TASKS that start with their key and a slash.
+_PREFIXED_BACKENDS = {"simpler": "stvla_ros.sim.simpler_env"}
+
+
+def _backend(name: str) -> ModuleType:
+    prefix = name.split("/", 1)[0] if "/" in name else None
+    return importlib.import_module(_PREFIXED_BACKENDS.get(prefix, "stvla_ros.sim.maniskill"))
+
+
+def task_names() -> list[str]:
+    """Every task of every backend."""
+    names = list(MANISKILL_TASKS)
+    for module in _PREFIXED_BACKENDS.values():
+        names += importlib.import_module(module).TASKS
+    return names
+
+
+def find_task(name: str) -> Task:
+    """The task of that name.
+
+    :raises InputError: when there is none; the message lists what exists.
+    """
+    tasks = _backend(name).TASKS if "/" in name else MANISKILL_TASKS
+    if name in tasks:
+        return tasks[name]
+    names = task_names()
+    close = difflib.get_close_matches(name, names, n=1)
+    hint = f" (did you mean {close[0]}?)" if close else ""
+    raise InputError(f"task '{name}': no such task{hint}, expected one of {', '.join(names)}")
+
+
+def resolve_task(name: str) -> tuple[str, str | None]:
+    """The task that can run here: the one asked for or, where its files cannot be had, the one that needs no download.
+
+    :returns: the name of the task to run, and one line that says why when it is another one.
+    :raises InputError: when there is no task of that name.
+    """
+    task = find_task(name)
+    try:
+        _backend(name).check_available(task)
+    except InputError as error:
+        return ZERO_DOWNLOAD_TASK, f"{error}; running {ZERO_DOWNLOAD_TASK} instead of {name}"
+    return name, None
+
+
+def make_environment(task: str, *, image_size: tuple[int, int] | None = None, render: bool = True) -> Environment:
+    """Make the environment of a task.
+
+    :param task: one of :func:`task_names`.
+    :param image_size: (width, height) in pixels; None for the task's own size.
+    :param render: False for no images (``rgb`` and ``depth`` are then of size 0), which is several times faster.
+    :raises InputError: for an unknown task, or when its simulator or files cannot be had.
+    """
+    if image_size is not None and (len(image_size) != 2 or min(image_size) < 1):
+        raise InputError(f"image_size: expected (width, height) of at least 1 pixel, got {image_size}")
+    return _backend(task).make_environment(find_task(task), image_size=image_size, render=render)
