@@ -1,0 +1,100 @@
+"""Pinhole geometry. Pure functions; pixels are (x, y) with pixel centres at integers, sizes are (width, height).
+
+With centres at integers a picture covers [-0.5, width - 0.5), so a resize by s maps x to (x + 0.5) s - 0.5. That is OpenCV's and
+sensor_msgs/CameraInfo's convention. SpatialVLA instead multiplies cx and cy by s and puts pixel centres at i + 0.5; both describe the
+same rays once its u, v are read as x + 0.5 and its cx, cy as ours + 0.5.
+
+Camera frames are optical frames (REP-103): x right, y down, z forward, metres.
+"""
+
+import numpy as np
+
+from stvla_ros.errors import InputError
+
+
+def check_size(size: tuple[int, int], name: str) -> tuple[int, int]:
+    """:returns: ``size`` as ints. :raises InputError: unless it is (width, height), both positive."""
+    if len(size) != 2 or any(int(side) != side or side <= 0 for side in size):
+        raise InputError(f"{name}: expected (width, height), both positive integers, got {tuple(size)}")
+    return int(size[0]), int(size[1])
+
+
+def check_intrinsics(intrinsics: np.ndarray) -> np.ndarray:
+    """
+    :param intrinsics: (3, 3) pinhole matrix [[fx, 0, cx], [0, fy, cy], [0, 0, 1]] in pixels.
+    :returns: the matrix as (3, 3) float64.
+    :raises InputError: for another shape or form, a NaN or infinity, or a focal length that is not positive (an uncalibrated camera's
+        CameraInfo is all zeros).
+    """
+    k = np.asarray(intrinsics, dtype=np.float64)
+    if k.shape != (3, 3):
+        raise InputError(f"intrinsics: expected a 3x3 matrix, got shape {k.shape}")
+    if not np.isfinite(k).all():
+        raise InputError("intrinsics: expected finite numbers, got NaN or infinity")
+    if not (k[0, 0] > 0 and k[1, 1] > 0):
+        raise InputError(f"intrinsics: expected positive fx and fy in pixels, got {k[0, 0]:g} and {k[1, 1]:g}")
+    if k[0, 1] != 0 or k[1, 0] != 0 or k[2].tolist() != [0, 0, 1]:
+        raise InputError(f"intrinsics: expected [[fx, 0, cx], [0, fy, cy], [0, 0, 1]], got {k.tolist()}")
+    return k
+
+
+def resize_intrinsics(intrinsics: np.ndarray, from_size: tuple[int, int], to_size: tuple[int, int]) -> np.ndarray:
+    """Intrinsics of a picture after it was resized, each axis by its own factor.
+
+    :param intrinsics: (3, 3), in pixels of the picture of ``from_size``.
+    :param from_size: (width, height) before.
+    :param to_size: (width, height) after.
+    :returns: (3, 3) float64, in pixels of the resized picture.
+    :raises InputError: as ``check_intrinsics``; a size that is not positive.
+    """
+    k = check_intrinsics(intrinsics).copy()
+    scale = np.divide(check_size(to_size, "to_size"), check_size(from_size, "from_size"))
+    k[[0, 1], [0, 1]] *= scale
+    k[:2, 2] = (k[:2, 2] + 0.5) * scale - 0.5
+    return k
+
+
+def resize_points(points: np.ndarray, from_size: tuple[int, int], to_size: tuple[int, int]) -> np.ndarray:
+    """Where pixels of a picture lie after it was resized, each axis by its own factor.
+
+    :param points: (..., 2) x and y in pixels of the picture of ``from_size``.
+    :returns: (..., 2), same floating-point type as ``points``, in pixels of the picture of ``to_size``.
+    :raises InputError: a size that is not positive.
+    """
+    scale = np.divide(check_size(to_size, "to_size"), check_size(from_size, "from_size")).astype(points.dtype)
+    half = points.dtype.type(0.5)
+    return (points + half) * scale - half
+
+
+def back_project(points: np.ndarray, depth: np.ndarray, intrinsics: np.ndarray) -> np.ndarray:
+    """Pixels with depth to points in the camera's optical frame: z K^-1 [x, y, 1].
+
+    :param points: (..., 2) pixels.
+    :param depth: (...) metres along the optical axis; anything not finite and positive counts as unknown.
+    :param intrinsics: (3, 3) in the same pixels.
+    :returns: (..., 3) float64 metres; NaN where the depth is unknown.
+    :raises InputError: as ``check_intrinsics``; shapes that do not belong together.
+    """
+    k = check_intrinsics(intrinsics)
+    points, depth = np.asarray(points, dtype=np.float64), np.asarray(depth, dtype=np.float64)
+    if points.shape != (*depth.shape, 2):
+        raise InputError(f"points: expected shape {(*depth.shape, 2)} for a depth of shape {depth.shape}, got {points.shape}")
+    z = np.where(np.isfinite(depth) & (depth > 0), depth, np.nan)[..., None]
+    rays = (points - k[:2, 2]) / k[[0, 1], [0, 1]]
+    return np.concatenate([rays * z, z], axis=-1)
+
+
+def project(points: np.ndarray, intrinsics: np.ndarray) -> np.ndarray:
+    """Points in the camera's optical frame to pixels.
+
+    :param points: (..., 3) metres.
+    :param intrinsics: (3, 3).
+    :returns: (..., 2) float64 pixels; NaN for points that are not in front of the camera.
+    :raises InputError: as ``check_intrinsics``; another shape.
+    """
+    k = check_intrinsics(intrinsics)
+    points = np.asarray(points, dtype=np.float64)
+    if points.shape[-1:] != (3,):
+        raise InputError(f"points: expected shape (..., 3), got {points.shape}")
+    z = np.where(points[..., 2:] > 0, points[..., 2:], np.nan)
+    return points[..., :2] / z * k[[0, 1], [0, 1]] + k[:2, 2]
