@@ -1,0 +1,63 @@
+"""The whole perception as plain Python: camera frame in, depth map with traces out.
+
+Made of exactly the objects that the tracker, depth and compositor nodes hold, so that the live graph, training and evaluation give the same
+maps bit for bit on the same frames.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from stvla_ros.perception.compositor import Compositor, CompositorConfig
+from stvla_ros.perception.depth import make_depth_estimator
+from stvla_ros.perception.tracking import TraceTracker, TrackingConfig
+from stvla_ros.perception.types import TracedDepth
+
+
+@dataclass(frozen=True)
+class SpatialTracesConfig:
+    """Configuration of ``SpatialTraces``.
+
+    :param tracking: frame buffer, tracker and selection.
+    :param depth: name of the depth backend (``depth.depth_estimator_names()``).
+    :param depth_parameters: the backend's own parameters by name.
+    :param compositor: how the traces are drawn.
+    """
+
+    tracking: TrackingConfig = TrackingConfig()
+    depth: str = "sensor"
+    depth_parameters: Mapping[str, Any] = field(default_factory=dict)
+    compositor: CompositorConfig = CompositorConfig()
+
+
+class SpatialTraces:
+    """Frame buffer, tracker, depth and compositor in one. Not thread-safe.
+
+    :raises InputError: when a stage cannot be built.
+    """
+
+    def __init__(self, config: SpatialTracesConfig = SpatialTracesConfig()) -> None:
+        self.config = config
+        self.tracker = TraceTracker(config.tracking)
+        self.depth_estimator = make_depth_estimator(config.depth, **config.depth_parameters)
+        self.compositor = Compositor(config.compositor)
+
+    def step(self, rgb: np.ndarray, stamp: int, depth: np.ndarray | None = None) -> TracedDepth:
+        """Take the next frame.
+
+        :param rgb: (H, W, 3) uint8.
+        :param stamp: nanoseconds, larger than the last frame's.
+        :param depth: (H, W) uint16 millimetres or float32 metres, the depth sensor's reading; only the ``sensor`` backend wants one.
+        :raises InputError: for input that a stage refuses; the frame then counts for no stage.
+        """
+        # Depth first: it keeps no state, so a bad reading leaves the tracker as it was and the stamp can be sent again.
+        metric_depth = self.depth_estimator.estimate(rgb, depth)
+        traces = self.tracker.step(rgb, stamp)
+        return TracedDepth(traces.stamp, self.compositor.step(traces, metric_depth), metric_depth, traces)
+
+    def reset(self) -> None:
+        """A new episode starts."""
+        self.tracker.reset()
+        self.compositor.reset()
