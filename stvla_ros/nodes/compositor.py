@@ -1,0 +1,66 @@
+"""Node ``compositor``: traces drawn onto the metric depth of the same frame; overlay and markers for people."""
+
+import time
+
+from sensor_msgs.msg import CameraInfo, Image
+
+from stvla_ros.errors import InputError
+from stvla_ros.msg import TraceArray
+from stvla_ros.nodes.base import RELIABLE_QOS, StvlaNode, run
+from stvla_ros.nodes.joins import Join
+from stvla_ros.nodes.messages import array_to_image, image_to_depth, image_to_rgb, message_to_traces, stamp_ns
+from stvla_ros.nodes.perception_parameters import declare_compositor, declare_queue_size, declare_sensor_qos
+from stvla_ros.nodes.trace_outputs import TraceOutputs
+from stvla_ros.nodes.worker import Worker
+from stvla_ros.perception.compositor import Compositor
+
+
+class CompositorNode(StvlaNode):
+    def __init__(self) -> None:
+        super().__init__("compositor")
+        self._config = declare_compositor(self)
+        self._sensor_qos = declare_sensor_qos(self)
+        self._queue_size = declare_queue_size(self)
+
+    def configure(self) -> None:
+        self._compositor = Compositor(self._config)
+        self._outputs = TraceOutputs(self, self._compositor.vertex_depths)
+        self._worker = Worker("compositor", self._process, self._queue_size, lambda _: self.stage.dropped("queue full"))
+
+    def activate(self) -> None:
+        topics = [
+            (Image, "image", self._sensor_qos),
+            (Image, "depth", RELIABLE_QOS),
+            (TraceArray, "traces", RELIABLE_QOS),
+        ]
+        join = Join(self, topics, lambda *messages: self._worker.submit(messages), self._queue_size)
+        self.on_stop_inputs(join.destroy)
+        self.subscribe(CameraInfo, "camera_info", self._outputs.set_camera_info, self._sensor_qos)
+
+    def cleanup(self) -> None:
+        if hasattr(self, "_worker"):
+            self._worker.stop()
+
+    def _process(self, messages: tuple[Image, Image, TraceArray]) -> None:
+        started = time.monotonic()
+        image, depth_message, trace_array = messages
+        header = image.header
+        try:
+            rgb = image_to_rgb(image, "image")
+            traces = message_to_traces(trace_array, "traces")
+            depth = image_to_depth(depth_message, "depth")
+            traced = self._compositor.step(traces, depth)
+        except InputError as error:
+            self.reject("input", str(error))
+            return
+        self._outputs.traced_depth.publish(array_to_image(traced, "32FC1", header))
+        self.stage.published(self.latency_s(stamp_ns(header)), time.monotonic() - started)
+        self._outputs.publish_for_people(rgb, traces, header)
+
+
+def main() -> None:
+    run(CompositorNode)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,93 @@
+"""Joins of topics on equal stamps, with every unmatched message counted; and the rule for stamps that do not advance."""
+
+from collections.abc import Callable
+from typing import Any
+
+from rclpy.qos import QoSProfile
+
+from stvla_ros.nodes.base import StvlaNode
+from stvla_ros.nodes.compat import message_filters
+from stvla_ros.nodes.messages import stamp_ns
+
+# A stamp this much older than the newest one is no late frame but a restarted source (a new bag, a clock set back).
+RESTART_NS = 1_000_000_000
+
+
+class StampOrder:
+    """Tells frames in order from repeated or late ones, and from a source that started anew."""
+
+    def __init__(self) -> None:
+        self._newest: int | None = None
+
+    def is_restart(self, stamp: int) -> bool:
+        """Whether the source jumped back in time; from then on its stamps count anew."""
+        restart = self._newest is not None and stamp < self._newest - RESTART_NS
+        if self._newest is None or restart or stamp > self._newest:
+            self._newest = stamp
+        return restart
+
+
+class Join:
+    """Call back with one message of each topic, all with the same stamp.
+
+    Topics that never matched by the time the queue is full are counted as drops of the node's stage.
+
+    :param topics: (type, topic, QoS) of each input.
+    :param callback: called with the messages in that order.
+    :param queue_size: unmatched messages kept of each topic.
+    """
+
+    def __init__(
+        self,
+        node: StvlaNode,
+        topics: list[tuple[type, str, QoSProfile]],
+        callback: Callable[..., None],
+        queue_size: int,
+    ) -> None:
+        self._node = node
+        self._callback = callback
+        self._names = [topic for _, topic, _ in topics]
+        self._received = dict.fromkeys(self._names, 0)
+        self._matched = 0
+        self._counted = dict.fromkeys(self._names, 0)
+        self._order = StampOrder()
+        self._subscribers = []
+        for message_type, topic, qos in topics:
+            subscriber = message_filters.Subscriber(node, message_type, topic, qos_profile=qos)
+            # Registered before the synchronizer's own callback, so that counts never lag behind matches.
+            subscriber.registerCallback(self._seen, topic, node.watch_input(topic))
+            self._subscribers.append(subscriber)
+        self._synchronizer = message_filters.TimeSynchronizer(self._subscribers, queue_size)
+        self._synchronizer.registerCallback(self._joined)
+
+    def _seen(self, message: Any, topic: str, watch: Any) -> None:
+        watch.seen()
+        if topic == self._names[0]:
+            self._node.stage.received()
+            if self._order.is_restart(stamp_ns(message.header)):
+                # The synchronizer evicts the smallest stamp, so what is left of the old time would block the new one.
+                self._count_drops()
+                self.clear()
+        self._received[topic] += 1
+
+    def _joined(self, *messages: Any) -> None:
+        self._matched += 1
+        self._count_drops()
+        self._callback(*messages)
+
+    def _count_drops(self) -> None:
+        for queue, name in zip(self._synchronizer.queues, self._names):
+            missed = self._received[name] - self._matched - len(queue)
+            if missed > self._counted[name]:
+                self._node.stage.dropped(f"{name} without partner", missed - self._counted[name])
+                self._counted[name] = missed
+
+    def clear(self) -> None:
+        """Forget what waits for a partner; it is counted as dropped."""
+        for queue in self._synchronizer.queues:
+            queue.clear()
+        self._count_drops()
+
+    def destroy(self) -> None:
+        for subscriber in self._subscribers:
+            self._node.destroy_subscription(subscriber.sub)
