@@ -7,30 +7,37 @@ Variants (our definitions; the paper's text for B and the exact rule of C are no
 * C: every trace pixel at the depth of the closest object in the frame, a low percentile of the valid depths.
 
 Rules
-* The map is ``size`` x ``size``, each axis scaled by itself as SpatialVLA scales its pictures. A map pixel takes the one source depth
-  under its centre (nearest neighbour): an average across an edge would be a surface that is not there, and unknown (0) must not blend in.
-* A line joins two consecutive vertices that were both seen. A vertex that was not seen, or lies outside the picture, breaks the line.
-* The brush is a disc whose depth is that of its centre; where imprints overlap, of one trace or of two, the nearest depth wins. So the
-  result does not depend on the order of the traces. (Within B a slope can thereby shift along the line by up to half a line width.)
-* Where a depth is unknown: A takes the newest depth known for that trace; B interpolates over the frames of the trace whose depth is
-  known and holds the outermost ones; a trace without any known depth (C: a frame without any) is not drawn. Never NaN: unknown is 0.
+* The map is ``size`` x ``size``, each axis scaled by itself as SpatialVLA scales its pictures. A map pixel takes the
+  one source depth under its centre (nearest neighbour): an average across an edge would be a surface that is not
+  there, and unknown (0) must not blend in.
+* A line joins two consecutive vertices that were both seen. A vertex that was not seen, or lies outside the picture,
+  breaks the line.
+* The brush is a disc whose depth is that of its centre; where imprints overlap, of one trace or of two, the nearest
+  depth wins. So the result does not depend on the order of the traces. (Within B a slope can thereby shift along the
+  line by up to half a line width.)
+* A point's depth is the nearest valid one in a small window around it, because trackers follow corners, and corners
+  lie on outlines: the pixel itself is as often the background. The outline belongs to the nearer side.
+* Where a depth is unknown: A takes the newest depth known for that trace; B interpolates over the frames of the trace
+  whose depth is known and holds the outermost ones; a trace without any known depth (C: a frame without any) is not
+  drawn. Never NaN: unknown is 0.
 
-Line width: SpatialVLA next averages the map over 7x7 cells (facts: 224 -> 32, area). A line of odd width w <= 7 that crosses the cells
-at any offset fills at least (w + 1) / 2 of the 7 columns of some cell, so (w + 1) / 14 of its depth step survives: 1/7 for w = 1, 3/7 for
-the default 5. Thicker lines survive better but hide more of small objects, which the paper reports as a failure.
+Line width: SpatialVLA next averages the map over 7x7 cells (facts: 224 -> 32, area). A line of odd width w <= 7 that
+crosses the cells at any offset fills at least (w + 1) / 2 of the 7 columns of some cell, so (w + 1) / 14 of its depth
+step survives: 1/7 for w = 1, 3/7 for the default 5. Thicker lines survive better but hide more of small objects,
+which the paper reports as a failure.
 
-Cost, for 100 traces of 30 vertices (2900 segments, about 10^4 centre pixels): 5*10^4 gathers for the resize, a few passes over 10^4
-samples, one scatter of 10^4 minima, one 5x5 minimum filter over 5*10^4 pixels; well under 2 ms.
+Cost, for 100 traces of 30 vertices (2900 segments, about 10^4 centre pixels): 5*10^4 gathers for the resize, a few
+passes over 10^4 samples, one scatter of 10^4 minima, one 5x5 minimum filter over 5*10^4 pixels; well under 2 ms.
 """
 
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 
 from stvla_ros.errors import InputError
 from stvla_ros.perception.depth.base import without_invalid
 from stvla_ros.perception.geometry import back_project, check_size, resize_points
+from stvla_ros.perception.rasterize import lowest, pixels_of, segments, z_buffer
 from stvla_ros.perception.types import Traces
 
 VARIANTS = ("A", "B", "C")
@@ -43,9 +50,12 @@ class CompositorConfig:
     :param variant: ``A``, ``B`` or ``C``, see above.
     :param size: side of the square map in pixels.
     :param line_width: odd, in pixels of the map.
-    :param min_vertex_distance: thinning: a vertex nearer than this (pixels of the map) to the last one drawn is left out, except where a
-        line ends. 0 draws every vertex.
-    :param closest_percentile: C: share (percent) of the valid pixels that may be nearer than "the closest object": below it are stray readings.
+    :param min_vertex_distance: thinning: a vertex nearer than this (pixels of the map) to the last one drawn is left
+        out, except where a line ends. 0 draws every vertex.
+    :param depth_window: odd side, in pixels of the map, of the window in which a point's depth is looked up; 1 takes
+        the pixel itself.
+    :param closest_percentile: C: share (percent) of the valid pixels that may be nearer than "the closest object":
+        below it are stray readings.
     :raises InputError: for a value out of range.
     """
 
@@ -53,6 +63,7 @@ class CompositorConfig:
     size: int = 224
     line_width: int = 5
     min_vertex_distance: float = 0.0
+    depth_window: int = 3
     closest_percentile: float = 1.0
 
     def __post_init__(self) -> None:
@@ -64,6 +75,8 @@ class CompositorConfig:
             raise InputError(f"line_width: expected an odd number of pixels from 1 to 31, got {self.line_width}")
         if not 0 <= self.min_vertex_distance <= self.size:
             raise InputError(f"min_vertex_distance: expected 0 to {self.size} pixels, got {self.min_vertex_distance}")
+        if self.depth_window % 2 != 1 or not 1 <= self.depth_window <= 15:
+            raise InputError(f"depth_window: expected an odd number of pixels from 1 to 15, got {self.depth_window}")
         if not 0 <= self.closest_percentile <= 50:
             raise InputError(f"closest_percentile: expected 0 to 50 percent, got {self.closest_percentile}")
 
@@ -76,13 +89,18 @@ def resize_depth(depth: np.ndarray, size: int) -> np.ndarray:
     :raises InputError: for another type or shape.
     """
     if depth.dtype != np.float32 or depth.ndim != 2 or depth.size == 0:
-        raise InputError(f"depth: expected (height, width) float32 metres with at least one pixel, got {depth.shape} {depth.dtype}")
+        raise InputError(
+            f"depth: expected (height, width) float32 metres with at least one pixel, got {depth.shape} {depth.dtype}"
+        )
     rows, columns = (((np.arange(size) + 0.5) * (side / size)).astype(np.intp) for side in depth.shape)
     return without_invalid(depth[rows[:, None], columns])
 
 
 def closest_depth(depth: np.ndarray, percentile: float) -> float:
-    """Depth of the closest object, metres: the given percentile of the valid (positive) depths, always one that occurs; 0 without any."""
+    """Depth of the closest object: the given percentile of the valid (positive) depths, in metres; 0 without any.
+
+    Always a depth that occurs, so that no surface is invented between two others.
+    """
     valid = depth[depth > 0]
     if valid.size == 0:
         return 0.0
@@ -91,7 +109,8 @@ def closest_depth(depth: np.ndarray, percentile: float) -> float:
 
 
 class Compositor:
-    """Draws the traces of one episode, frame by frame. Remembers the maps of the frames that the traces reach back to (B needs them).
+    """Draws the traces of one episode, frame by frame. Remembers the maps of the frames that the traces reach back to
+    (B needs them).
 
     Same inputs since the last ``reset``, same output, bit for bit. Not thread-safe.
     """
@@ -105,7 +124,7 @@ class Compositor:
 
     def reset(self) -> None:
         """A new episode starts: forget all depth maps."""
-        self._maps: dict[int, np.ndarray] = {}
+        self._point_depths: dict[int, np.ndarray] = {}  # by stamp: maps of the depth that a point at each pixel has
 
     def step(self, traces: Traces, metric_depth: np.ndarray) -> np.ndarray:
         """Draw the traces onto the depth of their newest frame.
@@ -113,54 +132,64 @@ class Compositor:
         :param traces: with pixels of the picture that ``metric_depth`` is registered to.
         :param metric_depth: (H, W) float32 metres of the frame ``traces.stamp``, unknown as REP-118 says.
         :returns: (size, size) float32 metres, 0 where unknown.
-        :raises InputError: when the depth has another size than the traces' picture, another type, or the traces' shapes do not match.
+        :raises InputError: when the depth has another size than the traces' picture, another type, or the traces'
+            shapes do not match.
         """
         check_traces(traces)
         if metric_depth.shape != traces.image_size[::-1]:
             raise InputError(
-                f"depth: expected the traced image's size {traces.image_size[0]}x{traces.image_size[1]}, got shape {metric_depth.shape}"
+                f"depth: expected the traced image's size {traces.image_size[0]}x{traces.image_size[1]}, "
+                f"got shape {metric_depth.shape}"
             )
         depth_map = resize_depth(metric_depth, self.config.size)
-        # A tracker's window only ever drops frames, so maps that it no longer reaches back to are never asked for again.
-        wanted = set(traces.frame_stamps.tolist())
-        self._maps = {stamp: known for stamp, known in self._maps.items() if stamp in wanted}
-        self._maps[traces.stamp] = depth_map
+        self._remember(traces, depth_map)
 
         size, to_size = self.config.size, (self.config.size, self.config.size)
         points = resize_points(traces.points, traces.image_size, to_size)
         seen = seen_inside(traces)
-        starts, ends, columns = _segments(points, seen, self.config.min_vertex_distance)
+        starts, ends, columns = segments(points, seen, self.config.min_vertex_distance)
         if not len(starts):
-            return depth_map.copy()
-        depths = self._drawing_depths(traces, seen)
+            return depth_map
+        depths = self._drawing_depths(traces, seen, depth_map)
         z_start, z_end = depths[starts, columns], depths[ends, columns]
         drawn = z_start > 0
-        lines = _z_buffer(
+        lines = z_buffer(
             points[starts, columns][drawn], points[ends, columns][drawn], z_start[drawn], z_end[drawn], size
         )
         if self.config.line_width > 1:
-            lines = cv2.erode(lines, self._brush, borderType=cv2.BORDER_CONSTANT, borderValue=np.inf)
+            lines = lowest(lines, self._brush)
         return np.where(np.isfinite(lines), lines, depth_map)
 
     def vertex_depths(self, traces: Traces) -> np.ndarray:
         """Depth of each vertex when its point was seen there, from the maps of the frames stepped through so far.
 
-        :returns: (T, N) float32 metres; 0 where the vertex was not seen, its frame was not stepped through or its depth is unknown.
+        :returns: (T, N) float32 metres; 0 where the vertex was not seen, its frame was not stepped through or its
+            depth is unknown.
         """
         return self._sample(traces, seen_inside(traces))
 
+    def _remember(self, traces: Traces, depth_map: np.ndarray) -> None:
+        # A tracker's window only ever drops frames: maps that it no longer reaches back to are never asked for again.
+        wanted = set(traces.frame_stamps.tolist())
+        self._point_depths = {stamp: known for stamp, known in self._point_depths.items() if stamp in wanted}
+        window = np.ones((self.config.depth_window, self.config.depth_window), np.uint8)
+        nearest = lowest(np.where(depth_map > 0, depth_map, np.float32(np.inf)), window)
+        self._point_depths[traces.stamp] = without_invalid(nearest)
+
     def _sample(self, traces: Traces, seen: np.ndarray) -> np.ndarray:
-        pixels = _pixels(resize_points(traces.points, traces.image_size, (self.config.size, self.config.size)), self.config.size)
+        pixels = pixels_of(
+            resize_points(traces.points, traces.image_size, (self.config.size, self.config.size)), self.config.size
+        )
         depths = np.zeros(seen.shape, np.float32)
         for row, stamp in enumerate(traces.frame_stamps.tolist()):
-            if (depth_map := self._maps.get(stamp)) is not None:
+            if (depth_map := self._point_depths.get(stamp)) is not None:
                 depths[row] = depth_map[pixels[row, :, 1], pixels[row, :, 0]]
         return np.where(seen, depths, np.float32(0))
 
-    def _drawing_depths(self, traces: Traces, seen: np.ndarray) -> np.ndarray:
+    def _drawing_depths(self, traces: Traces, seen: np.ndarray, depth_map: np.ndarray) -> np.ndarray:
         """(T, N) float32 metres at which each vertex is drawn; a trace that is not drawn is all 0."""
         if self.config.variant == "C":
-            closest = closest_depth(self._maps[traces.stamp], self.config.closest_percentile)
+            closest = closest_depth(depth_map, self.config.closest_percentile)
             return np.full(seen.shape, closest, np.float32)
         depths = self._sample(traces, seen)
         if self.config.variant == "B":
@@ -179,7 +208,9 @@ def check_traces(traces: Traces) -> None:
             f"{traces.visible.shape} and {traces.ids.shape}"
         )
     if traces.frame_stamps.shape != (frames,) or (np.diff(traces.frame_stamps) <= 0).any():
-        raise InputError(f"traces frame_stamps: expected {frames} increasing stamps, got {traces.frame_stamps.tolist()}")
+        raise InputError(
+            f"traces frame_stamps: expected {frames} increasing stamps, got {traces.frame_stamps.tolist()}"
+        )
 
 
 def seen_inside(traces: Traces) -> np.ndarray:
@@ -189,7 +220,8 @@ def seen_inside(traces: Traces) -> np.ndarray:
 
 
 def fill_unknown(depths: np.ndarray) -> np.ndarray:
-    """Fill zeros of each column linearly over the rows between the known (positive) entries, and by the nearest one outside of them.
+    """Fill zeros of each column linearly over the rows between the known (positive) entries, and by the nearest one
+    outside of them.
 
     :param depths: (T, N) float32.
     :returns: (T, N) float32; columns without any known entry stay 0.
@@ -206,55 +238,14 @@ def fill_unknown(depths: np.ndarray) -> np.ndarray:
     return low + share * (high - low)
 
 
-def _segments(points: np.ndarray, seen: np.ndarray, min_distance: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Which vertices lines join: rows of their starts and ends and the column (trace), each (S,) int."""
-    if min_distance == 0:
-        starts, columns = np.nonzero(seen[:-1] & seen[1:])
-        return starts, starts + 1, columns
-    last = np.full(seen.shape[1], -1)
-    run_ends = seen & ~np.vstack([seen[1:], np.zeros((1, seen.shape[1]), bool)])
-    every = np.arange(seen.shape[1])
-    found: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
-    for row in range(len(seen)):
-        step = points[row] - points[last, every]
-        far = np.hypot(step[:, 0], step[:, 1]) >= min_distance
-        keep = seen[row] & (far | run_ends[row] | (last < 0))
-        columns = np.nonzero(keep & (last >= 0))[0]
-        found.append((last[columns], np.full(len(columns), row), columns))
-        last = np.where(seen[row], np.where(keep, row, last), -1)
-    starts, ends, columns = (np.concatenate(part) for part in zip(*found))
-    return starts, ends, columns
-
-
-def _pixels(points: np.ndarray, size: int) -> np.ndarray:
-    """Pixels that points fall into, int; points that were not seen may be anywhere (or NaN) and give some pixel of the map."""
-    return np.clip(np.nan_to_num(np.floor(points + np.float32(0.5))), 0, size - 1).astype(np.intp)
-
-
-def _z_buffer(start: np.ndarray, end: np.ndarray, z_start: np.ndarray, z_end: np.ndarray, size: int) -> np.ndarray:
-    """Centre lines of segments: (size, size) float32 with the nearest depth on each pixel, +Inf where there is no line.
-
-    One sample per pixel along a segment's longer axis, as in a digital differential analyser.
-    """
-    step = end - start
-    intervals = np.maximum(np.ceil(np.abs(step).max(axis=1, initial=0)), 1).astype(np.intp)
-    segment = np.repeat(np.arange(len(start)), intervals + 1)
-    first = np.cumsum(intervals + 1) - (intervals + 1)
-    share = ((np.arange(len(segment)) - first[segment]) / intervals[segment]).astype(np.float32)
-    pixels = _pixels(start[segment] + share[:, None] * step[segment], size)
-    z = z_start[segment] + share * (z_end - z_start)[segment]
-    buffer = np.full(size * size, np.inf, np.float32)
-    np.minimum.at(buffer, pixels[:, 1] * size + pixels[:, 0], z)
-    return buffer.reshape(size, size)
-
-
 def traces_3d(traces: Traces, vertex_depths: np.ndarray, intrinsics: np.ndarray) -> dict[int, np.ndarray]:
     """Traces as lines in space: each vertex at the depth at which it was seen.
 
     :param vertex_depths: (T, N) float32 metres, 0 where unknown: ``Compositor.vertex_depths``.
     :param intrinsics: (3, 3) in pixels of the traces' picture.
-    :returns: by point id, (M, 3) float64 metres in the camera's optical frame, oldest first. Vertices without depth are dropped, and
-        traces of fewer than 2 vertices. The camera counts as fixed: all vertices are in the frame of the camera as it stands now.
+    :returns: by point id, (M, 3) float64 metres in the camera's optical frame, oldest first. Vertices without depth
+        are dropped, and traces of fewer than 2 vertices. The camera counts as fixed: all vertices are in the frame of
+        the camera as it stands now.
     :raises InputError: for bad intrinsics or shapes that do not match.
     """
     space = back_project(traces.points, vertex_depths, intrinsics)

@@ -1,8 +1,8 @@
 """Pinhole geometry. Pure functions; pixels are (x, y) with pixel centres at integers, sizes are (width, height).
 
-With centres at integers a picture covers [-0.5, width - 0.5), so a resize by s maps x to (x + 0.5) s - 0.5. That is OpenCV's and
-sensor_msgs/CameraInfo's convention. SpatialVLA instead multiplies cx and cy by s and puts pixel centres at i + 0.5; both describe the
-same rays once its u, v are read as x + 0.5 and its cx, cy as ours + 0.5.
+With centres at integers a picture covers [-0.5, width - 0.5), so a resize by s maps x to (x + 0.5) s - 0.5. That is
+OpenCV's and sensor_msgs/CameraInfo's convention. SpatialVLA instead multiplies cx and cy by s and puts pixel centres
+at i + 0.5; both describe the same rays once its u, v are read as x + 0.5 and its cx, cy as ours + 0.5.
 
 Camera frames are optical frames (REP-103): x right, y down, z forward, metres.
 """
@@ -23,8 +23,8 @@ def check_intrinsics(intrinsics: np.ndarray) -> np.ndarray:
     """
     :param intrinsics: (3, 3) pinhole matrix [[fx, 0, cx], [0, fy, cy], [0, 0, 1]] in pixels.
     :returns: the matrix as (3, 3) float64.
-    :raises InputError: for another shape or form, a NaN or infinity, or a focal length that is not positive (an uncalibrated camera's
-        CameraInfo is all zeros).
+    :raises InputError: for another shape or form, a NaN or infinity, or a focal length that is not positive (an
+        uncalibrated camera's CameraInfo is all zeros).
     """
     k = np.asarray(intrinsics, dtype=np.float64)
     if k.shape != (3, 3):
@@ -78,7 +78,9 @@ def back_project(points: np.ndarray, depth: np.ndarray, intrinsics: np.ndarray) 
     k = check_intrinsics(intrinsics)
     points, depth = np.asarray(points, dtype=np.float64), np.asarray(depth, dtype=np.float64)
     if points.shape != (*depth.shape, 2):
-        raise InputError(f"points: expected shape {(*depth.shape, 2)} for a depth of shape {depth.shape}, got {points.shape}")
+        raise InputError(
+            f"points: expected shape {(*depth.shape, 2)} for a depth of shape {depth.shape}, got {points.shape}"
+        )
     z = np.where(np.isfinite(depth) & (depth > 0), depth, np.nan)[..., None]
     rays = (points - k[:2, 2]) / k[[0, 1], [0, 1]]
     return np.concatenate([rays * z, z], axis=-1)

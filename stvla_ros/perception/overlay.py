@@ -1,4 +1,5 @@
-"""Pictures for people: traces on the picture, depth in colours with a scale in metres, and all side by side with a caption.
+"""Pictures for people: traces on the picture, depth in colours with a scale in metres, and all side by side with a
+caption.
 
 All pictures are (H, W, 3) uint8 rgb. Text is drawn in ASCII: OpenCV's stroke fonts have nothing else.
 """
@@ -20,6 +21,7 @@ _FAINT = (150, 152, 162)
 _BACKGROUND = (22, 23, 28)
 _UNKNOWN = (52, 54, 60)
 _GOLDEN_RATIO = 0.618033988749895  # its multiples modulo 1 spread hues evenly however many ids there are
+_COLOURS = cv2.COLORMAP_INFERNO  # brightness alone tells near from far, also in print
 _SHIFT = 4  # fractional bits of sub-pixel coordinates
 OUTCOME_COLOURS = {"success": (92, 214, 128), "failure": (240, 100, 90)}
 
@@ -30,8 +32,9 @@ def trace_colour(point_id: int) -> tuple[int, int, int]:
     return round(255 * red), round(255 * green), round(255 * blue)
 
 
-def draw_traces(rgb: np.ndarray, traces: Traces, width: float = 0.004) -> np.ndarray:
-    """Traces over the picture: one hue per point, dark and faint where old, bright where new, a dot where the point is now.
+def draw_traces(rgb: np.ndarray, traces: Traces, width: float = 0.006) -> np.ndarray:
+    """Traces over the picture: one hue per point, dark and faint where old, bright where new, a dot where the point
+    is now.
 
     :param rgb: (H, W, 3) uint8, the newest frame; stays as it is.
     :param traces: with pixels of ``rgb``.
@@ -44,7 +47,8 @@ def draw_traces(rgb: np.ndarray, traces: Traces, width: float = 0.004) -> np.nda
     height, picture_width = rgb.shape[:2]
     if (picture_width, height) != tuple(traces.image_size):
         raise InputError(
-            f"image: expected the traced image's size {traces.image_size[0]}x{traces.image_size[1]}, got {picture_width}x{height}"
+            f"image: expected the traced image's size {traces.image_size[0]}x{traces.image_size[1]}, "
+            f"got {picture_width}x{height}"
         )
     seen = seen_inside(traces)
     lines = rgb.copy()
@@ -58,7 +62,13 @@ def draw_traces(rgb: np.ndarray, traces: Traces, width: float = 0.004) -> np.nda
         for column in np.nonzero(seen[row] & seen[row + 1])[0]:
             colour = (colours[column] * (0.35 + 0.65 * age)).tolist()
             cv2.line(
-                lines, fixed[row, column].tolist(), fixed[row + 1, column].tolist(), colour, thickness, cv2.LINE_AA, _SHIFT
+                lines,
+                fixed[row, column].tolist(),
+                fixed[row + 1, column].tolist(),
+                colour,
+                thickness,
+                cv2.LINE_AA,
+                _SHIFT,
             )
         if row % 4 == 3:  # let what is older fade into the picture
             lines = cv2.addWeighted(lines, 0.93, rgb, 0.07, 0)
@@ -70,7 +80,10 @@ def draw_traces(rgb: np.ndarray, traces: Traces, width: float = 0.004) -> np.nda
 
 
 def depth_range(depth: np.ndarray) -> tuple[float, float]:
-    """Nearest and farthest depth worth showing: percentiles 0.5 and 99.5 of the valid ones, metres, 5 cm apart at least; (0, 1) without any."""
+    """Nearest and farthest depth worth showing, metres: percentiles 0.5 and 99.5 of the valid ones, at least 5 cm apart.
+
+    (0, 1) where no depth is valid.
+    """
     valid = depth[np.isfinite(depth) & (depth > 0)]
     if valid.size == 0:
         return 0.0, 1.0
@@ -79,25 +92,30 @@ def depth_range(depth: np.ndarray) -> tuple[float, float]:
 
 
 def colour_depth(
-    depth: np.ndarray, size: tuple[int, int], near_far: tuple[float, float] | None = None, scale: bool = True,
+    depth: np.ndarray, size: tuple[int, int], near_far: tuple[float, float] | None = None, scale: bool = True
 ) -> np.ndarray:
-    """Depth in colours, near is warm and far is cold, unknown is grey.
+    """Depth in colours, near is bright and far is dark, unknown is grey.
 
     :param depth: (H, W) float32 metres, 0 or not finite where unknown.
     :param size: (width, height) of the picture; enlarged without smoothing, so that the true pixels are seen.
-    :param near_far: metres at the ends of the colours; ``depth_range(depth)`` by default. Fix it for a video that does not flicker.
+    :param near_far: metres at the ends of the colours; ``depth_range(depth)`` by default. Fix it for a video that
+        does not flicker.
     :param scale: whether to draw the bar with metres into the lower right corner.
     :raises InputError: for another type or an empty range.
     """
     if depth.dtype != np.float32 or depth.ndim != 2 or depth.size == 0:
-        raise InputError(f"depth: expected (height, width) float32 metres with at least one pixel, got {depth.shape} {depth.dtype}")
+        raise InputError(
+            f"depth: expected (height, width) float32 metres with at least one pixel, got {depth.shape} {depth.dtype}"
+        )
     near, far = depth_range(depth) if near_far is None else near_far
     if not near < far:
         raise InputError(f"near_far: expected near < far in metres, got {near:g} and {far:g}")
     known = np.isfinite(depth) & (depth > 0)
     share = np.clip((far - np.where(known, depth, far)) / (far - near), 0, 1)
-    colours = cv2.applyColorMap(np.round(255 * share).astype(np.uint8), cv2.COLORMAP_TURBO)[..., ::-1]
-    picture = cv2.resize(np.where(known[..., None], colours, np.uint8(_UNKNOWN)), size, interpolation=cv2.INTER_NEAREST_EXACT)
+    colours = cv2.applyColorMap(np.round(255 * share).astype(np.uint8), _COLOURS)[..., ::-1]
+    picture = cv2.resize(
+        np.where(known[..., None], colours, np.uint8(_UNKNOWN)), size, interpolation=cv2.INTER_NEAREST_EXACT
+    )
     return _with_scale(picture, near, far) if scale else picture
 
 
@@ -105,16 +123,19 @@ def _with_scale(picture: np.ndarray, near: float, far: float) -> np.ndarray:
     height, width = picture.shape[:2]
     unit = height / 360
     bar_height, bar_width, margin = round(0.32 * height), max(4, round(11 * unit)), round(12 * unit)
-    text_height, text_width = round(10 * unit), round(44 * unit)
+    text_height = round(10 * unit)
+    text_width = round(6 * unit) + _text_width(f"{far:.2f} m", text_height)
     left, top = width - margin - bar_width - text_width, height - margin - bar_height
     box = (slice(max(top - margin, 0), height), slice(max(left - margin, 0), width))
     picture = picture.copy()
     picture[box] = (0.35 * picture[box] + 0.65 * np.array(_BACKGROUND)).astype(np.uint8)
-    ramp = cv2.applyColorMap(np.linspace(255, 0, bar_height).astype(np.uint8)[:, None], cv2.COLORMAP_TURBO)[..., ::-1]
+    ramp = cv2.applyColorMap(np.linspace(255, 0, bar_height).astype(np.uint8)[:, None], _COLOURS)[..., ::-1]
     picture[top : top + bar_height, left : left + bar_width] = ramp
     for share in (0.0, 0.5, 1.0):
         y = round(top + share * (bar_height - 1) + text_height / 2)
-        _text(picture, f"{near + share * (far - near):.2f} m", (left + bar_width + round(6 * unit), y), text_height, _INK)
+        _text(
+            picture, f"{near + share * (far - near):.2f} m", (left + bar_width + round(6 * unit), y), text_height, _INK
+        )
     return picture
 
 
@@ -135,7 +156,11 @@ class Caption:
 
 
 def side_by_side(
-    rgb: np.ndarray, traced_depth: np.ndarray, overlay: np.ndarray, caption: Caption, panel_height: int = 360,
+    rgb: np.ndarray,
+    traced_depth: np.ndarray,
+    overlay: np.ndarray,
+    caption: Caption,
+    panel_height: int = 360,
     near_far: tuple[float, float] | None = None,
 ) -> np.ndarray:
     """One frame that a person understands at a glance: camera | traced depth | overlay, below a caption.
@@ -177,7 +202,9 @@ def _draw_caption(frame: np.ndarray, caption: Caption, strip: int, gap: int, uni
     small, large = round(13 * unit), round(17 * unit)
     step = "" if caption.step is None else f"step {caption.step}"
     for text, colour in (
-        (caption.outcome, OUTCOME_COLOURS.get(caption.outcome, _INK)), (step, _INK), (caption.detail, _FAINT),
+        (caption.outcome, OUTCOME_COLOURS.get(caption.outcome, _INK)),
+        (step, _INK),
+        (caption.detail, _FAINT),
     ):
         if text:
             right -= _text_width(text, small)

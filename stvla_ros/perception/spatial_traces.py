@@ -1,7 +1,7 @@
 """The whole perception as plain Python: camera frame in, depth map with traces out.
 
-Made of exactly the objects that the tracker, depth and compositor nodes hold, so that the live graph, training and evaluation give the same
-maps bit for bit on the same frames.
+Made of exactly the objects that the tracker, depth and compositor nodes hold, so that the live graph, training and
+evaluation give the same maps bit for bit on the same frames.
 """
 
 from collections.abc import Mapping
@@ -49,7 +49,8 @@ class SpatialTraces:
 
         :param rgb: (H, W, 3) uint8.
         :param stamp: nanoseconds, larger than the last frame's.
-        :param depth: (H, W) uint16 millimetres or float32 metres, the depth sensor's reading; only the ``sensor`` backend wants one.
+        :param depth: (H, W) uint16 millimetres or float32 metres, the depth sensor's reading; only the ``sensor``
+            backend wants one.
         :raises InputError: for input that a stage refuses; the frame then counts for no stage.
         """
         # Depth first: it keeps no state, so a bad reading leaves the tracker as it was and the stamp can be sent again.

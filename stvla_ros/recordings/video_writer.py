@@ -44,13 +44,22 @@ class VideoWriter:
         :param rgb: (H, W, 3) uint8 with even sides (yuv420p halves them), all frames of one size.
         :raises InputError: for another type, odd sides or a size that changes.
         """
-        if rgb.dtype != np.uint8 or rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.size == 0 or any(side % 2 for side in rgb.shape[:2]):
-            raise InputError(f"video {self.path}: expected (even height, even width, 3) uint8, got {rgb.shape} {rgb.dtype}")
+        if (
+            rgb.dtype != np.uint8
+            or rgb.ndim != 3
+            or rgb.shape[2] != 3
+            or rgb.size == 0
+            or any(side % 2 for side in rgb.shape[:2])
+        ):
+            raise InputError(
+                f"video {self.path}: expected (even height, even width, 3) uint8, got {rgb.shape} {rgb.dtype}"
+            )
         if self._stream is None:
             self._open(rgb.shape[1], rgb.shape[0])
         if (self._stream.width, self._stream.height) != (rgb.shape[1], rgb.shape[0]):
             raise InputError(
-                f"video {self.path}: expected frames of {self._stream.width}x{self._stream.height}, got {rgb.shape[1]}x{rgb.shape[0]}"
+                f"video {self.path}: expected frames of {self._stream.width}x{self._stream.height}, "
+                f"got {rgb.shape[1]}x{rgb.shape[0]}"
             )
         frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(rgb), format="rgb24")
         frame.pts = self.frames
@@ -70,7 +79,9 @@ class VideoWriter:
 
     def _open(self, width: int, height: int) -> None:
         self._container = av.open(str(self.path), "w", options={"movflags": "faststart"})
-        self._stream = self._container.add_stream("libx264", rate=self._rate, options={"crf": str(self._crf), "preset": "veryfast"})
+        self._stream = self._container.add_stream(
+            "libx264", rate=self._rate, options={"crf": str(self._crf), "preset": "veryfast"}
+        )
         self._stream.width, self._stream.height, self._stream.pix_fmt = width, height, "yuv420p"
         # One thread: the encoder runs beside the simulator and the nodes, and its output is then the same on every run.
         self._stream.thread_count = 1
@@ -78,5 +89,7 @@ class VideoWriter:
     def __enter__(self) -> "VideoWriter":
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()

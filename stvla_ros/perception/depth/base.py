@@ -19,7 +19,8 @@ class DepthEstimator(ABC):
 
         :param rgb: (H, W, 3) uint8.
         :param sensor_depth: (H, W) uint16 millimetres or float32 metres, where a sensor gave one.
-        :returns: (H, W) float32 metres along the optical axis; 0 where unknown (REP-118 allows 0 or NaN; all backends give 0).
+        :returns: (H, W) float32 metres along the optical axis; 0 where unknown (REP-118 allows 0 or NaN; all backends
+            give 0).
         :raises InputError: for a picture or reading that cannot be used.
         """
 
@@ -27,13 +28,16 @@ class DepthEstimator(ABC):
 def check_rgb(rgb: np.ndarray) -> np.ndarray:
     """:raises InputError: unless ``rgb`` is (H, W, 3) uint8 with at least one pixel."""
     if rgb.dtype != np.uint8 or rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.size == 0:
-        raise InputError(f"image: expected (height, width, 3) uint8 with at least one pixel, got {rgb.shape} {rgb.dtype}")
+        raise InputError(
+            f"image: expected (height, width, 3) uint8 with at least one pixel, got {rgb.shape} {rgb.dtype}"
+        )
     return rgb
 
 
 def without_invalid(depth: np.ndarray) -> np.ndarray:
     """
     :param depth: float32 metres; REP-118 marks unknown by NaN, too near by -Inf, too far by +Inf.
-    :returns: a new array in which all of these and everything not positive is 0: neither end of the range tells a distance.
+    :returns: a new array in which all of these and everything not positive is 0: neither end of the range tells a
+        distance.
     """
     return np.where(np.isfinite(depth) & (depth > 0), depth, np.float32(0))

@@ -34,7 +34,8 @@ def make_depth_estimator(name: str, **params: Any) -> DepthEstimator:
     """
     :param name: one of ``depth_estimator_names()``.
     :param params: the backend's own parameters.
-    :raises InputError: for an unknown name or parameter, a missing optional package, and whatever the backend itself refuses.
+    :raises InputError: for an unknown name or parameter, a missing optional package, and whatever the backend itself
+        refuses.
     """
     if name not in _BACKENDS:
         raise InputError(f"depth: expected one of {', '.join(_BACKENDS)}, got {name!r}")

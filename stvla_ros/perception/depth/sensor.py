@@ -7,12 +7,12 @@ from stvla_ros.perception.depth.base import DepthEstimator, check_rgb, without_i
 
 
 class SensorDepth(DepthEstimator):
-    """Passes a sensor's reading on in metres. Never resizes or rescales: a reading that does not fit the picture is an error."""
+    """Passes a sensor's reading on in metres. Never resizes: a reading that does not fit the picture is an error."""
 
     needs_sensor = True
 
     def estimate(self, rgb: np.ndarray, sensor_depth: np.ndarray | None = None) -> np.ndarray:
-        """See ``DepthEstimator.estimate``. A missing reading is an error here; NaN, +-Inf, negative and 0 all become 0."""
+        """See ``DepthEstimator.estimate``. A missing reading is an error; NaN, +-Inf and negative ones become 0."""
         check_rgb(rgb)
         if sensor_depth is None:
             raise InputError("sensor_depth: expected a depth reading with the frame's stamp, got none")

@@ -1,0 +1,58 @@
+"""Depth Anything (V2), metric checkpoints.
+
+Prepared as its authors publish it: the shorter side to ``network_size``, both sides to multiples of the patch,
+ImageNet's mean and deviation; the depth is interpolated back to the picture's size.
+"""
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from transformers import DepthAnythingForDepthEstimation
+
+from stvla_ros.errors import InputError
+from stvla_ros.perception.depth.base import DepthEstimator, check_rgb, without_invalid
+from stvla_ros.perception.depth.pretrained import load_config, load_model, parse_device, parse_dtype, to_pixels
+
+_MEAN, _DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # ImageNet's
+_EXAMPLE = "depth-anything/Depth-Anything-V2-Metric-Indoor-Small-hf"
+
+
+class DepthAnything(DepthEstimator):
+    """
+    :param checkpoint: a local folder, or an id on the Hugging Face hub; must be a metric one.
+    :param device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
+    :param dtype: ``float32``, ``float16`` or ``bfloat16``.
+    :param network_size: pixels of the shorter side inside the network; smaller is faster and coarser.
+    :raises InputError: for a checkpoint, device, type or size that cannot be used. A relative checkpoint is refused:
+        its numbers are no metres, and no factor makes them so.
+    """
+
+    def __init__(
+        self, checkpoint: str = _EXAMPLE, device: str = "auto", dtype: str = "float32", network_size: int = 518
+    ) -> None:
+        self._device, self._dtype = parse_device(device), parse_dtype(dtype)
+        config = load_config(DepthAnythingForDepthEstimation, checkpoint, _EXAMPLE)
+        if config.depth_estimation_type != "metric":
+            raise InputError(
+                f"depth checkpoint {checkpoint}: expected a metric one, such as {_EXAMPLE}, "
+                f"got depth_estimation_type {config.depth_estimation_type!r}, which gives no metres"
+            )
+        self._patch = int(config.patch_size)
+        if not self._patch <= network_size <= 4096:
+            raise InputError(f"depth network_size: expected {self._patch} to 4096 pixels, got {network_size}")
+        self._network_size = network_size
+        self._model = load_model(DepthAnythingForDepthEstimation, checkpoint, _EXAMPLE, self._device, self._dtype)
+        self._mean, self._deviation = (
+            torch.tensor(values, device=self._device)[:, None, None] for values in (_MEAN, _DEVIATION)
+        )
+
+    @torch.inference_mode()
+    def estimate(self, rgb: np.ndarray, sensor_depth: np.ndarray | None = None) -> np.ndarray:
+        """See ``DepthEstimator.estimate``; ``sensor_depth`` is not looked at."""
+        height, width = check_rgb(rgb).shape[:2]
+        scale = self._network_size / min(height, width)
+        size = [max(1, round(side * scale / self._patch)) * self._patch for side in (height, width)]
+        pixels = F.interpolate(to_pixels(rgb, self._device), size, mode="bicubic", align_corners=False)
+        depth = self._model(((pixels - self._mean) / self._deviation).to(self._dtype)).predicted_depth.float()
+        depth = F.interpolate(depth[:, None], (height, width), mode="bicubic", align_corners=False)
+        return without_invalid(depth[0, 0].cpu().numpy())

@@ -1,0 +1,110 @@
+"""Loading of depth networks from `transformers` checkpoints, with one clear error whatever is wrong with them."""
+
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+import torch
+from transformers import AutoConfig, PreTrainedModel
+from transformers.utils import logging
+
+from stvla_ros.errors import InputError
+
+_DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
+Model = TypeVar("Model", bound=PreTrainedModel)
+
+
+def parse_device(device: str) -> torch.device:
+    """
+    :param device: ``auto`` (CUDA where there is one), ``cpu``, ``cuda`` or ``cuda:N``.
+    :raises InputError: for anything else, or CUDA where there is none.
+    """
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        parsed = torch.device(device)
+    except (RuntimeError, TypeError) as error:
+        raise InputError(f"depth device: expected auto, cpu, cuda or cuda:N, got {device!r}") from error
+    if parsed.type not in ("cpu", "cuda"):
+        raise InputError(f"depth device: expected auto, cpu, cuda or cuda:N, got {device!r}")
+    if parsed.type == "cuda" and (parsed.index or 0) >= torch.cuda.device_count():
+        raise InputError(
+            f"depth device: {device!r} asked for, but torch sees {torch.cuda.device_count()} CUDA devices; "
+            "use 'cpu' or 'auto'"
+        )
+    return parsed
+
+
+def parse_dtype(dtype: str) -> torch.dtype:
+    """:raises InputError: unless ``dtype`` is ``float32``, ``float16`` or ``bfloat16``."""
+    if dtype not in _DTYPES:
+        raise InputError(f"depth dtype: expected one of {', '.join(_DTYPES)}, got {dtype!r}")
+    return _DTYPES[dtype]
+
+
+def load_config(model_class: type[Model], checkpoint: str, example: str):
+    """
+    :param checkpoint: a local folder, or an id on the Hugging Face hub.
+    :param example: a hub id that would do, for the error message.
+    :returns: the checkpoint's `transformers` configuration.
+    :raises InputError: when there is none, or it is another model's.
+    """
+    local = Path(checkpoint).expanduser()
+    if not checkpoint or (checkpoint[0] in "./~" and not local.is_dir()):
+        raise InputError(
+            "depth checkpoint: expected a folder with config.json and model.safetensors or a hub id, "
+            f"got {checkpoint!r}; "
+            f"get one with: hf download {example} --local-dir FOLDER"
+        )
+    try:
+        config = AutoConfig.from_pretrained(local if local.is_dir() else checkpoint)
+    except Exception as error:  # the hub client and the parsers below it raise many unrelated types
+        raise _unreadable(checkpoint, example, error) from error
+    if config.model_type != model_class.config_class.model_type:
+        raise InputError(
+            f"depth checkpoint {checkpoint}: expected a {model_class.config_class.model_type!r} model "
+            f"such as {example}, got {config.model_type!r}"
+        )
+    return config
+
+
+def load_model(
+    model_class: type[Model], checkpoint: str, example: str, device: torch.device, dtype: torch.dtype
+) -> Model:
+    """Load a network for inference. Weights come from safetensors files only: pickles can run code.
+
+    :raises InputError: when files are missing or damaged, or lack weights that the network has (it would run on
+        random ones).
+    """
+    local = Path(checkpoint).expanduser()
+    verbosity = logging.get_verbosity()
+    logging.set_verbosity_error()  # what it would warn about is raised below
+    try:
+        model, report = model_class.from_pretrained(
+            local if local.is_dir() else checkpoint, dtype=dtype, use_safetensors=True, output_loading_info=True
+        )
+    except Exception as error:  # as above; safetensors has its own
+        raise _unreadable(checkpoint, example, error) from error
+    finally:
+        logging.set_verbosity(verbosity)
+    lacking = sorted(report["missing_keys"]) + sorted(str(key) for key in report["mismatched_keys"])
+    if lacking:
+        raise InputError(
+            f"depth checkpoint {checkpoint}: {len(lacking)} weights are missing or have another shape, "
+            f"first {lacking[0]}; "
+            f"get it anew: hf download {example} --local-dir FOLDER"
+        )
+    return model.to(device).eval().requires_grad_(False)
+
+
+def to_pixels(rgb: np.ndarray, device: torch.device) -> torch.Tensor:
+    """(H, W, 3) uint8 to (1, 3, H, W) float32 in [0, 1] on the device."""
+    return torch.from_numpy(np.ascontiguousarray(rgb)).to(device).permute(2, 0, 1)[None].float() / 255
+
+
+def _unreadable(checkpoint: str, example: str, error: Exception) -> InputError:
+    reason = " ".join(str(error).split())[:200] or type(error).__name__
+    return InputError(
+        f"depth checkpoint {checkpoint}: cannot be loaded ({reason}); "
+        f"on a machine with internet: hf download {example} --local-dir FOLDER, then give FOLDER"
+    )

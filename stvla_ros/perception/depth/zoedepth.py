@@ -1,0 +1,55 @@
+"""ZoeDepth, the paper's depth estimator.
+
+The picture is prepared as inside SpatialVLA, because its position embedding was trained on what comes out of that:
+reflect-padding (31 pixels at 224x224), bicubic resize to 384x384 with aligned corners, mean and deviation 0.5; the
+depth goes the same way back. ZoeDepth itself pads int(3 sqrt(side / 2)) pixels a side, which is 31 at 224; so that
+formula serves any picture and equals SpatialVLA's at its own size. The result has the picture's size and pixel grid:
+resizing with aligned corners there and back leaves every pixel in its place.
+
+`transformers`' own image processor resizes to 384x512 with the shape kept, which is not what the policy saw (and
+needs torchvision).
+"""
+
+import math
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from transformers import ZoeDepthForDepthEstimation
+
+from stvla_ros.perception.depth.base import DepthEstimator, check_rgb, without_invalid
+from stvla_ros.perception.depth.pretrained import load_config, load_model, parse_device, parse_dtype, to_pixels
+
+NETWORK_SIZE = (384, 384)
+_MEAN = _DEVIATION = 0.5
+_EXAMPLE = "Intel/zoedepth-nyu-kitti"
+
+
+def padding(side: int) -> int:
+    """Pixels of reflection on either end of a side; at most what there is to reflect."""
+    return min(int(3 * math.sqrt(side / 2)), side - 1)
+
+
+class ZoeDepth(DepthEstimator):
+    """
+    :param checkpoint: a local folder, or an id on the Hugging Face hub.
+    :param device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
+    :param dtype: ``float32``, ``float16`` or ``bfloat16``.
+    :raises InputError: for a checkpoint, device or type that cannot be used.
+    """
+
+    def __init__(self, checkpoint: str = _EXAMPLE, device: str = "auto", dtype: str = "float32") -> None:
+        self._device, self._dtype = parse_device(device), parse_dtype(dtype)
+        load_config(ZoeDepthForDepthEstimation, checkpoint, _EXAMPLE)
+        self._model = load_model(ZoeDepthForDepthEstimation, checkpoint, _EXAMPLE, self._device, self._dtype)
+
+    @torch.inference_mode()
+    def estimate(self, rgb: np.ndarray, sensor_depth: np.ndarray | None = None) -> np.ndarray:
+        """See ``DepthEstimator.estimate``; ``sensor_depth`` is not looked at."""
+        height, width = check_rgb(rgb).shape[:2]
+        pad_y, pad_x = padding(height), padding(width)
+        padded = F.pad(to_pixels(rgb, self._device), (pad_x, pad_x, pad_y, pad_y), mode="reflect")
+        pixels = F.interpolate(padded, NETWORK_SIZE, mode="bicubic", align_corners=True)
+        depth = self._model(((pixels - _MEAN) / _DEVIATION).to(self._dtype)).predicted_depth.float()
+        depth = F.interpolate(depth[:, None], padded.shape[2:], mode="bicubic", align_corners=True)
+        return without_invalid(depth[0, 0, pad_y : pad_y + height, pad_x : pad_x + width].cpu().numpy())
