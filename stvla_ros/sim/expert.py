@@ -88,7 +88,7 @@ _LIFTED = 0.03  # metres below the carrying height at which the object may move 
 _EMPTY = 0.05
 
 
-def expert_action(state: ExpertState, plan: GraspPlan, axes: GripperAxes, gain: float = 0.8) -> EndEffectorAction:
+def expert_action(state: ExpertState, plan: GraspPlan, axes: GripperAxes, gain: float = 0.5) -> EndEffectorAction:
     """What to do in the given state.
 
     :param gain: share of the remaining way to go in one step, 0..1; below 1 so that answers to an observation that is one or

@@ -17,10 +17,7 @@ from stvla_ros.errors import InputError
 from stvla_ros.sim import expert
 from stvla_ros.sim.assets import find_assets
 from stvla_ros.sim.environment import Environment, EnvironmentInfo, Observation, StepResult
-from stvla_ros.sim.tasks import MANISKILL_TASKS as TASKS
-from stvla_ros.sim.tasks import Task
-
-__all__ = ["TASKS", "ManiSkillEnvironment", "check_available", "make_environment"]
+from stvla_ros.sim.tasks import ROBOTS_WITH_ASSETS, Task
 
 
 @dataclass(frozen=True)
@@ -28,10 +25,8 @@ class _Robot:
     """What ManiSkill does not say of its robots in one way.
 
     :param finger_joint: the joint that tells the opening; ``closed`` and ``opened`` are its ends of travel, metres.
-    :param action_gripper: values of the last action entry at opening 0 and 1.
     """
 
-    needs_assets: bool
     camera: str
     image_size: tuple[int, int]
     control_mode: str
@@ -45,7 +40,6 @@ class _Robot:
 _X, _Y, _Z = np.eye(3)
 _ROBOTS = {
     "widowx": _Robot(
-        needs_assets=True,
         camera="3rd_view_camera",
         image_size=(640, 480),
         control_mode="arm_pd_ee_target_delta_pose_align2_gripper_pd_joint_pos",
@@ -56,7 +50,6 @@ _ROBOTS = {
         axes=expert.GripperAxes(approach=_X, opening=_Y),
     ),
     "panda": _Robot(
-        needs_assets=False,
         camera="base_camera",
         image_size=(640, 480),
         control_mode="pd_ee_target_delta_pose",
@@ -100,17 +93,6 @@ def _one_thread() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(threads)
-
-
-def check_available(task: Task) -> None:
-    """:raises InputError: when the task's files cannot be had."""
-    if _ROBOTS[task.robot].needs_assets:
-        find_assets()
-
-
-def make_environment(task: Task, *, image_size: tuple[int, int] | None = None, render: bool = True) -> "ManiSkillEnvironment":
-    """See :func:`stvla_ros.sim.tasks.make_environment`."""
-    return ManiSkillEnvironment(task, image_size=image_size, render=render)
 
 
 class ManiSkillEnvironment(Environment):
@@ -208,6 +190,19 @@ class ManiSkillEnvironment(Environment):
     def _goal_object(self) -> Any:
         return self._env.goal_site if self._task.robot == "panda" else self._env.objs[self._env.target_obj_name]
 
+    def base_from_body(self, body: int) -> np.ndarray:
+        """(4, 4) pose of a body, by its number in ``segmentation``."""
+        return self._base_from(self._env.segmentation_id_map[body])
+
+    def body_name(self, body: int) -> str | None:
+        """Name of the link or object with that number in ``segmentation``; None where the picture shows the photograph or nothing."""
+        if body not in self._env.segmentation_id_map:
+            return None
+        kept = getattr(self._env, "_segmentation_ids_to_keep", None)
+        if kept is not None and body not in kept.tolist():
+            return None
+        return self._env.segmentation_id_map[body].name
+
     # --- observation -------------------------------------------------------------------------------------------------------
 
     @property
@@ -233,7 +228,7 @@ class ManiSkillEnvironment(Environment):
             rgb = images["rgb"][0].cpu().numpy()
             # Signed 16 bit: beyond 32.767 m it wraps around, and nothing was hit at 0.
             depth = np.maximum(images["depth"][0, ..., 0].cpu().numpy(), 0).astype(np.uint16)
-            self._segmentation = images["segmentation"][0, ..., 0].cpu().numpy()
+            self.segmentation = images["segmentation"][0, ..., 0].cpu().numpy()
         else:
             rgb, depth = np.zeros((0, 0, 3), np.uint8), np.zeros((0, 0), np.uint16)
         base_from_world = np.linalg.inv(_matrix(robot.root.pose))
@@ -270,7 +265,7 @@ def _make(task: Task, robot: _Robot, width: int, height: int, render: bool) -> A
     try:
         root = find_assets()
     except InputError:
-        if robot.needs_assets:
+        if task.robot in ROBOTS_WITH_ASSETS:
             raise
     if root is not None:
         os.environ["MS_ASSET_DIR"] = str(root)  # read on import, once
@@ -279,12 +274,12 @@ def _make(task: Task, robot: _Robot, width: int, height: int, render: bool) -> A
     import mani_skill.envs  # noqa: F401  registers the environments
     from mani_skill.envs.tasks.digital_twins.bridge_dataset_eval.base_env import BaseBridgeEnv
 
-    if robot.needs_assets and mani_skill.ASSET_DIR.parent.resolve() != root:
+    if task.robot in ROBOTS_WITH_ASSETS and mani_skill.ASSET_DIR.parent.resolve() != root:
         raise InputError(f"MS_ASSET_DIR: mani_skill was imported before with {mani_skill.ASSET_DIR.parent}, expected {root}")
     # The class declares colour only, although its cameras render depth as well.
     BaseBridgeEnv.SUPPORTED_OBS_MODES = ["none", "rgb+segmentation", "rgb+depth+segmentation"]
     camera: dict[str, Any] = {"width": width, "height": height}
-    if robot.needs_assets:
+    if task.robot == "widowx":
         camera["intrinsic"] = _bridge_intrinsics(width, height)
     else:
         camera["fov"] = 1.1  # vertical, radians; at ManiSkill's own 1.57 the cube is a few pixels large

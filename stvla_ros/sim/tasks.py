@@ -1,14 +1,15 @@
 """The simulated tasks by name, and how an environment for one is made. Importing this module starts no simulator."""
 
 import difflib
-import importlib
 from dataclasses import dataclass
-from types import ModuleType
 
 from stvla_ros.errors import InputError
+from stvla_ros.sim import simpler_env_tasks
+from stvla_ros.sim.assets import find_assets
 from stvla_ros.sim.environment import Environment
 
 ZERO_DOWNLOAD_TASK = "panda_pick_cube"
+ROBOTS_WITH_ASSETS = ("widowx",)
 
 
 @dataclass(frozen=True)
@@ -45,25 +46,10 @@ MANISKILL_TASKS = {
     )
 }
 
-# A backend module has
-#   TASKS: Mapping[str, Task], by the full name
-#   make_environment(task: Task, *, image_size: tuple[int, int] | None, render: bool) -> Environment
-#   check_available(task: Task) -> None, which raises InputError when the task's files or packages cannot be had
-# and imports its simulator only inside these functions. The modules below have TASKS that start with their key and a slash.
-_PREFIXED_BACKENDS = {"simpler": "stvla_ros.sim.simpler_env"}
-
-
-def _backend(name: str) -> ModuleType:
-    prefix = name.split("/", 1)[0] if "/" in name else None
-    return importlib.import_module(_PREFIXED_BACKENDS.get(prefix, "stvla_ros.sim.maniskill"))
-
 
 def task_names() -> list[str]:
     """Every task of every backend."""
-    names = list(MANISKILL_TASKS)
-    for module in _PREFIXED_BACKENDS.values():
-        names += importlib.import_module(module).TASKS
-    return names
+    return [*MANISKILL_TASKS, *simpler_env_tasks.simpler_env_tasks()]
 
 
 def find_task(name: str) -> Task:
@@ -71,9 +57,11 @@ def find_task(name: str) -> Task:
 
     :raises InputError: when there is none; the message lists what exists.
     """
-    tasks = _backend(name).TASKS if "/" in name else MANISKILL_TASKS
-    if name in tasks:
-        return tasks[name]
+    if name in MANISKILL_TASKS:
+        return MANISKILL_TASKS[name]
+    if name in simpler_env_tasks.simpler_env_tasks():
+        found = simpler_env_tasks.task_named(name)
+        return Task(name, found.name, found.robot, found.control_hz, found.max_steps, found.num_episodes)
     names = task_names()
     close = difflib.get_close_matches(name, names, n=1)
     hint = f" (did you mean {close[0]}?)" if close else ""
@@ -88,7 +76,10 @@ def resolve_task(name: str) -> tuple[str, str | None]:
     """
     task = find_task(name)
     try:
-        _backend(name).check_available(task)
+        if name not in MANISKILL_TASKS:
+            simpler_env_tasks.simpler_python()
+        elif task.robot in ROBOTS_WITH_ASSETS:
+            find_assets()
     except InputError as error:
         return ZERO_DOWNLOAD_TASK, f"{error}; running {ZERO_DOWNLOAD_TASK} instead of {name}"
     return name, None
@@ -99,9 +90,14 @@ def make_environment(task: str, *, image_size: tuple[int, int] | None = None, re
 
     :param task: one of :func:`task_names`.
     :param image_size: (width, height) in pixels; None for the task's own size.
-    :param render: False for no images (``rgb`` and ``depth`` are then of size 0), which is several times faster.
+    :param render: False for no images, which is several times faster; ``rgb`` and ``depth`` then carry no picture.
     :raises InputError: for an unknown task, or when its simulator or files cannot be had.
     """
     if image_size is not None and (len(image_size) != 2 or min(image_size) < 1):
         raise InputError(f"image_size: expected (width, height) of at least 1 pixel, got {image_size}")
-    return _backend(task).make_environment(find_task(task), image_size=image_size, render=render)
+    found = find_task(task)
+    if task not in MANISKILL_TASKS:
+        return simpler_env_tasks.make(task, image_size=image_size, render=render)
+    from stvla_ros.sim.maniskill import ManiSkillEnvironment  # seconds to import, and only some need it
+
+    return ManiSkillEnvironment(found, image_size=image_size, render=render)
