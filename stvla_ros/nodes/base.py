@@ -4,7 +4,6 @@ import os
 import sys
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import rclpy
@@ -20,6 +19,7 @@ from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackRet
 from rclpy.parameter import Parameter
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 
+from stvla_ros.config import config_directory
 from stvla_ros.errors import InputError
 from stvla_ros.nodes.stage_statistics import StageStatistics
 
@@ -31,6 +31,13 @@ RELIABLE_QOS = QoSProfile(history=HistoryPolicy.KEEP_LAST, depth=5, reliability=
 LATCHED_QOS = QoSProfile(
     history=HistoryPolicy.KEEP_LAST,
     depth=1,
+    reliability=ReliabilityPolicy.RELIABLE,
+    durability=DurabilityPolicy.TRANSIENT_LOCAL,
+)
+# Latched, and deep enough that the states of a short burst (end, finished) never overwrite each other.
+EPISODE_STATE_QOS = QoSProfile(
+    history=HistoryPolicy.KEEP_LAST,
+    depth=16,
     reliability=ReliabilityPolicy.RELIABLE,
     durability=DurabilityPolicy.TRANSIENT_LOCAL,
 )
@@ -250,16 +257,6 @@ class _Input:
         return text
 
 
-def fastdds_profile() -> Path:
-    """The Fast DDS profile with a shared-memory segment that holds camera frames (the stock 512 KB loses most of them)."""
-    checkout = Path(__file__).parents[2] / "config" / "fastdds.xml"
-    if checkout.is_file():
-        return checkout
-    from ament_index_python import get_package_share_directory
-
-    return Path(get_package_share_directory("stvla_ros")) / "config" / "fastdds.xml"
-
-
 def run(create: Callable[[], StvlaNode] | Sequence[Callable[[], StvlaNode]]) -> None:
     """Run one node, or several in one process, until a signal comes or a node sets ``exit_code``; the main function of every executable.
 
@@ -267,7 +264,7 @@ def run(create: Callable[[], StvlaNode] | Sequence[Callable[[], StvlaNode]]) -> 
     """
     # Fast DDS reads this when the participant is created, so it covers every way of starting. A user's own profile wins.
     for name in ("FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE"):
-        os.environ.setdefault(name, str(fastdds_profile()))
+        os.environ.setdefault(name, str(config_directory() / "fastdds.xml"))
     rclpy.init()
     nodes: list[StvlaNode] = []
     exit_code = 0

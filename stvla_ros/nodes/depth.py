@@ -16,13 +16,13 @@ from stvla_ros.perception.depth.registry import make_depth_estimator
 class DepthNode(StvlaNode):
     def __init__(self) -> None:
         super().__init__("depth")
-        self._backend, self._parameters = declare_depth(self)
+        self._backend, self._backend_parameters = declare_depth(self)
         self._sensor_qos = declare_sensor_qos(self)
         self._queue_size = declare_queue_size(self)
         self._join: Join | None = None
 
     def configure(self) -> None:
-        self._estimator = make_depth_estimator(self._backend, **self._parameters)
+        self._estimator = make_depth_estimator(self._backend, **self._backend_parameters)
         self._depth = self.create_publisher(Image, "depth", RELIABLE_QOS)
         self._worker = Worker("depth", self._process, self._queue_size, lambda _: self.stage.dropped("queue full"))
 

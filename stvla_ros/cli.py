@@ -1,0 +1,65 @@
+"""The `stvla` command: the graph without the `launch` package."""
+
+import os
+import sys
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+
+from stvla_ros.errors import InputError
+from stvla_ros.graph import Graph, RobotArguments, SimArguments, robot_graph, sim_graph
+from stvla_ros.sim.tasks import task_names
+
+USAGE = """usage: stvla sim [--help | options]     episodes in a simulator
+       stvla robot [--help | options]   the graph on a robot's camera, or on a recording
+       stvla tasks                      list the simulated tasks
+"""
+
+
+def new_run_directory(output: str) -> Path:
+    """A new folder named by the time, and the link ``latest`` to it."""
+    parent = Path(output).resolve()
+    run = parent / datetime.now().strftime("%Y-%m-%d_%H-%M-%S_%f")
+    run.mkdir(parents=True)
+    link = parent / "latest"
+    # Made aside and moved, so that `latest` never points nowhere.
+    aside = parent / f".latest-{os.getpid()}"
+    aside.symlink_to(run.name)
+    aside.replace(link)
+    return run
+
+
+def describe(arguments: SimArguments | RobotArguments) -> Graph:
+    """The graph for these arguments, in a new run folder."""
+    run = new_run_directory(arguments.output)
+    return sim_graph(arguments, run) if isinstance(arguments, SimArguments) else robot_graph(arguments, run)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    kinds = {"sim": SimArguments, "robot": RobotArguments}
+    if arguments[:1] == ["tasks"]:
+        print("\n".join(task_names()))
+        return
+    if not arguments or arguments[0] not in kinds:
+        sys.stderr.write(USAGE)
+        sys.exit(0 if arguments[:1] in (["-h"], ["--help"]) else 2)
+    import tyro
+
+    from stvla_ros.supervisor import run_graph
+
+    chosen = tyro.cli(kinds[arguments[0]], args=arguments[1:], prog=f"stvla {arguments[0]}")
+    try:
+        graph = describe(chosen)
+        for note in graph.notes:
+            print(f"note: {note}", flush=True)
+        code = run_graph(graph)
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    print(f"results in {graph.run_directory}", flush=True)
+    sys.exit(code)
+
+
+if __name__ == "__main__":
+    main()

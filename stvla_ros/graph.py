@@ -1,0 +1,227 @@
+"""The one description of the node graph. `stvla sim|robot` (supervisor.py) and the launch files both start what is described here."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+
+from stvla_ros.config import config_directory
+from stvla_ros.errors import InputError
+from stvla_ros.robots.embodiments import find_embodiment
+from stvla_ros.sim.tasks import find_task, resolve_task
+
+Parameters = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class PerceptionArguments:
+    """What simulation and robot share."""
+
+    policy: str = "expert"
+    """Policy that acts."""
+    tracker: str = "lucas_kanade"
+    """Tracker backend: lucas_kanade or cotracker."""
+    tracker_parameters: str = "{}"
+    """The tracker backend's own parameters, as a YAML mapping."""
+    depth: str = "sensor"
+    """Depth backend: sensor, zoedepth or depth_anything."""
+    depth_parameters: str = "{}"
+    """The depth backend's own parameters, as a YAML mapping."""
+    variant: Literal["A", "B", "C"] = "C"
+    """Depth at which traces are drawn: own (A), as it was (B), closest object (C)."""
+    buffer: int = 30
+    """Frames in the trace window."""
+    adaptive: bool = True
+    """Stretch the trace window while motion is slow."""
+    fused: bool = False
+    """Perception and policy in one process instead of separate nodes."""
+    rviz: bool = False
+    """Start rviz2 with config/stvla.rviz."""
+    record: bool = False
+    """Write an MCAP bag of the run."""
+    params_file: str = ""
+    """ROS 2 parameter file that overrides single parameters."""
+
+
+@dataclass(frozen=True)
+class SimArguments(PerceptionArguments):
+    """Run the graph against a simulator: episodes of one task, a video and a summary."""
+
+    task: str = "stack_cube"
+    """Task, see `stvla tasks`."""
+    episodes: int = 3
+    """Episodes to run."""
+    first_episode: int = 0
+    """episode_id of the first one."""
+    seed: int = 0
+    """Seed of the simulator."""
+    pacing: Literal["lockstep", "realtime"] = "lockstep"
+    """Simulated time waits for each command, or runs on the clock."""
+    max_steps: int = 0
+    """Time limit in control steps; 0 for the task's own."""
+    video: bool = True
+    """Write video.mp4."""
+    output: str = "out/sim"
+    """Folder for the runs; the newest is its `latest`."""
+
+
+@dataclass(frozen=True)
+class RobotArguments(PerceptionArguments):
+    """Run the graph on a robot's camera, or on a recording in its place."""
+
+    robot: str = "widowx"
+    """Embodiment: widowx or google_robot."""
+    image_topic: str = "camera/color/image_raw"
+    """Colour image of the camera driver."""
+    camera_info_topic: str = "camera/color/camera_info"
+    """Intrinsics of the colour image."""
+    depth_topic: str = "camera/aligned_depth_to_color/image_raw"
+    """Depth registered to the colour image (for depth:=sensor)."""
+    replay: str = ""
+    """Play this video, image folder or bag instead of a live camera; the run ends with it."""
+    output: str = "out/robot"
+    """Folder for the runs; the newest is its `latest`."""
+
+
+@dataclass(frozen=True)
+class NodeSpec:
+    """One process of the graph.
+
+    :param executable: module in ``stvla_ros/nodes`` and name of the installed executable.
+    :param parameters: by node name (a process may hold several nodes).
+    :param remappings: topic name in the node to topic name in the graph.
+    :param ends_graph: whether the graph ends, successfully, when this process does.
+    :param command: another package's program instead: (package, executable, arguments…).
+    """
+
+    executable: str
+    parameters: Mapping[str, Parameters] = field(default_factory=dict)
+    remappings: Mapping[str, str] = field(default_factory=dict)
+    ends_graph: bool = False
+    command: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Graph:
+    """What is to be started.
+
+    :param nodes: the processes.
+    :param run_directory: where this run writes.
+    :param parameter_files: ROS 2 parameter files for every node, later ones win.
+    :param notes: lines for the user.
+    """
+
+    nodes: tuple[NodeSpec, ...]
+    run_directory: Path
+    parameter_files: tuple[Path, ...]
+    notes: tuple[str, ...] = ()
+
+
+def sim_graph(arguments: SimArguments, run_directory: Path) -> Graph:
+    """The graph of `sim.launch.py`. :raises InputError: naming the bad argument."""
+    task, note = resolve_task(arguments.task)
+    control_hz = find_task(task).control_hz
+    lockstep = arguments.pacing == "lockstep"
+    # In lockstep every frame counts, and time does not: an observation may wait for as long as it takes.
+    sensor = {"sensor_reliability": "reliable" if lockstep else "best_effort"}
+    server = {
+        "policy": arguments.policy,
+        "base_frame": find_embodiment(find_task(task).robot).base_frame,
+        "control_hz": control_hz,
+        **({"max_observation_age": 0.0, "stall_timeout": 0.0} if lockstep else {}),
+    }
+    bridge = {
+        "task": task,
+        "episodes": arguments.episodes,
+        "first_episode": arguments.first_episode,
+        "seed": arguments.seed,
+        "pacing": arguments.pacing,
+        "max_steps": arguments.max_steps,
+        "reset_services": ["perception/reset" if arguments.fused else "tracker/reset"],
+    }
+    recorder = {
+        "output": str(run_directory),
+        "video": arguments.video,
+        "fps": 2.0 * control_hz,
+        "policy": arguments.policy,
+        "pacing": arguments.pacing,
+        "fused": arguments.fused,
+    }
+    nodes = [
+        *_perception_and_server(arguments, sensor, server, {}),
+        NodeSpec("sim_bridge", {"sim_bridge": bridge}),
+        NodeSpec("episode_recorder", {"episode_recorder": recorder}, ends_graph=True),
+        *_optional(arguments, run_directory),
+    ]
+    return _finish(nodes, arguments, run_directory, common={}, notes=(note,) if note else ())
+
+
+def robot_graph(arguments: RobotArguments, run_directory: Path) -> Graph:
+    """The graph of `robot.launch.py`. :raises InputError: naming the bad argument."""
+    embodiment = find_embodiment(arguments.robot)
+    server = {"policy": arguments.policy, "base_frame": embodiment.base_frame, "control_hz": embodiment.control_hz}
+    remappings = {
+        "image": arguments.image_topic,
+        "camera_info": arguments.camera_info_topic,
+        "sensor_depth": arguments.depth_topic,
+    }
+    nodes = _perception_and_server(arguments, {}, server, remappings)
+    if arguments.replay:
+        source = NodeSpec("replay", {"replay": {"source": arguments.replay, "use_sim_time": False}}, remappings, ends_graph=True)
+        nodes.append(source)
+    nodes += _optional(arguments, run_directory)
+    # A recording carries its own time, which the replay publishes as the clock.
+    return _finish(nodes, arguments, run_directory, common={"use_sim_time": bool(arguments.replay)})
+
+
+def _perception_and_server(
+    arguments: PerceptionArguments, sensor: Parameters, server: Parameters, remappings: Mapping[str, str]
+) -> list[NodeSpec]:
+    tracking = {
+        "tracker": arguments.tracker,
+        "tracker_parameters": arguments.tracker_parameters,
+        "buffer": arguments.buffer,
+        "adaptive": arguments.adaptive,
+    }
+    depth = {"depth": arguments.depth, "depth_parameters": arguments.depth_parameters}
+    compositor = {"variant": arguments.variant}
+    if arguments.fused:
+        perception = {**tracking, **depth, **compositor, **sensor}
+        return [NodeSpec("fused", {"perception": perception, "vla_server": {**server, **sensor}}, remappings)]
+    return [
+        NodeSpec("tracker", {"tracker": {**tracking, **sensor}}, remappings),
+        NodeSpec("depth", {"depth": {**depth, **sensor}}, remappings),
+        NodeSpec("compositor", {"compositor": {**compositor, **sensor}}, remappings),
+        NodeSpec("vla_server", {"vla_server": {**server, **sensor}}, remappings),
+    ]
+
+
+def _optional(arguments: PerceptionArguments, run_directory: Path) -> list[NodeSpec]:
+    nodes = []
+    if arguments.record:
+        nodes.append(NodeSpec("bag_recorder", {"bag_recorder": {"output": str(run_directory / "bag")}}))
+    if arguments.rviz:
+        nodes.append(NodeSpec("rviz2", command=("rviz2", "rviz2", "-d", str(config_directory() / "stvla.rviz"))))
+    return nodes
+
+
+def _finish(
+    nodes: list[NodeSpec], arguments: PerceptionArguments, run_directory: Path, common: Parameters, notes: tuple[str, ...] = ()
+) -> Graph:
+    """Write the graph's parameters into the run's folder, where they also say later what was run."""
+    run_directory.mkdir(parents=True, exist_ok=True)
+    parameters = {
+        f"/{name}": {"ros__parameters": {**common, **values}} for node in nodes for name, values in node.parameters.items()
+    }
+    file = run_directory / "parameters.yaml"
+    file.write_text(yaml.safe_dump(parameters))
+    files = [file]
+    if arguments.params_file:
+        extra = Path(arguments.params_file).resolve()
+        if not extra.is_file():
+            raise InputError(f"params_file: expected a ROS 2 parameter file, there is no {extra}")
+        files.append(extra)
+    return Graph(tuple(nodes), run_directory, tuple(files), notes)
+

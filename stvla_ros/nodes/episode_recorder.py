@@ -1,0 +1,173 @@
+"""Node ``episode_recorder``: a video of what the robot and the policy saw, a line per episode, and the run's summary.
+
+It ends by itself after the last episode, and with it the whole graph.
+"""
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+from diagnostic_msgs.msg import DiagnosticArray
+from sensor_msgs.msg import Image
+
+from stvla_ros.errors import InputError
+from stvla_ros.msg import EpisodeState
+from stvla_ros.nodes.base import DIAGNOSTICS_PERIOD_S, EPISODE_STATE_QOS, RELIABLE_QOS, StvlaNode, run
+from stvla_ros.nodes.joins import Join
+from stvla_ros.nodes.messages import image_to_depth, image_to_rgb, stamp_ns
+from stvla_ros.nodes.perception_parameters import declare_queue_size
+from stvla_ros.nodes.worker import Worker
+from stvla_ros.perception.overlay import Caption, side_by_side
+from stvla_ros.recordings.video_writer import VideoWriter
+
+TERMINAL = (EpisodeState.SUCCEEDED, EpisodeState.FAILED)
+# Enough for the states of all frames that wait for their pictures.
+STATES_KEPT = 256
+LAST_FRAME_SHOWN_S = 1.0
+
+
+class EpisodeRecorderNode(StvlaNode):
+    def __init__(self) -> None:
+        super().__init__("episode_recorder")
+        self._output = Path(self.parameter("output", "out/sim/manual", "folder for summary.json and video.mp4"))
+        self._fps = self.parameter("fps", 10.0, "pictures a second of the video", low=1.0, high=120.0)
+        self._video = self.parameter("video", True, "write a video")
+        self._run_facts = {
+            "policy": self.parameter("policy", "expert", "for the summary"),
+            "pacing": self.parameter("pacing", "lockstep", "for the summary"),
+            "fused": self.parameter("fused", False, "for the summary"),
+        }
+        self._queue_size = declare_queue_size(self)
+        self._task = ""
+        self._episodes: list[dict[str, Any]] = []
+        self._stages: dict[str, dict[str, Any]] = {}
+        self._states: dict[int, EpisodeState] = {}
+        self._finish_at: float | None = None
+        self.exit_code: int | None = None
+
+    def configure(self) -> None:
+        try:
+            self._output.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(f"parameter output: expected a folder that can be written, got {self._output} ({error})") from None
+        self._writer = VideoWriter(self._output / "video.mp4", fps=self._fps) if self._video else None
+        self._worker = Worker("recorder", self._write_frame, 64, lambda _: self.stage.dropped("queue full"))
+        self.create_timer(0.1, self._finish_when_due)
+
+    def activate(self) -> None:
+        if self._video:
+            topics = [(Image, name, RELIABLE_QOS) for name in ("image", "traced_depth", "overlay")]
+            join = Join(self, topics, lambda *messages: self._worker.submit(messages), self._queue_size)
+            self.on_stop_inputs(join.destroy)
+        self.subscribe(EpisodeState, "episode_state", self._on_state, EPISODE_STATE_QOS)
+        self.subscribe(DiagnosticArray, "/diagnostics", self._on_diagnostics)
+
+    def cleanup(self) -> None:
+        if hasattr(self, "_worker"):
+            self._worker.stop()
+            if self._writer is not None:
+                self._writer.close()
+                self._writer = None
+
+    # --- episodes -------------------------------------------------------------------------------------------------
+
+    def _on_state(self, state: EpisodeState) -> None:
+        self._states[stamp_ns(state.header)] = state
+        while len(self._states) > STATES_KEPT:
+            del self._states[next(iter(self._states))]
+        self._task = state.task
+        if state.phase in TERMINAL:
+            success = state.phase == EpisodeState.SUCCEEDED
+            self._episodes.append(
+                {
+                    "episode_id": state.episode_id,
+                    "instruction": state.instruction,
+                    "success": success,
+                    "steps": state.step,
+                    "reason": state.reason,
+                }
+            )
+            word = "success" if success else "failure"
+            total = f"/{state.total}" if state.total else ""
+            print(
+                f"episode {state.index + 1}{total} ({state.task} {state.episode_id}): {word} after {state.step} steps"
+                f" - {state.instruction}",
+                flush=True,
+            )
+            self._write_summary()
+        elif state.phase == EpisodeState.FINISHED:
+            # One more round of diagnostics, so that the counters include the last frames.
+            self._finish_at = time.monotonic() + 1.5 * DIAGNOSTICS_PERIOD_S
+
+    def _write_frame(self, messages: tuple[Image, Image, Image]) -> None:
+        started = time.monotonic()
+        image, traced_depth, overlay = messages
+        stamp = stamp_ns(image.header)
+        state = self._states.get(stamp)
+        ended = state is not None and state.phase in TERMINAL
+        caption = Caption(
+            instruction=state.instruction if state else "",
+            detail=f"{state.task}  episode {state.episode_id}" if state else "",
+            step=state.step if state else None,
+            outcome=("success" if state.phase == EpisodeState.SUCCEEDED else "failure") if ended else "",
+        )
+        try:
+            frame = side_by_side(
+                image_to_rgb(image, "image"), image_to_depth(traced_depth, "traced_depth"),
+                image_to_rgb(overlay, "overlay"), caption,
+            )
+            for _ in range(round(LAST_FRAME_SHOWN_S * self._fps) if ended else 1):
+                self._writer.write(frame)
+        except InputError as error:
+            self.reject("frame", str(error))
+            return
+        self.stage.published(self.latency_s(stamp), time.monotonic() - started)
+
+    # --- summary --------------------------------------------------------------------------------------------------
+
+    def _on_diagnostics(self, message: DiagnosticArray) -> None:
+        for status in message.status:
+            self._stages[status.name.lstrip("/")] = {item.key: _number(item.value) for item in status.values}
+
+    def _finish_when_due(self) -> None:
+        if self._finish_at is not None and time.monotonic() > self._finish_at:
+            self._write_summary()
+            self.exit_code = 0
+
+    def _write_summary(self) -> None:
+        successes = sum(episode["success"] for episode in self._episodes)
+        summary = {
+            "task": self._task,
+            **self._run_facts,
+            "episodes": self._episodes,
+            "success_rate": successes / len(self._episodes) if self._episodes else 0.0,
+            "stages": {
+                name: {
+                    "p50_ms": values.get("latency_p50_ms"),
+                    "p99_ms": values.get("latency_p99_ms"),
+                    "drops": values.get("dropped", 0),
+                    **values,
+                }
+                for name, values in sorted(self._stages.items())
+            },
+        }
+        # Written aside and moved, so that a reader never sees half a file.
+        partial = self._output / "summary.json.part"
+        partial.write_text(json.dumps(summary, indent=2) + "\n")
+        partial.replace(self._output / "summary.json")
+
+
+def _number(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def main() -> None:
+    run(EpisodeRecorderNode)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,106 @@
+"""Executable ``fused``: the perception stages and the action server in one process, arrays handed over in memory.
+
+Node ``perception`` runs :class:`SpatialTraces` on each frame, gives the result straight to the ``vla_server`` node beside it, and publishes the
+topics of the separate nodes only while somebody subscribes to them.
+"""
+
+import time
+
+from sensor_msgs.msg import CameraInfo, Image
+from std_srvs.srv import Trigger
+
+from stvla_ros.errors import InputError
+from stvla_ros.msg import TraceArray
+from stvla_ros.nodes.base import RELIABLE_QOS, StvlaNode, run
+from stvla_ros.nodes.joins import Join, StampOrder
+from stvla_ros.nodes.messages import array_to_image, image_to_depth, image_to_rgb, stamp_ns, traces_to_message
+from stvla_ros.nodes.perception_parameters import declare_queue_size, declare_sensor_qos, declare_spatial_traces
+from stvla_ros.nodes.trace_outputs import TraceOutputs
+from stvla_ros.nodes.tracker import RESET_TIMEOUT_S
+from stvla_ros.nodes.vla_server import VlaServerNode
+from stvla_ros.nodes.worker import Worker
+from stvla_ros.perception.spatial_traces import SpatialTraces
+
+
+class PerceptionNode(StvlaNode):
+    """:param server: the action server of this process, which gets every traced frame in memory."""
+
+    def __init__(self, server: VlaServerNode) -> None:
+        super().__init__("perception")
+        self._server = server
+        self._config = declare_spatial_traces(self)
+        self._sensor_qos = declare_sensor_qos(self)
+        self._queue_size = declare_queue_size(self)
+        self._order = StampOrder()
+
+    def configure(self) -> None:
+        self._spatial_traces = SpatialTraces(self._config)
+        self._outputs = TraceOutputs(self, self._spatial_traces.compositor.vertex_depths)
+        self._traces = self.create_publisher(TraceArray, "traces", RELIABLE_QOS)
+        self._depth = self.create_publisher(Image, "depth", RELIABLE_QOS)
+        self.create_service(Trigger, "~/reset", self._reset)
+        self._worker = Worker("perception", self._process, self._queue_size, lambda _: self.stage.dropped("queue full"))
+
+    def activate(self) -> None:
+        if self._spatial_traces.depth_estimator.needs_sensor:
+            topics = [(Image, "image", self._sensor_qos), (Image, "sensor_depth", self._sensor_qos)]
+            join = Join(self, topics, lambda *messages: self._worker.submit(messages), self._queue_size)
+            self.on_stop_inputs(join.destroy)
+        else:
+            self.subscribe(Image, "image", self._submit, self._sensor_qos)
+        self.subscribe(CameraInfo, "camera_info", self._set_camera_info, self._sensor_qos)
+
+    def cleanup(self) -> None:
+        if hasattr(self, "_worker"):
+            self._worker.stop()
+
+    def _set_camera_info(self, message: CameraInfo) -> None:
+        self._outputs.set_camera_info(message)
+        self._server.set_camera_info(message)
+
+    def _submit(self, message: Image) -> None:
+        self.stage.received()
+        self._worker.submit((message,))
+
+    def _process(self, messages: tuple[Image, ...]) -> None:
+        started = time.monotonic()
+        header = messages[0].header
+        stamp = stamp_ns(header)
+        try:
+            rgb = image_to_rgb(messages[0], "image")
+            reading = image_to_depth(messages[1], "sensor_depth") if len(messages) > 1 else None
+            if self._order.is_restart(stamp):
+                self.get_logger().warning("topic image: stamps jumped back; the frame buffer starts anew")
+                self._spatial_traces.reset()
+            result = self._spatial_traces.step(rgb, stamp, reading)
+        except InputError as error:
+            self.reject("input", str(error))
+            return
+        self._server.observe(stamp, rgb, result.depth)
+        self.stage.published(self.latency_s(stamp), time.monotonic() - started)
+        if self._outputs.traced_depth.get_subscription_count():
+            self._outputs.traced_depth.publish(array_to_image(result.depth, "32FC1", header))
+        if self._traces.get_subscription_count():
+            self._traces.publish(traces_to_message(result.traces, header))
+        if self._depth.get_subscription_count():
+            self._depth.publish(array_to_image(result.metric_depth, "32FC1", header))
+        self._outputs.publish_for_people(rgb, result.traces, header)
+
+    def _reset(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        response.success = self._worker.run_idle(self._spatial_traces.reset, RESET_TIMEOUT_S)
+        response.message = "" if response.success else f"the perception was still busy after {RESET_TIMEOUT_S} s"
+        return response
+
+
+def main() -> None:
+    server: list[VlaServerNode] = []
+
+    def make_server() -> VlaServerNode:
+        server.append(VlaServerNode(subscribe_to_perception=False))
+        return server[0]
+
+    run([make_server, lambda: PerceptionNode(server[0])])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,285 @@
+"""Node ``sim_bridge``: a simulator as the robot and the camera.
+
+It runs the episodes: reset the scene and the perception's buffers, send the instruction as a goal, then observation and command in turn until the
+task succeeds or its time is up.
+
+Pacing
+* ``lockstep``: simulated time stands still until the command that answers the observation arrives. Deterministic. An observation that stays
+  unanswered is sent again under a new stamp (a node was killed or not there yet); at the start of an episode after another reset.
+* ``realtime``: one control step per control period of wall-clock time. At each tick the newest command is executed once; without a new one the arm
+  holds its target pose. A policy slower than a period therefore loses steps, as on a robot.
+"""
+
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+from action_msgs.msg import GoalStatus
+from rclpy.action import ActionClient
+from rclpy.task import Future
+from std_srvs.srv import Trigger
+
+from stvla_ros.action import ExecuteInstruction
+from stvla_ros.control.actions import EndEffectorAction
+from stvla_ros.errors import InputError
+from stvla_ros.msg import ActionChunk, EndEffectorCommand, EpisodeState
+from stvla_ros.nodes.base import EPISODE_STATE_QOS, RELIABLE_QOS, StvlaNode, run
+from stvla_ros.nodes.command_inbox import CommandInbox
+from stvla_ros.nodes.messages import command_to_action, make_chunk, make_header, stamp_ns
+from stvla_ros.nodes.observation_outputs import ObservationOutputs
+from stvla_ros.sim.environment import Environment, Observation
+from stvla_ros.sim.tasks import make_environment
+
+PACINGS = ("lockstep", "realtime")
+CALL_TIMEOUT_S = 10.0
+
+
+class GaveUp(Exception):
+    """Nobody answers the observations of an episode."""
+
+
+class SimBridgeNode(StvlaNode):
+    def __init__(self) -> None:
+        super().__init__("sim_bridge")
+        self._task = self.parameter("task", "stack_cube", "task, see stvla_ros/sim/tasks.py")
+        self._episodes = self.parameter("episodes", 3, "episodes to run; 0 for no end", low=0, high=1_000_000)
+        self._first_episode = self.parameter("first_episode", 0, "episode_id of the first one", low=0, high=1_000_000)
+        self._seed = self.parameter("seed", 0, "seed of the simulator", low=0, high=2**31 - 1)
+        self._pacing = self.parameter("pacing", "lockstep", "how simulated time passes", choices=PACINGS)
+        self._max_steps = self.parameter("max_steps", 0, "time limit in control steps; 0 for the task's own", low=0, high=1_000_000)
+        self._width = self.parameter("image_width", 0, "pixels; 0 for the task's own", low=0, high=8192)
+        self._height = self.parameter("image_height", 0, "pixels; 0 for the task's own", low=0, high=8192)
+        self._send_goals = self.parameter("send_goals", True, "send each episode's instruction to the action server")
+        self._reset_services = self.parameter("reset_services", ["tracker/reset"], "services called before an episode starts")
+        self._resend_s = self.parameter("resend_after", 10.0, "lockstep: seconds before an unanswered observation is sent again", low=0.1, high=3600.0)
+        self._give_up_s = self.parameter("give_up_after", 120.0, "seconds without any command after which the run ends", low=1.0, high=86400.0)
+        self._inbox = CommandInbox()
+        self._stopping = threading.Event()
+        # The simulator lives in one thread; the executor's stays free to receive.
+        self._simulator = ThreadPoolExecutor(max_workers=1, thread_name_prefix="simulator")
+        self._environment: Environment | None = None
+        self._goal_handle = None
+        self._goal_result: Future | None = None
+        self._late = 0
+        self._held = 0
+        self.exit_code: int | None = None
+
+    # --- lifecycle ------------------------------------------------------------------------------------------------
+
+    def configure(self) -> None:
+        if bool(self._width) != bool(self._height):
+            raise InputError(f"parameter image_width, image_height: expected both or none, got {self._width}x{self._height}")
+        task = self._task
+        size = (self._width, self._height) if self._width else None
+        self._environment = self._simulator.submit(make_environment, task, image_size=size).result()
+        self._info = self._environment.info
+        if self._episodes and self._first_episode + self._episodes > self._info.num_episodes:
+            last = self._first_episode + self._episodes - 1
+            raise InputError(f"parameter episodes: task {task} has episodes 0 to {self._info.num_episodes - 1}, asked for up to {last}")
+        self._outputs = ObservationOutputs(self, self._info)
+        self._expert = self.create_publisher(ActionChunk, "expert_chunk", RELIABLE_QOS)
+        self._state = self.create_publisher(EpisodeState, "episode_state", EPISODE_STATE_QOS)
+        self._reset_clients = [self.create_client(Trigger, name) for name in self._reset_services]
+        self._goals = ActionClient(self, ExecuteInstruction, "execute_instruction")
+        self.get_logger().info(f"task {task}: {self._info.robot}, {self._info.control_hz:g} Hz, {self._pacing}")
+
+    def activate(self) -> None:
+        self._stopping.clear()
+        self.subscribe(EndEffectorCommand, "command", self._on_command)
+        self._running = self._simulator.submit(self._run)
+        self.on_stop_inputs(self._stop)
+
+    def cleanup(self) -> None:
+        self._stop()
+        if self._environment is not None:
+            self._simulator.submit(self._environment.close).result()
+            self._environment = None
+        self._simulator.shutdown()
+
+    def _stop(self) -> None:
+        self._stopping.set()
+        self._inbox.close()
+
+    def extra_diagnostics(self) -> dict[str, int]:
+        return {"late_commands": self._late, "held_steps": self._held}
+
+    def _on_command(self, message: EndEffectorCommand) -> None:
+        self.stage.received()
+        try:
+            self._inbox.put(stamp_ns(message.header), command_to_action(message, "command"))
+        except InputError as error:
+            self.reject("command", str(error))
+
+    # --- episodes (simulator thread) ------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        try:
+            index = 0
+            while not self._stopping.is_set() and (not self._episodes or index < self._episodes):
+                self._episode(index)
+                index += 1
+            if not self._stopping.is_set():
+                self._say(EpisodeState.FINISHED)
+        except GaveUp as error:
+            self.get_logger().error(str(error))
+            self._say(EpisodeState.FAILED, str(error))
+            self.exit_code = 1
+        except Exception as error:
+            if not self._stopping.is_set():
+                self.get_logger().error(f"simulator: {type(error).__name__}: {error}")
+                self.exit_code = 1
+            raise
+
+    def _episode(self, index: int) -> None:
+        environment = self._environment
+        self._index, self._step_number = index, 0
+        self._episode_id = (self._first_episode + index) % self._info.num_episodes
+        observation = environment.reset(self._episode_id, self._seed)
+        self._limit = self._max_steps or self._info.max_steps
+        self._say(EpisodeState.RESETTING)
+        self._inbox.clear()
+        execute = self._lockstep if self._pacing == "lockstep" else self._realtime
+        if self._pacing == "realtime":
+            # The clock starts when the graph answers; otherwise its start-up would be charged to the policy.
+            self._ask(observation)
+            self._reset_perception()
+        success = False
+        self._next_tick = time.monotonic()
+        for self._step_number in range(self._limit):
+            action = execute(observation)
+            if action is None:
+                return
+            result = environment.step(action)
+            observation = result.observation
+            if result.success:
+                success = True
+                break
+        self._step_number += 1
+        phase = EpisodeState.SUCCEEDED if success else EpisodeState.FAILED
+        # The final observation is shown, and answered by nobody: the goal ends first.
+        self._end_goal()
+        stamp = self.now_ns()
+        self._say(phase, "success condition holds" if success else "time limit", stamp)
+        self._outputs.publish(observation, stamp)
+
+    def _lockstep(self, observation: Observation) -> EndEffectorAction | None:
+        return self._ask(observation)
+
+    def _realtime(self, observation: Observation) -> EndEffectorAction | None:
+        self._ensure_goal()
+        stamp = self._publish(observation)
+        self._next_tick += 1.0 / self._info.control_hz
+        behind = time.monotonic() - self._next_tick
+        if behind > 0:
+            # The simulator itself is too slow for real time; catching up would only bunch the steps.
+            self.stage.dropped("control period overrun by the simulator")
+            self._next_tick += behind
+        elif self._stopping.wait(-behind):
+            return None
+        newest = self._inbox.take_newest()
+        if newest is None:
+            self._held += 1
+            return EndEffectorAction.hold(observation.gripper)
+        if newest[0] != stamp:
+            self._late += 1
+        self._count_answer(newest[0])
+        return newest[1]
+
+    def _ask(self, observation: Observation) -> EndEffectorAction | None:
+        """Publish until a command answers. :raises GaveUp: when none comes for ``give_up_after``."""
+        stamps: set[int] = set()
+        give_up_at = time.monotonic() + self._give_up_s
+        while not self._stopping.is_set():
+            if self._step_number == 0:
+                self._reset_perception()
+            self._ensure_goal()
+            stamps.add(self._publish(observation))
+            if answer := self._inbox.wait_for(stamps, self._resend_s):
+                self._count_answer(answer[0])
+                return answer[1]
+            if self._stopping.is_set():
+                return None
+            self.stage.dropped("observation sent again")
+            commanders = self.count_publishers(self.resolve_topic_name("command"))
+            self.get_logger().warning(f"topic command: no answer in {self._resend_s:g} s ({commanders} publishers); sending again")
+            if time.monotonic() > give_up_at:
+                raise GaveUp(f"topic command: nothing answered the observations for {self._give_up_s:g} s ({commanders} publishers)")
+        return None
+
+    def _publish(self, observation: Observation) -> int:
+        started = time.monotonic()
+        stamp = self.now_ns()
+        self._say(EpisodeState.RUNNING, "", stamp)
+        expert = self._environment.expert_action()
+        if expert is not None:
+            header = make_header(stamp, self._info.base_frame)
+            self._expert.publish(make_chunk([expert], "expert", 1.0 / self._info.control_hz, header))
+        self._outputs.publish(observation, stamp)
+        self._publishing_s = time.monotonic() - started
+        return stamp
+
+    def _count_answer(self, stamp: int) -> None:
+        self.stage.published(self.latency_s(stamp), self._publishing_s)
+
+    def _say(self, phase: int, reason: str = "", stamp: int | None = None) -> None:
+        state = EpisodeState(task=self._task, instruction=self._environment.instruction, episode_id=self._episode_id)
+        state.header = make_header(self.now_ns() if stamp is None else stamp, self._info.base_frame)
+        state.index, state.total = self._index, self._episodes
+        state.step, state.max_steps, state.phase, state.reason = self._step_number, self._limit, phase, reason
+        self._state.publish(state)
+
+    # --- services and goals (simulator thread) --------------------------------------------------------------------
+
+    def _wait(self, future: Future, timeout_s: float) -> bool:
+        """Wait for the executor's thread to complete a future."""
+        done = threading.Event()
+        future.add_done_callback(lambda _: done.set())
+        ends = time.monotonic() + timeout_s
+        while not done.wait(0.05):
+            if self._stopping.is_set() or time.monotonic() > ends:
+                return False
+        return True
+
+    def _reset_perception(self) -> None:
+        for client in self._reset_clients:
+            while not client.wait_for_service(timeout_sec=1.0):
+                if self._stopping.is_set():
+                    return
+                self.get_logger().info(f"waiting for service {client.srv_name}", throttle_duration_sec=10.0)
+            future = client.call_async(Trigger.Request())
+            if not self._wait(future, CALL_TIMEOUT_S) and not self._stopping.is_set():
+                self.get_logger().warning(f"service {client.srv_name}: no answer in {CALL_TIMEOUT_S:g} s")
+
+    def _ensure_goal(self) -> None:
+        """Have a goal running: send one when there is none, it ended, or its server went away."""
+        if not self._send_goals:
+            return
+        running = self._goal_handle is not None and not self._goal_result.done() and self._goals.server_is_ready()
+        if running or not self._goals.wait_for_server(timeout_sec=self._resend_s):
+            return
+        sent = self._goals.send_goal_async(ExecuteInstruction.Goal(instruction=self._environment.instruction))
+        if not self._wait(sent, CALL_TIMEOUT_S) or not sent.result().accepted:
+            if not self._stopping.is_set():
+                self.get_logger().warning("action execute_instruction: the goal was not accepted")
+            return
+        self._goal_handle = sent.result()
+        self._goal_result = self._goal_handle.get_result_async()
+
+    def _end_goal(self) -> None:
+        if self._goal_handle is None or self._goal_result.done() or not self._goals.server_is_ready():
+            self._goal_handle = None
+            return
+        self._wait(self._goal_handle.cancel_goal_async(), CALL_TIMEOUT_S)
+        if self._wait(self._goal_result, CALL_TIMEOUT_S):
+            status = self._goal_result.result().status
+            if status not in (GoalStatus.STATUS_CANCELED, GoalStatus.STATUS_ABORTED, GoalStatus.STATUS_SUCCEEDED):
+                self.get_logger().warning(f"action execute_instruction: the goal ended with status {status}")
+        self._goal_handle = None
+
+
+def main() -> None:
+    run(SimBridgeNode)
+
+
+if __name__ == "__main__":
+    main()

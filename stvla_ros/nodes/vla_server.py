@@ -1,0 +1,299 @@
+"""Node ``vla_server``: the ExecuteInstruction action server around a policy.
+
+One goal at a time; a newer goal pre-empts the running one. Inference runs in a thread of its own. A command is published only
+while its goal is active, so after a cancel, a pre-emption, a time limit or a stall nothing more comes out.
+"""
+
+import threading
+import time
+from dataclasses import dataclass
+
+import numpy as np
+from rclpy.action import ActionServer, CancelResponse, GoalResponse
+from rclpy.action.server import ServerGoalHandle
+from rclpy.task import Future
+from sensor_msgs.msg import CameraInfo, Image
+
+from stvla_ros.action import ExecuteInstruction
+from stvla_ros.control.actions import EndEffectorAction
+from stvla_ros.errors import InputError
+from stvla_ros.msg import ActionChunk, EndEffectorCommand
+from stvla_ros.nodes.base import RELIABLE_QOS, StvlaNode, run, stamp_to_ns
+from stvla_ros.nodes.joins import Join
+from stvla_ros.nodes.messages import (
+    camera_info_to_intrinsics,
+    command_to_action,
+    image_to_depth,
+    image_to_rgb,
+    make_chunk,
+    seconds_to_duration,
+    stamp_ns,
+)
+from stvla_ros.nodes.perception_parameters import declare_queue_size, declare_sensor_qos
+from stvla_ros.nodes.worker import Worker
+from stvla_ros.policy.base import PolicyInput, make_policy, policy_names
+
+Result = ExecuteInstruction.Result
+
+WATCH_PERIOD_S = 0.1
+# Expert chunks and observations that wait for each other; more than ever are on their way at once.
+PENDING = 16
+
+
+@dataclass
+class _Goal:
+    handle: ServerGoalHandle
+    instruction: str
+    deadline_ns: int | None
+    done: Future
+    last_progress: float
+    steps: int = 0
+    chunks: int = 0
+    outcome: int = Result.FAULT
+    reason: str = ""
+
+
+class VlaServerNode(StvlaNode):
+    """:param subscribe_to_perception: False when :meth:`observe` is called in the same process instead (fused)."""
+
+    def __init__(self, subscribe_to_perception: bool = True) -> None:
+        super().__init__("vla_server")
+        self._subscribe_to_perception = subscribe_to_perception
+        self._policy_name = self.parameter("policy", "expert", "policy that answers", choices=policy_names())
+        self._base_frame = self.parameter("base_frame", "base_link", "frame_id of the commands: the robot's base link")
+        self._control_hz = self.parameter("control_hz", 5.0, "control steps per second of the robot", low=0.1, high=1000.0)
+        self._max_age_s = self.parameter(
+            "max_observation_age", 1.0, "oldest observation that is acted on, seconds; 0 for any (lockstep)", low=0.0, high=3600.0
+        )
+        self._stall_s = self.parameter(
+            "stall_timeout", 10.0, "seconds without a command after which a goal ends as stalled; 0 for never", low=0.0, high=86400.0
+        )
+        self._sensor_qos = declare_sensor_qos(self)
+        self._queue_size = declare_queue_size(self)
+        # Re-entrant: ending a goal from within a locked section is common.
+        self._lock = threading.RLock()
+        self._goal: _Goal | None = None
+        self._goals: dict[bytes, _Goal] = {}
+        self._latest: PolicyInput | None = None
+        self._frame_intrinsics: np.ndarray | None = None
+        self._waiting: dict[int, PolicyInput] = {}
+        self._expert: dict[int, tuple[EndEffectorAction, ...]] = {}
+
+    # --- lifecycle ------------------------------------------------------------------------------------------------
+
+    def configure(self) -> None:
+        self._policy = make_policy(self._policy_name)
+        self._policy.load()
+        self._chunks = self.create_publisher(ActionChunk, "action_chunk", RELIABLE_QOS)
+        self._commands = self.create_publisher(EndEffectorCommand, "command", RELIABLE_QOS)
+        # One observation may wait: an older one would only lead to a staler command.
+        self._worker = Worker("policy", self._infer, 1, lambda _: self.stage.dropped("superseded by a newer observation"))
+        self._action_server = ActionServer(
+            self,
+            ExecuteInstruction,
+            "execute_instruction",
+            execute_callback=self._execute,
+            goal_callback=self._on_goal,
+            handle_accepted_callback=self._on_accepted,
+            cancel_callback=self._on_cancel,
+        )
+        self.create_timer(WATCH_PERIOD_S, self._watch)
+
+    def activate(self) -> None:
+        if self._subscribe_to_perception:
+            topics = [(Image, "image", self._sensor_qos), (Image, "traced_depth", RELIABLE_QOS)]
+            join = Join(self, topics, self._on_messages, self._queue_size)
+            self.on_stop_inputs(join.destroy)
+            self.subscribe(CameraInfo, "camera_info", self.set_camera_info, self._sensor_qos)
+        if self._policy.needs_expert:
+            self.subscribe(ActionChunk, "expert_chunk", self._on_expert_chunk)
+        self.on_stop_inputs(lambda: self._end_current(Result.FAULT, "the server was deactivated"))
+
+    def cleanup(self) -> None:
+        if hasattr(self, "_worker"):
+            self._worker.stop()
+            self._action_server.destroy()
+
+    # --- observations ---------------------------------------------------------------------------------------------
+
+    def set_camera_info(self, message: CameraInfo) -> None:
+        try:
+            self._frame_intrinsics = camera_info_to_intrinsics(message, "camera_info")
+        except InputError as error:
+            self._frame_intrinsics = None
+            self.reject("camera_info", str(error))
+
+    def _on_messages(self, image: Image, traced_depth: Image) -> None:
+        try:
+            rgb = image_to_rgb(image, "image")
+            depth = image_to_depth(traced_depth, "traced_depth")
+        except InputError as error:
+            self.reject("input", str(error))
+            return
+        self.observe(stamp_ns(image.header), rgb, depth)
+
+    def observe(self, stamp: int, rgb: np.ndarray, traced_depth: np.ndarray) -> None:
+        """Take one observation; called by the join, or by the perception in the same process. Thread-safe."""
+        if traced_depth.dtype != np.float32 or not np.isfinite(traced_depth).all():
+            self.reject("traced_depth", "topic traced_depth: expected finite float32 metres (0 where unknown)")
+            return
+        observation = PolicyInput(stamp, rgb, traced_depth, self._frame_intrinsics, "")
+        with self._lock:
+            if not self._policy.needs_expert:
+                self._offer(observation)
+            elif stamp in self._expert:
+                self._offer(observation, self._expert.pop(stamp))
+            else:
+                self._waiting[stamp] = observation
+                self._forget_oldest(self._waiting, "observation without expert chunk")
+
+    def _on_expert_chunk(self, chunk: ActionChunk) -> None:
+        try:
+            actions = tuple(command_to_action(command, "expert_chunk") for command in chunk.actions)
+        except InputError as error:
+            self.reject("expert_chunk", str(error))
+            return
+        stamp = stamp_ns(chunk.header)
+        with self._lock:
+            if stamp in self._waiting:
+                self._offer(self._waiting.pop(stamp), actions)
+            else:
+                self._expert[stamp] = actions
+                self._forget_oldest(self._expert, "expert chunk without observation")
+
+    def _forget_oldest(self, pending: dict, reason: str) -> None:
+        # By arrival, not by stamp: after a jump back in time the old stamps are the larger ones.
+        while len(pending) > PENDING:
+            del pending[next(iter(pending))]
+            self.stage.dropped(reason)
+
+    def _offer(self, observation: PolicyInput, expert: tuple[EndEffectorAction, ...] | None = None) -> None:
+        observation = PolicyInput(
+            observation.stamp, observation.rgb, observation.traced_depth, observation.intrinsics, "", expert
+        )
+        self._latest = observation
+        if self._goal is not None:
+            self._worker.submit((self._goal, observation))
+
+    # --- inference ------------------------------------------------------------------------------------------------
+
+    def _infer(self, item: tuple[_Goal, PolicyInput]) -> None:
+        goal, observation = item
+        if self._max_age_s and self.latency_s(observation.stamp) > self._max_age_s:
+            self.stage.dropped("stale observation")
+            return
+        started = time.monotonic()
+        try:
+            with_words = PolicyInput(**(vars(observation) | {"instruction": goal.instruction}))
+            actions = list(self._policy.predict(with_words))
+        except InputError as error:
+            self.reject("policy", str(error))
+            return
+        except Exception as error:  # a policy is a plug-in: whatever it raises must end the goal, never the server
+            self.get_logger().error(f"policy {self._policy_name}: {type(error).__name__}: {error}")
+            self._end(goal, Result.FAULT, f"policy {self._policy_name}: {type(error).__name__}: {error}")
+            return
+        self._publish(goal, observation.stamp, actions, started)
+
+    def _publish(self, goal: _Goal, stamp: int, actions: list[EndEffectorAction], started: float) -> None:
+        header = Image().header
+        header.stamp.sec, header.stamp.nanosec = divmod(stamp, 1_000_000_000)
+        header.frame_id = self._base_frame
+        chunk = make_chunk(actions, self._policy_name, 1.0 / self._control_hz, header)
+        with self._lock:
+            if self._goal is not goal:
+                self.stage.dropped("goal ended during inference")
+                return
+            self._chunks.publish(chunk)
+            command = chunk.actions[0]
+            self._commands.publish(command)
+            latency = self.latency_s(stamp)
+            self.stage.published(latency, time.monotonic() - started)
+            goal.steps += 1
+            goal.chunks += 1
+            goal.last_progress = time.monotonic()
+            feedback = ExecuteInstruction.Feedback(step=goal.steps, chunk=goal.chunks, command=command)
+            feedback.latency = seconds_to_duration(max(latency, 0.0))
+            goal.handle.publish_feedback(feedback)
+
+    # --- goals ----------------------------------------------------------------------------------------------------
+
+    def _on_goal(self, request: ExecuteInstruction.Goal) -> GoalResponse:
+        problem = ""
+        if not self.is_active:
+            problem = "the server is not active"
+        elif not request.instruction.strip():
+            problem = "goal instruction: expected words, got an empty text"
+        elif stamp_to_ns(request.time_limit) < 0:
+            problem = "goal time_limit: expected 0 (none) or more"
+        if problem:
+            self.get_logger().error(f"goal rejected: {problem}")
+            return GoalResponse.REJECT
+        return GoalResponse.ACCEPT
+
+    def _on_accepted(self, handle: ServerGoalHandle) -> None:
+        limit = stamp_to_ns(handle.request.time_limit)
+        deadline = self.now_ns() + limit if limit else None
+        goal = _Goal(handle, handle.request.instruction, deadline, Future(executor=self.executor), time.monotonic())
+        with self._lock:
+            self._end_current(Result.PREEMPTED, f"a newer goal took over: {goal.instruction}")
+            self._policy.reset()
+            self._goals[bytes(handle.goal_id.uuid)] = goal
+            self._goal = goal
+            if self._latest is not None:
+                # A paused source (lockstep) sends nothing new until its last observation is answered.
+                self._worker.submit((goal, self._latest))
+        handle.execute()
+
+    def _on_cancel(self, handle: ServerGoalHandle) -> CancelResponse:
+        with self._lock:
+            if goal := self._goals.get(bytes(handle.goal_id.uuid)):
+                self._end(goal, Result.STOPPED, "cancelled by the caller")
+        return CancelResponse.ACCEPT
+
+    def _watch(self) -> None:
+        with self._lock:
+            goal = self._goal
+            if goal is None:
+                return
+            if goal.deadline_ns is not None and self.now_ns() > goal.deadline_ns:
+                self._end(goal, Result.TIME_LIMIT, "time limit reached")
+            elif self._stall_s and time.monotonic() - goal.last_progress > self._stall_s:
+                self._end(goal, Result.STALLED, f"no command for {self._stall_s} s: no fresh observation or no policy output")
+
+    def _end_current(self, outcome: int, reason: str) -> None:
+        with self._lock:
+            if self._goal is not None:
+                self._end(self._goal, outcome, reason)
+
+    def _end(self, goal: _Goal, outcome: int, reason: str) -> None:
+        with self._lock:
+            if self._goal is not goal:
+                return
+            self._goal = None
+            goal.outcome, goal.reason = outcome, reason
+        goal.done.set_result(None)
+        # Setting the result does not by itself wake an executor that waits in another thread.
+        if self.executor is not None:
+            self.executor.wake()
+
+    async def _execute(self, handle: ServerGoalHandle) -> Result:
+        goal = self._goals[bytes(handle.goal_id.uuid)]
+        await goal.done
+        del self._goals[bytes(handle.goal_id.uuid)]
+        if goal.outcome == Result.STOPPED:
+            handle.canceled()
+        elif goal.outcome == Result.TIME_LIMIT:
+            handle.succeed()
+        else:
+            handle.abort()
+        self.get_logger().info(f"goal ended after {goal.steps} steps: {goal.reason}")
+        return Result(outcome=goal.outcome, reason=goal.reason, steps=goal.steps, chunks=goal.chunks)
+
+
+def main() -> None:
+    run(VlaServerNode)
+
+
+if __name__ == "__main__":
+    main()
