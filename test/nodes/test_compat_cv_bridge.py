@@ -1,4 +1,4 @@
-"""What this package relies on in cv_bridge. Passes against the fallback and against the distribution's package."""
+"""What this package relies on in cv_bridge. Passes against the fallback and the distribution's package."""
 
 from array import array
 
@@ -93,6 +93,24 @@ def test_colours_are_converted_as_opencv_does(source: str, target: str) -> None:
     names = [name[:-1].upper().replace("MONO", "GRAY") for name in (source, target)]
     expected = original if source == target else cv2.cvtColor(original, getattr(cv2, f"COLOR_{names[0]}2{names[1]}"))
     np.testing.assert_array_equal(converted, expected)
+
+
+@pytest.mark.parametrize(
+    ("encoding", "code"),
+    [
+        ("yuv422", cv2.COLOR_YUV2RGB_UYVY),
+        ("yuv422_yuy2", cv2.COLOR_YUV2RGB_YUY2),
+        ("bayer_rggb8", cv2.COLOR_BayerBG2RGB),
+        ("bayer_bggr8", cv2.COLOR_BayerRG2RGB),
+        ("bayer_gbrg8", cv2.COLOR_BayerGR2RGB),
+        ("bayer_grbg8", cv2.COLOR_BayerGB2RGB),
+    ],
+)
+def test_what_cameras_send_becomes_rgb(encoding: str, code: int) -> None:
+    shape = (8, 6, 2) if encoding.startswith("yuv") else (8, 6)
+    original = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
+    message = BRIDGE.cv2_to_imgmsg(original, encoding=encoding)
+    np.testing.assert_array_equal(BRIDGE.imgmsg_to_cv2(message, desired_encoding="rgb8"), cv2.cvtColor(original, code))
 
 
 def test_sixteen_bit_grey_is_scaled_to_eight_bits() -> None:

@@ -1,4 +1,4 @@
-"""What this package relies on in message_filters. Passes against the fallback and against the distribution's package."""
+"""What this package relies on in message_filters. Passes against the fallback and the distribution's package."""
 
 import time
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""What this package relies on in tf_transformations. Passes against the fallback and against the distribution's package."""
+"""What this package relies on in tf_transformations. Passes against the fallback and the distribution's package."""
 
 import math
 
@@ -39,7 +39,9 @@ def test_a_quaternion_gives_the_rotation_that_scipy_gives(quaternion: np.ndarray
 
 
 @given(unit_quaternions(), vectors)
-def test_a_matrix_gives_its_quaternion_back_whatever_its_translation(quaternion: np.ndarray, translation: tuple) -> None:
+def test_a_matrix_gives_its_quaternion_back_whatever_its_translation(
+    quaternion: np.ndarray, translation: tuple
+) -> None:
     matrix = tf.concatenate_matrices(tf.translation_matrix(translation), tf.quaternion_matrix(quaternion))
     back = np.array(tf.quaternion_from_matrix(matrix))
     assert abs(back @ quaternion) == pytest.approx(1.0, abs=1e-9)

@@ -59,8 +59,8 @@ class Subscriber(SimpleFilter):
 class TimeSynchronizer(SimpleFilter):
     """Emits one message of each input, in the inputs' order, as soon as all of them arrived with the same header stamp.
 
-    Each input keeps its newest `queue_size` stamps that wait for a partner; the oldest stamp is dropped first, whatever the
-    order of arrival. A second message with the same stamp replaces the first.
+    Each input keeps its newest `queue_size` stamps that wait for a partner; the oldest stamp is dropped first,
+    whatever the order of arrival. A second message with the same stamp replaces the first.
 
     :param fs: input filters.
     :param queue_size: stamps kept per input.

@@ -1,7 +1,7 @@
 """Fallback for the ROS package `tf_transformations`, on the same library (transforms3d).
 
-Quaternions are (x, y, z, w), angles radians, matrices (4, 4) homogeneous; Euler angles are about the fixed x, y, z axes in
-that order ('sxyz') unless `axes` says otherwise.
+Quaternions are (x, y, z, w), angles radians, matrices (4, 4) homogeneous; Euler angles are about the fixed x, y, z
+axes in that order ('sxyz') unless `axes` says otherwise.
 """
 
 from collections.abc import Sequence

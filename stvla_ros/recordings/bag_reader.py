@@ -1,0 +1,226 @@
+"""Camera frames of a bag: rosbag2 (MCAP or SQLite)."""
+
+import contextlib
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from rosbags.highlevel import AnyReader
+from rosbags.interfaces import Connection
+from rosbags.typesys import Stores, get_typestore
+
+from stvla_ros.errors import InputError
+from stvla_ros.recordings.pixels import convert_pixels, unpack_pixels
+from stvla_ros.recordings.types import CameraCalibration, OnBadFrame, RecordedFrame
+
+BAG_SUFFIXES = (".mcap", ".db3")
+IMAGE_TYPE = "sensor_msgs/msg/Image"
+COMPRESSED_TYPE = "sensor_msgs/msg/CompressedImage"
+CAMERA_INFO_TYPE = "sensor_msgs/msg/CameraInfo"
+DEPTH_ENCODINGS = ("16UC1", "mono16", "32FC1")
+
+# How many pictures may wait for the depth map of the same stamp: over a second of a usual camera.
+_LOOK_AHEAD = 40
+# Pictures of no stated colour order are OpenCV's.
+_ENCODING_ALIASES = {"8UC3": "bgr8", "8UC4": "bgra8", "8UC1": "mono8"}
+
+
+@dataclass(frozen=True)
+class BagTopics:
+    """Which topics of a bag to read, with their leading slash; empty: chosen automatically.
+
+    :param image: sensor_msgs/Image or CompressedImage; automatically the only one that is a colour picture.
+    :param camera_info: automatically `camera_info` beside the image, where recorded.
+    :param depth: sensor_msgs/Image 16UC1 (mm) or 32FC1 (m), registered; automatically `sensor_depth` beside the image,
+        where recorded.
+    """
+
+    image: str = ""
+    camera_info: str = ""
+    depth: str = ""
+
+
+def is_bag(path: Path) -> bool:
+    """Whether a file or folder is meant as a bag."""
+    if path.is_dir():
+        return (path / "metadata.yaml").is_file() or any(file.suffix in BAG_SUFFIXES for file in path.iterdir())
+    return path.suffix in BAG_SUFFIXES
+
+
+def read_bag(
+    path: Path, topics: BagTopics = BagTopics(), on_bad_frame: OnBadFrame | None = None
+) -> Iterator[RecordedFrame]:
+    """Pictures in the order in which they were recorded, each with the calibration known by then and the depth of
+    equal stamp.
+
+    Stamps are the headers'; a header without one takes the time of recording.
+
+    :param on_bad_frame: told about each message that cannot be decoded and is left out; None: that is an error.
+    :raises InputError: not a bag, broken, without such topics, or with several pictures to choose from (they are
+        named).
+    """
+    with contextlib.ExitStack() as stack:
+        with _bag_errors(path):
+            bag = stack.enter_context(AnyReader([_storage(path)], default_typestore=get_typestore(Stores.ROS2_HUMBLE)))
+        yield from _Join(path, bag, topics, on_bad_frame).frames()
+
+
+@contextlib.contextmanager
+def _bag_errors(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except InputError:
+        raise
+    except Exception as error:  # A damaged bag fails in the parsers of several libraries, each with its own errors.
+        lines = str(error).splitlines() or [type(error).__name__]
+        raise InputError(f"bag {path}: cannot be read ({lines[0]})") from None
+
+
+def _storage(path: Path) -> Path:
+    """The bag's folder; its only storage file where a crashed recorder left no metadata."""
+    if path.is_dir() and not (path / "metadata.yaml").is_file():
+        files = [file for file in path.iterdir() if file.suffix in BAG_SUFFIXES]
+        if len(files) != 1:
+            raise InputError(f"bag {path}: expected metadata.yaml or one storage file, found {len(files)} of them")
+        return files[0]
+    return path
+
+
+class _Join:
+    """Pictures, calibration and depth of one bag, put together."""
+
+    def __init__(self, path: Path, bag: AnyReader, topics: BagTopics, on_bad_frame: OnBadFrame | None) -> None:
+        self._path = path
+        self._bag = bag
+        self._on_bad_frame = on_bad_frame
+        with _bag_errors(path):
+            self._image = self._choose_image(topics.image)
+            self._camera_info = self._choose(topics.camera_info, "camera_info", (CAMERA_INFO_TYPE,))
+            self._depth = self._choose(topics.depth, "sensor_depth", (IMAGE_TYPE,))
+        self._camera: CameraCalibration | None = None
+
+    def frames(self) -> Iterator[RecordedFrame]:
+        if self._camera_info:
+            # The first picture may have been recorded before its calibration.
+            for message in self._messages([self._camera_info]):
+                self._camera = self._calibration(message[2])
+                break
+        waiting: deque[tuple[int, Any]] = deque()
+        depths: dict[int, Any] = {}
+        wanted = [c for c in (self._image, self._camera_info, self._depth) if c]
+        for connection, recorded_ns, message in self._messages(wanted):
+            stamp = _stamp_ns(message, recorded_ns)
+            if connection.topic == self._image.topic:
+                waiting.append((stamp, message))
+            elif self._camera_info and connection.topic == self._camera_info.topic:
+                self._camera = self._calibration(message)
+            else:
+                depths[stamp] = message
+                while len(depths) > _LOOK_AHEAD:
+                    del depths[min(depths)]
+            while waiting and (not self._depth or waiting[0][0] in depths or len(waiting) > _LOOK_AHEAD):
+                yield from self._frame(*waiting.popleft(), depths)
+        while waiting:
+            yield from self._frame(*waiting.popleft(), depths)
+
+    def _messages(self, connections: list[Connection]) -> Iterator[tuple[Connection, int, Any]]:
+        with _bag_errors(self._path):
+            for connection, recorded_ns, data in self._bag.messages(connections=connections):
+                yield connection, recorded_ns, self._bag.deserialize(data, connection.msgtype)
+
+    def _frame(self, stamp: int, message: Any, depths: dict[int, Any]) -> Iterator[RecordedFrame]:
+        depth_message = depths.pop(stamp, None)
+        topic = self._image.topic
+        try:
+            rgb = _to_rgb(message, self._image.msgtype)
+            if depth_message is not None:
+                topic = self._depth.topic
+                depth_message = _to_depth(depth_message)
+        except InputError as error:
+            problem = f"bag {self._path}, topic {topic}, stamp {stamp}: {error}"
+            if self._on_bad_frame is None:
+                raise InputError(problem) from None
+            self._on_bad_frame(problem)
+            return
+        yield RecordedFrame(stamp, rgb, message.header.frame_id, self._camera, depth_message)
+
+    def _calibration(self, message: Any) -> CameraCalibration | None:
+        if not message.k[0] > 0:  # drivers of uncalibrated cameras publish zeros
+            return None
+        return CameraCalibration(
+            width=message.width,
+            height=message.height,
+            intrinsics=np.array(message.k, np.float64).reshape(3, 3),
+            distortion_model=message.distortion_model,
+            distortion=np.array(message.d, np.float64),
+            rectification=np.array(message.r, np.float64).reshape(3, 3),
+            projection=np.array(message.p, np.float64).reshape(3, 4),
+        )
+
+    def _choose_image(self, wanted: str) -> Connection:
+        pictures = [c for c in self._bag.connections if c.msgtype in (IMAGE_TYPE, COMPRESSED_TYPE) and c.msgcount]
+        if wanted:
+            return self._named(wanted, (IMAGE_TYPE, COMPRESSED_TYPE))
+        candidates = [connection for connection in pictures if self._is_colour(connection)]
+        if len(candidates) == 1:
+            return candidates[0]
+        if not candidates:
+            raise InputError(f"bag {self._path}: expected a topic of colour pictures, found none")
+        names = ", ".join(sorted(connection.topic for connection in candidates))
+        raise InputError(f"bag {self._path}: expected an image topic to be named, it has several: {names}")
+
+    def _is_colour(self, connection: Connection) -> bool:
+        _, _, data = next(self._bag.messages(connections=[connection]))
+        message = self._bag.deserialize(data, connection.msgtype)
+        if connection.msgtype == COMPRESSED_TYPE:
+            return "compressedDepth" not in message.format
+        return message.encoding not in DEPTH_ENCODINGS
+
+    def _choose(self, wanted: str, sibling: str, msgtypes: tuple[str, ...]) -> Connection | None:
+        if wanted:
+            return self._named(wanted, msgtypes)
+        base = self._image.topic.removesuffix("/compressed")
+        beside = f"{base.rpartition('/')[0]}/{sibling}"
+        return next((c for c in self._bag.connections if c.topic == beside and c.msgtype in msgtypes), None)
+
+    def _named(self, topic: str, msgtypes: tuple[str, ...]) -> Connection:
+        fitting = [c for c in self._bag.connections if c.msgtype in msgtypes]
+        for connection in fitting:
+            if connection.topic == topic:
+                return connection
+        names = ", ".join(sorted(c.topic for c in fitting)) or "none"
+        raise InputError(f"bag {self._path}: expected a topic {topic} of type {' or '.join(msgtypes)}; it has: {names}")
+
+
+def _stamp_ns(message: Any, recorded_ns: int) -> int:
+    return message.header.stamp.sec * 1_000_000_000 + message.header.stamp.nanosec or recorded_ns
+
+
+def _to_rgb(message: Any, msgtype: str) -> np.ndarray:
+    if msgtype == COMPRESSED_TYPE:
+        bgr = cv2.imdecode(message.data, cv2.IMREAD_COLOR) if len(message.data) else None
+        if bgr is None:
+            raise InputError(f"image: expected a jpeg or png, got {len(message.data)} bytes of {message.format!r}")
+        return cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)
+    return convert_pixels(_unpack(message), _ENCODING_ALIASES.get(message.encoding, message.encoding), "rgb8")
+
+
+def _to_depth(message: Any) -> np.ndarray:
+    if message.encoding not in DEPTH_ENCODINGS:
+        raise InputError(f"image: expected depth as 16UC1 (mm) or 32FC1 (m), got {message.encoding}")
+    return _unpack(message)
+
+
+def _unpack(message: Any) -> np.ndarray:
+    return unpack_pixels(
+        message.data,
+        encoding=message.encoding,
+        width=message.width,
+        height=message.height,
+        step=message.step,
+        is_bigendian=bool(message.is_bigendian),
+    )

@@ -1,0 +1,96 @@
+"""Writes rosbag2 bags in MCAP."""
+
+from pathlib import Path
+from types import TracebackType
+
+from rosbags.interfaces import (
+    Connection,
+    Qos,
+    QosDurability,
+    QosHistory,
+    QosLiveliness,
+    QosReliability,
+    QosTime,
+)
+from rosbags.rosbag2 import StoragePlugin, Writer, WriterError
+
+from stvla_ros.errors import InputError
+from stvla_ros.recordings.message_definitions import MessageDefinitions
+
+# The metadata version that every distribution since Iron reads.
+_BAG_VERSION = 8
+_NO_TIME = QosTime(0, 0)
+
+
+class BagWriter:
+    """A new bag. Use as a context manager, or call `close`: without its index the bag cannot be read. Not thread-safe.
+
+    :param folder: the bag's folder; must not exist.
+    :raises InputError: when the folder exists or cannot be made.
+    """
+
+    def __init__(self, folder: Path | str) -> None:
+        self.folder = Path(folder)
+        self.messages = 0
+        self._definitions = MessageDefinitions()
+        self._connections: dict[str, Connection] = {}
+        try:
+            self._writer = Writer(self.folder, version=_BAG_VERSION, storage_plugin=StoragePlugin.MCAP)
+            self._writer.open()
+        except WriterError:
+            raise InputError(f"bag {self.folder}: expected a new folder, it exists already") from None
+        except OSError as error:
+            raise InputError(f"bag {self.folder}: cannot be written ({error.strerror})") from None
+
+    @property
+    def topics(self) -> list[str]:
+        return list(self._connections)
+
+    def add_topic(
+        self, topic: str, type_name: str, *, reliable: bool = True, latched: bool = False, depth: int = 10
+    ) -> None:
+        """Announce a topic; its messages can be written from now on.
+
+        :param type_name: such as sensor_msgs/msg/Image.
+        :param reliable: what its publisher offered, so that a player can offer the same; likewise `latched` and
+            `depth`.
+        :raises InputError: when the type's definition cannot be found.
+        """
+        self._definitions.add(type_name)
+        qos = Qos(
+            history=QosHistory.KEEP_LAST,
+            depth=depth,
+            reliability=QosReliability.RELIABLE if reliable else QosReliability.BEST_EFFORT,
+            durability=QosDurability.TRANSIENT_LOCAL if latched else QosDurability.VOLATILE,
+            deadline=_NO_TIME,
+            lifespan=_NO_TIME,
+            liveliness=QosLiveliness.AUTOMATIC,
+            liveliness_lease_duration=_NO_TIME,
+            avoid_ros_namespace_conventions=False,
+        )
+        self._connections[topic] = self._writer.add_connection(
+            topic, type_name, typestore=self._definitions.typestore, offered_qos_profiles=[qos]
+        )
+
+    def write(self, topic: str, time_ns: int, cdr: bytes) -> None:
+        """Append one message.
+
+        :param topic: announced with `add_topic`.
+        :param time_ns: when it was received, nanoseconds.
+        :param cdr: the serialized message as it comes from a raw subscription.
+        """
+        self._writer.write(self._connections[topic], time_ns, cdr)
+        self.messages += 1
+
+    def close(self) -> None:
+        """Write the index and the metadata."""
+        if self._writer.storage:
+            self._writer.close()
+
+    def __enter__(self) -> "BagWriter":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()

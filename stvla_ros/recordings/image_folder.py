@@ -1,0 +1,77 @@
+"""Pictures in a folder, in the order of their stamps or names."""
+
+import csv
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+
+from stvla_ros.errors import InputError
+from stvla_ros.recordings.types import FIRST_STAMP_NS, OnBadFrame, RecordedFrame
+
+SUFFIXES = (".png", ".jpg", ".jpeg")
+STAMPS_FILE = "timestamps.csv"
+# Whole numbers in file names from here on are nanoseconds (one second after the epoch of any clock); below, they count
+# frames.
+_SMALLEST_STAMP = 1_000_000_000
+
+
+def read_image_folder(
+    folder: Path, rate_hz: float | None = None, on_bad_frame: OnBadFrame | None = None
+) -> Iterator[RecordedFrame]:
+    """The folder's png and jpg files.
+
+    Stamps come from `timestamps.csv` (lines of `nanoseconds,file name`; a header line and lines that start with # are
+    skipped), else from the file names where all are whole numbers of nanoseconds (1700000000123456789.png), else from
+    `rate_hz`, in the natural order of the names (frame2 before frame10).
+
+    :param rate_hz: pictures per second, used when nothing else gives stamps.
+    :param on_bad_frame: told about each picture that cannot be read; None: that is an error.
+    :raises InputError: no pictures, no stamps, a bad line in `timestamps.csv`, or a picture that cannot be read.
+    """
+    for stamp_ns, path in _stamped_files(folder, rate_hz):
+        bgr = cv2.imread(str(path), cv2.IMREAD_COLOR)
+        if bgr is not None:
+            yield RecordedFrame(stamp_ns, cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB))
+            continue
+        problem = f"image {path}: expected a readable png or jpg"
+        if on_bad_frame is None:
+            raise InputError(problem)
+        on_bad_frame(problem)
+
+
+def _stamped_files(folder: Path, rate_hz: float | None) -> list[tuple[int, Path]]:
+    if (folder / STAMPS_FILE).is_file():
+        return _read_stamps(folder)
+    files = [path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES]
+    if not files:
+        raise InputError(f"image folder {folder}: expected {', '.join(SUFFIXES)} files, found none")
+    if all(path.stem.isdecimal() and int(path.stem) >= _SMALLEST_STAMP for path in files):
+        return sorted((int(path.stem), path) for path in files)
+    if not rate_hz:
+        raise InputError(
+            f"image folder {folder}: the pictures carry no stamps: expected a frame rate (rate_hz), file names in "
+            f"nanoseconds or a {STAMPS_FILE}"
+        )
+    files.sort(key=_natural_order)
+    return [(FIRST_STAMP_NS + round(index * 1e9 / rate_hz), path) for index, path in enumerate(files)]
+
+
+def _read_stamps(folder: Path) -> list[tuple[int, Path]]:
+    table = folder / STAMPS_FILE
+    result = []
+    with table.open(newline="", encoding="utf-8") as lines:
+        for number, row in enumerate(csv.reader(lines, skipinitialspace=True), start=1):
+            if not row or row[0].startswith("#") or (number == 1 and not row[0].isdecimal()):
+                continue
+            if len(row) != 2 or not row[0].isdecimal():
+                raise InputError(f"{table}, line {number}: expected nanoseconds,file name; got {','.join(row)!r}")
+            result.append((int(row[0]), folder / row[1]))
+    if not result:
+        raise InputError(f"{table}: expected lines of nanoseconds,file name; found none")
+    return result
+
+
+def _natural_order(path: Path) -> list[tuple[int, int | str]]:
+    return [(0, int(part)) if part.isdecimal() else (1, part) for part in re.split(r"([0-9]+)", path.stem)]

@@ -1,0 +1,43 @@
+"""One way to read every kind of recording."""
+
+from collections.abc import Iterator
+from itertools import chain
+from pathlib import Path
+
+from stvla_ros.errors import InputError
+from stvla_ros.recordings.bag_reader import BagTopics, is_bag, read_bag
+from stvla_ros.recordings.image_folder import read_image_folder
+from stvla_ros.recordings.types import OnBadFrame, RecordedFrame
+from stvla_ros.recordings.video_reader import read_video
+
+
+def open_recording(
+    path: Path | str,
+    topics: BagTopics = BagTopics(),
+    rate_hz: float | None = None,
+    on_bad_frame: OnBadFrame | None = None,
+) -> Iterator[RecordedFrame]:
+    """Frames of a video file, a folder of pictures, or a rosbag2 (a folder, or one .mcap or .db3 file).
+
+    The first frame is read at once, so that a recording which cannot be used is an error here and not later.
+
+    :param topics: which topics of a bag to read; ignored for the others.
+    :param rate_hz: frames per second of pictures without stamps; ignored for the others.
+    :param on_bad_frame: told about each picture of a folder or bag that cannot be decoded and is left out; None: an
+        error.
+    :raises InputError: missing, unreadable or empty; also while reading on, when the recording breaks off.
+    """
+    path = Path(path).expanduser()
+    if not path.exists():
+        raise InputError(f"recording {path}: there is no such file or folder")
+    if is_bag(path):
+        frames = read_bag(path, topics, on_bad_frame)
+    elif path.is_dir():
+        frames = read_image_folder(path, rate_hz, on_bad_frame)
+    else:
+        frames = read_video(path)
+    try:
+        first = next(frames)
+    except StopIteration:
+        raise InputError(f"recording {path}: expected frames, found none") from None
+    return chain([first], frames)

@@ -1,0 +1,133 @@
+"""Pictures as bytes: the encodings of sensor_msgs/Image, to arrays and from one colour space to another.
+
+Names and conversions are those of sensor_msgs/image_encodings.hpp and cv_bridge (ROS packages common_interfaces,
+vision_opencv).
+"""
+
+import re
+
+import cv2
+import numpy as np
+
+from stvla_ros.errors import InputError
+
+_DTYPES = {
+    "8U": np.dtype(np.uint8),
+    "8S": np.dtype(np.int8),
+    "16U": np.dtype(np.uint16),
+    "16S": np.dtype(np.int16),
+    "32S": np.dtype(np.int32),
+    "32F": np.dtype(np.float32),
+    "64F": np.dtype(np.float64),
+}
+_CV_NAMES = {dtype.name: name for name, dtype in _DTYPES.items()}
+_GENERIC = re.compile("(8U|8S|16U|16S|32S|32F|64F)(?:C([0-9]+))?")
+
+# Encodings that say what the channels mean: (OpenCV's type, channels, its name in OpenCV's conversion codes). OpenCV
+# names a Bayer pattern after its second row and column, ROS after its first.
+_COLOURS = {
+    "mono8": ("8U", 1, "GRAY"),
+    "mono16": ("16U", 1, "GRAY"),
+    "rgb8": ("8U", 3, "RGB"),
+    "bgr8": ("8U", 3, "BGR"),
+    "rgba8": ("8U", 4, "RGBA"),
+    "bgra8": ("8U", 4, "BGRA"),
+    "bayer_rggb8": ("8U", 1, "BayerBG"),
+    "bayer_bggr8": ("8U", 1, "BayerRG"),
+    "bayer_gbrg8": ("8U", 1, "BayerGR"),
+    "bayer_grbg8": ("8U", 1, "BayerGB"),
+    "yuv422": ("8U", 2, "YUV_UYVY"),
+    "uyvy": ("8U", 2, "YUV_UYVY"),
+    "yuv422_yuy2": ("8U", 2, "YUV_YUY2"),
+    "yuyv": ("8U", 2, "YUV_YUY2"),
+}
+
+
+def type_name(picture: np.ndarray) -> str:
+    """OpenCV's name of an array's type, such as 8UC3.
+
+    :raises InputError: when no image encoding holds the array's dtype.
+    """
+    if picture.dtype.name not in _CV_NAMES:
+        raise InputError(f"image: no encoding holds elements of type {picture.dtype.name}")
+    return f"{_CV_NAMES[picture.dtype.name]}C{1 if picture.ndim < 3 else picture.shape[2]}"
+
+
+def pixel_layout(encoding: str) -> tuple[np.dtype, int]:
+    """Element type and channels of an encoding.
+
+    :raises InputError: for an unknown encoding.
+    """
+    if encoding in _COLOURS:
+        depth, channels, _ = _COLOURS[encoding]
+        return _DTYPES[depth], channels
+    match = _GENERIC.fullmatch(encoding)
+    if match is None:
+        raise InputError(f"image: unrecognized encoding [{encoding}]")
+    return _DTYPES[match[1]], int(match[2] or 1)
+
+
+def unpack_pixels(
+    data: bytes | np.ndarray, *, encoding: str, width: int, height: int, step: int, is_bigendian: bool
+) -> np.ndarray:
+    """The picture in a message's fields, in the machine's byte order and without row padding.
+
+    :param data: anything with a buffer of bytes.
+    :param step: bytes from one row to the next.
+    :return: (H, W) for one channel, else (H, W, channels); shares the memory of `data` where it can.
+    :raises InputError: unknown encoding, zero size, a step shorter than a row, or fewer bytes than step * height.
+    """
+    dtype, channels = pixel_layout(encoding)
+    row = width * channels * dtype.itemsize
+    if height == 0 or width == 0:
+        raise InputError(f"image: expected a picture, got {width}x{height} pixels")
+    if step < row:
+        raise InputError(f"image: expected a step of at least {row} bytes for {width} pixels of {encoding}, got {step}")
+    octets = np.frombuffer(data, dtype=np.uint8)
+    if len(octets) < step * height:
+        raise InputError(f"image: expected {height} rows of {step} bytes, got {len(octets)} bytes")
+    rows = octets[: step * height].reshape(height, step)[:, :row]
+    ordered = dtype.newbyteorder(">" if is_bigendian else "<")
+    picture = np.ascontiguousarray(rows).view(ordered).astype(dtype, copy=False)
+    return picture if channels == 1 else picture.reshape(height, width, channels)
+
+
+def convert_pixels(picture: np.ndarray, source: str, target: str) -> np.ndarray:
+    """Change the encoding.
+
+    Colours become other colours. Depth is no colour: 16UC1 and 32FC1 become each other by a plain cast (so millimetres
+    stay millimetres) and never a colour. 8 and 16 bits of one colour mean the same brightness, so 255 and 65535
+    correspond.
+
+    :raises InputError: for a conversion that makes no sense or an unknown encoding.
+    """
+    if source == target:
+        return picture
+    channels = pixel_layout(source)[1]
+    target_dtype, target_channels = pixel_layout(target)
+    if source in _COLOURS and target in _COLOURS:
+        picture = _convert_colour(picture, source, target)
+    elif target in _COLOURS:
+        raise InputError(f"image: [{source}] is not a color format, so it cannot become [{target}]")
+    elif channels != target_channels:
+        raise InputError(f"image: [{source}] and [{target}] do not have the same number of channels")
+    if picture.dtype == target_dtype:
+        return picture
+    if target_dtype.kind == "f":
+        return picture.astype(target_dtype)
+    widths = (picture.dtype.itemsize, target_dtype.itemsize)
+    scale = {(1, 2): 257.0, (2, 1): 1.0 / 257.0}.get(widths, 1.0)
+    # OpenCV's own rounding and saturation; NaN becomes 0.
+    depth = getattr(cv2, f"CV_{_CV_NAMES[target_dtype.name]}")
+    return cv2.addWeighted(picture, scale, picture, 0.0, 0.0, dtype=depth)
+
+
+def _convert_colour(picture: np.ndarray, source: str, target: str) -> np.ndarray:
+    source_name, target_name = _COLOURS[source][2], _COLOURS[target][2]
+    if source_name == target_name:
+        return picture
+    kind, _, packing = source_name.partition("_")
+    code = getattr(cv2, f"COLOR_{kind}2{target_name}{'_' if packing else ''}{packing}", None)
+    if code is None:
+        raise InputError(f"image: [{source}] cannot become [{target}]")
+    return cv2.cvtColor(picture, code)

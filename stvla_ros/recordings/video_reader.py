@@ -1,0 +1,56 @@
+"""Frames of a video file."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import av
+import numpy as np
+
+from stvla_ros.errors import InputError
+from stvla_ros.recordings.types import FIRST_STAMP_NS, RecordedFrame
+
+
+def read_video(path: Path) -> Iterator[RecordedFrame]:
+    """Frames in the order of their presentation, upright.
+
+    Stamps are the file's presentation times after `FIRST_STAMP_NS` at the first frame; where the file has none (raw
+    streams), the frames are spaced by its average rate.
+
+    :raises InputError: no video in it, or broken; when it breaks off, after the frames before that place.
+    """
+    frames = 0
+    try:
+        with av.open(str(path)) as container:
+            if not container.streams.video:
+                raise InputError(f"video {path}: expected a video stream, found none")
+            stream = container.streams.video[0]
+            stream.thread_type = "AUTO"
+            first_pts: int | None = None
+            for frame in _decode(container, stream):
+                if frame.pts is not None:
+                    first_pts = frame.pts if first_pts is None else first_pts
+                    offset_ns = round((frame.pts - first_pts) * frame.time_base * 1_000_000_000)
+                elif stream.average_rate:
+                    offset_ns = round(frames * 1_000_000_000 / stream.average_rate)
+                else:
+                    raise InputError(f"video {path}: expected presentation times or a frame rate, found neither")
+                frames += 1
+                yield RecordedFrame(FIRST_STAMP_NS + offset_ns, _upright(frame))
+    except (av.error.FFmpegError, OSError) as error:
+        raise InputError(f"video {path}: cannot be read after {frames} frames ({error.strerror})") from None
+    if frames == 0:
+        raise InputError(f"video {path}: expected frames, found none")
+
+
+def _decode(container: av.container.InputContainer, stream: av.VideoStream) -> Iterator[av.VideoFrame]:
+    for packet in container.demux(stream):
+        # FFmpeg decodes a packet that is cut off as if nothing had happened, and ends.
+        if packet.is_corrupt:
+            raise av.error.EOFError(0, "the file breaks off")
+        yield from packet.decode()
+
+
+def _upright(frame: av.VideoFrame) -> np.ndarray:
+    rgb = frame.to_ndarray(format="rgb24")
+    # The rotation that shows a picture upright, counter-clockwise degrees: telephones record sideways and say so.
+    return np.ascontiguousarray(np.rot90(rgb, round(frame.rotation / 90))) if frame.rotation else rgb
