@@ -80,7 +80,7 @@ def draw_traces(rgb: np.ndarray, traces: Traces, width: float = 0.006) -> np.nda
 
 
 def depth_range(depth: np.ndarray) -> tuple[float, float]:
-    """Nearest and farthest depth worth showing, metres: percentiles 0.5 and 99.5 of the valid ones, at least 5 cm apart.
+    """Nearest and farthest depth worth showing, metres: percentiles 0.5 and 99.5 of the valid ones, 5 cm apart at least.
 
     (0, 1) where no depth is valid.
     """
