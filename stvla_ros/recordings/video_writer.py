@@ -32,6 +32,7 @@ class VideoWriter:
         self._container: av.container.OutputContainer | None = None
         self._stream: av.VideoStream | None = None
         self.frames = 0
+        self._closed = False
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self.path.open("wb").close()
@@ -42,8 +43,10 @@ class VideoWriter:
         """Append a frame.
 
         :param rgb: (H, W, 3) uint8 with even sides (yuv420p halves them), all frames of one size.
-        :raises InputError: for another type, odd sides or a size that changes.
+        :raises InputError: for another type, odd sides or a size that changes, or after ``close``.
         """
+        if self._closed:
+            raise InputError(f"video {self.path}: expected no frame after the file was closed")
         if (
             rgb.dtype != np.uint8
             or rgb.ndim != 3
@@ -69,13 +72,14 @@ class VideoWriter:
 
     def close(self) -> None:
         """Finish the file. Safe to call twice. A video without frames leaves no file."""
+        if self._closed:
+            return
+        self._closed = True
         if self._container is None:
-            if self.frames == 0:
-                self.path.unlink(missing_ok=True)
+            self.path.unlink(missing_ok=True)
             return
         self._container.mux(self._stream.encode())
         self._container.close()
-        self._container = self._stream = None
 
     def _open(self, width: int, height: int) -> None:
         self._container = av.open(str(self.path), "w", options={"movflags": "faststart"})
