@@ -17,6 +17,16 @@ step() { # name, what it depends on, command...
   fi
 }
 
+# Run a command whose output matters only when it fails.
+logged() { # log file, command...
+  local log="$1"; shift
+  if ! "$@" >"$log" 2>&1; then
+    cat "$log" >&2
+    echo "setup: this failed: $* (its output is above and in $log)" >&2
+    exit 1
+  fi
+}
+
 as_root() {
   if [ "$(id -u)" = 0 ]; then "$@"; else sudo -n "$@"; fi
 }
@@ -89,11 +99,12 @@ requirement_sets() {
 }
 
 install_python_packages() {
+  local pip=".venv/bin/pip --disable-pip-version-check install -c requirements/constraints.txt"
   # torch first and alone: what is already there satisfies the looser requirements of the packages that follow.
-  .venv/bin/pip install -q -c requirements/constraints.txt "$(grep '^torch==' requirements/models.txt)"
-  .venv/bin/pip install -q -c requirements/constraints.txt $(requirement_sets)
+  logged .ws/pip.log $pip "$(grep '^torch==' requirements/models.txt)"
+  logged .ws/pip.log $pip $(requirement_sets)
   [ -n "${ROS_DISTRO:-}" ] || .venv/bin/python tools/fix_ros_wheels.py
-  .venv/bin/pip install -q --no-deps --no-build-isolation -e .
+  logged .ws/pip.log $pip --no-deps --no-build-isolation -e .
 }
 
 # --- messages and nodes --------------------------------------------------------------------------------------------------
@@ -103,12 +114,7 @@ build_workspace() {
   ln -sfn ../.. .ws/src/stvla_ros
   rm -f .ws/src/tf2_msgs
   [ -n "${ROS_DISTRO:-}" ] || ln -sfn ../../fallback/tf2_msgs .ws/src/tf2_msgs
-  local log=.ws/build.log
-  if ! ( . tools/env.sh && cd .ws && colcon build --symlink-install ) >"$log" 2>&1; then
-    cat "$log" >&2
-    echo "setup: colcon build failed (the output above is in $log)" >&2
-    exit 1
-  fi
+  logged .ws/build.log bash -c '. tools/env.sh && cd .ws && colcon build --symlink-install'
 }
 
 if [ "${1:-}" = --system-packages ]; then system_packages; exit; fi
