@@ -80,15 +80,39 @@ def draw_traces(rgb: np.ndarray, traces: Traces, width: float = 0.006) -> np.nda
 
 
 def depth_range(depth: np.ndarray) -> tuple[float, float]:
-    """Nearest and farthest depth worth showing, metres: percentiles 0.5 and 99.5 of the valid ones, 5 cm apart at least.
+    """Nearest and farthest depth worth showing: percentiles 0.5 and 99.5 of the valid ones, metres.
 
-    (0, 1) where no depth is valid.
+    At least 5 cm apart; (0, 1) where no depth is valid.
     """
     valid = depth[np.isfinite(depth) & (depth > 0)]
     if valid.size == 0:
         return 0.0, 1.0
     near, far = np.percentile(valid, [0.5, 99.5]).tolist()
     return near, max(far, near + 0.05)
+
+
+class WideningRange:
+    """Colour range of a video: as wide as any frame so far needed, so that nothing saturates and nothing flickers."""
+
+    def __init__(self) -> None:
+        self.reset()
+
+    def reset(self) -> None:
+        """A new video starts."""
+        self._near_far: tuple[float, float] | None = None
+
+    def update(self, depth: np.ndarray) -> tuple[float, float]:
+        """
+        :param depth: (H, W) float32 metres of the next frame, 0 or not finite where unknown.
+        :returns: metres at the two ends of the colours, for ``colour_depth``.
+        """
+        if not (np.isfinite(depth) & (depth > 0)).any():
+            return self._near_far or depth_range(depth)
+        near, far = depth_range(depth)
+        if self._near_far is not None:
+            near, far = min(near, self._near_far[0]), max(far, self._near_far[1])
+        self._near_far = (near, far)
+        return near, far
 
 
 def colour_depth(

@@ -7,7 +7,15 @@ import numpy as np
 import pytest
 
 from stvla_ros.errors import InputError
-from stvla_ros.perception.overlay import Caption, colour_depth, depth_range, draw_traces, side_by_side, trace_colour
+from stvla_ros.perception.overlay import (
+    Caption,
+    WideningRange,
+    colour_depth,
+    depth_range,
+    draw_traces,
+    side_by_side,
+    trace_colour,
+)
 from stvla_ros.perception.types import Traces
 
 RGB = np.full((120, 160, 3), 100, np.uint8)
@@ -128,3 +136,15 @@ def test_pictures_that_do_not_belong_together_are_refused():
         colour_depth(np.ones((4, 4)), (8, 8))
     with pytest.raises(InputError, match="near_far"):
         colour_depth(np.ones((4, 4), np.float32), (8, 8), (2.0, 1.0))
+
+
+def test_a_videos_range_only_widens_until_the_next_video():
+    colours = WideningRange()
+    frames = [
+        np.linspace(near, far, 1000, dtype=np.float32).reshape(20, 50) for near, far in ((1, 2), (0.5, 1.5), (1, 3))
+    ]
+    ranges = [colours.update(frame) for frame in frames]
+    np.testing.assert_allclose(ranges, [(1, 2), (0.5, 2), (0.5, 3)], atol=0.02)
+    assert colours.update(np.zeros((4, 4), np.float32)) == ranges[-1]
+    colours.reset()
+    assert colours.update(frames[0]) == ranges[0]
