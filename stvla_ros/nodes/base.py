@@ -257,14 +257,21 @@ class _Input:
         return text
 
 
+def use_fastdds_profile() -> None:
+    """Have Fast DDS use config/fastdds.xml, unless the user named a profile.
+
+    It reads the variables when the participant is created, so calling this before ``rclpy.init`` covers every way of starting.
+    """
+    for name in ("FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE"):
+        os.environ.setdefault(name, str(config_directory() / "fastdds.xml"))
+
+
 def run(create: Callable[[], StvlaNode] | Sequence[Callable[[], StvlaNode]]) -> None:
     """Run one node, or several in one process, until a signal comes or a node sets ``exit_code``; the main function of every executable.
 
     Exits with 2 after one clear line when parameters are bad or an autostarted node cannot be configured.
     """
-    # Fast DDS reads this when the participant is created, so it covers every way of starting. A user's own profile wins.
-    for name in ("FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE"):
-        os.environ.setdefault(name, str(config_directory() / "fastdds.xml"))
+    use_fastdds_profile()
     rclpy.init()
     nodes: list[StvlaNode] = []
     exit_code = 0

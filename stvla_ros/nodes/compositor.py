@@ -9,7 +9,7 @@ from stvla_ros.msg import TraceArray
 from stvla_ros.nodes.base import RELIABLE_QOS, StvlaNode, run
 from stvla_ros.nodes.joins import Join
 from stvla_ros.nodes.messages import array_to_image, image_to_depth, image_to_rgb, message_to_traces, stamp_ns
-from stvla_ros.nodes.perception_parameters import declare_compositor, declare_queue_size, declare_sensor_qos
+from stvla_ros.nodes.perception_parameters import declare_compositor, declare_join_window, declare_queue_size, declare_sensor_qos
 from stvla_ros.nodes.trace_outputs import TraceOutputs
 from stvla_ros.nodes.worker import Worker
 from stvla_ros.perception.compositor import Compositor
@@ -21,6 +21,7 @@ class CompositorNode(StvlaNode):
         self._config = declare_compositor(self)
         self._sensor_qos = declare_sensor_qos(self)
         self._queue_size = declare_queue_size(self)
+        self._join_window = declare_join_window(self)
 
     def configure(self) -> None:
         self._compositor = Compositor(self._config)
@@ -33,7 +34,7 @@ class CompositorNode(StvlaNode):
             (Image, "depth", RELIABLE_QOS),
             (TraceArray, "traces", RELIABLE_QOS),
         ]
-        join = Join(self, topics, lambda *messages: self._worker.submit(messages), self._queue_size)
+        join = Join(self, topics, lambda *messages: self._worker.submit(messages), self._join_window)
         self.on_stop_inputs(join.destroy)
         self.subscribe(CameraInfo, "camera_info", self._outputs.set_camera_info, self._sensor_qos)
 

@@ -8,7 +8,7 @@ from stvla_ros.errors import InputError
 from stvla_ros.nodes.base import RELIABLE_QOS, StvlaNode, run
 from stvla_ros.nodes.joins import Join
 from stvla_ros.nodes.messages import array_to_image, image_to_depth, image_to_rgb, stamp_ns
-from stvla_ros.nodes.perception_parameters import declare_depth, declare_queue_size, declare_sensor_qos
+from stvla_ros.nodes.perception_parameters import declare_depth, declare_join_window, declare_queue_size, declare_sensor_qos
 from stvla_ros.nodes.worker import Worker
 from stvla_ros.perception.depth.registry import make_depth_estimator
 
@@ -19,6 +19,7 @@ class DepthNode(StvlaNode):
         self._backend, self._backend_parameters = declare_depth(self)
         self._sensor_qos = declare_sensor_qos(self)
         self._queue_size = declare_queue_size(self)
+        self._join_window = declare_join_window(self)
         self._join: Join | None = None
 
     def configure(self) -> None:
@@ -29,7 +30,7 @@ class DepthNode(StvlaNode):
     def activate(self) -> None:
         if self._estimator.needs_sensor:
             topics = [(Image, "image", self._sensor_qos), (Image, "sensor_depth", self._sensor_qos)]
-            self._join = Join(self, topics, lambda *messages: self._worker.submit(messages), self._queue_size)
+            self._join = Join(self, topics, lambda *messages: self._worker.submit(messages), self._join_window)
             self.on_stop_inputs(self._join.destroy)
         else:
             self.subscribe(Image, "image", self._submit, self._sensor_qos)

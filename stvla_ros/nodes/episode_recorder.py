@@ -16,7 +16,7 @@ from stvla_ros.msg import EpisodeState
 from stvla_ros.nodes.base import DIAGNOSTICS_PERIOD_S, EPISODE_STATE_QOS, RELIABLE_QOS, StvlaNode, run
 from stvla_ros.nodes.joins import Join
 from stvla_ros.nodes.messages import image_to_depth, image_to_rgb, stamp_ns
-from stvla_ros.nodes.perception_parameters import declare_queue_size
+from stvla_ros.nodes.perception_parameters import declare_join_window
 from stvla_ros.nodes.worker import Worker
 from stvla_ros.perception.overlay import Caption, side_by_side
 from stvla_ros.recordings.video_writer import VideoWriter
@@ -38,7 +38,7 @@ class EpisodeRecorderNode(StvlaNode):
             "pacing": self.parameter("pacing", "lockstep", "for the summary"),
             "fused": self.parameter("fused", False, "for the summary"),
         }
-        self._queue_size = declare_queue_size(self)
+        self._join_window = declare_join_window(self)
         self._task = ""
         self._episodes: list[dict[str, Any]] = []
         self._stages: dict[str, dict[str, Any]] = {}
@@ -58,7 +58,7 @@ class EpisodeRecorderNode(StvlaNode):
     def activate(self) -> None:
         if self._video:
             topics = [(Image, name, RELIABLE_QOS) for name in ("image", "traced_depth", "overlay")]
-            join = Join(self, topics, lambda *messages: self._worker.submit(messages), self._queue_size)
+            join = Join(self, topics, lambda *messages: self._worker.submit(messages), self._join_window)
             self.on_stop_inputs(join.destroy)
         self.subscribe(EpisodeState, "episode_state", self._on_state, EPISODE_STATE_QOS)
         self.subscribe(DiagnosticArray, "/diagnostics", self._on_diagnostics)

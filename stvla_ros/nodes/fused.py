@@ -14,7 +14,12 @@ from stvla_ros.msg import TraceArray
 from stvla_ros.nodes.base import RELIABLE_QOS, StvlaNode, run
 from stvla_ros.nodes.joins import Join, StampOrder
 from stvla_ros.nodes.messages import array_to_image, image_to_depth, image_to_rgb, stamp_ns, traces_to_message
-from stvla_ros.nodes.perception_parameters import declare_queue_size, declare_sensor_qos, declare_spatial_traces
+from stvla_ros.nodes.perception_parameters import (
+    declare_join_window,
+    declare_queue_size,
+    declare_sensor_qos,
+    declare_spatial_traces,
+)
 from stvla_ros.nodes.trace_outputs import TraceOutputs
 from stvla_ros.nodes.tracker import RESET_TIMEOUT_S
 from stvla_ros.nodes.vla_server import VlaServerNode
@@ -31,6 +36,7 @@ class PerceptionNode(StvlaNode):
         self._config = declare_spatial_traces(self)
         self._sensor_qos = declare_sensor_qos(self)
         self._queue_size = declare_queue_size(self)
+        self._join_window = declare_join_window(self)
         self._order = StampOrder()
 
     def configure(self) -> None:
@@ -44,7 +50,7 @@ class PerceptionNode(StvlaNode):
     def activate(self) -> None:
         if self._spatial_traces.depth_estimator.needs_sensor:
             topics = [(Image, "image", self._sensor_qos), (Image, "sensor_depth", self._sensor_qos)]
-            join = Join(self, topics, lambda *messages: self._worker.submit(messages), self._queue_size)
+            join = Join(self, topics, lambda *messages: self._worker.submit(messages), self._join_window)
             self.on_stop_inputs(join.destroy)
         else:
             self.subscribe(Image, "image", self._submit, self._sensor_qos)

@@ -84,6 +84,11 @@ def declare_queue_size(node: StvlaNode) -> int:
     return node.parameter("queue_size", 5, "frames that may wait; a full queue drops its oldest", low=1, high=1000)
 
 
+def declare_join_window(node: StvlaNode) -> int:
+    # Longer than any stage's backlog (2 s at 30 Hz): where the wait for a slow partner outlasts the window, nothing ever matches.
+    return node.parameter("join_window", 60, "frames of a topic that wait for those with the same stamp", low=1, high=10_000)
+
+
 def _mapping(node: StvlaNode, name: str, description: str) -> dict[str, Any]:
     text = node.parameter(name, "{}", f"{description}, as a YAML mapping like '{{key: value}}'")
     try:

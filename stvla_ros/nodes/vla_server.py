@@ -29,7 +29,7 @@ from stvla_ros.nodes.messages import (
     seconds_to_duration,
     stamp_ns,
 )
-from stvla_ros.nodes.perception_parameters import declare_queue_size, declare_sensor_qos
+from stvla_ros.nodes.perception_parameters import declare_join_window, declare_sensor_qos
 from stvla_ros.nodes.worker import Worker
 from stvla_ros.policy.base import PolicyInput, make_policy, policy_names
 
@@ -69,7 +69,7 @@ class VlaServerNode(StvlaNode):
             "stall_timeout", 10.0, "seconds without a command after which a goal ends as stalled; 0 for never", low=0.0, high=86400.0
         )
         self._sensor_qos = declare_sensor_qos(self)
-        self._queue_size = declare_queue_size(self)
+        self._join_window = declare_join_window(self)
         # Re-entrant: ending a goal from within a locked section is common.
         self._lock = threading.RLock()
         self._goal: _Goal | None = None
@@ -102,7 +102,7 @@ class VlaServerNode(StvlaNode):
     def activate(self) -> None:
         if self._subscribe_to_perception:
             topics = [(Image, "image", self._sensor_qos), (Image, "traced_depth", RELIABLE_QOS)]
-            join = Join(self, topics, self._on_messages, self._queue_size)
+            join = Join(self, topics, self._on_messages, self._join_window)
             self.on_stop_inputs(join.destroy)
             self.subscribe(CameraInfo, "camera_info", self.set_camera_info, self._sensor_qos)
         if self._policy.needs_expert:
