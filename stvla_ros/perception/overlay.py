@@ -21,7 +21,9 @@ _FAINT = (150, 152, 162)
 _BACKGROUND = (22, 23, 28)
 _UNKNOWN = (52, 54, 60)
 _GOLDEN_RATIO = 0.618033988749895  # its multiples modulo 1 spread hues evenly however many ids there are
-_COLOURS = cv2.COLORMAP_INFERNO  # brightness alone tells near from far, also in print
+# Far to near, rgb. Inferno: brightness alone tells near from far, also in print. A table, because applyColorMap takes
+# milliseconds to build its own at every call.
+_COLOURS = np.ascontiguousarray(cv2.applyColorMap(np.arange(256, dtype=np.uint8), cv2.COLORMAP_INFERNO)[:, 0, ::-1])
 _SHIFT = 4  # fractional bits of sub-pixel coordinates
 OUTCOME_COLOURS = {"success": (92, 214, 128), "failure": (240, 100, 90)}
 
@@ -136,7 +138,7 @@ def colour_depth(
         raise InputError(f"near_far: expected near < far in metres, got {near:g} and {far:g}")
     known = np.isfinite(depth) & (depth > 0)
     share = np.clip((far - np.where(known, depth, far)) / (far - near), 0, 1)
-    colours = cv2.applyColorMap(np.round(255 * share).astype(np.uint8), _COLOURS)[..., ::-1]
+    colours = _COLOURS[np.round(255 * share).astype(np.uint8)]
     picture = cv2.resize(
         np.where(known[..., None], colours, np.uint8(_UNKNOWN)), size, interpolation=cv2.INTER_NEAREST_EXACT
     )
@@ -153,7 +155,7 @@ def _with_scale(picture: np.ndarray, near: float, far: float) -> np.ndarray:
     box = (slice(max(top - margin, 0), height), slice(max(left - margin, 0), width))
     picture = picture.copy()
     picture[box] = (0.35 * picture[box] + 0.65 * np.array(_BACKGROUND)).astype(np.uint8)
-    ramp = cv2.applyColorMap(np.linspace(255, 0, bar_height).astype(np.uint8)[:, None], _COLOURS)[..., ::-1]
+    ramp = _COLOURS[np.linspace(255, 0, bar_height).astype(np.uint8)][:, None]
     picture[top : top + bar_height, left : left + bar_width] = ramp
     for share in (0.0, 0.5, 1.0):
         y = round(top + share * (bar_height - 1) + text_height / 2)
