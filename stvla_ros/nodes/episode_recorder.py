@@ -18,7 +18,7 @@ from stvla_ros.nodes.joins import Join
 from stvla_ros.nodes.messages import image_to_depth, image_to_rgb, stamp_ns
 from stvla_ros.nodes.perception_parameters import declare_join_window
 from stvla_ros.nodes.worker import Worker
-from stvla_ros.perception.overlay import Caption, side_by_side
+from stvla_ros.perception.overlay import Caption, WideningRange, side_by_side
 from stvla_ros.recordings.video_writer import VideoWriter
 
 TERMINAL = (EpisodeState.SUCCEEDED, EpisodeState.FAILED)
@@ -43,6 +43,8 @@ class EpisodeRecorderNode(StvlaNode):
         self._episodes: list[dict[str, Any]] = []
         self._stages: dict[str, dict[str, Any]] = {}
         self._states: dict[int, EpisodeState] = {}
+        # One range of colours an episode, so that they do not flicker.
+        self._depth_range, self._depth_range_of = WideningRange(), -1
         self._finish_at: float | None = None
         self.exit_code: int | None = None
 
@@ -113,9 +115,13 @@ class EpisodeRecorderNode(StvlaNode):
             outcome=("success" if state.phase == EpisodeState.SUCCEEDED else "failure") if ended else "",
         )
         try:
+            depth = image_to_depth(traced_depth, "traced_depth")
+            if state is not None and state.index != self._depth_range_of:
+                self._depth_range_of = state.index
+                self._depth_range.reset()
             frame = side_by_side(
-                image_to_rgb(image, "image"), image_to_depth(traced_depth, "traced_depth"),
-                image_to_rgb(overlay, "overlay"), caption,
+                image_to_rgb(image, "image"), depth, image_to_rgb(overlay, "overlay"), caption,
+                near_far=self._depth_range.update(depth),
             )
             for _ in range(round(LAST_FRAME_SHOWN_S * self._fps) if ended else 1):
                 self._writer.write(frame)

@@ -50,7 +50,7 @@ class SimBridgeNode(StvlaNode):
         self._width = self.parameter("image_width", 0, "pixels; 0 for the task's own", low=0, high=8192)
         self._height = self.parameter("image_height", 0, "pixels; 0 for the task's own", low=0, high=8192)
         self._send_goals = self.parameter("send_goals", True, "send each episode's instruction to the action server")
-        self._reset_services = self.parameter("reset_services", ["tracker/reset"], "services called before an episode starts")
+        self._reset_services = self.parameter("reset_services", ["tracker/reset"], "services called before an episode starts; [''] for none")
         self._resend_s = self.parameter("resend_after", 10.0, "lockstep: seconds before an unanswered observation is sent again", low=0.1, high=3600.0)
         self._give_up_s = self.parameter("give_up_after", 120.0, "seconds without any command after which the run ends", low=1.0, high=86400.0)
         self._inbox = CommandInbox()
@@ -79,7 +79,7 @@ class SimBridgeNode(StvlaNode):
         self._outputs = ObservationOutputs(self, self._info)
         self._expert = self.create_publisher(ActionChunk, "expert_chunk", RELIABLE_QOS)
         self._state = self.create_publisher(EpisodeState, "episode_state", EPISODE_STATE_QOS)
-        self._reset_clients = [self.create_client(Trigger, name) for name in self._reset_services]
+        self._reset_clients = [self.create_client(Trigger, name) for name in self._reset_services if name]
         self._goals = ActionClient(self, ExecuteInstruction, "execute_instruction")
         self.get_logger().info(f"task {task}: {self._info.robot}, {self._info.control_hz:g} Hz, {self._pacing}")
 
