@@ -52,7 +52,7 @@ class TraceTracker:
 
     def __init__(self, config: TrackingConfig = TrackingConfig()) -> None:
         self.config = config
-        self._tracker = make_tracker(
+        self.tracker = make_tracker(
             config.tracker, config.buffer, config.key_frames if config.adaptive else None, **config.tracker_parameters
         )
 
@@ -64,8 +64,8 @@ class TraceTracker:
         :return: the selected traces, (T, N); N = 0 in the first ``warm_up_frames`` frames and while nothing moves.
         :raises InputError: for a bad picture or a stamp that does not increase; the state stays as it was.
         """
-        traces = self._tracker.update(rgb, stamp_ns)
-        if self._tracker.buffer.frames_seen <= self.config.warm_up_frames:
+        traces = self.tracker.update(rgb, stamp_ns)
+        if self.tracker.buffer.frames_seen <= self.config.warm_up_frames:
             return Traces(
                 traces.points[:, :0], traces.visible[:, :0], traces.ids[:0], traces.frame_stamps, traces.image_size
             )
@@ -73,4 +73,4 @@ class TraceTracker:
 
     def reset(self) -> None:
         """A new episode starts."""
-        self._tracker.reset()
+        self.tracker.reset()

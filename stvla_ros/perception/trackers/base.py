@@ -28,8 +28,8 @@ def check_rgb(rgb: np.ndarray) -> None:
 class Tracker(ABC):
     """Follows points through a stream of frames. One object serves one camera; it is not thread-safe.
 
-    A subclass names its parameters in a frozen dataclass ``Parameters`` that checks itself, and implements ``_track`` and
-    ``_forget``. A frame of another size than the last one starts anew, as ``reset`` does, but ids are not reused.
+    A subclass names its parameters in a frozen dataclass ``Parameters`` that checks itself, and implements ``_track``, ``_query``
+    and ``_forget``. A frame of another size than the last one starts anew, as ``reset`` does, but ids are not reused.
 
     :param buffer: where the track state of the last frames is kept.
     :param parameters: an instance of ``Parameters``.
@@ -58,6 +58,25 @@ class Tracker(ABC):
             self._forget()
         return self._track(rgb, int(stamp_ns))
 
+    def query(self, points: np.ndarray) -> np.ndarray:
+        """Follow these points too, from the newest frame on and until the next reset. ``update`` lists them from its next call on.
+
+        :param points: (N, 2) x and y in pixels of the newest frame.
+        :return: (N,) uint32, their ids.
+        :raises InputError: before the first frame, for a wrong shape or for points outside the picture.
+        """
+        points = np.asarray(points, np.float32)
+        if self.buffer.image_size is None:
+            raise InputError("query: expected a frame before the points")
+        if points.ndim != 2 or points.shape[1] != 2:
+            raise InputError(f"query points: expected shape (N, 2), got {points.shape}")
+        width, height = self.buffer.image_size
+        if not ((points >= 0) & (points <= (width - 1, height - 1))).all():
+            raise InputError(f"query points: expected x in 0..{width - 1} and y in 0..{height - 1}")
+        ids = self._new_ids(len(points))
+        self._query(ids, points)
+        return ids
+
     def reset(self) -> None:
         """Forget everything: a new episode starts, ids count from 0 again."""
         self.buffer.reset()
@@ -72,6 +91,10 @@ class Tracker(ABC):
     @abstractmethod
     def _track(self, rgb: np.ndarray, stamp_ns: int) -> Traces:
         """Take a checked frame and return the buffer's traces."""
+
+    @abstractmethod
+    def _query(self, ids: np.ndarray, points: np.ndarray) -> None:
+        """Take checked points of the newest frame. They are never given up, even while they are not seen."""
 
     @abstractmethod
     def _forget(self) -> None:

@@ -56,8 +56,8 @@ class LucasKanadeParameters:
     moving_share: float = 0.5
     window: int = 21
     levels: int = 4
-    max_return_error: float = 1.0
-    min_similarity: float = 0.8
+    max_return_error: float = 2.0
+    min_similarity: float = 0.6
     patience: int = 10
     min_change: float = 12.0
     min_step: float = 0.5
@@ -96,6 +96,7 @@ class LucasKanade(Tracker):
         self._unseen = np.zeros(0, np.int32)  # frames since the point was last seen
         self._moved = np.zeros(0, np.float32)  # recent motion, px a frame, fading
         self._patches = np.zeros((0, PATCH * PATCH), np.float32)  # how each point looked when last seen
+        self._asked = np.zeros(0, bool)  # handed in by query()
 
     def _track(self, rgb: np.ndarray, stamp_ns: int) -> Traces:
         grey = cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY)
@@ -108,19 +109,30 @@ class LucasKanade(Tracker):
         self.buffer.append(stamp_ns, self._ids, self._points, self._unseen == 0, (grey.shape[1], grey.shape[0]))
         return self.buffer.traces()
 
+    def _query(self, ids: np.ndarray, points: np.ndarray) -> None:
+        self._add(self._grey, points, np.zeros(len(points)), ids, asked=True)
+
     def _scale(self, grey: np.ndarray) -> float:
         return float(np.hypot(*grey.shape)) / REFERENCE_DIAGONAL
 
-    def _match(self, start: np.ndarray, end: np.ndarray, points: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def _match(
+        self, start: np.ndarray, end: np.ndarray, points: np.ndarray, guess: np.ndarray | None = None,
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Follow points from one picture into another and back.
 
+        :param guess: (N, 2) where to begin the search; then it stays near. None searches widely around ``points``.
         :return: where they end (N, 2), whether the way there and back agree and the patches look alike (N,), and the
             patches at the end.
         """
         p = self.parameters
         options = {"winSize": (p.window, p.window), "maxLevel": p.levels, "criteria": CRITERIA}
-        there, found, _ = cv2.calcOpticalFlowPyrLK(start, end, points, None, **options)
-        back, found_back, _ = cv2.calcOpticalFlowPyrLK(end, start, there, None, **options)
+        if guess is None:
+            there, found, _ = cv2.calcOpticalFlowPyrLK(start, end, points, None, **options)
+            back, found_back, _ = cv2.calcOpticalFlowPyrLK(end, start, there, None, **options)
+        else:
+            options |= {"maxLevel": min(1, p.levels), "flags": cv2.OPTFLOW_USE_INITIAL_FLOW}
+            there, found, _ = cv2.calcOpticalFlowPyrLK(start, end, points, guess.copy(), **options)
+            back, found_back, _ = cv2.calcOpticalFlowPyrLK(end, start, there, there + points - guess, **options)
         missed = np.linalg.norm(back - points, axis=1)
         height, width = start.shape
         inside = ((there >= 0) & (there <= (width - 1, height - 1))).all(axis=1)
@@ -131,34 +143,59 @@ class LucasKanade(Tracker):
 
     def _follow(self, grey: np.ndarray) -> None:
         """Steps 1 and 2 of the module's text."""
-        seen = self._unseen == 0
-        found = np.zeros(len(seen), bool)
-        if seen.any():
-            there, good, patches = self._match(self._grey, grey, self._points[seen])
-            index = np.flatnonzero(seen)[good]
-            step = np.linalg.norm(there[good] - self._points[index], axis=1)
-            self._moved[index] = np.maximum(step, FADING * self._moved[index])
-            self._points[index] = there[good]
-            self._patches[index] = patches[good]
-            found[index] = True
-        hidden = np.flatnonzero(~seen)
-        if len(hidden):
-            alike = similarity(self._patches[hidden], cut_patches(grey, self._points[hidden]))
-            found[hidden[alike >= REAPPEARED]] = True
+        count = len(self._ids)
+        before = self._points.copy()
+        found = np.zeros(count, bool)
+        seen = np.flatnonzero(self._unseen == 0)
+        if len(seen):
+            there, good, patches = self._match(self._grey, grey, before[seen])
+            found[seen[good]] = True
+            self._points[seen[good]] = there[good]
+            self._patches[seen[good]] = patches[good]
+        lost = np.flatnonzero(~found)
+        if len(lost):
+            guess, looks = self._guess(grey, before, found, lost)
+            self._points[lost] = guess
+            fresh = np.flatnonzero(self._unseen[lost] == 0)
+            if len(fresh):
+                there, good, patches = self._match(self._grey, grey, before[lost[fresh]], guess[fresh])
+                index = lost[fresh[good]]
+                found[index], self._points[index], self._patches[index] = True, there[good], patches[good]
+            textured = self._patches[lost].std(axis=1) >= MIN_TEXTURE
+            found[lost[~textured & (looks >= REAPPEARED)]] = True
+            for row in np.flatnonzero(~found[lost] & textured):
+                place, look = search_patch(grey, self._patches[lost[row]], guess[row], SEARCH)
+                if look >= REAPPEARED:
+                    found[lost[row]], self._points[lost[row]] = True, place
+        step = np.linalg.norm(self._points - before, axis=1).astype(np.float32)
+        self._moved = np.where(found, np.maximum(step, FADING * self._moved), self._moved)
         self._unseen = np.where(found, 0, self._unseen + 1)
 
+    def _guess(self, grey: np.ndarray, before: np.ndarray, found: np.ndarray, lost: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Where lost points may be: (L, 2), and how much they look like themselves there (L,)."""
+        min_step = self.parameters.min_step * self._scale(grey)
+        places = carried_along(before[lost], before[found], self._points[found], min_step)
+        places = np.clip(places, 0, (grey.shape[1] - 1, grey.shape[0] - 1)).astype(np.float32)
+        looks = np.stack([similarity(self._patches[lost], cut_patches(grey, place)) for place in places])
+        # Something passes in front of a still point more often than the point begins to move.
+        looks[0] += np.where(self._moved[lost] < min_step, STILL_BONUS, 0.0)
+        looks[0] -= np.where(self._moved[lost] >= min_step, STILL_BONUS, 0.0)
+        best = looks.argmax(axis=0)
+        rows = np.arange(len(lost))
+        return places[best, rows], looks[best, rows]
+
     def _drop_lost(self, grey: np.ndarray) -> None:
-        keep = self._unseen <= self.parameters.patience
+        keep = (self._unseen <= self.parameters.patience) | self._asked
         # Two points that have run together are one; the older one stays.
         height, width = grey.shape
         cells = np.round(self._points / 2.0).astype(np.int64) @ (1, width)
         first = np.zeros(len(keep), bool)
         order = np.lexsort((self._ids, self._unseen))
         first[order[np.unique(cells[order], return_index=True)[1]]] = True
-        self._keep(keep & first)
+        self._keep(keep & (first | self._asked))
 
     def _keep(self, keep: np.ndarray) -> None:
-        for name in ("_ids", "_points", "_unseen", "_moved", "_patches"):
+        for name in ("_ids", "_points", "_unseen", "_moved", "_patches", "_asked"):
             setattr(self, name, getattr(self, name)[keep])
 
     def _seed_moving(self, grey: np.ndarray) -> None:
@@ -166,7 +203,7 @@ class LucasKanade(Tracker):
         p = self.parameters
         scale = self._scale(grey)
         moving = (self._moved >= p.min_step * scale) & (self._unseen == 0)
-        wanted = int(p.num_points * p.moving_share) - int(moving.sum())
+        wanted = int(p.num_points * p.moving_share) - int((moving & ~self._asked).sum())
         if wanted <= 0:
             return
         change = cv2.absdiff(grey, self._grey)
@@ -176,10 +213,9 @@ class LucasKanade(Tracker):
         radius = max(1, round(p.spacing * scale))
         for x, y in np.round(self._points[self._unseen == 0]).astype(int):
             cv2.circle(mask, (int(x), int(y)), radius, 0, -1)
-        corners = cv2.goodFeaturesToTrack(grey, 2 * wanted, 0.01, radius, mask=mask, blockSize=5)
-        if corners is None:
+        corners = find_corners(grey, mask, 2 * wanted, radius)
+        if not len(corners):
             return
-        corners = np.ascontiguousarray(corners.reshape(-1, 2))
         before, good, _ = self._match(grey, self._grey, corners)
         good &= np.linalg.norm(before - corners, axis=1) >= p.min_step * scale
         chosen = corners[good][:wanted]
@@ -188,10 +224,10 @@ class LucasKanade(Tracker):
 
     def _make_room(self, count: int, moving: np.ndarray) -> None:
         """Give up still points, those unseen for longest and then the youngest first, when all places are taken."""
-        surplus = len(self._ids) + count - self.parameters.num_points
+        surplus = int((~self._asked).sum()) + count - self.parameters.num_points
         if surplus <= 0:
             return
-        still = np.flatnonzero(~moving)
+        still = np.flatnonzero(~moving & ~self._asked)
         order = np.lexsort((-self._ids[still].astype(np.int64), -self._unseen[still]))
         keep = np.ones(len(self._ids), bool)
         keep[still[order[:surplus]]] = False
@@ -199,7 +235,7 @@ class LucasKanade(Tracker):
 
     def _seed_still(self, grey: np.ndarray) -> None:
         """Step 3 of the module's text: one point in each empty cell of a grid over the whole picture."""
-        free = self.parameters.num_points - len(self._ids)
+        free = self.parameters.num_points - int((~self._asked).sum())
         if self._grey is not None:
             free -= int(self.parameters.num_points * self.parameters.moving_share)
             free += int((self._moved >= self.parameters.min_step * self._scale(grey)).sum())
@@ -214,14 +250,14 @@ class LucasKanade(Tracker):
         if occupied.all():
             return
         mask = cv2.resize((~occupied).astype(np.uint8) * 255, None, fx=cell, fy=cell, interpolation=cv2.INTER_NEAREST)
-        corners = cv2.goodFeaturesToTrack(
-            grey, free, 0.005, cell * 0.75, mask=np.ascontiguousarray(mask[:height, :width]), blockSize=5
-        )
-        if corners is not None:
-            self._add(grey, corners.reshape(-1, 2), np.zeros(len(corners), np.float32))
+        corners = find_corners(grey, mask[:height, :width], free, cell * 0.75)
+        self._add(grey, corners, np.zeros(len(corners)))
 
-    def _add(self, grey: np.ndarray, points: np.ndarray, moved: np.ndarray) -> None:
-        self._ids = np.concatenate([self._ids, self._new_ids(len(points))])
+    def _add(
+        self, grey: np.ndarray, points: np.ndarray, moved: np.ndarray, ids: np.ndarray | None = None, asked: bool = False,
+    ) -> None:
+        self._ids = np.concatenate([self._ids, self._new_ids(len(points)) if ids is None else ids])
+        self._asked = np.concatenate([self._asked, np.full(len(points), asked)])
         self._points = np.concatenate([self._points, points.astype(np.float32)])
         self._unseen = np.concatenate([self._unseen, np.zeros(len(points), np.int32)])
         self._moved = np.concatenate([self._moved, moved.astype(np.float32)])
@@ -229,9 +265,60 @@ class LucasKanade(Tracker):
 
 
 PATCH = 9  # px, side of the compared patch: smaller than the window, so that it lies on one surface
+NEIGHBOURS = 5  # moving points that say together where a lost one went
+STILL_BONUS = 0.3
+MIN_TEXTURE = 3.0
+FLAT_DIFFERENCE = 20.0
+SEARCH = 5
 FADING = 0.9  # a point counts as moving for some frames after it stopped
-REAPPEARED = 0.9  # similarity for a hidden point: stricter, because the place was not searched but assumed
+REAPPEARED = 0.8  # similarity for a hidden point: stricter, because the place was not searched but assumed
+CORNER_QUALITY = 0.01  # of the strongest corner's strength
 CRITERIA = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 30, 0.01)
+
+
+def carried_along(lost: np.ndarray, before: np.ndarray, after: np.ndarray, min_step: float) -> np.ndarray:
+    """Where lost points may be now, judged by those that were found.
+
+    :param lost: (L, 2) where the lost points were in the last frame.
+    :param before: (M, 2) where the found points were; ``after``: where they are now.
+    :param min_step: pixels; what moved less stands still.
+    :return: (P, L, 2) places: where it was, moved as the neighbours that move do, moved with all of them as one rigid body.
+    """
+    step = after - before
+    moving = np.linalg.norm(step, axis=1) >= min_step
+    places = [lost]
+    if moving.sum() >= NEIGHBOURS:
+        before, after, step = before[moving], after[moving], step[moving]
+        distance = np.linalg.norm(lost[:, None] - before[None], axis=2)
+        nearest = np.argpartition(distance, NEIGHBOURS - 1, axis=1)[:, :NEIGHBOURS]
+        places.append(lost + np.median(step[nearest], axis=1))
+        rigid, _ = cv2.estimateAffinePartial2D(before, after, method=cv2.RANSAC, ransacReprojThreshold=3.0)
+        if rigid is not None:
+            places.append(lost @ rigid[:, :2].T + rigid[:, 2])
+    return np.stack(places).astype(np.float32)
+
+
+def search_patch(grey: np.ndarray, patch: np.ndarray, place: np.ndarray, radius: int) -> tuple[np.ndarray, float]:
+    """The place within ``radius`` pixels of ``place`` that looks most like ``patch``, and how alike it is."""
+    side = 2 * radius + PATCH
+    around = cv2.getRectSubPix(grey, (side, side), (float(place[0]), float(place[1])))
+    scores = cv2.matchTemplate(around, patch.reshape(PATCH, PATCH).astype(np.uint8), cv2.TM_CCOEFF_NORMED)
+    _, best, _, (x, y) = cv2.minMaxLoc(scores)
+    return np.clip(place + (x - radius, y - radius), 0, (grey.shape[1] - 1, grey.shape[0] - 1)), best
+
+
+def find_corners(grey: np.ndarray, mask: np.ndarray, count: int, spacing: float) -> np.ndarray:
+    """Up to ``count`` corners where ``mask`` is not 0, at least ``spacing`` pixels apart, the strongest first; (N, 2) float32.
+
+    They are looked for in the picture at half size, which costs a quarter: a start point need not be exact to the pixel.
+    """
+    half = cv2.resize(grey, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
+    half_mask = cv2.resize(mask, (half.shape[1], half.shape[0]), interpolation=cv2.INTER_NEAREST)
+    corners = cv2.goodFeaturesToTrack(half, count, CORNER_QUALITY, spacing / 2, mask=half_mask, blockSize=3)
+    if corners is None:
+        return np.zeros((0, 2), np.float32)
+    # The centre of a half-size pixel lies between four full-size ones.
+    return np.minimum(corners.reshape(-1, 2) * 2.0 + 0.5, (grey.shape[1] - 1, grey.shape[0] - 1)).astype(np.float32)
 
 
 def cut_patches(grey: np.ndarray, points: np.ndarray) -> np.ndarray:
@@ -253,9 +340,15 @@ def cut_patches(grey: np.ndarray, points: np.ndarray) -> np.ndarray:
 
 
 def similarity(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Normalised cross-correlation of patches, (N, M) each -> (N,) in -1..1. Two flat patches count as alike."""
+    """How alike patches are, (N, M) each -> (N,) in -1..1.
+
+    Normalised cross-correlation; where one of the two has next to no texture it would compare noise, so there it is 1 less the
+    mean difference in units of ``FLAT_DIFFERENCE`` grey levels.
+    """
+    difference = np.abs(a - b).mean(axis=1)
     a = a - a.mean(axis=1, keepdims=True)
     b = b - b.mean(axis=1, keepdims=True)
-    norm = np.sqrt((a * a).sum(axis=1) * (b * b).sum(axis=1))
-    flat = norm < a.shape[1]  # about one grey level of contrast: noise only
-    return np.where(flat, 1.0, (a * b).sum(axis=1) / np.where(flat, 1.0, norm))
+    spread_a, spread_b = (a * a).mean(axis=1), (b * b).mean(axis=1)
+    flat = np.minimum(spread_a, spread_b) < MIN_TEXTURE**2
+    correlation = (a * b).mean(axis=1) / np.sqrt(np.where(flat, 1.0, spread_a * spread_b))
+    return np.where(flat, np.maximum(-1.0, 1.0 - difference / FLAT_DIFFERENCE), correlation)

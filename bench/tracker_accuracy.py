@@ -1,0 +1,128 @@
+"""How accurate the trackers are, against exact tracks from the simulator's state.
+
+``python -m bench.tracker_accuracy [task ...]``. In episodes of the scripted expert, points are drawn uniformly on the gripper, the
+objects and the background at every sixth frame, handed to the tracker and followed frame by frame to the end, up to 30 frames; only what
+was known at each frame counts. No point is chosen for being easy to follow. Metrics are TAP-Vid's (``perception/tap_vid.py``).
+ms/frame is processor time of the tracker's thread with its own 100 points and the drawn ones.
+"""
+
+import sys
+import time
+from collections.abc import Callable, Sequence
+
+import cv2
+import numpy as np
+
+from bench.tracker_episodes import TASKS, RecordedEpisode, body_kind, record_episode
+from stvla_ros.errors import InputError
+from stvla_ros.perception.tap_vid import tap_vid_scores
+from stvla_ros.perception.trackers import Tracker, make_tracker
+from stvla_ros.sim.point_tracks import PointTrackRecorder
+
+KINDS = ("gripper", "object", "background")
+EVERY = 6  # frames between two draws of points
+LENGTH = 30  # frames for which points are followed
+PER_KIND = 15
+TRACKERS = ("lucas_kanade", "cotracker")
+
+
+def draw_points(episode: RecordedEpisode, frame: int) -> np.ndarray:
+    """(N, 2) pixels, up to ``PER_KIND`` of each kind and at least 2 px inside its outline."""
+    chance = np.random.default_rng(frame)
+    drawn = []
+    for kind in KINDS:
+        inside = cv2.erode(episode.kind_mask(frame, kind).astype(np.uint8), np.ones((5, 5), np.uint8), borderValue=0)
+        places = np.argwhere(inside)[:, ::-1]
+        drawn.append(places[chance.permutation(len(places))[:PER_KIND]])
+    return np.concatenate(drawn).astype(np.float64)
+
+
+def follow(
+    episode: RecordedEpisode, tracker: Tracker, start: int,
+) -> tuple[dict[str, tuple[np.ndarray, ...]], list[float]]:
+    """Follow points drawn in one frame.
+
+    :return: for each kind (true points, true visibility, points, visibility), (T, N, 2) and (T, N); milliseconds of each frame.
+    """
+    for frame in range(max(0, start - 1), start + 1):  # one frame before, so that the tracker is under way
+        tracker.update(episode.observations[frame].rgb, frame)
+    first = episode.show(start)
+    exact = PointTrackRecorder(episode)
+    exact.start(draw_points(episode, start), first)
+    kinds = np.asarray([body_kind(name) for name in exact.body_names])
+    points, visible = exact.observe(first)
+    ids = tracker.query(points)
+    tracks = [(points, visible, points, np.ones(len(points), bool))]
+    cost = []
+    for frame in range(start + 1, min(len(episode), start + LENGTH)):
+        seen = episode.show(frame)
+        began = time.thread_time()
+        traces = tracker.update(seen.rgb, frame)
+        cost.append((time.thread_time() - began) * 1e3)
+        place = {identity: column for column, identity in enumerate(traces.ids.tolist())}
+        columns = [place[identity] for identity in ids.tolist()]
+        tracks.append((*exact.observe(seen), traces.points[-1, columns], traces.visible[-1, columns]))
+    stacked = [np.stack(part) for part in zip(*tracks)]
+    return {kind: tuple(part[:, kinds == kind] for part in stacked) for kind in KINDS if (kinds == kind).any()}, cost
+
+
+def episode_rows(episode: RecordedEpisode, name: str, make: Callable[[], Tracker]) -> list[dict[str, object]]:
+    """One row for each kind of point."""
+    scores: dict[str, list] = {kind: [] for kind in KINDS}
+    cost: list[float] = []
+    for start in range(0, len(episode) - 4, EVERY):
+        tracks, milliseconds = follow(episode, make(), start)
+        cost += milliseconds
+        for kind, track in tracks.items():
+            queries = np.zeros(track[1].shape[1], int)
+            size = episode.observations[start].rgb.shape[1::-1]
+            scores[kind].append(tap_vid_scores(*track, queries, size))
+    return [
+        {
+            "task": episode.task, "tracker": name, "points": kind,
+            "delta_avg": _mean([s.delta_avg for s in some], [s.seen for s in some]),
+            "occlusion_accuracy": _mean([s.occlusion_accuracy for s in some], [s.pairs for s in some]),
+            "average_jaccard": _mean([s.average_jaccard for s in some], [s.seen for s in some]),
+            "seen": sum(s.seen for s in some), "ms_per_frame": float(np.median(cost)),
+        }
+        for kind, some in scores.items() if some
+    ]
+
+
+def _mean(values: Sequence[float], weights: Sequence[int]) -> float:
+    known = [(value, weight) for value, weight in zip(values, weights) if weight and np.isfinite(value)]
+    return sum(value * weight for value, weight in known) / max(1, sum(weight for _, weight in known))
+
+
+def rows(tasks: Sequence[str] = TASKS, trackers: Sequence[str] = TRACKERS) -> list[dict[str, object]]:
+    """One row for each task, tracker and kind of point; one with the key ``missing`` for a tracker that cannot run here."""
+    result: list[dict[str, object]] = []
+    usable = []
+    for name in trackers:
+        try:
+            make_tracker(name)
+            usable.append(name)
+        except InputError as error:
+            result.append({"tracker": name, "missing": str(error)})
+    for task in tasks:
+        episode = record_episode(task)
+        for name in usable:
+            result += episode_rows(episode, name, lambda: make_tracker(name))
+    return result
+
+
+def main() -> None:
+    cv2.setNumThreads(1)  # so that the thread's processor time is all of it
+    print(f"{'task':22}{'tracker':14}{'points':12}{'delta_avg':>10}{'OA':>8}{'AJ':>8}{'tracks*frames':>15}{'ms/frame':>10}")
+    for row in rows(sys.argv[1:] or TASKS):
+        if "missing" in row:
+            print(f"{'':22}{row['tracker']:14}not installed: {row['missing']}")
+            continue
+        scores = "".join(
+            f"{100 * row[key]:{width}.1f}" for key, width in (("delta_avg", 10), ("occlusion_accuracy", 8), ("average_jaccard", 8))
+        )
+        print(f"{row['task']:22}{row['tracker']:14}{row['points']:12}{scores}{row['seen']:>15}{row['ms_per_frame']:>10.1f}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,93 @@
+"""Episodes of the scripted expert in the simulator, recorded once so that several trackers see the same frames."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from stvla_ros.control.actions import EndEffectorAction
+from stvla_ros.sim.environment import Observation
+from stvla_ros.sim.tasks import make_environment
+
+TASKS = ("stack_cube", "carrot_on_plate", "spoon_on_towel", "eggplant_in_basket", "panda_pick_cube")
+_GRIPPER_WORDS = ("gripper", "finger", "hand")
+_BACKGROUND = "background"
+
+
+def body_kind(name: str | None) -> str:
+    """``gripper``, ``arm``, ``object`` or ``background`` of a body's name in the simulator."""
+    if name is None or "table" in name or "ground" in name:
+        return _BACKGROUND
+    if any(word in name for word in _GRIPPER_WORDS):
+        return "gripper"
+    return "arm" if "link" in name else "object"
+
+
+@dataclass
+class RecordedEpisode:
+    """One episode's frames. It answers what ``PointTrackRecorder`` asks of an environment, for the frame last shown.
+
+    :param poses: for each frame, pose in the robot's base frame of each body that has been in a picture so far.
+    :param names: name of each body by its number in ``segmentations``; None for what is no body.
+    """
+
+    task: str
+    observations: list[Observation] = field(default_factory=list)
+    segmentations: list[np.ndarray] = field(default_factory=list)
+    poses: list[Mapping[int, np.ndarray]] = field(default_factory=list)
+    names: dict[int, str | None] = field(default_factory=dict)
+    shown: int = 0
+
+    def __len__(self) -> int:
+        return len(self.observations)
+
+    def show(self, frame: int) -> Observation:
+        self.shown = frame
+        return self.observations[frame]
+
+    @property
+    def segmentation(self) -> np.ndarray:
+        return self.segmentations[self.shown]
+
+    def base_from_body(self, body: int) -> np.ndarray:
+        return self.poses[self.shown][body]
+
+    def body_name(self, body: int) -> str | None:
+        return self.names.get(body)
+
+    def kind_mask(self, frame: int, kind: str) -> np.ndarray:
+        """(H, W) bool, where the frame shows bodies of that kind."""
+        picture = self.segmentations[frame]
+        bodies = [body for body in np.unique(picture).tolist() if body_kind(self.names.get(body)) == kind]
+        return np.isin(picture, bodies)
+
+
+def record_episode(task: str, episode_id: int = 0, slowdown: int = 1, max_steps: int = 60) -> RecordedEpisode:
+    """Let the expert solve a task and keep every frame.
+
+    :param slowdown: each of the expert's actions is carried out in so many equal parts, one frame each.
+    """
+    environment = make_environment(task)
+    episode = RecordedEpisode(task)
+    try:
+
+        def keep(observation: Observation) -> None:
+            picture = environment.segmentation.copy()
+            episode.names |= {body: environment.body_name(body) for body in np.unique(picture).tolist()}
+            known = [body for body, name in episode.names.items() if name is not None]
+            episode.observations.append(observation)
+            episode.segmentations.append(picture)
+            episode.poses.append({body: environment.base_from_body(body) for body in known})
+
+        keep(environment.reset(episode_id))
+        for _ in range(max_steps):
+            action = environment.expert_action()
+            part = EndEffectorAction(action.translation / slowdown, action.rotation / slowdown, action.gripper)
+            for _ in range(slowdown):
+                result = environment.step(part)
+                keep(result.observation)
+            if result.success:
+                break
+    finally:
+        environment.close()
+    return episode
