@@ -4,7 +4,6 @@ import os
 import re
 import subprocess
 import sys
-from functools import cache
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -79,35 +78,32 @@ def _shared_folders() -> list[Path]:
     return [folder.parent / "shared/assets/maniskill3" for folder in (checkout, Path.cwd().resolve())]
 
 
-def _default_folder() -> Path:
-    return Path.home() / ".maniskill"
-
-
-@cache
-def find_assets() -> Path:
+def find_assets(*, download: bool = True) -> Path:
     """The folder to use as MS_ASSET_DIR, with every file that the bridge tasks need; downloads them when nobody has them.
 
     Looks at MS_ASSET_DIR, then ``../shared/assets/maniskill3`` beside the checkout, then the library's own folder
     (``~/.maniskill``), then runs the library's own download, without asking, into MS_ASSET_DIR or the library's folder.
 
-    :raises InputError: when MS_ASSET_DIR is set but holds only a part, or when the download fails.
+    :param download: False to only look.
+    :raises InputError: when MS_ASSET_DIR is set but holds only a part, when there are none, or when the download fails.
     """
     chosen = os.environ.get("MS_ASSET_DIR")
     if chosen:
-        return _complete_or_download(Path(chosen).expanduser().resolve(), "MS_ASSET_DIR")
+        return _complete_or_download(Path(chosen).expanduser().resolve(), "MS_ASSET_DIR", download)
     for folder in _shared_folders():
         if not missing_files(folder):
             return folder
-    return _complete_or_download(_default_folder(), "ManiSkill assets")
+    return _complete_or_download(Path.home() / ".maniskill", "ManiSkill assets", download)
 
 
-def _complete_or_download(root: Path, name: str) -> Path:
+def _complete_or_download(root: Path, name: str, download: bool) -> Path:
     missing = missing_files(root)
     # A part of the files is somebody's own work or a broken copy; ManiSkill's download would delete it.
     if missing and ((root / _BRIDGE).exists() or (root / _ROBOT).parent.exists()):
-        raise InputError(
-            f"{name}: {root} lacks {len(missing)} files, the first is {missing[0]}; complete it, or delete it and run {_HOW_TO_GET}"
-        )
+        count = f"{len(missing)} files, the first is" if len(missing) > 1 else "the file"
+        raise InputError(f"{name}: {root} lacks {count} {missing[0]}; complete it, or delete it and run {_HOW_TO_GET}")
+    if missing and not download:
+        raise InputError(f"{name}: none in {root}; get them with {_HOW_TO_GET}")
     if missing:
         _download(root)
         missing = missing_files(root)

@@ -56,7 +56,7 @@ class GraspPlan:
     :param grasp_height: height of the tool point above the object's origin when the fingers close.
     :param grasp_shift: shift of the grasp along the object's long axis, towards the robot.
     :param hover: height above the grasp at which the gripper moves sideways.
-    :param carry: height of the object's origin above the goal while it is carried.
+    :param carry: height of the object's origin above the goal while it is carried; unused where it is not released.
     :param release: height of the object's origin above the goal below which the fingers open; None to hold it there.
     :param symmetry: the grasp may be turned about the vertical by multiples of this, radians.
     :param placed_radius: horizontal distance from the goal within which the object counts as brought.
@@ -81,6 +81,7 @@ PLANS = {
 }
 
 _ALIGNED = 0.010  # metres sideways within which the gripper may go all the way down
+_FUNNEL = 0.03  # metres from there to where it must be all the way up
 _AT_GRASP = 0.012  # metres from the grasp at which the fingers close; above what the arm leaves after a step
 _TURNED = 0.15  # radians within which the fingers count as turned to the object
 _LIFTED = 0.03  # metres below the carrying height at which the object may move sideways
@@ -88,7 +89,7 @@ _LIFTED = 0.03  # metres below the carrying height at which the object may move 
 _EMPTY = 0.05
 
 
-def expert_action(state: ExpertState, plan: GraspPlan, axes: GripperAxes, gain: float = 0.5) -> EndEffectorAction:
+def expert_action(state: ExpertState, plan: GraspPlan, axes: GripperAxes, gain: float = 0.4) -> EndEffectorAction:
     """What to do in the given state.
 
     :param gain: share of the remaining way to go in one step, 0..1; below 1 so that answers to an observation that is one or
@@ -118,9 +119,7 @@ def _fetch(state: ExpertState, plan: GraspPlan, axes: GripperAxes, gripper_at: n
         return gripper_at + [0.0, 0.0, MAX_TRANSLATION], 1.0
     if sideways < _AT_GRASP and turned and abs(gripper_at[2] - grasp[2]) < _AT_GRASP:
         return grasp, 0.0
-    # A funnel over the object: the further away, the higher.
-    height = 0.0 if sideways < _ALIGNED and turned else plan.hover
-    aim = grasp + [0.0, 0.0, height]
+    aim = grasp + [0.0, 0.0, plan.hover * (_funnel(sideways, _ALIGNED) if turned else 1.0)]
     clearance = (gripper_at[2] - grasp[2]) / plan.hover
     if sideways > 2 * _ALIGNED and clearance < 0.5:  # low beside the object: rise before moving over it
         aim[:2] = gripper_at[:2]
@@ -133,14 +132,18 @@ def _bring(state: ExpertState, plan: GraspPlan, gripper_at: np.ndarray) -> tuple
     left = state.goal_position - state.object_position
     if plan.release is None:
         return state.goal_position - in_grip, 0.0
-    if np.linalg.norm(left[:2]) < plan.placed_radius:
-        # Aim a little lower than where the fingers open, so that the way down does not end above it.
-        object_aim = state.goal_position + [0.0, 0.0, plan.release - 0.006]
-        return object_aim - in_grip, 1.0 if -left[2] <= plan.release else 0.0
-    object_aim = state.goal_position + [0.0, 0.0, plan.carry]
+    sideways = float(np.linalg.norm(left[:2]))
+    # Aim a little lower than where the fingers open, so that the way down does not end above it.
+    low = plan.release - 0.006
+    object_aim = state.goal_position + [0.0, 0.0, low + (plan.carry - low) * _funnel(sideways, plan.placed_radius)]
     if state.object_position[2] < object_aim[2] - _LIFTED:
         object_aim[:2] = state.object_position[:2]
-    return object_aim - in_grip, 0.0
+    return object_aim - in_grip, 1.0 if sideways < plan.placed_radius and -left[2] <= plan.release else 0.0
+
+
+def _funnel(sideways: float, radius: float) -> float:
+    """0 above the aim and 1 far from it, without a jump: late answers would swing about one."""
+    return float(np.clip((sideways - radius) / _FUNNEL, 0.0, 1.0))
 
 
 def _is_placed(state: ExpertState, plan: GraspPlan) -> bool:

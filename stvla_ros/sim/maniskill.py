@@ -25,6 +25,7 @@ class _Robot:
     """What ManiSkill does not say of its robots in one way.
 
     :param finger_joint: the joint that tells the opening; ``closed`` and ``opened`` are its ends of travel, metres.
+    :param finger_range: where the controller steers that joint at -1 and +1; past both ends, to press.
     """
 
     camera: str
@@ -34,6 +35,7 @@ class _Robot:
     finger_joint: str
     closed: float
     opened: float
+    finger_range: tuple[float, float]
     axes: expert.GripperAxes
 
 
@@ -47,6 +49,7 @@ _ROBOTS = {
         finger_joint="right_finger",
         closed=0.015,
         opened=0.037,
+        finger_range=(0.014, 0.038),
         axes=expert.GripperAxes(approach=_X, opening=_Y),
     ),
     "panda": _Robot(
@@ -57,6 +60,7 @@ _ROBOTS = {
         finger_joint="panda_finger_joint1",
         closed=0.0,
         opened=0.04,
+        finger_range=(-0.01, 0.04),
         axes=expert.GripperAxes(approach=_Z, opening=_Y),
     ),
 }
@@ -141,7 +145,7 @@ class ManiSkillEnvironment(Environment):
     def step(self, action: EndEffectorAction) -> StepResult:
         # ManiSkill takes the rotation as intrinsic XYZ angles; frame and centre are those of EndEffectorAction.
         angles = Rotation.from_rotvec(action.rotation).as_euler("XYZ")
-        values = np.concatenate([action.translation, angles, [2.0 * action.gripper - 1.0]])
+        values = np.concatenate([action.translation, angles, [_gripper_action(action.gripper, self._robot)]])
         with _one_thread():
             observation, _, _, _, info = self._env.step(values.astype(np.float32))
         return StepResult(self._observe(observation), bool(info["success"].item()))
@@ -251,6 +255,14 @@ class ManiSkillEnvironment(Environment):
         )
 
 
+def _gripper_action(opening: float, robot: _Robot) -> float:
+    """-1..1 for an opening 0..1: that very opening in between, and pressing against the ends of travel at 0 and 1."""
+    inner = np.array([0.05, 0.95])
+    fingers = robot.closed + inner * (robot.opened - robot.closed)
+    lower, upper = robot.finger_range
+    return float(np.interp(opening, [0.0, *inner, 1.0], [-1.0, *(2.0 * (fingers - lower) / (upper - lower) - 1.0), 1.0]))
+
+
 def _matrix(pose: Any) -> np.ndarray:
     """(4, 4) float64 of one of ManiSkill's batched poses (position, quaternion w x y z)."""
     raw = pose.raw_pose[0].cpu().numpy().astype(np.float64)
@@ -261,20 +273,21 @@ def _matrix(pose: Any) -> np.ndarray:
 
 
 def _make(task: Task, robot: _Robot, width: int, height: int, render: bool) -> Any:
-    root = None
+    needs_assets = task.robot in ROBOTS_WITH_ASSETS
     try:
-        root = find_assets()
+        root = find_assets(download=needs_assets)
     except InputError:
-        if task.robot in ROBOTS_WITH_ASSETS:
+        if needs_assets:
             raise
-    if root is not None:
-        os.environ["MS_ASSET_DIR"] = str(root)  # read on import, once
+    else:
+        os.environ["MS_ASSET_DIR"] = str(root)  # read on import, once; set for all, because other tasks may follow
     import gymnasium
     import mani_skill
     import mani_skill.envs  # noqa: F401  registers the environments
+    from mani_skill.envs.tasks.digital_twins.base_env import BaseDigitalTwinEnv
     from mani_skill.envs.tasks.digital_twins.bridge_dataset_eval.base_env import BaseBridgeEnv
 
-    if task.robot in ROBOTS_WITH_ASSETS and mani_skill.ASSET_DIR.parent.resolve() != root:
+    if needs_assets and mani_skill.ASSET_DIR.parent.resolve() != root:
         raise InputError(f"MS_ASSET_DIR: mani_skill was imported before with {mani_skill.ASSET_DIR.parent}, expected {root}")
     # The class declares colour only, although its cameras render depth as well.
     BaseBridgeEnv.SUPPORTED_OBS_MODES = ["none", "rgb+segmentation", "rgb+depth+segmentation"]
@@ -294,8 +307,12 @@ def _make(task: Task, robot: _Robot, width: int, height: int, render: bool) -> A
             sim_config={"control_freq": round(task.control_hz)},
             sensor_configs={robot.camera: camera},
         )
-    # Past gymnasium's wrappers: the time limit is the caller's.
-    return env.unwrapped
+    env = env.unwrapped  # past gymnasium's wrappers: the time limit is the caller's
+    if isinstance(env, BaseDigitalTwinEnv):
+        # These belong to the class, so that another environment would replace this one's photograph and add to its foreground.
+        env._rgb_overlay_images = dict(env._rgb_overlay_images)
+        BaseDigitalTwinEnv._objects_to_remove_from_greenscreen = []
+    return env
 
 
 def _bridge_intrinsics(width: int, height: int) -> np.ndarray:

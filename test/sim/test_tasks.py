@@ -1,0 +1,63 @@
+"""Finding tasks by name."""
+
+import subprocess
+import sys
+
+import pytest
+
+from stvla_ros.errors import InputError
+from stvla_ros.sim.tasks import ZERO_DOWNLOAD_TASK, find_task, make_environment, resolve_task, task_names
+
+
+def test_every_listed_task_is_found_under_its_name():
+    names = task_names()
+    assert {"stack_cube", "carrot_on_plate", "spoon_on_towel", "eggplant_in_basket", ZERO_DOWNLOAD_TASK} <= set(names)
+    assert "simpler/google_robot_pick_coke_can" in names
+    assert [find_task(name).name for name in names] == names
+
+
+@pytest.mark.parametrize("name", ["stack_cubes", "simpler/stack_cube", "", "no/such"])
+def test_an_unknown_task_is_an_error_that_lists_what_exists(name):
+    with pytest.raises(InputError, match=f"task '{name}'.*stack_cube, carrot_on_plate.*simpler/widowx_stack_cube"):
+        find_task(name)
+
+
+def test_a_misspelt_task_is_told_the_nearest_name():
+    with pytest.raises(InputError, match=r"did you mean spoon_on_towel\?"):
+        find_task("spoon_on_towl")
+
+
+@pytest.mark.parametrize("size", [(0, 480), (640,), (640, -1)])
+def test_an_impossible_image_size_is_an_error_that_names_it(size):
+    with pytest.raises(InputError, match="image_size"):
+        make_environment(ZERO_DOWNLOAD_TASK, image_size=size)
+
+
+def test_a_task_without_its_files_gives_way_to_the_zero_download_task(tmp_path, monkeypatch):
+    (tmp_path / "data/robots/widowx").mkdir(parents=True)
+    monkeypatch.setenv("MS_ASSET_DIR", str(tmp_path))
+    task, note = resolve_task("stack_cube")
+    assert task == ZERO_DOWNLOAD_TASK
+    assert str(tmp_path) in note and "download_asset bridge_v2_real2sim" in note and "instead of stack_cube" in note
+    assert "\n" not in note
+
+
+def test_a_simpler_env_task_without_its_interpreter_gives_way_too(tmp_path, monkeypatch):
+    monkeypatch.setenv("STVLA_SIMPLER_PYTHON", str(tmp_path / "python"))
+    task, note = resolve_task("simpler/widowx_stack_cube")
+    assert task == ZERO_DOWNLOAD_TASK and "STVLA_SIMPLER_PYTHON" in note
+
+
+def test_the_zero_download_task_needs_nothing(tmp_path, monkeypatch):
+    (tmp_path / "data/robots/widowx").mkdir(parents=True)
+    monkeypatch.setenv("MS_ASSET_DIR", str(tmp_path))
+    assert resolve_task(ZERO_DOWNLOAD_TASK) == (ZERO_DOWNLOAD_TASK, None)
+
+
+def test_looking_up_tasks_starts_no_simulator():
+    script = (
+        "import sys; from stvla_ros.sim.tasks import task_names; task_names();"
+        "print([name for name in ('torch', 'mani_skill', 'sapien', 'gymnasium') if name in sys.modules])"
+    )
+    result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "[]"
