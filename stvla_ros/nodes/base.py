@@ -1,27 +1,32 @@
 """The base of every node: parameters, lifecycle with autostart, input watch, diagnostics, and the main function."""
 
 import os
+import signal
 import sys
 import time
+import traceback
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
+from rclpy.clock import Clock, ClockType
 from rclpy.exceptions import (
     InvalidParameterTypeException,
     InvalidParameterValueException,
     ParameterUninitializedException,
 )
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
-from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from rclpy.impl.implementation_singleton import rclpy_implementation
+from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.parameter import Parameter
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 
 from stvla_ros.config import config_directory
 from stvla_ros.errors import InputError
-from stvla_ros.nodes.stage_statistics import StageStatistics
+from stvla_ros.nodes.input_watch import InputWatch
+from stvla_ros.nodes.lifecycle import ManagedNode
 
 DIAGNOSTICS_PERIOD_S = 1.0
 
@@ -48,27 +53,24 @@ def stamp_to_ns(stamp: Any) -> int:
     return stamp.sec * 1_000_000_000 + stamp.nanosec
 
 
-class StvlaNode(LifecycleNode):
+class StvlaNode(ManagedNode):
     """A lifecycle node that configures and activates itself unless ``autostart`` is false.
 
     Subclasses declare their parameters in ``__init__`` with :meth:`parameter`, build what they need in :meth:`configure`
-    (models are loaded and warmed up there), subscribe in :meth:`activate` with :meth:`subscribe`, and free in
-    :meth:`cleanup`. Bad input found while running goes to :meth:`reject`; the node lives on.
+    (models are loaded and warmed up there; publishers, services, timers and workers made there end with the cleanup), subscribe in
+    :meth:`activate` with :meth:`subscribe`, and free what else they hold in :meth:`cleanup`. Bad input found while running goes to
+    :meth:`reject`; the node lives on.
     """
 
     def __init__(self, name: str) -> None:
         super().__init__(name)
-        self.stage = StageStatistics()
-        self._inputs: dict[str, _Input] = {}
-        self._active_entities: list[Callable[[], None]] = []
-        self.is_active = False
-        self.configure_error = ""
+        self._inputs: dict[str, InputWatch] = {}
         self.autostart = self.parameter("autostart", True, "configure and activate without a lifecycle manager")
         self._input_timeout_s = self.parameter(
             "input_timeout", 2.0, "seconds of silence after which an input is reported as missing", low=0.1, high=3600.0
         )
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", RELIABLE_QOS)
-        self.create_timer(DIAGNOSTICS_PERIOD_S, self.publish_diagnostics)
+        self.every(DIAGNOSTICS_PERIOD_S, self.publish_diagnostics)
 
     # --- parameters -----------------------------------------------------------------------------------------------
 
@@ -118,53 +120,9 @@ class StvlaNode(LifecycleNode):
             known = ", ".join(sorted(self._parameters))
             raise InputError(f"parameter {unknown[0]}: {self.get_name()} has no such parameter; it has: {known}")
 
-    # --- to override ----------------------------------------------------------------------------------------------
-
-    def configure(self) -> None:
-        """Build what the node needs. :raises InputError: when it cannot be built; the node stays unconfigured."""
-
-    def activate(self) -> None:
-        """Subscribe to the inputs."""
-
-    def cleanup(self) -> None:
-        """Free what :meth:`configure` built."""
-
-    # --- lifecycle ------------------------------------------------------------------------------------------------
-
-    def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
-        try:
-            self.configure()
-        except InputError as error:
-            self.configure_error = str(error)
-            self.get_logger().error(str(error))
-            return TransitionCallbackReturn.FAILURE
-        self.configure_error = ""
-        return TransitionCallbackReturn.SUCCESS
-
-    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        self.activate()
-        self.is_active = True
-        return super().on_activate(state)
-
-    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        self._stop_inputs()
-        return super().on_deactivate(state)
-
-    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
-        self.cleanup()
-        return TransitionCallbackReturn.SUCCESS
-
-    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
-        self._stop_inputs()
-        self.cleanup()
-        return TransitionCallbackReturn.SUCCESS
-
-    def _stop_inputs(self) -> None:
-        self.is_active = False
-        for destroy in self._active_entities:
-            destroy()
-        self._active_entities.clear()
-        self._inputs.clear()
+    def every(self, period_s: float, callback: Callable[[], None]) -> None:
+        """Call back periodically, on the machine's clock: simulated time that stands still must not silence a node."""
+        self.create_timer(period_s, callback, clock=Clock(clock_type=ClockType.STEADY_TIME))
 
     # --- inputs ---------------------------------------------------------------------------------------------------
 
@@ -181,19 +139,11 @@ class StvlaNode(LifecycleNode):
         subscription = self.create_subscription(message_type, topic, received, qos)
         self.on_stop_inputs(lambda: self.destroy_subscription(subscription))
 
-    def on_stop_inputs(self, destroy: Callable[[], None]) -> None:
-        """Call ``destroy`` when the node is deactivated or ends."""
-        self._active_entities.append(destroy)
-
-    def watch_input(self, topic: str) -> "_Input":
+    def watch_input(self, topic: str) -> InputWatch:
         """Watch over an input that comes by other means than :meth:`subscribe`; call ``seen()`` for each message."""
-        self._inputs[topic] = watch = _Input(self, topic, self._input_timeout_s)
+        self._inputs[topic] = watch = InputWatch(self, topic, self._input_timeout_s)
+        self.on_stop_inputs(lambda: self._inputs.pop(topic, None))
         return watch
-
-    def reject(self, kind: str, message: str) -> None:
-        """Count and report an input that cannot be used: one line, at most one a second of each kind in the log."""
-        self.stage.error(kind, message)
-        self.get_logger().error(message, throttle_duration_sec=1.0)
 
     def now_ns(self) -> int:
         return self.get_clock().now().nanoseconds
@@ -228,35 +178,6 @@ class StvlaNode(LifecycleNode):
         self._diagnostics.publish(array)
 
 
-class _Input:
-    """Says once when an input falls silent, and once when it is back."""
-
-    def __init__(self, node: StvlaNode, topic: str, timeout_s: float) -> None:
-        self._node = node
-        self._topic = topic
-        self._timeout_s = timeout_s
-        self._last_seen = time.monotonic()
-        self._missing = False
-
-    def seen(self) -> None:
-        self._last_seen = time.monotonic()
-        if self._missing:
-            self._missing = False
-            self._node.get_logger().info(f"topic {self._topic}: messages again")
-
-    def check(self) -> str | None:
-        silent_s = time.monotonic() - self._last_seen
-        if silent_s < self._timeout_s:
-            return None
-        publishers = self._node.count_publishers(self._node.resolve_topic_name(self._topic))
-        text = f"topic {self._topic}: no message for {silent_s:.1f} s ({publishers} publishers)"
-        # A publisher that is there and silent is normal (a paused simulator); one that is gone deserves a line.
-        if not self._missing and not publishers:
-            self._missing = True
-            self._node.get_logger().warning(text)
-        return text
-
-
 def use_fastdds_profile() -> None:
     """Have Fast DDS use config/fastdds.xml, unless the user named a profile.
 
@@ -272,32 +193,53 @@ def run(create: Callable[[], StvlaNode] | Sequence[Callable[[], StvlaNode]]) -> 
     Exits with 2 after one clear line when parameters are bad or an autostarted node cannot be configured.
     """
     use_fastdds_profile()
-    rclpy.init()
     nodes: list[StvlaNode] = []
     exit_code = 0
-    executor = SingleThreadedExecutor()
     try:
+        rclpy.init()
+        executor = SingleThreadedExecutor()
         for factory in [create] if callable(create) else create:
             node = factory()
-            node.check_no_unknown_parameters()
             nodes.append(node)
+            node.check_no_unknown_parameters()
             executor.add_node(node)
-        for node in nodes:
-            if node.autostart:
-                if node.trigger_configure() != TransitionCallbackReturn.SUCCESS:
-                    raise InputError(node.configure_error or "cannot be configured")
-                node.trigger_activate()
-        while rclpy.ok() and all(getattr(node, "exit_code", None) is None for node in nodes):
-            executor.spin_once(timeout_sec=0.5)
-        exit_code = max((getattr(node, "exit_code", None) or 0 for node in nodes), default=0)
+        exit_code = 0 if all(_autostart(node) for node in nodes) else 2
+        while not exit_code and rclpy.ok() and all(getattr(node, "exit_code", None) is None for node in nodes):
+            _spin_once(executor, nodes[0])
+        exit_code = max([exit_code, *(getattr(node, "exit_code", None) or 0 for node in nodes)])
     except InputError as error:
         print(f"error: {error}", file=sys.stderr, flush=True)
+        exit_code = 2
+    except rclpy_implementation.RCLError as error:
+        # rcl's own: arguments or a parameter file that it cannot read.
+        print(f"error: {str(error).splitlines()[0]}", file=sys.stderr, flush=True)
         exit_code = 2
     except (KeyboardInterrupt, ExternalShutdownException):
         pass
     finally:
+        # A second Ctrl-C (a terminal sends one, a launcher another) must not cut the clean-up short.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
         for node in nodes:
-            node._stop_inputs()
-            node.cleanup()
+            try:
+                node.end()
+            except Exception:
+                traceback.print_exc()
         rclpy.try_shutdown()
     sys.exit(exit_code)
+
+
+def _autostart(node: StvlaNode) -> bool:
+    """Whether the node is as it should be at the start. Why not is in the log by then."""
+    if not node.autostart:
+        return True
+    configured = node.trigger_configure() == TransitionCallbackReturn.SUCCESS
+    return configured and node.trigger_activate() == TransitionCallbackReturn.SUCCESS
+
+
+def _spin_once(executor: SingleThreadedExecutor, node: StvlaNode) -> None:
+    try:
+        executor.spin_once(timeout_sec=0.5)
+    except ExternalShutdownException:
+        raise
+    except Exception as error:
+        node.survive(error)

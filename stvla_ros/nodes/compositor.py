@@ -11,7 +11,6 @@ from stvla_ros.nodes.joins import Join
 from stvla_ros.nodes.messages import array_to_image, image_to_depth, image_to_rgb, message_to_traces, stamp_ns
 from stvla_ros.nodes.perception_parameters import declare_compositor, declare_join_window, declare_queue_size, declare_sensor_qos
 from stvla_ros.nodes.trace_outputs import TraceOutputs
-from stvla_ros.nodes.worker import Worker
 from stvla_ros.perception.compositor import Compositor
 
 
@@ -26,7 +25,7 @@ class CompositorNode(StvlaNode):
     def configure(self) -> None:
         self._compositor = Compositor(self._config)
         self._outputs = TraceOutputs(self, self._compositor.vertex_depths)
-        self._worker = Worker("compositor", self._process, self._queue_size, lambda _: self.stage.dropped("queue full"))
+        self._worker = self.start_worker("compositor", self._process, self._queue_size)
 
     def activate(self) -> None:
         topics = [
@@ -37,10 +36,6 @@ class CompositorNode(StvlaNode):
         join = Join(self, topics, lambda *messages: self._worker.submit(messages), self._join_window)
         self.on_stop_inputs(join.destroy)
         self.subscribe(CameraInfo, "camera_info", self._outputs.set_camera_info, self._sensor_qos)
-
-    def cleanup(self) -> None:
-        if hasattr(self, "_worker"):
-            self._worker.stop()
 
     def _process(self, messages: tuple[Image, Image, TraceArray]) -> None:
         started = time.monotonic()

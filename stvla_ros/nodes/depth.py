@@ -9,7 +9,6 @@ from stvla_ros.nodes.base import RELIABLE_QOS, StvlaNode, run
 from stvla_ros.nodes.joins import Join
 from stvla_ros.nodes.messages import array_to_image, image_to_depth, image_to_rgb, stamp_ns
 from stvla_ros.nodes.perception_parameters import declare_depth, declare_join_window, declare_queue_size, declare_sensor_qos
-from stvla_ros.nodes.worker import Worker
 from stvla_ros.perception.depth.registry import make_depth_estimator
 
 
@@ -20,24 +19,19 @@ class DepthNode(StvlaNode):
         self._sensor_qos = declare_sensor_qos(self)
         self._queue_size = declare_queue_size(self)
         self._join_window = declare_join_window(self)
-        self._join: Join | None = None
 
     def configure(self) -> None:
         self._estimator = make_depth_estimator(self._backend, **self._backend_parameters)
         self._depth = self.create_publisher(Image, "depth", RELIABLE_QOS)
-        self._worker = Worker("depth", self._process, self._queue_size, lambda _: self.stage.dropped("queue full"))
+        self._worker = self.start_worker("depth", self._process, self._queue_size)
 
     def activate(self) -> None:
         if self._estimator.needs_sensor:
             topics = [(Image, "image", self._sensor_qos), (Image, "sensor_depth", self._sensor_qos)]
-            self._join = Join(self, topics, lambda *messages: self._worker.submit(messages), self._join_window)
-            self.on_stop_inputs(self._join.destroy)
+            join = Join(self, topics, lambda *messages: self._worker.submit(messages), self._join_window)
+            self.on_stop_inputs(join.destroy)
         else:
             self.subscribe(Image, "image", self._submit, self._sensor_qos)
-
-    def cleanup(self) -> None:
-        if hasattr(self, "_worker"):
-            self._worker.stop()
 
     def _submit(self, message: Image) -> None:
         self.stage.received()

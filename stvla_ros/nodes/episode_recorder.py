@@ -17,7 +17,6 @@ from stvla_ros.nodes.base import DIAGNOSTICS_PERIOD_S, EPISODE_STATE_QOS, RELIAB
 from stvla_ros.nodes.joins import Join
 from stvla_ros.nodes.messages import image_to_depth, image_to_rgb, stamp_ns
 from stvla_ros.nodes.perception_parameters import declare_join_window
-from stvla_ros.nodes.worker import Worker
 from stvla_ros.perception.overlay import Caption, WideningRange, side_by_side
 from stvla_ros.recordings.video_writer import VideoWriter
 
@@ -45,6 +44,7 @@ class EpisodeRecorderNode(StvlaNode):
         self._states: dict[int, EpisodeState] = {}
         # One range of colours an episode, so that they do not flicker.
         self._depth_range, self._depth_range_of = WideningRange(), -1
+        self._writer: VideoWriter | None = None
         self._finish_at: float | None = None
         self.exit_code: int | None = None
 
@@ -54,8 +54,8 @@ class EpisodeRecorderNode(StvlaNode):
         except OSError as error:
             raise InputError(f"parameter output: expected a folder that can be written, got {self._output} ({error})") from None
         self._writer = VideoWriter(self._output / "video.mp4", fps=self._fps) if self._video else None
-        self._worker = Worker("recorder", self._write_frame, 64, lambda _: self.stage.dropped("queue full"))
-        self.create_timer(0.1, self._finish_when_due)
+        self._worker = self.start_worker("recorder", self._write_frame, 64)
+        self.every(0.1, self._finish_when_due)
 
     def activate(self) -> None:
         if self._video:
@@ -66,11 +66,9 @@ class EpisodeRecorderNode(StvlaNode):
         self.subscribe(DiagnosticArray, "/diagnostics", self._on_diagnostics)
 
     def cleanup(self) -> None:
-        if hasattr(self, "_worker"):
-            self._worker.stop()
-            if self._writer is not None:
-                self._writer.close()
-                self._writer = None
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None
 
     # --- episodes -------------------------------------------------------------------------------------------------
 
@@ -137,7 +135,7 @@ class EpisodeRecorderNode(StvlaNode):
             self._stages[status.name.lstrip("/")] = {item.key: _number(item.value) for item in status.values}
 
     def _finish_when_due(self) -> None:
-        if self._finish_at is not None and time.monotonic() > self._finish_at:
+        if self._finish_at is not None and time.monotonic() > self._finish_at and self._worker.is_idle():
             self._write_summary()
             self.exit_code = 0
 

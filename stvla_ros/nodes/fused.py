@@ -23,7 +23,6 @@ from stvla_ros.nodes.perception_parameters import (
 from stvla_ros.nodes.trace_outputs import TraceOutputs
 from stvla_ros.nodes.tracker import RESET_TIMEOUT_S
 from stvla_ros.nodes.vla_server import VlaServerNode
-from stvla_ros.nodes.worker import Worker
 from stvla_ros.perception.spatial_traces import SpatialTraces
 
 
@@ -45,7 +44,7 @@ class PerceptionNode(StvlaNode):
         self._traces = self.create_publisher(TraceArray, "traces", RELIABLE_QOS)
         self._depth = self.create_publisher(Image, "depth", RELIABLE_QOS)
         self.create_service(Trigger, "~/reset", self._reset)
-        self._worker = Worker("perception", self._process, self._queue_size, lambda _: self.stage.dropped("queue full"))
+        self._worker = self.start_worker("perception", self._process, self._queue_size)
 
     def activate(self) -> None:
         if self._spatial_traces.depth_estimator.needs_sensor:
@@ -55,10 +54,6 @@ class PerceptionNode(StvlaNode):
         else:
             self.subscribe(Image, "image", self._submit, self._sensor_qos)
         self.subscribe(CameraInfo, "camera_info", self._set_camera_info, self._sensor_qos)
-
-    def cleanup(self) -> None:
-        if hasattr(self, "_worker"):
-            self._worker.stop()
 
     def _set_camera_info(self, message: CameraInfo) -> None:
         self._outputs.set_camera_info(message)

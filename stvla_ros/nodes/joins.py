@@ -1,7 +1,7 @@
-"""Joins of topics on equal stamps, with every unmatched message counted; and the rule for stamps that do not advance."""
+"""Joins on equal stamps, with everything unmatched counted; and the rule for stamps that do not advance."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from rclpy.qos import QoSProfile
 
@@ -30,7 +30,7 @@ class StampOrder:
 class Join:
     """Call back with one message of each topic, all with the same stamp.
 
-    Topics that never matched by the time the queue is full are counted as drops of the node's stage.
+    Messages that never matched by the time the queue is full are counted as drops of the node's stage.
 
     :param topics: (type, topic, QoS) of each input.
     :param callback: called with the messages in that order.
@@ -50,7 +50,7 @@ class Join:
         self._received = dict.fromkeys(self._names, 0)
         self._matched = 0
         self._counted = dict.fromkeys(self._names, 0)
-        self._order = StampOrder()
+        self._orders = {name: StampOrder() for name in self._names}
         self._subscribers = []
         for message_type, topic, qos in topics:
             subscriber = message_filters.Subscriber(node, message_type, topic, qos_profile=qos)
@@ -62,18 +62,23 @@ class Join:
 
     def _seen(self, message: Any, topic: str, watch: Any) -> None:
         watch.seen()
+        self._count_drops()
         if topic == self._names[0]:
             self._node.stage.received()
-            if self._order.is_restart(stamp_ns(message.header)):
-                # The synchronizer evicts the smallest stamp, so what is left of the old time would block the new one.
-                self._count_drops()
-                self.clear()
+        if self._orders[topic].is_restart(stamp_ns(message.header)):
+            # The synchronizer evicts the smallest stamp, so what is left of the old time would block the new one. Each topic
+            # by itself: the others may have sent something of the new time already.
+            self._synchronizer.queues[self._names.index(topic)].clear()
+            self._count_drops()
         self._received[topic] += 1
 
     def _joined(self, *messages: Any) -> None:
         self._matched += 1
         self._count_drops()
-        self._callback(*messages)
+        try:
+            self._callback(*messages)
+        except Exception as error:  # message_filters would never release its lock
+            self._node.survive(error)
 
     def _count_drops(self) -> None:
         for queue, name in zip(self._synchronizer.queues, self._names):
@@ -82,12 +87,45 @@ class Join:
                 self._node.stage.dropped(f"{name} without partner", missed - self._counted[name])
                 self._counted[name] = missed
 
-    def clear(self) -> None:
-        """Forget what waits for a partner; it is counted as dropped."""
+    def destroy(self) -> None:
+        """Unsubscribe. What waits for a partner is counted as dropped."""
+        for subscriber in self._subscribers:
+            self._node.destroy_subscription(subscriber.sub)
         for queue in self._synchronizer.queues:
             queue.clear()
         self._count_drops()
 
-    def destroy(self) -> None:
-        for subscriber in self._subscribers:
-            self._node.destroy_subscription(subscriber.sub)
+
+Left = TypeVar("Left")
+Right = TypeVar("Right")
+
+
+class Pairing(Generic[Left, Right]):
+    """Pairs by equal stamp what comes from two sides in any order. Not thread-safe.
+
+    :param size: unpaired items kept of each side.
+    :param on_drop: called with the name of the side whose oldest item is given up.
+    """
+
+    def __init__(self, left: str, right: str, size: int, on_drop: Callable[[str], None]) -> None:
+        self._waiting: dict[str, dict[int, Any]] = {left: {}, right: {}}
+        self._size = size
+        self._on_drop = on_drop
+
+    def add(self, side: str, stamp: int, item: Left | Right) -> tuple[Left, Right] | None:
+        """:return: (left, right) when the other side's item was there already."""
+        (other,) = self._waiting.keys() - {side}
+        if stamp in self._waiting[other]:
+            partner = self._waiting[other].pop(stamp)
+            return (item, partner) if side == next(iter(self._waiting)) else (partner, item)
+        waiting = self._waiting[side]
+        waiting[stamp] = item
+        if len(waiting) > self._size:
+            # By arrival, not by stamp: after a jump back in time the old stamps are the larger ones.
+            del waiting[next(iter(waiting))]
+            self._on_drop(side)
+        return None
+
+    def clear(self) -> None:
+        for waiting in self._waiting.values():
+            waiting.clear()

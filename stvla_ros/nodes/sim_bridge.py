@@ -10,21 +10,20 @@ Pacing
   holds its target pose. A policy slower than a period therefore loses steps, as on a robot.
 """
 
+import concurrent.futures
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
+import traceback
 
-from action_msgs.msg import GoalStatus
-from rclpy.action import ActionClient
 from rclpy.task import Future
 from std_srvs.srv import Trigger
 
-from stvla_ros.action import ExecuteInstruction
 from stvla_ros.control.actions import EndEffectorAction
 from stvla_ros.errors import InputError
 from stvla_ros.msg import ActionChunk, EndEffectorCommand, EpisodeState
 from stvla_ros.nodes.base import EPISODE_STATE_QOS, RELIABLE_QOS, StvlaNode, run
 from stvla_ros.nodes.command_inbox import CommandInbox
+from stvla_ros.nodes.episode_goal import EpisodeGoal
 from stvla_ros.nodes.messages import command_to_action, make_chunk, make_header, stamp_ns
 from stvla_ros.nodes.observation_outputs import ObservationOutputs
 from stvla_ros.sim.environment import Environment, Observation
@@ -32,6 +31,8 @@ from stvla_ros.sim.tasks import make_environment
 
 PACINGS = ("lockstep", "realtime")
 CALL_TIMEOUT_S = 10.0
+# What a simulator gets to end its current step or reset when the node stops.
+STOP_TIMEOUT_S = 30.0
 
 
 class GaveUp(Exception):
@@ -53,13 +54,10 @@ class SimBridgeNode(StvlaNode):
         self._reset_services = self.parameter("reset_services", ["tracker/reset"], "services called before an episode starts; [''] for none")
         self._resend_s = self.parameter("resend_after", 10.0, "lockstep: seconds before an unanswered observation is sent again", low=0.1, high=3600.0)
         self._give_up_s = self.parameter("give_up_after", 120.0, "seconds without any command after which the run ends", low=1.0, high=86400.0)
-        self._inbox = CommandInbox()
         self._stopping = threading.Event()
-        # The simulator lives in one thread; the executor's stays free to receive.
-        self._simulator = ThreadPoolExecutor(max_workers=1, thread_name_prefix="simulator")
+        self._simulator: concurrent.futures.ThreadPoolExecutor | None = None
         self._environment: Environment | None = None
-        self._goal_handle = None
-        self._goal_result: Future | None = None
+        self._goal: EpisodeGoal | None = None
         self._late = 0
         self._held = 0
         self.exit_code: int | None = None
@@ -71,6 +69,8 @@ class SimBridgeNode(StvlaNode):
             raise InputError(f"parameter image_width, image_height: expected both or none, got {self._width}x{self._height}")
         task = self._task
         size = (self._width, self._height) if self._width else None
+        # The simulator lives in one thread; the executor's stays free to receive.
+        self._simulator = concurrent.futures.ThreadPoolExecutor(max_workers=1, thread_name_prefix="simulator")
         self._environment = self._simulator.submit(make_environment, task, image_size=size).result()
         self._info = self._environment.info
         if self._episodes and self._first_episode + self._episodes > self._info.num_episodes:
@@ -80,25 +80,32 @@ class SimBridgeNode(StvlaNode):
         self._expert = self.create_publisher(ActionChunk, "expert_chunk", RELIABLE_QOS)
         self._state = self.create_publisher(EpisodeState, "episode_state", EPISODE_STATE_QOS)
         self._reset_clients = [self.create_client(Trigger, name) for name in self._reset_services if name]
-        self._goals = ActionClient(self, ExecuteInstruction, "execute_instruction")
+        self._goal = EpisodeGoal(self)
         self.get_logger().info(f"task {task}: {self._info.robot}, {self._info.control_hz:g} Hz, {self._pacing}")
 
     def activate(self) -> None:
+        """Start with the first episode."""
         self._stopping.clear()
+        self._inbox = CommandInbox(lambda count: self.stage.dropped("command for another observation", count))
         self.subscribe(EndEffectorCommand, "command", self._on_command)
-        self._running = self._simulator.submit(self._run)
-        self.on_stop_inputs(self._stop)
+        running = self._simulator.submit(self._run)
+        self.on_stop_inputs(lambda: self._stop(running))
 
     def cleanup(self) -> None:
-        self._stop()
         if self._environment is not None:
             self._simulator.submit(self._environment.close).result()
             self._environment = None
-        self._simulator.shutdown()
+        if self._simulator is not None:
+            self._simulator.shutdown()
+            self._simulator = None
+        if self._goal is not None:
+            self._goal.destroy()
+            self._goal = None
 
-    def _stop(self) -> None:
+    def _stop(self, running: concurrent.futures.Future) -> None:
         self._stopping.set()
         self._inbox.close()
+        concurrent.futures.wait([running], STOP_TIMEOUT_S)
 
     def extra_diagnostics(self) -> dict[str, int]:
         return {"late_commands": self._late, "held_steps": self._held}
@@ -125,10 +132,13 @@ class SimBridgeNode(StvlaNode):
             self._say(EpisodeState.FAILED, str(error))
             self.exit_code = 1
         except Exception as error:
-            if not self._stopping.is_set():
-                self.get_logger().error(f"simulator: {type(error).__name__}: {error}")
+            if self.context.ok():  # else publishers fail because the process ends
+                traceback.print_exception(error)
+                self.reject("simulator", f"simulator: {type(error).__name__}: {error}")
                 self.exit_code = 1
-            raise
+        finally:
+            if self.context.ok():
+                self._goal.cancel()
 
     def _episode(self, index: int) -> None:
         environment = self._environment
@@ -142,8 +152,10 @@ class SimBridgeNode(StvlaNode):
         if self._pacing == "realtime":
             # The clock starts when the graph answers; otherwise its start-up would be charged to the policy.
             self._ask(observation)
-            self._reset_perception()
+            self._reset_perception(time.monotonic() + self._give_up_s)
         success = False
+        self._began = self.now_ns()
+        self._last_answer = time.monotonic()
         self._next_tick = time.monotonic()
         for self._step_number in range(self._limit):
             action = execute(observation)
@@ -166,7 +178,7 @@ class SimBridgeNode(StvlaNode):
         return self._ask(observation)
 
     def _realtime(self, observation: Observation) -> EndEffectorAction | None:
-        self._ensure_goal()
+        self._tend_goal()
         stamp = self._publish(observation)
         self._next_tick += 1.0 / self._info.control_hz
         behind = time.monotonic() - self._next_tick
@@ -176,9 +188,12 @@ class SimBridgeNode(StvlaNode):
             self._next_tick += behind
         elif self._stopping.wait(-behind):
             return None
-        newest = self._inbox.take_newest()
+        newest = self._inbox.take_newest(self._began)
         if newest is None:
             self._held += 1
+            if time.monotonic() - self._last_answer > self._resend_s:
+                self._goal.doubt()
+                self._last_answer = time.monotonic()
             return EndEffectorAction.hold(observation.gripper)
         if newest[0] != stamp:
             self._late += 1
@@ -191,14 +206,17 @@ class SimBridgeNode(StvlaNode):
         give_up_at = time.monotonic() + self._give_up_s
         while not self._stopping.is_set():
             if self._step_number == 0:
-                self._reset_perception()
-            self._ensure_goal()
+                self._reset_perception(give_up_at)
+            waits_until = time.monotonic() + self._resend_s
+            while not self._tend_goal() and time.monotonic() < waits_until and not self._stopping.wait(0.01):
+                pass
             stamps.add(self._publish(observation))
             if answer := self._inbox.wait_for(stamps, self._resend_s):
                 self._count_answer(answer[0])
                 return answer[1]
             if self._stopping.is_set():
                 return None
+            self._goal.doubt()
             self.stage.dropped("observation sent again")
             commanders = self.count_publishers(self.resolve_topic_name("command"))
             self.get_logger().warning(f"topic command: no answer in {self._resend_s:g} s ({commanders} publishers); sending again")
@@ -219,6 +237,7 @@ class SimBridgeNode(StvlaNode):
         return stamp
 
     def _count_answer(self, stamp: int) -> None:
+        self._last_answer = time.monotonic()
         self.stage.published(self.latency_s(stamp), self._publishing_s)
 
     def _say(self, phase: int, reason: str = "", stamp: int | None = None) -> None:
@@ -235,46 +254,30 @@ class SimBridgeNode(StvlaNode):
         done = threading.Event()
         future.add_done_callback(lambda _: done.set())
         ends = time.monotonic() + timeout_s
-        while not done.wait(0.05):
+        while not done.wait(0.05) and not future.done():
             if self._stopping.is_set() or time.monotonic() > ends:
                 return False
         return True
 
-    def _reset_perception(self) -> None:
+    def _reset_perception(self, give_up_at: float) -> None:
         for client in self._reset_clients:
-            while not client.wait_for_service(timeout_sec=1.0):
-                if self._stopping.is_set():
+            while not client.wait_for_service(timeout_sec=0.5):
+                if self._stopping.is_set() or time.monotonic() > give_up_at:
                     return
                 self.get_logger().info(f"waiting for service {client.srv_name}", throttle_duration_sec=10.0)
             future = client.call_async(Trigger.Request())
-            if not self._wait(future, CALL_TIMEOUT_S) and not self._stopping.is_set():
-                self.get_logger().warning(f"service {client.srv_name}: no answer in {CALL_TIMEOUT_S:g} s")
+            if not self._wait(future, CALL_TIMEOUT_S):
+                client.remove_pending_request(future)
+                if not self._stopping.is_set():
+                    self.get_logger().warning(f"service {client.srv_name}: no answer in {CALL_TIMEOUT_S:g} s")
 
-    def _ensure_goal(self) -> None:
-        """Have a goal running: send one when there is none, it ended, or its server went away."""
-        if not self._send_goals:
-            return
-        running = self._goal_handle is not None and not self._goal_result.done() and self._goals.server_is_ready()
-        if running or not self._goals.wait_for_server(timeout_sec=self._resend_s):
-            return
-        sent = self._goals.send_goal_async(ExecuteInstruction.Goal(instruction=self._environment.instruction))
-        if not self._wait(sent, CALL_TIMEOUT_S) or not sent.result().accepted:
-            if not self._stopping.is_set():
-                self.get_logger().warning("action execute_instruction: the goal was not accepted")
-            return
-        self._goal_handle = sent.result()
-        self._goal_result = self._goal_handle.get_result_async()
+    def _tend_goal(self) -> bool:
+        return not self._send_goals or self._goal.tend(self._environment.instruction)
 
     def _end_goal(self) -> None:
-        if self._goal_handle is None or self._goal_result.done() or not self._goals.server_is_ready():
-            self._goal_handle = None
-            return
-        self._wait(self._goal_handle.cancel_goal_async(), CALL_TIMEOUT_S)
-        if self._wait(self._goal_result, CALL_TIMEOUT_S):
-            status = self._goal_result.result().status
-            if status not in (GoalStatus.STATUS_CANCELED, GoalStatus.STATUS_ABORTED, GoalStatus.STATUS_SUCCEEDED):
-                self.get_logger().warning(f"action execute_instruction: the goal ended with status {status}")
-        self._goal_handle = None
+        ended = self._goal.cancel()
+        if ended is not None and not self._wait(ended, CALL_TIMEOUT_S) and not self._stopping.is_set():
+            self.get_logger().warning(f"action execute_instruction: the goal did not end in {CALL_TIMEOUT_S:g} s")
 
 
 def main() -> None:

@@ -10,6 +10,8 @@ import numpy as np
 WINDOW = 10_000
 # An error keeps the status at ERROR for this long after the last one, so that a 1 Hz listener cannot miss it.
 ERROR_MEMORY_S = 3.0
+# A stage that has been silent for this long has no rate. Longer than the pause between two episodes.
+RATE_MEMORY_S = 5.0
 
 
 class StageStatistics:
@@ -64,7 +66,7 @@ class StageStatistics:
             return None
 
     def values(self) -> dict[str, float | int]:
-        """All figures by name; latencies in milliseconds, rate in Hz over the last 100 outputs."""
+        """All figures by name; latencies in milliseconds, rate in Hz over the last 100 outputs, 0 after 5 s of silence."""
         with self._lock:
             result: dict[str, float | int] = {
                 "received": self._counts["received"],
@@ -74,7 +76,8 @@ class StageStatistics:
             result |= {f"dropped ({reason})": count for reason, count in sorted(self._dropped.items())}
             result |= {f"errors ({kind})": count for kind, count in sorted(self._errors.items())}
             times = self._output_times
-            result["rate_hz"] = round((len(times) - 1) / (times[-1] - times[0]), 2) if len(times) > 1 else 0.0
+            alive = len(times) > 1 and time.monotonic() - times[-1] < RATE_MEMORY_S
+            result["rate_hz"] = round((len(times) - 1) / max(times[-1] - times[0], 1e-9), 2) if alive else 0.0
             for name, samples in (("latency", self._latency), ("processing", self._processing)):
                 if samples:
                     p50, p99 = np.percentile(np.fromiter(samples, float), (50, 99)) * 1e3

@@ -11,7 +11,6 @@ from stvla_ros.nodes.base import RELIABLE_QOS, StvlaNode, run
 from stvla_ros.nodes.joins import StampOrder
 from stvla_ros.nodes.messages import image_to_rgb, stamp_ns, traces_to_message
 from stvla_ros.nodes.perception_parameters import declare_queue_size, declare_sensor_qos, declare_tracking
-from stvla_ros.nodes.worker import Worker
 from stvla_ros.perception.tracking import TraceTracker
 
 RESET_TIMEOUT_S = 10.0
@@ -28,15 +27,11 @@ class TrackerNode(StvlaNode):
     def configure(self) -> None:
         self._tracker = TraceTracker(self._config)
         self._traces = self.create_publisher(TraceArray, "traces", RELIABLE_QOS)
-        self._reset_service = self.create_service(Trigger, "~/reset", self._reset)
-        self._worker = Worker("tracker", self._process, self._queue_size, lambda _: self.stage.dropped("queue full"))
+        self.create_service(Trigger, "~/reset", self._reset)
+        self._worker = self.start_worker("tracker", self._process, self._queue_size)
 
     def activate(self) -> None:
         self.subscribe(Image, "image", self._submit, self._sensor_qos)
-
-    def cleanup(self) -> None:
-        if hasattr(self, "_worker"):
-            self._worker.stop()
 
     def _submit(self, message: Image) -> None:
         self.stage.received()

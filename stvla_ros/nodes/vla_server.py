@@ -6,7 +6,7 @@ while its goal is active, so after a cancel, a pre-emption, a time limit or a st
 
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from rclpy.action import ActionServer, CancelResponse, GoalResponse
@@ -19,18 +19,18 @@ from stvla_ros.control.actions import EndEffectorAction
 from stvla_ros.errors import InputError
 from stvla_ros.msg import ActionChunk, EndEffectorCommand
 from stvla_ros.nodes.base import RELIABLE_QOS, StvlaNode, run, stamp_to_ns
-from stvla_ros.nodes.joins import Join
+from stvla_ros.nodes.joins import Join, Pairing
 from stvla_ros.nodes.messages import (
     camera_info_to_intrinsics,
     command_to_action,
     image_to_depth,
     image_to_rgb,
     make_chunk,
+    make_header,
     seconds_to_duration,
     stamp_ns,
 )
 from stvla_ros.nodes.perception_parameters import declare_join_window, declare_sensor_qos
-from stvla_ros.nodes.worker import Worker
 from stvla_ros.policy.base import PolicyInput, make_policy, policy_names
 
 Result = ExecuteInstruction.Result
@@ -74,10 +74,14 @@ class VlaServerNode(StvlaNode):
         self._lock = threading.RLock()
         self._goal: _Goal | None = None
         self._goals: dict[bytes, _Goal] = {}
+        # Only the worker's thread touches this and the policy.
+        self._goal_of_policy: _Goal | None = None
         self._latest: PolicyInput | None = None
         self._frame_intrinsics: np.ndarray | None = None
-        self._waiting: dict[int, PolicyInput] = {}
-        self._expert: dict[int, tuple[EndEffectorAction, ...]] = {}
+        self._pairs: Pairing[PolicyInput, tuple[EndEffectorAction, ...]] = Pairing(
+            "observation", "expert chunk", PENDING, lambda side: self.stage.dropped(f"{side} without partner")
+        )
+        self._action_server: ActionServer | None = None
 
     # --- lifecycle ------------------------------------------------------------------------------------------------
 
@@ -87,7 +91,7 @@ class VlaServerNode(StvlaNode):
         self._chunks = self.create_publisher(ActionChunk, "action_chunk", RELIABLE_QOS)
         self._commands = self.create_publisher(EndEffectorCommand, "command", RELIABLE_QOS)
         # One observation may wait: an older one would only lead to a staler command.
-        self._worker = Worker("policy", self._infer, 1, lambda _: self.stage.dropped("superseded by a newer observation"))
+        self._worker = self.start_worker("policy", self._infer, 1, overflow="superseded by a newer observation")
         self._action_server = ActionServer(
             self,
             ExecuteInstruction,
@@ -97,7 +101,7 @@ class VlaServerNode(StvlaNode):
             handle_accepted_callback=self._on_accepted,
             cancel_callback=self._on_cancel,
         )
-        self.create_timer(WATCH_PERIOD_S, self._watch)
+        self.every(WATCH_PERIOD_S, self._watch)
 
     def activate(self) -> None:
         if self._subscribe_to_perception:
@@ -107,12 +111,19 @@ class VlaServerNode(StvlaNode):
             self.subscribe(CameraInfo, "camera_info", self.set_camera_info, self._sensor_qos)
         if self._policy.needs_expert:
             self.subscribe(ActionChunk, "expert_chunk", self._on_expert_chunk)
-        self.on_stop_inputs(lambda: self._end_current(Result.FAULT, "the server was deactivated"))
+        self.on_stop_inputs(self._forget_all)
+
+    def _forget_all(self) -> None:
+        with self._lock:
+            self._end_current(Result.FAULT, "the server was deactivated")
+            # The world may have moved on by the time the server is active again.
+            self._latest = None
+            self._pairs.clear()
 
     def cleanup(self) -> None:
-        if hasattr(self, "_worker"):
-            self._worker.stop()
+        if self._action_server is not None:
             self._action_server.destroy()
+            self._action_server = None
 
     # --- observations ---------------------------------------------------------------------------------------------
 
@@ -139,13 +150,12 @@ class VlaServerNode(StvlaNode):
             return
         observation = PolicyInput(stamp, rgb, traced_depth, self._frame_intrinsics, "")
         with self._lock:
+            if not self.is_active:
+                return
             if not self._policy.needs_expert:
                 self._offer(observation)
-            elif stamp in self._expert:
-                self._offer(observation, self._expert.pop(stamp))
-            else:
-                self._waiting[stamp] = observation
-                self._forget_oldest(self._waiting, "observation without expert chunk")
+            elif pair := self._pairs.add("observation", stamp, observation):
+                self._offer(*pair)
 
     def _on_expert_chunk(self, chunk: ActionChunk) -> None:
         try:
@@ -153,25 +163,12 @@ class VlaServerNode(StvlaNode):
         except InputError as error:
             self.reject("expert_chunk", str(error))
             return
-        stamp = stamp_ns(chunk.header)
         with self._lock:
-            if stamp in self._waiting:
-                self._offer(self._waiting.pop(stamp), actions)
-            else:
-                self._expert[stamp] = actions
-                self._forget_oldest(self._expert, "expert chunk without observation")
-
-    def _forget_oldest(self, pending: dict, reason: str) -> None:
-        # By arrival, not by stamp: after a jump back in time the old stamps are the larger ones.
-        while len(pending) > PENDING:
-            del pending[next(iter(pending))]
-            self.stage.dropped(reason)
+            if pair := self._pairs.add("expert chunk", stamp_ns(chunk.header), actions):
+                self._offer(*pair)
 
     def _offer(self, observation: PolicyInput, expert: tuple[EndEffectorAction, ...] | None = None) -> None:
-        observation = PolicyInput(
-            observation.stamp, observation.rgb, observation.traced_depth, observation.intrinsics, "", expert
-        )
-        self._latest = observation
+        self._latest = observation = replace(observation, expert_actions=expert)
         if self._goal is not None:
             self._worker.submit((self._goal, observation))
 
@@ -179,27 +176,33 @@ class VlaServerNode(StvlaNode):
 
     def _infer(self, item: tuple[_Goal, PolicyInput]) -> None:
         goal, observation = item
+        if self._goal is not goal:
+            self.stage.dropped("goal ended before inference")
+            return
         if self._max_age_s and self.latency_s(observation.stamp) > self._max_age_s:
             self.stage.dropped("stale observation")
             return
         started = time.monotonic()
         try:
-            with_words = PolicyInput(**(vars(observation) | {"instruction": goal.instruction}))
-            actions = list(self._policy.predict(with_words))
+            if self._goal_of_policy is not goal:
+                self._policy.reset()
+                self._goal_of_policy = goal
+            actions = list(self._policy.predict(replace(observation, instruction=goal.instruction)))
+            if not actions:
+                raise ValueError("expected at least one action, got none")
+            header = make_header(observation.stamp, self._base_frame)
+            chunk = make_chunk(actions, self._policy_name, 1.0 / self._control_hz, header)
         except InputError as error:
             self.reject("policy", str(error))
             return
         except Exception as error:  # a policy is a plug-in: whatever it raises must end the goal, never the server
-            self.get_logger().error(f"policy {self._policy_name}: {type(error).__name__}: {error}")
-            self._end(goal, Result.FAULT, f"policy {self._policy_name}: {type(error).__name__}: {error}")
+            problem = f"policy {self._policy_name}: {type(error).__name__}: {error}"
+            self.reject("policy", problem)
+            self._end(goal, Result.FAULT, problem)
             return
-        self._publish(goal, observation.stamp, actions, started)
+        self._publish(goal, chunk, started)
 
-    def _publish(self, goal: _Goal, stamp: int, actions: list[EndEffectorAction], started: float) -> None:
-        header = Image().header
-        header.stamp.sec, header.stamp.nanosec = divmod(stamp, 1_000_000_000)
-        header.frame_id = self._base_frame
-        chunk = make_chunk(actions, self._policy_name, 1.0 / self._control_hz, header)
+    def _publish(self, goal: _Goal, chunk: ActionChunk, started: float) -> None:
         with self._lock:
             if self._goal is not goal:
                 self.stage.dropped("goal ended during inference")
@@ -207,7 +210,7 @@ class VlaServerNode(StvlaNode):
             self._chunks.publish(chunk)
             command = chunk.actions[0]
             self._commands.publish(command)
-            latency = self.latency_s(stamp)
+            latency = self.latency_s(stamp_ns(chunk.header))
             self.stage.published(latency, time.monotonic() - started)
             goal.steps += 1
             goal.chunks += 1
@@ -237,7 +240,6 @@ class VlaServerNode(StvlaNode):
         goal = _Goal(handle, handle.request.instruction, deadline, Future(executor=self.executor), time.monotonic())
         with self._lock:
             self._end_current(Result.PREEMPTED, f"a newer goal took over: {goal.instruction}")
-            self._policy.reset()
             self._goals[bytes(handle.goal_id.uuid)] = goal
             self._goal = goal
             if self._latest is not None:

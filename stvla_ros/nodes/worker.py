@@ -7,20 +7,30 @@ from typing import Generic, TypeVar
 
 Item = TypeVar("Item")
 
+FULL = "queue full"
+FORGOTTEN = "forgotten at a reset or the end"
+
 
 class Worker(Generic[Item]):
     """Call ``process`` for each submitted item in order, in a thread of its own. A full queue drops its oldest item.
 
-    :param process: called with each item; must not raise.
+    :param process: called with each item.
     :param queue_size: most items that wait, at least 1.
-    :param on_drop: called with each dropped item in the submitter's thread.
+    :param on_drop: called with the reason (``FULL`` or ``FORGOTTEN``) and the number of items that are never processed.
+    :param on_error: called in the worker's thread with whatever ``process`` raises; the next item follows.
     """
 
     def __init__(
-        self, name: str, process: Callable[[Item], None], queue_size: int, on_drop: Callable[[Item], None]
+        self,
+        name: str,
+        process: Callable[[Item], None],
+        queue_size: int,
+        on_drop: Callable[[str, int], None],
+        on_error: Callable[[Exception], None],
     ) -> None:
         self._process = process
         self._on_drop = on_drop
+        self._on_error = on_error
         self._queue: deque[Item] = deque()
         self._queue_size = queue_size
         self._changed = threading.Condition()
@@ -30,34 +40,54 @@ class Worker(Generic[Item]):
         self._thread.start()
 
     def submit(self, item: Item) -> None:
-        dropped = None
+        """Queue an item. After :meth:`stop` it is dropped."""
+        reason = None
         with self._changed:
-            if len(self._queue) >= self._queue_size:
-                dropped = self._queue.popleft()
-            self._queue.append(item)
-            self._changed.notify()
-        if dropped is not None:
-            self._on_drop(dropped)
+            if self._stopping:
+                reason = FORGOTTEN
+            else:
+                if len(self._queue) >= self._queue_size:
+                    self._queue.popleft()
+                    reason = FULL
+                self._queue.append(item)
+                # All, because a thread in `run_idle` may wait on the same condition and would swallow a single wake-up.
+                self._changed.notify_all()
+        if reason:
+            self._on_drop(reason, 1)
+
+    def is_idle(self) -> bool:
+        """Whether everything submitted so far has been processed."""
+        with self._changed:
+            return not self._queue and not self._busy
 
     def run_idle(self, action: Callable[[], None], timeout_s: float) -> bool:
         """Forget what waits, let the current item end, then run ``action`` while nothing is processed.
 
+        Not to be called from ``process``.
+
         :return: False when the current item did not end in time; then nothing was done to the stage.
         """
         with self._changed:
-            self._queue.clear()
-            if not self._changed.wait_for(lambda: not self._busy, timeout_s):
-                return False
-            action()
-            return True
+            self._forget()
+            idle = self._changed.wait_for(lambda: not self._busy, timeout_s)
+            if idle:
+                action()
+        return idle
 
     def stop(self, timeout_s: float = 5.0) -> None:
-        """Drop what waits and end the thread after the current item."""
+        """Drop what waits and end the thread after the current item. Safe to call twice."""
         with self._changed:
             self._stopping = True
-            self._changed.notify()
+            self._forget()
+            self._changed.notify_all()
         if threading.current_thread() is not self._thread:
             self._thread.join(timeout_s)
+
+    def _forget(self) -> None:
+        forgotten = len(self._queue)
+        self._queue.clear()
+        if forgotten:
+            self._on_drop(FORGOTTEN, forgotten)
 
     def _run(self) -> None:
         while True:
@@ -69,6 +99,8 @@ class Worker(Generic[Item]):
                 self._busy = True
             try:
                 self._process(item)
+            except Exception as error:
+                self._on_error(error)
             finally:
                 with self._changed:
                     self._busy = False
