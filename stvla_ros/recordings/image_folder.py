@@ -18,19 +18,19 @@ _SMALLEST_STAMP = 1_000_000_000
 
 
 def read_image_folder(
-    folder: Path, rate_hz: float | None = None, on_bad_frame: OnBadFrame | None = None
+    folder: Path, frame_rate: float | None = None, on_bad_frame: OnBadFrame | None = None
 ) -> Iterator[RecordedFrame]:
     """The folder's png and jpg files.
 
     Stamps come from `timestamps.csv` (lines of `nanoseconds,file name`; a header line and lines that start with # are
     skipped), else from the file names where all are whole numbers of nanoseconds (1700000000123456789.png), else from
-    `rate_hz`, in the natural order of the names (frame2 before frame10).
+    `frame_rate`, in the natural order of the names (frame2 before frame10).
 
-    :param rate_hz: pictures per second, used when nothing else gives stamps.
+    :param frame_rate: pictures per second, used when nothing else gives stamps.
     :param on_bad_frame: told about each picture that cannot be read; None: that is an error.
     :raises InputError: no pictures, no stamps, a bad line in `timestamps.csv`, or a picture that cannot be read.
     """
-    for stamp_ns, path in _stamped_files(folder, rate_hz):
+    for stamp_ns, path in _stamped_files(folder, frame_rate):
         bgr = cv2.imread(str(path), cv2.IMREAD_COLOR)
         if bgr is not None:
             yield RecordedFrame(stamp_ns, cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB))
@@ -41,7 +41,7 @@ def read_image_folder(
         on_bad_frame(problem)
 
 
-def _stamped_files(folder: Path, rate_hz: float | None) -> list[tuple[int, Path]]:
+def _stamped_files(folder: Path, frame_rate: float | None) -> list[tuple[int, Path]]:
     if (folder / STAMPS_FILE).is_file():
         return _read_stamps(folder)
     files = [path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES]
@@ -49,13 +49,13 @@ def _stamped_files(folder: Path, rate_hz: float | None) -> list[tuple[int, Path]
         raise InputError(f"image folder {folder}: expected {', '.join(SUFFIXES)} files, found none")
     if all(path.stem.isdecimal() and int(path.stem) >= _SMALLEST_STAMP for path in files):
         return sorted((int(path.stem), path) for path in files)
-    if not rate_hz:
+    if not frame_rate:
         raise InputError(
-            f"image folder {folder}: the pictures carry no stamps: expected a frame rate (rate_hz), file names in "
+            f"image folder {folder}: the pictures carry no stamps: expected a frame rate (frame_rate), file names in "
             f"nanoseconds or a {STAMPS_FILE}"
         )
     files.sort(key=_natural_order)
-    return [(FIRST_STAMP_NS + round(index * 1e9 / rate_hz), path) for index, path in enumerate(files)]
+    return [(FIRST_STAMP_NS + round(index * 1e9 / frame_rate), path) for index, path in enumerate(files)]
 
 
 def _read_stamps(folder: Path) -> list[tuple[int, Path]]:

@@ -14,7 +14,7 @@ from stvla_ros.recordings.video_reader import read_video
 def open_recording(
     path: Path | str,
     topics: BagTopics = BagTopics(),
-    rate_hz: float | None = None,
+    frame_rate: float | None = None,
     on_bad_frame: OnBadFrame | None = None,
 ) -> Iterator[RecordedFrame]:
     """Frames of a video file, a folder of pictures, or a rosbag2 (a folder, or one .mcap or .db3 file).
@@ -22,7 +22,7 @@ def open_recording(
     The first frame is read at once, so that a recording which cannot be used is an error here and not later.
 
     :param topics: which topics of a bag to read; ignored for the others.
-    :param rate_hz: frames per second of pictures without stamps; ignored for the others.
+    :param frame_rate: frames per second of pictures without stamps; ignored for the others.
     :param on_bad_frame: told about each picture of a folder or bag that cannot be decoded and is left out; None: an
         error.
     :raises InputError: missing, unreadable or empty; also while reading on, when the recording breaks off.
@@ -33,7 +33,7 @@ def open_recording(
     if is_bag(path):
         frames = read_bag(path, topics, on_bad_frame)
     elif path.is_dir():
-        frames = read_image_folder(path, rate_hz, on_bad_frame)
+        frames = read_image_folder(path, frame_rate, on_bad_frame)
     else:
         frames = read_video(path)
     try:

@@ -28,13 +28,13 @@ def test_numbered_pictures_are_spaced_by_the_rate_in_natural_order(tmp_path: Pat
     for index in (1, 2, 10):
         save(tmp_path / f"frame{index}.png", index)
     second = FIRST_STAMP_NS
-    assert values(tmp_path, rate_hz=4.0) == [(second, 1), (second + 250_000_000, 2), (second + 500_000_000, 10)]
+    assert values(tmp_path, frame_rate=4.0) == [(second, 1), (second + 250_000_000, 2), (second + 500_000_000, 10)]
 
 
 def test_small_whole_numbers_count_frames_and_are_no_stamps(tmp_path: Path) -> None:
     save(tmp_path / "000.png", 5)
     save(tmp_path / "001.png", 6)
-    assert values(tmp_path, rate_hz=10.0) == [(FIRST_STAMP_NS, 5), (FIRST_STAMP_NS + 100_000_000, 6)]
+    assert values(tmp_path, frame_rate=10.0) == [(FIRST_STAMP_NS, 5), (FIRST_STAMP_NS + 100_000_000, 6)]
 
 
 @pytest.mark.parametrize("header", ["", "#timestamp [ns],filename\n", "stamp_ns,file\n"])
@@ -47,20 +47,20 @@ def test_a_table_of_stamps_gives_stamps_and_order(tmp_path: Path, header: str) -
 
 def test_pictures_come_as_rgb(tmp_path: Path) -> None:
     save(tmp_path / "1.jpg", 30)
-    rgb = next(open_recording(tmp_path, rate_hz=1.0)).rgb
+    rgb = next(open_recording(tmp_path, frame_rate=1.0)).rgb
     np.testing.assert_allclose(rgb[3, 3], (200, 0, 30), atol=6)
 
 
 def test_pictures_without_stamps_need_a_rate(tmp_path: Path) -> None:
     save(tmp_path / "frame1.png", 1)
-    with pytest.raises(InputError, match="rate_hz"):
+    with pytest.raises(InputError, match="frame_rate"):
         open_recording(tmp_path)
 
 
 def test_a_folder_without_pictures_is_an_error_that_names_it(tmp_path: Path) -> None:
     (tmp_path / "readme.txt").write_text("no pictures")
     with pytest.raises(InputError, match=f"{tmp_path.name}: expected .png"):
-        open_recording(tmp_path, rate_hz=1.0)
+        open_recording(tmp_path, frame_rate=1.0)
 
 
 def test_a_bad_line_of_the_table_is_named(tmp_path: Path) -> None:
@@ -73,7 +73,7 @@ def test_a_bad_line_of_the_table_is_named(tmp_path: Path) -> None:
 def test_a_broken_picture_is_an_error_that_names_it(tmp_path: Path) -> None:
     save(tmp_path / "1.png", 1)
     (tmp_path / "2.png").write_bytes((tmp_path / "1.png").read_bytes()[:20])
-    frames = open_recording(tmp_path, rate_hz=1.0)
+    frames = open_recording(tmp_path, frame_rate=1.0)
     with pytest.raises(InputError, match="2.png"):
         list(frames)
 
@@ -83,6 +83,6 @@ def test_a_broken_picture_can_be_left_out_and_reported(tmp_path: Path) -> None:
         save(tmp_path / f"{index}.png", index)
     (tmp_path / "2.png").write_bytes(b"broken")
     problems: list[str] = []
-    frames = list(open_recording(tmp_path, rate_hz=1.0, on_bad_frame=problems.append))
+    frames = list(open_recording(tmp_path, frame_rate=1.0, on_bad_frame=problems.append))
     assert [frame.stamp_ns // FIRST_STAMP_NS for frame in frames] == [1, 3]
     assert len(problems) == 1 and "2.png" in problems[0]
