@@ -1,0 +1,122 @@
+"""The scripted expert by itself: a gripper without mass that does what it is told."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+from scipy.spatial.transform import Rotation
+
+from stvla_ros.sim.expert import (
+    MAX_ROTATION,
+    MAX_TRANSLATION,
+    PLANS,
+    ExpertState,
+    GripperAxes,
+    expert_action,
+)
+
+WIDOWX = GripperAxes(approach=np.array([1.0, 0.0, 0.0]), opening=np.array([0.0, 1.0, 0.0]))
+PANDA = GripperAxes(approach=np.array([0.0, 0.0, 1.0]), opening=np.array([0.0, 1.0, 0.0]))
+PLAN = PLANS["carrot_on_plate"]
+
+
+def poses(low, high):
+    """(4, 4) poses in a box of the base frame with any rotation."""
+    position = st.tuples(*[st.floats(a, b) for a, b in zip(low, high, strict=True)])
+    turn = st.tuples(*[st.floats(-np.pi, np.pi)] * 3)
+    return st.builds(lambda p, r: pose(p, Rotation.from_euler("xyz", r).as_matrix()), position, turn)
+
+
+def pose(position, rotation):
+    matrix = np.eye(4)
+    matrix[:3, :3], matrix[:3, 3] = rotation, position
+    return matrix
+
+
+headings = st.floats(-np.pi, np.pi).map(lambda angle: np.array([np.cos(angle), np.sin(angle), 0.0]))
+spots = st.tuples(st.floats(0.15, 0.4), st.floats(-0.2, 0.2), st.just(0.02)).map(np.array)
+grippers = poses((0.1, -0.3, 0.03), (0.5, 0.3, 0.4))
+states = st.builds(ExpertState, grippers, grippers, st.floats(0, 1), st.booleans(), spots, headings, spots)
+
+
+@pytest.mark.parametrize("name", PLANS)
+@given(state=states)
+def test_no_state_gets_a_larger_step_than_allowed(name, state):
+    action = expert_action(state, PLANS[name], WIDOWX)
+    assert np.linalg.norm(action.translation) <= MAX_TRANSLATION + 1e-12
+    assert np.linalg.norm(action.rotation) <= MAX_ROTATION + 1e-12
+
+
+@given(state=states)
+def test_the_sign_of_the_long_axis_has_no_meaning(state):
+    # Exactly between two equal turns either may be taken.
+    across = np.cross([0.0, 0.0, 1.0], state.object_axis)
+    now = state.base_from_target[:3, :3] @ WIDOWX.opening
+    assume(abs(across @ now) > 1e-3 and abs(state.object_axis @ state.object_position) > 1e-6)
+    one = expert_action(state, PLAN, WIDOWX)
+    other = expert_action(replace(state, object_axis=-state.object_axis), PLAN, WIDOWX)
+    np.testing.assert_allclose(other.translation, one.translation, atol=1e-9)
+    np.testing.assert_allclose(other.rotation, one.rotation, atol=1e-6)
+
+
+@pytest.mark.parametrize("axes", [WIDOWX, PANDA], ids=["widowx", "panda"])
+@settings(max_examples=40, deadline=None)
+@given(gripper=grippers, obj=spots, axis=headings)
+def test_from_anywhere_it_ends_over_the_object_pointing_down_across_it_and_closes(axes, gripper, obj, axis):
+    for _ in range(150):
+        state = ExpertState(gripper, gripper, 1.0, False, obj, axis, obj + [0.0, 0.3, 0.0])
+        action = expert_action(state, PLAN, axes)
+        if action.gripper == 0.0:
+            break
+        turned = Rotation.from_rotvec(action.rotation).as_matrix() @ gripper[:3, :3]
+        gripper = pose(gripper[:3, 3] + action.translation, turned)
+    assert action.gripper == 0.0
+    np.testing.assert_allclose(gripper[:3, 3], obj + [0.0, 0.0, PLAN.grasp_height], atol=0.015)
+    assert gripper[:3, :3] @ axes.approach @ [0.0, 0.0, -1.0] > np.cos(0.16)
+    assert abs(gripper[:3, :3] @ axes.opening @ axis) < np.sin(0.16)
+
+
+@given(gripper=grippers, obj=spots, axis=headings)
+def test_low_beside_the_object_it_rises_before_it_goes_there(gripper, obj, axis):
+    gripper = pose([*gripper[:2, 3], obj[2]], gripper[:3, :3])
+    assume(np.linalg.norm(gripper[:2, 3] - obj[:2]) > 0.06)
+    state = ExpertState(gripper, gripper, 1.0, False, obj, axis, obj + [0.0, 0.3, 0.0])
+    translation = expert_action(state, PLAN, WIDOWX).translation
+    assert translation[2] > 0.0
+    np.testing.assert_allclose(translation[:2], 0.0, atol=1e-9)
+
+
+@given(gripper=grippers, obj=spots, axis=headings)
+def test_closed_upon_nothing_it_opens_and_rises(gripper, obj, axis):
+    state = ExpertState(gripper, gripper, 0.0, False, obj, axis, obj + [0.0, 0.3, 0.0])
+    action = expert_action(state, PLAN, WIDOWX)
+    assert action.gripper == 1.0 and action.translation[2] > 0.0
+
+
+@given(sideways=st.floats(-0.2, 0.2), height=st.floats(0.0, 0.2))
+def test_it_lets_go_only_low_over_the_goal(sideways, height):
+    goal = np.array([0.3, 0.0, 0.01])
+    held = goal + [0.0, sideways, height]
+    gripper = pose(held, np.eye(3))
+    state = ExpertState(gripper, gripper, 0.4, True, held, np.array([1.0, 0.0, 0.0]), goal)
+    low_over_it = abs(sideways) < PLAN.placed_radius and held[2] - goal[2] <= PLAN.release
+    assert expert_action(state, PLAN, WIDOWX).gripper == (1.0 if low_over_it else 0.0)
+
+
+def test_it_never_lets_go_where_the_object_shall_be_held():
+    goal = np.array([0.5, 0.0, 0.2])
+    gripper = pose(goal, np.eye(3))
+    state = ExpertState(gripper, gripper, 0.4, True, goal, np.array([1.0, 0.0, 0.0]), goal)
+    action = expert_action(state, PLANS["panda_pick_cube"], PANDA)
+    assert action.gripper == 0.0
+    np.testing.assert_allclose(action.translation, 0.0, atol=1e-12)
+
+
+def test_a_brought_object_is_left_alone():
+    goal = np.array([0.3, 0.0, 0.01])
+    obj = goal + [0.0, 0.0, 0.02]
+    gripper = pose(obj, np.eye(3))
+    action = expert_action(ExpertState(gripper, gripper, 1.0, False, obj, np.array([1.0, 0.0, 0.0]), goal), PLAN, WIDOWX)
+    assert action.gripper == 1.0 and action.translation[2] > 0.0
