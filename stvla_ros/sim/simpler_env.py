@@ -1,5 +1,6 @@
 """The original SimplerEnv behind `Environment`. Runs in SimplerEnv's own interpreter (docs/simpler_env.md)."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -18,15 +19,19 @@ from stvla_ros.sim.environment import Environment, EnvironmentInfo, Observation,
 from stvla_ros.sim.simpler_env_scene import SceneOptions, configured_scene
 from stvla_ros.sim.simpler_env_tasks import PREFIX, task_named
 
-# The same scenes with the same objects are tasks of the ManiSkill backend, under these names.
+# The ManiSkill backend has the same scenes with the same objects.
 _EXPERT_PLANS = {
-    "widowx_stack_cube": "stack_cube",
-    "widowx_carrot_on_plate": "carrot_on_plate",
-    "widowx_spoon_on_towel": "spoon_on_towel",
-    "widowx_put_eggplant_in_basket": "eggplant_in_basket",
+    "widowx_stack_cube": expert.PLANS["stack_cube"],
+    "widowx_carrot_on_plate": expert.PLANS["carrot_on_plate"],
+    # A little higher than there: here the fingers would press on the table, whose friction keeps them from closing.
+    "widowx_spoon_on_towel": replace(expert.PLANS["spoon_on_towel"], grasp_height=0.0035),
+    "widowx_put_eggplant_in_basket": expert.PLANS["eggplant_in_basket"],
 }
 _WIDOWX_AXES = expert.GripperAxes(approach=np.array([1.0, 0.0, 0.0]), opening=np.array([0.0, 1.0, 0.0]))
-_GRASP_FORCE = 0.1  # newtons between each finger and the object from which on it counts as held
+# The object counts as held from this force (newtons) on each finger, up to this angle (degrees) between the force and
+# the finger's travel: the ManiSkill backend's rule.
+_GRASP_FORCE = 0.1
+_GRASP_ANGLE = 85
 _CAMERAS = {"widowx": "3rd_view_camera", "google_robot": "overhead_camera"}
 
 
@@ -96,7 +101,7 @@ class SimplerEnvEnvironment(Environment):
     def expert_action(self) -> EndEffectorAction | None:
         if self._task not in _EXPERT_PLANS:
             return None
-        return expert.expert_action(self._expert_state(), expert.PLANS[_EXPERT_PLANS[self._task]], _WIDOWX_AXES)
+        return expert.expert_action(self._expert_state(), _EXPERT_PLANS[self._task], _WIDOWX_AXES)
 
     def close(self) -> None:
         self._scene.close()
@@ -130,7 +135,7 @@ class SimplerEnvEnvironment(Environment):
             base_from_target=_matrices([agent.controller.controllers["arm"]._target_pose])[0],
             base_from_gripper=gripper,
             gripper=self._opening(),
-            grasped=bool(agent.check_grasp(moved, min_impulse=_GRASP_FORCE * self._scene.sim_timestep)),
+            grasped=bool(agent.check_grasp(moved, _GRASP_FORCE * self._scene.sim_timestep, _GRASP_ANGLE)),
             object_position=source[:3, 3],
             object_axis=source[:3, 0],  # every object's longest side lies along its x axis
             goal_position=goal[:3, 3],

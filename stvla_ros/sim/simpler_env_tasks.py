@@ -83,9 +83,9 @@ def make(task: str, *, image_size: tuple[int, int] | None = None, render: bool =
     """Start the task in a worker process of SimplerEnv's own interpreter (docs/simpler_env.md).
 
     :param task: e.g. ``simpler/widowx_stack_cube``.
-    :param image_size: (width, height) in pixels; the benchmark's own (WidowX 640x480, Google robot 640x512) by default.
+    :param image_size: (width, height) in pixels; by default as upstream (WidowX 640x480, Google robot 640x512).
     :param render: whether pictures are rendered; without, ``rgb`` and ``depth`` of the observations are empty (0 x 0).
-    :raises InputError: for an unknown task or size, when there is no interpreter for SimplerEnv, or when assets are missing.
+    :raises InputError: for an unknown task or size, without an interpreter for SimplerEnv, or when assets are missing.
     :raises stvla_ros.sim.worker_client.WorkerError: when the worker process dies or does not answer.
     """
     name = task_named(task).name
@@ -96,11 +96,12 @@ def make(task: str, *, image_size: tuple[int, int] | None = None, render: bool =
     try:
         return WorkerEnvironment(python, _FACTORY, arguments, name=PREFIX + name, variables=variables)
     except ModuleNotFoundError as error:
-        raise InputError(f"worker {PREFIX}{name}: {error} in {python}; docs/simpler_env.md says how to install it") from error
+        how = "docs/simpler_env.md says how to get it"
+        raise InputError(f"worker {PREFIX}{name}: {error} in {python}; {how}") from error
 
 
 def simpler_python() -> Path:
-    """The interpreter in which SimplerEnv is installed: ``STVLA_SIMPLER_PYTHON``, else the checkout's ``.venv-simpler``.
+    """SimplerEnv's interpreter: ``STVLA_SIMPLER_PYTHON``, else that of the checkout's ``.venv-simpler``.
 
     :raises InputError: when there is none.
     """

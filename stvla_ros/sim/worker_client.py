@@ -16,12 +16,14 @@ from stvla_ros.errors import InputError
 from stvla_ros.sim import worker_protocol as protocol
 from stvla_ros.sim.environment import Environment, Observation, StepResult
 
-# The worker's interpreter must see this one package and nothing else of ours: a PYTHONPATH or a site-packages folder made
-# for another Python would shadow its own numpy. Hence -I, and the package loaded from its folder.
+# The worker's interpreter must see this one package and nothing else of ours: a PYTHONPATH or a site-packages folder
+# made for another Python would shadow its own numpy. Hence -I, and the package loaded from its folder.
 _START = """
 import importlib.util, runpy, sys
 folder = sys.argv.pop(1)
-spec = importlib.util.spec_from_file_location("stvla_ros", folder + "/__init__.py", submodule_search_locations=[folder])
+spec = importlib.util.spec_from_file_location(
+    "stvla_ros", folder + "/__init__.py", submodule_search_locations=[folder]
+)
 sys.modules["stvla_ros"] = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(sys.modules["stvla_ros"])
 runpy.run_module("stvla_ros.sim.worker", run_name="__main__", alter_sys=True)
@@ -35,10 +37,10 @@ class WorkerError(RuntimeError):
 class WorkerEnvironment(Environment):
     """Drives an `Environment` in a worker process. Everything but the transport behaves as the environment itself.
 
-    Errors of the environment are raised here as the same built-in type or `InputError`, any other type as RuntimeError.
+    Errors of the environment are raised here as the same built-in type or `InputError`, others as RuntimeError.
 
     :param python: the worker's interpreter; it has numpy, scipy and what the environment needs.
-    :param factory: ``module:function`` or ``/path/to/file.py:function``, imported in the worker, giving the environment.
+    :param factory: ``module:function`` or ``/path/to/file.py:function``, run in the worker, giving the environment.
     :param arguments: keyword arguments of the function, as JSON can hold them.
     :param name: how error messages call the worker.
     :param variables: added to the worker's process environment.

@@ -71,7 +71,9 @@ def receive(connection: socket.socket, timeout_s: float | None = None) -> dict[s
 
     def filled(value: Any) -> Any:
         if isinstance(value, dict):
-            return _array(connection, value[_ARRAY], deadline) if _ARRAY in value else {k: filled(v) for k, v in value.items()}
+            if _ARRAY in value:
+                return _array(connection, value[_ARRAY], deadline)
+            return {key: filled(item) for key, item in value.items()}
         return [filled(item) for item in value] if isinstance(value, list) else value
 
     message = filled(json.loads(_read(connection, length, deadline)))

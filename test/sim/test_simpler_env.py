@@ -12,7 +12,7 @@ from stvla_ros.sim.simpler_env_tasks import make, task_named
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif("STVLA_SIMPLER_PYTHON" not in os.environ, reason="STVLA_SIMPLER_PYTHON is not set: no SimplerEnv"),
+    pytest.mark.skipif("STVLA_SIMPLER_PYTHON" not in os.environ, reason="STVLA_SIMPLER_PYTHON is not set"),
 ]
 WIDOWX, GOOGLE = "simpler/widowx_stack_cube", "simpler/google_robot_pick_coke_can"
 
@@ -110,7 +110,7 @@ def test_the_links_are_where_the_depth_picture_shows_them(environment) -> None:
 
 def test_poses_are_rigid_and_the_base_is_the_identity(environment) -> None:
     observation = environment.reset(0)
-    poses = {**observation.base_from_link, "camera": observation.base_from_camera, "tool": observation.base_from_gripper}
+    poses = dict(observation.base_from_link, camera=observation.base_from_camera, tool=observation.base_from_gripper)
     for pose in poses.values():
         np.testing.assert_allclose(pose[:3, :3] @ pose[:3, :3].T, np.eye(3), atol=1e-5)
     np.testing.assert_allclose(poses[environment.info.base_frame], np.eye(4), atol=1e-9)
@@ -148,8 +148,9 @@ def test_a_rotation_leaves_the_tool_point_in_place(widowx) -> None:
 
 def test_the_google_arm_goes_on_from_where_it_is(google) -> None:
     before = google.reset(1).base_from_gripper
+    up = EndEffectorAction(np.array([0.0, 0.0, 0.02]), np.zeros(3), 1.0)
     for _ in range(6):
-        after = google.step(EndEffectorAction(np.array([0.0, 0.0, 0.02]), np.zeros(3), 1.0)).observation.base_from_gripper
+        after = google.step(up).observation.base_from_gripper
     moved = after[:3, 3] - before[:3, 3]
     # Upstream starts each step from the measured pose: it lags behind the sum of 0.12 m and keeps the direction.
     assert 0.03 < moved[2] < 0.12
@@ -158,8 +159,9 @@ def test_the_google_arm_goes_on_from_where_it_is(google) -> None:
 
 def test_a_google_rotation_turns_about_the_base_axis_at_the_tool_point(google) -> None:
     before = google.reset(1).base_from_gripper
+    turn = EndEffectorAction(np.zeros(3), np.array([0.0, 0.0, 0.1]), 1.0)
     for _ in range(3):
-        after = google.step(EndEffectorAction(np.zeros(3), np.array([0.0, 0.0, 0.1]), 1.0)).observation.base_from_gripper
+        after = google.step(turn).observation.base_from_gripper
     rotation = rotation_between(before, after)
     assert 0.05 < rotation[2] < 0.3
     assert np.linalg.norm(rotation[:2]) < 0.2 * rotation[2]
@@ -200,6 +202,7 @@ def test_without_rendering_the_pictures_are_empty_and_the_camera_is_known(widowx
 
 def test_missing_assets_are_one_line_that_names_the_file_and_the_variable(monkeypatch, tmp_path) -> None:
     monkeypatch.setenv("MS2_REAL2SIM_ASSET_DIR", str(tmp_path))
-    with pytest.raises(InputError, match=r"^task simpler/widowx_stack_cube: asset .* is missing; MS2_REAL2SIM_ASSET_DIR") as caught:
+    message = "^task simpler/widowx_stack_cube: asset .* is missing; MS2_REAL2SIM_ASSET_DIR"
+    with pytest.raises(InputError, match=message) as caught:
         make(WIDOWX)
     assert "\n" not in str(caught.value) and str(tmp_path) in str(caught.value)

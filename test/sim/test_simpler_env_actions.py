@@ -19,7 +19,9 @@ def align2_target(command, rotation, target, measured):
 
 
 @given(VECTORS, VECTORS, VECTORS, VECTORS)
-def test_the_target_moves_by_the_translation_whatever_the_rotation_and_the_lag(translation, rotation, target, measured) -> None:
+def test_the_target_moves_by_the_translation_whatever_the_rotation_and_the_lag(
+    translation, rotation, target, measured
+) -> None:
     command = actions.ee_align2_translation(translation, rotation, target, measured)
     np.testing.assert_allclose(align2_target(command, rotation, target, measured), target + translation, atol=1e-12)
 
