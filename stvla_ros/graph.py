@@ -1,6 +1,6 @@
 """The one description of the node graph. `stvla sim|robot` (supervisor.py) and the launch files both start what is described here."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -9,6 +9,9 @@ import yaml
 
 from stvla_ros.config import config_directory
 from stvla_ros.errors import InputError
+from stvla_ros.perception.depth.registry import depth_estimator_names
+from stvla_ros.perception.trackers import tracker_names
+from stvla_ros.policy.base import policy_names
 from stvla_ros.robots.embodiments import find_embodiment
 from stvla_ros.sim.tasks import find_task, resolve_task
 
@@ -153,7 +156,7 @@ def sim_graph(arguments: SimArguments, run_directory: Path) -> Graph:
         *_perception_and_server(arguments, sensor, server, {}),
         NodeSpec("sim_bridge", {"sim_bridge": bridge}),
         NodeSpec("episode_recorder", {"episode_recorder": recorder}, ends_graph=True),
-        *_optional(arguments, run_directory),
+        *_optional(arguments, run_directory, server["base_frame"], {}),
     ]
     return _finish(nodes, arguments, run_directory, common={}, notes=(note,) if note else ())
 
@@ -171,7 +174,7 @@ def robot_graph(arguments: RobotArguments, run_directory: Path) -> Graph:
     if arguments.replay:
         source = NodeSpec("replay", {"replay": {"source": arguments.replay, "use_sim_time": False}}, remappings, ends_graph=True)
         nodes.append(source)
-    nodes += _optional(arguments, run_directory)
+    nodes += _optional(arguments, run_directory, embodiment.base_frame, remappings)
     # A recording carries its own time, which the replay publishes as the clock.
     return _finish(nodes, arguments, run_directory, common={"use_sim_time": bool(arguments.replay)})
 
@@ -179,6 +182,9 @@ def robot_graph(arguments: RobotArguments, run_directory: Path) -> Graph:
 def _perception_and_server(
     arguments: PerceptionArguments, sensor: Parameters, server: Parameters, remappings: Mapping[str, str]
 ) -> list[NodeSpec]:
+    _check_name("policy", arguments.policy, policy_names())
+    _check_name("tracker", arguments.tracker, tracker_names())
+    _check_name("depth", arguments.depth, depth_estimator_names())
     tracking = {
         "tracker": arguments.tracker,
         "tracker_parameters": arguments.tracker_parameters,
@@ -198,12 +204,21 @@ def _perception_and_server(
     ]
 
 
-def _optional(arguments: PerceptionArguments, run_directory: Path) -> list[NodeSpec]:
+def _check_name(argument: str, name: str, names: Sequence[str]) -> None:
+    if name not in names:
+        raise InputError(f"{argument}: expected one of {', '.join(names)}, got {name!r}")
+
+
+def _optional(
+    arguments: PerceptionArguments, run_directory: Path, base_frame: str, remappings: Mapping[str, str]
+) -> list[NodeSpec]:
     nodes = []
     if arguments.record:
         nodes.append(NodeSpec("bag_recorder", {"bag_recorder": {"output": str(run_directory / "bag")}}))
     if arguments.rviz:
-        nodes.append(NodeSpec("rviz2", command=("rviz2", "rviz2", "-d", str(config_directory() / "stvla.rviz"))))
+        command = ("rviz2", "rviz2", "-d", str(config_directory() / "stvla.rviz"), "-f", base_frame)
+        # rviz2's node is called rviz; it looks at the camera's own topics, in the recording's time.
+        nodes.append(NodeSpec("rviz2", {"rviz": {}}, remappings, command=command))
     return nodes
 
 
@@ -211,17 +226,15 @@ def _finish(
     nodes: list[NodeSpec], arguments: PerceptionArguments, run_directory: Path, common: Parameters, notes: tuple[str, ...] = ()
 ) -> Graph:
     """Write the graph's parameters into the run's folder, where they also say later what was run."""
+    extra = Path(arguments.params_file).resolve() if arguments.params_file else None
+    if extra and not extra.is_file():
+        raise InputError(f"params_file: expected a ROS 2 parameter file, there is no {extra}")
+    by_node = {name: {**common, **values} for node in nodes for name, values in node.parameters.items()}
+    # An empty mapping is not a valid parameter file.
+    parameters = {f"/{name}": {"ros__parameters": values} for name, values in by_node.items() if values}
     run_directory.mkdir(parents=True, exist_ok=True)
-    parameters = {
-        f"/{name}": {"ros__parameters": {**common, **values}} for node in nodes for name, values in node.parameters.items()
-    }
     file = run_directory / "parameters.yaml"
     file.write_text(yaml.safe_dump(parameters))
-    files = [file]
-    if arguments.params_file:
-        extra = Path(arguments.params_file).resolve()
-        if not extra.is_file():
-            raise InputError(f"params_file: expected a ROS 2 parameter file, there is no {extra}")
-        files.append(extra)
+    files = [file, extra] if extra else [file]
     return Graph(tuple(nodes), run_directory, tuple(files), notes)
 

@@ -34,8 +34,10 @@ def node_command(node: NodeSpec, graph: Graph) -> list[str]:
         path = shutil.which(executable)
         if path is None:
             raise InputError(f"{executable}: not found on PATH; it comes with a ROS 2 distribution")
-        return [path, *arguments]
-    command = [sys.executable, "-m", f"stvla_ros.nodes.{node.executable}", "--ros-args"]
+        command = [path, *arguments]
+    else:
+        command = [sys.executable, "-m", f"stvla_ros.nodes.{node.executable}"]
+    command += ["--ros-args"]
     for file in graph.parameter_files:
         command += ["--params-file", str(file)]
     for inner, outer in node.remappings.items():

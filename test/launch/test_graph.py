@@ -1,0 +1,128 @@
+"""The description of the graph: what is started with which arguments, and bad arguments."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from stvla_ros.errors import InputError
+from stvla_ros.graph import Graph, NodeSpec, RobotArguments, SimArguments, robot_graph, sim_graph
+
+
+def _names(graph: Graph) -> list[str]:
+    return [node.executable for node in graph.nodes]
+
+
+def _node(graph: Graph, executable: str) -> NodeSpec:
+    [node] = [node for node in graph.nodes if node.executable == executable]
+    return node
+
+
+def _parameters(graph: Graph) -> dict:
+    return yaml.safe_load(graph.parameter_files[0].read_text())
+
+
+BAD_SIM_ARGUMENTS = {
+    "task": SimArguments(task="stack_cub"),
+    "policy": SimArguments(policy="oracle"),
+    "tracker": SimArguments(tracker="kalman"),
+    "depth": SimArguments(depth="sonar"),
+    "params_file": SimArguments(params_file="/nonexistent.yaml"),
+}
+
+
+@pytest.mark.parametrize("name", BAD_SIM_ARGUMENTS)
+def test_a_bad_simulation_argument_is_one_line_that_names_it(name: str, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    with pytest.raises(InputError, match=f"^{name}\\b") as raised:
+        sim_graph(BAD_SIM_ARGUMENTS[name], run)
+    assert "\n" not in str(raised.value)
+    assert not run.exists()
+
+
+def test_an_unknown_robot_is_named_with_those_that_exist(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="^robot: expected one of widowx, google_robot"):
+        robot_graph(RobotArguments(robot="r2d2"), tmp_path)
+
+
+def test_the_command_refuses_a_bad_argument_with_one_line_and_starts_nothing(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "stvla_ros.cli", "sim", "--tracker", "kalman", "--output", str(tmp_path / "out")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 2
+    assert done.stderr.splitlines() == ["error: tracker: expected one of cotracker, lucas_kanade, got 'kalman'"]
+    assert done.stdout == ""
+
+
+def test_the_stages_are_separate_processes_unless_fused(tmp_path: Path) -> None:
+    separate = sim_graph(SimArguments(), tmp_path)
+    assert _names(separate) == ["tracker", "depth", "compositor", "vla_server", "sim_bridge", "episode_recorder"]
+    fused = sim_graph(SimArguments(fused=True), tmp_path)
+    assert _names(fused) == ["fused", "sim_bridge", "episode_recorder"]
+    assert set(_node(fused, "fused").parameters) == {"perception", "vla_server"}
+
+
+def test_fused_and_separate_stages_get_the_same_parameters(tmp_path: Path) -> None:
+    arguments = {"buffer": 7, "variant": "A", "tracker_parameters": "{max_points: 50}"}
+    separate, fused = (sim_graph(SimArguments(fused=f, **arguments), tmp_path) for f in (False, True))
+    names = ("tracker", "depth", "compositor")
+    stages = {k: v for name in names for k, v in _node(separate, name).parameters[name].items()}
+    assert _node(fused, "fused").parameters["perception"] == stages
+    assert stages["buffer"] == 7
+    assert stages["variant"] == "A"
+
+
+def test_lockstep_loses_no_frame_and_has_no_time_limits(tmp_path: Path) -> None:
+    lockstep = _node(sim_graph(SimArguments(), tmp_path), "vla_server").parameters["vla_server"]
+    assert lockstep["sensor_reliability"] == "reliable"
+    assert lockstep["stall_timeout"] == lockstep["max_observation_age"] == 0.0
+    realtime = _node(sim_graph(SimArguments(pacing="realtime"), tmp_path), "vla_server").parameters["vla_server"]
+    assert realtime["sensor_reliability"] == "best_effort"
+    assert "stall_timeout" not in realtime
+
+
+def test_the_run_folder_keeps_the_parameters_by_absolute_node_name(tmp_path: Path) -> None:
+    graph = sim_graph(SimArguments(episodes=5), tmp_path)
+    assert graph.parameter_files == (tmp_path / "parameters.yaml",)
+    assert _parameters(graph)["/sim_bridge"]["ros__parameters"]["episodes"] == 5
+
+
+def test_the_users_parameter_file_comes_last(tmp_path: Path) -> None:
+    extra = tmp_path / "mine.yaml"
+    extra.write_text("/compositor: {ros__parameters: {line_width: 3}}")
+    graph = sim_graph(SimArguments(params_file=str(extra)), tmp_path / "run")
+    assert graph.parameter_files == (tmp_path / "run" / "parameters.yaml", extra)
+
+
+def test_only_the_recorder_ends_a_simulation(tmp_path: Path) -> None:
+    graph = sim_graph(SimArguments(record=True), tmp_path)
+    assert "bag_recorder" in _names(graph)
+    assert [node.executable for node in graph.nodes if node.ends_graph] == ["episode_recorder"]
+
+
+def test_a_live_robot_runs_until_it_is_stopped(tmp_path: Path) -> None:
+    graph = robot_graph(RobotArguments(), tmp_path)
+    assert _names(graph) == ["tracker", "depth", "compositor", "vla_server"]
+    assert not any(node.ends_graph for node in graph.nodes)
+    assert {p["ros__parameters"]["use_sim_time"] for p in _parameters(graph).values()} == {False}
+
+
+def test_a_recording_takes_the_cameras_place_and_gives_the_time(tmp_path: Path) -> None:
+    graph = robot_graph(RobotArguments(replay="film.mp4"), tmp_path)
+    assert _node(graph, "replay").ends_graph
+    times = {name: p["ros__parameters"]["use_sim_time"] for name, p in _parameters(graph).items()}
+    assert times.pop("/replay") is False
+    assert set(times.values()) == {True}
+
+
+def test_the_cameras_topics_reach_every_node_that_looks_at_them(tmp_path: Path) -> None:
+    graph = robot_graph(RobotArguments(image_topic="cam/image", replay="film.mp4", rviz=True), tmp_path)
+    assert {node.remappings["image"] for node in graph.nodes} == {"cam/image"}
+
+
+@pytest.mark.parametrize(("robot", "frame"), [("widowx", "base_link"), ("google_robot", "link_base")])
+def test_rviz_looks_from_the_robots_base(robot: str, frame: str, tmp_path: Path) -> None:
+    command = _node(robot_graph(RobotArguments(robot=robot, rviz=True), tmp_path), "rviz2").command
+    assert command[command.index("-f") + 1] == frame
+    assert Path(command[command.index("-d") + 1]).is_file()

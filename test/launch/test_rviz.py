@@ -1,0 +1,97 @@
+"""config/stvla.rviz against the live graph: every topic is there, with the display's type and a QoS that connects."""
+
+from collections.abc import Iterator
+
+import pytest
+import yaml
+from live_graph import LiveGraph
+from rclpy.qos import (
+    DurabilityPolicy,
+    HistoryPolicy,
+    QoSCompatibility,
+    QoSProfile,
+    ReliabilityPolicy,
+    qos_check_compatible,
+)
+
+from stvla_ros.config import config_directory
+from stvla_ros.graph import SimArguments, sim_graph
+from stvla_ros.robots.embodiments import EMBODIMENTS
+
+CONFIG = yaml.safe_load((config_directory() / "stvla.rviz").read_text())
+DISPLAYS = CONFIG["Visualization Manager"]["Displays"]
+
+# What rviz_default_plugins' displays subscribe to. TF takes no topic in the configuration: it listens to these two.
+TYPES = {
+    "rviz_default_plugins/Image": "sensor_msgs/msg/Image",
+    "rviz_default_plugins/MarkerArray": "visualization_msgs/msg/MarkerArray",
+    "rviz_default_plugins/RobotModel": "std_msgs/msg/String",
+    "rviz_default_plugins/TF": "tf2_msgs/msg/TFMessage",
+}
+TF_TOPICS = {
+    "/tf": QoSProfile(depth=100),
+    "/tf_static": QoSProfile(depth=100, durability=DurabilityPolicy.TRANSIENT_LOCAL),
+}
+
+
+def _subscriptions() -> dict[str, tuple[str, QoSProfile]]:
+    """By topic: message type and QoS of what rviz subscribes to."""
+    found = {}
+    for display in DISPLAYS:
+        if display["Class"] == "rviz_default_plugins/Grid":
+            continue
+        type_name = TYPES[display["Class"]]
+        if display["Class"] == "rviz_default_plugins/TF":
+            found |= {topic: (type_name, qos) for topic, qos in TF_TOPICS.items()}
+            continue
+        topic = display.get("Description Topic") or display["Topic"]
+        qos = QoSProfile(
+            depth=topic["Depth"],
+            history=HistoryPolicy[topic["History Policy"].upper().replace(" ", "_")],
+            reliability=ReliabilityPolicy[topic["Reliability Policy"].upper().replace(" ", "_")],
+            durability=DurabilityPolicy[topic["Durability Policy"].upper().replace(" ", "_")],
+        )
+        found[topic["Value"]] = (type_name, qos)
+    return found
+
+
+@pytest.fixture(scope="module")
+def graph(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveGraph]:
+    folder = tmp_path_factory.mktemp("graph")
+    # Those of the default graph that publish for people; the bridge waits for the others, with its topics up.
+    default = sim_graph(SimArguments(), folder).nodes
+    nodes = [node for node in default if node.executable in ("compositor", "sim_bridge")]
+    with LiveGraph("supervisor", nodes, folder) as live:
+        yield live
+
+
+def test_every_topic_is_in_the_graph_with_the_displays_type_and_a_qos_that_connects(graph: LiveGraph) -> None:
+    subscriptions = _subscriptions()
+    graph.wait_for_topics(*subscriptions)
+    types = dict(graph.observer().get_topic_names_and_types())
+    for topic, (type_name, qos) in subscriptions.items():
+        assert types[topic] == [type_name], topic
+        for publisher in graph.observer().get_publishers_info_by_topic(topic):
+            compatible, reason = qos_check_compatible(publisher.qos_profile, qos)
+            assert compatible != QoSCompatibility.ERROR, f"{topic}: {reason}"
+
+
+def test_image_overlay_traced_depth_traces_robot_and_frames_are_shown() -> None:
+    shown = {"/image", "/overlay", "/traced_depth", "/trace_markers", "/robot_description", "/tf", "/tf_static"}
+    assert set(_subscriptions()) == shown
+    assert all(display["Enabled"] for display in DISPLAYS)
+
+
+def test_metric_depth_is_shown_on_a_fixed_scale() -> None:
+    [depth] = [d for d in DISPLAYS if d["Class"].endswith("/Image") and d["Topic"]["Value"] == "/traced_depth"]
+    assert depth["Normalize Range"] is False
+    assert 0.0 <= depth["Min Value"] < depth["Max Value"] <= 3.0
+
+
+def test_the_fixed_frame_is_the_default_robots_base() -> None:
+    assert CONFIG["Visualization Manager"]["Global Options"]["Fixed Frame"] == EMBODIMENTS["widowx"].base_frame
+
+
+def test_image_docks_are_named_after_their_displays() -> None:
+    docks = set(CONFIG["Window Geometry"])
+    assert {d["Name"] for d in DISPLAYS if d["Class"].endswith("/Image")} <= docks
