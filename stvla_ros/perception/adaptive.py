@@ -4,7 +4,7 @@ A window of b consecutive frames covers b times the motion of one frame. At a te
 as long: too short to be drawn, or not there at all. With this rule the window keeps *key frames* instead: a frame stays
 only when the scene has moved enough since the last key frame, so that b entries cover about the same path at any speed.
 
-* Causal: whether a frame is a key frame is decided when it arrives and is never changed afterwards.
+* Causal: whether a frame is a key frame is decided when the next one arrives, and never changed afterwards.
 * The newest frame is always the last entry. When it is not a key frame, the next frame takes its place.
 * At full speed every frame moves enough, all are key frames, and the window is the ordinary one.
 * Bounded: the window has at most b entries, and after ``max_stretch`` frames a key frame is taken whatever moved. So the

@@ -36,7 +36,6 @@ class FrameBuffer:
         self._ids = np.zeros(0, np.uint32)
         self._points = np.zeros((0, 0, 2), np.float32)
         self._visible = np.zeros((0, 0), bool)
-        self._newest_is_key = True
         self._frames_since_key = 0
         self.image_size: tuple[int, int] | None = None
         self.frames_seen = 0
@@ -74,8 +73,8 @@ class FrameBuffer:
             self.reset()
         self.image_size = (int(image_size[0]), int(image_size[1]))
 
-        # The entry to keep: all but the oldest of a full window, and not a newest frame that was no key frame.
-        end = len(self) if self._newest_is_key else len(self) - 1
+        # Kept are all but the oldest entry of a full window and a former newest frame that was no key frame.
+        end = len(self) if self._newest_is_key() else len(self) - 1
         start = max(0, end - (self.size - 1))
         old_points, old_visible = self._carry_over(ids, slice(start, end))
         self._points = np.concatenate([old_points, points[None]])
@@ -83,7 +82,22 @@ class FrameBuffer:
         self._stamps = np.append(self._stamps[start:end], np.int64(stamp_ns))
         self._ids = ids
         self.frames_seen += 1
-        self._decide_key_frame()
+
+    def revise(self, stamps: np.ndarray, points: np.ndarray, visible: np.ndarray) -> None:
+        """Replace track state of frames that are in the buffer, for trackers that learn later where points were.
+
+        :param stamps: (F,) int64; stamps that are not in the buffer are passed over.
+        :param points: (F, N, 2) float32 pixels of the points that the newest frame lists, in that order.
+        :param visible: (F, N) bool.
+        """
+        _, rows, revised = np.intersect1d(self._stamps, stamps, assume_unique=True, return_indices=True)
+        self._points[rows] = points[revised]
+        self._visible[rows] = visible[revised]
+
+    @property
+    def stamps(self) -> np.ndarray:
+        """(T,) int64 nanoseconds, oldest first."""
+        return self._stamps.copy()
 
     def traces(self) -> Traces:
         """All points of the newest frame with their history.
@@ -104,14 +118,15 @@ class FrameBuffer:
         carried_visible[:, new] = visible[:, old]
         return carried, carried_visible
 
-    def _decide_key_frame(self) -> None:
-        if self.key_rule is None or len(self) == 1:
-            self._newest_is_key, self._frames_since_key = True, 0
-            return
+    def _newest_is_key(self) -> bool:
+        """Whether the newest frame stays when the next one arrives. Asked once a frame, then: until then it may be revised."""
+        if self.key_rule is None or len(self) < 2:
+            return True
         self._frames_since_key += 1
         seen = self._visible[-1] & self._visible[-2]
-        self._newest_is_key = self.key_rule.is_key_frame(
+        is_key = self.key_rule.is_key_frame(
             self._points[-2], self._points[-1], seen, self._frames_since_key, self.image_size
         )
-        if self._newest_is_key:
+        if is_key:
             self._frames_since_key = 0
+        return is_key

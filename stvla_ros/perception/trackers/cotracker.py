@@ -1,0 +1,220 @@
+"""CoTracker3 (Karaev et al. 2024, arXiv 2410.11831), the paper's tracker, through its authors' own predictors.
+
+Their code and weights are under CC-BY-NC-4.0: no commercial use. So nothing of them is part of this package; the user installs them.
+
+* ``offline``: the whole buffer is tracked anew for each frame. Most accurate, and as slow as a video of b frames.
+* ``online``: the network runs once every 8 frames on the last 16. Until 16 frames are there, and in the up to 7 frames between two
+  runs, points stay where they were last known; then the frames in the buffer are corrected. The predictor keeps its answers for every
+  frame of its video; so that memory stays bounded, a new video is begun every ``session_frames`` frames from the points' last places.
+
+Points start on a grid. Once in every buffer's length of frames (``online``: with every new video), hidden ones are given up and the
+gaps in the grid are filled.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from stvla_ros.errors import InputError
+from stvla_ros.perception.frame_buffer import FrameBuffer
+from stvla_ros.perception.trackers.base import Tracker
+from stvla_ros.perception.types import Traces
+
+LICENCE = "its code and weights are under CC-BY-NC-4.0, for non-commercial use only"
+REPOSITORY = "facebookresearch/co-tracker"
+MODES = ("offline", "online")
+OFFLINE_WINDOW, ONLINE_WINDOW = 60, 16  # frames, what the published weights were trained for
+
+
+@dataclass(frozen=True)
+class CoTrackerParameters:
+    """:param mode: ``offline`` or ``online``.
+    :param checkpoint: file with the weights, ``scaled_offline.pth`` or ``scaled_online.pth``; used with the installed package.
+    :param hub: get code and weights through ``torch.hub`` (its cache, else the network) instead.
+    :param device: torch's name of the device that runs the network.
+    :param grid_size: points along each side of the grid.
+    :param session_frames: ``online``: frames after which a new video is begun.
+    """
+
+    mode: str = "offline"
+    checkpoint: str = ""
+    hub: bool = False
+    device: str = "cpu"
+    grid_size: int = 10
+    session_frames: int = 64
+
+    def __post_init__(self) -> None:
+        if self.mode not in MODES:
+            raise InputError(f"cotracker mode: expected one of {', '.join(MODES)}, got {self.mode!r}")
+        if not 1 <= self.grid_size <= 100:
+            raise InputError(f"cotracker grid_size: expected 1 to 100, got {self.grid_size}")
+        if self.session_frames < 2 * ONLINE_WINDOW:
+            raise InputError(f"cotracker session_frames: expected at least {2 * ONLINE_WINDOW}, got {self.session_frames}")
+
+
+def load_predictor(parameters: CoTrackerParameters) -> Any:
+    """The authors' predictor with weights.
+
+    :raises InputError: when the package, the weights or the device cannot be had; says how to get them and under which licence.
+    """
+    p = parameters
+    weights = f"scaled_{p.mode}.pth"
+    try:
+        device = torch.device(p.device)
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise InputError(f"cotracker device: cannot use {p.device!r}: {_first_line(error)}") from error
+    if p.hub:
+        try:
+            return torch.hub.load(REPOSITORY, f"cotracker3_{p.mode}", trust_repo=True).to(device)
+        except Exception as error:  # torch.hub lets through whatever the network, the archive or the repository raises
+            raise InputError(f"cotracker: torch.hub cannot load {REPOSITORY} ({LICENCE}): {_first_line(error)}") from error
+    try:
+        from cotracker.predictor import CoTrackerOnlinePredictor, CoTrackerPredictor
+    except ImportError as error:
+        raise InputError(
+            f"cotracker: the package is not installed ({_first_line(error)}); get it with `pip install git+https://github.com/"
+            f"{REPOSITORY}` and the weights {weights} from https://huggingface.co/facebook/cotracker3, or set hub; {LICENCE}"
+        ) from error
+    if not Path(p.checkpoint).is_file():
+        raise InputError(
+            f"cotracker checkpoint: expected the file {weights}, got {p.checkpoint!r}; get it from "
+            f"https://huggingface.co/facebook/cotracker3, or set hub; {LICENCE}"
+        )
+    try:
+        if p.mode == "offline":
+            return CoTrackerPredictor(checkpoint=p.checkpoint, offline=True, window_len=OFFLINE_WINDOW).to(device)
+        return CoTrackerOnlinePredictor(checkpoint=p.checkpoint, window_len=ONLINE_WINDOW).to(device)
+    except Exception as error:  # torch raises a different type for each way in which a file can be wrong
+        raise InputError(
+            f"cotracker checkpoint: {p.checkpoint} holds no weights of CoTracker3 {p.mode}: {_first_line(error)}"
+        ) from error
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
+
+
+def grid_points(grid_size: int, image_size: tuple[int, int]) -> np.ndarray:
+    """(grid_size ** 2, 2) float32 pixels, the centres of equal cells."""
+    width, height = image_size
+    centres = (np.arange(grid_size) + 0.5) / grid_size
+    x, y = np.meshgrid(centres * width - 0.5, centres * height - 0.5)
+    return np.stack([x.ravel(), y.ravel()], axis=1).astype(np.float32)
+
+
+class CoTracker(Tracker):
+    """See the module's text."""
+
+    Parameters = CoTrackerParameters
+
+    def __init__(self, buffer: FrameBuffer, parameters: CoTrackerParameters) -> None:
+        super().__init__(buffer, parameters)
+        self._predictor = load_predictor(parameters)
+        self._forget()
+
+    def _forget(self) -> None:
+        self._frames: dict[int, torch.Tensor] = {}  # by stamp: those that the next run of the network needs
+        self._ids = np.zeros(0, np.uint32)
+        self._starts = np.zeros((0, 2), np.float32)  # where each point is known to be ...
+        self._start_stamps = np.zeros(0, np.int64)  # ... and in which frame
+        self._asked = np.zeros(0, bool)
+        self._in_session = False  # whether the online predictor goes on with the video that it has begun
+
+    def _query(self, ids: np.ndarray, points: np.ndarray) -> None:
+        self._add(ids, points, int(self.buffer.stamps[-1]), asked=True)
+        self._in_session = False
+
+    def _add(self, ids: np.ndarray, points: np.ndarray, stamp_ns: int, asked: bool) -> None:
+        self._ids = np.concatenate([self._ids, ids])
+        self._starts = np.concatenate([self._starts, points.astype(np.float32)])
+        self._start_stamps = np.concatenate([self._start_stamps, np.full(len(ids), stamp_ns, np.int64)])
+        self._asked = np.concatenate([self._asked, np.full(len(ids), asked)])
+
+    def _track(self, rgb: np.ndarray, stamp_ns: int) -> Traces:
+        size = (rgb.shape[1], rgb.shape[0])
+        self._frames[stamp_ns] = torch.from_numpy(rgb.copy()).permute(2, 0, 1)
+        p = self.parameters
+        if self.buffer.frames_seen % (self.buffer.size if p.mode == "offline" else p.session_frames) == 0:
+            self._reseed(stamp_ns, size)
+        points, visible = self._last_known()
+        self.buffer.append(stamp_ns, self._ids, points, visible, size)
+        if self.parameters.mode == "offline":
+            self._run_offline()
+        else:
+            self._run_online()
+        return self.buffer.traces()
+
+    def _last_known(self) -> tuple[np.ndarray, np.ndarray]:
+        """Places and visibility in the buffer's newest frame; new points are where they start, and seen."""
+        points, visible = self._starts.copy(), np.ones(len(self._ids), bool)
+        if len(self.buffer):
+            traces = self.buffer.traces()
+            _, mine, theirs = np.intersect1d(self._ids, traces.ids, assume_unique=True, return_indices=True)
+            points[mine], visible[mine] = traces.points[-1, theirs], traces.visible[-1, theirs]
+        return points, visible
+
+    def _reseed(self, stamp_ns: int, size: tuple[int, int]) -> None:
+        points, visible = self._last_known()
+        keep = visible | self._asked
+        points = points[keep]
+        for name in ("_ids", "_starts", "_start_stamps", "_asked"):
+            setattr(self, name, getattr(self, name)[keep])
+        grid = grid_points(self.parameters.grid_size, size)
+        gap = 0.5 * min(size) / self.parameters.grid_size
+        nearest = np.linalg.norm(grid[:, None] - points[None], axis=2).min(axis=1, initial=np.inf)
+        room = 2 * len(grid) - int((~self._asked).sum())  # what moves carries points together and leaves gaps behind
+        new = grid[nearest >= gap][: max(0, room)]
+        self._add(self._new_ids(len(new)), new, stamp_ns, asked=False)
+        self._in_session = False
+
+    def _anchor(self, stamps: np.ndarray) -> np.ndarray:
+        """(N, 3) float32 queries (index into ``stamps``, x, y). A point whose start is no longer among the frames starts at its
+        oldest sighting there; one without any, at its newest place in the oldest frame.
+        """
+        traces = self.buffer.traces()
+        _, rows, indices = np.intersect1d(traces.frame_stamps, stamps, assume_unique=True, return_indices=True)
+        for n in np.flatnonzero(~np.isin(self._start_stamps, stamps)):
+            sightings = np.flatnonzero(traces.visible[rows, n])
+            row, index = (rows[sightings[0]], indices[sightings[0]]) if len(sightings) else (-1, 0)
+            self._starts[n], self._start_stamps[n] = traces.points[row, n], stamps[index]
+        index = np.searchsorted(stamps, self._start_stamps)
+        return np.concatenate([index[:, None], self._starts], axis=1).astype(np.float32)
+
+    def _video(self, stamps: np.ndarray) -> torch.Tensor:
+        """(1, T, 3, H, W) float32, 0 to 255, on the network's device."""
+        return torch.stack([self._frames[stamp] for stamp in stamps.tolist()])[None].float().to(self.parameters.device)
+
+    def _take(self, stamps: np.ndarray, tracks: torch.Tensor, visible: torch.Tensor) -> None:
+        """Put the network's answer for the frames of ``stamps`` into the buffer. Before its start a point is not seen."""
+        seen = visible[0].cpu().numpy() & (stamps[:, None] >= self._start_stamps[None])
+        width, height = self.buffer.image_size
+        points = tracks[0].cpu().numpy()
+        seen &= ((points >= 0) & (points <= (width - 1, height - 1))).all(axis=2)
+        self.buffer.revise(stamps, points, seen)
+
+    def _run_offline(self) -> None:
+        stamps = self.buffer.stamps
+        self._frames = {stamp: self._frames[stamp] for stamp in stamps.tolist()}
+        if len(stamps) < 2 or not len(self._ids):
+            return
+        queries = torch.from_numpy(self._anchor(stamps))[None].to(self.parameters.device)
+        self._take(stamps, *self._predictor(self._video(stamps), queries=queries))
+
+    def _run_online(self) -> None:
+        while len(self._frames) > ONLINE_WINDOW:
+            del self._frames[min(self._frames)]
+        stride = ONLINE_WINDOW // 2
+        if len(self._frames) < ONLINE_WINDOW or self.buffer.frames_seen % stride or not len(self._ids):
+            return
+        stamps = np.asarray(sorted(self._frames), np.int64)
+        video = self._video(stamps)
+        if not self._in_session:
+            queries = torch.from_numpy(self._anchor(stamps))[None].to(self.parameters.device)
+            self._predictor(video, is_first_step=True, queries=queries, add_support_grid=True)
+            self._in_session = True
+        tracks, visible = self._predictor(video, add_support_grid=True)
+        self._take(stamps, tracks[:, -ONLINE_WINDOW:], visible[:, -ONLINE_WINDOW:])
