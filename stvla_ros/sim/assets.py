@@ -68,8 +68,11 @@ def _references(root: Path, file: Path) -> list[str]:
     else:
         names = re.findall(r"^(?:mtllib|map_Kd)\s+(\S+)", text, flags=re.MULTILINE)
     found = [file.parent / name for name in names]
-    nested = [name for path in found if path.suffix in (".obj", ".mtl") and path.is_file() for name in _references(root, path)]
-    return [os.path.relpath(path, root) for path in found] + nested
+    names = [os.path.relpath(path, root) for path in found]
+    for path in found:
+        if path.suffix in (".obj", ".mtl") and path.is_file():
+            names += _references(root, path)
+    return names
 
 
 def _shared_folders() -> list[Path]:
@@ -79,7 +82,7 @@ def _shared_folders() -> list[Path]:
 
 
 def find_assets(*, download: bool = True) -> Path:
-    """The folder to use as MS_ASSET_DIR, with every file that the bridge tasks need; downloads them when nobody has them.
+    """The folder to use as MS_ASSET_DIR, with every file that the bridge tasks need; downloads them as a last resort.
 
     Looks at MS_ASSET_DIR, then ``../shared/assets/maniskill3`` beside the checkout, then the library's own folder
     (``~/.maniskill``), then runs the library's own download, without asking, into MS_ASSET_DIR or the library's folder.
@@ -115,7 +118,8 @@ def _complete_or_download(root: Path, name: str, download: bool) -> Path:
 def _download(root: Path) -> None:
     # A process of its own: the library reads MS_ASSET_DIR once, on import. It sets no time limit on its connections.
     script = (
-        "import runpy, socket, sys; socket.setdefaulttimeout(20); sys.argv = ['download_asset', '-y', '--quiet', sys.argv[1]];"
+        "import runpy, socket, sys; socket.setdefaulttimeout(20);"
+        "sys.argv = ['download_asset', '-y', '--quiet', sys.argv[1]];"
         "runpy.run_module('mani_skill.utils.download_asset', run_name='__main__')"
     )
     for asset in _DOWNLOADS:
@@ -134,11 +138,14 @@ def _download(root: Path) -> None:
             reason = f"not finished after {_DOWNLOAD_TIMEOUT_S} s"
         if reason is not None:
             _remove_empty_folders(root)
-            raise InputError(f"ManiSkill assets: not found and the download of {asset} failed ({reason}); get them with {_HOW_TO_GET}")
+            raise InputError(
+                f"ManiSkill assets: none found, and the download of {asset} failed ({reason}); "
+                f"get them with {_HOW_TO_GET}"
+            )
 
 
 def _remove_empty_folders(root: Path) -> None:
-    """The library makes its target folder before it downloads and takes an empty one for the finished download later."""
+    """The library makes its target folder before it downloads and later takes an empty one for a finished download."""
     if not root.is_dir():
         return
     for folder in sorted((path for path in root.rglob("*") if path.is_dir()), reverse=True):

@@ -1,7 +1,7 @@
 """A scripted expert for pick-and-place tasks that sees the simulator's true state.
 
-It keeps no memory: each answer follows from the state alone. It can therefore be asked in any state (after a slip, a push,
-or noise on the actions) and answers old observations as sensibly as new ones.
+It keeps no memory: each answer follows from the state alone. It can therefore be asked in any state (after a slip, a
+push, or noise on the actions), and late answers still lead to the goal.
 """
 
 from dataclasses import dataclass
@@ -37,7 +37,7 @@ class ExpertState:
     :param grasped: whether the fingers hold the object.
     :param object_position: (3,) origin of the object to move.
     :param object_axis: (3,) its long axis, a unit vector; its sign has no meaning.
-    :param goal_position: (3,) where the object shall go: the origin of what it shall lie on, or the point to bring it to.
+    :param goal_position: (3,) where the object shall go: the origin of what it shall lie on, or a point to bring it to.
     """
 
     base_from_target: np.ndarray
@@ -92,8 +92,8 @@ _EMPTY = 0.05
 def expert_action(state: ExpertState, plan: GraspPlan, axes: GripperAxes, gain: float = 0.4) -> EndEffectorAction:
     """What to do in the given state.
 
-    :param gain: share of the remaining way to go in one step, 0..1; below 1 so that answers to an observation that is one or
-        two steps old do not swing around the aim.
+    :param gain: share of the remaining way to go in one step, 0..1. At 0.4 answers to an observation that is one or two
+        steps old settle on the aim; 0.8 is a quarter faster with fresh ones and swings around it with late ones.
     """
     gripper_at = state.base_from_gripper[:3, 3]
     if state.grasped:
@@ -159,7 +159,7 @@ def _towards_robot(state: ExpertState) -> np.ndarray:
 
 
 def _downward(state: ExpertState, plan: GraspPlan, axes: GripperAxes) -> Rotation:
-    """The nearest rotation of the tool point that points straight down with the fingers across the object's long axis."""
+    """The nearest rotation of the tool point that points down with the fingers across the object's long axis."""
     target = Rotation.from_matrix(state.base_from_target[:3, :3])
     across = np.cross([0.0, 0.0, 1.0], state.object_axis)
     now = target.apply(axes.opening)

@@ -1,4 +1,4 @@
-"""``python -m stvla_ros.sim.expert_evaluation --task stack_cube --episodes 24``: how often the scripted expert succeeds."""
+"""How often the scripted expert succeeds: ``python -m stvla_ros.sim.expert_evaluation --task stack_cube``."""
 
 import argparse
 import sys
@@ -28,8 +28,8 @@ def run_episode(
     for step in range(1, environment.info.max_steps + 1):
         pending.append(environment.expert_action())
         action = pending.popleft()
-        disturbed = EndEffectorAction(action.translation + random.normal(0.0, noise, 3), action.rotation, action.gripper)
-        if environment.step(disturbed).success:
+        translation = action.translation + random.normal(0.0, noise, 3)
+        if environment.step(EndEffectorAction(translation, action.rotation, action.gripper)).success:
             return True, step
     return False, environment.info.max_steps
 
@@ -52,7 +52,8 @@ def main() -> None:
         success, steps = run_episode(environment, episode_id, delay=arguments.delay, noise=arguments.noise)
         successes += success
         outcome = "success" if success else "failure"
-        print(f"{arguments.task} {episode_id}: {outcome} after {steps} steps, {time.perf_counter() - start:.1f} s", flush=True)
+        seconds = time.perf_counter() - start
+        print(f"{arguments.task} {episode_id}: {outcome} after {steps} steps, {seconds:.1f} s", flush=True)
     print(f"{arguments.task}: {successes}/{episodes}")
     environment.close()
 

@@ -1,11 +1,6 @@
 """ManiSkill 3: SimplerEnv's WidowX tasks and a Panda task that needs no download."""
 
-import logging
-import os
-import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,95 +10,17 @@ from scipy.spatial.transform import Rotation
 from stvla_ros.control.actions import EndEffectorAction
 from stvla_ros.errors import InputError
 from stvla_ros.sim import expert
-from stvla_ros.sim.assets import find_assets
 from stvla_ros.sim.environment import Environment, EnvironmentInfo, Observation, StepResult
-from stvla_ros.sim.tasks import ROBOTS_WITH_ASSETS, Task
-
-
-@dataclass(frozen=True)
-class _Robot:
-    """What ManiSkill does not say of its robots in one way.
-
-    :param finger_joint: the joint that tells the opening; ``closed`` and ``opened`` are its ends of travel, metres.
-    :param finger_range: where the controller steers that joint at -1 and +1; past both ends, to press.
-    """
-
-    camera: str
-    image_size: tuple[int, int]
-    control_mode: str
-    tool_link: str
-    finger_joint: str
-    closed: float
-    opened: float
-    finger_range: tuple[float, float]
-    axes: expert.GripperAxes
-
-
-_X, _Y, _Z = np.eye(3)
-_ROBOTS = {
-    "widowx": _Robot(
-        camera="3rd_view_camera",
-        image_size=(640, 480),
-        control_mode="arm_pd_ee_target_delta_pose_align2_gripper_pd_joint_pos",
-        tool_link="ee_gripper_link",
-        finger_joint="right_finger",
-        closed=0.015,
-        opened=0.037,
-        finger_range=(0.014, 0.038),
-        axes=expert.GripperAxes(approach=_X, opening=_Y),
-    ),
-    "panda": _Robot(
-        camera="base_camera",
-        image_size=(640, 480),
-        control_mode="pd_ee_target_delta_pose",
-        tool_link="panda_hand_tcp",
-        finger_joint="panda_finger_joint1",
-        closed=0.0,
-        opened=0.04,
-        finger_range=(-0.01, 0.04),
-        axes=expert.GripperAxes(approach=_Z, opening=_Y),
-    ),
-}
-
-# Lines that ManiSkill logs on every start and that nobody can act on.
-_KNOWN_NOISE = ("Mimic targets dictionary is missing", "No initial pose set for actor builder", "Requested to use render device")
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Drop the known noise, and only that."""
-
-    def wanted(record: logging.LogRecord) -> bool:
-        return not record.getMessage().startswith(_KNOWN_NOISE)
-
-    logger = logging.getLogger("mani_skill ")  # the name does end in a space
-    logger.addFilter(wanted)
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message="Creating a tensor from a list of numpy.ndarrays")
-            yield
-    finally:
-        logger.removeFilter(wanted)
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """ManiSkill's tensors are so small that torch's threads only get in each other's way: 47 instead of 167 ms a step on two busy cores."""
-    import torch
-
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
+from stvla_ros.sim.maniskill_setup import ROBOTS, gripper_action, make, one_thread, quiet
+from stvla_ros.sim.tasks import Task
 
 
 class ManiSkillEnvironment(Environment):
     """One of ManiSkill's environments on one CPU.
 
-    RGB of the WidowX tasks is a real photograph with the simulated robot and objects in front of it, as the benchmark defines
-    it. Depth shows the simulated scene everywhere, so behind the robot and objects it is the simulated table, not the photograph's.
+    RGB of the WidowX tasks is a real photograph with the simulated robot and objects in front of it, as the benchmark
+    defines it. Depth shows the simulated scene everywhere: behind the robot and objects it is that of the simulated
+    table or sink, not of what the photograph shows.
 
     :param image_size: (width, height) in pixels, None for 640 x 480. The picture is scaled, not cropped.
     :param render: False for observations without images.
@@ -112,10 +29,10 @@ class ManiSkillEnvironment(Environment):
 
     def __init__(self, task: Task, *, image_size: tuple[int, int] | None = None, render: bool = True) -> None:
         self._task = task
-        self._robot = _ROBOTS[task.robot]
+        self._robot = ROBOTS[task.robot]
         self._render = render
         width, height = image_size or self._robot.image_size
-        self._env = _make(task, self._robot, width, height, render)
+        self._env = make(task, self._robot, width, height, render)
         self.info = EnvironmentInfo(
             task=task.name,
             robot=task.robot,
@@ -129,24 +46,25 @@ class ManiSkillEnvironment(Environment):
 
     def reset(self, episode_id: int, seed: int = 0) -> Observation:
         if not 0 <= episode_id < self._task.num_episodes:
-            raise InputError(f"episode_id: expected 0 to {self._task.num_episodes - 1} for {self._task.name}, got {episode_id}")
+            last = self._task.num_episodes - 1
+            raise InputError(f"episode_id: expected 0 to {last} for {self._task.name}, got {episode_id}")
         import torch
 
         # Where episodes have no configurations of their own, the id takes part in the seed.
         episode_seed = int(np.random.SeedSequence([seed, episode_id]).generate_state(1)[0] >> 1)
         # Without a rebuilt scene the last episode's arm stands among the new objects while they settle.
         options = {"episode_id": torch.tensor([episode_id]), "reconfigure": True}
-        with _quiet(), _one_thread():
+        with quiet(), one_thread():
             observation, _ = self._env.reset(seed=[episode_seed], options=options)
-        # The Panda's controller would clip rotations to 0.1 rad and, scaling by its negative limit, turn the other way round.
+        # The Panda's controller would clip rotations to 0.1 rad and, scaling by its lower limit, turn the other way.
         self._arm_controller._normalize_action = False
         return self._observe(observation)
 
     def step(self, action: EndEffectorAction) -> StepResult:
         # ManiSkill takes the rotation as intrinsic XYZ angles; frame and centre are those of EndEffectorAction.
         angles = Rotation.from_rotvec(action.rotation).as_euler("XYZ")
-        values = np.concatenate([action.translation, angles, [_gripper_action(action.gripper, self._robot)]])
-        with _one_thread():
+        values = np.concatenate([action.translation, angles, [gripper_action(action.gripper, self._robot)]])
+        with one_thread():
             observation, _, _, _, info = self._env.step(values.astype(np.float32))
         return StepResult(self._observe(observation), bool(info["success"].item()))
 
@@ -164,7 +82,7 @@ class ManiSkillEnvironment(Environment):
             self._env.close()
             self._env = None
 
-    # --- privileged state ------------------------------------------------------------------------------------------------
+    # --- privileged state ---
 
     @property
     def base_from_target(self) -> np.ndarray:
@@ -199,7 +117,7 @@ class ManiSkillEnvironment(Environment):
         return self._base_from(self._env.segmentation_id_map[body])
 
     def body_name(self, body: int) -> str | None:
-        """Name of the link or object with that number in ``segmentation``; None where the picture shows the photograph or nothing."""
+        """Name of the link or object with that number in ``segmentation``; None for the photograph or nothing."""
         if body not in self._env.segmentation_id_map:
             return None
         kept = getattr(self._env, "_segmentation_ids_to_keep", None)
@@ -207,7 +125,7 @@ class ManiSkillEnvironment(Environment):
             return None
         return self._env.segmentation_id_map[body].name
 
-    # --- observation -------------------------------------------------------------------------------------------------------
+    # --- observation ---
 
     @property
     def _arm_controller(self) -> Any:
@@ -255,14 +173,6 @@ class ManiSkillEnvironment(Environment):
         )
 
 
-def _gripper_action(opening: float, robot: _Robot) -> float:
-    """-1..1 for an opening 0..1: that very opening in between, and pressing against the ends of travel at 0 and 1."""
-    inner = np.array([0.05, 0.95])
-    fingers = robot.closed + inner * (robot.opened - robot.closed)
-    lower, upper = robot.finger_range
-    return float(np.interp(opening, [0.0, *inner, 1.0], [-1.0, *(2.0 * (fingers - lower) / (upper - lower) - 1.0), 1.0]))
-
-
 def _matrix(pose: Any) -> np.ndarray:
     """(4, 4) float64 of one of ManiSkill's batched poses (position, quaternion w x y z)."""
     raw = pose.raw_pose[0].cpu().numpy().astype(np.float64)
@@ -270,52 +180,3 @@ def _matrix(pose: Any) -> np.ndarray:
     matrix[:3, 3] = raw[:3]
     matrix[:3, :3] = Rotation.from_quat(raw[[4, 5, 6, 3]]).as_matrix()
     return matrix
-
-
-def _make(task: Task, robot: _Robot, width: int, height: int, render: bool) -> Any:
-    needs_assets = task.robot in ROBOTS_WITH_ASSETS
-    try:
-        root = find_assets(download=needs_assets)
-    except InputError:
-        if needs_assets:
-            raise
-    else:
-        os.environ["MS_ASSET_DIR"] = str(root)  # read on import, once; set for all, because other tasks may follow
-    import gymnasium
-    import mani_skill
-    import mani_skill.envs  # noqa: F401  registers the environments
-    from mani_skill.envs.tasks.digital_twins.base_env import BaseDigitalTwinEnv
-    from mani_skill.envs.tasks.digital_twins.bridge_dataset_eval.base_env import BaseBridgeEnv
-
-    if needs_assets and mani_skill.ASSET_DIR.parent.resolve() != root:
-        raise InputError(f"MS_ASSET_DIR: mani_skill was imported before with {mani_skill.ASSET_DIR.parent}, expected {root}")
-    # The class declares colour only, although its cameras render depth as well.
-    BaseBridgeEnv.SUPPORTED_OBS_MODES = ["none", "rgb+segmentation", "rgb+depth+segmentation"]
-    camera: dict[str, Any] = {"width": width, "height": height}
-    if task.robot == "widowx":
-        camera["intrinsic"] = _bridge_intrinsics(width, height)
-    else:
-        camera["fov"] = 1.1  # vertical, radians; at ManiSkill's own 1.57 the cube is a few pixels large
-    with _quiet():
-        env = gymnasium.make(
-            task.simulator_id,
-            num_envs=1,
-            obs_mode="rgb+depth+segmentation" if render else "none",
-            control_mode=robot.control_mode,
-            sim_backend="physx_cpu",
-            render_backend="gpu",  # falls back to the CPU where there is none
-            sim_config={"control_freq": round(task.control_hz)},
-            sensor_configs={robot.camera: camera},
-        )
-    env = env.unwrapped  # past gymnasium's wrappers: the time limit is the caller's
-    if isinstance(env, BaseDigitalTwinEnv):
-        # These belong to the class, so that another environment would replace this one's photograph and add to its foreground.
-        env._rgb_overlay_images = dict(env._rgb_overlay_images)
-        BaseDigitalTwinEnv._objects_to_remove_from_greenscreen = []
-    return env
-
-
-def _bridge_intrinsics(width: int, height: int) -> np.ndarray:
-    """(3, 3) of the bridge tasks' camera at another size. SAPIEN's pixel edges are at integers, so all entries scale alike."""
-    native = np.array([[623.588, 0.0, 319.501], [0.0, 623.588, 239.545], [0.0, 0.0, 1.0]])
-    return np.diag([width / 640, height / 480, 1.0]) @ native

@@ -32,9 +32,10 @@ class Task:
     num_episodes: int
 
 
-# Rates, limits and episode counts are those of SimplerEnv's WidowX protocol (arXiv 2405.05941), as ManiSkill 3 has them. Of the
-# eggplant's 64 configurations the protocol evaluates the first 24. The Panda task has no fixed configurations (an episode
-# id is a seed) and no protocol at 5 Hz (ManiSkill runs it at 20 Hz): count, rate and limit follow the WidowX tasks.
+# Rates, limits and episode counts are those of SimplerEnv's WidowX protocol (arXiv 2405.05941), as ManiSkill 3 has
+# them. Of the eggplant's 64 configurations the protocol evaluates the first 24. The Panda task has no fixed
+# configurations (an episode id is a seed) and no protocol at 5 Hz (ManiSkill runs it at 20 Hz): count, rate and limit
+# follow the WidowX tasks.
 MANISKILL_TASKS = {
     task.name: task
     for task in (

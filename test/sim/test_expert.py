@@ -118,5 +118,6 @@ def test_a_brought_object_is_left_alone():
     goal = np.array([0.3, 0.0, 0.01])
     obj = goal + [0.0, 0.0, 0.02]
     gripper = pose(obj, np.eye(3))
-    action = expert_action(ExpertState(gripper, gripper, 1.0, False, obj, np.array([1.0, 0.0, 0.0]), goal), PLAN, WIDOWX)
+    state = ExpertState(gripper, gripper, 1.0, False, obj, np.array([1.0, 0.0, 0.0]), goal)
+    action = expert_action(state, PLAN, WIDOWX)
     assert action.gripper == 1.0 and action.translation[2] > 0.0

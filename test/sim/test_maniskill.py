@@ -163,7 +163,8 @@ def test_depth_intrinsics_and_camera_pose_put_the_cube_where_it_is(task, half_ed
     moved = {"stack_cube": "baked_green_cube_3cm", "panda_pick_cube": "cube"}[task]
     body = next(b for b in np.unique(simulator.segmentation).tolist() if simulator.body_name(b) == moved)
     row, column = np.nonzero(simulator.segmentation == body)
-    in_camera = back_project(np.stack([column, row], axis=1), observation.depth[row, column] / 1000, observation.intrinsics)
+    pixels, depth = np.stack([column, row], axis=1), observation.depth[row, column] / 1000
+    in_camera = back_project(pixels, depth, observation.intrinsics)
     camera, cube = observation.base_from_camera, np.linalg.inv(simulator.base_from_body(body))
     in_cube = (in_camera @ camera[:3, :3].T + camera[:3, 3]) @ cube[:3, :3].T + cube[:3, 3]
     # Three faces are seen; every point lies on one of them. Depth is in millimetres.
@@ -191,7 +192,10 @@ def test_environments_side_by_side_keep_their_own_photograph():
     np.testing.assert_array_equal(first.reset(0).rgb, alone)
 
 
-@pytest.mark.parametrize("task, text", [("stack_cube", "stack the green block on the yellow block"), ("panda_pick_cube", "pick up the red cube")])
+@pytest.mark.parametrize(
+    "task, text",
+    [("stack_cube", "stack the green block on the yellow block"), ("panda_pick_cube", "pick up the red cube")],
+)
 def test_the_instruction_is_a_sentence(task, text):
     simulator = environment(task, render=False)
     simulator.reset(0)

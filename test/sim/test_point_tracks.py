@@ -93,7 +93,7 @@ def test_tracks_agree_with_optical_flow_between_neighbouring_pictures(episode):
 
 
 def test_a_point_is_seen_exactly_where_the_picture_shows_its_body(episode):
-    """The yellow cube rests: its points stay in their pixels, and something else is in front when those show something else."""
+    """The yellow cube rests: its points stay in their pixels, so one is hidden when its pixel shows something else."""
     simulator, recorder, frames = episode
     own = on(recorder, "baked_yellow_cube_3cm")
     for _, segmentation, _, visible in frames:
