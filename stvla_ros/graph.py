@@ -83,7 +83,9 @@ class RobotArguments(PerceptionArguments):
     depth_topic: str = "camera/aligned_depth_to_color/image_raw"
     """Depth registered to the colour image (for depth:=sensor)."""
     replay: str = ""
-    """Play this video, image folder or bag instead of a live camera; the run ends with it."""
+    """Play this video, image folder or bag instead of a live camera; the run ends with it and leaves a video."""
+    replay_parameters: str = "{}"
+    """Further parameters of the replay node, as a YAML mapping: image_topic, intrinsics, frame_rate, …"""
     output: str = "out/robot"
     """Folder for the runs; the newest is its `latest`."""
 
@@ -172,8 +174,16 @@ def robot_graph(arguments: RobotArguments, run_directory: Path) -> Graph:
     }
     nodes = _perception_and_server(arguments, {}, server, remappings)
     if arguments.replay:
-        source = NodeSpec("replay", {"replay": {"source": arguments.replay, "use_sim_time": False}}, remappings, ends_graph=True)
-        nodes.append(source)
+        replay = {
+            "source": arguments.replay,
+            "use_sim_time": False,
+            # Every node that takes the image, so that none misses the beginning: the perception, the server and the recorder.
+            "min_subscribers": 2 if arguments.fused else 5,
+            **_mapping("replay_parameters", arguments.replay_parameters),
+        }
+        recorder = {"output": str(run_directory), "policy": arguments.policy, "pacing": "realtime", "fused": arguments.fused, "fps": 30.0}
+        nodes.append(NodeSpec("replay", {"replay": replay}, remappings, ends_graph=True))
+        nodes.append(NodeSpec("episode_recorder", {"episode_recorder": recorder}, remappings))
     nodes += _optional(arguments, run_directory, embodiment.base_frame, remappings)
     # A recording carries its own time, which the replay publishes as the clock.
     return _finish(nodes, arguments, run_directory, common={"use_sim_time": bool(arguments.replay)})
@@ -220,6 +230,16 @@ def _optional(
         # rviz2's node is called rviz; it looks at the camera's own topics, in the recording's time.
         nodes.append(NodeSpec("rviz2", {"rviz": {}}, remappings, command=command))
     return nodes
+
+
+def _mapping(name: str, text: str) -> Parameters:
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError:
+        value = None
+    if not isinstance(value, dict):
+        raise InputError(f"{name}: expected a YAML mapping like '{{key: value}}', got {text!r}")
+    return value
 
 
 def _finish(

@@ -18,6 +18,16 @@ from stvla_ros.perception.types import Traces
 _BRIDGE = cv_bridge.CvBridge()
 
 DEPTH_ENCODINGS = ("16UC1", "mono16", "32FC1")
+# What the perception stages call their inputs is what the topics are called.
+_STAGE_INPUTS = ("image", "sensor_depth", "depth", "traces")
+
+
+def naming_topic(error: InputError) -> str:
+    """The error's line with the topic in it: the perception stages know of none."""
+    text = str(error)
+    if text.startswith("topic "):
+        return text
+    return f"topic {text}" if text.startswith(_STAGE_INPUTS) else f"topic image: {text}"
 
 
 def ns_to_time(nanoseconds: int) -> Time:
@@ -65,7 +75,11 @@ def _to_array(message: Image, topic: str, encoding: str, expected: str) -> np.nd
     if not message.width or not message.height:
         raise InputError(f"topic {topic}: expected a picture, got {message.width}x{message.height} pixels")
     try:
-        return _BRIDGE.imgmsg_to_cv2(message, desired_encoding=encoding)
+        picture = _BRIDGE.imgmsg_to_cv2(message, desired_encoding=encoding)
+        # The distribution's cv_bridge takes a row length that is too short for a narrower picture.
+        if picture.shape[:2] != (message.height, message.width):
+            raise ValueError("row length too short")
+        return picture
     except (cv_bridge.CvBridgeError, ValueError, TypeError) as error:
         raise InputError(
             f"topic {topic}: expected {expected}, {message.width}x{message.height} with all of its data; "
