@@ -11,11 +11,13 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import rclpy
 from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
+from rclpy.qos import QoSProfile
 
 from stvla_ros.graph import NodeSpec
 
@@ -95,11 +97,25 @@ class LiveGraph:
         """Until every topic has a publisher. :raises AssertionError: when that takes too long or the graph ended."""
         ends = time.monotonic() + START_TIMEOUT_S
         observer = self.observer()
-        executor = SingleThreadedExecutor(context=self._context)
         while missing := [topic for topic in topics if not observer.count_publishers(topic)]:
             assert self.process.poll() is None, f"the graph ended:\n{self.output}"
             assert time.monotonic() < ends, f"no publishers on {missing}:\n{self.output}"
-            executor.spin_once(timeout_sec=0.05)
+            time.sleep(0.05)
+
+    def receive(self, message_type: type, topic: str, qos: QoSProfile) -> Any:
+        """The first message that a new subscription gets. :raises AssertionError: when none comes within 10 s."""
+        received: list[Any] = []
+        observer = self.observer()
+        subscription = observer.create_subscription(message_type, topic, received.append, qos)
+        executor = SingleThreadedExecutor(context=self._context)
+        executor.add_node(observer)
+        ends = time.monotonic() + 10.0
+        while not received:
+            assert time.monotonic() < ends, f"no message on {topic}"
+            executor.spin_once(timeout_sec=0.1)
+        executor.remove_node(observer)
+        observer.destroy_subscription(subscription)
+        return received[0]
 
     def wait_for_no_process(self, timeout_s: float = 10.0) -> None:
         ends = time.monotonic() + timeout_s

@@ -1,6 +1,10 @@
 """config/stvla.rviz against the live graph: every topic is there, with the display's type and a QoS that connects."""
 
 from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlparse
+from urllib.request import url2pathname
+from xml.etree import ElementTree
 
 import pytest
 import yaml
@@ -13,6 +17,7 @@ from rclpy.qos import (
     ReliabilityPolicy,
     qos_check_compatible,
 )
+from std_msgs.msg import String
 
 from stvla_ros.config import config_directory
 from stvla_ros.graph import SimArguments, sim_graph
@@ -74,6 +79,20 @@ def test_every_topic_is_in_the_graph_with_the_displays_type_and_a_qos_that_conne
         for publisher in graph.observer().get_publishers_info_by_topic(topic):
             compatible, reason = qos_check_compatible(publisher.qos_profile, qos)
             assert compatible != QoSCompatibility.ERROR, f"{topic}: {reason}"
+
+
+def test_a_late_rviz_still_gets_the_robot(graph: LiveGraph, tmp_path: Path) -> None:
+    _, qos = _subscriptions()["/robot_description"]
+    graph.wait_for_topics("/robot_description")
+    urdf = graph.receive(String, "/robot_description", qos).data
+    links = {link.get("name") for link in ElementTree.fromstring(urdf).iter("link")}
+    # rviz2 is started with the task's own base frame; without downloads the task is another robot's.
+    rviz2 = sim_graph(SimArguments(rviz=True), tmp_path).nodes[-1].command
+    assert rviz2[rviz2.index("-f") + 1] in links
+    meshes = [mesh.get("filename") for mesh in ElementTree.fromstring(urdf).iter("mesh")]
+    assert meshes
+    # rviz gets the text alone, so that only whole addresses lead it to the files.
+    assert all(Path(url2pathname(urlparse(mesh).path)).is_file() for mesh in meshes)
 
 
 def test_image_overlay_traced_depth_traces_robot_and_frames_are_shown() -> None:
