@@ -8,7 +8,6 @@ from xml.etree import ElementTree
 
 import pytest
 import yaml
-from live_graph import LiveGraph
 from rclpy.qos import (
     DurabilityPolicy,
     HistoryPolicy,
@@ -17,6 +16,7 @@ from rclpy.qos import (
     ReliabilityPolicy,
     qos_check_compatible,
 )
+from started_graph import StartedGraph
 from std_msgs.msg import String
 
 from stvla_ros.config import config_directory
@@ -61,16 +61,16 @@ def _subscriptions() -> dict[str, tuple[str, QoSProfile]]:
 
 
 @pytest.fixture(scope="module")
-def graph(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveGraph]:
+def graph(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartedGraph]:
     folder = tmp_path_factory.mktemp("graph")
     # Those of the default graph that publish for people; the bridge waits for the others, with its topics up.
     default = sim_graph(SimArguments(), folder).nodes
     nodes = [node for node in default if node.executable in ("compositor", "sim_bridge")]
-    with LiveGraph("supervisor", nodes, folder) as live:
+    with StartedGraph("supervisor", nodes, folder) as live:
         yield live
 
 
-def test_every_topic_is_in_the_graph_with_the_displays_type_and_a_qos_that_connects(graph: LiveGraph) -> None:
+def test_every_topic_is_in_the_graph_with_the_displays_type_and_a_qos_that_connects(graph: StartedGraph) -> None:
     subscriptions = _subscriptions()
     graph.wait_for_topics(*subscriptions)
     types = dict(graph.observer().get_topic_names_and_types())
@@ -81,7 +81,7 @@ def test_every_topic_is_in_the_graph_with_the_displays_type_and_a_qos_that_conne
             assert compatible != QoSCompatibility.ERROR, f"{topic}: {reason}"
 
 
-def test_a_late_rviz_still_gets_the_robot(graph: LiveGraph, tmp_path: Path) -> None:
+def test_a_late_rviz_still_gets_the_robot(graph: StartedGraph, tmp_path: Path) -> None:
     _, qos = _subscriptions()["/robot_description"]
     graph.wait_for_topics("/robot_description")
     urdf = graph.receive(String, "/robot_description", qos).data

@@ -6,7 +6,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
-from live_graph import LiveGraph
+from started_graph import StartedGraph
 
 from stvla_ros.graph import NodeSpec
 
@@ -26,7 +26,7 @@ def starter(request: pytest.FixtureRequest) -> str:
 
 def test_a_node_that_ends_with_an_error_is_named_and_fails_the_graph(starter: str, tmp_path: Path) -> None:
     bad = NodeSpec("compositor", {"compositor": {"line_width": -3}})
-    with LiveGraph(starter, [TRACKER, bad], tmp_path) as graph:
+    with StartedGraph(starter, [TRACKER, bad], tmp_path) as graph:
         assert graph.process.wait(END_TIMEOUT_S) == 1
         assert graph.pids() == []
         assert graph.output.count("node compositor ended with exit code 2; stopping all") == 1
@@ -35,7 +35,7 @@ def test_a_node_that_ends_with_an_error_is_named_and_fails_the_graph(starter: st
 
 
 def test_a_killed_node_is_named_and_fails_the_graph(starter: str, tmp_path: Path) -> None:
-    with LiveGraph(starter, [TRACKER, COMPOSITOR], tmp_path) as graph:
+    with StartedGraph(starter, [TRACKER, COMPOSITOR], tmp_path) as graph:
         graph.wait_for_topics(*READY)
         [tracker] = graph.pids("tracker")
         os.kill(tracker, signal.SIGKILL)
@@ -45,7 +45,7 @@ def test_a_killed_node_is_named_and_fails_the_graph(starter: str, tmp_path: Path
 
 
 def test_the_graph_ends_well_when_the_node_that_ends_it_does(starter: str, tmp_path: Path) -> None:
-    with LiveGraph(starter, [NodeSpec("tracker", ends_graph=True), COMPOSITOR], tmp_path) as graph:
+    with StartedGraph(starter, [NodeSpec("tracker", ends_graph=True), COMPOSITOR], tmp_path) as graph:
         graph.wait_for_topics(*READY)
         [tracker] = graph.pids("tracker")
         os.kill(tracker, signal.SIGINT)
@@ -55,7 +55,7 @@ def test_the_graph_ends_well_when_the_node_that_ends_it_does(starter: str, tmp_p
 
 
 def test_any_other_node_that_ends_fails_the_graph_even_with_exit_code_0(starter: str, tmp_path: Path) -> None:
-    with LiveGraph(starter, [NodeSpec("tracker", ends_graph=True), COMPOSITOR], tmp_path) as graph:
+    with StartedGraph(starter, [NodeSpec("tracker", ends_graph=True), COMPOSITOR], tmp_path) as graph:
         graph.wait_for_topics(*READY)
         [compositor] = graph.pids("compositor")
         os.kill(compositor, signal.SIGINT)
@@ -65,7 +65,7 @@ def test_any_other_node_that_ends_fails_the_graph_even_with_exit_code_0(starter:
 
 
 def test_ctrl_c_stops_all_and_leaves_no_process(starter: str, tmp_path: Path) -> None:
-    with LiveGraph(starter, [TRACKER, COMPOSITOR], tmp_path) as graph:
+    with StartedGraph(starter, [TRACKER, COMPOSITOR], tmp_path) as graph:
         graph.wait_for_topics(*READY)
         assert len(graph.pids("tracker") + graph.pids("compositor")) == 2
         # As a terminal does it: to the whole foreground group.
@@ -78,7 +78,7 @@ def test_ctrl_c_stops_all_and_leaves_no_process(starter: str, tmp_path: Path) ->
 
 
 def test_sigterm_to_the_supervisor_stops_all_and_leaves_no_process(tmp_path: Path) -> None:
-    with LiveGraph("supervisor", [TRACKER, COMPOSITOR], tmp_path) as graph:
+    with StartedGraph("supervisor", [TRACKER, COMPOSITOR], tmp_path) as graph:
         graph.wait_for_topics(*READY)
         graph.process.terminate()
         assert graph.process.wait(END_TIMEOUT_S) == 130
@@ -86,7 +86,7 @@ def test_sigterm_to_the_supervisor_stops_all_and_leaves_no_process(tmp_path: Pat
 
 
 def test_a_killed_supervisor_leaves_no_process(tmp_path: Path) -> None:
-    with LiveGraph("supervisor", [TRACKER, COMPOSITOR], tmp_path) as graph:
+    with StartedGraph("supervisor", [TRACKER, COMPOSITOR], tmp_path) as graph:
         graph.wait_for_topics(*READY)
         graph.process.kill()
         graph.wait_for_no_process()

@@ -25,7 +25,7 @@ _TOKEN = "STVLA_TEST_GRAPH"
 START_TIMEOUT_S = 90.0
 
 
-class LiveGraph:
+class StartedGraph:
     """Use as a context manager.
 
     :param starter: ``supervisor`` or ``launch``.
@@ -53,7 +53,7 @@ class LiveGraph:
         self._context = Context()
         self._observer: Node | None = None
 
-    def __enter__(self) -> "LiveGraph":
+    def __enter__(self) -> "StartedGraph":
         return self
 
     def __exit__(self, *_: object) -> None:
