@@ -8,7 +8,7 @@ from stvla_ros.errors import InputError
 from stvla_ros.msg import TraceArray
 from stvla_ros.nodes.base import RELIABLE_QOS, StvlaNode, run
 from stvla_ros.nodes.joins import Join
-from stvla_ros.nodes.messages import array_to_image, image_to_depth, image_to_rgb, message_to_traces, stamp_ns
+from stvla_ros.nodes.messages import array_to_image, image_to_depth, image_to_rgb, message_to_traces, naming_topic, stamp_ns
 from stvla_ros.nodes.perception_parameters import declare_compositor, declare_join_window, declare_queue_size, declare_sensor_qos
 from stvla_ros.nodes.trace_outputs import TraceOutputs
 from stvla_ros.perception.compositor import Compositor
@@ -47,7 +47,7 @@ class CompositorNode(StvlaNode):
             depth = image_to_depth(depth_message, "depth")
             traced = self._compositor.step(traces, depth)
         except InputError as error:
-            self.reject("input", str(error))
+            self.reject("input", naming_topic(error))
             return
         self._outputs.traced_depth.publish(array_to_image(traced, "32FC1", header))
         self.stage.published(self.latency_s(stamp_ns(header)), time.monotonic() - started)

@@ -7,7 +7,7 @@ from sensor_msgs.msg import Image
 from stvla_ros.errors import InputError
 from stvla_ros.nodes.base import RELIABLE_QOS, StvlaNode, run
 from stvla_ros.nodes.joins import Join
-from stvla_ros.nodes.messages import array_to_image, image_to_depth, image_to_rgb, stamp_ns
+from stvla_ros.nodes.messages import array_to_image, image_to_depth, image_to_rgb, naming_topic, stamp_ns
 from stvla_ros.nodes.perception_parameters import declare_depth, declare_join_window, declare_queue_size, declare_sensor_qos
 from stvla_ros.perception.depth.registry import make_depth_estimator
 
@@ -46,7 +46,7 @@ class DepthNode(StvlaNode):
             reading = image_to_depth(messages[1], "sensor_depth") if len(messages) > 1 else None
             depth = self._estimator.estimate(rgb, reading)
         except InputError as error:
-            self.reject("depth", str(error))
+            self.reject("input", naming_topic(error))
             return
         # The image's header, not the sensor's: the map is registered to the image, whichever frame the sensor names.
         self._depth.publish(array_to_image(depth, "32FC1", image.header))

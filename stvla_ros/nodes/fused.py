@@ -13,7 +13,7 @@ from stvla_ros.errors import InputError
 from stvla_ros.msg import TraceArray
 from stvla_ros.nodes.base import RELIABLE_QOS, StvlaNode, run
 from stvla_ros.nodes.joins import Join, StampOrder
-from stvla_ros.nodes.messages import array_to_image, image_to_depth, image_to_rgb, stamp_ns, traces_to_message
+from stvla_ros.nodes.messages import array_to_image, image_to_depth, image_to_rgb, naming_topic, stamp_ns, traces_to_message
 from stvla_ros.nodes.perception_parameters import (
     declare_join_window,
     declare_queue_size,
@@ -75,7 +75,7 @@ class PerceptionNode(StvlaNode):
                 self._spatial_traces.reset()
             result = self._spatial_traces.step(rgb, stamp, reading)
         except InputError as error:
-            self.reject("input", str(error))
+            self.reject("input", naming_topic(error))
             return
         self._server.observe(stamp, rgb, result.depth)
         self.stage.published(self.latency_s(stamp), time.monotonic() - started)

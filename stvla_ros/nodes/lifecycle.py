@@ -28,7 +28,7 @@ class ManagedNode(LifecycleNode):
         self._active_entities: list[Callable[[], None]] = []
         self._workers: list[Worker] = []
         self._unconfigured_entities: set[Any] = set()
-        self._logged_at: dict[str, float] = {}
+        self._logged_at: dict[tuple[str, str], float] = {}
 
     # --- to override ----------------------------------------------------------------------------------------------
 
@@ -136,10 +136,10 @@ class ManagedNode(LifecycleNode):
     # --- errors ---------------------------------------------------------------------------------------------------
 
     def reject(self, kind: str, message: str) -> None:
-        """Count and report an input that cannot be used: one line, at most one a second of each kind in the log."""
+        """Count and report an input that cannot be used: one line, at most one a second of each kind and topic in the log."""
         self.stage.error(kind, message)
         # Not the logger's own throttle: that one goes by the line of code, and would swallow a second kind of error.
-        if self._may_log(kind):
+        if self._may_log(kind, message):
             self.get_logger().error(message)
 
     def survive(self, error: Exception) -> None:
@@ -149,13 +149,14 @@ class ManagedNode(LifecycleNode):
         elif self.context.ok():  # else publishers fail because the process ends
             message = f"internal error: {type(error).__name__}: {error}"
             self.stage.error("internal", message)
-            if self._may_log("internal"):
+            if self._may_log("internal", message):
                 traceback.print_exception(error)
                 self.get_logger().error(message)
 
-    def _may_log(self, kind: str) -> bool:
-        now = time.monotonic()
-        if now - self._logged_at.get(kind, -LOG_PERIOD_S) < LOG_PERIOD_S:
+    def _may_log(self, kind: str, message: str) -> bool:
+        # What comes before the colon is what the line is about: a topic, a parameter, a policy.
+        key, now = (kind, message.partition(":")[0]), time.monotonic()
+        if now - self._logged_at.get(key, -LOG_PERIOD_S) < LOG_PERIOD_S:
             return False
-        self._logged_at[kind] = now
+        self._logged_at[key] = now
         return True

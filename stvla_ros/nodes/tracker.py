@@ -9,7 +9,7 @@ from stvla_ros.errors import InputError
 from stvla_ros.msg import TraceArray
 from stvla_ros.nodes.base import RELIABLE_QOS, StvlaNode, run
 from stvla_ros.nodes.joins import StampOrder
-from stvla_ros.nodes.messages import image_to_rgb, stamp_ns, traces_to_message
+from stvla_ros.nodes.messages import image_to_rgb, naming_topic, stamp_ns, traces_to_message
 from stvla_ros.nodes.perception_parameters import declare_queue_size, declare_sensor_qos, declare_tracking
 from stvla_ros.perception.tracking import TraceTracker
 
@@ -47,7 +47,7 @@ class TrackerNode(StvlaNode):
                 self._tracker.reset()
             traces = self._tracker.step(rgb, stamp)
         except InputError as error:
-            self.reject("image", f"topic image: {error}" if "topic" not in str(error) else str(error))
+            self.reject("image", naming_topic(error))
             return
         self._traces.publish(traces_to_message(traces, message.header))
         self.stage.published(self.latency_s(stamp), time.monotonic() - started)

@@ -1,0 +1,9 @@
+"""What every test process needs before ROS 2 is loaded: a domain of its own, so that no other graph on the machine is heard."""
+
+import os
+
+# 0 to 101 are safe on Linux whatever the ephemeral ports; 0 is everybody's default.
+os.environ["ROS_DOMAIN_ID"] = str(1 + os.getpid() % 101)
+os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
+# Several node processes on few cores: threads of theirs only get in each other's way.
+os.environ.setdefault("OMP_NUM_THREADS", "1")

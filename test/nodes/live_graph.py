@@ -1,0 +1,262 @@
+"""Real nodes in processes of their own, and a node in the test's process that talks with them."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import rclpy
+import yaml
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from lifecycle_msgs.msg import Transition
+from lifecycle_msgs.srv import ChangeState, GetState
+from rclpy.executors import ExternalShutdownException, ShutdownException, SingleThreadedExecutor
+from rclpy.node import Node
+from rclpy.qos import QoSProfile, ReliabilityPolicy
+from sensor_msgs.msg import CameraInfo, Image
+
+from stvla_ros.nodes.base import use_fastdds_profile
+from stvla_ros.nodes.messages import array_to_image, make_camera_info, make_header
+
+TIMEOUT_S = 30.0  # far more than anything takes on an idle machine
+QOS = QoSProfile(depth=100, reliability=ReliabilityPolicy.RELIABLE)
+INTRINSICS = np.array([[150.0, 0, 79.5], [0, 150.0, 59.5], [0, 0, 1]])
+PERIOD_NS = 33_333_333
+
+
+def scene(count: int, size: tuple[int, int] = (160, 120)) -> tuple[list[np.ndarray], np.ndarray]:
+    """Pictures of a textured patch that moves over a textured ground, and their depth: (H, W, 3) uint8 each, (H, W) uint16 mm."""
+    width, height = size
+    generator = np.random.default_rng(5)
+    ground = generator.integers(40, 200, (height // 4, width // 4, 3), dtype=np.uint8).repeat(4, 0).repeat(4, 1)
+    patch = generator.integers(0, 256, (height // 16, width // 16, 3), dtype=np.uint8).repeat(4, 0).repeat(4, 1)
+    pictures = []
+    for index in range(count):
+        picture = ground.copy()
+        x, y = width // 8 + 2 * index, height // 4 + index
+        picture[y : y + len(patch), x : x + patch.shape[1]] = patch
+        pictures.append(picture)
+    depth = np.linspace(700, 1100, height)[:, None].repeat(width, 1).astype(np.uint16)
+    depth[: height // 10] = 0  # unknown
+    return pictures, depth
+
+
+class NodeProcess:
+    """One executable of the package. Its output is kept in `output`."""
+
+    def __init__(self, executable: str, folder: Path, parameters: Mapping[str, Any] | None = None, arguments: tuple[str, ...] = (),
+                 program: Path | None = None) -> None:
+        """
+        :param parameters: of the node of the same name, or by node name when the process holds several.
+        :param program: a Python file to run instead of the installed module, for plug-ins.
+        """
+        self.name = executable
+        self._number = len(list(folder.glob("*.log")))
+        parameters = parameters or {}
+        by_node = parameters if all(isinstance(v, Mapping) for v in parameters.values()) and parameters else {executable: parameters}
+        file = folder / f"{executable}{self._number}.yaml"
+        file.write_text(yaml.safe_dump({f"/**/{name}": {"ros__parameters": dict(values)} for name, values in by_node.items()}))
+        target = [str(program)] if program else ["-m", f"stvla_ros.nodes.{executable}"]
+        command = [sys.executable, *target, "--ros-args"]
+        if any(by_node.values()):
+            command += ["--params-file", str(file)]
+        self._log = folder / f"{executable}{self._number}.log"
+        with self._log.open("w") as log:
+            self.process = subprocess.Popen(
+                [*command, *arguments], stdout=log, stderr=subprocess.STDOUT, start_new_session=True,
+                env=os.environ | {"PYTHONUNBUFFERED": "1"},
+            )
+
+    @property
+    def output(self) -> str:
+        return self._log.read_text()
+
+    @property
+    def pid(self) -> int:
+        """The wheels' bootstrapper re-executes Python in place, so this stays the node's."""
+        return self.process.pid
+
+    def alive(self) -> bool:
+        return self.process.poll() is None
+
+    def wait(self, timeout_s: float = TIMEOUT_S) -> int:
+        """:return: the exit code."""
+        return self.process.wait(timeout_s)
+
+    def interrupt(self) -> int:
+        """Ctrl-C. :return: the exit code."""
+        os.killpg(self.pid, signal.SIGINT)
+        return self.wait()
+
+    def kill(self) -> None:
+        """As the kernel does when memory is short."""
+        if self.alive():
+            os.killpg(self.pid, signal.SIGKILL)
+        self.process.wait()
+
+
+class Probe:
+    """A node of the test's process, in a context of its own, that spins in a thread."""
+
+    def __init__(self) -> None:
+        use_fastdds_profile()
+        self.context = rclpy.Context()
+        rclpy.init(context=self.context)
+        self.node: Node = rclpy.create_node("probe", context=self.context)
+        self._executor = SingleThreadedExecutor(context=self.context)
+        self._executor.add_node(self.node)
+        self._publishers: dict[str, Any] = {}
+        self.statuses: dict[str, DiagnosticStatus] = {}
+        self.status_times: dict[str, list[float]] = {}
+        self.node.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, QOS)
+        self._thread = threading.Thread(target=self._spin, daemon=True)
+        self._thread.start()
+
+    def _spin(self) -> None:
+        try:
+            self._executor.spin()
+        except (ExternalShutdownException, ShutdownException):
+            pass
+
+    def close(self) -> None:
+        self._executor.shutdown()
+        self._thread.join(5.0)
+        self.node.destroy_node()
+        rclpy.shutdown(context=self.context)
+
+    # --- topics ---
+
+    def listen(self, message_type: type, topic: str, callback: Callable[[Any], None] | None = None) -> list[Any]:
+        """:return: the list that grows with every message."""
+        messages: list[Any] = []
+        self.node.create_subscription(message_type, topic, callback or messages.append, QOS)
+        return messages
+
+    def publish(self, topic: str, message: Any) -> None:
+        if topic not in self._publishers:
+            self._publishers[topic] = self.node.create_publisher(type(message), topic, QOS)
+        self._publishers[topic].publish(message)
+
+    def connect(self, **subscribers: int) -> None:
+        """Wait until the topics that `frame` publishes have this many subscribers (0 counts as at least that, of course)."""
+        for topic, message_type in (("image", Image), ("sensor_depth", Image), ("camera_info", CameraInfo)):
+            if topic not in self._publishers:
+                self._publishers[topic] = self.node.create_publisher(message_type, topic, QOS)
+        for topic, count in subscribers.items():
+            self.until(lambda: self._publishers[topic].get_subscription_count() >= count, f"{count} subscribers of {topic}")
+
+    def frame(self, stamp: int, rgb: np.ndarray, depth: np.ndarray | None = None, intrinsics: np.ndarray = INTRINSICS) -> None:
+        """One RGB-D frame, as a camera sends it."""
+        header = make_header(stamp, "camera")
+        self.publish("camera_info", make_camera_info(intrinsics, rgb.shape[1], rgb.shape[0], header))
+        if depth is not None:
+            self.publish("sensor_depth", array_to_image(depth, "16UC1" if depth.dtype == np.uint16 else "32FC1", header))
+        self.publish("image", array_to_image(rgb, "rgb8", header))
+
+    def prime(self, answers: list[Any], begin: int, size: tuple[int, int] = (160, 120)) -> None:
+        """Send frames with stamps before `begin` until the graph answers: from then on every node has found every other one."""
+        (picture,), depth = scene(1, size)
+        for stamp in range(begin - 900_000_000, begin - 1, 10_000_000):
+            self.frame(stamp, picture, depth)
+            ends = time.monotonic() + 0.3
+            while time.monotonic() < ends:
+                if answers:
+                    self.until(lambda: not self._grows(answers), "the answers to the first frames end")
+                    answers.clear()
+                    return
+                time.sleep(0.01)
+        raise AssertionError("the graph does not answer")
+
+    @staticmethod
+    def _grows(answers: list[Any]) -> bool:
+        before = len(answers)
+        time.sleep(0.2)
+        return len(answers) > before
+
+    # --- waiting ---
+
+    def until(self, condition: Callable[[], Any], what: str, timeout_s: float = TIMEOUT_S) -> Any:
+        """Wait for a condition. :return: its first true value."""
+        ends = time.monotonic() + timeout_s
+        while not (value := condition()):
+            assert time.monotonic() < ends, f"did not happen in {timeout_s:g} s: {what}"
+            time.sleep(0.01)
+        return value
+
+    # --- diagnostics ---
+
+    def _on_diagnostics(self, message: DiagnosticArray) -> None:
+        for status in message.status:
+            name = status.name.lstrip("/")
+            self.statuses[name] = status
+            self.status_times.setdefault(name, []).append(time.monotonic())
+
+    def values(self, node: str) -> dict[str, float]:
+        """The newest figures of a node; empty before there are any."""
+        status = self.statuses.get(node)
+        return {item.key: float(item.value) for item in status.values} if status else {}
+
+    def says(self, node: str, text: str, timeout_s: float = TIMEOUT_S) -> str:
+        """Wait until the node's status has this text. :return: the whole message."""
+        found = lambda: node in self.statuses and text in self.statuses[node].message and self.statuses[node].message  # noqa: E731
+        try:
+            return self.until(found, f"{node} says {text!r}", timeout_s)
+        except AssertionError as error:
+            raise AssertionError(f"{error}; it says {self.statuses.get(node)}") from None
+
+    # --- services ---
+
+    def call(self, service_type: type, name: str, request: Any, timeout_s: float = TIMEOUT_S) -> Any:
+        client = self.node.create_client(service_type, name)
+        try:
+            assert client.wait_for_service(timeout_s), f"no service {name}"
+            return self.result(client.call_async(request), f"answer of {name}", timeout_s)
+        finally:
+            self.node.destroy_client(client)
+
+    def result(self, future: Any, what: str, timeout_s: float = TIMEOUT_S) -> Any:
+        self.until(future.done, what, timeout_s)
+        return future.result()
+
+    def change_state(self, node: str, transition: str) -> bool:
+        """:param transition: configure, activate, deactivate, cleanup. :return: whether it succeeded."""
+        request = ChangeState.Request(transition=Transition(id=getattr(Transition, f"TRANSITION_{transition.upper()}")))
+        return self.call(ChangeState, f"/{node}/change_state", request).success
+
+    def state(self, node: str) -> str:
+        return self.call(GetState, f"/{node}/get_state", GetState.Request()).current_state.label
+
+
+class LiveGraph(Probe):
+    """The probe, and the processes that it started."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__()
+        self.folder = folder
+        self.processes: dict[str, NodeProcess] = {}
+
+    def start(self, executable: str, /, namespace: str = "", program: Path | None = None, **parameters: Any) -> NodeProcess:
+        arguments = ("-r", f"__ns:=/{namespace}") if namespace else ()
+        self.processes[executable] = process = NodeProcess(executable, self.folder, parameters, arguments, program)
+        return process
+
+    def stop(self) -> None:
+        for process in self.processes.values():
+            process.kill()
+        self.close()
+
+
+@contextmanager
+def live_graph(folder: Path) -> Iterator[LiveGraph]:
+    graph = LiveGraph(folder)
+    try:
+        yield graph
+    finally:
+        graph.stop()

@@ -1,0 +1,59 @@
+"""The live graph and `SpatialTraces.step` are the same thing: bit for bit, on the same frames, through real topics."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from live_graph import INTRINSICS, PERIOD_NS, live_graph, scene
+from sensor_msgs.msg import Image
+from std_srvs.srv import Trigger
+
+from stvla_ros.msg import TraceArray
+from stvla_ros.nodes.messages import image_to_depth, message_to_traces, stamp_ns
+from stvla_ros.perception.compositor import CompositorConfig
+from stvla_ros.perception.spatial_traces import SpatialTraces, SpatialTracesConfig
+from stvla_ros.perception.tracking import TrackingConfig
+
+COUNT = 20
+BEGIN = 1_700_000_000_000_000_000
+
+
+@pytest.mark.parametrize("variant", ["B", "C"])
+@pytest.mark.parametrize("fused", [False, True], ids=["separate", "fused"])
+def test_live_traced_depth_equals_the_plain_pipeline_bit_for_bit(fused: bool, variant: str, tmp_path: Path) -> None:
+    pictures, depth = scene(COUNT)
+    plain = SpatialTraces(
+        SpatialTracesConfig(tracking=TrackingConfig(buffer=10), compositor=CompositorConfig(variant=variant))
+    )
+    expected = [plain.step(rgb, BEGIN + i * PERIOD_NS, depth + np.uint16(i)) for i, rgb in enumerate(pictures)]
+    assert sum(result.traces.num_points > 0 for result in expected) >= 10, "a scene without traces would prove nothing"
+
+    sensor = {"sensor_reliability": "reliable", "queue_size": COUNT}
+    with live_graph(tmp_path) as graph:
+        if fused:
+            perception = {"buffer": 10, "variant": variant, **sensor}
+            graph.start("fused", perception=perception, vla_server={"sensor_reliability": "reliable"})
+        else:
+            graph.start("tracker", buffer=10, **sensor)
+            graph.start("depth", **sensor)
+            graph.start("compositor", variant=variant, **sensor)
+        traced = graph.listen(Image, "traced_depth")
+        traces = graph.listen(TraceArray, "traces")
+        graph.connect(image=1 if fused else 3, sensor_depth=1, camera_info=1)
+        graph.prime(traced, BEGIN)
+        assert graph.call(Trigger, "perception/reset" if fused else "tracker/reset", Trigger.Request()).success
+        traces.clear()
+        for index, rgb in enumerate(pictures):
+            graph.frame(BEGIN + index * PERIOD_NS, rgb, depth + np.uint16(index), INTRINSICS)
+            graph.until(lambda: len(traced) > index and len(traces) > index, f"traced depth of frame {index}")
+
+        for result, message, trace_array in zip(expected, traced, traces, strict=True):
+            assert stamp_ns(message.header) == result.stamp
+            assert message.header.frame_id == "camera"
+            live = image_to_depth(message, "traced_depth")
+            assert live.dtype == np.float32
+            assert np.array_equal(live, result.depth)
+            live_traces = message_to_traces(trace_array, "traces")
+            assert np.array_equal(live_traces.points, result.traces.points)
+            assert np.array_equal(live_traces.ids, result.traces.ids)
+            assert np.array_equal(live_traces.visible, result.traces.visible)
