@@ -1,24 +1,25 @@
 """Streaming pyramidal Lucas-Kanade (OpenCV): the tracker that runs everywhere.
 
-Budget for a 640x480 frame with 100 points, 5 pyramid levels, a 21x21 window, one core
----------------------------------------------------------------------------------------
-* grey picture: 0.9 MB read, 0.3 MB written                                                   0.1 ms
-* pyramids with gradients: each Lucas-Kanade call builds two (OpenCV's Python binding takes no ready-made pyramids);
-  per pyramid 0.3 MP * 4/3 * (filter + 2 Scharr) * about 10 operations = 12 MFLOP, 2 MB written    0.4 ms each
-* per point and call 5 levels * (441 px * 3 interpolations * 8 FLOP + up to 30 iterations * 441 px * 10 FLOP)
-  = 0.1 to 0.7 MFLOP; 100 points, usually 5 iterations: 20 MFLOP                              0.5 ms a call
-* forward + backward call                                                                     3 ms
-* candidates for new points: corner strength on 0.3 MP, 1 ms; their own backward + forward check, 2.5 ms
-Together about 7 ms in a frame that looks for new points, about 4 ms in one that does not.
+Budget for a 640x480 frame with 100 points, 4 pyramid levels, a 21x21 window, one core
+-------------------------------------------------------------------------------------
+* grey picture: 0.9 MB read, 0.3 MB written                                                       0.1 ms
+* a Lucas-Kanade call builds two pyramids with gradients (OpenCV's Python binding takes no ready-made ones): each 0.3 MP * 4/3 *
+  (filter + 2 Scharr) * about 10 operations = 12 MFLOP, 2 MB written; 0.4 ms
+* and for each point and level 441 px * 3 interpolations * 8 FLOP + about 5 iterations * 441 px * 10 FLOP = 33 kFLOP, so
+  13 MFLOP for 100 points; 0.5 ms
+* so a call is about 1.3 ms. Forward and back for all points 2.6 ms; for the few that were lost, one pyramid level less deep, 2 ms
+* corners for new points on the half-size picture 0.5 ms; following them backwards and forth 2 ms
+Together up to 7 ms in a frame that loses and finds points, 3 ms in one that does not.
 
 How it works
 ------------
-1. Each point is followed from the last frame into this one, then back. It is *seen* when it comes back to within
-   ``max_return_error`` of where it started and its patch still looks like the one in the last frame (normalised
-   cross-correlation, ``min_similarity``).
-2. A point that is not seen stays where it was last for ``patience`` frames and is looked for at that place: it is seen
-   again when the patch there looks like the one that it had there. So a still point survives the arm's passing in front of it.
-   Then it is dropped.
+1. Each point is followed from the last frame into this one, then back. It is *found* when it comes back to within
+   ``max_return_error`` of where it started and its patch still looks like the one in the last frame (``min_similarity``). A point that
+   stood still, jumps, and whose old place looks as before was dragged along by an edge passing by: it stays.
+2. A lost point is looked for where it may be: where it was, where its moving neighbours went, and where all that moves went as one
+   rigid body, whichever looks most like it. From there it is followed again and, failing that, its last look is searched for nearby.
+   A still point thus survives the arm's passing in front of it, and a point on the arm does not stay behind on the table.
+   When it is not found either, the point is invisible, goes along with its neighbours, and is dropped after ``patience`` frames.
 3. New points. What matters for traces is the *moving* arm, which covers little of the picture. So corners are looked for
    where the picture changed since the last frame; each is followed backwards into the last frame and forth again, and
    only those that pass the test of step 1 *and* really moved are taken (a change alone also marks the background that the arm
@@ -33,8 +34,21 @@ import numpy as np
 from stvla_ros.errors import InputError
 from stvla_ros.perception.frame_buffer import FrameBuffer
 from stvla_ros.perception.trackers.base import Tracker
+from stvla_ros.perception.trackers.patches import MIN_TEXTURE, PATCH, cut_patches, search_patch, similarity
 from stvla_ros.perception.types import Traces
 
+CRITERIA = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 15, 0.03)
+CORNER_QUALITY = 0.01  # of the strongest corner's strength
+NEIGHBOURS = 5  # moving points that say together where a lost one went
+FADING = 0.9  # of a point's motion a frame: it counts as moving for some frames after it stopped
+DRAG = 0.3  # px at 640x480 that a still point must jump to be suspected
+HABIT = 0.3  # similarity by which a point's habit, still or moving, is favoured
+REAPPEARED = 0.8  # similarity for points that were not followed but guessed
+SEARCH = 5  # px around a guess
+STILL_SEARCH = 2
+STILL_REAPPEARED = 0.9
+LEAVE_HOME = 3.0  # px at 640x480
+STARTED = 0.7  # similarity that a still point needs to be taken for one that began to move
 REFERENCE_DIAGONAL = 800.0  # px, of a 640x480 picture; lengths in pixels below are meant there and scale with the picture
 
 
@@ -55,7 +69,7 @@ class LucasKanadeParameters:
     num_points: int = 100
     moving_share: float = 0.5
     window: int = 21
-    levels: int = 4
+    levels: int = 3
     max_return_error: float = 2.0
     min_similarity: float = 0.6
     patience: int = 10
@@ -94,6 +108,7 @@ class LucasKanade(Tracker):
         self._ids = np.zeros(0, np.uint32)
         self._points = np.zeros((0, 2), np.float32)
         self._unseen = np.zeros(0, np.int32)  # frames since the point was last seen
+        self._home = np.zeros((0, 2), np.float32)  # where it last stood still
         self._moved = np.zeros(0, np.float32)  # recent motion, px a frame, fading
         self._patches = np.zeros((0, PATCH * PATCH), np.float32)  # how each point looked when last seen
         self._asked = np.zeros(0, bool)  # handed in by query()
@@ -143,12 +158,13 @@ class LucasKanade(Tracker):
 
     def _follow(self, grey: np.ndarray) -> None:
         """Steps 1 and 2 of the module's text."""
-        count = len(self._ids)
+        scale = self._scale(grey)
         before = self._points.copy()
-        found = np.zeros(count, bool)
+        found = np.zeros(len(before), bool)
         seen = np.flatnonzero(self._unseen == 0)
         if len(seen):
             there, good, patches = self._match(self._grey, grey, before[seen])
+            good &= ~self._dragged(grey, seen, there, patches)
             found[seen[good]] = True
             self._points[seen[good]] = there[good]
             self._patches[seen[good]] = patches[good]
@@ -163,24 +179,49 @@ class LucasKanade(Tracker):
                 found[index], self._points[index], self._patches[index] = True, there[good], patches[good]
             textured = self._patches[lost].std(axis=1) >= MIN_TEXTURE
             found[lost[~textured & (looks >= REAPPEARED)]] = True
+            still = ~self._is_moving(scale)[lost]
             for row in np.flatnonzero(~found[lost] & textured):
-                place, look = search_patch(grey, self._patches[lost[row]], guess[row], SEARCH)
-                if look >= REAPPEARED:
+                radius = STILL_SEARCH if still[row] else SEARCH
+                place, look = search_patch(grey, self._patches[lost[row]], guess[row], radius)
+                if look >= (STILL_REAPPEARED if still[row] else REAPPEARED):
                     found[lost[row]], self._points[lost[row]] = True, place
-        step = np.linalg.norm(self._points - before, axis=1).astype(np.float32)
-        self._moved = np.where(found, np.maximum(step, FADING * self._moved), self._moved)
+        self._note_motion(before, found, scale)
         self._unseen = np.where(found, 0, self._unseen + 1)
+
+    def _note_motion(self, before: np.ndarray, found: np.ndarray, scale: float) -> None:
+        """A point moves when it has left its home; an edge passing by shakes still points, but does not take them far."""
+        away = np.linalg.norm(self._points - self._home, axis=1) >= LEAVE_HOME * scale
+        step = np.where(away, np.linalg.norm(self._points - before, axis=1), 0.0)
+        was_moving = self._is_moving(scale)
+        self._moved = np.where(found, np.maximum(step, FADING * self._moved), self._moved).astype(np.float32)
+        settled = was_moving & ~self._is_moving(scale)
+        self._home[settled] = self._points[settled]
+
+    def _is_moving(self, scale: float) -> np.ndarray:
+        return self._moved >= self.parameters.min_step * scale
+
+    def _dragged(self, grey: np.ndarray, seen: np.ndarray, there: np.ndarray, patches: np.ndarray) -> np.ndarray:
+        """(N,) bool: still points that an edge passing by took along: their own place looks as it did, or the new one does not."""
+        scale, place = self._scale(grey), self._points[seen]
+        jumped = np.linalg.norm(there - place, axis=1) >= DRAG * scale
+        look_here = similarity(self._patches[seen], cut_patches(grey, place))
+        look_there = similarity(self._patches[seen], patches)
+        unlike = (look_here >= np.maximum(REAPPEARED, look_there)) | (look_there < STARTED)
+        return jumped & ~self._is_moving(scale)[seen] & unlike
 
     def _guess(self, grey: np.ndarray, before: np.ndarray, found: np.ndarray, lost: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Where lost points may be: (L, 2), and how much they look like themselves there (L,)."""
-        min_step = self.parameters.min_step * self._scale(grey)
-        places = carried_along(before[lost], before[found], self._points[found], min_step)
+        scale = self._scale(grey)
+        still = ~self._is_moving(scale)[lost]
+        places = carried_along(before[lost], before[found], self._points[found], self.parameters.min_step * scale)
+        places[0, still] = self._home[lost[still]]
         places = np.clip(places, 0, (grey.shape[1] - 1, grey.shape[0] - 1)).astype(np.float32)
         looks = np.stack([similarity(self._patches[lost], cut_patches(grey, place)) for place in places])
-        # Something passes in front of a still point more often than the point begins to move.
-        looks[0] += np.where(self._moved[lost] < min_step, STILL_BONUS, 0.0)
-        looks[0] -= np.where(self._moved[lost] >= min_step, STILL_BONUS, 0.0)
-        best = looks.argmax(axis=0)
+        # Something passes in front of a still point more often than the point begins to move, and the other way round.
+        favour = np.zeros_like(looks)
+        favour[0] = np.where(still, HABIT, -HABIT)
+        favour[1:, still] -= np.where(looks[1:, still] < STARTED, 2.0, 0.0)
+        best = (looks + favour).argmax(axis=0)
         rows = np.arange(len(lost))
         return places[best, rows], looks[best, rows]
 
@@ -195,20 +236,21 @@ class LucasKanade(Tracker):
         self._keep(keep & (first | self._asked))
 
     def _keep(self, keep: np.ndarray) -> None:
-        for name in ("_ids", "_points", "_unseen", "_moved", "_patches", "_asked"):
+        for name in ("_ids", "_points", "_home", "_unseen", "_moved", "_patches", "_asked"):
             setattr(self, name, getattr(self, name)[keep])
 
     def _seed_moving(self, grey: np.ndarray) -> None:
         """Step 3 of the module's text: points on what moves."""
         p = self.parameters
         scale = self._scale(grey)
-        moving = (self._moved >= p.min_step * scale) & (self._unseen == 0)
-        wanted = int(p.num_points * p.moving_share) - int((moving & ~self._asked).sum())
-        if wanted <= 0:
-            return
         change = cv2.absdiff(grey, self._grey)
         mask = (cv2.blur(change, (5, 5)) >= p.min_change / 2).astype(np.uint8) * 255
         if not mask.any():
+            return
+        x, y = np.clip(np.rint(self._points), 0, (grey.shape[1] - 1, grey.shape[0] - 1)).astype(int).T
+        useful = (self._unseen == 0) & (self._is_moving(scale) | (mask[y, x] > 0))
+        wanted = int(p.num_points * p.moving_share) - int((useful & ~self._asked).sum())
+        if wanted <= 0:
             return
         radius = max(1, round(p.spacing * scale))
         for x, y in np.round(self._points[self._unseen == 0]).astype(int):
@@ -219,18 +261,18 @@ class LucasKanade(Tracker):
         before, good, _ = self._match(grey, self._grey, corners)
         good &= np.linalg.norm(before - corners, axis=1) >= p.min_step * scale
         chosen = corners[good][:wanted]
-        self._make_room(len(chosen), moving)
+        self._make_room(len(chosen), useful)
         self._add(grey, chosen, np.linalg.norm(before - corners, axis=1)[good][:wanted])
 
-    def _make_room(self, count: int, moving: np.ndarray) -> None:
-        """Give up still points, those unseen for longest and then the youngest first, when all places are taken."""
+    def _make_room(self, count: int, useful: np.ndarray) -> None:
+        """Give up points where nothing moves, those unseen for longest and then the youngest first, when all places are taken."""
         surplus = int((~self._asked).sum()) + count - self.parameters.num_points
         if surplus <= 0:
             return
-        still = np.flatnonzero(~moving & ~self._asked)
-        order = np.lexsort((-self._ids[still].astype(np.int64), -self._unseen[still]))
+        idle = np.flatnonzero(~useful & ~self._asked)
+        order = np.lexsort((-self._ids[idle].astype(np.int64), -self._unseen[idle]))
         keep = np.ones(len(self._ids), bool)
-        keep[still[order[:surplus]]] = False
+        keep[idle[order[:surplus]]] = False
         self._keep(keep)
 
     def _seed_still(self, grey: np.ndarray) -> None:
@@ -238,7 +280,7 @@ class LucasKanade(Tracker):
         free = self.parameters.num_points - int((~self._asked).sum())
         if self._grey is not None:
             free -= int(self.parameters.num_points * self.parameters.moving_share)
-            free += int((self._moved >= self.parameters.min_step * self._scale(grey)).sum())
+            free += int(self._is_moving(self._scale(grey)).sum())
         if free <= 0:
             return
         height, width = grey.shape
@@ -259,21 +301,10 @@ class LucasKanade(Tracker):
         self._ids = np.concatenate([self._ids, self._new_ids(len(points)) if ids is None else ids])
         self._asked = np.concatenate([self._asked, np.full(len(points), asked)])
         self._points = np.concatenate([self._points, points.astype(np.float32)])
+        self._home = np.concatenate([self._home, points.astype(np.float32)])
         self._unseen = np.concatenate([self._unseen, np.zeros(len(points), np.int32)])
         self._moved = np.concatenate([self._moved, moved.astype(np.float32)])
         self._patches = np.concatenate([self._patches, cut_patches(grey, points)])
-
-
-PATCH = 9  # px, side of the compared patch: smaller than the window, so that it lies on one surface
-NEIGHBOURS = 5  # moving points that say together where a lost one went
-STILL_BONUS = 0.3
-MIN_TEXTURE = 3.0
-FLAT_DIFFERENCE = 20.0
-SEARCH = 5
-FADING = 0.9  # a point counts as moving for some frames after it stopped
-REAPPEARED = 0.8  # similarity for a hidden point: stricter, because the place was not searched but assumed
-CORNER_QUALITY = 0.01  # of the strongest corner's strength
-CRITERIA = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 30, 0.01)
 
 
 def carried_along(lost: np.ndarray, before: np.ndarray, after: np.ndarray, min_step: float) -> np.ndarray:
@@ -298,15 +329,6 @@ def carried_along(lost: np.ndarray, before: np.ndarray, after: np.ndarray, min_s
     return np.stack(places).astype(np.float32)
 
 
-def search_patch(grey: np.ndarray, patch: np.ndarray, place: np.ndarray, radius: int) -> tuple[np.ndarray, float]:
-    """The place within ``radius`` pixels of ``place`` that looks most like ``patch``, and how alike it is."""
-    side = 2 * radius + PATCH
-    around = cv2.getRectSubPix(grey, (side, side), (float(place[0]), float(place[1])))
-    scores = cv2.matchTemplate(around, patch.reshape(PATCH, PATCH).astype(np.uint8), cv2.TM_CCOEFF_NORMED)
-    _, best, _, (x, y) = cv2.minMaxLoc(scores)
-    return np.clip(place + (x - radius, y - radius), 0, (grey.shape[1] - 1, grey.shape[0] - 1)), best
-
-
 def find_corners(grey: np.ndarray, mask: np.ndarray, count: int, spacing: float) -> np.ndarray:
     """Up to ``count`` corners where ``mask`` is not 0, at least ``spacing`` pixels apart, the strongest first; (N, 2) float32.
 
@@ -319,36 +341,3 @@ def find_corners(grey: np.ndarray, mask: np.ndarray, count: int, spacing: float)
         return np.zeros((0, 2), np.float32)
     # The centre of a half-size pixel lies between four full-size ones.
     return np.minimum(corners.reshape(-1, 2) * 2.0 + 0.5, (grey.shape[1] - 1, grey.shape[0] - 1)).astype(np.float32)
-
-
-def cut_patches(grey: np.ndarray, points: np.ndarray) -> np.ndarray:
-    """Bilinear ``PATCH`` x ``PATCH`` windows around sub-pixel points; outside the picture its border is repeated.
-
-    :return: (N, PATCH * PATCH) float32.
-    """
-    offsets = np.arange(PATCH, dtype=np.float32) - PATCH // 2
-    points = np.asarray(points, np.float32)
-    x = points[:, 0, None, None] + offsets[None, None, :]
-    y = points[:, 1, None, None] + offsets[None, :, None]
-    shape = (len(points) * PATCH, PATCH)
-    x = np.broadcast_to(x, (len(points), PATCH, PATCH)).reshape(shape)
-    y = np.broadcast_to(y, (len(points), PATCH, PATCH)).reshape(shape)
-    if not len(points):
-        return np.zeros((0, PATCH * PATCH), np.float32)
-    patches = cv2.remap(grey, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    return patches.reshape(len(points), -1).astype(np.float32)
-
-
-def similarity(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """How alike patches are, (N, M) each -> (N,) in -1..1.
-
-    Normalised cross-correlation; where one of the two has next to no texture it would compare noise, so there it is 1 less the
-    mean difference in units of ``FLAT_DIFFERENCE`` grey levels.
-    """
-    difference = np.abs(a - b).mean(axis=1)
-    a = a - a.mean(axis=1, keepdims=True)
-    b = b - b.mean(axis=1, keepdims=True)
-    spread_a, spread_b = (a * a).mean(axis=1), (b * b).mean(axis=1)
-    flat = np.minimum(spread_a, spread_b) < MIN_TEXTURE**2
-    correlation = (a * b).mean(axis=1) / np.sqrt(np.where(flat, 1.0, spread_a * spread_b))
-    return np.where(flat, np.maximum(-1.0, 1.0 - difference / FLAT_DIFFERENCE), correlation)

@@ -1,0 +1,217 @@
+"""The tracker on synthetic pictures whose motion is known exactly."""
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from stvla_ros.errors import InputError
+from stvla_ros.perception.trackers import make_tracker
+
+WIDTH, HEIGHT = 640, 480
+
+
+def texture(width: int, height: int, seed: int) -> np.ndarray:
+    """A picture with detail of a few pixels everywhere."""
+    noise = np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    return cv2.normalize(cv2.GaussianBlur(noise, (0, 0), 2.0), None, 20, 235, cv2.NORM_MINMAX)
+
+
+BACKGROUND, BLOCK = texture(WIDTH, HEIGHT, 0), texture(90, 90, 1)
+
+
+def scene(x: int, y: int) -> np.ndarray:
+    """A textured block of 90 px whose corner is at (x, y), in front of a still background."""
+    picture = BACKGROUND.copy()
+    picture[y : y + 90, x : x + 90] = BLOCK
+    return picture
+
+
+def on_block(points: np.ndarray, x: int, y: int, margin: int = 0) -> np.ndarray:
+    return ((points >= (x + margin, y + margin)) & (points < (x + 90 - margin, y + 90 - margin))).all(axis=1)
+
+
+def affine(angle: float, scale: float, shift: tuple[float, float]) -> np.ndarray:
+    matrix = cv2.getRotationMatrix2D((WIDTH / 2, HEIGHT / 2), angle, scale)
+    matrix[:, 2] += shift
+    return matrix
+
+
+@settings(max_examples=12, deadline=None)
+@given(
+    angle=st.floats(-6, 6), scale=st.floats(0.95, 1.05), dx=st.floats(-25, 25), dy=st.floats(-25, 25),
+)
+def test_follows_an_affine_motion_to_a_fraction_of_a_pixel(angle, scale, dx, dy):
+    motion = affine(angle, scale, (dx, dy))
+    moved = cv2.warpAffine(BACKGROUND, motion, (WIDTH, HEIGHT), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT)
+    tracker = make_tracker("lucas_kanade")
+    tracker.update(BACKGROUND, 0)
+    traces = tracker.update(moved, 1)
+    both = traces.visible.all(axis=0)
+    expected = traces.points[0] @ motion[:, :2].T + motion[:, 2]
+    inside = ((expected > 20) & (expected < (WIDTH - 20, HEIGHT - 20))).all(axis=1)
+    error = np.linalg.norm(traces.points[1] - expected, axis=1)[both & inside]
+    assert len(error) >= 50
+    assert np.median(error) < 0.25 and (error < 1.0).mean() > 0.95  # a window that only shifts fits a rotation less well
+
+
+def test_does_not_drift_over_many_small_steps():
+    tracker = make_tracker("lucas_kanade", num_points=60)
+    first = tracker.update(BACKGROUND, 0)
+    for frame in range(1, 41):
+        picture = cv2.warpAffine(
+            BACKGROUND, affine(0, 1, (0.37 * frame, 0.21 * frame)), (WIDTH, HEIGHT),
+            flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT,
+        )
+        traces = tracker.update(picture, frame)
+    _, before, after = np.intersect1d(first.ids, traces.ids, return_indices=True)
+    seen = traces.visible[-1, after]
+    drift = traces.points[-1, after][seen] - first.points[0, before][seen] - (0.37 * 40, 0.21 * 40)
+    assert seen.sum() >= 40
+    assert np.median(np.linalg.norm(drift, axis=1)) < 0.5
+
+
+def test_a_moving_thing_gets_points_and_they_stay_on_it():
+    tracker = make_tracker("lucas_kanade")
+    for frame in range(12):
+        x, y = 100 + 11 * frame, 150 + 3 * frame
+        traces = tracker.update(scene(x, y), frame)
+    newest = traces.points[-1][traces.visible[-1]]
+    assert on_block(newest, x, y).sum() >= 20  # the block is 2.6 % of the picture: by area it would have 3 of 100
+    travelled = np.linalg.norm(traces.points[-1] - traces.points[-4], axis=1)
+    followed = traces.visible[-4:].all(axis=0) & (travelled > 5.0)
+    np.testing.assert_allclose(
+        np.median((traces.points[-1] - traces.points[-4])[followed], axis=0), (33.0, 9.0), atol=0.1
+    )
+    assert on_block(traces.points[-1][followed], x, y, margin=-4).mean() > 0.95
+
+
+def test_coverage_stays_spread_over_the_picture():
+    tracker = make_tracker("lucas_kanade")
+    for frame in range(8):
+        traces = tracker.update(scene(100 + 8 * frame, 150), frame)
+    quarters = np.histogram2d(*traces.points[-1][traces.visible[-1]].T, bins=[[0, 320, 640], [0, 240, 480]])[0]
+    assert quarters.min() >= 8
+
+
+def test_never_more_points_than_asked_for():
+    tracker = make_tracker("lucas_kanade", num_points=40)
+    for frame in range(10):
+        assert tracker.update(scene(100 + 15 * frame, 150), frame).num_points <= 40
+
+
+def test_points_that_leave_the_picture_are_dropped_and_replaced():
+    tracker = make_tracker("lucas_kanade", patience=2)
+    wide = texture(WIDTH + 400, HEIGHT, 5)
+    for frame in range(20):
+        traces = tracker.update(np.ascontiguousarray(wide[:, 20 * frame : 20 * frame + WIDTH]), frame)
+        newest = traces.points[-1][traces.visible[-1]]
+        assert ((newest >= 0) & (newest <= (WIDTH - 1, HEIGHT - 1))).all()
+    assert traces.visible[-1].sum() >= 60
+    assert traces.ids.max() > 100  # those that left were replaced by new ones
+
+
+def test_a_covered_point_is_unseen_and_seen_again_at_its_place():
+    tracker = make_tracker("lucas_kanade")
+    tracker.update(scene(100, 100), 0)
+    place = np.array([[300.0, 145.0]], np.float32)
+    identity = tracker.query(place)[0]
+    seen = []
+    for frame, x in enumerate(range(112, 410, 12), start=1):
+        traces = tracker.update(scene(x, 100), frame)
+        column = traces.ids.tolist().index(identity)
+        seen.append((bool(on_block(place, x, 100, margin=10)[0]), bool(traces.visible[-1, column])))
+        clear = not on_block(place, x, 100, margin=-25)[0]
+        if clear:
+            assert seen[-1][1], f"unseen in frame {frame} although nothing covers it"
+            assert np.linalg.norm(traces.points[-1, column] - place) < 0.5
+    covered = [visible for hidden, visible in seen if hidden]
+    assert len(covered) >= 4 and not any(covered)
+
+
+def test_a_point_that_stays_hidden_is_dropped_after_patience_frames():
+    tracker = make_tracker("lucas_kanade", patience=3)
+    tracker.update(scene(0, 0), 0)
+    before = tracker.update(scene(0, 0), 1)
+    other = np.full((HEIGHT, WIDTH, 3), 128, np.uint8)
+    lost = before.ids
+    for frame in range(2, 5):
+        traces = tracker.update(other, frame)
+        assert np.isin(lost, traces.ids).all() and not traces.visible[-1].any()
+    assert tracker.update(other, 5).num_points == 0
+
+
+def test_queried_points_are_kept_even_while_unseen():
+    tracker = make_tracker("lucas_kanade", patience=1)
+    tracker.update(BACKGROUND, 0)
+    ids = tracker.query(np.array([[200.0, 100.0], [201.0, 100.0]]))
+    for frame in range(1, 6):
+        traces = tracker.update(texture(WIDTH, HEIGHT, frame), frame)
+        assert np.isin(ids, traces.ids).all()
+
+
+@pytest.mark.parametrize("points", [np.zeros((2, 3)), np.array([[640.0, 0.0]]), np.array([[-1.0, 0.0]]), np.array([[np.nan, 0.0]])])
+def test_queried_points_of_wrong_shape_or_outside_are_an_error(points):
+    tracker = make_tracker("lucas_kanade")
+    tracker.update(BACKGROUND, 0)
+    with pytest.raises(InputError, match="query points"):
+        tracker.query(points)
+
+
+def test_query_before_the_first_frame_is_an_error():
+    with pytest.raises(InputError, match="query"):
+        make_tracker("lucas_kanade").query(np.zeros((1, 2)))
+
+
+def test_same_frames_give_the_same_tracks_bit_for_bit():
+    def run() -> list[np.ndarray]:
+        tracker = make_tracker("lucas_kanade")
+        return [tracker.update(scene(100 + 9 * frame, 150), frame).points for frame in range(8)]
+
+    for one, other in zip(run(), run()):
+        assert one.tobytes() == other.tobytes()
+
+
+def test_reset_gives_the_tracks_of_a_new_tracker():
+    used, new = make_tracker("lucas_kanade"), make_tracker("lucas_kanade")
+    for frame in range(4):
+        used.update(scene(300 - 9 * frame, 50), 100 + frame)
+    used.reset()
+    for frame in range(4):
+        one, other = used.update(scene(100 + 9 * frame, 150), frame), new.update(scene(100 + 9 * frame, 150), frame)
+        assert one.ids.tolist() == other.ids.tolist() and one.points.tobytes() == other.points.tobytes()
+
+
+def test_ids_are_stable_and_never_reused():
+    tracker = make_tracker("lucas_kanade", patience=0)
+    alive: set[int] = set()
+    gone: set[int] = set()
+    for frame in range(12):
+        ids = set(tracker.update(scene(100 + 20 * frame, 150), frame).ids.tolist())
+        gone |= alive - ids
+        assert not ids & gone
+        alive = ids
+
+
+def test_flat_picture_has_no_points_and_recovers():
+    tracker = make_tracker("lucas_kanade")
+    grey = np.full((HEIGHT, WIDTH, 3), 128, np.uint8)
+    assert tracker.update(grey, 0).num_points == 0
+    assert tracker.update(grey, 1).num_points == 0
+    assert tracker.update(BACKGROUND, 2).num_points >= 50
+
+
+def test_tiny_picture_works():
+    tracker = make_tracker("lucas_kanade", num_points=10)
+    for frame in range(4):
+        assert len(tracker.update(np.ascontiguousarray(BACKGROUND[:32, frame : frame + 32]), frame).frame_stamps) == frame + 1
+
+
+@pytest.mark.parametrize(("name", "value"), [
+    ("num_points", 0), ("moving_share", 1.5), ("window", 20), ("levels", -1), ("max_return_error", 0.0),
+    ("min_similarity", 1.0), ("patience", -1), ("min_change", 0.0), ("min_step", -1.0), ("spacing", 0.0),
+])
+def test_parameter_out_of_range_is_an_error_naming_it(name, value):
+    with pytest.raises(InputError, match=f"lucas_kanade {name}"):
+        make_tracker("lucas_kanade", **{name: value})
