@@ -1,0 +1,47 @@
+"""``make bench``: every figure in one table. ``python -m bench NAME …`` runs single parts."""
+
+import argparse
+import importlib
+import os
+import platform
+from typing import Any
+
+PARTS = (
+    "tracker_accuracy",
+    "adaptive_traces",
+    "compositor",
+    "hops",
+    "graph_latency",
+    "control_latency",
+    "bridge_overhead",
+    "footprint",
+)
+
+
+def text(value: Any) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("parts", nargs="*", metavar="NAME", help=f"one of {', '.join(PARTS)}; default: all")
+    chosen = parser.parse_args().parts or PARTS
+    unknown = set(chosen) - set(PARTS)
+    if unknown:
+        parser.error(f"no part {', '.join(sorted(unknown))}; there are {', '.join(PARTS)}")
+    print(f"{platform.machine()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f} at the start\n")
+    for part in chosen:
+        rows = importlib.import_module(f"bench.{part}").rows()
+        columns = list(dict.fromkeys(key for row in rows for key in row))
+        cells = [columns] + [[text(row.get(column, "")) for column in columns] for row in rows]
+        widths = [max(len(line[index]) for line in cells) for index in range(len(columns))]
+        print(f"## {part}\n")
+        for number, line in enumerate(cells):
+            print("| " + " | ".join(cell.ljust(width) for cell, width in zip(line, widths)) + " |", flush=True)
+            if number == 0:
+                print("|" + "|".join("-" * (width + 2) for width in widths) + "|")
+        print(flush=True)
+
+
+if __name__ == "__main__":
+    main()

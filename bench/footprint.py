@@ -1,0 +1,73 @@
+"""Start-up time, resident memory and imports of the nodes that run no network.
+
+Time is from the start of the process to the first message on ``/diagnostics`` (the node is configured and active by then, and the timer's
+first second has passed), less that second.
+"""
+
+import argparse
+import os
+import signal
+import subprocess
+import sys
+import time
+from typing import Any
+
+import psutil
+
+NODES = ("tracker", "depth", "compositor")
+
+
+def measure(name: str) -> dict[str, Any]:
+    """Start one node by itself, with Python's own report of what it imported."""
+    import rclpy
+    from diagnostic_msgs.msg import DiagnosticArray
+
+    from stvla_ros.nodes.base import DIAGNOSTICS_PERIOD_S, RELIABLE_QOS
+
+    listener = rclpy.create_node("bench")
+    seen: list[str] = []
+    listener.create_subscription(
+        DiagnosticArray, "/diagnostics", lambda message: seen.extend(s.name for s in message.status), RELIABLE_QOS
+    )
+    started = time.monotonic()
+    process = subprocess.Popen(
+        [sys.executable, "-X", "importtime", "-m", f"stvla_ros.nodes.{name}"], stderr=subprocess.PIPE, text=True
+    )
+    try:
+        while f"/{name}" not in seen and time.monotonic() - started < 30:
+            rclpy.spin_once(listener, timeout_sec=0.05)
+        up_s = time.monotonic() - started - DIAGNOSTICS_PERIOD_S
+        memory = psutil.Process(process.pid).memory_info().rss / 1e6
+    finally:
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=20)
+        listener.destroy_node()
+    imported = {line.rsplit("|", 1)[-1].strip() for line in errors.splitlines() if line.startswith("import time:")}
+    return {
+        "what": f"node {name}",
+        "up_s": round(up_s, 2),
+        "rss_mb": round(memory),
+        "imports_torch": "torch" in imported,
+        "target": "< 2 s, < 200 MB, no torch",
+    }
+
+
+def rows() -> list[dict[str, Any]]:
+    """One row per node."""
+    os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
+    import rclpy
+
+    from stvla_ros.nodes.base import use_fastdds_profile
+
+    use_fastdds_profile()
+    rclpy.init()
+    try:
+        return [measure(name) for name in NODES]
+    finally:
+        rclpy.try_shutdown()
+
+
+if __name__ == "__main__":
+    argparse.ArgumentParser(description=__doc__).parse_args()
+    for row in rows():
+        print(row)
