@@ -1,9 +1,9 @@
 """Does the moving gripper carry a trace, at full speed and at a tenth of it, with adaptive traces off and on?
 
-``python -m bench.adaptive_traces [task ...]``. A frame counts when the gripper's tool point moved in the picture since the last one (by
-more than 1 px at full speed, 0.1 px at a tenth) and the warm-up is over. It carries a trace when a trace's newest point lies on
-the gripper, or within 2 px of it. The last row is the rule of TraceVLA (arXiv 2412.10345) on the same tracks, for comparison:
-mean L1 step above 1 px, 5 of those points.
+``python -m bench.adaptive_traces [task ...]``. A frame counts when the gripper's tool point moved in the picture
+since the last one (by more than 1 px at full speed, 0.1 px at a tenth) and the warm-up is over. It carries a trace
+when a trace's newest point lies on the gripper, or within 2 px of it. For comparison, TraceVLA's rule (arXiv
+2412.10345) on the same tracks: mean L1 step above 1 px, 5 of those points.
 """
 
 import sys
@@ -36,8 +36,8 @@ def tool_pixels(episode: RecordedEpisode) -> np.ndarray:
 def gripper_trace_share(
     episode: RecordedEpisode, step: Callable[[np.ndarray, int], Traces], slowdown: int, warm_up: int,
 ) -> tuple[int, int, float]:
-    """:return: frames in which the gripper moved, those of them in which it carried a trace, and the median length in pixels of
-    the longest trace on it in those.
+    """:return: frames in which the gripper moved, those of them in which it carried a trace, and the median length in
+    pixels of the longest trace on it in those.
     """
     moved = np.linalg.norm(np.diff(tool_pixels(episode), axis=0, prepend=np.nan), axis=1) > 1.0 / slowdown
     kernel = np.ones((2 * _MARGIN + 1, 2 * _MARGIN + 1), np.uint8)
@@ -67,7 +67,8 @@ def tracevla_rule(tracker: TraceTracker) -> Callable[[np.ndarray, int], Traces]:
         active = np.flatnonzero(whole & (steps.mean(axis=0) > 1.0)) if len(steps) else np.zeros(0, int)
         chosen = chance.permutation(active)[:5]
         return Traces(
-            traces.points[:, chosen], traces.visible[:, chosen], traces.ids[chosen], traces.frame_stamps, traces.image_size
+            traces.points[:, chosen], traces.visible[:, chosen], traces.ids[chosen], traces.frame_stamps,
+            traces.image_size,
         )
 
     return step
@@ -96,10 +97,11 @@ def rows(tasks: Sequence[str] = TASKS) -> list[dict[str, object]]:
 
 
 def main() -> None:
-    print(f"{'task':22}{'speed':8}{'buffer':>6}  {'adaptive':16}{'frames with a trace on the gripper':>36}{'trace px':>10}")
+    print(f"{'task':22}{'speed':8}{'buffer':>6}  {'adaptive':16}{'with a trace on the gripper':>28}{'trace px':>10}")
     for row in rows(sys.argv[1:] or TASKS):
         share = f"{row['with_trace']}/{row['moving_frames']} = {100 * row['share']:.0f} %"
-        print(f"{row['task']:22}{row['speed']:8}{row['buffer']:>6}  {row['adaptive']:16}{share:>36}{row['trace_px']:>10.0f}")
+        setting = f"{row['task']:22}{row['speed']:8}{row['buffer']:>6}  {row['adaptive']:16}"
+        print(f"{setting}{share:>28}{row['trace_px']:>10.0f}")
 
 
 if __name__ == "__main__":

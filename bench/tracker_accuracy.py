@@ -1,9 +1,9 @@
 """How accurate the trackers are, against exact tracks from the simulator's state.
 
-``python -m bench.tracker_accuracy [task ...]``. In episodes of the scripted expert, points are drawn uniformly on the gripper, the
-objects and the background at every sixth frame, handed to the tracker and followed frame by frame to the end, up to 30 frames; only what
-was known at each frame counts. No point is chosen for being easy to follow. Metrics are TAP-Vid's (``perception/tap_vid.py``).
-ms/frame is processor time of the tracker's thread with its own 100 points and the drawn ones.
+``python -m bench.tracker_accuracy [task ...]``. In episodes of the scripted expert, points are drawn uniformly on the
+gripper, the objects and the background at every sixth frame, handed to the tracker and followed frame by frame to the
+end, up to 30 frames; only what was known at each frame counts. No point is chosen for being easy to follow. Metrics are
+TAP-Vid's (``perception/tap_vid.py``). ms/frame is processor time on one core with the tracker's own 100 points.
 """
 
 import sys
@@ -37,12 +37,20 @@ def draw_points(episode: RecordedEpisode, frame: int) -> np.ndarray:
     return np.concatenate(drawn).astype(np.float64)
 
 
-def follow(
-    episode: RecordedEpisode, tracker: Tracker, start: int,
-) -> tuple[dict[str, tuple[np.ndarray, ...]], list[float]]:
+def milliseconds_per_frame(episode: RecordedEpisode, tracker: Tracker) -> float:
+    """Median processor time of the thread, with the tracker's own points only."""
+    cost = []
+    for frame, seen in enumerate(episode.observations):
+        began = time.thread_time()
+        tracker.update(seen.rgb, frame)
+        cost.append((time.thread_time() - began) * 1e3)
+    return float(np.median(cost))
+
+
+def follow(episode: RecordedEpisode, tracker: Tracker, start: int) -> dict[str, tuple[np.ndarray, ...]]:
     """Follow points drawn in one frame.
 
-    :return: for each kind (true points, true visibility, points, visibility), (T, N, 2) and (T, N); milliseconds of each frame.
+    :return: for each kind (true points, true visibility, points, visibility), (T, N, 2) and (T, N).
     """
     for frame in range(max(0, start - 1), start + 1):  # one frame before, so that the tracker is under way
         tracker.update(episode.observations[frame].rgb, frame)
@@ -53,27 +61,22 @@ def follow(
     points, visible = exact.observe(first)
     ids = tracker.query(points)
     tracks = [(points, visible, points, np.ones(len(points), bool))]
-    cost = []
     for frame in range(start + 1, min(len(episode), start + LENGTH)):
         seen = episode.show(frame)
-        began = time.thread_time()
         traces = tracker.update(seen.rgb, frame)
-        cost.append((time.thread_time() - began) * 1e3)
         place = {identity: column for column, identity in enumerate(traces.ids.tolist())}
         columns = [place[identity] for identity in ids.tolist()]
         tracks.append((*exact.observe(seen), traces.points[-1, columns], traces.visible[-1, columns]))
     stacked = [np.stack(part) for part in zip(*tracks)]
-    return {kind: tuple(part[:, kinds == kind] for part in stacked) for kind in KINDS if (kinds == kind).any()}, cost
+    return {kind: tuple(part[:, kinds == kind] for part in stacked) for kind in KINDS if (kinds == kind).any()}
 
 
 def episode_rows(episode: RecordedEpisode, name: str, make: Callable[[], Tracker]) -> list[dict[str, object]]:
     """One row for each kind of point."""
     scores: dict[str, list] = {kind: [] for kind in KINDS}
-    cost: list[float] = []
+    cost = milliseconds_per_frame(episode, make())
     for start in range(0, len(episode) - 4, EVERY):
-        tracks, milliseconds = follow(episode, make(), start)
-        cost += milliseconds
-        for kind, track in tracks.items():
+        for kind, track in follow(episode, make(), start).items():
             queries = np.zeros(track[1].shape[1], int)
             size = episode.observations[start].rgb.shape[1::-1]
             scores[kind].append(tap_vid_scores(*track, queries, size))
@@ -83,7 +86,7 @@ def episode_rows(episode: RecordedEpisode, name: str, make: Callable[[], Tracker
             "delta_avg": _mean([s.delta_avg for s in some], [s.seen for s in some]),
             "occlusion_accuracy": _mean([s.occlusion_accuracy for s in some], [s.pairs for s in some]),
             "average_jaccard": _mean([s.average_jaccard for s in some], [s.seen for s in some]),
-            "seen": sum(s.seen for s in some), "ms_per_frame": float(np.median(cost)),
+            "seen": sum(s.seen for s in some), "ms_per_frame": cost,
         }
         for kind, some in scores.items() if some
     ]
@@ -95,7 +98,8 @@ def _mean(values: Sequence[float], weights: Sequence[int]) -> float:
 
 
 def rows(tasks: Sequence[str] = TASKS, trackers: Sequence[str] = TRACKERS) -> list[dict[str, object]]:
-    """One row for each task, tracker and kind of point; one with the key ``missing`` for a tracker that cannot run here."""
+    """One row for each task, tracker and kind of point; one with the key ``missing`` for a tracker that cannot run."""
+    cv2.setNumThreads(1)  # so that the thread's processor time is all of it
     result: list[dict[str, object]] = []
     usable = []
     for name in trackers:
@@ -112,16 +116,15 @@ def rows(tasks: Sequence[str] = TASKS, trackers: Sequence[str] = TRACKERS) -> li
 
 
 def main() -> None:
-    cv2.setNumThreads(1)  # so that the thread's processor time is all of it
-    print(f"{'task':22}{'tracker':14}{'points':12}{'delta_avg':>10}{'OA':>8}{'AJ':>8}{'tracks*frames':>15}{'ms/frame':>10}")
+    print(f"{'task':22}{'tracker':14}{'points':12}{'delta_avg':>10}{'OA':>8}{'AJ':>8}{'seen':>8}{'ms/frame':>10}")
     for row in rows(sys.argv[1:] or TASKS):
         if "missing" in row:
             print(f"{'':22}{row['tracker']:14}not installed: {row['missing']}")
             continue
-        scores = "".join(
-            f"{100 * row[key]:{width}.1f}" for key, width in (("delta_avg", 10), ("occlusion_accuracy", 8), ("average_jaccard", 8))
-        )
-        print(f"{row['task']:22}{row['tracker']:14}{row['points']:12}{scores}{row['seen']:>15}{row['ms_per_frame']:>10.1f}")
+        columns = (("delta_avg", 10), ("occlusion_accuracy", 8), ("average_jaccard", 8))
+        scores = "".join(f"{100 * row[key]:{width}.1f}" for key, width in columns)
+        cost = f"{row['seen']:>8}{row['ms_per_frame']:>10.1f}"
+        print(f"{row['task']:22}{row['tracker']:14}{row['points']:12}{scores}{cost}")
 
 
 if __name__ == "__main__":

@@ -7,8 +7,8 @@ only when the scene has moved enough since the last key frame, so that b entries
 * Causal: whether a frame is a key frame is decided when the next one arrives, and never changed afterwards.
 * The newest frame is always the last entry. When it is not a key frame, the next frame takes its place.
 * At full speed every frame moves enough, all are key frames, and the window is the ordinary one.
-* Bounded: the window has at most b entries, and after ``max_stretch`` frames a key frame is taken whatever moved. So the
-  window reaches back at most ``b * max_stretch`` frames, and the traces of a robot that stopped fade after that time.
+* Bounded: the window has at most b entries, and after ``max_stretch`` frames a key frame is taken whatever moved. So it
+  reaches back at most ``b * max_stretch`` frames, and the traces of a robot that stopped fade after that time.
 * "The scene has moved" is the ``agreeing_points``-th largest displacement of the points seen in both the last key frame
   and the newest one, so that one badly tracked point alone does not count.
 """
@@ -36,7 +36,7 @@ class KeyFrameRule:
 
     def __post_init__(self) -> None:
         if not 0.0 < self.min_motion < 1.0:
-            raise InputError(f"adaptive min_motion: expected a share of the image diagonal in (0, 1), got {self.min_motion}")
+            raise InputError(f"adaptive min_motion: expected a share of the diagonal in (0, 1), got {self.min_motion}")
         if self.max_stretch < 1:
             raise InputError(f"adaptive max_stretch: expected at least 1 frame, got {self.max_stretch}")
         if self.agreeing_points < 1:

@@ -59,14 +59,15 @@ class FrameBuffer:
         :param points: (N, 2) float32, pixels.
         :param visible: (N,) bool.
         :param image_size: (width, height) pixels; another one than before starts a new buffer.
-        :raises InputError: for a stamp that does not increase, repeated ids or shapes that do not match; nothing changes.
+        :raises InputError: for a stamp that does not increase, repeated ids or wrong shapes; then nothing changes.
         """
         self.check_stamp(stamp_ns)
         ids = np.asarray(ids, np.uint32)
         points = np.asarray(points, np.float32)
         visible = np.asarray(visible, bool)
         if points.shape != (len(ids), 2) or visible.shape != (len(ids),):
-            raise InputError(f"points {points.shape}, visible {visible.shape}: expected ({len(ids)}, 2) and ({len(ids)},)")
+            n = len(ids)
+            raise InputError(f"points {points.shape}, visible {visible.shape}: expected ({n}, 2) and ({n},)")
         if len(np.unique(ids)) != len(ids):
             raise InputError("ids: expected each point once, got repeated ids")
         if self.image_size is not None and tuple(image_size) != self.image_size:
@@ -119,7 +120,7 @@ class FrameBuffer:
         return carried, carried_visible
 
     def _newest_is_key(self) -> bool:
-        """Whether the newest frame stays when the next one arrives. Asked once a frame, then: until then it may be revised."""
+        """Whether the newest frame stays when the next one arrives. To be asked then: it may be revised before."""
         if self.key_rule is None or len(self) < 2:
             return True
         self._frames_since_key += 1

@@ -1,7 +1,8 @@
 """Which tracked points become traces: those that move, few, and spread over what moves.
 
 The rule of the nearest published method (TraceVLA, arXiv 2412.10345) is a mean L1 step of more than 1 px and a random
-choice of 5. Here the threshold scales with the picture, tracking noise is told from motion, and the choice is the same every time.
+choice of 5. Here the threshold scales with the picture, tracking noise is told from motion, and the same input gives
+the same choice.
 """
 
 from dataclasses import dataclass
@@ -30,11 +31,11 @@ class SelectionParameters:
         if self.max_traces < 1:
             raise InputError(f"selection max_traces: expected at least 1, got {self.max_traces}")
         if not 0.0 < self.min_extent < 1.0:
-            raise InputError(f"selection min_extent: expected a share of the image diagonal in (0, 1), got {self.min_extent}")
+            raise InputError(f"selection min_extent: expected a share of the diagonal in (0, 1), got {self.min_extent}")
         if not self.max_wander >= 1.0:
             raise InputError(f"selection max_wander: expected at least 1, got {self.max_wander}")
         if not 0.0 <= self.min_spacing < 1.0:
-            raise InputError(f"selection min_spacing: expected a share of the image diagonal in [0, 1), got {self.min_spacing}")
+            raise InputError(f"selection min_spacing: expected a share of the diagonal, [0, 1), got {self.min_spacing}")
 
 
 def motion(traces: Traces) -> tuple[np.ndarray, np.ndarray]:

@@ -1,13 +1,14 @@
-"""How good point tracks are: the metrics of TAP-Vid (Doersch et al. 2022, arXiv 2211.03726, section 3.1), "first" queries.
+"""How good point tracks are: the metrics of TAP-Vid (Doersch et al. 2022, arXiv 2211.03726), with its "first" queries.
 
-Positions are compared in a picture scaled to 256 x 256, so that figures of different cameras compare. A point counts in the
-frames after the one in which it was queried.
+Positions are compared in a picture scaled to 256 x 256, so that figures of different cameras compare. A point counts in
+the frames after the one in which it was queried.
 
-* delta_x: of the points that are truly seen, the share predicted within x pixels, whatever was predicted of their visibility.
-  delta_avg is its mean over x = 1, 2, 4, 8, 16.
+* delta_x: of the points that are truly seen, the share predicted within x pixels, whatever was predicted of their
+  visibility. delta_avg is its mean over x = 1, 2, 4, 8, 16.
 * OA, occlusion accuracy: the share of all points whose visibility is predicted right.
-* Jaccard at x: true positives / (truly seen + false positives). A true positive is truly seen, predicted seen and within x; a
-  false positive is predicted seen, but is truly hidden or farther off than x. AJ is the mean over the same x.
+* Jaccard at x: true positives / (truly seen + false positives). A true positive is truly seen, predicted seen and
+  within x; a false positive is predicted seen, but is truly hidden or farther off than x. AJ is the mean over the
+  same x.
 """
 
 from dataclasses import dataclass

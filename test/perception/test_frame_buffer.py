@@ -109,7 +109,9 @@ def test_traces_handed_out_do_not_change_later():
 
 @given(
     size=st.integers(2, 8),
-    frames=st.lists(st.dictionaries(st.integers(0, 9), st.floats(0, 100, width=32), max_size=6), min_size=1, max_size=20),
+    frames=st.lists(
+        st.dictionaries(st.integers(0, 9), st.floats(0, 100, width=32), max_size=6), min_size=1, max_size=20
+    ),
 )
 def test_history_equals_what_was_appended_for_unbroken_ids(size, frames):
     buffer = FrameBuffer(size)

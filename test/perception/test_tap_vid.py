@@ -78,10 +78,11 @@ def test_nan_prediction_is_wrong_and_nan_truth_of_a_hidden_point_harmless():
 
 
 def test_shapes_that_do_not_match_are_an_error():
+    points, seen = np.zeros((3, 1, 2)), np.ones((3, 1), bool)
     with pytest.raises(InputError, match="tracks"):
-        tap_vid_scores(np.zeros((3, 1, 2)), np.ones((3, 2), bool), np.zeros((3, 1, 2)), np.ones((3, 1), bool), [0], SQUARE)
+        tap_vid_scores(points, np.ones((3, 2), bool), points, seen, np.zeros(1, int), SQUARE)
     with pytest.raises(InputError, match="query_frames"):
-        tap_vid_scores(np.zeros((3, 1, 2)), np.ones((3, 1), bool), np.zeros((3, 1, 2)), np.ones((3, 1), bool), [0, 0], SQUARE)
+        tap_vid_scores(points, seen, points, seen, np.zeros(2, int), SQUARE)
 
 
 @given(seed=st.integers(0, 2**32 - 1))

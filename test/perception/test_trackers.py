@@ -44,8 +44,8 @@ def test_further_trackers_can_be_registered(monkeypatch):
 
 
 def test_importing_and_running_lucas_kanade_imports_no_torch():
-    code = "import sys; from stvla_ros.perception.tracking import TraceTracker; TraceTracker(); assert 'torch' not in sys.modules"
-    subprocess.run([sys.executable, "-c", code], check=True)
+    code = "import sys; from stvla_ros.perception.tracking import TraceTracker; TraceTracker()"
+    subprocess.run([sys.executable, "-c", code + "; assert 'torch' not in sys.modules"], check=True)
 
 
 @pytest.mark.parametrize("rgb", [

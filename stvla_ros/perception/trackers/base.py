@@ -28,8 +28,9 @@ def check_rgb(rgb: np.ndarray) -> None:
 class Tracker(ABC):
     """Follows points through a stream of frames. One object serves one camera; it is not thread-safe.
 
-    A subclass names its parameters in a frozen dataclass ``Parameters`` that checks itself, and implements ``_track``, ``_query``
-    and ``_forget``. A frame of another size than the last one starts anew, as ``reset`` does, but ids are not reused.
+    A subclass names its parameters in a frozen dataclass ``Parameters`` that checks itself, and implements ``_track``,
+    ``_query`` and ``_forget``. A frame of another size than the last one starts anew, as ``reset`` does, but ids are
+    not reused.
 
     :param buffer: where the track state of the last frames is kept.
     :param parameters: an instance of ``Parameters``.
@@ -59,7 +60,7 @@ class Tracker(ABC):
         return self._track(rgb, int(stamp_ns))
 
     def query(self, points: np.ndarray) -> np.ndarray:
-        """Follow these points too, from the newest frame on and until the next reset. ``update`` lists them from its next call on.
+        """Follow these points too, from the newest frame on and until the next reset; ``update`` lists them.
 
         :param points: (N, 2) x and y in pixels of the newest frame.
         :return: (N,) uint32, their ids.

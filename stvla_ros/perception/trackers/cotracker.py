@@ -1,14 +1,16 @@
 """CoTracker3 (Karaev et al. 2024, arXiv 2410.11831), the paper's tracker, through its authors' own predictors.
 
-Their code and weights are under CC-BY-NC-4.0: no commercial use. So nothing of them is part of this package; the user installs them.
+Their code and weights are under CC-BY-NC-4.0: no commercial use. So nothing of them is part of this package; the user
+installs them.
 
 * ``offline``: the whole buffer is tracked anew for each frame. Most accurate, and as slow as a video of b frames.
-* ``online``: the network runs once every 8 frames on the last 16. Until 16 frames are there, and in the up to 7 frames between two
-  runs, points stay where they were last known; then the frames in the buffer are corrected. The predictor keeps its answers for every
-  frame of its video; so that memory stays bounded, a new video is begun every ``session_frames`` frames from the points' last places.
+* ``online``: the network runs once every 8 frames on the last 16. Until 16 frames are there, and in the up to 7 frames
+  between two runs, points stay where they were last known; then the frames in the buffer are corrected. The predictor
+  keeps its answers for every frame of its video; so that memory stays bounded, a new video is begun every
+  ``session_frames`` frames from the points' last places.
 
-Points start on a grid. Once in every buffer's length of frames (``online``: with every new video), hidden ones are given up and the
-gaps in the grid are filled.
+Points start on a grid. Once in every buffer's length of frames (``online``: with every new video), hidden ones are
+given up and the gaps in the grid are filled.
 """
 
 from dataclasses import dataclass
@@ -32,7 +34,8 @@ OFFLINE_WINDOW, ONLINE_WINDOW = 60, 16  # frames, what the published weights wer
 @dataclass(frozen=True)
 class CoTrackerParameters:
     """:param mode: ``offline`` or ``online``.
-    :param checkpoint: file with the weights, ``scaled_offline.pth`` or ``scaled_online.pth``; used with the installed package.
+    :param checkpoint: file with the weights, ``scaled_offline.pth`` or ``scaled_online.pth``, for the installed
+        package.
     :param hub: get code and weights through ``torch.hub`` (its cache, else the network) instead.
     :param device: torch's name of the device that runs the network.
     :param grid_size: points along each side of the grid.
@@ -52,13 +55,15 @@ class CoTrackerParameters:
         if not 1 <= self.grid_size <= 100:
             raise InputError(f"cotracker grid_size: expected 1 to 100, got {self.grid_size}")
         if self.session_frames < 2 * ONLINE_WINDOW:
-            raise InputError(f"cotracker session_frames: expected at least {2 * ONLINE_WINDOW}, got {self.session_frames}")
+            least = 2 * ONLINE_WINDOW
+            raise InputError(f"cotracker session_frames: expected at least {least}, got {self.session_frames}")
 
 
 def load_predictor(parameters: CoTrackerParameters) -> Any:
     """The authors' predictor with weights.
 
-    :raises InputError: when the package, the weights or the device cannot be had; says how to get them and under which licence.
+    :raises InputError: when the package, the weights or the device cannot be had; says how to get them and their
+        licence.
     """
     p = parameters
     weights = f"scaled_{p.mode}.pth"
@@ -71,13 +76,16 @@ def load_predictor(parameters: CoTrackerParameters) -> Any:
         try:
             return torch.hub.load(REPOSITORY, f"cotracker3_{p.mode}", trust_repo=True).to(device)
         except Exception as error:  # torch.hub lets through whatever the network, the archive or the repository raises
-            raise InputError(f"cotracker: torch.hub cannot load {REPOSITORY} ({LICENCE}): {_first_line(error)}") from error
+            raise InputError(
+                f"cotracker: torch.hub cannot load {REPOSITORY} ({LICENCE}): {_first_line(error)}"
+            ) from error
     try:
         from cotracker.predictor import CoTrackerOnlinePredictor, CoTrackerPredictor
     except ImportError as error:
         raise InputError(
-            f"cotracker: the package is not installed ({_first_line(error)}); get it with `pip install git+https://github.com/"
-            f"{REPOSITORY}` and the weights {weights} from https://huggingface.co/facebook/cotracker3, or set hub; {LICENCE}"
+            f"cotracker: the package is not installed ({_first_line(error)}); get it with "
+            f"`pip install git+https://github.com/{REPOSITORY}` and the weights {weights} from "
+            f"https://huggingface.co/facebook/cotracker3, or set hub; {LICENCE}"
         ) from error
     if not Path(p.checkpoint).is_file():
         raise InputError(
@@ -172,8 +180,8 @@ class CoTracker(Tracker):
         self._in_session = False
 
     def _anchor(self, stamps: np.ndarray) -> np.ndarray:
-        """(N, 3) float32 queries (index into ``stamps``, x, y). A point whose start is no longer among the frames starts at its
-        oldest sighting there; one without any, at its newest place in the oldest frame.
+        """(N, 3) float32 queries (index into ``stamps``, x, y). A point whose start is no longer among the
+        frames starts at its oldest sighting there; one without any, at its newest place in the oldest frame.
         """
         traces = self.buffer.traces()
         _, rows, indices = np.intersect1d(traces.frame_stamps, stamps, assume_unique=True, return_indices=True)
@@ -189,7 +197,7 @@ class CoTracker(Tracker):
         return torch.stack([self._frames[stamp] for stamp in stamps.tolist()])[None].float().to(self.parameters.device)
 
     def _take(self, stamps: np.ndarray, tracks: torch.Tensor, visible: torch.Tensor) -> None:
-        """Put the network's answer for the frames of ``stamps`` into the buffer. Before its start a point is not seen."""
+        """Put the network's answer for those frames into the buffer. Before its start a point is not seen."""
         seen = visible[0].cpu().numpy() & (stamps[:, None] >= self._start_stamps[None])
         width, height = self.buffer.image_size
         points = tracks[0].cpu().numpy()

@@ -2,28 +2,31 @@
 
 Budget for a 640x480 frame with 100 points, 4 pyramid levels, a 21x21 window, one core
 -------------------------------------------------------------------------------------
-* grey picture: 0.9 MB read, 0.3 MB written                                                       0.1 ms
-* a Lucas-Kanade call builds two pyramids with gradients (OpenCV's Python binding takes no ready-made ones): each 0.3 MP * 4/3 *
-  (filter + 2 Scharr) * about 10 operations = 12 MFLOP, 2 MB written; 0.4 ms
-* and for each point and level 441 px * 3 interpolations * 8 FLOP + about 5 iterations * 441 px * 10 FLOP = 33 kFLOP, so
-  13 MFLOP for 100 points; 0.5 ms
-* so a call is about 1.3 ms. Forward and back for all points 2.6 ms; for the few that were lost, one pyramid level less deep, 2 ms
-* corners for new points on the half-size picture 0.5 ms; following them backwards and forth 2 ms
-Together up to 7 ms in a frame that loses and finds points, 3 ms in one that does not.
+* Grey picture: 0.9 MB read, 0.3 MB written; 0.1 ms.
+* A Lucas-Kanade call builds two pyramids with gradients (OpenCV's Python binding takes no ready-made ones). Each is
+  0.3 MP * 4/3 * (filter + 2 Scharr) * about 10 operations = 12 MFLOP and 2 MB written; 0.4 ms.
+* For each point and level it takes 441 px * 3 interpolations * 8 FLOP + about 5 iterations * 441 px * 10 FLOP = 33
+  kFLOP, so 13 MFLOP for 100 points; 0.5 ms. A call is about 1.3 ms.
+* Forward and back for all points: 2.6 ms. Again for the few that were lost, on fewer levels: 2 ms.
+* Corners for new points on the half-size picture: 0.5 ms. Following them backwards and forth: 2 ms.
+Together 7 ms in a frame that loses and finds points, 3 ms in one that does not.
 
 How it works
 ------------
 1. Each point is followed from the last frame into this one, then back. It is *found* when it comes back to within
-   ``max_return_error`` of where it started and its patch still looks like the one in the last frame (``min_similarity``). A point that
-   stood still, jumps, and whose old place looks as before was dragged along by an edge passing by: it stays.
-2. A lost point is looked for where it may be: where it was, where its moving neighbours went, and where all that moves went as one
-   rigid body, whichever looks most like it. From there it is followed again and, failing that, its last look is searched for nearby.
-   A still point thus survives the arm's passing in front of it, and a point on the arm does not stay behind on the table.
-   When it is not found either, the point is invisible, goes along with its neighbours, and is dropped after ``patience`` frames.
-3. New points. What matters for traces is the *moving* arm, which covers little of the picture. So corners are looked for
-   where the picture changed since the last frame; each is followed backwards into the last frame and forth again, and
-   only those that pass the test of step 1 *and* really moved are taken (a change alone also marks the background that the arm
-   uncovered). They may use up to ``moving_share`` of all points; the others are spread over a grid of cells, one in each.
+   ``max_return_error`` of where it started and its patch looks like the one in the last frame (``min_similarity``). A
+   still point that jumps although its place looks as before was dragged along by an edge passing by, and does not
+   count as found.
+2. A lost point is looked for where it may be: where it was, where its moving neighbours went, and where all that
+   moves went as one rigid body, whichever looks most like it. From there it is followed again and, failing that, its
+   last look is searched for nearby. So a still point survives the arm's passing in front of it, and a point on the
+   arm does not stay behind on the table. When it is not found either, the point is invisible, goes along with its
+   neighbours if it moved, and is dropped after ``patience`` frames.
+3. New points. What matters for traces is the *moving* arm, which covers little of the picture. So corners are looked
+   for where the picture changed since the last frame; each is followed backwards into the last frame and forth again,
+   and only those that are found and *really moved* are taken, for a change alone also marks the background that the
+   arm uncovered. They may use up to ``moving_share`` of all points; the others are spread over a grid of cells, one
+   in each.
 """
 
 from dataclasses import dataclass
@@ -34,22 +37,27 @@ import numpy as np
 from stvla_ros.errors import InputError
 from stvla_ros.perception.frame_buffer import FrameBuffer
 from stvla_ros.perception.trackers.base import Tracker
-from stvla_ros.perception.trackers.patches import MIN_TEXTURE, PATCH, cut_patches, search_patch, similarity
+from stvla_ros.perception.trackers.neighbours import carried_along
+from stvla_ros.perception.trackers.patches import (
+    MIN_TEXTURE,
+    PATCH,
+    cut_patches,
+    find_corners,
+    search_patch,
+    similarity,
+)
 from stvla_ros.perception.types import Traces
 
 CRITERIA = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 15, 0.03)
-CORNER_QUALITY = 0.01  # of the strongest corner's strength
-NEIGHBOURS = 5  # moving points that say together where a lost one went
+REFERENCE_DIAGONAL = 800.0  # px, of 640x480; lengths here are meant for that size and scale with the picture
+# The following were chosen by bench/tracker_accuracy.py. Lengths in pixels; similarities as in patches.py.
 FADING = 0.9  # of a point's motion a frame: it counts as moving for some frames after it stopped
-DRAG = 0.3  # px at 640x480 that a still point must jump to be suspected
-HABIT = 0.3  # similarity by which a point's habit, still or moving, is favoured
-REAPPEARED = 0.8  # similarity for points that were not followed but guessed
-SEARCH = 5  # px around a guess
-STILL_SEARCH = 2
-STILL_REAPPEARED = 0.9
-LEAVE_HOME = 3.0  # px at 640x480
+LEAVE_HOME = 3.0  # a still point has begun to move when it is so far from where it stood
+DRAG = 0.3  # a still point that jumps so far is suspected of having been dragged along
 STARTED = 0.7  # similarity that a still point needs to be taken for one that began to move
-REFERENCE_DIAGONAL = 800.0  # px, of a 640x480 picture; lengths in pixels below are meant there and scale with the picture
+HABIT = 0.3  # similarity by which a lost point's habit, standing still or moving, is favoured
+SEARCH, REAPPEARED = 5, 0.8  # how far around a guess a lost point's patch is searched, and how alike it must be
+STILL_SEARCH, STILL_REAPPEARED = 2, 0.9  # for still points: their place is known; what covers it must not pass
 
 
 @dataclass(frozen=True)
@@ -189,7 +197,7 @@ class LucasKanade(Tracker):
         self._unseen = np.where(found, 0, self._unseen + 1)
 
     def _note_motion(self, before: np.ndarray, found: np.ndarray, scale: float) -> None:
-        """A point moves when it has left its home; an edge passing by shakes still points, but does not take them far."""
+        """A point moves when it has left its home; an edge passing by shakes still points, but not far."""
         away = np.linalg.norm(self._points - self._home, axis=1) >= LEAVE_HOME * scale
         step = np.where(away, np.linalg.norm(self._points - before, axis=1), 0.0)
         was_moving = self._is_moving(scale)
@@ -201,7 +209,7 @@ class LucasKanade(Tracker):
         return self._moved >= self.parameters.min_step * scale
 
     def _dragged(self, grey: np.ndarray, seen: np.ndarray, there: np.ndarray, patches: np.ndarray) -> np.ndarray:
-        """(N,) bool: still points that an edge passing by took along: their own place looks as it did, or the new one does not."""
+        """(N,) bool: still points whose own place looks as it did, or the new one does not: an edge took them along."""
         scale, place = self._scale(grey), self._points[seen]
         jumped = np.linalg.norm(there - place, axis=1) >= DRAG * scale
         look_here = similarity(self._patches[seen], cut_patches(grey, place))
@@ -209,7 +217,9 @@ class LucasKanade(Tracker):
         unlike = (look_here >= np.maximum(REAPPEARED, look_there)) | (look_there < STARTED)
         return jumped & ~self._is_moving(scale)[seen] & unlike
 
-    def _guess(self, grey: np.ndarray, before: np.ndarray, found: np.ndarray, lost: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def _guess(
+        self, grey: np.ndarray, before: np.ndarray, found: np.ndarray, lost: np.ndarray,
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Where lost points may be: (L, 2), and how much they look like themselves there (L,)."""
         scale = self._scale(grey)
         still = ~self._is_moving(scale)[lost]
@@ -265,7 +275,7 @@ class LucasKanade(Tracker):
         self._add(grey, chosen, np.linalg.norm(before - corners, axis=1)[good][:wanted])
 
     def _make_room(self, count: int, useful: np.ndarray) -> None:
-        """Give up points where nothing moves, those unseen for longest and then the youngest first, when all places are taken."""
+        """When all places are taken, give up points where nothing moves: the longest unseen, then the youngest."""
         surplus = int((~self._asked).sum()) + count - self.parameters.num_points
         if surplus <= 0:
             return
@@ -296,7 +306,8 @@ class LucasKanade(Tracker):
         self._add(grey, corners, np.zeros(len(corners)))
 
     def _add(
-        self, grey: np.ndarray, points: np.ndarray, moved: np.ndarray, ids: np.ndarray | None = None, asked: bool = False,
+        self, grey: np.ndarray, points: np.ndarray, moved: np.ndarray, ids: np.ndarray | None = None,
+        asked: bool = False,
     ) -> None:
         self._ids = np.concatenate([self._ids, self._new_ids(len(points)) if ids is None else ids])
         self._asked = np.concatenate([self._asked, np.full(len(points), asked)])
@@ -305,39 +316,3 @@ class LucasKanade(Tracker):
         self._unseen = np.concatenate([self._unseen, np.zeros(len(points), np.int32)])
         self._moved = np.concatenate([self._moved, moved.astype(np.float32)])
         self._patches = np.concatenate([self._patches, cut_patches(grey, points)])
-
-
-def carried_along(lost: np.ndarray, before: np.ndarray, after: np.ndarray, min_step: float) -> np.ndarray:
-    """Where lost points may be now, judged by those that were found.
-
-    :param lost: (L, 2) where the lost points were in the last frame.
-    :param before: (M, 2) where the found points were; ``after``: where they are now.
-    :param min_step: pixels; what moved less stands still.
-    :return: (P, L, 2) places: where it was, moved as the neighbours that move do, moved with all of them as one rigid body.
-    """
-    step = after - before
-    moving = np.linalg.norm(step, axis=1) >= min_step
-    places = [lost]
-    if moving.sum() >= NEIGHBOURS:
-        before, after, step = before[moving], after[moving], step[moving]
-        distance = np.linalg.norm(lost[:, None] - before[None], axis=2)
-        nearest = np.argpartition(distance, NEIGHBOURS - 1, axis=1)[:, :NEIGHBOURS]
-        places.append(lost + np.median(step[nearest], axis=1))
-        rigid, _ = cv2.estimateAffinePartial2D(before, after, method=cv2.RANSAC, ransacReprojThreshold=3.0)
-        if rigid is not None:
-            places.append(lost @ rigid[:, :2].T + rigid[:, 2])
-    return np.stack(places).astype(np.float32)
-
-
-def find_corners(grey: np.ndarray, mask: np.ndarray, count: int, spacing: float) -> np.ndarray:
-    """Up to ``count`` corners where ``mask`` is not 0, at least ``spacing`` pixels apart, the strongest first; (N, 2) float32.
-
-    They are looked for in the picture at half size, which costs a quarter: a start point need not be exact to the pixel.
-    """
-    half = cv2.resize(grey, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
-    half_mask = cv2.resize(mask, (half.shape[1], half.shape[0]), interpolation=cv2.INTER_NEAREST)
-    corners = cv2.goodFeaturesToTrack(half, count, CORNER_QUALITY, spacing / 2, mask=half_mask, blockSize=3)
-    if corners is None:
-        return np.zeros((0, 2), np.float32)
-    # The centre of a half-size pixel lies between four full-size ones.
-    return np.minimum(corners.reshape(-1, 2) * 2.0 + 0.5, (grey.shape[1] - 1, grey.shape[0] - 1)).astype(np.float32)

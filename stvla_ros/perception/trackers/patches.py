@@ -1,8 +1,9 @@
-"""Small windows of a grey picture around points, and how alike they are."""
+"""Small windows of a grey picture around points: which make good points, and how alike they are."""
 
 import cv2
 import numpy as np
 
+CORNER_QUALITY = 0.01  # of the strongest corner's strength
 PATCH = 9  # px, side of a patch: smaller than the tracker's window, so that it lies on one surface
 MIN_TEXTURE = 3.0  # grey levels of standard deviation, below which a patch has next to no texture
 FLAT_DIFFERENCE = 20.0  # mean grey levels by which two patches without texture differ when they are not alike at all
@@ -29,8 +30,8 @@ def cut_patches(grey: np.ndarray, points: np.ndarray) -> np.ndarray:
 def similarity(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """How alike patches are, (N, M) each -> (N,) in -1..1.
 
-    Normalised cross-correlation; where one of the two has next to no texture it would compare noise, so there it is 1 less the
-    mean difference in units of ``FLAT_DIFFERENCE`` grey levels.
+    Normalised cross-correlation. Where one of the two has next to no texture that would compare noise; there it is 1
+    less the mean difference in units of ``FLAT_DIFFERENCE`` grey levels.
     """
     difference = np.abs(a - b).mean(axis=1)
     a = a - a.mean(axis=1, keepdims=True)
@@ -48,3 +49,20 @@ def search_patch(grey: np.ndarray, patch: np.ndarray, place: np.ndarray, radius:
     scores = cv2.matchTemplate(around, patch.reshape(PATCH, PATCH).astype(np.uint8), cv2.TM_CCOEFF_NORMED)
     _, best, _, (x, y) = cv2.minMaxLoc(scores)
     return np.clip(place + (x - radius, y - radius), 0, (grey.shape[1] - 1, grey.shape[0] - 1)), best
+
+
+def find_corners(grey: np.ndarray, mask: np.ndarray, count: int, spacing: float) -> np.ndarray:
+    """Up to ``count`` corners where ``mask`` is not 0, at least ``spacing`` pixels apart, the strongest first.
+
+    They are looked for in the picture at half size, which costs a quarter: a start point need not be exact to the
+    pixel.
+
+    :return: (N, 2) float32 pixels.
+    """
+    half = cv2.resize(grey, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
+    half_mask = cv2.resize(mask, (half.shape[1], half.shape[0]), interpolation=cv2.INTER_NEAREST)
+    corners = cv2.goodFeaturesToTrack(half, count, CORNER_QUALITY, spacing / 2, mask=half_mask, blockSize=3)
+    if corners is None:
+        return np.zeros((0, 2), np.float32)
+    # The centre of a half-size pixel lies between four full-size ones.
+    return np.minimum(corners.reshape(-1, 2) * 2.0 + 0.5, (grey.shape[1] - 1, grey.shape[0] - 1)).astype(np.float32)
