@@ -16,23 +16,19 @@ USAGE = """usage: stvla sim [--help | options]     episodes in a simulator
 """
 
 
-def new_run_directory(output: str) -> Path:
-    """A new folder named by the time, and the link ``latest`` to it."""
-    parent = Path(output).resolve()
+def describe(arguments: SimArguments | RobotArguments) -> Graph:
+    """The graph for these arguments; its run folder is named by the time, and the link ``latest`` leads to it.
+
+    :raises InputError: for a bad argument; then nothing was made.
+    """
+    parent = Path(arguments.output).resolve()
     run = parent / datetime.now().strftime("%Y-%m-%d_%H-%M-%S_%f")
-    run.mkdir(parents=True)
-    link = parent / "latest"
+    graph = sim_graph(arguments, run) if isinstance(arguments, SimArguments) else robot_graph(arguments, run)
     # Made aside and moved, so that `latest` never points nowhere.
     aside = parent / f".latest-{os.getpid()}"
     aside.symlink_to(run.name)
-    aside.replace(link)
-    return run
-
-
-def describe(arguments: SimArguments | RobotArguments) -> Graph:
-    """The graph for these arguments, in a new run folder."""
-    run = new_run_directory(arguments.output)
-    return sim_graph(arguments, run) if isinstance(arguments, SimArguments) else robot_graph(arguments, run)
+    aside.replace(parent / "latest")
+    return graph
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -127,6 +127,8 @@ class Graph:
 def sim_graph(arguments: SimArguments, run_directory: Path) -> Graph:
     """The graph of `sim.launch.py`. :raises InputError: naming the bad argument."""
     task, note = resolve_task(arguments.task)
+    if arguments.policy == "expert" and not find_task(task).has_expert:
+        raise InputError(f"policy: the scripted expert cannot do task {task}; it can do the WidowX and Panda tasks")
     control_hz = find_task(task).control_hz
     lockstep = arguments.pacing == "lockstep"
     # In lockstep every frame counts, and time does not: an observation may wait for as long as it takes.

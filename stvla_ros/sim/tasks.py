@@ -22,6 +22,7 @@ class Task:
     :param control_hz: control steps per second of simulated time.
     :param max_steps: time limit in control steps.
     :param num_episodes: number of initial configurations; episode ids are 0 .. num_episodes-1.
+    :param has_expert: whether the scripted expert can solve it.
     """
 
     name: str
@@ -30,6 +31,7 @@ class Task:
     control_hz: float
     max_steps: int
     num_episodes: int
+    has_expert: bool = True
 
 
 # Rates, limits and episode counts are those of SimplerEnv's WidowX protocol (arXiv 2405.05941), as ManiSkill 3 has
@@ -62,7 +64,8 @@ def find_task(name: str) -> Task:
         return MANISKILL_TASKS[name]
     if name in simpler_env_tasks.simpler_env_tasks():
         found = simpler_env_tasks.task_named(name)
-        return Task(name, found.name, found.robot, found.control_hz, found.max_steps, found.num_episodes)
+        limits = (found.control_hz, found.max_steps, found.num_episodes)
+        return Task(name, found.name, found.robot, *limits, has_expert=found.robot == "widowx")
     names = task_names()
     close = difflib.get_close_matches(name, names, n=1)
     hint = f" (did you mean {close[0]}?)" if close else ""
