@@ -32,6 +32,10 @@ def main() -> None:
     print(f"{platform.machine()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f} at the start\n")
     for part in chosen:
         rows = importlib.import_module(f"bench.{part}").rows()
+        for row in rows:
+            if "missing" in row:
+                print(f"not run: {row['missing']}\n")
+        rows = [row for row in rows if "missing" not in row]
         columns = list(dict.fromkeys(key for row in rows for key in row))
         cells = [columns] + [[text(row.get(column, "")) for column in columns] for row in rows]
         widths = [max(len(line[index]) for line in cells) for index in range(len(columns))]
