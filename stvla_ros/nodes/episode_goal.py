@@ -1,11 +1,12 @@
 """The goal that carries an episode's instruction to the action server, kept running through the server's absences."""
 
+import threading
 import time
+from dataclasses import dataclass, field
 
 from rclpy.action import ActionClient
 from rclpy.action.client import ClientGoalHandle
 from rclpy.node import Node
-from rclpy.task import Future
 
 from stvla_ros.action import ExecuteInstruction
 
@@ -15,13 +16,28 @@ ANSWER_TIMEOUT_S = 5.0
 RETRY_S = 1.0
 
 
+@dataclass
+class _Attempt:
+    """One goal that was sent. The executor's thread writes, the other one reads."""
+
+    sent_at: float
+    handle: ClientGoalHandle | None = None
+    outcome: int | None = None
+    ended: threading.Event = field(default_factory=threading.Event)
+
+
 class EpisodeGoal:
-    """One goal at a time. All methods return at once and are called from one thread, which is not the executor's."""
+    """One goal at a time. All methods return at once and are called from one thread, which is not the executor's.
+
+    What talks to the server runs as tasks of the executor all the same: rclpy's action client loses an answer that comes before the
+    asking thread has noted down its question.
+    """
 
     def __init__(self, node: Node) -> None:
-        self._logger = node.get_logger()
+        self._node = node
         self._client = ActionClient(node, ExecuteInstruction, "execute_instruction")
-        self._forget()
+        self._attempt: _Attempt | None = None
+        self._taken_over = False
         self._next_attempt = 0.0
 
     def tend(self, instruction: str) -> bool:
@@ -32,19 +48,22 @@ class EpisodeGoal:
         if not self._client.server_is_ready():
             self._forget()
             return False
-        if self._result is not None and self._result.done():
+        now, attempt = time.monotonic(), self._attempt
+        if attempt is not None and attempt.ended.is_set():
             # Another caller's goal drives the robot: no fight over it, as long as its commands come.
-            self._taken_over = self._result.result().result.outcome == ExecuteInstruction.Result.PREEMPTED
-            self._handle = self._result = None
-        if self._handle is not None or self._taken_over:
+            self._taken_over = attempt.outcome == ExecuteInstruction.Result.PREEMPTED
+            if attempt.handle is None:
+                self._next_attempt = now + RETRY_S
+            self._attempt = attempt = None
+        if self._taken_over:
             return True
-        now = time.monotonic()
-        if self._sent is not None:
-            self._take_answer(now)
-        elif now >= self._next_attempt:
-            self._sent = self._client.send_goal_async(ExecuteInstruction.Goal(instruction=instruction))
-            self._sent_at = now
-        return self._handle is not None
+        unanswered = attempt is not None and attempt.handle is None
+        if unanswered and now - attempt.sent_at > ANSWER_TIMEOUT_S:
+            self._attempt = attempt = None
+        if attempt is None and now >= self._next_attempt:
+            self._attempt = attempt = _Attempt(now)
+            self._node.executor.create_task(self._pursue, attempt, instruction)
+        return attempt is not None and attempt.handle is not None
 
     def doubt(self) -> None:
         """The goal leads to no commands: let :meth:`tend` find out whether the server still knows it.
@@ -52,41 +71,38 @@ class EpisodeGoal:
         A server that was killed and started anew does not, and discovery may never have noticed that it was away.
         """
         self._taken_over = False
-        if self._handle is not None:
-            self._result = self._handle.get_result_async()
+        if self._attempt is not None and self._attempt.handle is not None:
+            self._node.executor.create_task(self._await_end, self._attempt)
 
-    def cancel(self) -> Future | None:
+    def cancel(self) -> threading.Event | None:
         """Ask the server to end the goal.
 
-        :return: done with the goal's end; None when there is no goal that runs.
+        :return: set when the goal has ended; None when none runs.
         """
-        handle, result = self._handle, self._result
+        attempt = self._attempt
         self._forget()
-        if handle is None or result.done() or not self._client.server_is_ready():
+        if attempt is None or attempt.handle is None or attempt.ended.is_set() or not self._client.server_is_ready():
             return None
-        handle.cancel_goal_async()
-        return result
+        self._node.executor.create_task(attempt.handle.cancel_goal_async)
+        return attempt.ended
 
     def destroy(self) -> None:
         self._client.destroy()
 
     def _forget(self) -> None:
-        self._sent: Future | None = None
-        self._sent_at = 0.0
-        self._handle: ClientGoalHandle | None = None
-        self._result: Future | None = None
+        self._attempt = None
         self._taken_over = False
 
-    def _take_answer(self, now: float) -> None:
-        if not self._sent.done():
-            if now - self._sent_at > ANSWER_TIMEOUT_S:
-                self._sent = None
+    async def _pursue(self, attempt: _Attempt, instruction: str) -> None:
+        handle = await self._client.send_goal_async(ExecuteInstruction.Goal(instruction=instruction))
+        if not handle.accepted:
+            self._node.get_logger().warning("action execute_instruction: the goal was not accepted", throttle_duration_sec=10.0)
+            attempt.ended.set()
             return
-        handle = self._sent.result()
-        self._sent = None
-        if handle.accepted:
-            self._handle = handle
-            self._result = handle.get_result_async()
-        else:
-            self._next_attempt = now + RETRY_S
-            self._logger.warning("action execute_instruction: the goal was not accepted", throttle_duration_sec=10.0)
+        attempt.handle = handle
+        await self._await_end(attempt)
+
+    async def _await_end(self, attempt: _Attempt) -> None:
+        answer = await attempt.handle.get_result_async()
+        attempt.outcome = answer.result.outcome
+        attempt.ended.set()

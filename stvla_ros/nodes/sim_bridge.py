@@ -15,7 +15,6 @@ import threading
 import time
 import traceback
 
-from rclpy.task import Future
 from std_srvs.srv import Trigger
 
 from stvla_ros.control.actions import EndEffectorAction
@@ -27,7 +26,7 @@ from stvla_ros.nodes.episode_goal import EpisodeGoal
 from stvla_ros.nodes.messages import command_to_action, make_chunk, make_header, stamp_ns
 from stvla_ros.nodes.observation_outputs import ObservationOutputs
 from stvla_ros.sim.environment import Environment, Observation
-from stvla_ros.sim.tasks import make_environment
+from stvla_ros.sim.tasks import find_task, make_environment
 
 PACINGS = ("lockstep", "realtime")
 CALL_TIMEOUT_S = 10.0
@@ -68,14 +67,15 @@ class SimBridgeNode(StvlaNode):
         if bool(self._width) != bool(self._height):
             raise InputError(f"parameter image_width, image_height: expected both or none, got {self._width}x{self._height}")
         task = self._task
+        num_episodes = find_task(task).num_episodes
+        if self._episodes and self._first_episode + self._episodes > num_episodes:
+            last = self._first_episode + self._episodes - 1
+            raise InputError(f"parameter episodes: task {task} has episodes 0 to {num_episodes - 1}, asked for up to {last}")
         size = (self._width, self._height) if self._width else None
         # The simulator lives in one thread; the executor's stays free to receive.
         self._simulator = concurrent.futures.ThreadPoolExecutor(max_workers=1, thread_name_prefix="simulator")
         self._environment = self._simulator.submit(make_environment, task, image_size=size).result()
         self._info = self._environment.info
-        if self._episodes and self._first_episode + self._episodes > self._info.num_episodes:
-            last = self._first_episode + self._episodes - 1
-            raise InputError(f"parameter episodes: task {task} has episodes 0 to {self._info.num_episodes - 1}, asked for up to {last}")
         self._outputs = ObservationOutputs(self, self._info)
         self._expert = self.create_publisher(ActionChunk, "expert_chunk", RELIABLE_QOS)
         self._state = self.create_publisher(EpisodeState, "episode_state", EPISODE_STATE_QOS)
@@ -249,12 +249,10 @@ class SimBridgeNode(StvlaNode):
 
     # --- services and goals (simulator thread) --------------------------------------------------------------------
 
-    def _wait(self, future: Future, timeout_s: float) -> bool:
-        """Wait for the executor's thread to complete a future."""
-        done = threading.Event()
-        future.add_done_callback(lambda _: done.set())
+    def _wait(self, done: threading.Event, timeout_s: float) -> bool:
+        """Wait for something that the executor's thread does."""
         ends = time.monotonic() + timeout_s
-        while not done.wait(0.05) and not future.done():
+        while not done.wait(0.05):
             if self._stopping.is_set() or time.monotonic() > ends:
                 return False
         return True
@@ -265,8 +263,9 @@ class SimBridgeNode(StvlaNode):
                 if self._stopping.is_set() or time.monotonic() > give_up_at:
                     return
                 self.get_logger().info(f"waiting for service {client.srv_name}", throttle_duration_sec=10.0)
-            future = client.call_async(Trigger.Request())
-            if not self._wait(future, CALL_TIMEOUT_S):
+            future, done = client.call_async(Trigger.Request()), threading.Event()
+            future.add_done_callback(lambda _, done=done: done.set())
+            if not self._wait(done, CALL_TIMEOUT_S):
                 client.remove_pending_request(future)
                 if not self._stopping.is_set():
                     self.get_logger().warning(f"service {client.srv_name}: no answer in {CALL_TIMEOUT_S:g} s")

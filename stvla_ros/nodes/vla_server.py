@@ -76,6 +76,7 @@ class VlaServerNode(StvlaNode):
         self._goals: dict[bytes, _Goal] = {}
         # Only the worker's thread touches this and the policy.
         self._goal_of_policy: _Goal | None = None
+        # The newest observation, until it is answered.
         self._latest: PolicyInput | None = None
         self._frame_intrinsics: np.ndarray | None = None
         self._pairs: Pairing[PolicyInput, tuple[EndEffectorAction, ...]] = Pairing(
@@ -210,7 +211,10 @@ class VlaServerNode(StvlaNode):
             self._chunks.publish(chunk)
             command = chunk.actions[0]
             self._commands.publish(command)
-            latency = self.latency_s(stamp_ns(chunk.header))
+            stamp = stamp_ns(chunk.header)
+            if self._latest is not None and self._latest.stamp == stamp:
+                self._latest = None
+            latency = self.latency_s(stamp)
             self.stage.published(latency, time.monotonic() - started)
             goal.steps += 1
             goal.chunks += 1

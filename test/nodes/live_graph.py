@@ -113,6 +113,7 @@ class Probe:
         self._executor = SingleThreadedExecutor(context=self.context)
         self._executor.add_node(self.node)
         self._publishers: dict[str, Any] = {}
+        self._clients: dict[str, Any] = {}
         self.statuses: dict[str, DiagnosticStatus] = {}
         self.status_times: dict[str, list[float]] = {}
         self.node.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, QOS)
@@ -214,16 +215,30 @@ class Probe:
     # --- services ---
 
     def call(self, service_type: type, name: str, request: Any, timeout_s: float = TIMEOUT_S) -> Any:
-        client = self.node.create_client(service_type, name)
-        try:
-            assert client.wait_for_service(timeout_s), f"no service {name}"
-            return self.result(client.call_async(request), f"answer of {name}", timeout_s)
-        finally:
-            self.node.destroy_client(client)
+        if name not in self._clients:
+            self._clients[name] = self.node.create_client(service_type, name)
+            assert self._clients[name].wait_for_service(timeout_s), f"no service {name}"
+            # The client has found the server; the server drops its answer if it has not found the client yet.
+            time.sleep(0.3)
+        return self.result(self._clients[name].call_async(request), f"answer of {name}", timeout_s)
 
     def result(self, future: Any, what: str, timeout_s: float = TIMEOUT_S) -> Any:
         self.until(future.done, what, timeout_s)
         return future.result()
+
+    def begin(self, request: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
+        """Have the executor's thread call an action client's `…_async`; any other thread can lose the answer, if it comes before the
+        client has noted down its question.
+
+        :return: the request's future.
+        """
+        task = self._executor.create_task(lambda: request(*arguments, **options))
+        self.until(task.done, "the request is sent")
+        return task.result()
+
+    def ask(self, request: Callable[..., Any], what: str) -> Any:
+        """As :meth:`begin`, and wait for the answer."""
+        return self.result(self.begin(request), what)
 
     def change_state(self, node: str, transition: str) -> bool:
         """:param transition: configure, activate, deactivate, cleanup. :return: whether it succeeded."""

@@ -61,11 +61,13 @@ class Robot:
         """:return: the goal handle, accepted or not."""
         goal = ExecuteInstruction.Goal(instruction=instruction)
         goal.time_limit = Duration(sec=int(limit_s), nanosec=round(limit_s % 1 * 1e9))
-        sent = self.client.send_goal_async(goal, feedback_callback=lambda message: self.feedback.append(message.feedback))
+        sent = self.graph.begin(
+            self.client.send_goal_async, goal, feedback_callback=lambda message: self.feedback.append(message.feedback)
+        )
         return self.graph.result(sent, "answer to the goal")
 
     def end(self, handle: Any, timeout_s: float = 30.0) -> Any:
-        return self.graph.result(handle.get_result_async(), "result of the goal", timeout_s)
+        return self.graph.result(self.graph.begin(handle.get_result_async), "result of the goal", timeout_s)
 
     def command_for(self, stamp: int) -> EndEffectorCommand:
         found = lambda: next((c for c in self.commands if stamp_ns(c.header) == stamp), None)  # noqa: E731
@@ -143,7 +145,7 @@ def test_a_command_answers_its_observation_with_the_policys_first_action(robot: 
     assert len(chunk.actions) == 2
     assert chunk.actions[0] == command
     assert chunk.period == Duration(nanosec=round(1e9 / CONTROL_HZ))
-    robot.graph.result(handle.cancel_goal_async(), "cancel")
+    robot.graph.ask(handle.cancel_goal_async, "cancel")
     robot.end(handle)
 
 
@@ -156,7 +158,7 @@ def test_the_order_of_observation_and_expert_does_not_matter(robot: Robot) -> No
     time.sleep(0.2)
     robot.graph.publish("expert_chunk", make_chunk([EndEffectorAction.hold(1.0)], "expert", 0.2, header))
     assert robot.command_for(stamp).gripper == 1.0
-    robot.graph.result(handle.cancel_goal_async(), "cancel")
+    robot.graph.ask(handle.cancel_goal_async, "cancel")
     robot.end(handle)
 
 
@@ -170,13 +172,13 @@ def test_feedback_tells_step_chunk_command_and_latency(robot: Robot) -> None:
     assert feedback.command == command
     assert feedback.step == feedback.chunk == len(robot.feedback)
     assert 0 < feedback.latency.sec + feedback.latency.nanosec * 1e-9 < 5.0
-    robot.graph.result(handle.cancel_goal_async(), "cancel")
+    robot.graph.ask(handle.cancel_goal_async, "cancel")
     assert robot.end(handle).result.steps == feedback.step
 
 
 def test_after_the_answer_to_a_cancel_no_command_comes(robot: Robot) -> None:
     handle = robot.goal_with_commands()
-    answer = robot.graph.result(handle.cancel_goal_async(), "answer to the cancel")
+    answer = robot.graph.ask(handle.cancel_goal_async, "answer to the cancel")
     cancelled = time.monotonic()
     assert len(answer.goals_canceling) == 1
     ended = robot.end(handle)
@@ -187,12 +189,12 @@ def test_after_the_answer_to_a_cancel_no_command_comes(robot: Robot) -> None:
 
 def test_a_cancel_of_a_goal_that_ended_changes_nothing(robot: Robot) -> None:
     handle = robot.goal_with_commands()
-    robot.graph.result(handle.cancel_goal_async(), "cancel")
+    robot.graph.ask(handle.cancel_goal_async, "cancel")
     robot.end(handle)
     newer = robot.goal_with_commands()
-    assert not robot.graph.result(handle.cancel_goal_async(), "second cancel").goals_canceling
+    assert not robot.graph.ask(handle.cancel_goal_async, "second cancel").goals_canceling
     robot.command_for(robot.observe())
-    robot.graph.result(newer.cancel_goal_async(), "cancel")
+    robot.graph.ask(newer.cancel_goal_async, "cancel")
     assert robot.end(newer).result.outcome == Result.STOPPED
 
 
@@ -205,25 +207,47 @@ def test_a_newer_goal_takes_over(robot: Robot) -> None:
     assert (ended.result.outcome, ended.result.reason) == (Result.PREEMPTED, "a newer goal took over: second")
     assert ended.result.steps >= 1
     robot.command_for(robot.observe())
-    robot.graph.result(newer.cancel_goal_async(), "cancel")
+    robot.graph.ask(newer.cancel_goal_async, "cancel")
     assert robot.end(newer).result.outcome == Result.STOPPED
 
 
+def test_a_new_goal_answers_the_observation_that_waits_but_none_that_was_answered(robot: Robot) -> None:
+    handle = robot.goal_with_commands()
+    robot.command_for(robot.observe())
+    time.sleep(0.1)
+    count = len(robot.commands)
+    newer = robot.send("second")
+    time.sleep(0.3)
+    assert len(robot.commands) == count
+    robot.graph.ask(newer.cancel_goal_async, "cancel")
+    robot.end(newer)
+    waiting = robot.observe()
+    time.sleep(0.1)
+    assert len(robot.commands) == count
+    # As in lockstep, where nothing new comes before the last observation is answered.
+    latest = robot.send("third")
+    robot.command_for(waiting)
+    robot.graph.ask(latest.cancel_goal_async, "cancel")
+    robot.end(latest)
+    assert robot.end(handle).result.outcome == Result.PREEMPTED
+
+
 def test_many_goals_at_once_leave_exactly_one_running(robot: Robot) -> None:
-    futures = [robot.client.send_goal_async(ExecuteInstruction.Goal(instruction=f"goal {i}")) for i in range(8)]
+    goals = [ExecuteInstruction.Goal(instruction=f"goal {i}") for i in range(8)]
+    futures = [robot.graph.begin(robot.client.send_goal_async, goal) for goal in goals]
     handles = [robot.graph.result(future, "answer") for future in futures]
     assert all(handle.accepted for handle in handles)
     outcomes = [robot.end(handle).result.outcome for handle in handles[:-1]]
     assert outcomes == [Result.PREEMPTED] * 7
     robot.command_for(robot.observe())
-    robot.graph.result(handles[-1].cancel_goal_async(), "cancel")
+    robot.graph.ask(handles[-1].cancel_goal_async, "cancel")
     assert robot.end(handles[-1]).result.outcome == Result.STOPPED
 
 
 def test_the_time_limit_ends_the_goal_and_the_commands(robot: Robot) -> None:
     began = time.monotonic()
     handle = robot.send(limit_s=0.5)
-    result = handle.get_result_async()
+    result = robot.graph.begin(handle.get_result_async)
     while not result.done():
         robot.observe()
         time.sleep(0.02)
@@ -247,10 +271,11 @@ def test_without_observations_the_goal_stalls(robot: Robot) -> None:
 def test_a_stale_observation_is_not_acted_on(robot: Robot) -> None:
     handle = robot.goal_with_commands()
     old = robot.observe(stamp=robot.graph.node.get_clock().now().nanoseconds - 5_000_000_000)
+    time.sleep(0.3)  # else the next one supersedes it before the policy sees it
     robot.command_for(robot.observe())
     assert old not in [stamp_ns(command.header) for command in robot.commands]
     robot.graph.until(lambda: robot.graph.values("vla_server").get("dropped (stale observation)"), "the drop is counted")
-    robot.graph.result(handle.cancel_goal_async(), "cancel")
+    robot.graph.ask(handle.cancel_goal_async, "cancel")
     robot.end(handle)
 
 
@@ -277,7 +302,7 @@ def test_a_useless_expert_chunk_is_told_and_survived(chunk: ActionChunk, text: s
     robot.graph.says("vla_server", text)
     assert stamp not in [stamp_ns(command.header) for command in robot.commands]
     handle = robot.goal_with_commands()
-    robot.graph.result(handle.cancel_goal_async(), "cancel")
+    robot.graph.ask(handle.cancel_goal_async, "cancel")
     robot.end(handle)
 
 
@@ -300,7 +325,7 @@ def test_a_broken_traced_depth_is_told_and_survived(change: str, robot: Robot) -
     robot.observe(depth=_depth(change))
     robot.graph.says("vla_server", "topic traced_depth: expected")
     handle = robot.goal_with_commands()
-    robot.graph.result(handle.cancel_goal_async(), "cancel")
+    robot.graph.ask(handle.cancel_goal_async, "cancel")
     robot.end(handle)
 
 
@@ -308,13 +333,13 @@ def test_impossible_intrinsics_are_told_and_survived(robot: Robot) -> None:
     robot.graph.publish("camera_info", CameraInfo())
     robot.graph.says("vla_server", "topic camera_info: ")
     handle = robot.goal_with_commands()
-    robot.graph.result(handle.cancel_goal_async(), "cancel")
+    robot.graph.ask(handle.cancel_goal_async, "cancel")
     robot.end(handle)
 
 
 def test_deactivation_ends_the_goal_and_the_commands_and_rejects_new_goals(robot: Robot) -> None:
     handle = robot.goal_with_commands()
-    result = handle.get_result_async()
+    result = robot.graph.begin(handle.get_result_async)
     assert robot.graph.change_state("vla_server", "deactivate")
     deactivated = time.monotonic()
     ended = robot.graph.result(result, "result")
@@ -337,7 +362,7 @@ def test_after_reactivation_no_observation_from_before_is_acted_on(robot: Robot)
     time.sleep(0.3)
     assert len(robot.commands) == count
     handle = robot.goal_with_commands()
-    robot.graph.result(handle.cancel_goal_async(), "cancel")
+    robot.graph.ask(handle.cancel_goal_async, "cancel")
     robot.end(handle)
 
 
@@ -352,7 +377,7 @@ def test_cleanup_and_configure_give_one_server_again(robot: Robot) -> None:
     robot.command_for(stamp)
     time.sleep(0.2)
     assert [stamp_ns(command.header) for command in robot.commands[before:]].count(stamp) == 1
-    robot.graph.result(handle.cancel_goal_async(), "cancel")
+    robot.graph.ask(handle.cancel_goal_async, "cancel")
     assert robot.end(handle).result.outcome == Result.STOPPED
 
 
@@ -361,7 +386,7 @@ def test_ctrl_c_with_a_running_goal_ends_quietly(robot: Robot, tmp_path_factory:
         process = graph.start("vla_server", "other", input_timeout=3600.0)
         client = ActionClient(graph.node, ExecuteInstruction, "/other/execute_instruction")
         graph.until(client.server_is_ready, "action server")
-        assert graph.result(client.send_goal_async(ExecuteInstruction.Goal(instruction="x")), "goal").accepted
+        assert graph.ask(lambda: client.send_goal_async(ExecuteInstruction.Goal(instruction="x")), "goal").accepted
         assert process.interrupt() == 0
         assert process.output == ""
         client.destroy()

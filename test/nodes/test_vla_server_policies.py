@@ -80,13 +80,13 @@ class Client:
 
     def send(self, instruction: str) -> Any:
         goal = ExecuteInstruction.Goal(instruction=instruction)
-        handle = self.graph.result(self.client.send_goal_async(goal), "answer to the goal")
+        handle = self.graph.ask(lambda: self.client.send_goal_async(goal), "answer to the goal")
         assert handle.accepted
         return handle
 
     def end(self, handle: Any) -> Any:
         """Observations go on until the goal ends."""
-        result = handle.get_result_async()
+        result = self.graph.begin(handle.get_result_async)
         self.graph.until(lambda: self.observe() or result.done(), "result")
         return result.result()
 
@@ -94,7 +94,7 @@ class Client:
         """A good goal is answered with a command."""
         handle, count = self.send("please"), len(self.commands)
         self.graph.until(lambda: self.observe() or len(self.commands) > count, "a command")
-        self.graph.result(handle.cancel_goal_async(), "cancel")
+        self.graph.ask(handle.cancel_goal_async, "cancel")
         self.end(handle)
 
 
@@ -135,7 +135,7 @@ def test_an_observation_that_the_policy_refuses_is_told_and_the_goal_goes_on(cli
     for _ in range(10):
         client.observe()
     client.graph.says("vla_server", "policy moody: expected a better picture")
-    client.graph.result(handle.cancel_goal_async(), "cancel")
+    client.graph.ask(handle.cancel_goal_async, "cancel")
     assert client.end(handle).result.outcome == Result.STOPPED
 
 
@@ -146,7 +146,7 @@ def test_a_cancel_during_inference_lets_no_command_out(client: Client) -> None:
         client.observe()
     count = len(client.commands)
     answered = time.monotonic()
-    client.graph.result(handle.cancel_goal_async(), "cancel")
+    client.graph.ask(handle.cancel_goal_async, "cancel")
     assert time.monotonic() - answered < 0.9, "the cancel waited for the inference"
     time.sleep(1.2)
     assert len(client.commands) == count
@@ -162,7 +162,7 @@ def test_a_newer_goal_is_not_answered_with_the_older_ones_action(client: Client)
     newer = client.send("count")
     client.graph.until(lambda: client.observe() or len(client.commands) >= count + 3, "commands of the newer goal")
     assert {command.gripper for command in client.commands[count:]} == {1.0}
-    client.graph.result(newer.cancel_goal_async(), "cancel")
+    client.graph.ask(newer.cancel_goal_async, "cancel")
     assert client.end(older).result.outcome == Result.PREEMPTED
     assert client.end(newer).result.outcome == Result.STOPPED
 
@@ -175,5 +175,5 @@ def test_observations_that_a_slow_policy_cannot_keep_up_with_are_counted(client:
         client.observe()
     counted = lambda: client.graph.values("vla_server").get("dropped (superseded by a newer observation)", 0) > before  # noqa: E731
     client.graph.until(counted, "drops")
-    client.graph.result(handle.cancel_goal_async(), "cancel")
+    client.graph.ask(handle.cancel_goal_async, "cancel")
     client.end(handle)
