@@ -131,7 +131,7 @@ def make(task: Task, robot: Robot, width: int, height: int, render: bool) -> Any
     from mani_skill.envs.tasks.digital_twins.base_env import BaseDigitalTwinEnv
     from mani_skill.envs.tasks.digital_twins.bridge_dataset_eval.base_env import BaseBridgeEnv
 
-    if needs_assets and mani_skill.ASSET_DIR.parent.resolve() != root:
+    if needs_assets and mani_skill.ASSET_DIR.parent.resolve() != root.resolve():
         imported = mani_skill.ASSET_DIR.parent
         raise InputError(f"MS_ASSET_DIR: expected {root}, but mani_skill was imported before with {imported}")
     # The class declares colour only, although its cameras render depth as well.
