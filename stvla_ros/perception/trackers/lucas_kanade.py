@@ -37,18 +37,18 @@ import numpy as np
 from stvla_ros.errors import InputError
 from stvla_ros.perception.frame_buffer import FrameBuffer
 from stvla_ros.perception.trackers.base import Tracker
+from stvla_ros.perception.trackers.matching import match
 from stvla_ros.perception.trackers.neighbours import carried_along
 from stvla_ros.perception.trackers.patches import (
     MIN_TEXTURE,
     PATCH,
     cut_patches,
     find_corners,
-    search_patch,
+    search_patches,
     similarity,
 )
 from stvla_ros.perception.types import Traces
 
-CRITERIA = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 15, 0.03)
 REFERENCE_DIAGONAL = 800.0  # px, of 640x480; lengths here are meant for that size and scale with the picture
 # The following were chosen by bench/tracker_accuracy.py. Lengths in pixels; similarities as in patches.py.
 FADING = 0.9  # of a point's motion a frame: it counts as moving for some frames after it stopped
@@ -141,28 +141,11 @@ class LucasKanade(Tracker):
     def _match(
         self, start: np.ndarray, end: np.ndarray, points: np.ndarray, guess: np.ndarray | None = None,
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Follow points from one picture into another and back.
-
-        :param guess: (N, 2) where to begin the search; then it stays near. None searches widely around ``points``.
-        :return: where they end (N, 2), whether the way there and back agree and the patches look alike (N,), and the
-            patches at the end.
-        """
         p = self.parameters
-        options = {"winSize": (p.window, p.window), "maxLevel": p.levels, "criteria": CRITERIA}
-        if guess is None:
-            there, found, _ = cv2.calcOpticalFlowPyrLK(start, end, points, None, **options)
-            back, found_back, _ = cv2.calcOpticalFlowPyrLK(end, start, there, None, **options)
-        else:
-            options |= {"maxLevel": min(1, p.levels), "flags": cv2.OPTFLOW_USE_INITIAL_FLOW}
-            there, found, _ = cv2.calcOpticalFlowPyrLK(start, end, points, guess.copy(), **options)
-            back, found_back, _ = cv2.calcOpticalFlowPyrLK(end, start, there, there + points - guess, **options)
-        missed = np.linalg.norm(back - points, axis=1)
-        height, width = start.shape
-        inside = ((there >= 0) & (there <= (width - 1, height - 1))).all(axis=1)
-        patches = cut_patches(end, there)
-        alike = similarity(cut_patches(start, points), patches) >= p.min_similarity
-        good = (found.ravel() == 1) & (found_back.ravel() == 1) & inside & alike
-        return there, good & (missed <= p.max_return_error * self._scale(start)), patches
+        return match(
+            start, end, points, guess, window=p.window, levels=p.levels, min_similarity=p.min_similarity,
+            max_return_error=p.max_return_error * self._scale(start),
+        )
 
     def _follow(self, grey: np.ndarray) -> None:
         """Steps 1 and 2 of the module's text."""
@@ -188,11 +171,12 @@ class LucasKanade(Tracker):
             textured = self._patches[lost].std(axis=1) >= MIN_TEXTURE
             found[lost[~textured & (looks >= REAPPEARED)]] = True
             still = ~self._is_moving(scale)[lost]
-            for row in np.flatnonzero(~found[lost] & textured):
-                radius = STILL_SEARCH if still[row] else SEARCH
-                place, look = search_patch(grey, self._patches[lost[row]], guess[row], radius)
-                if look >= (STILL_REAPPEARED if still[row] else REAPPEARED):
-                    found[lost[row]], self._points[lost[row]] = True, place
+            for radius, least, kind in ((STILL_SEARCH, STILL_REAPPEARED, still), (SEARCH, REAPPEARED, ~still)):
+                rows = np.flatnonzero(~found[lost] & textured & kind)
+                if len(rows):
+                    places, looks = search_patches(grey, self._patches[lost[rows]], guess[rows], radius)
+                    rows, places = rows[looks >= least], places[looks >= least]
+                    found[lost[rows]], self._points[lost[rows]] = True, places
         self._note_motion(before, found, scale)
         self._unseen = np.where(found, 0, self._unseen + 1)
 
@@ -226,7 +210,8 @@ class LucasKanade(Tracker):
         places = carried_along(before[lost], before[found], self._points[found], self.parameters.min_step * scale)
         places[0, still] = self._home[lost[still]]
         places = np.clip(places, 0, (grey.shape[1] - 1, grey.shape[0] - 1)).astype(np.float32)
-        looks = np.stack([similarity(self._patches[lost], cut_patches(grey, place)) for place in places])
+        patches = np.tile(self._patches[lost], (len(places), 1))
+        looks = similarity(patches, cut_patches(grey, places.reshape(-1, 2))).reshape(places.shape[:2])
         # Something passes in front of a still point more often than the point begins to move, and the other way round.
         favour = np.zeros_like(looks)
         favour[0] = np.where(still, HABIT, -HABIT)

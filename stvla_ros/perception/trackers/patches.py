@@ -2,27 +2,28 @@
 
 import cv2
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 
 CORNER_QUALITY = 0.01  # of the strongest corner's strength
+MASK_MARGIN = 16  # px of picture around a mask, so that corners at its edge are judged as in the full picture
 PATCH = 9  # px, side of a patch: smaller than the tracker's window, so that it lies on one surface
 MIN_TEXTURE = 3.0  # grey levels of standard deviation, below which a patch has next to no texture
 FLAT_DIFFERENCE = 20.0  # mean grey levels by which two patches without texture differ when they are not alike at all
 
 
-def cut_patches(grey: np.ndarray, points: np.ndarray) -> np.ndarray:
-    """Bilinear ``PATCH`` x ``PATCH`` windows around sub-pixel points; outside the picture its border is repeated.
+def cut_patches(grey: np.ndarray, points: np.ndarray, side: int = PATCH) -> np.ndarray:
+    """Bilinear ``side`` x ``side`` windows around sub-pixel points; outside the picture its border is repeated.
 
-    :return: (N, PATCH * PATCH) float32.
+    :return: (N, side * side) float32.
     """
-    offsets = np.arange(PATCH, dtype=np.float32) - PATCH // 2
-    points = np.asarray(points, np.float32)
-    x = points[:, 0, None, None] + offsets[None, None, :]
-    y = points[:, 1, None, None] + offsets[None, :, None]
-    shape = (len(points) * PATCH, PATCH)
-    x = np.broadcast_to(x, (len(points), PATCH, PATCH)).reshape(shape)
-    y = np.broadcast_to(y, (len(points), PATCH, PATCH)).reshape(shape)
     if not len(points):
-        return np.zeros((0, PATCH * PATCH), np.float32)
+        return np.zeros((0, side * side), np.float32)
+    offsets = np.arange(side, dtype=np.float32) - side // 2
+    points = np.asarray(points, np.float32)
+    maps = np.empty((2, len(points), side, side), np.float32)
+    maps[0] = points[:, 0, None, None] + offsets
+    maps[1] = points[:, 1, None, None] + offsets[:, None]
+    x, y = maps.reshape(2, len(points) * side, side)
     patches = cv2.remap(grey, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     return patches.reshape(len(points), -1).astype(np.float32)
 
@@ -42,13 +43,26 @@ def similarity(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return np.where(flat, np.maximum(-1.0, 1.0 - difference / FLAT_DIFFERENCE), correlation)
 
 
-def search_patch(grey: np.ndarray, patch: np.ndarray, place: np.ndarray, radius: int) -> tuple[np.ndarray, float]:
-    """The place within ``radius`` pixels of ``place`` that looks most like ``patch``, and how alike it is."""
-    side = 2 * radius + PATCH
-    around = cv2.getRectSubPix(grey, (side, side), (float(place[0]), float(place[1])))
-    scores = cv2.matchTemplate(around, patch.reshape(PATCH, PATCH).astype(np.uint8), cv2.TM_CCOEFF_NORMED)
-    _, best, _, (x, y) = cv2.minMaxLoc(scores)
-    return np.clip(place + (x - radius, y - radius), 0, (grey.shape[1] - 1, grey.shape[0] - 1)), best
+def search_patches(
+    grey: np.ndarray, patches: np.ndarray, places: np.ndarray, radius: int,
+) -> tuple[np.ndarray, np.ndarray]:
+    """The places within ``radius`` pixels of ``places`` (N, 2) that look most like ``patches``, and how alike they are.
+
+    :param patches: (N, PATCH * PATCH) with texture.
+    :return: (N, 2) float32 pixels and (N,) normalised cross-correlation.
+    """
+    around = cut_patches(grey, places, 2 * radius + PATCH).reshape(len(places), 2 * radius + PATCH, -1)
+    windows = sliding_window_view(around, (PATCH, PATCH), axis=(1, 2)).reshape(len(places), -1, PATCH * PATCH)
+    patches = patches - patches.mean(axis=1, keepdims=True)
+    area = PATCH * PATCH
+    spread = np.einsum("nwp,nwp->nw", windows, windows) - windows.sum(axis=2) ** 2 / area
+    power = np.maximum(spread, area * MIN_TEXTURE**2) * (patches * patches).sum(axis=1, keepdims=True)
+    scores = (windows @ patches[:, :, None])[:, :, 0] / np.sqrt(power)
+    best = scores.argmax(axis=1)
+    rows, columns = np.divmod(best, 2 * radius + 1)
+    found = places + np.stack([columns - radius, rows - radius], axis=1)
+    found = np.clip(found, 0, (grey.shape[1] - 1, grey.shape[0] - 1)).astype(np.float32)
+    return found, scores[np.arange(len(places)), best]
 
 
 def find_corners(grey: np.ndarray, mask: np.ndarray, count: int, spacing: float) -> np.ndarray:
@@ -59,10 +73,17 @@ def find_corners(grey: np.ndarray, mask: np.ndarray, count: int, spacing: float)
 
     :return: (N, 2) float32 pixels.
     """
-    half = cv2.resize(grey, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
-    half_mask = cv2.resize(mask, (half.shape[1], half.shape[0]), interpolation=cv2.INTER_NEAREST)
+    x, y, width, height = cv2.boundingRect(mask)
+    if not width:
+        return np.zeros((0, 2), np.float32)
+    # Only the part around the mask is looked at; from even pixels, so that the half-size pixels are the same.
+    left, top = max(0, x - MASK_MARGIN) // 2 * 2, max(0, y - MASK_MARGIN) // 2 * 2
+    part = np.s_[top : y + height + MASK_MARGIN, left : x + width + MASK_MARGIN]
+    half = cv2.resize(grey[part], None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
+    half_mask = cv2.resize(mask[part], (half.shape[1], half.shape[0]), interpolation=cv2.INTER_NEAREST)
     corners = cv2.goodFeaturesToTrack(half, count, CORNER_QUALITY, spacing / 2, mask=half_mask, blockSize=3)
     if corners is None:
         return np.zeros((0, 2), np.float32)
     # The centre of a half-size pixel lies between four full-size ones.
-    return np.minimum(corners.reshape(-1, 2) * 2.0 + 0.5, (grey.shape[1] - 1, grey.shape[0] - 1)).astype(np.float32)
+    places = corners.reshape(-1, 2) * 2.0 + (left + 0.5, top + 0.5)
+    return np.minimum(places, (grey.shape[1] - 1, grey.shape[0] - 1)).astype(np.float32)

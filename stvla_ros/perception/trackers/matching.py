@@ -1,0 +1,72 @@
+"""Following points from one picture into another and back again."""
+
+import cv2
+import numpy as np
+
+from stvla_ros.perception.trackers.patches import MIN_TEXTURE, cut_patches, similarity
+
+CRITERIA = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 15, 0.03)
+NEAR_LEVELS = 1  # pyramid levels of a search near a guess
+STOOD, UNCHANGED = 0.5, 0.9  # px and similarity: a textured point that moved less and looks so alike stood still
+
+
+def match(
+    start: np.ndarray, end: np.ndarray, points: np.ndarray, guess: np.ndarray | None = None, *,
+    window: int, levels: int, max_return_error: float, min_similarity: float,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Follow points from one picture into another by pyramidal Lucas-Kanade, and back.
+
+    Points that stood still are not followed back: they would come back to where they are.
+
+    :param start: (H, W) uint8; ``end``: the other picture, of the same size.
+    :param points: (N, 2) float32 pixels of ``start``.
+    :param guess: (N, 2) where to begin the search; then it stays near. None searches widely around ``points``.
+    :param window: side of the matched window, pixels; ``levels``: pyramid levels above the full picture.
+    :param max_return_error: pixels that a point may miss its start by on the way back.
+    :param min_similarity: least similarity (``patches.py``) of a point's patches in the two pictures.
+    :return: where they end (N, 2), whether the way there and back agree and the patches look alike (N,), and the
+        patches at the end.
+    """
+    if not len(points):
+        return points.copy(), np.zeros(0, bool), cut_patches(end, points)
+    height, width = start.shape
+    levels = levels if guess is None else min(NEAR_LEVELS, levels)
+    there, found = _flow(start, end, points, guess, window, levels)
+    inside = ((there >= 0) & (there <= (width - 1, height - 1))).all(axis=1)
+    before, after = cut_patches(start, points), cut_patches(end, there)
+    alike = similarity(before, after)
+    good = found & inside & (alike >= min_similarity)
+    stood = (np.linalg.norm(there - points, axis=1) < STOOD) & (alike >= UNCHANGED)
+    stood &= before.std(axis=1) >= MIN_TEXTURE
+    rows = np.flatnonzero(good & ~stood)
+    if len(rows):
+        returned = None if guess is None else there[rows] + points[rows] - guess[rows]
+        back, found = _flow(end, start, there[rows], returned, window, levels)
+        good[rows] = found & (np.linalg.norm(back - points[rows], axis=1) <= max_return_error)
+    return there, good, after
+
+
+def _flow(
+    start: np.ndarray, end: np.ndarray, points: np.ndarray, guess: np.ndarray | None, window: int, levels: int,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Lucas-Kanade one way, in the part of the pictures that can matter: building pyramids is half of its cost.
+
+    :return: where the points end (N, 2) and whether they were found (N,).
+    """
+    height, width = start.shape
+    grid, margin = 2**levels, window * 2**levels  # twice the largest step
+    all_points = points if guess is None else np.concatenate([points, guess])
+    # Cut on the coarsest level's grid, so that the pyramids have the same pixels as those of the full pictures.
+    low = np.clip(all_points.min(axis=0).astype(int) - margin, 0, None) // grid * grid
+    high = np.minimum(all_points.max(axis=0).astype(int) + margin, (width, height))
+    part = np.s_[low[1] : high[1], low[0] : high[0]]
+    options = {"winSize": (window, window), "maxLevel": levels, "criteria": CRITERIA}
+    offset = low.astype(np.float32)
+    if guess is None:
+        there, found, _ = cv2.calcOpticalFlowPyrLK(start[part], end[part], points - offset, None, **options)
+    else:
+        there, found, _ = cv2.calcOpticalFlowPyrLK(
+            start[part], end[part], points - offset, (guess - offset).astype(np.float32),
+            flags=cv2.OPTFLOW_USE_INITIAL_FLOW, **options,
+        )
+    return there + offset, found.ravel() == 1
