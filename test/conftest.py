@@ -1,4 +1,4 @@
-"""What every test process needs before ROS 2 is loaded: a domain of its own, so that no other graph on the machine is heard."""
+"""Before ROS 2 is loaded: a domain of its own for every test process, so that no other graph is heard."""
 
 import os
 

@@ -10,7 +10,7 @@ MOST_KEPT = 64
 
 
 class CommandInbox:
-    """The commands that arrived and were not yet executed, by the stamp of the observation that they answer. Thread-safe.
+    """The commands that arrived and were not yet executed, by the stamp of the observation they answer. Thread-safe.
 
     :param on_forget: called with the number of commands that will never be executed.
     """

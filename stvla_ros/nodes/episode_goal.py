@@ -29,8 +29,8 @@ class _Attempt:
 class EpisodeGoal:
     """One goal at a time. All methods return at once and are called from one thread, which is not the executor's.
 
-    What talks to the server runs as tasks of the executor all the same: rclpy's action client loses an answer that comes before the
-    asking thread has noted down its question.
+    What talks to the server runs as tasks of the executor all the same: rclpy's action client loses an answer that
+    comes before the asking thread has noted down its question.
     """
 
     def __init__(self, node: Node) -> None:
@@ -96,7 +96,8 @@ class EpisodeGoal:
     async def _pursue(self, attempt: _Attempt, instruction: str) -> None:
         handle = await self._client.send_goal_async(ExecuteInstruction.Goal(instruction=instruction))
         if not handle.accepted:
-            self._node.get_logger().warning("action execute_instruction: the goal was not accepted", throttle_duration_sec=10.0)
+            logger = self._node.get_logger()
+            logger.warning("action execute_instruction: the goal was not accepted", throttle_duration_sec=10.0)
             attempt.ended.set()
             return
         attempt.handle = handle

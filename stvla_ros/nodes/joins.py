@@ -66,8 +66,8 @@ class Join:
         if topic == self._names[0]:
             self._node.stage.received()
         if self._orders[topic].is_restart(stamp_ns(message.header)):
-            # The synchronizer evicts the smallest stamp, so what is left of the old time would block the new one. Each topic
-            # by itself: the others may have sent something of the new time already.
+            # The synchronizer evicts the smallest stamp, so what is left of the old time would block the new one. Each
+            # topic by itself: the others may have sent something of the new time already.
             self._synchronizer.queues[self._names.index(topic)].clear()
             self._count_drops()
         self._received[topic] += 1

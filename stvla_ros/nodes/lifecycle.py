@@ -39,8 +39,10 @@ class ManagedNode(LifecycleNode):
         """Subscribe to the inputs."""
 
     def cleanup(self) -> None:
-        """Free what :meth:`configure` built and the base does not know of. Also called after a :meth:`configure` that failed half-way, and
-        possibly twice."""
+        """Free what :meth:`configure` built and the base does not know of.
+
+        Also called after a :meth:`configure` that failed half-way, and possibly twice.
+        """
 
     # --- lifecycle ------------------------------------------------------------------------------------------------
 
@@ -82,7 +84,9 @@ class ManagedNode(LifecycleNode):
         self._stop_inputs()
         self._free()
 
-    def start_worker(self, name: str, process: Callable[[Item], None], queue_size: int, overflow: str = FULL) -> Worker[Item]:
+    def start_worker(
+        self, name: str, process: Callable[[Item], None], queue_size: int, overflow: str = FULL
+    ) -> Worker[Item]:
         """A worker that is idle while the node is inactive, and ends with the cleanup.
 
         :param overflow: reason under which the items that a full queue drops are counted.
@@ -136,14 +140,14 @@ class ManagedNode(LifecycleNode):
     # --- errors ---------------------------------------------------------------------------------------------------
 
     def reject(self, kind: str, message: str) -> None:
-        """Count and report an input that cannot be used: one line, at most one a second of each kind and topic in the log."""
+        """Count and report an input that cannot be used: at most one line a second of each kind and topic."""
         self.stage.error(kind, message)
         # Not the logger's own throttle: that one goes by the line of code, and would swallow a second kind of error.
         if self._may_log(kind, message):
             self.get_logger().error(message)
 
     def survive(self, error: Exception) -> None:
-        """Report an exception that came out of a callback or a worker, where it would end the thread; the node lives on."""
+        """Report an exception that came out of a callback or a worker and would end the thread; the node lives on."""
         if isinstance(error, InputError):
             self.reject("input", str(error))
         elif self.context.ok():  # else publishers fail because the process ends

@@ -33,7 +33,7 @@ PERIOD_NS = 33_333_333
 
 
 def scene(count: int, size: tuple[int, int] = (160, 120)) -> tuple[list[np.ndarray], np.ndarray]:
-    """Pictures of a textured patch that moves over a textured ground, and their depth: (H, W, 3) uint8 each, (H, W) uint16 mm."""
+    """A textured patch moves over textured ground: (H, W, 3) uint8 pictures, and their depth, (H, W) uint16 mm."""
     width, height = size
     generator = np.random.default_rng(5)
     ground = generator.integers(40, 200, (height // 4, width // 4, 3), dtype=np.uint8).repeat(4, 0).repeat(4, 1)
@@ -52,8 +52,14 @@ def scene(count: int, size: tuple[int, int] = (160, 120)) -> tuple[list[np.ndarr
 class NodeProcess:
     """One executable of the package. Its output is kept in `output`."""
 
-    def __init__(self, executable: str, folder: Path, parameters: Mapping[str, Any] | None = None, arguments: tuple[str, ...] = (),
-                 program: Path | None = None) -> None:
+    def __init__(
+        self,
+        executable: str,
+        folder: Path,
+        parameters: Mapping[str, Any] | None = None,
+        arguments: tuple[str, ...] = (),
+        program: Path | None = None,
+    ) -> None:
         """
         :param parameters: of the node of the same name, or by node name when the process holds several.
         :param program: a Python file to run instead of the installed module, for plug-ins.
@@ -61,9 +67,15 @@ class NodeProcess:
         self.name = executable
         self._number = len(list(folder.glob("*.log")))
         parameters = parameters or {}
-        by_node = parameters if all(isinstance(v, Mapping) for v in parameters.values()) and parameters else {executable: parameters}
+        by_node = (
+            parameters
+            if all(isinstance(v, Mapping) for v in parameters.values()) and parameters
+            else {executable: parameters}
+        )
         file = folder / f"{executable}{self._number}.yaml"
-        file.write_text(yaml.safe_dump({f"/**/{name}": {"ros__parameters": dict(values)} for name, values in by_node.items()}))
+        file.write_text(
+            yaml.safe_dump({f"/**/{name}": {"ros__parameters": dict(values)} for name, values in by_node.items()})
+        )
         target = [str(program)] if program else ["-m", f"stvla_ros.nodes.{executable}"]
         command = [sys.executable, *target, "--ros-args"]
         if any(by_node.values()):
@@ -71,7 +83,10 @@ class NodeProcess:
         self._log = folder / f"{executable}{self._number}.log"
         with self._log.open("w") as log:
             self.process = subprocess.Popen(
-                [*command, *arguments], stdout=log, stderr=subprocess.STDOUT, start_new_session=True,
+                [*command, *arguments],
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
                 env=os.environ | {"PYTHONUNBUFFERED": "1"},
             )
 
@@ -147,23 +162,29 @@ class Probe:
         self._publishers[topic].publish(message)
 
     def connect(self, **subscribers: int) -> None:
-        """Wait until the topics that `frame` publishes have this many subscribers (0 counts as at least that, of course)."""
+        """Make the publishers of `frame`, and wait until these topics have at least this many subscribers."""
         for topic, message_type in (("image", Image), ("sensor_depth", Image), ("camera_info", CameraInfo)):
             if topic not in self._publishers:
                 self._publishers[topic] = self.node.create_publisher(message_type, topic, QOS)
         for topic, count in subscribers.items():
-            self.until(lambda: self._publishers[topic].get_subscription_count() >= count, f"{count} subscribers of {topic}")
+            self.until(
+                lambda: self._publishers[topic].get_subscription_count() >= count, f"{count} subscribers of {topic}"
+            )
 
-    def frame(self, stamp: int, rgb: np.ndarray, depth: np.ndarray | None = None, intrinsics: np.ndarray = INTRINSICS) -> None:
+    def frame(
+        self, stamp: int, rgb: np.ndarray, depth: np.ndarray | None = None, intrinsics: np.ndarray = INTRINSICS
+    ) -> None:
         """One RGB-D frame, as a camera sends it."""
         header = make_header(stamp, "camera")
         self.publish("camera_info", make_camera_info(intrinsics, rgb.shape[1], rgb.shape[0], header))
         if depth is not None:
-            self.publish("sensor_depth", array_to_image(depth, "16UC1" if depth.dtype == np.uint16 else "32FC1", header))
+            self.publish(
+                "sensor_depth", array_to_image(depth, "16UC1" if depth.dtype == np.uint16 else "32FC1", header)
+            )
         self.publish("image", array_to_image(rgb, "rgb8", header))
 
     def prime(self, answers: list[Any], begin: int, size: tuple[int, int] = (160, 120)) -> None:
-        """Send frames with stamps before `begin` until the graph answers: from then on every node has found every other one."""
+        """Send frames with stamps before `begin` until the graph answers: by then all nodes have found each other."""
         (picture,), depth = scene(1, size)
         for stamp in range(begin - 900_000_000, begin - 1, 10_000_000):
             self.frame(stamp, picture, depth)
@@ -228,8 +249,9 @@ class Probe:
         return future.result()
 
     def begin(self, request: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
-        """Have the executor's thread call an action client's `…_async`; any other thread can lose the answer, if it comes before the
-        client has noted down its question.
+        """Have the executor's thread call an action client's `…_async`.
+
+        Any other thread can lose the answer, if it comes before the client has noted down its question.
 
         :return: the request's future.
         """
@@ -258,7 +280,9 @@ class LiveGraph(Probe):
         self.folder = folder
         self.processes: dict[str, NodeProcess] = {}
 
-    def start(self, executable: str, /, namespace: str = "", program: Path | None = None, **parameters: Any) -> NodeProcess:
+    def start(
+        self, executable: str, /, namespace: str = "", program: Path | None = None, **parameters: Any
+    ) -> NodeProcess:
         arguments = ("-r", f"__ns:=/{namespace}") if namespace else ()
         self.processes[executable] = process = NodeProcess(executable, self.folder, parameters, arguments, program)
         return process

@@ -1,7 +1,7 @@
-"""Bad input to the live nodes: one clear line that names the topic, counted; the node lives on and the next good frame comes through.
+"""Bad input to the live nodes: one clear line that names the topic; the node lives on to the next good frame.
 
-Each node runs in a process of its own, in a namespace of its own, so that the test is its only partner. What each broken message
-is refused with is in test_messages.py.
+Each node runs in a process of its own, in a namespace of its own, so that the test is its only partner. What each
+broken message is refused with is in test_messages.py.
 """
 
 import time
@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 from live_graph import INTRINSICS, LiveGraph, live_graph, scene
 from sensor_msgs.msg import CameraInfo, Image
+from stvla_ros.msg import TraceArray
 from visualization_msgs.msg import MarkerArray
 
-from stvla_ros.msg import TraceArray
 from stvla_ros.nodes.messages import (
     array_to_image,
     image_to_depth,
@@ -76,7 +76,9 @@ class Target:
         return next((message for message in self.outputs if stamp_ns(message.header) == stamp), None)
 
     def output(self, stamp: int) -> Any:
-        return self.graph.until(lambda: self.answered(stamp), f"{self.name} answers stamp {stamp}; {self.process.output}")
+        return self.graph.until(
+            lambda: self.answered(stamp), f"{self.name} answers stamp {stamp}; {self.process.output}"
+        )
 
     def ready(self) -> None:
         """Wait until the node and the test have found each other."""

@@ -1,4 +1,4 @@
-"""Every node of the running simulation is killed once: the others live on, say what is missing, and the episode goes on when it returns."""
+"""Each node is killed once: the others live on, say what is missing, and the episode goes on when it returns."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 from live_graph import LiveGraph, live_graph
-
 from stvla_ros.msg import EpisodeState
+
 from stvla_ros.nodes.base import EPISODE_STATE_QOS
 
 RELIABLE = {"sensor_reliability": "reliable"}
@@ -35,7 +35,9 @@ class Simulation:
         """Wait until the episode is this many steps further than now."""
         self.graph.until(lambda: self.states, f"an episode; {self.output('sim_bridge')}", 120.0)
         wanted = self.states[-1].step + steps
-        self.graph.until(lambda: self.states[-1].step >= wanted or self.ended(), f"step {wanted}; {self.output('sim_bridge')}", 60.0)
+        self.graph.until(
+            lambda: self.states[-1].step >= wanted or self.ended(), f"step {wanted}; {self.output('sim_bridge')}", 60.0
+        )
         assert not self.ended(), "the episode was over before everything was tried"
 
     def ended(self) -> list[EpisodeState]:
@@ -83,7 +85,12 @@ def test_the_episode_survives_the_death_of_every_perception_node_and_of_the_serv
 def test_a_new_bridge_runs_its_episode_on_the_graph_that_the_killed_one_left(simulation: Simulation) -> None:
     simulation.progress(3)
     simulation.kill("sim_bridge")
-    for witness, topic in (("tracker", "image"), ("depth", "sensor_depth"), ("compositor", "image"), ("vla_server", "expert_chunk")):
+    for witness, topic in (
+        ("tracker", "image"),
+        ("depth", "sensor_depth"),
+        ("compositor", "image"),
+        ("vla_server", "expert_chunk"),
+    ):
         simulation.graph.says(witness, f"topic {topic}: no message for")
     simulation.others_live("sim_bridge")
     simulation.states.clear()

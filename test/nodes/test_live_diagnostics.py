@@ -9,7 +9,6 @@ import pytest
 from diagnostic_msgs.msg import DiagnosticStatus
 from live_graph import LiveGraph, live_graph, scene
 from sensor_msgs.msg import Image
-
 from stvla_ros.msg import TraceArray
 
 BEGIN = 1_700_000_000_000_000_000
@@ -43,7 +42,9 @@ def test_every_node_tells_its_figures_once_a_second(graph: LiveGraph) -> None:
             assert 0 < values[f"{figure}_p50_ms"] <= values[f"{figure}_p99_ms"]
         assert graph.statuses[name].level == DiagnosticStatus.OK, graph.statuses[name]
     graph.until(lambda: graph.values("vla_server").get("received", 0) >= len(pictures), "the server counts its frames")
-    graph.until(lambda: all(len(graph.status_times[name]) >= 5 for name in (*LIGHT, "vla_server")), "five statuses each")
+    graph.until(
+        lambda: all(len(graph.status_times[name]) >= 5 for name in (*LIGHT, "vla_server")), "five statuses each"
+    )
     for name in (*LIGHT, "vla_server"):
         periods = np.diff(graph.status_times[name])
         assert np.median(periods) == pytest.approx(1.0, abs=0.25)
@@ -68,7 +69,9 @@ def test_a_stage_that_is_flooded_drops_the_oldest_and_counts_every_frame(graph: 
     graph.until(settled, "every frame received is published or dropped")
     assert graph.values("tracker")["dropped (queue full)"] > 0
     newest = BEGIN + 39 * 33_000_000
-    graph.until(lambda: any(t.frame_stamps[-1].nanosec == newest % 10**9 for t in traces), "the newest frame is never dropped")
+    graph.until(
+        lambda: any(t.frame_stamps[-1].nanosec == newest % 10**9 for t in traces), "the newest frame is never dropped"
+    )
 
 
 def test_frames_whose_partner_never_comes_are_counted(graph: LiveGraph) -> None:

@@ -9,8 +9,8 @@ from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState
 from live_graph import LiveGraph, live_graph, scene
 from sensor_msgs.msg import Image
-
 from stvla_ros.msg import TraceArray
+
 from stvla_ros.nodes.messages import stamp_ns
 
 BEGIN = 1_700_000_000_000_000_000
@@ -28,7 +28,9 @@ def threads(pid: int) -> int:
     return len(list(Path(f"/proc/{pid}/task").iterdir()))
 
 
-def test_nodes_without_autostart_wait_for_the_lifecycle_manager_and_survive_its_whole_repertoire(graph: LiveGraph) -> None:
+def test_nodes_without_autostart_wait_for_the_lifecycle_manager_and_survive_its_whole_repertoire(
+    graph: LiveGraph,
+) -> None:
     processes = {name: graph.start(name, autostart=False, sensor_reliability="reliable") for name in CHAIN}
     traced = graph.listen(Image, "traced_depth")
     graph.connect()
@@ -77,7 +79,9 @@ def test_nothing_comes_out_after_a_deactivation(graph: LiveGraph) -> None:
     assert graph.change_state("tracker", "activate")
     graph.connect(image=1)
     stamp = BEGIN + 5_000_000_000
-    sent = lambda: graph.frame(stamp, pictures[0]) or time.sleep(0.1) or any(stamp_ns(t.header) == stamp for t in traces)  # noqa: E731
+    sent = lambda: (
+        graph.frame(stamp, pictures[0]) or time.sleep(0.1) or any(stamp_ns(t.header) == stamp for t in traces)
+    )  # noqa: E731
     graph.until(sent, "traces again")
     assert process.alive()
 

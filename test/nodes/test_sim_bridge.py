@@ -1,4 +1,4 @@
-"""The simulator bridge with a real simulator; the test relays the bridge's own expert in the place of perception and policy."""
+"""The bridge with a real simulator; the test relays its expert in the place of perception and policy."""
 
 import threading
 import time
@@ -10,9 +10,9 @@ import pytest
 from live_graph import LiveGraph, live_graph
 from rclpy.action import ActionServer, CancelResponse
 from sensor_msgs.msg import CameraInfo, Image, JointState
-
 from stvla_ros.action import ExecuteInstruction
 from stvla_ros.msg import ActionChunk, EndEffectorCommand, EpisodeState
+
 from stvla_ros.nodes.base import EPISODE_STATE_QOS
 from stvla_ros.nodes.messages import stamp_ns
 
@@ -62,7 +62,8 @@ def relay(tmp_path: Path) -> Iterator[Relay]:
 
 def actions(commands: list[EndEffectorCommand]) -> list[tuple[float, ...]]:
     return [
-        (c.translation.x, c.translation.y, c.translation.z, c.rotation.x, c.rotation.y, c.rotation.z, c.gripper) for c in commands
+        (c.translation.x, c.translation.y, c.translation.z, c.rotation.x, c.rotation.y, c.rotation.z, c.gripper)
+        for c in commands
     ]
 
 
@@ -96,7 +97,12 @@ def test_lockstep_solves_the_task_twice_with_identical_commands_and_refuses_what
     for others in (depths, infos, joints):
         graph.until(lambda: len(others) == len(stamps), "as many of each topic")
         assert [stamp_ns(message.header) for message in others] == stamps
-    assert (pictures[0].width, pictures[0].height, pictures[0].encoding, depths[0].encoding) == (64, 64, "rgb8", "16UC1")
+    assert (pictures[0].width, pictures[0].height, pictures[0].encoding, depths[0].encoding) == (
+        64,
+        64,
+        "rgb8",
+        "16UC1",
+    )
 
     relay.commands.clear()
     relay.answer = answer_with_noise
@@ -106,7 +112,9 @@ def test_lockstep_solves_the_task_twice_with_identical_commands_and_refuses_what
     assert again.step == first.step
     assert actions(relay.commands) == quiet
     graph.until(lambda: graph.values("sim_bridge").get("errors (command)", 0) == len(quiet), "bad commands are counted")
-    graph.until(lambda: graph.values("sim_bridge").get("dropped (command for another observation)", 0) > 0, "strays are counted")
+    graph.until(
+        lambda: graph.values("sim_bridge").get("dropped (command for another observation)", 0) > 0, "strays are counted"
+    )
     assert "topic command: action translation: expected 3 finite numbers" in relay.output
     assert "Traceback" not in relay.output
 
@@ -144,8 +152,12 @@ def test_realtime_runs_at_the_control_rate_holds_without_commands_and_counts_lat
     silent.set()
     (ended,) = relay.phase(EpisodeState.FAILED)
     assert (ended.step, ended.reason) == (30, "time limit")
-    stamps = [stamp_ns(state.header) for state in relay.states if state.phase == EpisodeState.RUNNING and state.step > 0]
-    values = graph.until(lambda: graph.values("sim_bridge").get("held_steps") and graph.values("sim_bridge"), "held steps")
+    stamps = [
+        stamp_ns(state.header) for state in relay.states if state.phase == EpisodeState.RUNNING and state.step > 0
+    ]
+    values = graph.until(
+        lambda: graph.values("sim_bridge").get("held_steps") and graph.values("sim_bridge"), "held steps"
+    )
     overruns = values.get("dropped (control period overrun by the simulator)", 0)
     seconds = (stamps[-1] - stamps[0]) * 1e-9
     ideal = (len(stamps) - 1) / CONTROL_HZ
@@ -185,8 +197,12 @@ class ScriptedServer:
 
     def _make(self) -> ActionServer:
         return ActionServer(
-            self.graph.node, ExecuteInstruction, "execute_instruction", self._execute,
-            cancel_callback=lambda goal: CancelResponse.ACCEPT, handle_accepted_callback=self._accepted,
+            self.graph.node,
+            ExecuteInstruction,
+            "execute_instruction",
+            self._execute,
+            cancel_callback=lambda goal: CancelResponse.ACCEPT,
+            handle_accepted_callback=self._accepted,
         )
 
     def _accepted(self, handle: Any) -> None:
@@ -218,6 +234,7 @@ def test_the_goal_is_kept_running_through_its_ends_and_the_servers_restart(relay
     server.end(server.goals[0], ExecuteInstruction.Result.STALLED)
     graph.until(lambda: len(server.goals) == 2, "a second goal")
     # Another caller took over, and its commands answer: no fight.
+    graph.until(lambda: relay.chunks, "an observation")
     relay.answer = relay.publish
     relay.publish(relay.chunks[-1])
     server.end(server.goals[1], ExecuteInstruction.Result.PREEMPTED)

@@ -33,7 +33,12 @@ def test_percentiles_lie_within_the_samples_and_are_ordered(latencies: list[floa
     for latency in latencies:
         stage.published(latency, latency / 2)
     values = stage.values()
-    assert min(latencies) * 1e3 - 1e-3 <= values["latency_p50_ms"] <= values["latency_p99_ms"] <= max(latencies) * 1e3 + 1e-3
+    assert (
+        min(latencies) * 1e3 - 1e-3
+        <= values["latency_p50_ms"]
+        <= values["latency_p99_ms"]
+        <= max(latencies) * 1e3 + 1e-3
+    )
     assert values["processing_p99_ms"] == pytest.approx(values["latency_p99_ms"] / 2, abs=2e-3)
 
 

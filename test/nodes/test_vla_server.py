@@ -1,4 +1,4 @@
-"""The action server as a client sees it: a real server in a process of its own, the test in the place of perception and robot."""
+"""The action server as a client sees it: a real server process, the test in the place of perception and robot."""
 
 import time
 from array import array
@@ -12,10 +12,10 @@ from builtin_interfaces.msg import Duration
 from live_graph import INTRINSICS, LiveGraph, live_graph
 from rclpy.action import ActionClient
 from sensor_msgs.msg import CameraInfo, Image
-
 from stvla_ros.action import ExecuteInstruction
-from stvla_ros.control.actions import EndEffectorAction
 from stvla_ros.msg import ActionChunk, EndEffectorCommand
+
+from stvla_ros.control.actions import EndEffectorAction
 from stvla_ros.nodes.messages import array_to_image, make_camera_info, make_chunk, make_header, stamp_ns
 
 Result = ExecuteInstruction.Result
@@ -44,12 +44,18 @@ class Robot:
         self.commands.append(command)
 
     def observe(
-        self, gripper: float = 0.5, stamp: int | None = None, depth: Image | None = None, chunk: ActionChunk | None = None
+        self,
+        gripper: float = 0.5,
+        stamp: int | None = None,
+        depth: Image | None = None,
+        chunk: ActionChunk | None = None,
     ) -> int:
         stamp = stamp or self.graph.node.get_clock().now().nanoseconds
         header = make_header(stamp, "camera")
         action = EndEffectorAction(np.array([0.01, 0.02, 0.03]), np.array([0.1, 0.2, 0.3]), gripper)
-        self.graph.publish("expert_chunk", chunk or make_chunk([action, action], "expert", 0.2, make_header(stamp, "base")))
+        self.graph.publish(
+            "expert_chunk", chunk or make_chunk([action, action], "expert", 0.2, make_header(stamp, "base"))
+        )
         self.graph.publish("camera_info", make_camera_info(INTRINSICS, 160, 120, header))
         self.graph.publish("image", array_to_image(RGB, "rgb8", header))
         depth = depth or array_to_image(TRACED, "32FC1", header)
@@ -101,7 +107,12 @@ class Robot:
 def robot(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Robot]:
     with live_graph(tmp_path_factory.mktemp("live")) as graph:
         robot = Robot(graph)
-        for topic in (("image", Image), ("camera_info", CameraInfo), ("traced_depth", Image), ("expert_chunk", ActionChunk)):
+        for topic in (
+            ("image", Image),
+            ("camera_info", CameraInfo),
+            ("traced_depth", Image),
+            ("expert_chunk", ActionChunk),
+        ):
             graph.until(lambda: graph.node.count_subscribers(topic[0]), topic[0])
         yield robot
         robot.client.destroy()
@@ -274,7 +285,9 @@ def test_a_stale_observation_is_not_acted_on(robot: Robot) -> None:
     time.sleep(0.3)  # else the next one supersedes it before the policy sees it
     robot.command_for(robot.observe())
     assert old not in [stamp_ns(command.header) for command in robot.commands]
-    robot.graph.until(lambda: robot.graph.values("vla_server").get("dropped (stale observation)"), "the drop is counted")
+    robot.graph.until(
+        lambda: robot.graph.values("vla_server").get("dropped (stale observation)"), "the drop is counted"
+    )
     robot.graph.ask(handle.cancel_goal_async, "cancel")
     robot.end(handle)
 

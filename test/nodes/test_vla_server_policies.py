@@ -1,4 +1,4 @@
-"""The action server around policies that misbehave: a plug-in registered the documented way, in a real server process."""
+"""The action server around policies that misbehave: a registered plug-in in a real server process."""
 
 import time
 from collections.abc import Iterator
@@ -10,10 +10,9 @@ import pytest
 from action_msgs.msg import GoalStatus
 from live_graph import LiveGraph, live_graph
 from rclpy.action import ActionClient
-from sensor_msgs.msg import Image
-
 from stvla_ros.action import ExecuteInstruction
 from stvla_ros.msg import EndEffectorCommand
+
 from stvla_ros.nodes.messages import array_to_image, make_header
 
 Result = ExecuteInstruction.Result
