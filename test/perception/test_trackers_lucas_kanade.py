@@ -218,3 +218,23 @@ def test_tiny_picture_works():
 def test_parameter_out_of_range_is_an_error_naming_it(name, value):
     with pytest.raises(InputError, match=f"lucas_kanade {name}"):
         make_tracker("lucas_kanade", **{name: value})
+
+
+def test_a_point_without_texture_moves_with_the_textured_points_around_it():
+    block = BLOCK.copy()
+    block[30:60, 30:60] = 40
+
+    def picture(frame: int) -> np.ndarray:
+        whole = BACKGROUND.copy()
+        whole[150:240, 100 + 9 * frame : 190 + 9 * frame] = block
+        return whole
+
+    tracker = make_tracker("lucas_kanade")
+    for frame in range(4):
+        tracker.update(picture(frame), frame)
+    identity = tracker.query(np.array([[145.0 + 27, 195.0]]))[0]
+    for frame in range(4, 10):
+        traces = tracker.update(picture(frame), frame)
+    column = traces.ids.tolist().index(identity)
+    assert traces.visible[-1, column]
+    np.testing.assert_allclose(traces.points[-1, column], (145.0 + 81, 195.0), atol=2.0)

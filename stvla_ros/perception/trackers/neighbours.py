@@ -27,3 +27,13 @@ def carried_along(lost: np.ndarray, before: np.ndarray, after: np.ndarray, min_s
         if rigid is not None:
             places.append(lost @ rigid[:, :2].T + rigid[:, 2])
     return np.stack(places).astype(np.float32)
+
+
+def carried(points: np.ndarray, before: np.ndarray, after: np.ndarray, min_step: float) -> np.ndarray:
+    """(N,) bool: points all of whose nearest found points moved; parameters as in ``carried_along``."""
+    if len(before) < NEIGHBOURS:
+        return np.zeros(len(points), bool)
+    moving = np.linalg.norm(after - before, axis=1) >= min_step
+    distance = np.linalg.norm(points[:, None] - before[None], axis=2)
+    nearest = np.argpartition(distance, NEIGHBOURS - 1, axis=1)[:, :NEIGHBOURS]
+    return moving[nearest].all(axis=1)
