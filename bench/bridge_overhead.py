@@ -4,8 +4,6 @@ The bridge adds per step: 0.92 MB image, 0.61 MB depth and four small messages p
 process, so that what is measured is the bridge and two hops of small messages, not the perception.
 """
 
-import argparse
-import os
 import subprocess
 import sys
 import tempfile
@@ -14,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+
+from bench.ros_context import ros_context
 
 TASK = "stack_cube"
 EPISODES = 3
@@ -80,18 +80,9 @@ def bridge_steps_per_s() -> float:
 
 
 def rows() -> list[dict[str, Any]]:
-    os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
-    import rclpy
-
-    from stvla_ros.nodes.base import use_fastdds_profile
-
-    use_fastdds_profile()
-    rclpy.init()
-    try:
+    with ros_context():
         bare = bare_steps_per_s()
         bridge = bridge_steps_per_s()
-    finally:
-        rclpy.try_shutdown()
     return [
         {"what": "bare environment loop", "steps_per_s": round(bare, 1)},
         {"what": "sim_bridge", "steps_per_s": round(bridge, 1), "ratio": round(bridge / bare, 3), "target": "ratio >= 0.9"},
@@ -99,6 +90,5 @@ def rows() -> list[dict[str, Any]]:
 
 
 if __name__ == "__main__":
-    argparse.ArgumentParser(description=__doc__).parse_args()
     for row in rows():
         print(row)

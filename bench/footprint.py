@@ -4,8 +4,6 @@ Time is from the start of the process to the first message on ``/diagnostics`` (
 first second has passed), less that second.
 """
 
-import argparse
-import os
 import signal
 import subprocess
 import sys
@@ -13,6 +11,8 @@ import time
 from typing import Any
 
 import psutil
+
+from bench.ros_context import ros_context
 
 NODES = ("tracker", "depth", "compositor")
 
@@ -54,20 +54,10 @@ def measure(name: str) -> dict[str, Any]:
 
 def rows() -> list[dict[str, Any]]:
     """One row per node."""
-    os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
-    import rclpy
-
-    from stvla_ros.nodes.base import use_fastdds_profile
-
-    use_fastdds_profile()
-    rclpy.init()
-    try:
+    with ros_context():
         return [measure(name) for name in NODES]
-    finally:
-        rclpy.try_shutdown()
 
 
 if __name__ == "__main__":
-    argparse.ArgumentParser(description=__doc__).parse_args()
     for row in rows():
         print(row)

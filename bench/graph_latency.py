@@ -5,8 +5,6 @@ and the depth map (1.23 MB as 32FC1) to one, about 6 MB copied twice by the midd
 objects on top of tracker (8 ms) and compositor (2 ms). Fused it is one image, one depth, and the stages.
 """
 
-import argparse
-import os
 import subprocess
 import sys
 import tempfile
@@ -17,6 +15,8 @@ from typing import Any
 
 import numpy as np
 import yaml
+
+from bench.ros_context import ros_context
 
 FRAMES = 300
 RATE_HZ = 30.0
@@ -109,20 +109,10 @@ def measure(kind: str, frames: int = FRAMES) -> dict[str, Any]:
 
 def rows() -> list[dict[str, Any]]:
     """One row per deployment."""
-    os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
-    import rclpy
-
-    from stvla_ros.nodes.base import use_fastdds_profile
-
-    use_fastdds_profile()
-    rclpy.init()
-    try:
+    with ros_context():
         return [measure(kind) for kind in NODES]
-    finally:
-        rclpy.try_shutdown()
 
 
 if __name__ == "__main__":
-    argparse.ArgumentParser(description=__doc__).parse_args()
     for row in rows():
         print(row)
