@@ -1,4 +1,4 @@
-"""`pip install -e .`: the ROS-free core and the `stvla` command. Nodes and messages are built by colcon (CMakeLists.txt)."""
+"""`pip install -e .`: the ROS-free core and the `stvla` command. colcon builds nodes and messages (CMakeLists.txt)."""
 
 import pathlib
 

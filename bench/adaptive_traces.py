@@ -34,7 +34,10 @@ def tool_pixels(episode: RecordedEpisode) -> np.ndarray:
 
 
 def gripper_trace_share(
-    episode: RecordedEpisode, step: Callable[[np.ndarray, int], Traces], slowdown: int, warm_up: int,
+    episode: RecordedEpisode,
+    step: Callable[[np.ndarray, int], Traces],
+    slowdown: int,
+    warm_up: int,
 ) -> tuple[int, int, float]:
     """:return: frames in which the gripper moved, those of them in which it carried a trace, and the median length in
     pixels of the longest trace on it in those.
@@ -67,7 +70,10 @@ def tracevla_rule(tracker: TraceTracker) -> Callable[[np.ndarray, int], Traces]:
         active = np.flatnonzero(whole & (steps.mean(axis=0) > 1.0)) if len(steps) else np.zeros(0, int)
         chosen = chance.permutation(active)[:5]
         return Traces(
-            traces.points[:, chosen], traces.visible[:, chosen], traces.ids[chosen], traces.frame_stamps,
+            traces.points[:, chosen],
+            traces.visible[:, chosen],
+            traces.ids[chosen],
+            traces.frame_stamps,
             traces.image_size,
         )
 
@@ -89,10 +95,18 @@ def rows(tasks: Sequence[str] = TASKS) -> list[dict[str, object]]:
                 }
                 for name, step in settings.items():
                     frames, carried, length = gripper_trace_share(episode, step, slowdown, plain.warm_up_frames)
-                    result.append({
-                        "task": task, "speed": speed, "buffer": buffer, "adaptive": name, "moving_frames": frames,
-                        "with_trace": carried, "share": carried / max(1, frames), "trace_px": length,
-                    })
+                    result.append(
+                        {
+                            "task": task,
+                            "speed": speed,
+                            "buffer": buffer,
+                            "adaptive": name,
+                            "moving_frames": frames,
+                            "with_trace": carried,
+                            "share": carried / max(1, frames),
+                            "trace_px": length,
+                        }
+                    )
     return result
 
 

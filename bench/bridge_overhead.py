@@ -1,7 +1,9 @@
-"""Control steps per second of the simulator bridge beside the bare environment loop, on the same episode in the same run.
+"""Control steps per second of the simulator bridge beside the bare environment loop, on the same episode in the same
+run.
 
-The bridge adds per step: 0.92 MB image, 0.61 MB depth and four small messages published, one command received. Commands are answered at once by this
-process, so that what is measured is the bridge and two hops of small messages, not the perception.
+The bridge adds per step: 0.92 MB image, 0.61 MB depth and four small messages published, one command received.
+Commands are answered at once by this process, so that what is measured is the bridge and two hops of small messages,
+not the perception.
 """
 
 import subprocess
@@ -49,7 +51,9 @@ def bridge_steps_per_s() -> float:
 
     node = rclpy.create_node("bench")
     commands = node.create_publisher(EndEffectorCommand, "command", RELIABLE_QOS)
-    node.create_subscription(ActionChunk, "expert_chunk", lambda chunk: commands.publish(chunk.actions[0]), RELIABLE_QOS)
+    node.create_subscription(
+        ActionChunk, "expert_chunk", lambda chunk: commands.publish(chunk.actions[0]), RELIABLE_QOS
+    )
     states: list[EpisodeState] = []
     node.create_subscription(EpisodeState, "episode_state", states.append, EPISODE_STATE_QOS)
     executor = SingleThreadedExecutor()
@@ -73,7 +77,11 @@ def bridge_steps_per_s() -> float:
     steps, seconds = 0, 0.0
     for index in range(EPISODES):
         # From the first answered observation to the end: the reset, and the wait for discovery, are not steps.
-        stamps = [stamp_to_ns(s.header.stamp) for s in states if s.index == index and s.phase != EpisodeState.RESETTING and s.step > 0]
+        stamps = [
+            stamp_to_ns(s.header.stamp)
+            for s in states
+            if s.index == index and s.phase != EpisodeState.RESETTING and s.step > 0
+        ]
         steps += len(stamps) - 1
         seconds += (stamps[-1] - stamps[0]) * 1e-9
     return steps / seconds
@@ -85,7 +93,12 @@ def rows() -> list[dict[str, Any]]:
         bridge = bridge_steps_per_s()
     return [
         {"what": "bare environment loop", "steps_per_s": round(bare, 1)},
-        {"what": "sim_bridge", "steps_per_s": round(bridge, 1), "ratio": round(bridge / bare, 3), "target": "ratio >= 0.9"},
+        {
+            "what": "sim_bridge",
+            "steps_per_s": round(bridge, 1),
+            "ratio": round(bridge / bare, 3),
+            "target": "ratio >= 0.9",
+        },
     ]
 
 

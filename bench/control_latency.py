@@ -1,4 +1,4 @@
-"""Control latency, observation's stamp to command received, over one lockstep episode of the whole graph: separate nodes and fused."""
+"""Control latency, observation's stamp to command received, over lockstep episodes of the whole graph: separate and fused."""
 
 import json
 import os
@@ -15,7 +15,18 @@ def rows() -> list[dict[str, Any]]:
     result = []
     for name, option in (("separate", "--no-fused"), ("fused", "--fused")):
         output = Path(tempfile.mkdtemp())
-        command = [sys.executable, "-m", "stvla_ros.cli", "sim", "--episodes", "2", "--no-video", option, "--output", str(output)]
+        command = [
+            sys.executable,
+            "-m",
+            "stvla_ros.cli",
+            "sim",
+            "--episodes",
+            "2",
+            "--no-video",
+            option,
+            "--output",
+            str(output),
+        ]
         subprocess.run(command, env=environment, check=True, timeout=300, capture_output=True)
         bridge = json.loads((output / "latest" / "summary.json").read_text())["stages"]["sim_bridge"]
         result.append({"what": f"control latency, {name}", "p50_ms": bridge["p50_ms"], "p99_ms": bridge["p99_ms"]})

@@ -1,4 +1,5 @@
-"""One hop between two processes through rclpy: latency and delivery of best-effort images by size, with our Fast DDS profile and the stock one.
+"""One hop between two processes through rclpy: latency and delivery of best-effort images by size, with our Fast DDS
+profile and the stock one.
 
 The cost is the middleware's two copies and rclpy's conversion: 0.15 MB at 224x224, 0.92 MB at 640x480.
 """
@@ -75,7 +76,9 @@ def measure(width: int, height: int, profile: Path | None) -> tuple[float, float
     if profile is not None:
         environment |= dict.fromkeys(names, str(profile))
     command = [sys.executable, "-m", "bench.hops"]
-    receiver = subprocess.Popen([*command, "receive", str(width), str(height)], env=environment, stdout=subprocess.PIPE, text=True)
+    receiver = subprocess.Popen(
+        [*command, "receive", str(width), str(height)], env=environment, stdout=subprocess.PIPE, text=True
+    )
     subprocess.run([*command, "send", str(width), str(height)], env=environment, check=True, timeout=60)
     count, p50, p99 = receiver.communicate(timeout=60)[0].split()
     return 100.0 * int(count) / FRAMES, float(p50), float(p99)
@@ -89,7 +92,12 @@ def rows() -> list[dict[str, Any]]:
     for width, height in ((224, 224), (640, 480)):
         for name, profile in (("stock Fast DDS", None), ("our profile", config_directory() / "fastdds.xml")):
             delivered, p50, p99 = measure(width, height, profile)
-            row = {"what": f"hop {width}x{height} rgb8 best effort, {name}", "delivered_percent": delivered, "p50_ms": p50, "p99_ms": p99}
+            row = {
+                "what": f"hop {width}x{height} rgb8 best effort, {name}",
+                "delivered_percent": delivered,
+                "p50_ms": p50,
+                "p99_ms": p99,
+            }
             if name == "our profile":
                 row["target"] = "100 %"
             result.append(row)

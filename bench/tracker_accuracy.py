@@ -82,13 +82,17 @@ def episode_rows(episode: RecordedEpisode, name: str, make: Callable[[], Tracker
             scores[kind].append(tap_vid_scores(*track, queries, size))
     return [
         {
-            "task": episode.task, "tracker": name, "points": kind,
+            "task": episode.task,
+            "tracker": name,
+            "points": kind,
             "delta_avg": _mean([s.delta_avg for s in some], [s.seen for s in some]),
             "occlusion_accuracy": _mean([s.occlusion_accuracy for s in some], [s.pairs for s in some]),
             "average_jaccard": _mean([s.average_jaccard for s in some], [s.seen for s in some]),
-            "seen": sum(s.seen for s in some), "ms_per_frame": cost,
+            "seen": sum(s.seen for s in some),
+            "ms_per_frame": cost,
         }
-        for kind, some in scores.items() if some
+        for kind, some in scores.items()
+        if some
     ]
 
 

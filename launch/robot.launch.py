@@ -1,7 +1,7 @@
-"""The graph on a robot's camera or on a recording: `ros2 launch stvla_ros robot.launch.py --show-args` lists the arguments."""
+"""The graph on a robot's camera or on a recording: `ros2 launch stvla_ros robot.launch.py --show-args` lists the
+arguments."""
 
 from launch import LaunchDescription
-
 from stvla_ros.graph import RobotArguments
 from stvla_ros.nodes.launch_description import launch_description
 

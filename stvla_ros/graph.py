@@ -1,4 +1,5 @@
-"""The one description of the node graph. `stvla sim|robot` (supervisor.py) and the launch files both start what is described here."""
+"""The one description of the node graph. `stvla sim|robot` (supervisor.py) and the launch files both start what is
+described here."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -179,11 +180,18 @@ def robot_graph(arguments: RobotArguments, run_directory: Path) -> Graph:
         replay = {
             "source": arguments.replay,
             "use_sim_time": False,
-            # Every node that takes the image, so that none misses the beginning: the perception, the server and the recorder.
+            # Every node that takes the image, so that none misses the beginning: the perception, the server and the
+            # recorder.
             "min_subscribers": 2 if arguments.fused else 5,
             **_mapping("replay_parameters", arguments.replay_parameters),
         }
-        recorder = {"output": str(run_directory), "policy": arguments.policy, "pacing": "realtime", "fused": arguments.fused, "fps": 30.0}
+        recorder = {
+            "output": str(run_directory),
+            "policy": arguments.policy,
+            "pacing": "realtime",
+            "fused": arguments.fused,
+            "fps": 30.0,
+        }
         nodes.append(NodeSpec("replay", {"replay": replay}, remappings, ends_graph=True))
         nodes.append(NodeSpec("episode_recorder", {"episode_recorder": recorder}, remappings))
     nodes += _optional(arguments, run_directory, embodiment.base_frame, remappings)
@@ -245,7 +253,11 @@ def _mapping(name: str, text: str) -> Parameters:
 
 
 def _finish(
-    nodes: list[NodeSpec], arguments: PerceptionArguments, run_directory: Path, common: Parameters, notes: tuple[str, ...] = ()
+    nodes: list[NodeSpec],
+    arguments: PerceptionArguments,
+    run_directory: Path,
+    common: Parameters,
+    notes: tuple[str, ...] = (),
 ) -> Graph:
     """Write the graph's parameters into the run's folder, where they also say later what was run."""
     extra = Path(arguments.params_file).resolve() if arguments.params_file else None
@@ -259,4 +271,3 @@ def _finish(
     file.write_text(yaml.safe_dump(parameters))
     files = [file, extra] if extra else [file]
     return Graph(tuple(nodes), run_directory, tuple(files), notes)
-

@@ -67,7 +67,8 @@ def run_graph(graph: Graph) -> int:
                 text=True,
                 errors="replace",
                 env=environment,
-                # A session of its own: Ctrl-C in the terminal reaches the supervisor alone, which then stops all in order.
+                # A session of its own: Ctrl-C in the terminal reaches the supervisor alone, which then stops all in
+                # order.
                 start_new_session=True,
                 preexec_fn=_die_with_parent,
             )
@@ -103,7 +104,11 @@ def _watch(processes: dict[str, subprocess.Popen], ends_graph: set[str], interru
 
 
 def _stop(processes: Iterable[subprocess.Popen]) -> None:
-    for number, grace in ((signal.SIGINT, INTERRUPT_GRACE_S), (signal.SIGTERM, TERMINATE_GRACE_S), (signal.SIGKILL, 5.0)):
+    for number, grace in (
+        (signal.SIGINT, INTERRUPT_GRACE_S),
+        (signal.SIGTERM, TERMINATE_GRACE_S),
+        (signal.SIGKILL, 5.0),
+    ):
         running = [process for process in processes if process.poll() is None]
         for process in running:
             _signal_group(process, number)

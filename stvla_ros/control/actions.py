@@ -13,7 +13,8 @@ class EndEffectorAction:
 
     :param translation: (3,) float64, metres, in the robot's base frame.
     :param rotation: (3,) float64, rotation vector (axis * angle, radians) in the base frame, about the gripper's tool
-        point: the new target rotation is ``R(rotation) @ R_target``, and a pure rotation leaves the tool point in place.
+        point: the new target rotation is ``R(rotation) @ R_target``, and a pure rotation leaves the tool point in
+        place.
     :param gripper: absolute opening wanted, 0 closed to 1 open.
     :raises InputError: for a wrong shape, a NaN or infinity, or a gripper value outside 0..1.
     """

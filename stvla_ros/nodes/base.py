@@ -3,7 +3,6 @@
 import os
 import signal
 import sys
-import time
 import traceback
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -56,10 +55,10 @@ def stamp_to_ns(stamp: Any) -> int:
 class StvlaNode(ManagedNode):
     """A lifecycle node that configures and activates itself unless ``autostart`` is false.
 
-    Subclasses declare their parameters in ``__init__`` with :meth:`parameter`, build what they need in :meth:`configure`
-    (models are loaded and warmed up there; publishers, services, timers and workers made there end with the cleanup), subscribe in
-    :meth:`activate` with :meth:`subscribe`, and free what else they hold in :meth:`cleanup`. Bad input found while running goes to
-    :meth:`reject`; the node lives on.
+    Subclasses declare their parameters in ``__init__`` with :meth:`parameter`, build what they need in
+    :meth:`configure` (models are loaded and warmed up there; publishers, services, timers and workers made there end with the cleanup),
+    subscribe in :meth:`activate` with :meth:`subscribe`, and free what else they hold in :meth:`cleanup`. Bad input
+    found while running goes to :meth:`reject`; the node lives on.
     """
 
     def __init__(self, name: str) -> None:
@@ -86,7 +85,8 @@ class StvlaNode(ManagedNode):
     ) -> Any:
         """Declare a read-only parameter and return its value.
 
-        :raises InputError: when the given value has the wrong type, lies outside ``low`` .. ``high`` or is not one of ``choices``.
+        :raises InputError: when the given value has the wrong type, lies outside ``low`` .. ``high`` or is not one of
+            ``choices``.
         """
         descriptor = ParameterDescriptor(description=description, read_only=True)
         expected = f"a value like {default!r}"
@@ -159,7 +159,8 @@ class StvlaNode(ManagedNode):
         return {}
 
     def publish_diagnostics(self) -> None:
-        """Publish this node's status on ``/diagnostics``: counters, rates, latencies, missing inputs, the last error."""
+        """Publish this node's status on ``/diagnostics``: counters, rates, latencies, missing inputs, the last
+        error."""
         level, message = DiagnosticStatus.OK, "ok"
         missing = [text for text in (watch.check() for watch in self._inputs.values()) if text]
         if self.configure_error:
@@ -181,14 +182,16 @@ class StvlaNode(ManagedNode):
 def use_fastdds_profile() -> None:
     """Have Fast DDS use config/fastdds.xml, unless the user named a profile.
 
-    It reads the variables when the participant is created, so calling this before ``rclpy.init`` covers every way of starting.
+    It reads the variables when the participant is created, so calling this before ``rclpy.init`` covers every way of
+    starting.
     """
     for name in ("FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE"):
         os.environ.setdefault(name, str(config_directory() / "fastdds.xml"))
 
 
 def run(create: Callable[[], StvlaNode] | Sequence[Callable[[], StvlaNode]]) -> None:
-    """Run one node, or several in one process, until a signal comes or a node sets ``exit_code``; the main function of every executable.
+    """Run one node, or several in one process, until a signal comes or a node sets ``exit_code``; the main function
+    of every executable.
 
     Exits with 2 after one clear line when parameters are bad or an autostarted node cannot be configured.
     """

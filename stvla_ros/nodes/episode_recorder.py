@@ -52,7 +52,9 @@ class EpisodeRecorderNode(StvlaNode):
         try:
             self._output.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise InputError(f"parameter output: expected a folder that can be written, got {self._output} ({error})") from None
+            raise InputError(
+                f"parameter output: expected a folder that can be written, got {self._output} ({error})"
+            ) from None
         self._writer = VideoWriter(self._output / "video.mp4", fps=self._fps) if self._video else None
         self._worker = self.start_worker("recorder", self._write_frame, 64)
         self.every(0.1, self._finish_when_due)
@@ -118,7 +120,10 @@ class EpisodeRecorderNode(StvlaNode):
                 self._depth_range_of = state.index
                 self._depth_range.reset()
             frame = side_by_side(
-                image_to_rgb(image, "image"), depth, image_to_rgb(overlay, "overlay"), caption,
+                image_to_rgb(image, "image"),
+                depth,
+                image_to_rgb(overlay, "overlay"),
+                caption,
                 near_far=self._depth_range.update(depth),
             )
             for _ in range(round(LAST_FRAME_SHOWN_S * self._fps) if ended else 1):

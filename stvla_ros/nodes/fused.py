@@ -1,7 +1,7 @@
 """Executable ``fused``: the perception stages and the action server in one process, arrays handed over in memory.
 
-Node ``perception`` runs :class:`SpatialTraces` on each frame, gives the result straight to the ``vla_server`` node beside it, and publishes the
-topics of the separate nodes only while somebody subscribes to them.
+Node ``perception`` runs :class:`SpatialTraces` on each frame, gives the result straight to the ``vla_server`` node
+beside it, and publishes the topics of the separate nodes only while somebody subscribes to them.
 """
 
 import time
@@ -13,7 +13,14 @@ from stvla_ros.errors import InputError
 from stvla_ros.msg import TraceArray
 from stvla_ros.nodes.base import RELIABLE_QOS, StvlaNode, run
 from stvla_ros.nodes.joins import Join, StampOrder
-from stvla_ros.nodes.messages import array_to_image, image_to_depth, image_to_rgb, naming_topic, stamp_ns, traces_to_message
+from stvla_ros.nodes.messages import (
+    array_to_image,
+    image_to_depth,
+    image_to_rgb,
+    naming_topic,
+    stamp_ns,
+    traces_to_message,
+)
 from stvla_ros.nodes.perception_parameters import (
     declare_join_window,
     declare_queue_size,

@@ -4,7 +4,8 @@ import time
 
 from rclpy.node import Node
 
-# A graph comes up over some seconds (a simulator takes its time); before that, an input that was never there is no news.
+# A graph comes up over some seconds (a simulator takes its time); before that, an input that was never there is no
+# news.
 START_UP_S = 20.0
 
 
@@ -33,7 +34,8 @@ class InputWatch:
             self._node.get_logger().info(f"topic {self._label}: messages again")
 
     def check(self) -> str | None:
-        """One line for the diagnostics while the topic is silent. A topic without publishers also gets a line in the log, once."""
+        """One line for the diagnostics while the topic is silent. A topic without publishers also gets a line in the
+        log, once."""
         silent_s = time.monotonic() - self._last_seen
         if silent_s < self._timeout_s:
             return None

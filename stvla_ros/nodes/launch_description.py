@@ -12,13 +12,13 @@ from collections.abc import Mapping
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from ament_index_python.packages import PackageNotFoundError, get_package_prefix
-from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
 from launch.actions import DeclareLaunchArgument, LogInfo, OpaqueFunction, RegisterEventHandler, Shutdown
 from launch.event_handlers import OnProcessExit, OnShutdown
 from launch.events.process import ProcessExited
 from launch.utilities.type_utils import coerce_to_type
 from launch_ros.actions import Node
 
+from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
 from stvla_ros.cli import describe
 from stvla_ros.errors import InputError
 from stvla_ros.graph import Graph, NodeSpec, PerceptionArguments

@@ -1,4 +1,7 @@
-"""Between ROS messages and the core's types. Arrays travel through ``array.array``: rclpy checks other sequences element by element."""
+"""Between ROS messages and the core's types.
+
+Arrays travel through ``array.array``: rclpy checks other sequences element by element.
+"""
 
 from array import array
 

@@ -19,21 +19,39 @@ def declare_tracking(node: StvlaNode) -> TrackingConfig:
     default, selection = TrackingConfig(), SelectionParameters()
     return TrackingConfig(
         tracker=node.parameter("tracker", default.tracker, "tracker backend", choices=tracker_names()),
-        buffer=node.parameter("buffer", default.buffer, "frames in the trace window (paper: 7, 15, 30)", low=2, high=1000),
+        buffer=node.parameter(
+            "buffer", default.buffer, "frames in the trace window (paper: 7, 15, 30)", low=2, high=1000
+        ),
         warm_up_frames=node.parameter(
-            "warm_up_frames", default.warm_up_frames, "frames at the start of an episode without traces", low=0, high=1000
+            "warm_up_frames",
+            default.warm_up_frames,
+            "frames at the start of an episode without traces",
+            low=0,
+            high=1000,
         ),
         adaptive=node.parameter("adaptive", default.adaptive, "stretch the window while motion is slow"),
         selection=SelectionParameters(
             max_traces=node.parameter("max_traces", selection.max_traces, "most traces at a time", low=1, high=1000),
             min_extent=node.parameter(
-                "min_extent", selection.min_extent, "least motion of a trace, share of the image diagonal", low=1e-4, high=0.99
+                "min_extent",
+                selection.min_extent,
+                "least motion of a trace, share of the image diagonal",
+                low=1e-4,
+                high=0.99,
             ),
             max_wander=node.parameter(
-                "max_wander", selection.max_wander, "longest path of a trace as a multiple of its extent", low=1.0, high=1e6
+                "max_wander",
+                selection.max_wander,
+                "longest path of a trace as a multiple of its extent",
+                low=1.0,
+                high=1e6,
             ),
             min_spacing=node.parameter(
-                "min_spacing", selection.min_spacing, "least distance of two traces, share of the image diagonal", low=0.0, high=0.99
+                "min_spacing",
+                selection.min_spacing,
+                "least distance of two traces, share of the image diagonal",
+                low=0.0,
+                high=0.99,
             ),
         ),
         tracker_parameters=_mapping(node, "tracker_parameters", "the tracker backend's own parameters"),
@@ -48,18 +66,25 @@ def declare_compositor(node: StvlaNode) -> CompositorConfig:
         size=node.parameter("size", default.size, "side of the traced depth map, pixels", low=8, high=4096),
         line_width=node.parameter("line_width", default.line_width, "odd, pixels of the map", low=1, high=31),
         min_vertex_distance=node.parameter(
-            "min_vertex_distance", default.min_vertex_distance, "thinning: least distance of vertices, pixels of the map",
-            low=0.0, high=4096.0,
+            "min_vertex_distance",
+            default.min_vertex_distance,
+            "thinning: least distance of vertices, pixels of the map",
+            low=0.0,
+            high=4096.0,
         ),
         closest_percentile=node.parameter(
-            "closest_percentile", default.closest_percentile, "variant C: percentile that counts as the closest object",
-            low=0.0, high=50.0,
+            "closest_percentile",
+            default.closest_percentile,
+            "variant C: percentile that counts as the closest object",
+            low=0.0,
+            high=50.0,
         ),
     )
 
 
 def declare_depth(node: StvlaNode) -> tuple[str, dict[str, Any]]:
-    """Declare the depth stage's parameters: backend name and its own parameters. :raises InputError: naming the bad parameter."""
+    """Declare the depth stage's parameters: backend name and its own parameters. :raises InputError: naming the bad
+    parameter."""
     name = node.parameter("depth", "sensor", "depth backend", choices=depth_estimator_names())
     return name, _mapping(node, "depth_parameters", "the depth backend's own parameters")
 
@@ -73,7 +98,8 @@ def declare_spatial_traces(node: StvlaNode) -> SpatialTracesConfig:
 
 
 def declare_sensor_qos(node: StvlaNode) -> Any:
-    """QoS of the camera topics' subscriptions: REP-2003's best effort, or reliable where every frame counts (lockstep)."""
+    """QoS of the camera topics' subscriptions: REP-2003's best effort, or reliable where every frame counts
+    (lockstep)."""
     reliability = node.parameter(
         "sensor_reliability", "best_effort", "QoS of camera topics", choices=("best_effort", "reliable")
     )
@@ -85,8 +111,11 @@ def declare_queue_size(node: StvlaNode) -> int:
 
 
 def declare_join_window(node: StvlaNode) -> int:
-    # Longer than any stage's backlog (2 s at 30 Hz): where the wait for a slow partner outlasts the window, nothing ever matches.
-    return node.parameter("join_window", 60, "frames of a topic that wait for those with the same stamp", low=1, high=10_000)
+    # Longer than any stage's backlog (2 s at 30 Hz): where the wait for a slow partner outlasts the window, nothing
+    # ever matches.
+    return node.parameter(
+        "join_window", 60, "frames of a topic that wait for those with the same stamp", low=1, high=10_000
+    )
 
 
 def _mapping(node: StvlaNode, name: str, description: str) -> dict[str, Any]:

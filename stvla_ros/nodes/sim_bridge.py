@@ -1,13 +1,15 @@
 """Node ``sim_bridge``: a simulator as the robot and the camera.
 
-It runs the episodes: reset the scene and the perception's buffers, send the instruction as a goal, then observation and command in turn until the
-task succeeds or its time is up.
+It runs the episodes: reset the scene and the perception's buffers, send the instruction as a goal, then observation
+and command in turn until the task succeeds or its time is up.
 
 Pacing
-* ``lockstep``: simulated time stands still until the command that answers the observation arrives. Deterministic. An observation that stays
-  unanswered is sent again under a new stamp (a node was killed or not there yet); at the start of an episode after another reset.
-* ``realtime``: one control step per control period of wall-clock time. At each tick the newest command is executed once; without a new one the arm
-  holds its target pose. A policy slower than a period therefore loses steps, as on a robot.
+* ``lockstep``: simulated time stands still until the command that answers the observation arrives. Deterministic. An
+  observation that stays unanswered is sent again under a new stamp (a node was killed or not there yet); at the start
+  of an episode after another reset.
+* ``realtime``: one control step per control period of wall-clock time. At each tick the newest command is executed
+  once; without a new one the arm holds its target pose. A policy slower than a period therefore loses steps, as on a
+  robot.
 """
 
 import concurrent.futures
@@ -46,13 +48,25 @@ class SimBridgeNode(StvlaNode):
         self._first_episode = self.parameter("first_episode", 0, "episode_id of the first one", low=0, high=1_000_000)
         self._seed = self.parameter("seed", 0, "seed of the simulator", low=0, high=2**31 - 1)
         self._pacing = self.parameter("pacing", "lockstep", "how simulated time passes", choices=PACINGS)
-        self._max_steps = self.parameter("max_steps", 0, "time limit in control steps; 0 for the task's own", low=0, high=1_000_000)
+        self._max_steps = self.parameter(
+            "max_steps", 0, "time limit in control steps; 0 for the task's own", low=0, high=1_000_000
+        )
         self._width = self.parameter("image_width", 0, "pixels; 0 for the task's own", low=0, high=8192)
         self._height = self.parameter("image_height", 0, "pixels; 0 for the task's own", low=0, high=8192)
         self._send_goals = self.parameter("send_goals", True, "send each episode's instruction to the action server")
-        self._reset_services = self.parameter("reset_services", ["tracker/reset"], "services called before an episode starts; [''] for none")
-        self._resend_s = self.parameter("resend_after", 10.0, "lockstep: seconds before an unanswered observation is sent again", low=0.1, high=3600.0)
-        self._give_up_s = self.parameter("give_up_after", 120.0, "seconds without any command after which the run ends", low=1.0, high=86400.0)
+        self._reset_services = self.parameter(
+            "reset_services", ["tracker/reset"], "services called before an episode starts; [''] for none"
+        )
+        self._resend_s = self.parameter(
+            "resend_after",
+            10.0,
+            "lockstep: seconds before an unanswered observation is sent again",
+            low=0.1,
+            high=3600.0,
+        )
+        self._give_up_s = self.parameter(
+            "give_up_after", 120.0, "seconds without any command after which the run ends", low=1.0, high=86400.0
+        )
         self._stopping = threading.Event()
         self._simulator: concurrent.futures.ThreadPoolExecutor | None = None
         self._environment: Environment | None = None
@@ -65,12 +79,16 @@ class SimBridgeNode(StvlaNode):
 
     def configure(self) -> None:
         if bool(self._width) != bool(self._height):
-            raise InputError(f"parameter image_width, image_height: expected both or none, got {self._width}x{self._height}")
+            raise InputError(
+                f"parameter image_width, image_height: expected both or none, got {self._width}x{self._height}"
+            )
         task = self._task
         num_episodes = find_task(task).num_episodes
         if self._episodes and self._first_episode + self._episodes > num_episodes:
             last = self._first_episode + self._episodes - 1
-            raise InputError(f"parameter episodes: task {task} has episodes 0 to {num_episodes - 1}, asked for up to {last}")
+            raise InputError(
+                f"parameter episodes: task {task} has episodes 0 to {num_episodes - 1}, asked for up to {last}"
+            )
         size = (self._width, self._height) if self._width else None
         # The simulator lives in one thread; the executor's stays free to receive.
         self._simulator = concurrent.futures.ThreadPoolExecutor(max_workers=1, thread_name_prefix="simulator")
@@ -219,9 +237,14 @@ class SimBridgeNode(StvlaNode):
             self._goal.doubt()
             self.stage.dropped("observation sent again")
             commanders = self.count_publishers(self.resolve_topic_name("command"))
-            self.get_logger().warning(f"topic command: no answer in {self._resend_s:g} s ({commanders} publishers); sending again")
+            self.get_logger().warning(
+                f"topic command: no answer in {self._resend_s:g} s ({commanders} publishers); sending again"
+            )
             if time.monotonic() > give_up_at:
-                raise GaveUp(f"topic command: nothing answered the observations for {self._give_up_s:g} s ({commanders} publishers)")
+                raise GaveUp(
+                    f"topic command: nothing answered the observations for {self._give_up_s:g} s "
+                    f"({commanders} publishers)"
+                )
         return None
 
     def _publish(self, observation: Observation) -> int:

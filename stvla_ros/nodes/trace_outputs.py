@@ -1,4 +1,4 @@
-"""What the compositor shows: the traced depth, and for people the overlay and the markers, made only for subscribers."""
+"""What the compositor shows: the traced depth, and for people overlay and markers, made only for subscribers."""
 
 from collections.abc import Callable
 

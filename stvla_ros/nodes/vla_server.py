@@ -1,7 +1,8 @@
 """Node ``vla_server``: the ExecuteInstruction action server around a policy.
 
-One goal at a time; a newer goal pre-empts the running one. Inference runs in a thread of its own. A command is published only
-while its goal is active, so after a cancel, a pre-emption, a time limit or a stall nothing more comes out.
+One goal at a time; a newer goal pre-empts the running one. Inference runs in a thread of its own. A command is
+published only while its goal is active, so after a cancel, a pre-emption, a time limit or a stall nothing more comes
+out.
 """
 
 import threading
@@ -61,12 +62,22 @@ class VlaServerNode(StvlaNode):
         self._subscribe_to_perception = subscribe_to_perception
         self._policy_name = self.parameter("policy", "expert", "policy that answers", choices=policy_names())
         self._base_frame = self.parameter("base_frame", "base_link", "frame_id of the commands: the robot's base link")
-        self._control_hz = self.parameter("control_hz", 5.0, "control steps per second of the robot", low=0.1, high=1000.0)
+        self._control_hz = self.parameter(
+            "control_hz", 5.0, "control steps per second of the robot", low=0.1, high=1000.0
+        )
         self._max_age_s = self.parameter(
-            "max_observation_age", 1.0, "oldest observation that is acted on, seconds; 0 for any (lockstep)", low=0.0, high=3600.0
+            "max_observation_age",
+            1.0,
+            "oldest observation that is acted on, seconds; 0 for any (lockstep)",
+            low=0.0,
+            high=3600.0,
         )
         self._stall_s = self.parameter(
-            "stall_timeout", 10.0, "seconds without a command after which a goal ends as stalled; 0 for never", low=0.0, high=86400.0
+            "stall_timeout",
+            10.0,
+            "seconds without a command after which a goal ends as stalled; 0 for never",
+            low=0.0,
+            high=86400.0,
         )
         self._sensor_qos = declare_sensor_qos(self)
         self._join_window = declare_join_window(self)
@@ -265,7 +276,9 @@ class VlaServerNode(StvlaNode):
             if goal.deadline_ns is not None and self.now_ns() > goal.deadline_ns:
                 self._end(goal, Result.TIME_LIMIT, "time limit reached")
             elif self._stall_s and time.monotonic() - goal.last_progress > self._stall_s:
-                self._end(goal, Result.STALLED, f"no command for {self._stall_s} s: no fresh observation or no policy output")
+                self._end(
+                    goal, Result.STALLED, f"no command for {self._stall_s} s: no fresh observation or no policy output"
+                )
 
     def _end_current(self, outcome: int, reason: str) -> None:
         with self._lock:

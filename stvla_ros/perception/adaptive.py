@@ -43,7 +43,11 @@ class KeyFrameRule:
             raise InputError(f"adaptive agreeing_points: expected at least 1, got {self.agreeing_points}")
 
     def is_key_frame(
-        self, key_points: np.ndarray, points: np.ndarray, seen_in_both: np.ndarray, frames_since_key: int,
+        self,
+        key_points: np.ndarray,
+        points: np.ndarray,
+        seen_in_both: np.ndarray,
+        frames_since_key: int,
         image_size: tuple[int, int],
     ) -> bool:
         """Whether the newest frame becomes a key frame.

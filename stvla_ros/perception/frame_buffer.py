@@ -50,7 +50,12 @@ class FrameBuffer:
             raise InputError(f"stamp {int(stamp_ns)} ns {what}: expected strictly increasing stamps within an episode")
 
     def append(
-        self, stamp_ns: int, ids: np.ndarray, points: np.ndarray, visible: np.ndarray, image_size: tuple[int, int],
+        self,
+        stamp_ns: int,
+        ids: np.ndarray,
+        points: np.ndarray,
+        visible: np.ndarray,
+        image_size: tuple[int, int],
     ) -> None:
         """Add the newest frame.
 

@@ -39,8 +39,12 @@ class TapVidScores:
 
 
 def tap_vid_scores(
-    true_points: np.ndarray, true_visible: np.ndarray, points: np.ndarray, visible: np.ndarray,
-    query_frames: np.ndarray, image_size: tuple[int, int],
+    true_points: np.ndarray,
+    true_visible: np.ndarray,
+    points: np.ndarray,
+    visible: np.ndarray,
+    query_frames: np.ndarray,
+    image_size: tuple[int, int],
 ) -> TapVidScores:
     """Compare predicted tracks with true ones.
 

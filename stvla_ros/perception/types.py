@@ -1,4 +1,7 @@
-"""What the perception stages hand to each other. Pixels are (x, y) with pixel centres at integers; stamps are int nanoseconds."""
+"""What the perception stages hand to each other.
+
+Pixels are (x, y) with pixel centres at integers; stamps are int nanoseconds.
+"""
 
 from dataclasses import dataclass
 
@@ -38,7 +41,8 @@ class TracedDepth:
 
     :param stamp: stamp of the newest frame, nanoseconds.
     :param depth: (224, 224) float32, metric depth in metres with the traces drawn in; 0 where unknown.
-    :param metric_depth: (H, W) float32, metric depth in metres registered to the source image; 0 or NaN where unknown (REP-118).
+    :param metric_depth: (H, W) float32, metric depth in metres registered to the source image; 0 or NaN where unknown
+        (REP-118).
     :param traces: the traces that were drawn (N = 0 before there are any).
     """
 

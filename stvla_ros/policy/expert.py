@@ -1,4 +1,4 @@
-"""The policy that relays the simulator's scripted expert, so that the whole loop runs and is timed without a network."""
+"""The policy that relays the simulator's scripted expert, so that the whole loop runs without a network."""
 
 from collections.abc import Sequence
 
@@ -13,5 +13,7 @@ class ExpertPolicy(Policy):
 
     def predict(self, observation: PolicyInput) -> Sequence[EndEffectorAction]:
         if not observation.expert_actions:
-            raise InputError("policy expert: expected the simulator's expert actions, got none (is there an expert for this task?)")
+            raise InputError(
+                "policy expert: expected the simulator's expert actions, got none (is there an expert for this task?)"
+            )
         return observation.expert_actions

@@ -90,7 +90,8 @@ class Environment(ABC):
         """The current episode's natural-language instruction."""
 
     def expert_action(self) -> EndEffectorAction | None:
-        """What the privileged scripted expert would do in the current state; None where there is no expert for the task."""
+        """What the privileged scripted expert would do in the current state; None where there is no expert for the
+        task."""
         return None
 
     @abstractmethod

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import cv2
-import numpy as np
 from mani_skill2_real2sim import ASSET_DIR
 from mani_skill2_real2sim.envs.custom_scenes.base_env import CustomSceneEnv
 
@@ -95,4 +94,3 @@ def _existing(path: Path) -> Path:
 def _check_meshes(urdf: Path) -> None:
     for mesh in ElementTree.parse(urdf).iter("mesh"):
         _existing(urdf.parent / mesh.get("filename", ""))
-

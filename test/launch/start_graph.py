@@ -1,6 +1,6 @@
 """Run by the tests as a process of its own: start a graph of real nodes with the supervisor or with `launch`.
 
-    python start_graph.py supervisor|launch GRAPH.json
+python start_graph.py supervisor|launch GRAPH.json
 """
 
 import json
@@ -23,7 +23,6 @@ def main() -> int:
 
         return run_graph(graph)
     from launch import LaunchDescription, LaunchService
-
     from stvla_ros.nodes.launch_description import graph_entities
 
     service = LaunchService()

@@ -9,11 +9,11 @@ import yaml
 
 pytest.importorskip("launch_ros", reason="the packages launch and launch_ros come with a ROS 2 distribution")
 
-from launch import LaunchContext, LaunchService  # noqa: E402
 from launch.actions import DeclareLaunchArgument, IncludeLaunchDescription, OpaqueFunction  # noqa: E402
 from launch.launch_description_sources import PythonLaunchDescriptionSource  # noqa: E402
 from launch_ros.actions import Node  # noqa: E402
 
+from launch import LaunchContext, LaunchService  # noqa: E402
 from stvla_ros.errors import InputError  # noqa: E402
 from stvla_ros.graph import PerceptionArguments, RobotArguments, SimArguments, robot_graph, sim_graph  # noqa: E402
 from stvla_ros.supervisor import node_command  # noqa: E402

@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 from live_graph import INTRINSICS, LiveGraph, live_graph, scene
 from sensor_msgs.msg import CameraInfo, Image
-from stvla_ros.msg import TraceArray
 from visualization_msgs.msg import MarkerArray
 
+from stvla_ros.msg import TraceArray
 from stvla_ros.nodes.messages import (
     array_to_image,
     image_to_depth,

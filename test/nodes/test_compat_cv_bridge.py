@@ -131,9 +131,7 @@ def test_depth_in_millimetres_is_cast_and_never_scaled_to_float() -> None:
 
 def test_float_depth_is_rounded_and_saturated_to_sixteen_bits_and_nan_becomes_zero() -> None:
     message = BRIDGE.cv2_to_imgmsg(np.array([[-3, 1.4, 2.6, 1e6, np.nan]], np.float32), encoding="32FC1")
-    np.testing.assert_array_equal(
-        BRIDGE.imgmsg_to_cv2(message, desired_encoding="16UC1"), [[0, 1, 3, 65535, 0]]
-    )
+    np.testing.assert_array_equal(BRIDGE.imgmsg_to_cv2(message, desired_encoding="16UC1"), [[0, 1, 3, 65535, 0]])
 
 
 @pytest.mark.parametrize("depth", ["16UC1", "32FC1"])

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 from live_graph import LiveGraph, live_graph
-from stvla_ros.msg import EpisodeState
 
+from stvla_ros.msg import EpisodeState
 from stvla_ros.nodes.base import EPISODE_STATE_QOS
 
 RELIABLE = {"sensor_reliability": "reliable"}

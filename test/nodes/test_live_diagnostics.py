@@ -9,6 +9,7 @@ import pytest
 from diagnostic_msgs.msg import DiagnosticStatus
 from live_graph import LiveGraph, live_graph, scene
 from sensor_msgs.msg import Image
+
 from stvla_ros.msg import TraceArray
 
 BEGIN = 1_700_000_000_000_000_000

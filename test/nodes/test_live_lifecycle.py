@@ -9,8 +9,8 @@ from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState
 from live_graph import LiveGraph, live_graph, scene
 from sensor_msgs.msg import Image
-from stvla_ros.msg import TraceArray
 
+from stvla_ros.msg import TraceArray
 from stvla_ros.nodes.messages import stamp_ns
 
 BEGIN = 1_700_000_000_000_000_000

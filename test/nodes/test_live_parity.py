@@ -7,8 +7,8 @@ import pytest
 from live_graph import INTRINSICS, PERIOD_NS, live_graph, scene
 from sensor_msgs.msg import Image
 from std_srvs.srv import Trigger
-from stvla_ros.msg import TraceArray
 
+from stvla_ros.msg import TraceArray
 from stvla_ros.nodes.messages import image_to_depth, message_to_traces, stamp_ns
 from stvla_ros.perception.compositor import CompositorConfig
 from stvla_ros.perception.spatial_traces import SpatialTraces, SpatialTracesConfig

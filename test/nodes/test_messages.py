@@ -11,10 +11,10 @@ from hypothesis.extra import numpy as hnp
 from rclpy.serialization import deserialize_message, serialize_message
 from scipy.spatial.transform import Rotation
 from sensor_msgs.msg import CameraInfo, Image
-from stvla_ros.msg import ActionChunk, EndEffectorCommand, TraceArray
 
 from stvla_ros.control.actions import EndEffectorAction
 from stvla_ros.errors import InputError
+from stvla_ros.msg import ActionChunk, EndEffectorCommand, TraceArray
 from stvla_ros.nodes import messages as m
 from stvla_ros.perception.types import Traces
 

@@ -10,9 +10,9 @@ import pytest
 from live_graph import LiveGraph, live_graph
 from rclpy.action import ActionServer, CancelResponse
 from sensor_msgs.msg import CameraInfo, Image, JointState
+
 from stvla_ros.action import ExecuteInstruction
 from stvla_ros.msg import ActionChunk, EndEffectorCommand, EpisodeState
-
 from stvla_ros.nodes.base import EPISODE_STATE_QOS
 from stvla_ros.nodes.messages import stamp_ns
 

@@ -12,10 +12,10 @@ from builtin_interfaces.msg import Duration
 from live_graph import INTRINSICS, LiveGraph, live_graph
 from rclpy.action import ActionClient
 from sensor_msgs.msg import CameraInfo, Image
-from stvla_ros.action import ExecuteInstruction
-from stvla_ros.msg import ActionChunk, EndEffectorCommand
 
+from stvla_ros.action import ExecuteInstruction
 from stvla_ros.control.actions import EndEffectorAction
+from stvla_ros.msg import ActionChunk, EndEffectorCommand
 from stvla_ros.nodes.messages import array_to_image, make_camera_info, make_chunk, make_header, stamp_ns
 
 Result = ExecuteInstruction.Result

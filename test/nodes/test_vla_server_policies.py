@@ -10,9 +10,9 @@ import pytest
 from action_msgs.msg import GoalStatus
 from live_graph import LiveGraph, live_graph
 from rclpy.action import ActionClient
+
 from stvla_ros.action import ExecuteInstruction
 from stvla_ros.msg import EndEffectorCommand
-
 from stvla_ros.nodes.messages import array_to_image, make_header
 
 Result = ExecuteInstruction.Result

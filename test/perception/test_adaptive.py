@@ -73,9 +73,16 @@ def test_window_is_bounded_and_causal(steps, size, stretch):
     assert set(earlier.tolist()) - set(whole.stamps.tolist()) <= set(earlier[:1].tolist())
 
 
-@pytest.mark.parametrize(("name", "value"), [
-    ("min_motion", 0.0), ("min_motion", 1.0), ("min_motion", float("nan")), ("max_stretch", 0), ("agreeing_points", 0),
-])
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("min_motion", 0.0),
+        ("min_motion", 1.0),
+        ("min_motion", float("nan")),
+        ("max_stretch", 0),
+        ("agreeing_points", 0),
+    ],
+)
 def test_value_out_of_range_is_an_error_naming_the_parameter(name, value):
     with pytest.raises(InputError, match=name):
         KeyFrameRule(**{name: value})

@@ -105,10 +105,17 @@ def test_selection_keeps_its_promises(seed, count):
     assert select_moving(shuffled).ids.tolist() == chosen.ids.tolist()
 
 
-@pytest.mark.parametrize(("name", "value"), [
-    ("max_traces", 0), ("min_extent", 0.0), ("min_extent", 1.0), ("max_wander", 0.5), ("max_wander", float("nan")),
-    ("min_spacing", -0.1),
-])
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("max_traces", 0),
+        ("min_extent", 0.0),
+        ("min_extent", 1.0),
+        ("max_wander", 0.5),
+        ("max_wander", float("nan")),
+        ("min_spacing", -0.1),
+    ],
+)
 def test_value_out_of_range_is_an_error_naming_the_parameter(name, value):
     with pytest.raises(InputError, match=name):
         SelectionParameters(**{name: value})

@@ -48,10 +48,19 @@ def test_importing_and_running_lucas_kanade_imports_no_torch():
     subprocess.run([sys.executable, "-c", code + "; assert 'torch' not in sys.modules"], check=True)
 
 
-@pytest.mark.parametrize("rgb", [
-    np.zeros((240, 320, 3), np.float32), np.zeros((240, 320), np.uint8), np.zeros((240, 320, 4), np.uint8),
-    np.zeros((0, 0, 3), np.uint8), np.zeros((240, 0, 3), np.uint8), np.zeros((31, 320, 3), np.uint8), None, [[0]],
-])
+@pytest.mark.parametrize(
+    "rgb",
+    [
+        np.zeros((240, 320, 3), np.float32),
+        np.zeros((240, 320), np.uint8),
+        np.zeros((240, 320, 4), np.uint8),
+        np.zeros((0, 0, 3), np.uint8),
+        np.zeros((240, 0, 3), np.uint8),
+        np.zeros((31, 320, 3), np.uint8),
+        None,
+        [[0]],
+    ],
+)
 def test_bad_picture_is_an_error_and_the_next_good_one_works(rgb):
     tracker = TraceTracker()
     tracker.step(scene(10), 1)
@@ -145,10 +154,15 @@ def test_selection_parameters_are_used():
     assert [tracker.step(scene(10 + 9 * frame), frame).num_points for frame in range(10)][-1] == 2
 
 
-@pytest.mark.parametrize(("name", "config"), [
-    ("buffer", {"buffer": 1}), ("warm_up_frames", {"warm_up_frames": -1}), ("tracker", {"tracker": "none"}),
-    ("num_points", {"tracker_parameters": {"num_points": 0}}),
-])
+@pytest.mark.parametrize(
+    ("name", "config"),
+    [
+        ("buffer", {"buffer": 1}),
+        ("warm_up_frames", {"warm_up_frames": -1}),
+        ("tracker", {"tracker": "none"}),
+        ("num_points", {"tracker_parameters": {"num_points": 0}}),
+    ],
+)
 def test_bad_configuration_is_an_error_naming_the_parameter(name, config):
     with pytest.raises(InputError, match=name):
         TraceTracker(TrackingConfig(**config))

@@ -36,9 +36,15 @@ def test_file_that_holds_no_weights_is_an_error(tmp_path):
         make_tracker("cotracker", checkpoint=str(path))
 
 
-@pytest.mark.parametrize(("name", "value"), [
-    ("mode", "live"), ("grid_size", 0), ("session_frames", 8), ("device", "abacus"),
-])
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("mode", "live"),
+        ("grid_size", 0),
+        ("session_frames", 8),
+        ("device", "abacus"),
+    ],
+)
 def test_parameter_out_of_range_is_an_error_naming_it(name, value):
     with pytest.raises(InputError, match=f"cotracker {name}"):
         make_tracker("cotracker", **{name: value})
@@ -84,7 +90,11 @@ def test_offline_tracks_the_whole_buffer_and_keeps_only_its_frames(checkpoints):
 @pytest.mark.slow
 def test_online_answers_from_the_sixteenth_frame_and_its_memory_is_bounded(checkpoints):
     tracker = make_tracker(
-        "cotracker", buffer=20, mode="online", checkpoint=str(checkpoints / "online.pth"), grid_size=2,
+        "cotracker",
+        buffer=20,
+        mode="online",
+        checkpoint=str(checkpoints / "online.pth"),
+        grid_size=2,
         session_frames=32,
     )
     lengths = []

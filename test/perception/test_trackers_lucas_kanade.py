@@ -40,7 +40,10 @@ def affine(angle: float, scale: float, shift: tuple[float, float]) -> np.ndarray
 
 @settings(max_examples=12, deadline=None)
 @given(
-    angle=st.floats(-6, 6), scale=st.floats(0.95, 1.05), dx=st.floats(-25, 25), dy=st.floats(-25, 25),
+    angle=st.floats(-6, 6),
+    scale=st.floats(0.95, 1.05),
+    dx=st.floats(-25, 25),
+    dy=st.floats(-25, 25),
 )
 def test_follows_an_affine_motion_to_a_fraction_of_a_pixel(angle, scale, dx, dy):
     motion = affine(angle, scale, (dx, dy))
@@ -63,8 +66,11 @@ def test_does_not_drift_over_many_small_steps():
     first = tracker.update(BACKGROUND, 0)
     for frame in range(1, 41):
         picture = cv2.warpAffine(
-            BACKGROUND, affine(0, 1, (0.37 * frame, 0.21 * frame)), (WIDTH, HEIGHT),
-            flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT,
+            BACKGROUND,
+            affine(0, 1, (0.37 * frame, 0.21 * frame)),
+            (WIDTH, HEIGHT),
+            flags=cv2.INTER_CUBIC,
+            borderMode=cv2.BORDER_REFLECT,
         )
         traces = tracker.update(picture, frame)
     _, before, after = np.intersect1d(first.ids, traces.ids, return_indices=True)
@@ -211,10 +217,21 @@ def test_tiny_picture_works():
         assert len(traces.frame_stamps) == frame + 1
 
 
-@pytest.mark.parametrize(("name", "value"), [
-    ("num_points", 0), ("moving_share", 1.5), ("window", 20), ("levels", -1), ("max_return_error", 0.0),
-    ("min_similarity", 1.0), ("patience", -1), ("min_change", 0.0), ("min_step", -1.0), ("spacing", 0.0),
-])
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("num_points", 0),
+        ("moving_share", 1.5),
+        ("window", 20),
+        ("levels", -1),
+        ("max_return_error", 0.0),
+        ("min_similarity", 1.0),
+        ("patience", -1),
+        ("min_change", 0.0),
+        ("min_step", -1.0),
+        ("spacing", 0.0),
+    ],
+)
 def test_parameter_out_of_range_is_an_error_naming_it(name, value):
     with pytest.raises(InputError, match=f"lucas_kanade {name}"):
         make_tracker("lucas_kanade", **{name: value})

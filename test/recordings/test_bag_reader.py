@@ -36,8 +36,9 @@ def image(stamp: int, picture: np.ndarray, encoding: str) -> Any:
 
 def compressed(stamp: int, rgb: np.ndarray, suffix: str = "png") -> Any:
     data = cv2.imencode(f".{suffix}", cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR))[1].reshape(-1)
-    return TYPES["sensor_msgs/msg/CompressedImage"](header=header(stamp), format=f"rgb8; {suffix} compressed",
-    data=data)
+    return TYPES["sensor_msgs/msg/CompressedImage"](
+        header=header(stamp), format=f"rgb8; {suffix} compressed", data=data
+    )
 
 
 def camera_info(stamp: int, fx: float = 500.0) -> Any:

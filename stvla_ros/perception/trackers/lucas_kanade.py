@@ -37,7 +37,12 @@ from stvla_ros.perception.trackers.base import Tracker
 from stvla_ros.perception.trackers.matching import match
 from stvla_ros.perception.trackers.neighbours import carried, carried_along
 from stvla_ros.perception.trackers.patches import (
-    MIN_TEXTURE, PATCH, cut_patches, find_corners, search_patches, similarity,
+    MIN_TEXTURE,
+    PATCH,
+    cut_patches,
+    find_corners,
+    search_patches,
+    similarity,
 )
 from stvla_ros.perception.types import Traces
 
@@ -131,11 +136,21 @@ class LucasKanade(Tracker):
         return float(np.hypot(*grey.shape)) / REFERENCE_DIAGONAL
 
     def _match(
-        self, start: np.ndarray, end: np.ndarray, points: np.ndarray, guess: np.ndarray | None = None,
+        self,
+        start: np.ndarray,
+        end: np.ndarray,
+        points: np.ndarray,
+        guess: np.ndarray | None = None,
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         p = self.parameters
         return match(
-            start, end, points, guess, window=p.window, levels=p.levels, min_similarity=p.min_similarity,
+            start,
+            end,
+            points,
+            guess,
+            window=p.window,
+            levels=p.levels,
+            min_similarity=p.min_similarity,
             max_return_error=p.max_return_error * self._scale(start),
         )
 
@@ -197,7 +212,11 @@ class LucasKanade(Tracker):
         return jumped & ~self._is_moving(scale)[seen] & unlike
 
     def _guess(
-        self, grey: np.ndarray, before: np.ndarray, found: np.ndarray, lost: np.ndarray,
+        self,
+        grey: np.ndarray,
+        before: np.ndarray,
+        found: np.ndarray,
+        lost: np.ndarray,
     ) -> tuple[np.ndarray, np.ndarray]:
         """Where lost points may be: (L, 2), and how much they look like themselves there (L,)."""
         scale = self._scale(grey)
@@ -288,7 +307,11 @@ class LucasKanade(Tracker):
         self._add(grey, corners, np.zeros(len(corners)))
 
     def _add(
-        self, grey: np.ndarray, points: np.ndarray, moved: np.ndarray, ids: np.ndarray | None = None,
+        self,
+        grey: np.ndarray,
+        points: np.ndarray,
+        moved: np.ndarray,
+        ids: np.ndarray | None = None,
         asked: bool = False,
     ) -> None:
         self._ids = np.concatenate([self._ids, self._new_ids(len(points)) if ids is None else ids])

@@ -11,8 +11,15 @@ STOOD, UNCHANGED = 0.5, 0.9  # px and similarity: a textured point that moved le
 
 
 def match(
-    start: np.ndarray, end: np.ndarray, points: np.ndarray, guess: np.ndarray | None = None, *,
-    window: int, levels: int, max_return_error: float, min_similarity: float,
+    start: np.ndarray,
+    end: np.ndarray,
+    points: np.ndarray,
+    guess: np.ndarray | None = None,
+    *,
+    window: int,
+    levels: int,
+    max_return_error: float,
+    min_similarity: float,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Follow points from one picture into another by pyramidal Lucas-Kanade, and back.
 
@@ -47,7 +54,12 @@ def match(
 
 
 def _flow(
-    start: np.ndarray, end: np.ndarray, points: np.ndarray, guess: np.ndarray | None, window: int, levels: int,
+    start: np.ndarray,
+    end: np.ndarray,
+    points: np.ndarray,
+    guess: np.ndarray | None,
+    window: int,
+    levels: int,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Lucas-Kanade one way, in the part of the pictures that can matter: building pyramids is half of its cost.
 
@@ -66,7 +78,11 @@ def _flow(
         there, found, _ = cv2.calcOpticalFlowPyrLK(start[part], end[part], points - offset, None, **options)
     else:
         there, found, _ = cv2.calcOpticalFlowPyrLK(
-            start[part], end[part], points - offset, (guess - offset).astype(np.float32),
-            flags=cv2.OPTFLOW_USE_INITIAL_FLOW, **options,
+            start[part],
+            end[part],
+            points - offset,
+            (guess - offset).astype(np.float32),
+            flags=cv2.OPTFLOW_USE_INITIAL_FLOW,
+            **options,
         )
     return there + offset, found.ravel() == 1

@@ -44,7 +44,10 @@ def similarity(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 def search_patches(
-    grey: np.ndarray, patches: np.ndarray, places: np.ndarray, radius: int,
+    grey: np.ndarray,
+    patches: np.ndarray,
+    places: np.ndarray,
+    radius: int,
 ) -> tuple[np.ndarray, np.ndarray]:
     """The places within ``radius`` pixels of ``places`` (N, 2) that look most like ``patches``, and how alike they are.
 
