@@ -1,4 +1,4 @@
-"""Control latency, observation's stamp to command received, over lockstep episodes of the whole graph: separate and fused."""
+"""Control latency of the whole graph in lockstep, from the observation's stamp to the command received."""
 
 import json
 import os
