@@ -56,9 +56,9 @@ class StvlaNode(ManagedNode):
     """A lifecycle node that configures and activates itself unless ``autostart`` is false.
 
     Subclasses declare their parameters in ``__init__`` with :meth:`parameter`, build what they need in
-    :meth:`configure` (models are loaded and warmed up there; publishers, services, timers and workers made there end with
-    the cleanup), subscribe in :meth:`activate` with :meth:`subscribe`, and free what else they hold in :meth:`cleanup`. Bad input
-    found while running goes to :meth:`reject`; the node lives on.
+    :meth:`configure` (models are loaded and warmed up there; publishers, services, timers and workers made there end
+    with the cleanup), subscribe in :meth:`activate` with :meth:`subscribe`, and free what else they hold in
+    :meth:`cleanup`. Bad input found while running goes to :meth:`reject`; the node lives on.
     """
 
     def __init__(self, name: str) -> None:
