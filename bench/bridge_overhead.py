@@ -47,7 +47,8 @@ def bridge_steps_per_s() -> float:
     from rclpy.executors import SingleThreadedExecutor
 
     from stvla_ros.msg import ActionChunk, EndEffectorCommand, EpisodeState
-    from stvla_ros.nodes.base import EPISODE_STATE_QOS, RELIABLE_QOS, stamp_to_ns
+    from stvla_ros.nodes.base import EPISODE_STATE_QOS, RELIABLE_QOS
+    from stvla_ros.nodes.messages import stamp_ns
 
     node = rclpy.create_node("bench")
     commands = node.create_publisher(EndEffectorCommand, "command", RELIABLE_QOS)
@@ -78,9 +79,7 @@ def bridge_steps_per_s() -> float:
     for index in range(EPISODES):
         # From the first answered observation to the end: the reset, and the wait for discovery, are not steps.
         stamps = [
-            stamp_to_ns(s.header.stamp)
-            for s in states
-            if s.index == index and s.phase != EpisodeState.RESETTING and s.step > 0
+            stamp_ns(s.header) for s in states if s.index == index and s.phase != EpisodeState.RESETTING and s.step > 0
         ]
         steps += len(stamps) - 1
         seconds += (stamps[-1] - stamps[0]) * 1e-9

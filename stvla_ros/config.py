@@ -1,6 +1,11 @@
-"""Where the files of config/ lie."""
+"""Where the files of config/ lie, and how mappings given as text are read."""
 
 from pathlib import Path
+from typing import Any
+
+import yaml
+
+from stvla_ros.errors import InputError
 
 
 def config_directory() -> Path:
@@ -11,3 +16,17 @@ def config_directory() -> Path:
     from ament_index_python import get_package_share_directory
 
     return Path(get_package_share_directory("stvla_ros")) / "config"
+
+
+def parse_mapping(name: str, text: str) -> dict[str, Any]:
+    """A YAML mapping given as the value of an argument or parameter.
+
+    :raises InputError: naming it, when the text is no mapping.
+    """
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError:
+        value = None
+    if not isinstance(value, dict):
+        raise InputError(f"{name}: expected a YAML mapping like '{{key: value}}', got {text!r}")
+    return value

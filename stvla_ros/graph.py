@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import yaml
 
-from stvla_ros.config import config_directory
+from stvla_ros.config import config_directory, parse_mapping
 from stvla_ros.errors import InputError
 from stvla_ros.perception.depth.registry import depth_estimator_names
 from stvla_ros.perception.trackers import tracker_names
@@ -128,16 +128,16 @@ class Graph:
 def sim_graph(arguments: SimArguments, run_directory: Path) -> Graph:
     """The graph of `sim.launch.py`. :raises InputError: naming the bad argument."""
     task, note = resolve_task(arguments.task)
-    if arguments.policy == "expert" and not find_task(task).has_expert:
+    simulated = find_task(task)
+    if arguments.policy == "expert" and not simulated.has_expert:
         raise InputError(f"policy: the scripted expert cannot do task {task}; it can do the WidowX and Panda tasks")
-    control_hz = find_task(task).control_hz
     lockstep = arguments.pacing == "lockstep"
     # In lockstep every frame counts, and time does not: an observation may wait for as long as it takes.
     sensor = {"sensor_reliability": "reliable" if lockstep else "best_effort"}
     server = {
         "policy": arguments.policy,
-        "base_frame": find_embodiment(find_task(task).robot).base_frame,
-        "control_hz": control_hz,
+        "base_frame": find_embodiment(simulated.robot).base_frame,
+        "control_hz": simulated.control_hz,
         **({"max_observation_age": 0.0, "stall_timeout": 0.0} if lockstep else {}),
     }
     bridge = {
@@ -152,7 +152,7 @@ def sim_graph(arguments: SimArguments, run_directory: Path) -> Graph:
     recorder = {
         "output": str(run_directory),
         "video": arguments.video,
-        "fps": 2.0 * control_hz,
+        "fps": 2.0 * simulated.control_hz,
         "policy": arguments.policy,
         "pacing": arguments.pacing,
         "fused": arguments.fused,
@@ -183,7 +183,7 @@ def robot_graph(arguments: RobotArguments, run_directory: Path) -> Graph:
             # Every node that takes the image, so that none misses the beginning: the perception, the server and the
             # recorder.
             "min_subscribers": 2 if arguments.fused else 5,
-            **_mapping("replay_parameters", arguments.replay_parameters),
+            **parse_mapping("replay_parameters", arguments.replay_parameters),
         }
         recorder = {
             "output": str(run_directory),
@@ -240,16 +240,6 @@ def _optional(
         # rviz2's node is called rviz; it looks at the camera's own topics, in the recording's time.
         nodes.append(NodeSpec("rviz2", {"rviz": {}}, remappings, command=command))
     return nodes
-
-
-def _mapping(name: str, text: str) -> Parameters:
-    try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError:
-        value = None
-    if not isinstance(value, dict):
-        raise InputError(f"{name}: expected a YAML mapping like '{{key: value}}', got {text!r}")
-    return value
 
 
 def _finish(

@@ -47,11 +47,6 @@ EPISODE_STATE_QOS = QoSProfile(
 )
 
 
-def stamp_to_ns(stamp: Any) -> int:
-    """builtin_interfaces/Time or Duration to int nanoseconds."""
-    return stamp.sec * 1_000_000_000 + stamp.nanosec
-
-
 class StvlaNode(ManagedNode):
     """A lifecycle node that configures and activates itself unless ``autostart`` is false.
 

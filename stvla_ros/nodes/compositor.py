@@ -45,8 +45,7 @@ class CompositorNode(StvlaNode):
             (Image, "depth", RELIABLE_QOS),
             (TraceArray, "traces", RELIABLE_QOS),
         ]
-        join = Join(self, topics, lambda *messages: self._worker.submit(messages), self._join_window)
-        self.on_stop_inputs(join.destroy)
+        Join(self, topics, lambda *messages: self._worker.submit(messages), self._join_window)
         self.subscribe(CameraInfo, "camera_info", self._outputs.set_camera_info, self._sensor_qos)
 
     def _process(self, messages: tuple[Image, Image, TraceArray]) -> None:

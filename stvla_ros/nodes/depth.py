@@ -6,7 +6,7 @@ from sensor_msgs.msg import Image
 
 from stvla_ros.errors import InputError
 from stvla_ros.nodes.base import RELIABLE_QOS, StvlaNode, run
-from stvla_ros.nodes.joins import Join
+from stvla_ros.nodes.joins import subscribe_to_frames
 from stvla_ros.nodes.messages import array_to_image, image_to_depth, image_to_rgb, naming_topic, stamp_ns
 from stvla_ros.nodes.perception_parameters import (
     declare_depth,
@@ -31,16 +31,8 @@ class DepthNode(StvlaNode):
         self._worker = self.start_worker("depth", self._process, self._queue_size)
 
     def activate(self) -> None:
-        if self._estimator.needs_sensor:
-            topics = [(Image, "image", self._sensor_qos), (Image, "sensor_depth", self._sensor_qos)]
-            join = Join(self, topics, lambda *messages: self._worker.submit(messages), self._join_window)
-            self.on_stop_inputs(join.destroy)
-        else:
-            self.subscribe(Image, "image", self._submit, self._sensor_qos)
-
-    def _submit(self, message: Image) -> None:
-        self.stage.received()
-        self._worker.submit((message,))
+        with_sensor_depth = self._estimator.needs_sensor
+        subscribe_to_frames(self, with_sensor_depth, self._sensor_qos, self._join_window, self._worker.submit)
 
     def _process(self, messages: tuple[Image, ...]) -> None:
         started = time.monotonic()

@@ -62,8 +62,7 @@ class EpisodeRecorderNode(StvlaNode):
     def activate(self) -> None:
         if self._video:
             topics = [(Image, name, RELIABLE_QOS) for name in ("image", "traced_depth", "overlay")]
-            join = Join(self, topics, lambda *messages: self._worker.submit(messages), self._join_window)
-            self.on_stop_inputs(join.destroy)
+            Join(self, topics, lambda *messages: self._worker.submit(messages), self._join_window)
         self.subscribe(EpisodeState, "episode_state", self._on_state, EPISODE_STATE_QOS)
         self.subscribe(DiagnosticArray, "/diagnostics", self._on_diagnostics)
 

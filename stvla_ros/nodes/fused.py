@@ -7,12 +7,11 @@ beside it, and publishes the topics of the separate nodes only while somebody su
 import time
 
 from sensor_msgs.msg import CameraInfo, Image
-from std_srvs.srv import Trigger
 
 from stvla_ros.errors import InputError
 from stvla_ros.msg import TraceArray
 from stvla_ros.nodes.base import RELIABLE_QOS, StvlaNode, run
-from stvla_ros.nodes.joins import Join, StampOrder
+from stvla_ros.nodes.joins import StampOrder, subscribe_to_frames
 from stvla_ros.nodes.messages import (
     array_to_image,
     image_to_depth,
@@ -28,7 +27,6 @@ from stvla_ros.nodes.perception_parameters import (
     declare_spatial_traces,
 )
 from stvla_ros.nodes.trace_outputs import TraceOutputs
-from stvla_ros.nodes.tracker import RESET_TIMEOUT_S
 from stvla_ros.nodes.vla_server import VlaServerNode
 from stvla_ros.perception.spatial_traces import SpatialTraces
 
@@ -50,25 +48,17 @@ class PerceptionNode(StvlaNode):
         self._outputs = TraceOutputs(self, self._spatial_traces.compositor.vertex_depths)
         self._traces = self.create_publisher(TraceArray, "traces", RELIABLE_QOS)
         self._depth = self.create_publisher(Image, "depth", RELIABLE_QOS)
-        self.create_service(Trigger, "~/reset", self._reset)
         self._worker = self.start_worker("perception", self._process, self._queue_size)
+        self.offer_reset(self._worker, self._spatial_traces.reset)
 
     def activate(self) -> None:
-        if self._spatial_traces.depth_estimator.needs_sensor:
-            topics = [(Image, "image", self._sensor_qos), (Image, "sensor_depth", self._sensor_qos)]
-            join = Join(self, topics, lambda *messages: self._worker.submit(messages), self._join_window)
-            self.on_stop_inputs(join.destroy)
-        else:
-            self.subscribe(Image, "image", self._submit, self._sensor_qos)
+        with_sensor_depth = self._spatial_traces.depth_estimator.needs_sensor
+        subscribe_to_frames(self, with_sensor_depth, self._sensor_qos, self._join_window, self._worker.submit)
         self.subscribe(CameraInfo, "camera_info", self._set_camera_info, self._sensor_qos)
 
     def _set_camera_info(self, message: CameraInfo) -> None:
         self._outputs.set_camera_info(message)
         self._server.set_camera_info(message)
-
-    def _submit(self, message: Image) -> None:
-        self.stage.received()
-        self._worker.submit((message,))
 
     def _process(self, messages: tuple[Image, ...]) -> None:
         started = time.monotonic()
@@ -93,11 +83,6 @@ class PerceptionNode(StvlaNode):
         if self._depth.get_subscription_count():
             self._depth.publish(array_to_image(result.metric_depth, "32FC1", header))
         self._outputs.publish_for_people(rgb, result.traces, header)
-
-    def _reset(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
-        response.success = self._worker.run_idle(self._spatial_traces.reset, RESET_TIMEOUT_S)
-        response.message = "" if response.success else f"the perception was still busy after {RESET_TIMEOUT_S} s"
-        return response
 
 
 def main() -> None:

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
 from rclpy.qos import QoSProfile
+from sensor_msgs.msg import Image
 
 from stvla_ros.nodes.base import StvlaNode
 from stvla_ros.nodes.compat import message_filters
@@ -28,7 +29,7 @@ class StampOrder:
 
 
 class Join:
-    """Call back with one message of each topic, all with the same stamp.
+    """Call back with one message of each topic, all with the same stamp, until the node stops its inputs.
 
     Messages that never matched by the time the queue is full are counted as drops of the node's stage.
 
@@ -59,6 +60,7 @@ class Join:
             self._subscribers.append(subscriber)
         self._synchronizer = message_filters.TimeSynchronizer(self._subscribers, queue_size)
         self._synchronizer.registerCallback(self._joined)
+        node.on_stop_inputs(self.destroy)
 
     def _seen(self, message: Any, topic: str, watch: Any) -> None:
         watch.seen()
@@ -94,6 +96,21 @@ class Join:
         for queue in self._synchronizer.queues:
             queue.clear()
         self._count_drops()
+
+
+def subscribe_to_frames(
+    node: StvlaNode, with_sensor_depth: bool, qos: QoSProfile, window: int, submit: Callable[[tuple[Image, ...]], None]
+) -> None:
+    """Call ``submit`` with (image,) or (image, sensor_depth) of each frame while the node is active."""
+    if with_sensor_depth:
+        Join(node, [(Image, "image", qos), (Image, "sensor_depth", qos)], lambda *frame: submit(frame), window)
+        return
+
+    def received(image: Image) -> None:
+        node.stage.received()
+        submit((image,))
+
+    node.subscribe(Image, "image", received, qos)
 
 
 Left = TypeVar("Left")

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from std_srvs.srv import Trigger
 
 from stvla_ros.errors import InputError
 from stvla_ros.nodes.stage_statistics import StageStatistics
@@ -13,7 +14,7 @@ from stvla_ros.nodes.worker import FULL, Item, Worker
 
 # Errors of one kind come at the camera's rate; the log gets one line of them in this time, the diagnostics count all.
 LOG_PERIOD_S = 1.0
-# What a stage's current item gets to end when the node is deactivated.
+# What a stage's current item gets to end when the node is deactivated or reset.
 IDLE_TIMEOUT_S = 10.0
 
 
@@ -98,6 +99,17 @@ class ManagedNode(LifecycleNode):
         worker = Worker(name, process, queue_size, dropped, self.survive)
         self._workers.append(worker)
         return worker
+
+    def offer_reset(self, worker: Worker, reset: Callable[[], None]) -> None:
+        """Serve ``~/reset``: forget what waits, let the current item end, then call ``reset``."""
+
+        def answer(request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+            response.success = worker.run_idle(reset, IDLE_TIMEOUT_S)
+            if not response.success:
+                response.message = f"the {self.get_name()} was still busy after {IDLE_TIMEOUT_S} s"
+            return response
+
+        self.create_service(Trigger, "~/reset", answer)
 
     def on_stop_inputs(self, destroy: Callable[[], None]) -> None:
         """Call ``destroy`` when the node is deactivated or ends."""

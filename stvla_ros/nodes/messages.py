@@ -45,9 +45,13 @@ def seconds_to_duration(seconds: float) -> Duration:
     return ns_to_duration(round(seconds * 1e9))
 
 
+def stamp_to_ns(stamp: Time | Duration) -> int:
+    return stamp.sec * 1_000_000_000 + stamp.nanosec
+
+
 def stamp_ns(header: Header) -> int:
     """The header's stamp as int nanoseconds."""
-    return header.stamp.sec * 1_000_000_000 + header.stamp.nanosec
+    return stamp_to_ns(header.stamp)
 
 
 def make_header(stamp: int, frame_id: str) -> Header:
@@ -144,7 +148,7 @@ def message_to_traces(message: TraceArray, topic: str) -> Traces:
         points=xy,
         visible=visible,
         ids=np.frombuffer(message.point_ids, np.uint32),
-        frame_stamps=np.array([t.sec * 1_000_000_000 + t.nanosec for t in message.frame_stamps], np.int64),
+        frame_stamps=np.array([stamp_to_ns(stamp) for stamp in message.frame_stamps], np.int64),
         image_size=(message.image_width, message.image_height),
     )
 

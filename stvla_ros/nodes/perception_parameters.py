@@ -2,9 +2,7 @@
 
 from typing import Any
 
-import yaml
-
-from stvla_ros.errors import InputError
+from stvla_ros.config import parse_mapping
 from stvla_ros.nodes.base import RELIABLE_QOS, SENSOR_QOS, StvlaNode
 from stvla_ros.perception.compositor import VARIANTS, CompositorConfig
 from stvla_ros.perception.depth.registry import depth_estimator_names
@@ -120,10 +118,4 @@ def declare_join_window(node: StvlaNode) -> int:
 
 def _mapping(node: StvlaNode, name: str, description: str) -> dict[str, Any]:
     text = node.parameter(name, "{}", f"{description}, as a YAML mapping like '{{key: value}}'")
-    try:
-        value = yaml.safe_load(text or "{}")
-    except yaml.YAMLError:
-        value = None
-    if not isinstance(value, dict):
-        raise InputError(f"parameter {name}: expected a YAML mapping like '{{key: value}}', got {text!r}")
-    return value
+    return parse_mapping(f"parameter {name}", text or "{}")

@@ -166,7 +166,7 @@ class SimBridgeNode(StvlaNode):
         self._limit = self._max_steps or self._info.max_steps
         self._say(EpisodeState.RESETTING)
         self._inbox.clear()
-        execute = self._lockstep if self._pacing == "lockstep" else self._realtime
+        execute = self._ask if self._pacing == "lockstep" else self._realtime
         if self._pacing == "realtime":
             # The clock starts when the graph answers; otherwise its start-up would be charged to the policy.
             self._ask(observation)
@@ -191,9 +191,6 @@ class SimBridgeNode(StvlaNode):
         stamp = self.now_ns()
         self._say(phase, "success condition holds" if success else "time limit", stamp)
         self._outputs.publish(observation, stamp)
-
-    def _lockstep(self, observation: Observation) -> EndEffectorAction | None:
-        return self._ask(observation)
 
     def _realtime(self, observation: Observation) -> EndEffectorAction | None:
         self._tend_goal()

@@ -3,7 +3,6 @@
 import time
 
 from sensor_msgs.msg import Image
-from std_srvs.srv import Trigger
 
 from stvla_ros.errors import InputError
 from stvla_ros.msg import TraceArray
@@ -12,8 +11,6 @@ from stvla_ros.nodes.joins import StampOrder
 from stvla_ros.nodes.messages import image_to_rgb, naming_topic, stamp_ns, traces_to_message
 from stvla_ros.nodes.perception_parameters import declare_queue_size, declare_sensor_qos, declare_tracking
 from stvla_ros.perception.tracking import TraceTracker
-
-RESET_TIMEOUT_S = 10.0
 
 
 class TrackerNode(StvlaNode):
@@ -27,8 +24,8 @@ class TrackerNode(StvlaNode):
     def configure(self) -> None:
         self._tracker = TraceTracker(self._config)
         self._traces = self.create_publisher(TraceArray, "traces", RELIABLE_QOS)
-        self.create_service(Trigger, "~/reset", self._reset)
         self._worker = self.start_worker("tracker", self._process, self._queue_size)
+        self.offer_reset(self._worker, self._tracker.reset)
 
     def activate(self) -> None:
         self.subscribe(Image, "image", self._submit, self._sensor_qos)
@@ -51,11 +48,6 @@ class TrackerNode(StvlaNode):
             return
         self._traces.publish(traces_to_message(traces, message.header))
         self.stage.published(self.latency_s(stamp), time.monotonic() - started)
-
-    def _reset(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
-        response.success = self._worker.run_idle(self._tracker.reset, RESET_TIMEOUT_S)
-        response.message = "" if response.success else f"the tracker was still busy after {RESET_TIMEOUT_S} s"
-        return response
 
 
 def main() -> None:

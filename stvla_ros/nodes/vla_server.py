@@ -19,7 +19,7 @@ from stvla_ros.action import ExecuteInstruction
 from stvla_ros.control.actions import EndEffectorAction
 from stvla_ros.errors import InputError
 from stvla_ros.msg import ActionChunk, EndEffectorCommand
-from stvla_ros.nodes.base import RELIABLE_QOS, StvlaNode, run, stamp_to_ns
+from stvla_ros.nodes.base import RELIABLE_QOS, StvlaNode, run
 from stvla_ros.nodes.joins import Join, Pairing
 from stvla_ros.nodes.messages import (
     camera_info_to_intrinsics,
@@ -30,6 +30,7 @@ from stvla_ros.nodes.messages import (
     make_header,
     seconds_to_duration,
     stamp_ns,
+    stamp_to_ns,
 )
 from stvla_ros.nodes.perception_parameters import declare_join_window, declare_sensor_qos
 from stvla_ros.policy.base import PolicyInput, make_policy, policy_names
@@ -118,8 +119,7 @@ class VlaServerNode(StvlaNode):
     def activate(self) -> None:
         if self._subscribe_to_perception:
             topics = [(Image, "image", self._sensor_qos), (Image, "traced_depth", RELIABLE_QOS)]
-            join = Join(self, topics, self._on_messages, self._join_window)
-            self.on_stop_inputs(join.destroy)
+            Join(self, topics, self._on_messages, self._join_window)
             self.subscribe(CameraInfo, "camera_info", self.set_camera_info, self._sensor_qos)
         if self._policy.needs_expert:
             self.subscribe(ActionChunk, "expert_chunk", self._on_expert_chunk)
