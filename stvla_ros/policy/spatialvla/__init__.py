@@ -1,0 +1,1 @@
+"""The SpatialVLA model: network, tokenizers, statistics and checkpoint files."""
