@@ -30,6 +30,22 @@ def padding(side: int) -> int:
     return min(int(3 * math.sqrt(side / 2)), side - 1)
 
 
+def run_zoedepth(model: ZoeDepthForDepthEstimation, pixels: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    """The network between SpatialVLA's preparation of the picture and of the depth.
+
+    :param pixels: (B, 3, H, W) float32 in [0, 1].
+    :param dtype: of the network's weights.
+    :returns: (B, H, W) float32 metres, as the network gives them: where it is unsure, possibly not positive.
+    """
+    height, width = pixels.shape[2:]
+    pad_y, pad_x = padding(height), padding(width)
+    padded = F.pad(pixels, (pad_x, pad_x, pad_y, pad_y), mode="reflect")
+    resized = F.interpolate(padded, NETWORK_SIZE, mode="bicubic", align_corners=True)
+    depth = model(((resized - _MEAN) / _DEVIATION).to(dtype)).predicted_depth.float()
+    depth = F.interpolate(depth[:, None], padded.shape[2:], mode="bicubic", align_corners=True)
+    return depth[:, 0, pad_y : pad_y + height, pad_x : pad_x + width]
+
+
 class ZoeDepth(DepthEstimator):
     """
     :param checkpoint: a local folder, or an id on the Hugging Face hub.
@@ -46,10 +62,5 @@ class ZoeDepth(DepthEstimator):
     @torch.inference_mode()
     def estimate(self, rgb: np.ndarray, sensor_depth: np.ndarray | None = None) -> np.ndarray:
         """See ``DepthEstimator.estimate``; ``sensor_depth`` is not looked at."""
-        height, width = check_rgb(rgb).shape[:2]
-        pad_y, pad_x = padding(height), padding(width)
-        padded = F.pad(to_pixels(rgb, self._device), (pad_x, pad_x, pad_y, pad_y), mode="reflect")
-        pixels = F.interpolate(padded, NETWORK_SIZE, mode="bicubic", align_corners=True)
-        depth = self._model(((pixels - _MEAN) / _DEVIATION).to(self._dtype)).predicted_depth.float()
-        depth = F.interpolate(depth[:, None], padded.shape[2:], mode="bicubic", align_corners=True)
-        return without_invalid(depth[0, 0, pad_y : pad_y + height, pad_x : pad_x + width].cpu().numpy())
+        pixels = to_pixels(check_rgb(rgb), self._device)
+        return without_invalid(run_zoedepth(self._model, pixels, self._dtype)[0].cpu().numpy())

@@ -1,0 +1,166 @@
+"""Weights: the published tensor names, loading and saving. safetensors only: pickles can run code."""
+
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from accelerate import init_empty_weights
+from huggingface_hub import snapshot_download, split_torch_state_dict_into_shards
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from stvla_ros.errors import InputError
+from stvla_ros.policy.spatialvla.config import SpatialVlaConfig, read_json
+from stvla_ros.policy.spatialvla.model import SpatialVla
+
+WEIGHTS = "model.safetensors"
+INDEX = "model.safetensors.index.json"
+# What is downloaded of a hub repository; everything else in it is code or for other programs.
+_FILES = ["config.json", "processor_config.json", "tokenizer.json", "*.safetensors", INDEX]
+_MOST_LISTED = 12
+
+# transformers 5 (left) to published names; facts/spatialvla.md.
+_LAYER = r"^(vision_zoe_model\.backbone\.encoder\.layer\.\d+\.)"
+_TO_PUBLISHED = (
+    (r"^vision_tower\.", "vision_tower.vision_model."),
+    (r"^vision_zoe_model\.backbone\.beit\.embeddings\.", "vision_zoe_model.backbone.embeddings."),
+    (r"^vision_zoe_model\.backbone\.beit\.layers\.", "vision_zoe_model.backbone.encoder.layer."),
+    (_LAYER + r"relative_position_bias\.", r"\1attention.attention.relative_position_bias."),
+    (_LAYER + r"attention\.q_proj\.", r"\1attention.attention.query."),
+    (_LAYER + r"attention\.k_proj\.", r"\1attention.attention.key."),
+    (_LAYER + r"attention\.v_proj\.", r"\1attention.attention.value."),
+    (_LAYER + r"attention\.o_proj\.", r"\1attention.output.dense."),
+    (_LAYER + r"mlp\.fc1\.", r"\1intermediate.dense."),
+    (_LAYER + r"mlp\.fc2\.", r"\1output.dense."),
+)
+
+
+def published_name(name: str) -> str:
+    """The published name of a tensor of ``SpatialVla``."""
+    for pattern, replacement in _TO_PUBLISHED:
+        name = re.sub(pattern, replacement, name)
+    return name
+
+
+def empty_model(config: SpatialVlaConfig) -> SpatialVla:
+    """The network without memory for its weights (they are on torch's meta device); buffers are real."""
+    with init_empty_weights(include_buffers=False):
+        return SpatialVla(config).eval().requires_grad_(False)
+
+
+def find_checkpoint(path_or_id: str) -> Path:
+    """The folder of a checkpoint; one that is named by its id is downloaded, unless that was done before.
+
+    :param path_or_id: a local folder, or an id on the Hugging Face hub.
+    :raises InputError: when there is neither.
+    """
+    local = Path(path_or_id).expanduser()
+    if path_or_id and local.is_dir():
+        return local
+    if not re.fullmatch(r"[\w.-]+/[\w.-]+", path_or_id) or path_or_id.startswith("."):
+        raise InputError(f"checkpoint: expected a folder with config.json or a hub id, got {path_or_id!r}")
+    try:
+        return Path(snapshot_download(path_or_id, allow_patterns=_FILES))
+    except Exception as error:  # the hub client raises many unrelated types
+        reason = " ".join(str(error).split())[:160] or type(error).__name__
+        raise InputError(
+            f"checkpoint {path_or_id}: there is no such folder, and the hub gave none ({reason}); on a machine with "
+            f"internet: hf download {path_or_id} --local-dir FOLDER, then give FOLDER"
+        ) from error
+
+
+def load_model(directory: Path, device: torch.device, dtype: torch.dtype) -> SpatialVla:
+    """Load a checkpoint in the published layout for inference.
+
+    Every tensor goes from the file straight to the device, so that no second copy of the network is ever in memory.
+
+    :raises InputError: when files are missing or damaged, when tensors are missing, left over or of another shape
+        (with their names), or when there is too little memory.
+    """
+    model = empty_model(SpatialVlaConfig.read(directory))
+    shapes = {published_name(name): tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+    files = _weight_files(directory)
+    _check_tensors(directory, shapes, _stored_shapes(files))
+    try:
+        stored: dict[str, torch.Tensor] = {}
+        for file in files:
+            with safe_open(file, framework="pt", device=str(device)) as tensors:
+                stored.update((name, tensors.get_tensor(name).to(dtype)) for name in tensors.keys())
+        model.load_state_dict({name: stored[published_name(name)] for name in model.state_dict()}, assign=True)
+        return model.to(device).eval().requires_grad_(False)
+    except SafetensorError as error:
+        raise _damaged(file, error) from error
+    except (torch.OutOfMemoryError, MemoryError) as error:
+        raise InputError(
+            f"checkpoint {directory}: out of memory on {device}; its weights alone take "
+            f"{sum(torch.Size(shape).numel() for shape in shapes.values()) * dtype.itemsize / 1e9:.1f} GB as {dtype}"
+        ) from error
+
+
+def save_model(model: SpatialVla, directory: Path, max_shard_size: int | str = "5GB") -> None:
+    """Write config.json and the weights in the published layout, with the type that they have.
+
+    :param max_shard_size: largest file, in bytes or like "5GB"; more weights are split, with an index.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    tensors = {published_name(name): tensor.contiguous() for name, tensor in model.state_dict().items()}
+    split = split_torch_state_dict_into_shards(tensors, max_shard_size=max_shard_size)
+    for file, names in split.filename_to_tensors.items():
+        save_file({name: tensors[name] for name in names}, directory / file, metadata={"format": "pt"})
+    if split.is_sharded:
+        index = {"metadata": split.metadata, "weight_map": split.tensor_to_filename}
+        (directory / INDEX).write_text(json.dumps(index, indent=2) + "\n")
+    model.config.write(directory, str(model.dtype).removeprefix("torch."))
+
+
+def _weight_files(directory: Path) -> list[Path]:
+    if (directory / INDEX).is_file():
+        names = sorted(set(read_json(directory / INDEX).get("weight_map", {}).values()))
+        lacking = [name for name in names if not (directory / name).is_file()]
+        if lacking or not names:
+            raise InputError(
+                f"checkpoint {directory}: expected the weight files that {INDEX} names, "
+                f"missing: {', '.join(lacking) or 'all'}"
+            )
+        return [directory / name for name in names]
+    if not (directory / WEIGHTS).is_file():
+        raise InputError(f"checkpoint {directory}: expected {WEIGHTS} or {INDEX}, there is neither")
+    return [directory / WEIGHTS]
+
+
+def _stored_shapes(files: list[Path]) -> dict[str, tuple[int, ...]]:
+    shapes: dict[str, tuple[int, ...]] = {}
+    for file in files:
+        try:
+            with safe_open(file, framework="pt") as tensors:
+                shapes.update((name, tuple(tensors.get_slice(name).get_shape())) for name in tensors.keys())
+        except (SafetensorError, OSError) as error:
+            raise _damaged(file, error) from error
+    return shapes
+
+
+def _check_tensors(
+    directory: Path, expected: Mapping[str, tuple[int, ...]], stored: Mapping[str, tuple[int, ...]]
+) -> None:
+    problems = {
+        "missing": sorted(expected.keys() - stored.keys()),
+        "not part of the model": sorted(stored.keys() - expected.keys()),
+        "of another shape": [
+            f"{name} (expected {expected[name]}, got {stored[name]})"
+            for name in sorted(expected.keys() & stored.keys())
+            if expected[name] != stored[name]
+        ],
+    }
+    lines = []
+    for kind, names in problems.items():
+        if names:
+            more = f" and {len(names) - _MOST_LISTED} more" if len(names) > _MOST_LISTED else ""
+            lines.append(f"{len(names)} {kind}: {', '.join(names[:_MOST_LISTED])}{more}")
+    if lines:
+        raise InputError(f"checkpoint {directory}: its tensors do not fit its config.json; {'; '.join(lines)}")
+
+
+def _damaged(file: Path, error: Exception) -> InputError:
+    return InputError(f"{file}: expected a complete safetensors file ({' '.join(str(error).split())[:160]})")

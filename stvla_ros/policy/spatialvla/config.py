@@ -1,0 +1,123 @@
+"""The model's configuration, read from and written as the published config.json."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from transformers import Gemma2Config, SiglipVisionConfig, ZoeDepthConfig
+
+from stvla_ros.errors import InputError
+
+MODEL_TYPE = "spatialvla"
+
+
+@dataclass(frozen=True)
+class SpatialVlaConfig:
+    """
+    :param text: language model.
+    :param vision: picture encoder.
+    :param depth: the depth network that runs when no depth is given.
+    :param image_token_id: id that marks the places of the picture's tokens in a prompt.
+    :param action_token_begin: id of the first action token; offset + this = id.
+    :param num_action_tokens: how many action tokens there are.
+    :param patch_resolution: points a patch side of the Ego3D encoding (2: four points a patch).
+    :param num_frequencies: sines and cosines per coordinate of the Ego3D encoding.
+    :param published: config.json as it was read, so that nothing in it is lost when it is written again.
+    """
+
+    text: Gemma2Config
+    vision: SiglipVisionConfig
+    depth: ZoeDepthConfig
+    image_token_id: int
+    action_token_begin: int
+    num_action_tokens: int
+    patch_resolution: int
+    num_frequencies: int
+    published: Mapping[str, Any]
+
+    @property
+    def image_size(self) -> int:
+        """Side of the square picture and depth map, pixels."""
+        return self.vision.image_size
+
+    @property
+    def num_image_tokens(self) -> int:
+        return (self.vision.image_size // self.vision.patch_size) ** 2
+
+    @classmethod
+    def from_dict(cls, published: Mapping[str, Any], source: str = "config.json") -> "SpatialVlaConfig":
+        """
+        :param published: content of a config.json in the published layout.
+        :param source: its name for the error message.
+        :raises InputError: for another model, a missing key, or values that do not belong together.
+        """
+        if published.get("model_type") != MODEL_TYPE:
+            raise InputError(f"{source}: expected model_type {MODEL_TYPE!r}, got {published.get('model_type')!r}")
+        for key in ("use_spatial_token", "use_vision_zoe"):
+            if not published.get(key):
+                raise InputError(f"{source}: expected {key}: true, got {published.get(key)!r}")
+        try:
+            text = Gemma2Config.from_dict(dict(published["text_config"]))
+            vision = SiglipVisionConfig.from_dict(dict(published["vision_config"]))
+            depth = ZoeDepthConfig.from_dict(dict(published["vision_zoe_config"]))
+            config = cls(
+                text=text,
+                vision=vision,
+                depth=depth,
+                image_token_id=int(published["image_token_index"]),
+                action_token_begin=int(published["action_token_begin_idx"]),
+                num_action_tokens=int(published["spatial_token_num"]),
+                patch_resolution=int(published["ego3d_patch_reso"]),
+                num_frequencies=int(published["n_freqs"]),
+                published=dict(published),
+            )
+        except KeyError as error:
+            raise InputError(f"{source}: expected the key {error.args[0]!r}, it is missing") from error
+        except Exception as error:  # the configuration classes validate with exceptions of their own
+            raise InputError(f"{source}: {' '.join(str(error).split())[:200]}") from error
+        config._check(source)
+        # Only eager attention caps the logits, as Gemma 2 was trained.
+        text._attn_implementation = "eager"
+        return config
+
+    def _check(self, source: str) -> None:
+        if self.vision.image_size % self.vision.patch_size or self.vision.patch_size % self.patch_resolution:
+            raise InputError(
+                f"{source}: expected image_size to be a multiple of patch_size, and that of ego3d_patch_reso, got "
+                f"{self.vision.image_size}, {self.vision.patch_size}, {self.patch_resolution}"
+            )
+        if self.action_token_begin + self.num_action_tokens > self.text.vocab_size:
+            raise InputError(
+                f"{source}: expected the action tokens inside the vocabulary of {self.text.vocab_size}, they end at "
+                f"{self.action_token_begin + self.num_action_tokens}"
+            )
+        projection = self.published["vision_config"].get("projection_dim", self.text.hidden_size)
+        if projection != self.text.hidden_size:
+            raise InputError(
+                f"{source}: expected vision_config.projection_dim to equal the text hidden_size "
+                f"{self.text.hidden_size}, got {projection}"
+            )
+
+    @classmethod
+    def read(cls, directory: Path) -> "SpatialVlaConfig":
+        """:raises InputError: when the folder has no usable config.json."""
+        return cls.from_dict(read_json(directory / "config.json"), str(directory / "config.json"))
+
+    def write(self, directory: Path, dtype: str) -> None:
+        """Write config.json; ``dtype`` (``bfloat16``…) is that of the weights beside it."""
+        (directory / "config.json").write_text(json.dumps({**self.published, "torch_dtype": dtype}, indent=2) + "\n")
+
+
+def read_json(file: Path) -> dict[str, Any]:
+    """:raises InputError: when the file is missing, unreadable or holds no JSON object."""
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"checkpoint {file.parent}: expected a file {file.name}, there is none") from None
+    except (OSError, ValueError) as error:
+        raise InputError(f"{file}: expected JSON ({error})") from error
+    if not isinstance(content, dict):
+        raise InputError(f"{file}: expected a JSON object, got {type(content).__name__}")
+    return content
