@@ -12,8 +12,8 @@ from stvla_ros.config import config_directory, parse_mapping
 from stvla_ros.errors import InputError
 from stvla_ros.perception.depth.registry import depth_estimator_names
 from stvla_ros.perception.trackers import tracker_names
-from stvla_ros.policy.base import policy_names
-from stvla_ros.robots.embodiments import find_embodiment
+from stvla_ros.policy.base import check_policy, given_parameters, policy_names
+from stvla_ros.robots.embodiments import Embodiment, find_embodiment
 from stvla_ros.sim.tasks import find_task, resolve_task
 
 Parameters = Mapping[str, Any]
@@ -24,7 +24,19 @@ class PerceptionArguments:
     """What simulation and robot share."""
 
     policy: str = "expert"
-    """Policy that acts."""
+    """Policy that acts: expert (the simulator's scripted one) or stvla."""
+    checkpoint: str = ""
+    """The policy's checkpoint: a folder or a hub id."""
+    device: str = "auto"
+    """Where the policy runs: auto, cpu, cuda or cuda:N."""
+    dtype: Literal["auto", "float32", "float16", "bfloat16"] = "auto"
+    """Number format of the policy's weights."""
+    unnorm_key: str = ""
+    """Key of the checkpoint's action statistics; empty for the robot's own."""
+    policy_parameters: str = "{}"
+    """The policy's further parameters, as a YAML mapping."""
+    traces: Literal["none", "depth", "rgb"] = "depth"
+    """What the policy sees traces on: nothing (SpatialVLA), the depth (ST-VLA) or the picture (as TraceVLA)."""
     tracker: str = "lucas_kanade"
     """Tracker backend: lucas_kanade or cotracker."""
     tracker_parameters: str = "{}"
@@ -135,8 +147,7 @@ def sim_graph(arguments: SimArguments, run_directory: Path) -> Graph:
     # In lockstep every frame counts, and time does not: an observation may wait for as long as it takes.
     sensor = {"sensor_reliability": "reliable" if lockstep else "best_effort"}
     server = {
-        "policy": arguments.policy,
-        "base_frame": find_embodiment(simulated.robot).base_frame,
+        **_server(arguments, find_embodiment(simulated.robot)),
         "control_hz": simulated.control_hz,
         **({"max_observation_age": 0.0, "stall_timeout": 0.0} if lockstep else {}),
     }
@@ -153,9 +164,8 @@ def sim_graph(arguments: SimArguments, run_directory: Path) -> Graph:
         "output": str(run_directory),
         "video": arguments.video,
         "fps": 2.0 * simulated.control_hz,
-        "policy": arguments.policy,
+        **_run_facts(arguments),
         "pacing": arguments.pacing,
-        "fused": arguments.fused,
     }
     nodes = [
         *_perception_and_server(arguments, sensor, server, {}),
@@ -169,7 +179,7 @@ def sim_graph(arguments: SimArguments, run_directory: Path) -> Graph:
 def robot_graph(arguments: RobotArguments, run_directory: Path) -> Graph:
     """The graph of `robot.launch.py`. :raises InputError: naming the bad argument."""
     embodiment = find_embodiment(arguments.robot)
-    server = {"policy": arguments.policy, "base_frame": embodiment.base_frame, "control_hz": embodiment.control_hz}
+    server = _server(arguments, embodiment)
     remappings = {
         "image": arguments.image_topic,
         "camera_info": arguments.camera_info_topic,
@@ -180,16 +190,15 @@ def robot_graph(arguments: RobotArguments, run_directory: Path) -> Graph:
         replay = {
             "source": arguments.replay,
             "use_sim_time": False,
-            # Every node that takes the image, so that none misses the beginning: the perception, the server and the
-            # recorder.
-            "min_subscribers": 2 if arguments.fused else 5,
+            # Every node that takes the image, so that none misses the beginning: the perception (alone or tracker,
+            # depth and compositor), the recorder, and the server unless it takes the overlay instead.
+            "min_subscribers": 2 if arguments.fused else 4 if arguments.traces == "rgb" else 5,
             **parse_mapping("replay_parameters", arguments.replay_parameters),
         }
         recorder = {
             "output": str(run_directory),
-            "policy": arguments.policy,
+            **_run_facts(arguments),
             "pacing": "realtime",
-            "fused": arguments.fused,
             "fps": 30.0,
         }
         nodes.append(NodeSpec("replay", {"replay": replay}, remappings, ends_graph=True))
@@ -199,10 +208,32 @@ def robot_graph(arguments: RobotArguments, run_directory: Path) -> Graph:
     return _finish(nodes, arguments, run_directory, common={"use_sim_time": bool(arguments.replay)})
 
 
+def _server(arguments: PerceptionArguments, embodiment: Embodiment) -> dict[str, Any]:
+    """The action server's parameters. :raises InputError: for arguments that the policy refuses."""
+    texts = {name: getattr(arguments, name) for name in ("checkpoint", "device", "dtype", "unnorm_key")}
+    _check_name("policy", arguments.policy, policy_names())
+    if arguments.checkpoint and Path(arguments.checkpoint).is_dir():
+        texts["checkpoint"] = str(Path(arguments.checkpoint).resolve())
+    check_policy(arguments.policy, given_parameters("policy_parameters", arguments.policy_parameters, **texts))
+    return {
+        "policy": arguments.policy,
+        **texts,
+        "policy_parameters": arguments.policy_parameters,
+        "fallback_unnorm_key": embodiment.unnorm_key,
+        "traces": arguments.traces,
+        "base_frame": embodiment.base_frame,
+        "control_hz": embodiment.control_hz,
+    }
+
+
+def _run_facts(arguments: PerceptionArguments) -> dict[str, Any]:
+    """What the summary says about the run."""
+    return {name: getattr(arguments, name) for name in ("policy", "checkpoint", "traces", "fused")}
+
+
 def _perception_and_server(
     arguments: PerceptionArguments, sensor: Parameters, server: Parameters, remappings: Mapping[str, str]
 ) -> list[NodeSpec]:
-    _check_name("policy", arguments.policy, policy_names())
     _check_name("tracker", arguments.tracker, tracker_names())
     _check_name("depth", arguments.depth, depth_estimator_names())
     tracking = {

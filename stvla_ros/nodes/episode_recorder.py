@@ -34,6 +34,8 @@ class EpisodeRecorderNode(StvlaNode):
         self._video = self.parameter("video", True, "write a video")
         self._run_facts = {
             "policy": self.parameter("policy", "expert", "for the summary"),
+            "checkpoint": self.parameter("checkpoint", "", "for the summary"),
+            "traces": self.parameter("traces", "depth", "for the summary"),
             "pacing": self.parameter("pacing", "lockstep", "for the summary"),
             "fused": self.parameter("fused", False, "for the summary"),
         }

@@ -58,7 +58,7 @@ class PerceptionNode(StvlaNode):
 
     def _set_camera_info(self, message: CameraInfo) -> None:
         self._outputs.set_camera_info(message)
-        self._server.set_camera_info(message)
+        self._server.inputs.set_camera_info(message)
 
     def _process(self, messages: tuple[Image, ...]) -> None:
         started = time.monotonic()
@@ -74,7 +74,7 @@ class PerceptionNode(StvlaNode):
         except InputError as error:
             self.reject("input", naming_topic(error))
             return
-        self._server.observe(stamp, rgb, result.depth)
+        self._server.inputs.take_traced(rgb, result)
         self.stage.published(self.latency_s(stamp), time.monotonic() - started)
         if self._outputs.traced_depth.get_subscription_count():
             self._outputs.traced_depth.publish(array_to_image(result.depth, "32FC1", header))

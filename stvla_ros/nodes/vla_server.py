@@ -9,31 +9,27 @@ import threading
 import time
 from dataclasses import dataclass, replace
 
-import numpy as np
 from rclpy.action import ActionServer, CancelResponse, GoalResponse
 from rclpy.action.server import ServerGoalHandle
 from rclpy.task import Future
-from sensor_msgs.msg import CameraInfo, Image
 
 from stvla_ros.action import ExecuteInstruction
 from stvla_ros.control.actions import EndEffectorAction
 from stvla_ros.errors import InputError
 from stvla_ros.msg import ActionChunk, EndEffectorCommand
 from stvla_ros.nodes.base import RELIABLE_QOS, StvlaNode, run
-from stvla_ros.nodes.joins import Join, Pairing
+from stvla_ros.nodes.joins import Pairing
 from stvla_ros.nodes.messages import (
-    camera_info_to_intrinsics,
     command_to_action,
-    image_to_depth,
-    image_to_rgb,
     make_chunk,
     make_header,
     seconds_to_duration,
     stamp_ns,
     stamp_to_ns,
 )
-from stvla_ros.nodes.perception_parameters import declare_join_window, declare_sensor_qos
-from stvla_ros.policy.base import PolicyInput, make_policy, policy_names
+from stvla_ros.nodes.observation_inputs import ObservationInputs
+from stvla_ros.nodes.policy_parameters import declare_policy
+from stvla_ros.policy.base import PolicyInput
 
 Result = ExecuteInstruction.Result
 
@@ -56,12 +52,12 @@ class _Goal:
 
 
 class VlaServerNode(StvlaNode):
-    """:param subscribe_to_perception: False when :meth:`observe` is called in the same process instead (fused)."""
+    """:param subscribe_to_perception: False when the perception in the same process feeds :attr:`inputs` (fused)."""
 
     def __init__(self, subscribe_to_perception: bool = True) -> None:
         super().__init__("vla_server")
         self._subscribe_to_perception = subscribe_to_perception
-        self._policy_name = self.parameter("policy", "expert", "policy that answers", choices=policy_names())
+        self._choice = declare_policy(self)
         self._base_frame = self.parameter("base_frame", "base_link", "frame_id of the commands: the robot's base link")
         self._control_hz = self.parameter(
             "control_hz", 5.0, "control steps per second of the robot", low=0.1, high=1000.0
@@ -80,8 +76,7 @@ class VlaServerNode(StvlaNode):
             low=0.0,
             high=86400.0,
         )
-        self._sensor_qos = declare_sensor_qos(self)
-        self._join_window = declare_join_window(self)
+        self.inputs = ObservationInputs(self, self._observe)
         # Re-entrant: ending a goal from within a locked section is common.
         self._lock = threading.RLock()
         self._goal: _Goal | None = None
@@ -90,7 +85,6 @@ class VlaServerNode(StvlaNode):
         self._goal_of_policy: _Goal | None = None
         # The newest observation, until it is answered.
         self._latest: PolicyInput | None = None
-        self._frame_intrinsics: np.ndarray | None = None
         self._pairs: Pairing[PolicyInput, tuple[EndEffectorAction, ...]] = Pairing(
             "observation", "expert chunk", PENDING, lambda side: self.stage.dropped(f"{side} without partner")
         )
@@ -99,7 +93,7 @@ class VlaServerNode(StvlaNode):
     # --- lifecycle ------------------------------------------------------------------------------------------------
 
     def configure(self) -> None:
-        self._policy = make_policy(self._policy_name)
+        self._policy = self._choice.make()
         self._policy.load()
         self._chunks = self.create_publisher(ActionChunk, "action_chunk", RELIABLE_QOS)
         self._commands = self.create_publisher(EndEffectorCommand, "command", RELIABLE_QOS)
@@ -118,9 +112,7 @@ class VlaServerNode(StvlaNode):
 
     def activate(self) -> None:
         if self._subscribe_to_perception:
-            topics = [(Image, "image", self._sensor_qos), (Image, "traced_depth", RELIABLE_QOS)]
-            Join(self, topics, self._on_messages, self._join_window)
-            self.subscribe(CameraInfo, "camera_info", self.set_camera_info, self._sensor_qos)
+            self.inputs.subscribe()
         if self._policy.needs_expert:
             self.subscribe(ActionChunk, "expert_chunk", self._on_expert_chunk)
         self.on_stop_inputs(self._forget_all)
@@ -139,34 +131,14 @@ class VlaServerNode(StvlaNode):
 
     # --- observations ---------------------------------------------------------------------------------------------
 
-    def set_camera_info(self, message: CameraInfo) -> None:
-        try:
-            self._frame_intrinsics = camera_info_to_intrinsics(message, "camera_info")
-        except InputError as error:
-            self._frame_intrinsics = None
-            self.reject("camera_info", str(error))
-
-    def _on_messages(self, image: Image, traced_depth: Image) -> None:
-        try:
-            rgb = image_to_rgb(image, "image")
-            depth = image_to_depth(traced_depth, "traced_depth")
-        except InputError as error:
-            self.reject("input", str(error))
-            return
-        self.observe(stamp_ns(image.header), rgb, depth)
-
-    def observe(self, stamp: int, rgb: np.ndarray, traced_depth: np.ndarray) -> None:
-        """Take one observation; called by the join, or by the perception in the same process. Thread-safe."""
-        if traced_depth.dtype != np.float32 or not np.isfinite(traced_depth).all():
-            self.reject("traced_depth", "topic traced_depth: expected finite float32 metres (0 where unknown)")
-            return
-        observation = PolicyInput(stamp, rgb, traced_depth, self._frame_intrinsics, "")
+    def _observe(self, observation: PolicyInput) -> None:
+        """Take one observation; called from the executor's thread, or from the perception's. Thread-safe."""
         with self._lock:
             if not self.is_active:
                 return
             if not self._policy.needs_expert:
                 self._offer(observation)
-            elif pair := self._pairs.add("observation", stamp, observation):
+            elif pair := self._pairs.add("observation", observation.stamp, observation):
                 self._offer(*pair)
 
     def _on_expert_chunk(self, chunk: ActionChunk) -> None:
@@ -203,12 +175,12 @@ class VlaServerNode(StvlaNode):
             if not actions:
                 raise ValueError("expected at least one action, got none")
             header = make_header(observation.stamp, self._base_frame)
-            chunk = make_chunk(actions, self._policy_name, 1.0 / self._control_hz, header)
+            chunk = make_chunk(actions, self._choice.name, 1.0 / self._control_hz, header)
         except InputError as error:
             self.reject("policy", str(error))
             return
         except Exception as error:  # a policy is a plug-in: whatever it raises must end the goal, never the server
-            problem = f"policy {self._policy_name}: {type(error).__name__}: {error}"
+            problem = f"policy {self._choice.name}: {type(error).__name__}: {error}"
             self.reject("policy", problem)
             self._end(goal, Result.FAULT, problem)
             return
