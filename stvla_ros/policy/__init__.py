@@ -1,0 +1,13 @@
+"""The policies, and the networks behind them."""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from stvla_ros.policy.spatialvla.inference import SpatialVlaPredictor
+
+
+def load_policy(path_or_id: str, device: str = "cpu", dtype: str = "float32", **options: Any) -> "SpatialVlaPredictor":
+    """See :func:`stvla_ros.policy.spatialvla.loading.load_policy`; torch is imported only here."""
+    from stvla_ros.policy.spatialvla import loading
+
+    return loading.load_policy(path_or_id, device, dtype, **options)

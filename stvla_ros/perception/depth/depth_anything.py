@@ -9,9 +9,10 @@ import torch
 import torch.nn.functional as F
 from transformers import DepthAnythingForDepthEstimation
 
+from stvla_ros.devices import parse_device, parse_dtype
 from stvla_ros.errors import InputError
 from stvla_ros.perception.depth.base import DepthEstimator, check_rgb, without_invalid
-from stvla_ros.perception.depth.pretrained import load_config, load_model, parse_device, parse_dtype, to_pixels
+from stvla_ros.perception.depth.pretrained import load_config, load_model, to_pixels
 
 _MEAN, _DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # ImageNet's
 _EXAMPLE = "depth-anything/Depth-Anything-V2-Metric-Indoor-Small-hf"
@@ -30,7 +31,7 @@ class DepthAnything(DepthEstimator):
     def __init__(
         self, checkpoint: str = _EXAMPLE, device: str = "auto", dtype: str = "float32", network_size: int = 518
     ) -> None:
-        self._device, self._dtype = parse_device(device), parse_dtype(dtype)
+        self._device, self._dtype = parse_device(device, "depth device"), parse_dtype(dtype, "depth dtype")
         config = load_config(DepthAnythingForDepthEstimation, checkpoint, _EXAMPLE)
         if config.depth_estimation_type != "metric":
             raise InputError(

@@ -10,36 +10,7 @@ from transformers.utils import logging
 
 from stvla_ros.errors import InputError
 
-_DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 Model = TypeVar("Model", bound=PreTrainedModel)
-
-
-def parse_device(device: str) -> torch.device:
-    """
-    :param device: ``auto`` (CUDA where there is one), ``cpu``, ``cuda`` or ``cuda:N``.
-    :raises InputError: for anything else, or CUDA where there is none.
-    """
-    if device == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        parsed = torch.device(device)
-    except (RuntimeError, TypeError) as error:
-        raise InputError(f"depth device: expected auto, cpu, cuda or cuda:N, got {device!r}") from error
-    if parsed.type not in ("cpu", "cuda"):
-        raise InputError(f"depth device: expected auto, cpu, cuda or cuda:N, got {device!r}")
-    if parsed.type == "cuda" and (parsed.index or 0) >= torch.cuda.device_count():
-        raise InputError(
-            f"depth device: {device!r} asked for, but torch sees {torch.cuda.device_count()} CUDA devices; "
-            "use 'cpu' or 'auto'"
-        )
-    return parsed
-
-
-def parse_dtype(dtype: str) -> torch.dtype:
-    """:raises InputError: unless ``dtype`` is ``float32``, ``float16`` or ``bfloat16``."""
-    if dtype not in _DTYPES:
-        raise InputError(f"depth dtype: expected one of {', '.join(_DTYPES)}, got {dtype!r}")
-    return _DTYPES[dtype]
 
 
 def load_config(model_class: type[Model], checkpoint: str, example: str):

@@ -17,8 +17,9 @@ import torch
 import torch.nn.functional as F
 from transformers import ZoeDepthForDepthEstimation
 
+from stvla_ros.devices import parse_device, parse_dtype
 from stvla_ros.perception.depth.base import DepthEstimator, check_rgb, without_invalid
-from stvla_ros.perception.depth.pretrained import load_config, load_model, parse_device, parse_dtype, to_pixels
+from stvla_ros.perception.depth.pretrained import load_config, load_model, to_pixels
 
 NETWORK_SIZE = (384, 384)
 _MEAN = _DEVIATION = 0.5
@@ -55,7 +56,7 @@ class ZoeDepth(DepthEstimator):
     """
 
     def __init__(self, checkpoint: str = _EXAMPLE, device: str = "auto", dtype: str = "float32") -> None:
-        self._device, self._dtype = parse_device(device), parse_dtype(dtype)
+        self._device, self._dtype = parse_device(device, "depth device"), parse_dtype(dtype, "depth dtype")
         load_config(ZoeDepthForDepthEstimation, checkpoint, _EXAMPLE)
         self._model = load_model(ZoeDepthForDepthEstimation, checkpoint, _EXAMPLE, self._device, self._dtype)
 

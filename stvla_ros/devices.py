@@ -1,0 +1,42 @@
+"""Where a network runs and in what type, by name."""
+
+import torch
+
+from stvla_ros.errors import InputError
+
+_DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
+
+
+def parse_device(device: str, parameter: str) -> torch.device:
+    """
+    :param device: ``auto`` (CUDA where there is one), ``cpu``, ``cuda`` or ``cuda:N``.
+    :param parameter: its name for the error message.
+    :raises InputError: for anything else, or CUDA where there is none.
+    """
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        parsed = torch.device(device)
+    except (RuntimeError, TypeError) as error:
+        raise InputError(f"{parameter}: expected auto, cpu, cuda or cuda:N, got {device!r}") from error
+    if parsed.type not in ("cpu", "cuda"):
+        raise InputError(f"{parameter}: expected auto, cpu, cuda or cuda:N, got {device!r}")
+    if parsed.type == "cuda" and (parsed.index or 0) >= torch.cuda.device_count():
+        raise InputError(
+            f"{parameter}: {device!r} asked for, but torch sees {torch.cuda.device_count()} CUDA devices; "
+            "use 'cpu' or 'auto'"
+        )
+    return parsed
+
+
+def parse_dtype(dtype: str, parameter: str, device: torch.device | None = None) -> torch.dtype:
+    """
+    :param dtype: ``float32``, ``float16`` or ``bfloat16``; with a device also ``auto``: bfloat16 on CUDA, else float32.
+    :raises InputError: for anything else.
+    """
+    if device is not None and dtype == "auto":
+        return torch.bfloat16 if device.type == "cuda" else torch.float32
+    if dtype not in _DTYPES:
+        names = ("auto", *_DTYPES) if device is not None else tuple(_DTYPES)
+        raise InputError(f"{parameter}: expected one of {', '.join(names)}, got {dtype!r}")
+    return _DTYPES[dtype]
