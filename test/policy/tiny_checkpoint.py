@@ -284,9 +284,11 @@ def tensor(name: str, shape: tuple[int, ...], seed: int = 0) -> np.ndarray:
         return noise
     if name.endswith("bias"):
         return _depth_bias(name, shape) + np.float32(0.1) * noise
-    # Attention and logits spread enough for Gemma's soft caps to show and for a clear winner among thousands of tokens.
-    wide = ("lm_head.weight", "self_attn.q_proj.weight", "self_attn.k_proj.weight")
-    return np.float32((2.0 if name.endswith(wide) else 1.0) / np.sqrt(np.prod(shape[1:]))) * noise
+    # Attention and logits spread enough for Gemma's soft caps to show and for a clear winner among thousands of tokens;
+    # depth that follows the picture.
+    gains = {"lm_head": 2.0, "self_attn.q_proj": 3.0, "self_attn.k_proj": 3.0, "mlp.0": 3.0, "mlp.2": 3.0}
+    gain = gains.get(".".join(name.split(".")[-3:-1]), gains.get(name.split(".")[-2], 1.0))
+    return np.float32(gain / np.sqrt(np.prod(shape[1:]))) * noise
 
 
 def _depth_bias(name: str, shape: tuple[int, ...]) -> np.ndarray:
@@ -298,6 +300,24 @@ def _depth_bias(name: str, shape: tuple[int, ...]) -> np.ndarray:
             centers = np.linspace(near, far, shape[0] + 2)[1:-1]
             return np.log(np.expm1(centers)).astype(np.float32)
     return np.zeros(shape, np.float32)
+
+
+def picture(seed: int, height: int = 224, width: int = 224) -> np.ndarray:
+    """(height, width, 3) uint8: coloured blocks on a gradient with some noise, in whole numbers alone."""
+    random = np.random.default_rng(seed)
+    blocks = random.integers(0, 160, (height // 32, width // 32, 3)).repeat(32, axis=0).repeat(32, axis=1)
+    rows, columns = np.arange(height)[:, None, None], np.arange(width)[None, :, None]
+    gradient = 40 * rows // height + 40 * columns // width
+    return (blocks + gradient + random.integers(0, 16, (height, width, 3))).astype(np.uint8)
+
+
+def depth_map() -> np.ndarray:
+    """(224, 224) float32 metres: a table seen at an angle, a box on it, and a thick line in front, as a trace is."""
+    depth = np.repeat(np.linspace(1.4, 0.6, 224, dtype=np.float32)[:, None], 224, axis=1)
+    depth[90:150, 60:120] = 0.55
+    for column in range(30, 200):
+        depth[180 - column // 2 : 186 - column // 2, column] = 0.35
+    return depth
 
 
 def write_tiny_checkpoint(directory: str | Path, *, shards: int = 1, seed: int = 0, dtype: str = "float32") -> Path:
