@@ -1,8 +1,7 @@
 """Pinhole geometry. Pure functions; pixels are (x, y) with pixel centres at integers, sizes are (width, height).
 
 With centres at integers a picture covers [-0.5, width - 0.5), so a resize by s maps x to (x + 0.5) s - 0.5. That is
-OpenCV's and sensor_msgs/CameraInfo's convention. SpatialVLA instead multiplies cx and cy by s and puts pixel centres
-at i + 0.5; both describe the same rays once its u, v are read as x + 0.5 and its cx, cy as ours + 0.5.
+OpenCV's and sensor_msgs/CameraInfo's convention. SpatialVLA's own is in policy/spatialvla/ego3d.py.
 
 Camera frames are optical frames (REP-103): x right, y down, z forward, metres.
 """
@@ -35,22 +34,6 @@ def check_intrinsics(intrinsics: np.ndarray) -> np.ndarray:
         raise InputError(f"intrinsics: expected positive fx and fy in pixels, got {k[0, 0]:g} and {k[1, 1]:g}")
     if k[0, 1] != 0 or k[1, 0] != 0 or k[2].tolist() != [0, 0, 1]:
         raise InputError(f"intrinsics: expected [[fx, 0, cx], [0, fy, cy], [0, 0, 1]], got {k.tolist()}")
-    return k
-
-
-def resize_intrinsics(intrinsics: np.ndarray, from_size: tuple[int, int], to_size: tuple[int, int]) -> np.ndarray:
-    """Intrinsics of a picture after it was resized, each axis by its own factor.
-
-    :param intrinsics: (3, 3), in pixels of the picture of ``from_size``.
-    :param from_size: (width, height) before.
-    :param to_size: (width, height) after.
-    :returns: (3, 3) float64, in pixels of the resized picture.
-    :raises InputError: as ``check_intrinsics``; a size that is not positive.
-    """
-    k = check_intrinsics(intrinsics).copy()
-    scale = np.divide(check_size(to_size, "to_size"), check_size(from_size, "from_size"))
-    k[[0, 1], [0, 1]] *= scale
-    k[:2, 2] = (k[:2, 2] + 0.5) * scale - 0.5
     return k
 
 
