@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
@@ -13,7 +14,22 @@ from stvla_ros.sim.tasks import task_names
 USAGE = """usage: stvla sim [--help | options]     episodes in a simulator
        stvla robot [--help | options]   the graph on a robot's camera, or on a recording
        stvla tasks                      list the simulated tasks
+       stvla model create [--help | options]   a new, untrained policy checkpoint
 """
+
+
+@dataclass(frozen=True)
+class CreateArguments:
+    """A new policy checkpoint with random weights, in the published SpatialVLA layout: works, but is untrained."""
+
+    size: str = "small"
+    """tiny (for tests), small (for two CPU cores), medium (for benchmarks) or 4b (the published model's shape)."""
+
+    output: str = ""
+    """Folder to make; it must not exist, or be empty. Empty: out/checkpoints/SIZE."""
+
+    seed: int = 0
+    """Of the random weights: the same seed gives the same files."""
 
 
 def describe(arguments: SimArguments | RobotArguments) -> Graph:
@@ -29,6 +45,20 @@ def describe(arguments: SimArguments | RobotArguments) -> Graph:
     aside.symlink_to(run.name)
     aside.replace(parent / "latest")
     return graph
+
+
+def create_model(arguments: CreateArguments) -> None:
+    """:raises InputError: for a bad argument; then nothing was made."""
+    from stvla_ros.policy.spatialvla.config import SpatialVlaConfig
+    from stvla_ros.policy.spatialvla.create import count_parameters, create_checkpoint
+
+    directory = Path(arguments.output or f"out/checkpoints/{arguments.size}").resolve()
+    create_checkpoint(directory, arguments.size, arguments.seed)
+    counts = count_parameters(SpatialVlaConfig.read(directory))
+    for part, count in counts.items():
+        print(f"{part:<24}{count / 1e6:10.2f} M parameters")
+    stored = sum(file.stat().st_size for file in directory.iterdir())
+    print(f"{'all':<24}{sum(counts.values()) / 1e6:10.2f} M parameters, {stored / 1e6:.1f} MB in {directory}")
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -1,0 +1,163 @@
+"""A new checkpoint with random weights: the published layout, to be trained or to be measured."""
+
+import json
+import math
+import os
+import shutil
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from stvla_ros.errors import InputError
+from stvla_ros.policy.spatialvla.bin_fitting import PUBLISHED_GAUSSIANS, bins_from_gaussians
+from stvla_ros.policy.spatialvla.checkpoint import empty_model, published_name, save_model
+from stvla_ros.policy.spatialvla.config import SpatialVlaConfig
+from stvla_ros.policy.spatialvla.model import SpatialVla
+from stvla_ros.policy.spatialvla.sizes import BOS, EOS, IMAGE_TOKENS, PAD, UNK, published_config
+from stvla_ros.policy.spatialvla.statistics import ActionStatistics
+from stvla_ros.policy.spatialvla.vocabulary import SPECIAL_TOKENS, make_tokenizer
+
+UNTRAINED_KEY = "untrained"
+# What the actions of an untrained model reach at most: gentle at 5 actions a second (0.1 m/s, 0.5 rad/s).
+UNTRAINED_TRANSLATION = 0.02  # metres
+UNTRAINED_ROTATION = 0.1  # radians
+# As the published weights.
+_DTYPE = torch.bfloat16
+# Both published entries (the data set's and the default) are of this 640x480 camera.
+_INTRINSICS = {
+    "width": 640,
+    "height": 480,
+    "intrinsic": [[623.588, 0, 319.501], [0, 623.588, 239.545], [0, 0, 1]],
+}
+_PROCESSOR_CLASS = "SpatialVLAProcessor"
+_LARGEST_SEED = 2**63 - 1
+
+
+def create_checkpoint(directory: Path, size: str, seed: int = 0, max_shard_size: int | str = "5GB") -> None:
+    """Write a checkpoint that works, but knows nothing. The same arguments give the same bytes.
+
+    It is written beside ``directory`` and then moved there, so that a run that is killed leaves no half of one.
+
+    :param directory: a new or empty folder.
+    :param size: one of ``size_names()``.
+    :param seed: of the random weights.
+    :param max_shard_size: largest weight file, in bytes or like "5GB".
+    :raises InputError: for an unknown size, a seed out of range, a folder that is not empty, or a disk that does not
+        take it.
+    """
+    config = SpatialVlaConfig.from_dict(published_config(size))
+    if not 0 <= seed <= _LARGEST_SEED:
+        raise InputError(f"seed: expected a whole number from 0 to {_LARGEST_SEED}, got {seed}")
+    with _new_folder(directory, _DTYPE.itemsize * sum(count_parameters(config).values())) as aside:
+        save_model(_random_model(config, seed), aside, max_shard_size)
+        (aside / "tokenizer.json").write_text(make_tokenizer(config.image_token_id), encoding="utf-8")
+        for name, content in _small_files().items():
+            (aside / name).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+
+def count_parameters(config: SpatialVlaConfig) -> dict[str, int]:
+    """Numbers in the checkpoint, by the first part of the published tensor names."""
+    counts: Counter[str] = Counter()
+    for name, tensor in empty_model(config).state_dict().items():
+        counts[published_name(name).split(".")[0]] += math.prod(tensor.shape)
+    return dict(counts)
+
+
+def _random_model(config: SpatialVlaConfig, seed: int) -> SpatialVla:
+    """The weights as the parts' own classes initialise them."""
+    previous = torch.get_default_dtype()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        try:
+            # In its final type from the start: the largest size in float32 would need 16 GB.
+            torch.set_default_dtype(_DTYPE)
+            return SpatialVla(config)
+        finally:
+            torch.set_default_dtype(previous)
+
+
+def _small_files() -> dict[str, Mapping[str, Any]]:
+    tokens = {number: token for token, number in SPECIAL_TOKENS.items()}
+    special = {
+        "bos_token": tokens[BOS],
+        "eos_token": tokens[EOS],
+        "pad_token": tokens[PAD],
+        "unk_token": tokens[UNK],
+        "additional_special_tokens": ["<image>"],
+    }
+    return {
+        "processor_config.json": _processor_config(),
+        # The picture's processing: to 224x224, bicubic, to [0, 1]; the network normalises.
+        "preprocessor_config.json": {
+            "image_processor_type": "SiglipImageProcessor",
+            "processor_class": _PROCESSOR_CLASS,
+            "image_seq_length": IMAGE_TOKENS,
+            "size": {"height": 224, "width": 224},
+            "do_resize": True,
+            "resample": 3,
+            "do_rescale": True,
+            "rescale_factor": 1 / 255,
+            "do_normalize": False,
+            "image_mean": [0.5, 0.5, 0.5],
+            "image_std": [0.5, 0.5, 0.5],
+        },
+        "tokenizer_config.json": {
+            "tokenizer_class": "PreTrainedTokenizerFast",
+            "processor_class": _PROCESSOR_CLASS,
+            "add_bos_token": False,
+            "add_eos_token": False,
+            "clean_up_tokenization_spaces": False,
+            **special,
+        },
+        "special_tokens_map.json": special,
+    }
+
+
+def _processor_config() -> dict[str, Any]:
+    limits = [UNTRAINED_TRANSLATION] * 3 + [UNTRAINED_ROTATION] * 3
+    statistics = ActionStatistics(
+        q01=[-limit for limit in limits] + [0.0],
+        q99=limits + [1.0],
+        mask=[True] * 6 + [False],
+        other_entries={"num_transitions": 0, "num_trajectories": 0},
+    )
+    return {
+        "processor_class": _PROCESSOR_CLASS,
+        **bins_from_gaussians(PUBLISHED_GAUSSIANS).to_config(),
+        "intrinsic_config": {"default": _INTRINSICS},
+        "min_sigma": 0.0,
+        "num_obs_steps": 1,
+        "obs_delta": 1,
+        "statistics": {UNTRAINED_KEY: statistics.to_config()},
+    }
+
+
+@contextmanager
+def _new_folder(directory: Path, needed: int) -> Iterator[Path]:
+    """A folder that becomes ``directory`` when the block ends well, and is removed when it does not.
+
+    :param needed: bytes that will be written, about.
+    :raises InputError: when ``directory`` is not free, or for any OSError of the block.
+    """
+    directory = directory.expanduser().absolute()
+    aside = directory.parent / f".{directory.name}-{os.getpid()}"
+    try:
+        if directory.exists() and not (directory.is_dir() and not any(directory.iterdir())):
+            raise InputError(f"output {directory}: expected a new or empty folder, it is there already")
+        directory.parent.mkdir(parents=True, exist_ok=True)
+        free = shutil.disk_usage(directory.parent).free
+        if free < needed:
+            raise InputError(
+                f"output {directory}: expected {needed / 1e9:.2f} GB of free disk, there are {free / 1e9:.2f} GB"
+            )
+        aside.mkdir()
+        yield aside
+        aside.replace(directory)
+    except OSError as error:
+        raise InputError(f"output {directory}: cannot be written ({error.strerror or error})") from error
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)

@@ -1,0 +1,184 @@
+"""The model's sizes, as the content of config.json. Data only: nothing here builds a network."""
+
+from typing import Any
+
+from stvla_ros.errors import InputError
+
+# 16 theta x 32 phi x 8 r for the translation, 16^3 for the rotation, close and open (published action_config).
+NUM_ACTION_TOKENS = 16 * 32 * 8 + 16**3 + 2
+IMAGE_TOKENS = 256
+PAD, EOS, BOS, UNK = 0, 1, 2, 3
+
+# Ids below the image token: what the tokenizer that comes with a new checkpoint has, or what the published one has.
+SMALL_TEXT_VOCABULARY = 512
+PUBLISHED_TEXT_VOCABULARY = 257152
+
+_ACTIVATION = "gelu_pytorch_tanh"
+
+# Rooms and streets, as in Intel/zoedepth-nyu-kitti, the published depth network.
+_METRIC_HEADS = (
+    {"name": "nyu", "n_bins": 64, "min_depth": 1e-3, "max_depth": 10.0},
+    {"name": "kitti", "n_bins": 64, "min_depth": 1e-3, "max_depth": 80.0},
+)
+
+
+def _text(hidden: int, layers: int, intermediate: int, heads: int, kv_heads: int, head_dim: int) -> dict[str, Any]:
+    return {
+        "hidden_size": hidden,
+        "num_hidden_layers": layers,
+        "intermediate_size": intermediate,
+        "num_attention_heads": heads,
+        "num_key_value_heads": kv_heads,
+        "head_dim": head_dim,
+        "query_pre_attn_scalar": head_dim,
+    }
+
+
+def _vision(hidden: int, layers: int, intermediate: int, heads: int) -> dict[str, Any]:
+    return {
+        "hidden_size": hidden,
+        "num_hidden_layers": layers,
+        "intermediate_size": intermediate,
+        "num_attention_heads": heads,
+    }
+
+
+def _depth(hidden: int, layers: int, heads: int, neck: list[int], fusion: int, embedding: int) -> dict[str, Any]:
+    """
+    :param neck: channels of the four maps that leave the backbone.
+    :param fusion: channels of the fused map and of the metric heads' input.
+    :param embedding: width of the depth bins' embedding.
+    """
+    return {
+        "neck_hidden_sizes": neck,
+        "fusion_hidden_size": fusion,
+        "bottleneck_features": fusion,
+        "bin_embedding_dim": embedding,
+        "num_relative_features": max(8, fusion // 8),
+        "bin_configurations": list(_METRIC_HEADS[:1]),
+        "backbone_config": {
+            "hidden_size": hidden,
+            "num_hidden_layers": layers,
+            "num_attention_heads": heads,
+            "intermediate_size": 4 * hidden,
+            "out_features": [f"stage{layers * quarter // 4}" for quarter in (1, 2, 3, 4)],
+        },
+    }
+
+
+def _two_headed(depth: dict[str, Any], intermediate: int) -> dict[str, Any]:
+    """
+    :param intermediate: width inside the layers that choose between the heads. Their number and outer width are
+        constants of transformers' ZoeDepth.
+    """
+    return {
+        **depth,
+        "bin_configurations": list(_METRIC_HEADS),
+        "num_patch_transformer_layers": 4,
+        "patch_transformer_hidden_size": 128,
+        "patch_transformer_num_attention_heads": 4,
+        "patch_transformer_intermediate_size": intermediate,
+    }
+
+
+# tiny: for tests. small: to be trained and run on two CPU cores, its folder under 20 MB. medium: for the bench on a
+# CPU, with the published vocabulary so that reading the head costs what it costs. 4b: the published shape. All but small
+# have the published tensor names; small has one metric head, up to 10 m: a tabletop robot needs no other, and what
+# chooses between two would be a third of its depth network.
+_SIZES: dict[str, dict[str, Any]] = {
+    "tiny": {
+        "vocabulary": SMALL_TEXT_VOCABULARY,
+        "text": _text(64, 2, 128, 2, 1, 32),
+        "vision": _vision(64, 2, 128, 2),
+        "depth": _two_headed(_depth(32, 4, 2, [8, 16, 32, 32], 16, 16), 32),
+    },
+    "small": {
+        "vocabulary": SMALL_TEXT_VOCABULARY,
+        "text": _text(192, 4, 768, 4, 2, 48),
+        "vision": _vision(192, 4, 768, 3),
+        "depth": _depth(64, 4, 2, [16, 32, 64, 64], 32, 32),
+    },
+    "medium": {
+        "vocabulary": PUBLISHED_TEXT_VOCABULARY,
+        "text": _text(512, 8, 2048, 8, 4, 64),
+        "vision": _vision(384, 6, 1536, 6),
+        "depth": _two_headed(_depth(192, 8, 6, [48, 96, 192, 192], 64, 64), 256),
+    },
+    "4b": {
+        "vocabulary": PUBLISHED_TEXT_VOCABULARY,
+        "text": _text(2304, 26, 9216, 8, 4, 256),
+        "vision": _vision(1152, 27, 4304, 16),
+        "depth": _two_headed(_depth(1024, 24, 16, [256, 512, 1024, 1024], 256, 128), 1024),
+    },
+}
+
+
+def size_names() -> tuple[str, ...]:
+    return tuple(_SIZES)
+
+
+def published_config(size: str) -> dict[str, Any]:
+    """Content of the config.json of a model of this size, in the published layout.
+
+    :raises InputError: for an unknown size.
+    """
+    if size not in _SIZES:
+        raise InputError(f"size: expected one of {', '.join(_SIZES)}, got {size!r}")
+    shape = _SIZES[size]
+    image_token = shape["vocabulary"]
+    vocabulary = image_token + 1 + NUM_ACTION_TOKENS
+    special = {"bos_token_id": BOS, "eos_token_id": EOS, "pad_token_id": PAD}
+    hidden = shape["text"]["hidden_size"]
+    return {
+        "architectures": ["SpatialVLAForConditionalGeneration"],
+        "model_type": "spatialvla",
+        **special,
+        "image_token_index": image_token,
+        "action_token_begin_idx": image_token + 1,
+        "spatial_token_num": NUM_ACTION_TOKENS,
+        "use_spatial_token": True,
+        "use_vision_zoe": True,
+        "ego3d_patch_reso": 2,
+        "n_freqs": 8,
+        "_vocab_size": vocabulary,
+        "projection_dim": hidden,
+        "text_config": {
+            "model_type": "gemma2",
+            **special,
+            **shape["text"],
+            "vocab_size": vocabulary,
+            "num_image_tokens": IMAGE_TOKENS,
+            "hidden_activation": _ACTIVATION,
+            "attn_logit_softcapping": 50.0,
+            "final_logit_softcapping": 30.0,
+            "sliding_window": 4096,
+            "tie_word_embeddings": False,
+        },
+        "vision_config": {
+            "model_type": "siglip_vision_model",
+            **shape["vision"],
+            "projection_dim": hidden,
+            "image_size": 224,
+            "patch_size": 14,
+            "num_image_tokens": IMAGE_TOKENS,
+            "hidden_act": _ACTIVATION,
+            "vision_use_head": False,
+        },
+        "vision_zoe_config": _depth_config(shape["depth"]),
+    }
+
+
+def _depth_config(shape: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "model_type": "zoedepth",
+        **shape,
+        "bin_centers_type": "softplus",
+        "backbone_config": {
+            "model_type": "beit",
+            **shape["backbone_config"],
+            "image_size": 384,
+            "patch_size": 16,
+            "use_relative_position_bias": True,
+            "reshape_hidden_states": False,
+        },
+    }
