@@ -11,6 +11,8 @@ from transformers import Gemma2Config, SiglipVisionConfig, ZoeDepthConfig
 from stvla_ros.errors import InputError
 
 MODEL_TYPE = "spatialvla"
+# More than any instruction and chunk take (prompt.py bounds the former).
+_MOST_TOKENS_AFTER_IMAGE = 256
 
 
 @dataclass(frozen=True)
@@ -73,27 +75,45 @@ class SpatialVlaConfig:
                 num_frequencies=int(published["n_freqs"]),
                 published=dict(published),
             )
+            projection = published["vision_config"].get("projection_dim", text.hidden_size)
         except KeyError as error:
             raise InputError(f"{source}: expected the key {error.args[0]!r}, it is missing") from error
         except Exception as error:  # the configuration classes validate with exceptions of their own
             raise InputError(f"{source}: {' '.join(str(error).split())[:200]}") from error
-        config._check(source)
+        config._check(source, projection)
         # Only eager attention caps the logits, as Gemma 2 was trained.
         text._attn_implementation = "eager"
         return config
 
-    def _check(self, source: str) -> None:
+    def _check(self, source: str, projection: int) -> None:
+        counts = {
+            "vision_config.image_size": self.vision.image_size,
+            "vision_config.patch_size": self.vision.patch_size,
+            "spatial_token_num": self.num_action_tokens,
+            "ego3d_patch_reso": self.patch_resolution,
+            "n_freqs": self.num_frequencies,
+            "text_config.query_pre_attn_scalar": self.text.query_pre_attn_scalar,
+        }
+        for key, value in counts.items():
+            if not isinstance(value, int) or value < 1:
+                raise InputError(f"{source}: expected {key} to be a whole number of at least 1, got {value!r}")
         if self.vision.image_size % self.vision.patch_size or self.vision.patch_size % self.patch_resolution:
             raise InputError(
                 f"{source}: expected image_size to be a multiple of patch_size, and that of ego3d_patch_reso, got "
                 f"{self.vision.image_size}, {self.vision.patch_size}, {self.patch_resolution}"
             )
-        if self.action_token_begin + self.num_action_tokens > self.text.vocab_size:
+        end = self.action_token_begin + self.num_action_tokens
+        if self.action_token_begin < 0 or end > self.text.vocab_size:
             raise InputError(
-                f"{source}: expected the action tokens inside the vocabulary of {self.text.vocab_size}, they end at "
-                f"{self.action_token_begin + self.num_action_tokens}"
+                f"{source}: expected the action tokens inside the vocabulary of {self.text.vocab_size}, they are "
+                f"{self.action_token_begin} to {end - 1}"
             )
-        projection = self.published["vision_config"].get("projection_dim", self.text.hidden_size)
+        longest = self.num_image_tokens + _MOST_TOKENS_AFTER_IMAGE
+        if (self.text.sliding_window or longest) < longest:
+            raise InputError(
+                f"{source}: expected text_config.sliding_window to hold every prompt, {longest} tokens, got "
+                f"{self.text.sliding_window}"
+            )
         if projection != self.text.hidden_size:
             raise InputError(
                 f"{source}: expected vision_config.projection_dim to equal the text hidden_size "
