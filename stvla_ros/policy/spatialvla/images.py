@@ -9,6 +9,8 @@ from stvla_ros.perception.compositor import resize_depth
 
 # bicubic: the published processor's; area: that of the published evaluation in SimplerEnv.
 RESIZE_METHODS = ("bicubic", "area")
+# Metres. No camera on a robot sees as far; what is beyond is in other units, and the largest would overflow.
+FARTHEST = 10_000.0
 
 
 def prepare_picture(rgb: np.ndarray, size: int, method: str = "bicubic") -> np.ndarray:
@@ -39,7 +41,8 @@ def prepare_depth(depth: np.ndarray, picture_size: tuple[int, int], size: int) -
     :param picture_size: (width, height) of the picture that it is registered to.
     :returns: (size, size) float32 metres, every pixel positive: an unknown one takes the nearest known depth, because
         the model averages over cells, where a 0 would be a surface at the lens.
-    :raises InputError: for another shape or type, NaN, infinity, negative depths, or no known depth at all.
+    :raises InputError: for another shape or type, NaN, infinity, negative depths, one beyond ``FARTHEST``, or no known
+        depth at all.
     """
     if not isinstance(depth, np.ndarray) or not np.issubdtype(depth.dtype, np.floating):
         got = str(depth.dtype) if isinstance(depth, np.ndarray) else type(depth).__name__
@@ -51,6 +54,8 @@ def prepare_depth(depth: np.ndarray, picture_size: tuple[int, int], size: int) -
         raise InputError("depth: expected finite metres (0 where unknown), got NaN or infinity")
     if (depth < 0).any():
         raise InputError(f"depth: expected 0 (unknown) or positive metres, got {depth.min():g}")
+    if (depth > FARTHEST).any():
+        raise InputError(f"depth: expected at most {FARTHEST:g} metres, got {depth.max():g}")
     depth = depth.astype(np.float32)
     if depth.shape != (size, size):
         depth = resize_depth(depth, size)
