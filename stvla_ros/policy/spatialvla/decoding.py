@@ -18,6 +18,9 @@ from transformers.cache_utils import Cache, DynamicCache, StaticLayer
 
 from stvla_ros.policy.spatialvla.model import SpatialVla
 
+# Stands for every token of a chunk when a score was NaN or infinite: the best of such scores means nothing.
+NO_TOKEN = -1
+
 
 @dataclass(frozen=True)
 class Accelerations:
@@ -36,7 +39,7 @@ class Accelerations:
 @dataclass(frozen=True)
 class Decoded:
     """
-    :param offsets: (N,) int64 action tokens.
+    :param offsets: (N,) int64 action tokens; all ``NO_TOKEN`` when a score was NaN or infinite.
     :param hidden: (1, E) normalised hidden state of the prompt's last token, which scored the first of them.
     """
 
@@ -81,6 +84,7 @@ def decode_chunk(
     hidden = model.run_language_model(embeddings, slots[None, :padded] + 1, mask(0), cache)
     hidden = prompt_end = hidden[0].index_select(0, length.reshape(1) - 1)
     offsets: list[torch.Tensor] = []
+    best: list[torch.Tensor] = []
     for step, (first, end) in enumerate(legal_ranges):
         if step:
             embedding = model.embed_actions(offsets[-1])[None]
@@ -89,7 +93,8 @@ def decode_chunk(
         if noise is not None:
             scores = scores + noise[step, : end - first]
         offsets.append(scores.argmax(dim=-1) + first)
-    return Decoded(torch.cat(offsets), prompt_end)
+        best.append(scores.amax(dim=-1))  # NaN when any score is
+    return Decoded(torch.where(torch.cat(best).isfinite().all(), torch.cat(offsets), NO_TOKEN), prompt_end)
 
 
 def _legal_scores(model: SpatialVla, hidden: torch.Tensor, first: int, end: int, only_legal_rows: bool) -> torch.Tensor:
