@@ -127,7 +127,8 @@ def select_statistics(
         unnorm_key = fallback if fallback in statistics else ""
     if unnorm_key not in statistics:
         existing = ", ".join(statistics) or "none (the checkpoint has no statistics)"
-        raise InputError(f"unnorm_key: expected one of {existing}; got {unnorm_key!r}")
+        got = repr(unnorm_key) if unnorm_key else "none"
+        raise InputError(f"unnorm_key: expected one of {existing}; got {got}")
     return unnorm_key, statistics[unnorm_key]
 
 
