@@ -1,4 +1,7 @@
-"""Where a network runs and in what type, by name."""
+"""Where a network runs and in what type, by name; and what is said when there is no room for it."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 
@@ -40,3 +43,17 @@ def parse_dtype(dtype: str, parameter: str, device: torch.device | None = None) 
         names = ("auto", *_DTYPES) if device is not None else tuple(_DTYPES)
         raise InputError(f"{parameter}: expected one of {', '.join(names)}, got {dtype!r}")
     return _DTYPES[dtype]
+
+
+@contextmanager
+def memory_for(what: str) -> Iterator[None]:
+    """:raises InputError: beginning with ``what``, when memory runs out inside."""
+    try:
+        yield
+    except (torch.OutOfMemoryError, MemoryError) as error:
+        raise InputError(f"{what}: out of memory; expected more free memory, a smaller dtype or model") from error
+    except RuntimeError as error:
+        # torch has no type of its own for a failed allocation on the CPU.
+        if "DefaultCPUAllocator" not in str(error):
+            raise
+        raise InputError(f"{what}: out of memory; expected more free memory, a smaller dtype or model") from error

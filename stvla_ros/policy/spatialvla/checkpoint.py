@@ -11,6 +11,7 @@ from huggingface_hub import snapshot_download, split_torch_state_dict_into_shard
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
+from stvla_ros.devices import memory_for
 from stvla_ros.errors import InputError
 from stvla_ros.policy.spatialvla.config import SpatialVlaConfig, read_json
 from stvla_ros.policy.spatialvla.model import SpatialVla
@@ -20,6 +21,8 @@ INDEX = "model.safetensors.index.json"
 # What is downloaded of a hub repository; everything else in it is code or for other programs.
 _FILES = ["config.json", "processor_config.json", "tokenizer.json", "*.safetensors", INDEX]
 _MOST_LISTED = 12
+# Quantised weights mean nothing without their scales.
+_STORED_TYPES = ("F64", "F32", "F16", "BF16")
 
 # transformers 5 (left) to published names; facts/spatialvla.md.
 _LAYER = r"^(vision_zoe_model\.backbone\.encoder\.layer\.\d+\.)"
@@ -44,10 +47,18 @@ def published_name(name: str) -> str:
     return name
 
 
-def empty_model(config: SpatialVlaConfig) -> SpatialVla:
-    """The network without memory for its weights (they are on torch's meta device); buffers are real."""
-    with init_empty_weights(include_buffers=False):
-        return SpatialVla(config).eval().requires_grad_(False)
+def empty_model(config: SpatialVlaConfig, source: str = "config.json") -> SpatialVla:
+    """The network without memory for its weights (they are on torch's meta device); buffers are real.
+
+    :param source: where the configuration is from, for the error message.
+    :raises InputError: for sizes that make no network.
+    """
+    try:
+        with init_empty_weights(include_buffers=False):
+            return SpatialVla(config).eval().requires_grad_(False)
+    except Exception as error:  # whatever the parts' classes run into
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())[:160]}"
+        raise InputError(f"{source}: expected sizes that belong together, no network can be made ({reason})") from error
 
 
 def find_checkpoint(path_or_id: str) -> Path:
@@ -56,9 +67,12 @@ def find_checkpoint(path_or_id: str) -> Path:
     :param path_or_id: a local folder, or an id on the Hugging Face hub.
     :raises InputError: when there is neither.
     """
-    local = Path(path_or_id).expanduser()
-    if path_or_id and local.is_dir():
-        return local
+    try:
+        local = Path(path_or_id).expanduser()
+        if path_or_id and local.is_dir():
+            return local
+    except (OSError, RuntimeError) as error:  # a name too long; no such user's home
+        raise InputError(f"checkpoint: expected a folder or a hub id, got {path_or_id[:80]!r} ({error.args[-1]})") from error
     if not re.fullmatch(r"[\w.-]+/[\w.-]+", path_or_id) or path_or_id.startswith("."):
         raise InputError(f"checkpoint: expected a folder with config.json or a hub id, got {path_or_id!r}")
     try:
@@ -79,24 +93,21 @@ def load_model(directory: Path, device: torch.device, dtype: torch.dtype) -> Spa
     :raises InputError: when files are missing or damaged, when tensors are missing, left over or of another shape
         (with their names), or when there is too little memory.
     """
-    model = empty_model(SpatialVlaConfig.read(directory))
+    model = empty_model(SpatialVlaConfig.read(directory), str(directory / "config.json"))
     shapes = {published_name(name): tuple(tensor.shape) for name, tensor in model.state_dict().items()}
     files = _weight_files(directory)
     _check_tensors(directory, shapes, _stored_shapes(files))
-    try:
-        stored: dict[str, torch.Tensor] = {}
+    gigabytes = sum(torch.Size(shape).numel() for shape in shapes.values()) * dtype.itemsize / 1e9
+    stored: dict[str, torch.Tensor] = {}
+    with memory_for(f"checkpoint {directory}, {gigabytes:.1f} GB as {dtype} on {device}"):
         for file in files:
-            with safe_open(file, framework="pt", device=str(device)) as tensors:
-                stored.update((name, tensors.get_tensor(name).to(dtype)) for name in tensors.keys())
+            try:
+                with safe_open(file, framework="pt", device=str(device)) as tensors:
+                    stored.update((name, tensors.get_tensor(name).to(dtype)) for name in tensors.keys())
+            except SafetensorError as error:
+                raise _damaged(file, error) from error
         model.load_state_dict({name: stored[published_name(name)] for name in model.state_dict()}, assign=True)
         return model.to(device).eval().requires_grad_(False)
-    except SafetensorError as error:
-        raise _damaged(file, error) from error
-    except (torch.OutOfMemoryError, MemoryError) as error:
-        raise InputError(
-            f"checkpoint {directory}: out of memory on {device}; its weights alone take "
-            f"{sum(torch.Size(shape).numel() for shape in shapes.values()) * dtype.itemsize / 1e9:.1f} GB as {dtype}"
-        ) from error
 
 
 def save_model(model: SpatialVla, directory: Path, max_shard_size: int | str = "5GB") -> None:
@@ -112,17 +123,28 @@ def save_model(model: SpatialVla, directory: Path, max_shard_size: int | str = "
     if split.is_sharded:
         index = {"metadata": split.metadata, "weight_map": split.tensor_to_filename}
         (directory / INDEX).write_text(json.dumps(index, indent=2) + "\n")
+    # What an earlier save left would otherwise be loaded in place of, or beside, what was just written.
+    left_over = {directory / INDEX, directory / WEIGHTS, *directory.glob("model-*-of-*.safetensors")}
+    for file in left_over - {directory / name for name in [*split.filename_to_tensors, INDEX][: None if split.is_sharded else -1]}:
+        file.unlink(missing_ok=True)
     model.config.write(directory, str(model.dtype).removeprefix("torch."))
 
 
 def _weight_files(directory: Path) -> list[Path]:
     if (directory / INDEX).is_file():
-        names = sorted(set(read_json(directory / INDEX).get("weight_map", {}).values()))
+        weight_map = read_json(directory / INDEX).get("weight_map")
+        # Names only: an index has no business elsewhere on the disk, nor with files of other kinds.
+        if not (
+            isinstance(weight_map, dict)
+            and weight_map
+            and all(isinstance(name, str) and re.fullmatch(r"[\w.-]+\.safetensors", name) for name in weight_map.values())
+        ):
+            raise InputError(f"{directory / INDEX}: expected a weight_map from tensors to *.safetensors files beside it")
+        names = sorted(set(weight_map.values()))
         lacking = [name for name in names if not (directory / name).is_file()]
-        if lacking or not names:
+        if lacking:
             raise InputError(
-                f"checkpoint {directory}: expected the weight files that {INDEX} names, "
-                f"missing: {', '.join(lacking) or 'all'}"
+                f"checkpoint {directory}: expected the weight files that {INDEX} names, missing: {', '.join(lacking)}"
             )
         return [directory / name for name in names]
     if not (directory / WEIGHTS).is_file():
@@ -135,7 +157,13 @@ def _stored_shapes(files: list[Path]) -> dict[str, tuple[int, ...]]:
     for file in files:
         try:
             with safe_open(file, framework="pt") as tensors:
-                shapes.update((name, tuple(tensors.get_slice(name).get_shape())) for name in tensors.keys())
+                for name in tensors.keys():
+                    stored = tensors.get_slice(name)
+                    if stored.get_dtype() not in _STORED_TYPES:
+                        raise InputError(
+                            f"{file}: expected {name} as one of {', '.join(_STORED_TYPES)}, got {stored.get_dtype()}"
+                        )
+                    shapes[name] = tuple(stored.get_shape())
         except (SafetensorError, OSError) as error:
             raise _damaged(file, error) from error
     return shapes

@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 import torch
 
+from stvla_ros.devices import memory_for
 from stvla_ros.errors import InputError
 from stvla_ros.policy.spatialvla.action_tokenizer import ActionTokenizer
 from stvla_ros.policy.spatialvla.checkpoint import save_model
-from stvla_ros.policy.spatialvla.decoding import Accelerations, gumbel_noise
+from stvla_ros.policy.spatialvla.decoding import NO_TOKEN, Accelerations, gumbel_noise
 from stvla_ros.policy.spatialvla.ego3d import scale_intrinsics
 from stvla_ros.policy.spatialvla.images import RESIZE_METHODS, prepare_depth, prepare_picture
 from stvla_ros.policy.spatialvla.model import SpatialVla
@@ -79,8 +80,10 @@ class SpatialVlaPredictor:
     ) -> None:
         if resize not in RESIZE_METHODS:
             raise InputError(f"resize: expected one of {', '.join(RESIZE_METHODS)}, got {resize!r}")
-        if not 0.0 <= temperature <= 100.0:
-            raise InputError(f"temperature: expected 0 (greedy) to 100, got {temperature}")
+        if not isinstance(temperature, int | float) or not 0.0 <= temperature <= 100.0:
+            raise InputError(f"temperature: expected 0 (greedy) to 100, got {temperature!r}")
+        if not isinstance(seed, int) or not 0 <= seed < 2**63:
+            raise InputError(f"seed: expected a whole number from 0 to {2**63 - 1}, got {seed!r}")
         self.model, self.prompt_tokenizer, self.processor = model, prompt_tokenizer, processor
         self.action_tokenizer = ActionTokenizer.from_config(processor)
         self.statistics = read_statistics(processor)
@@ -130,15 +133,14 @@ class SpatialVlaPredictor:
         metres = None if depth is None else prepare_depth(depth, picture_size, self.model.config.image_size)
         k = self._intrinsics(intrinsics, key, picture_size)
         details: dict[str, np.ndarray] = {}
-        try:
-            with torch.inference_mode():
-                offsets = self._run(picture, metres, k, ids.to(self.model.device), details if return_details else None)
-        except (torch.OutOfMemoryError, MemoryError) as error:
-            raise InputError(
-                f"inference: out of memory on {self.model.device}; expected room for the model's activations, a "
-                "smaller dtype or another device gives it"
-            ) from error
+        with torch.inference_mode(), memory_for(f"inference on {self.model.device}"):
+            offsets = self._run(picture, metres, k, ids.to(self.model.device), details if return_details else None)
         tokens = offsets.cpu().numpy().reshape(-1, 3)
+        if (tokens == NO_TOKEN).any():
+            raise InputError(
+                f"inference: expected finite scores, got NaN: weights, depth or intrinsics are beyond what "
+                f"{self.model.dtype} can hold"
+            )
         normalized = self.action_tokenizer.decode(tokens)
         answer = (tokens, normalized, statistics.unnormalize(normalized))
         return DetailedPrediction(*answer, **details) if return_details else Prediction(*answer)
