@@ -72,7 +72,9 @@ def find_checkpoint(path_or_id: str) -> Path:
         if path_or_id and local.is_dir():
             return local
     except (OSError, RuntimeError) as error:  # a name too long; no such user's home
-        raise InputError(f"checkpoint: expected a folder or a hub id, got {path_or_id[:80]!r} ({error.args[-1]})") from error
+        raise InputError(
+            f"checkpoint: expected a folder or a hub id, got {path_or_id[:80]!r} ({error.args[-1]})"
+        ) from error
     if not re.fullmatch(r"[\w.-]+/[\w.-]+", path_or_id) or path_or_id.startswith("."):
         raise InputError(f"checkpoint: expected a folder with config.json or a hub id, got {path_or_id!r}")
     try:
@@ -123,10 +125,11 @@ def save_model(model: SpatialVla, directory: Path, max_shard_size: int | str = "
     if split.is_sharded:
         index = {"metadata": split.metadata, "weight_map": split.tensor_to_filename}
         (directory / INDEX).write_text(json.dumps(index, indent=2) + "\n")
-    # What an earlier save left would otherwise be loaded in place of, or beside, what was just written.
-    left_over = {directory / INDEX, directory / WEIGHTS, *directory.glob("model-*-of-*.safetensors")}
-    for file in left_over - {directory / name for name in [*split.filename_to_tensors, INDEX][: None if split.is_sharded else -1]}:
-        file.unlink(missing_ok=True)
+    # What an earlier save left would be loaded in place of what was just written.
+    written = {*split.filename_to_tensors, INDEX} if split.is_sharded else {*split.filename_to_tensors}
+    for file in [directory / INDEX, directory / WEIGHTS, *directory.glob("model-*-of-*.safetensors")]:
+        if file.name not in written:
+            file.unlink(missing_ok=True)
     model.config.write(directory, str(model.dtype).removeprefix("torch."))
 
 
@@ -137,9 +140,13 @@ def _weight_files(directory: Path) -> list[Path]:
         if not (
             isinstance(weight_map, dict)
             and weight_map
-            and all(isinstance(name, str) and re.fullmatch(r"[\w.-]+\.safetensors", name) for name in weight_map.values())
+            and all(
+                isinstance(name, str) and re.fullmatch(r"[\w.-]+\.safetensors", name) for name in weight_map.values()
+            )
         ):
-            raise InputError(f"{directory / INDEX}: expected a weight_map from tensors to *.safetensors files beside it")
+            raise InputError(
+                f"{directory / INDEX}: expected a weight_map from tensors to *.safetensors files beside it"
+            )
         names = sorted(set(weight_map.values()))
         lacking = [name for name in names if not (directory / name).is_file()]
         if lacking:
