@@ -102,7 +102,8 @@ class SpatialVlaPredictor:
         """Do now what only the first calls would have to wait for."""
         size = self.model.config.image_size
         pixels = torch.zeros(1, 3, size, size, device=self.model.device)
-        points = self.model.points(self.model.estimate_depth(pixels), self._intrinsics(None, None, (size, size)))
+        k = self._intrinsics(np.array([[size, 0, size / 2], [0, size, size / 2], [0, 0, 1]]), None, (size, size))
+        points = self.model.points(self.model.estimate_depth(pixels), k)
         ids = torch.from_numpy(self.prompt_tokenizer.encode("put the spoon on the towel"))[None].to(self.model.device)
         self._predict_tokens.warm_up(pixels, points, ids, self._noise())
 
@@ -181,15 +182,21 @@ class SpatialVlaPredictor:
     ) -> torch.Tensor:
         """(1, 3, 3) float32 in pixels of the model's picture, on its device."""
         if intrinsics is None:
-            known = self.processor.get("intrinsic_config", {})
-            entry = known.get(unnorm_key) or known.get(DEFAULT_INTRINSICS)
-            if entry is None:
-                raise InputError(
-                    f"intrinsics: expected the camera's, because {PROCESSOR_CONFIG} has no {DEFAULT_INTRINSICS!r} ones"
-                )
-            intrinsics, picture_size = np.array(entry["intrinsic"]), (entry["width"], entry["height"])
+            intrinsics, picture_size = self._published_intrinsics(unnorm_key)
         scaled = scale_intrinsics(intrinsics, picture_size, self.model.config.image_size)
         return torch.from_numpy(scaled)[None].to(self.model.device)
+
+    def _published_intrinsics(self, unnorm_key: str | None) -> tuple[np.ndarray, tuple[int, int]]:
+        """Those of a data set's camera, else the default ones: (3, 3), and (width, height) of the picture."""
+        known = self.processor.get("intrinsic_config")
+        try:
+            entry = next(known[key] for key in (unnorm_key, DEFAULT_INTRINSICS) if key in known)
+            return np.array(entry["intrinsic"], dtype=np.float64), (int(entry["width"]), int(entry["height"]))
+        except (KeyError, StopIteration, TypeError, ValueError) as error:
+            raise InputError(
+                f"intrinsics: expected the camera's, because {PROCESSOR_CONFIG} has no intrinsic_config "
+                f"{DEFAULT_INTRINSICS!r} with intrinsic, width and height"
+            ) from error
 
     def save_pretrained(self, directory: str | Path, max_shard_size: int | str = "5GB") -> None:
         """Write a checkpoint in the published layout: weights, config.json, processor_config.json, tokenizer.json."""
