@@ -39,7 +39,7 @@ def parse_dtype(dtype: str, parameter: str, device: torch.device | None = None) 
     """
     if device is not None and dtype == "auto":
         return torch.bfloat16 if device.type == "cuda" else torch.float32
-    if dtype not in _DTYPES:
+    if not isinstance(dtype, str) or dtype not in _DTYPES:
         names = ("auto", *_DTYPES) if device is not None else tuple(_DTYPES)
         raise InputError(f"{parameter}: expected one of {', '.join(names)}, got {dtype!r}")
     return _DTYPES[dtype]
