@@ -18,13 +18,22 @@ from stvla_ros.policy import load_policy
 GOLDEN = np.load(Path(__file__).parent / "data" / "reference_parity.npz")
 BRIDGE, FRACTAL = "bridge_orig/1.0.0", "fractal20220817_data/0.1.0"
 INSTRUCTIONS = [str(instruction) for instruction in GOLDEN["instructions"]]
+OTHER_HEAD_SEED = (
+    3  # weights whose domain classifier takes ZoeDepth's outdoor head; those of seed 0 take the indoor one
+)
 # case: picture, instruction, depth given, intrinsics given, statistics
 CASES = {f"zoe/{p}/{i}": (picture(p), i, False, False, BRIDGE) for p in (1, 2) for i in range(3)} | {
     "given/default": (picture(1), 0, True, False, BRIDGE),
     "given/camera": (picture(2), 1, True, True, BRIDGE),
     "large": (picture(3, 480, 640), 0, False, False, FRACTAL),
+    "other_head": (picture(1), 0, False, False, BRIDGE),
 }
 WITH_GEOMETRY = [case for case in CASES if f"{case}/xyz" in GOLDEN]
+
+
+# Ego3D's highest frequency turns the last digits of an estimated depth into several times as much.
+FEATURES_WITHIN = {case: 2e-5 if case.startswith("given") else 2e-4 for case in CASES}
+LOGITS_WITHIN = {case: 2e-4 if case.startswith("given") else 1e-3 for case in CASES}
 
 
 @pytest.fixture(scope="module")
@@ -33,9 +42,15 @@ def policy(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def answers(policy):
-    def answer(rgb, instruction, depth_given, intrinsics_given, key):
-        return policy.predict(
+def other_policy(tmp_path_factory):
+    """Sharded, to have that in the comparison as well."""
+    return load_policy(str(write_tiny_checkpoint(tmp_path_factory.mktemp("other"), shards=3, seed=OTHER_HEAD_SEED)))
+
+
+@pytest.fixture(scope="module")
+def answers(policy, other_policy):
+    def answer(case, rgb, instruction, depth_given, intrinsics_given, key):
+        return (other_policy if case == "other_head" else policy).predict(
             rgb,
             INSTRUCTIONS[instruction],
             depth=depth_map() if depth_given else None,
@@ -44,7 +59,7 @@ def answers(policy):
             return_details=True,
         )
 
-    return {case: answer(*arguments) for case, arguments in CASES.items()}
+    return {case: answer(case, *arguments) for case, arguments in CASES.items()}
 
 
 def test_weights_are_those_that_the_reference_ran_with():
@@ -72,7 +87,9 @@ def test_actions_are_the_references(answers, case):
 def test_logits_are_the_references(answers, case):
     logits = answers[case].logits
     assert logits.shape == (VOCABULARY,)
-    np.testing.assert_allclose(logits[GOLDEN["vocabulary_sample"]], GOLDEN[f"{case}/logits"], rtol=0, atol=2e-3)
+    np.testing.assert_allclose(
+        logits[GOLDEN["vocabulary_sample"]], GOLDEN[f"{case}/logits"], rtol=0, atol=LOGITS_WITHIN[case]
+    )
 
 
 @pytest.mark.parametrize("case", WITH_GEOMETRY)
@@ -92,4 +109,5 @@ def test_points_are_the_references(answers, case):
 def test_image_features_are_the_references(answers, case):
     features = answers[case].image_features
     assert features.shape == (256, HIDDEN)
-    np.testing.assert_allclose(features[GOLDEN["patches"]], GOLDEN[f"{case}/image_features"], rtol=0, atol=2e-3)
+    expected = GOLDEN[f"{case}/image_features"]
+    np.testing.assert_allclose(features[GOLDEN["patches"]], expected, rtol=0, atol=FEATURES_WITHIN[case])
