@@ -11,9 +11,9 @@ from stvla_ros.errors import InputError
 from stvla_ros.graph import Graph, RobotArguments, SimArguments, robot_graph, sim_graph
 from stvla_ros.sim.tasks import task_names
 
-USAGE = """usage: stvla sim [--help | options]     episodes in a simulator
-       stvla robot [--help | options]   the graph on a robot's camera, or on a recording
-       stvla tasks                      list the simulated tasks
+USAGE = """usage: stvla sim [--help | options]            episodes in a simulator
+       stvla robot [--help | options]          the graph on a robot's camera, or on a recording
+       stvla tasks                             list the simulated tasks
        stvla model create [--help | options]   a new, untrained policy checkpoint
 """
 
@@ -61,30 +61,40 @@ def create_model(arguments: CreateArguments) -> None:
     print(f"{'all':<24}{sum(counts.values()) / 1e6:10.2f} M parameters, {stored / 1e6:.1f} MB in {directory}")
 
 
+def run(arguments: SimArguments | RobotArguments) -> int:
+    """Run the graph to its end.
+
+    :returns: the exit code.
+    :raises InputError: for a bad argument.
+    """
+    from stvla_ros.supervisor import run_graph
+
+    graph = describe(arguments)
+    for note in graph.notes:
+        print(f"note: {note}", flush=True)
+    code = run_graph(graph)
+    print(f"results in {graph.run_directory}", flush=True)
+    return code
+
+
 def main(argv: Sequence[str] | None = None) -> None:
     arguments = list(sys.argv[1:] if argv is None else argv)
-    kinds = {"sim": SimArguments, "robot": RobotArguments}
+    commands = {("sim",): SimArguments, ("robot",): RobotArguments, ("model", "create"): CreateArguments}
     if arguments[:1] == ["tasks"]:
         print("\n".join(task_names()))
         return
-    if not arguments or arguments[0] not in kinds:
+    command = next((words for words in commands if tuple(arguments[: len(words)]) == words), None)
+    if command is None:
         sys.stderr.write(USAGE)
-        sys.exit(0 if arguments[:1] in (["-h"], ["--help"]) else 2)
+        sys.exit(0 if arguments and arguments[-1] in ("-h", "--help") else 2)
     import tyro
 
-    from stvla_ros.supervisor import run_graph
-
-    chosen = tyro.cli(kinds[arguments[0]], args=arguments[1:], prog=f"stvla {arguments[0]}")
+    chosen = tyro.cli(commands[command], args=arguments[len(command) :], prog=f"stvla {' '.join(command)}")
     try:
-        graph = describe(chosen)
-        for note in graph.notes:
-            print(f"note: {note}", flush=True)
-        code = run_graph(graph)
+        sys.exit(create_model(chosen) if isinstance(chosen, CreateArguments) else run(chosen))
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
-    print(f"results in {graph.run_directory}", flush=True)
-    sys.exit(code)
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 
 from stvla_ros.errors import InputError
 from stvla_ros.policy.spatialvla.bin_fitting import PUBLISHED_GAUSSIANS, bins_from_gaussians
@@ -52,7 +53,7 @@ def create_checkpoint(directory: Path, size: str, seed: int = 0, max_shard_size:
     config = SpatialVlaConfig.from_dict(published_config(size))
     if not 0 <= seed <= _LARGEST_SEED:
         raise InputError(f"seed: expected a whole number from 0 to {_LARGEST_SEED}, got {seed}")
-    with _new_folder(directory, _DTYPE.itemsize * sum(count_parameters(config).values())) as aside:
+    with new_folder(directory, _DTYPE.itemsize * sum(count_parameters(config).values())) as aside:
         save_model(_random_model(config, seed), aside, max_shard_size)
         (aside / "tokenizer.json").write_text(make_tokenizer(config.image_token_id), encoding="utf-8")
         for name, content in _small_files().items():
@@ -65,6 +66,33 @@ def count_parameters(config: SpatialVlaConfig) -> dict[str, int]:
     for name, tensor in empty_model(config).state_dict().items():
         counts[published_name(name).split(".")[0]] += math.prod(tensor.shape)
     return dict(counts)
+
+
+@contextmanager
+def new_folder(directory: Path, needed: int) -> Iterator[Path]:
+    """A folder that becomes ``directory`` when the block ends well, and is removed when it does not.
+
+    :param needed: bytes that will be written, about.
+    :raises InputError: when ``directory`` is not free, or for what the disk refuses in the block.
+    """
+    directory = directory.expanduser().absolute()
+    aside = directory.parent / f".{directory.name}-{os.getpid()}"
+    try:
+        if directory.exists() and not (directory.is_dir() and not any(directory.iterdir())):
+            raise InputError(f"output {directory}: expected a new or empty folder, it is there already")
+        directory.parent.mkdir(parents=True, exist_ok=True)
+        free = shutil.disk_usage(directory.parent).free
+        if free < needed:
+            raise InputError(
+                f"output {directory}: expected {needed / 1e9:.2f} GB of free disk, there are {free / 1e9:.2f} GB"
+            )
+        aside.mkdir()
+        yield aside
+        aside.replace(directory)
+    except (OSError, SafetensorError) as error:
+        raise InputError(f"output {directory}: cannot be written ({error})") from error
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
 
 
 def _random_model(config: SpatialVlaConfig, seed: int) -> SpatialVla:
@@ -134,30 +162,3 @@ def _processor_config() -> dict[str, Any]:
         "obs_delta": 1,
         "statistics": {UNTRAINED_KEY: statistics.to_config()},
     }
-
-
-@contextmanager
-def _new_folder(directory: Path, needed: int) -> Iterator[Path]:
-    """A folder that becomes ``directory`` when the block ends well, and is removed when it does not.
-
-    :param needed: bytes that will be written, about.
-    :raises InputError: when ``directory`` is not free, or for any OSError of the block.
-    """
-    directory = directory.expanduser().absolute()
-    aside = directory.parent / f".{directory.name}-{os.getpid()}"
-    try:
-        if directory.exists() and not (directory.is_dir() and not any(directory.iterdir())):
-            raise InputError(f"output {directory}: expected a new or empty folder, it is there already")
-        directory.parent.mkdir(parents=True, exist_ok=True)
-        free = shutil.disk_usage(directory.parent).free
-        if free < needed:
-            raise InputError(
-                f"output {directory}: expected {needed / 1e9:.2f} GB of free disk, there are {free / 1e9:.2f} GB"
-            )
-        aside.mkdir()
-        yield aside
-        aside.replace(directory)
-    except OSError as error:
-        raise InputError(f"output {directory}: cannot be written ({error.strerror or error})") from error
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)

@@ -160,9 +160,15 @@ class PromptTokenizer:
                 raise InputError(f"instruction: expected plain words, it contains the reserved token {token}")
             if not unknown:
                 spelt[start:end] = [True] * (min(end, len(text)) - start)
-        lacking = sorted({character for character, done in zip(text, spelt) if not done and not character.isspace()})
-        if lacking:
-            raise InputError(
-                f"instruction: expected text that the checkpoint's vocabulary can spell, it lacks "
-                f"{', '.join(f'{character!r} (U+{ord(character):04X})' for character in lacking[:5])}"
-            )
+        if all(done or character.isspace() for character, done in zip(text, spelt)):
+            return
+        # Offsets are of no use here: tokenizers without an unknown token count as if nothing had been left out.
+        lacking = [character for character in sorted(set(text)) if not self._spells(character)]
+        raise InputError(
+            f"instruction: expected text that the checkpoint's vocabulary can spell, it lacks "
+            f"{', '.join(f'{character!r} (U+{ord(character):04X})' for character in lacking[:5])}"
+        )
+
+    def _spells(self, character: str) -> bool:
+        ids = self._tokenizer.encode(character, add_special_tokens=False).ids
+        return bool(ids) and self._unknown_id not in ids

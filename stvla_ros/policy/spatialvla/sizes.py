@@ -17,8 +17,8 @@ _ACTIVATION = "gelu_pytorch_tanh"
 
 # Rooms and streets, as in Intel/zoedepth-nyu-kitti, the published depth network.
 _METRIC_HEADS = (
-    {"name": "nyu", "n_bins": 64, "min_depth": 1e-3, "max_depth": 10.0},
-    {"name": "kitti", "n_bins": 64, "min_depth": 1e-3, "max_depth": 80.0},
+    {"name": "nyu", "min_depth": 1e-3, "max_depth": 10.0},
+    {"name": "kitti", "min_depth": 1e-3, "max_depth": 80.0},
 )
 
 
@@ -43,11 +43,15 @@ def _vision(hidden: int, layers: int, intermediate: int, heads: int) -> dict[str
     }
 
 
-def _depth(hidden: int, layers: int, heads: int, neck: list[int], fusion: int, embedding: int) -> dict[str, Any]:
+def _depth(
+    hidden: int, layers: int, heads: int, neck: list[int], fusion: int, embedding: int, bins: int, ranges: int = 1
+) -> dict[str, Any]:
     """
     :param neck: channels of the four maps that leave the backbone.
     :param fusion: channels of the fused map and of the metric heads' input.
     :param embedding: width of the depth bins' embedding.
+    :param bins: depth bins of a metric head; they are evaluated at each of 384x384 pixels.
+    :param ranges: how many of ``_METRIC_HEADS`` there are.
     """
     return {
         "neck_hidden_sizes": neck,
@@ -55,7 +59,7 @@ def _depth(hidden: int, layers: int, heads: int, neck: list[int], fusion: int, e
         "bottleneck_features": fusion,
         "bin_embedding_dim": embedding,
         "num_relative_features": max(8, fusion // 8),
-        "bin_configurations": list(_METRIC_HEADS[:1]),
+        "bin_configurations": [{**head, "n_bins": bins} for head in _METRIC_HEADS[:ranges]],
         "backbone_config": {
             "hidden_size": hidden,
             "num_hidden_layers": layers,
@@ -66,14 +70,14 @@ def _depth(hidden: int, layers: int, heads: int, neck: list[int], fusion: int, e
     }
 
 
-def _two_headed(depth: dict[str, Any], intermediate: int) -> dict[str, Any]:
+def _two_ranges(intermediate: int, **depth: Any) -> dict[str, Any]:
     """
     :param intermediate: width inside the layers that choose between the heads. Their number and outer width are
         constants of transformers' ZoeDepth.
+    :param depth: parameters of ``_depth``.
     """
     return {
-        **depth,
-        "bin_configurations": list(_METRIC_HEADS),
+        **_depth(**depth, ranges=2),
         "num_patch_transformer_layers": 4,
         "patch_transformer_hidden_size": 128,
         "patch_transformer_num_attention_heads": 4,
@@ -82,33 +86,37 @@ def _two_headed(depth: dict[str, Any], intermediate: int) -> dict[str, Any]:
 
 
 # tiny: for tests. small: to be trained and run on two CPU cores, its folder under 20 MB. medium: for the bench on a
-# CPU, with the published vocabulary so that reading the head costs what it costs. 4b: the published shape. All but small
-# have the published tensor names; small has one metric head, up to 10 m: a tabletop robot needs no other, and what
-# chooses between two would be a third of its depth network.
+# CPU, with the published vocabulary so that reading the head costs what it costs. 4b: the published shape.
+# All but small have the published tensor names; small has one metric head, up to 10 m: a tabletop robot needs no other,
+# and what chooses between two would be a third of its depth network.
 _SIZES: dict[str, dict[str, Any]] = {
     "tiny": {
         "vocabulary": SMALL_TEXT_VOCABULARY,
-        "text": _text(64, 2, 128, 2, 1, 32),
-        "vision": _vision(64, 2, 128, 2),
-        "depth": _two_headed(_depth(32, 4, 2, [8, 16, 32, 32], 16, 16), 32),
+        "text": _text(hidden=64, layers=2, intermediate=128, heads=2, kv_heads=1, head_dim=32),
+        "vision": _vision(hidden=64, layers=2, intermediate=128, heads=2),
+        "depth": _two_ranges(32, hidden=32, layers=4, heads=2, neck=[8, 16, 32, 32], fusion=16, embedding=16, bins=8),
     },
     "small": {
         "vocabulary": SMALL_TEXT_VOCABULARY,
-        "text": _text(192, 4, 768, 4, 2, 48),
-        "vision": _vision(192, 4, 768, 3),
-        "depth": _depth(64, 4, 2, [16, 32, 64, 64], 32, 32),
+        "text": _text(hidden=192, layers=4, intermediate=768, heads=4, kv_heads=2, head_dim=48),
+        "vision": _vision(hidden=192, layers=4, intermediate=768, heads=3),
+        "depth": _depth(hidden=64, layers=4, heads=2, neck=[16, 32, 64, 64], fusion=32, embedding=32, bins=16),
     },
     "medium": {
         "vocabulary": PUBLISHED_TEXT_VOCABULARY,
-        "text": _text(512, 8, 2048, 8, 4, 64),
-        "vision": _vision(384, 6, 1536, 6),
-        "depth": _two_headed(_depth(192, 8, 6, [48, 96, 192, 192], 64, 64), 256),
+        "text": _text(hidden=512, layers=8, intermediate=2048, heads=8, kv_heads=4, head_dim=64),
+        "vision": _vision(hidden=384, layers=6, intermediate=1536, heads=6),
+        "depth": _two_ranges(
+            256, hidden=192, layers=8, heads=6, neck=[48, 96, 192, 192], fusion=64, embedding=64, bins=64
+        ),
     },
     "4b": {
         "vocabulary": PUBLISHED_TEXT_VOCABULARY,
-        "text": _text(2304, 26, 9216, 8, 4, 256),
-        "vision": _vision(1152, 27, 4304, 16),
-        "depth": _two_headed(_depth(1024, 24, 16, [256, 512, 1024, 1024], 256, 128), 1024),
+        "text": _text(hidden=2304, layers=26, intermediate=9216, heads=8, kv_heads=4, head_dim=256),
+        "vision": _vision(hidden=1152, layers=27, intermediate=4304, heads=16),
+        "depth": _two_ranges(
+            1024, hidden=1024, layers=24, heads=16, neck=[256, 512, 1024, 1024], fusion=256, embedding=128, bins=64
+        ),
     },
 }
 
