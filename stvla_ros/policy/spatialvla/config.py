@@ -136,7 +136,7 @@ def read_json(file: Path) -> dict[str, Any]:
         content = json.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise InputError(f"checkpoint {file.parent}: expected a file {file.name}, there is none") from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{file}: expected JSON ({error})") from error
     if not isinstance(content, dict):
         raise InputError(f"{file}: expected a JSON object, got {type(content).__name__}")
