@@ -19,7 +19,7 @@ from stvla_ros.policy.spatialvla.model import SpatialVla
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
 # What is downloaded of a hub repository; everything else in it is code or for other programs.
-_FILES = ["config.json", "processor_config.json", "tokenizer.json", "*.safetensors", INDEX]
+_FILES = ["*.safetensors", "*config.json", "tokenizer.json", "special_tokens_map.json", INDEX]
 _MOST_LISTED = 12
 # Quantised weights mean nothing without their scales.
 _STORED_TYPES = ("F64", "F32", "F16", "BF16")
@@ -122,6 +122,7 @@ def save_model(model: SpatialVla, directory: Path, max_shard_size: int | str = "
     split = split_torch_state_dict_into_shards(tensors, max_shard_size=max_shard_size)
     for file, names in split.filename_to_tensors.items():
         save_file({name: tensors[name] for name in names}, directory / file, metadata={"format": "pt"})
+        (directory / file).chmod(0o644)  # safetensors lets nobody else read it
     if split.is_sharded:
         index = {"metadata": split.metadata, "weight_map": split.tensor_to_filename}
         (directory / INDEX).write_text(json.dumps(index, indent=2) + "\n")

@@ -17,8 +17,9 @@ from stvla_ros.errors import InputError
 from stvla_ros.policy.spatialvla.bin_fitting import PUBLISHED_GAUSSIANS, bins_from_gaussians
 from stvla_ros.policy.spatialvla.checkpoint import empty_model, published_name, save_model
 from stvla_ros.policy.spatialvla.config import SpatialVlaConfig
+from stvla_ros.policy.spatialvla.images import PROCESSOR_CLASS, preprocessor_config
 from stvla_ros.policy.spatialvla.model import SpatialVla
-from stvla_ros.policy.spatialvla.sizes import BOS, EOS, IMAGE_TOKENS, PAD, UNK, published_config
+from stvla_ros.policy.spatialvla.sizes import BOS, EOS, PAD, UNK, published_config
 from stvla_ros.policy.spatialvla.statistics import ActionStatistics
 from stvla_ros.policy.spatialvla.vocabulary import SPECIAL_TOKENS, make_tokenizer
 
@@ -34,7 +35,6 @@ _INTRINSICS = {
     "height": 480,
     "intrinsic": [[623.588, 0, 319.501], [0, 623.588, 239.545], [0, 0, 1]],
 }
-_PROCESSOR_CLASS = "SpatialVLAProcessor"
 _LARGEST_SEED = 2**63 - 1
 
 
@@ -56,7 +56,7 @@ def create_checkpoint(directory: Path, size: str, seed: int = 0, max_shard_size:
     with new_folder(directory, _DTYPE.itemsize * sum(count_parameters(config).values())) as aside:
         save_model(_random_model(config, seed), aside, max_shard_size)
         (aside / "tokenizer.json").write_text(make_tokenizer(config.image_token_id), encoding="utf-8")
-        for name, content in _small_files().items():
+        for name, content in _small_files(config).items():
             (aside / name).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
@@ -108,7 +108,7 @@ def _random_model(config: SpatialVlaConfig, seed: int) -> SpatialVla:
             torch.set_default_dtype(previous)
 
 
-def _small_files() -> dict[str, Mapping[str, Any]]:
+def _small_files(config: SpatialVlaConfig) -> dict[str, Mapping[str, Any]]:
     tokens = {number: token for token, number in SPECIAL_TOKENS.items()}
     special = {
         "bos_token": tokens[BOS],
@@ -119,23 +119,10 @@ def _small_files() -> dict[str, Mapping[str, Any]]:
     }
     return {
         "processor_config.json": _processor_config(),
-        # The picture's processing: to 224x224, bicubic, to [0, 1]; the network normalises.
-        "preprocessor_config.json": {
-            "image_processor_type": "SiglipImageProcessor",
-            "processor_class": _PROCESSOR_CLASS,
-            "image_seq_length": IMAGE_TOKENS,
-            "size": {"height": 224, "width": 224},
-            "do_resize": True,
-            "resample": 3,
-            "do_rescale": True,
-            "rescale_factor": 1 / 255,
-            "do_normalize": False,
-            "image_mean": [0.5, 0.5, 0.5],
-            "image_std": [0.5, 0.5, 0.5],
-        },
+        "preprocessor_config.json": preprocessor_config(config.image_size, config.num_image_tokens),
         "tokenizer_config.json": {
             "tokenizer_class": "PreTrainedTokenizerFast",
-            "processor_class": _PROCESSOR_CLASS,
+            "processor_class": PROCESSOR_CLASS,
             "add_bos_token": False,
             "add_eos_token": False,
             "clean_up_tokenization_spaces": False,
@@ -154,7 +141,7 @@ def _processor_config() -> dict[str, Any]:
         other_entries={"num_transitions": 0, "num_trajectories": 0},
     )
     return {
-        "processor_class": _PROCESSOR_CLASS,
+        "processor_class": PROCESSOR_CLASS,
         **bins_from_gaussians(PUBLISHED_GAUSSIANS).to_config(),
         "intrinsic_config": {"default": _INTRINSICS},
         "min_sigma": 0.0,

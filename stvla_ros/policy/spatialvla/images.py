@@ -1,5 +1,7 @@
 """Camera picture and depth map to what the model takes. Pure functions on arrays."""
 
+from typing import Any
+
 import cv2
 import numpy as np
 from PIL import Image
@@ -7,10 +9,29 @@ from PIL import Image
 from stvla_ros.errors import InputError
 from stvla_ros.perception.compositor import resize_depth
 
+PROCESSOR_CLASS = "SpatialVLAProcessor"
 # bicubic: the published processor's; area: that of the published evaluation in SimplerEnv.
 RESIZE_METHODS = ("bicubic", "area")
 # Metres. No camera on a robot sees as far; what is beyond is in other units, and the largest would overflow.
 FARTHEST = 10_000.0
+
+
+def preprocessor_config(size: int, num_image_tokens: int) -> dict[str, Any]:
+    """Content of the published preprocessor_config.json: ``prepare_picture``, as `transformers` says it."""
+    return {
+        "image_processor_type": "SiglipImageProcessor",
+        "processor_class": PROCESSOR_CLASS,
+        "image_seq_length": num_image_tokens,
+        "size": {"height": size, "width": size},
+        "do_resize": True,
+        "resample": int(Image.Resampling.BICUBIC),
+        "do_rescale": True,
+        "rescale_factor": 1 / 255,
+        # The network normalises.
+        "do_normalize": False,
+        "image_mean": [0.5, 0.5, 0.5],
+        "image_std": [0.5, 0.5, 0.5],
+    }
 
 
 def prepare_picture(rgb: np.ndarray, size: int, method: str = "bicubic") -> np.ndarray:

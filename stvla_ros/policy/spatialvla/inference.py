@@ -15,7 +15,7 @@ from stvla_ros.policy.spatialvla.action_tokenizer import ActionTokenizer
 from stvla_ros.policy.spatialvla.checkpoint import save_model
 from stvla_ros.policy.spatialvla.decoding import NO_TOKEN, Accelerations, gumbel_noise
 from stvla_ros.policy.spatialvla.ego3d import scale_intrinsics
-from stvla_ros.policy.spatialvla.images import RESIZE_METHODS, prepare_depth, prepare_picture
+from stvla_ros.policy.spatialvla.images import RESIZE_METHODS, prepare_depth, prepare_picture, preprocessor_config
 from stvla_ros.policy.spatialvla.model import SpatialVla
 from stvla_ros.policy.spatialvla.prompt import PromptTokenizer
 from stvla_ros.policy.spatialvla.statistics import read_statistics, select_statistics
@@ -199,8 +199,11 @@ class SpatialVlaPredictor:
             ) from error
 
     def save_pretrained(self, directory: str | Path, max_shard_size: int | str = "5GB") -> None:
-        """Write a checkpoint in the published layout: weights, config.json, processor_config.json, tokenizer.json."""
+        """Write a checkpoint in the published layout: weights, config.json, and what processes pictures and words."""
         directory = Path(directory)
         save_model(self.model, directory, max_shard_size)
         (directory / PROCESSOR_CONFIG).write_text(json.dumps(self.processor, indent=2) + "\n")
+        config = self.model.config
+        preprocessor = preprocessor_config(config.image_size, config.num_image_tokens)
+        (directory / "preprocessor_config.json").write_text(json.dumps(preprocessor, indent=2) + "\n")
         self.prompt_tokenizer.save(directory)

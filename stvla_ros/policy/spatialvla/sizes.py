@@ -44,14 +44,15 @@ def _vision(hidden: int, layers: int, intermediate: int, heads: int) -> dict[str
 
 
 def _depth(
-    hidden: int, layers: int, heads: int, neck: list[int], fusion: int, embedding: int, bins: int, ranges: int = 1
+    hidden: int, layers: int, heads: int, neck: list[int], fusion: int, embedding: int, bins: int, routing: int
 ) -> dict[str, Any]:
     """
     :param neck: channels of the four maps that leave the backbone.
     :param fusion: channels of the fused map and of the metric heads' input.
     :param embedding: width of the depth bins' embedding.
     :param bins: depth bins of a metric head; they are evaluated at each of 384x384 pixels.
-    :param ranges: how many of ``_METRIC_HEADS`` there are.
+    :param routing: width inside the layers that choose between the metric heads. Their number and outer width are
+        constants of transformers' ZoeDepth.
     """
     return {
         "neck_hidden_sizes": neck,
@@ -59,7 +60,11 @@ def _depth(
         "bottleneck_features": fusion,
         "bin_embedding_dim": embedding,
         "num_relative_features": max(8, fusion // 8),
-        "bin_configurations": [{**head, "n_bins": bins} for head in _METRIC_HEADS[:ranges]],
+        "bin_configurations": [{**head, "n_bins": bins} for head in _METRIC_HEADS],
+        "num_patch_transformer_layers": 4,
+        "patch_transformer_hidden_size": 128,
+        "patch_transformer_num_attention_heads": 4,
+        "patch_transformer_intermediate_size": routing,
         "backbone_config": {
             "hidden_size": hidden,
             "num_hidden_layers": layers,
@@ -70,52 +75,45 @@ def _depth(
     }
 
 
-def _two_ranges(intermediate: int, **depth: Any) -> dict[str, Any]:
-    """
-    :param intermediate: width inside the layers that choose between the heads. Their number and outer width are
-        constants of transformers' ZoeDepth.
-    :param depth: parameters of ``_depth``.
-    """
-    return {
-        **_depth(**depth, ranges=2),
-        "num_patch_transformer_layers": 4,
-        "patch_transformer_hidden_size": 128,
-        "patch_transformer_num_attention_heads": 4,
-        "patch_transformer_intermediate_size": intermediate,
-    }
-
+_TINY_DEPTH = _depth(hidden=32, layers=4, heads=2, neck=[8, 16, 32, 32], fusion=16, embedding=16, bins=8, routing=32)
 
 # tiny: for tests. small: to be trained and run on two CPU cores, its folder under 20 MB. medium: for the bench on a
 # CPU, with the published vocabulary so that reading the head costs what it costs. 4b: the published shape.
-# All but small have the published tensor names; small has one metric head, up to 10 m: a tabletop robot needs no other,
-# and what chooses between two would be a third of its depth network.
+# All have the published tensor names. small spends nothing on its own depth network: depth is an input here.
 _SIZES: dict[str, dict[str, Any]] = {
     "tiny": {
         "vocabulary": SMALL_TEXT_VOCABULARY,
         "text": _text(hidden=64, layers=2, intermediate=128, heads=2, kv_heads=1, head_dim=32),
         "vision": _vision(hidden=64, layers=2, intermediate=128, heads=2),
-        "depth": _two_ranges(32, hidden=32, layers=4, heads=2, neck=[8, 16, 32, 32], fusion=16, embedding=16, bins=8),
+        "depth": _TINY_DEPTH,
     },
     "small": {
         "vocabulary": SMALL_TEXT_VOCABULARY,
         "text": _text(hidden=192, layers=4, intermediate=768, heads=4, kv_heads=2, head_dim=48),
         "vision": _vision(hidden=192, layers=4, intermediate=768, heads=3),
-        "depth": _depth(hidden=64, layers=4, heads=2, neck=[16, 32, 64, 64], fusion=32, embedding=32, bins=16),
+        "depth": _TINY_DEPTH,
     },
     "medium": {
         "vocabulary": PUBLISHED_TEXT_VOCABULARY,
         "text": _text(hidden=512, layers=8, intermediate=2048, heads=8, kv_heads=4, head_dim=64),
         "vision": _vision(hidden=384, layers=6, intermediate=1536, heads=6),
-        "depth": _two_ranges(
-            256, hidden=192, layers=8, heads=6, neck=[48, 96, 192, 192], fusion=64, embedding=64, bins=64
+        "depth": _depth(
+            hidden=192, layers=8, heads=6, neck=[48, 96, 192, 192], fusion=64, embedding=64, bins=64, routing=256
         ),
     },
     "4b": {
         "vocabulary": PUBLISHED_TEXT_VOCABULARY,
         "text": _text(hidden=2304, layers=26, intermediate=9216, heads=8, kv_heads=4, head_dim=256),
         "vision": _vision(hidden=1152, layers=27, intermediate=4304, heads=16),
-        "depth": _two_ranges(
-            1024, hidden=1024, layers=24, heads=16, neck=[256, 512, 1024, 1024], fusion=256, embedding=128, bins=64
+        "depth": _depth(
+            hidden=1024,
+            layers=24,
+            heads=16,
+            neck=[256, 512, 1024, 1024],
+            fusion=256,
+            embedding=128,
+            bins=64,
+            routing=1024,
         ),
     },
 }
