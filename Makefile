@@ -1,7 +1,7 @@
 # Everything starts from here. Each target does its own set-up; that takes no time when nothing changed.
 #   make sim  [TASK=stack_cube EPISODES=3 PACING=lockstep FUSED=false POLICY=expert TRACKER=lucas_kanade DEPTH=sensor
 #              VARIANT=C BUFFER=30 ADAPTIVE=true RVIZ=false RECORD=false
-#              CHECKPOINT=… DEVICE=auto DTYPE=auto UNNORM_KEY=… POLICY_PARAMETERS='{…}' TRACES=depth
+#              CHECKPOINT=… DEVICE=auto DTYPE=auto UNNORM_KEY=… POLICY_PARAMETERS='{…}' TRACES=depth EXECUTION=ensemble
 #              TRACKER_PARAMETERS='{…}' DEPTH_PARAMETERS='{checkpoint: …}' PARAMS_FILE=…]
 #   make test        tests that take minutes are left out   (make test T=test/perception to choose)
 #   make test-all    all of them
@@ -14,7 +14,7 @@ T ?= test
 
 # Make variable -> option of `stvla sim`; those that are not given keep the command's own defaults.
 SIM_OPTIONS = $(foreach name,TASK EPISODES FIRST_EPISODE SEED PACING POLICY TRACKER DEPTH VARIANT BUFFER MAX_STEPS OUTPUT \
-                TRACKER_PARAMETERS DEPTH_PARAMETERS PARAMS_FILE CHECKPOINT DEVICE DTYPE UNNORM_KEY POLICY_PARAMETERS TRACES,\
+                TRACKER_PARAMETERS DEPTH_PARAMETERS PARAMS_FILE CHECKPOINT DEVICE DTYPE UNNORM_KEY POLICY_PARAMETERS TRACES EXECUTION,\
                 $(if $($(name)),--$(subst _,-,$(shell echo $(name) | tr A-Z a-z)) '$($(name))')) \
               $(foreach name,FUSED RVIZ RECORD ADAPTIVE VIDEO,\
                 $(if $($(name)),--$(if $(filter false False 0 no,$($(name))),no-)$(shell echo $(name) | tr A-Z a-z)))

@@ -37,6 +37,8 @@ class PerceptionArguments:
     """The policy's further parameters, as a YAML mapping."""
     traces: Literal["none", "depth", "rgb"] = "depth"
     """What the policy sees traces on: nothing (SpatialVLA), the depth (ST-VLA) or the picture (as TraceVLA)."""
+    execution: Literal["receding", "chunk", "ensemble", "adaptive_ensemble"] = "ensemble"
+    """How the policy's chunks are executed: first action only, open loop, or averaged over the last 4 chunks."""
     tracker: str = "lucas_kanade"
     """Tracker backend: lucas_kanade or cotracker."""
     tracker_parameters: str = "{}"
@@ -144,12 +146,13 @@ def sim_graph(arguments: SimArguments, run_directory: Path) -> Graph:
     if arguments.policy == "expert" and not simulated.has_expert:
         raise InputError(f"policy: the scripted expert cannot do task {task}; it can do the WidowX and Panda tasks")
     lockstep = arguments.pacing == "lockstep"
-    # In lockstep every frame counts, and time does not: an observation may wait for as long as it takes.
+    # In lockstep every frame counts, and time does not: the server may take as long as it needs.
     sensor = {"sensor_reliability": "reliable" if lockstep else "best_effort"}
     server = {
         **_server(arguments, find_embodiment(simulated.robot)),
         "control_hz": simulated.control_hz,
-        **({"max_observation_age": 0.0, "stall_timeout": 0.0} if lockstep else {}),
+        "pacing": arguments.pacing,
+        **({"stall_timeout": 0.0} if lockstep else {}),
     }
     bridge = {
         "task": task,
@@ -221,6 +224,9 @@ def _server(arguments: PerceptionArguments, embodiment: Embodiment) -> dict[str,
         "policy_parameters": arguments.policy_parameters,
         "fallback_unnorm_key": embodiment.unnorm_key,
         "traces": arguments.traces,
+        "execution": arguments.execution,
+        # The expert knows when to grasp; a network wavers.
+        "sticky_gripper": 0 if arguments.policy == "expert" else embodiment.sticky_gripper_steps,
         "base_frame": embodiment.base_frame,
         "control_hz": embodiment.control_hz,
     }
@@ -228,7 +234,7 @@ def _server(arguments: PerceptionArguments, embodiment: Embodiment) -> dict[str,
 
 def _run_facts(arguments: PerceptionArguments) -> dict[str, Any]:
     """What the summary says about the run."""
-    return {name: getattr(arguments, name) for name in ("policy", "checkpoint", "traces", "fused")}
+    return {name: getattr(arguments, name) for name in ("policy", "checkpoint", "traces", "execution", "fused")}
 
 
 def _perception_and_server(

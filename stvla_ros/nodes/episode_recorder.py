@@ -36,6 +36,7 @@ class EpisodeRecorderNode(StvlaNode):
             "policy": self.parameter("policy", "expert", "for the summary"),
             "checkpoint": self.parameter("checkpoint", "", "for the summary"),
             "traces": self.parameter("traces", "depth", "for the summary"),
+            "execution": self.parameter("execution", "ensemble", "for the summary"),
             "pacing": self.parameter("pacing", "lockstep", "for the summary"),
             "fused": self.parameter("fused", False, "for the summary"),
         }

@@ -9,7 +9,7 @@ Pacing
   of an episode after another reset.
 * ``realtime``: one control step per control period of wall-clock time. At each tick the newest command is executed
   once; without a new one the arm holds its target pose. A policy slower than a period therefore loses steps, as on a
-  robot.
+  robot, unless further actions of its last chunk fill them. These carry the same stamp as the first.
 """
 
 import concurrent.futures
@@ -73,6 +73,8 @@ class SimBridgeNode(StvlaNode):
         self._goal: EpisodeGoal | None = None
         self._late = 0
         self._held = 0
+        self._continued = 0
+        self._newest_answered = 0
         self.exit_code: int | None = None
 
     # --- lifecycle ------------------------------------------------------------------------------------------------
@@ -126,7 +128,7 @@ class SimBridgeNode(StvlaNode):
         concurrent.futures.wait([running], STOP_TIMEOUT_S)
 
     def extra_diagnostics(self) -> dict[str, int]:
-        return {"late_commands": self._late, "held_steps": self._held}
+        return {"late_commands": self._late, "held_steps": self._held, "continued_steps": self._continued}
 
     def _on_command(self, message: EndEffectorCommand) -> None:
         self.stage.received()
@@ -210,10 +212,16 @@ class SimBridgeNode(StvlaNode):
                 self._goal.doubt()
                 self._last_answer = time.monotonic()
             return EndEffectorAction.hold(observation.gripper)
-        if newest[0] != stamp:
-            self._late += 1
-        self._count_answer(newest[0])
-        return newest[1]
+        answered, action = newest
+        if answered > self._newest_answered:
+            self._late += answered != stamp
+            self._newest_answered = answered
+            self._count_answer(answered)
+        else:
+            # A further action of a chunk: on time, though the observation is an older one.
+            self._continued += 1
+            self._last_answer = time.monotonic()
+        return action
 
     def _ask(self, observation: Observation) -> EndEffectorAction | None:
         """Publish until a command answers. :raises GaveUp: when none comes for ``give_up_after``."""

@@ -14,6 +14,22 @@ ERROR_MEMORY_S = 3.0
 RATE_MEMORY_S = 5.0
 
 
+class Rate:
+    """Events per second over the last 100; 0 after 5 s of silence. Not thread-safe."""
+
+    def __init__(self) -> None:
+        self._times: deque[float] = deque(maxlen=100)
+
+    def count(self) -> None:
+        self._times.append(time.monotonic())
+
+    def per_second(self) -> float:
+        times = self._times
+        if len(times) < 2 or time.monotonic() - times[-1] >= RATE_MEMORY_S:
+            return 0.0
+        return round((len(times) - 1) / max(times[-1] - times[0], 1e-9), 2)
+
+
 class StageStatistics:
     """What went in, what came out, what was dropped and how long it took. Thread-safe.
 
@@ -28,7 +44,7 @@ class StageStatistics:
         self._errors: Counter[str] = Counter()
         self._latency: deque[float] = deque(maxlen=WINDOW)
         self._processing: deque[float] = deque(maxlen=WINDOW)
-        self._output_times: deque[float] = deque(maxlen=100)
+        self._outputs = Rate()
         self._last_error: tuple[float, str] | None = None
 
     def received(self) -> None:
@@ -40,7 +56,7 @@ class StageStatistics:
             self._counts["published"] += 1
             self._latency.append(latency_s)
             self._processing.append(processing_s)
-            self._output_times.append(time.monotonic())
+            self._outputs.count()
 
     def dropped(self, reason: str, count: int = 1) -> None:
         """Count inputs that will never lead to an output."""
@@ -76,9 +92,7 @@ class StageStatistics:
             }
             result |= {f"dropped ({reason})": count for reason, count in sorted(self._dropped.items())}
             result |= {f"errors ({kind})": count for kind, count in sorted(self._errors.items())}
-            times = self._output_times
-            alive = len(times) > 1 and time.monotonic() - times[-1] < RATE_MEMORY_S
-            result["rate_hz"] = round((len(times) - 1) / max(times[-1] - times[0], 1e-9), 2) if alive else 0.0
+            result["rate_hz"] = self._outputs.per_second()
             for name, samples in (("latency", self._latency), ("processing", self._processing)):
                 if samples:
                     p50, p99 = np.percentile(np.fromiter(samples, float), (50, 99)) * 1e3

@@ -76,9 +76,10 @@ def test_fused_and_separate_stages_get_the_same_parameters(tmp_path: Path) -> No
 def test_lockstep_loses_no_frame_and_has_no_time_limits(tmp_path: Path) -> None:
     lockstep = _node(sim_graph(SimArguments(), tmp_path), "vla_server").parameters["vla_server"]
     assert lockstep["sensor_reliability"] == "reliable"
-    assert lockstep["stall_timeout"] == lockstep["max_observation_age"] == 0.0
+    assert (lockstep["pacing"], lockstep["stall_timeout"]) == ("lockstep", 0.0)
     realtime = _node(sim_graph(SimArguments(pacing="realtime"), tmp_path), "vla_server").parameters["vla_server"]
     assert realtime["sensor_reliability"] == "best_effort"
+    assert realtime["pacing"] == "realtime"
     assert "stall_timeout" not in realtime
 
 

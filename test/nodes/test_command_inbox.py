@@ -62,6 +62,14 @@ def test_take_newest_gives_each_command_once(inbox: Inbox) -> None:
     assert inbox.forgotten == 1
 
 
+def test_take_newest_gives_the_next_command_of_the_same_observation(inbox: Inbox) -> None:
+    for gripper in (0.1, 0.2):
+        inbox.put(9, hold(gripper))
+        stamp, action = inbox.take_newest(0)
+        assert (stamp, action.gripper) == (9, gripper)
+    assert inbox.forgotten == 0
+
+
 def test_take_newest_refuses_a_command_from_before(inbox: Inbox) -> None:
     inbox.put(4, hold(0.4))
     assert inbox.take_newest(5) is None

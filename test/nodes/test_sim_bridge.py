@@ -222,6 +222,27 @@ class ScriptedServer:
         self._server = self._make()
 
 
+def test_in_realtime_a_second_command_of_a_chunk_is_executed_and_not_late(relay: Relay) -> None:
+    graph = relay.graph
+
+    def two_of_each(chunk: ActionChunk) -> None:
+        """A chunk of two actions for every second observation, as a server that runs open loop."""
+        if len(relay.chunks) % 2 or len(relay.chunks) < 3:
+            relay.publish(chunk)
+        else:
+            relay.send(relay.chunks[-2].actions[0])
+
+    relay.answer = two_of_each
+    graph.start("sim_bridge", **TASK, episodes=1, pacing="realtime", max_steps=20)
+    relay.phase(EpisodeState.FINISHED)
+    values = graph.until(
+        lambda: graph.values("sim_bridge").get("continued_steps", 0) >= 3 and graph.values("sim_bridge"),
+        "further steps",
+    )
+    overruns = values.get("dropped (control period overrun by the simulator)", 0)
+    assert values["late_commands"] <= 1 + overruns
+
+
 @pytest.mark.slow
 def test_the_goal_is_kept_running_through_its_ends_and_the_servers_restart(relay: Relay) -> None:
     graph = relay.graph

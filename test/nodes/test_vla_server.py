@@ -21,7 +21,7 @@ from stvla_ros.nodes.messages import array_to_image, make_camera_info, make_chun
 Result = ExecuteInstruction.Result
 RGB = np.zeros((120, 160, 3), np.uint8)
 TRACED = np.full((224, 224), 0.8, np.float32)
-CONTROL_HZ = 10.0
+CONTROL_HZ = 5.0
 STALL_S = 1.5
 
 
@@ -30,7 +30,10 @@ class Robot:
 
     def __init__(self, graph: LiveGraph) -> None:
         self.graph = graph
-        self.process = graph.start("vla_server", control_hz=CONTROL_HZ, base_frame="base", stall_timeout=STALL_S)
+        # Each answered observation leads to one command, the policy's action itself.
+        self.process = graph.start(
+            "vla_server", control_hz=CONTROL_HZ, base_frame="base", stall_timeout=STALL_S, execution="receding"
+        )
         self.commands: list[EndEffectorCommand] = []
         self.arrivals: list[float] = []
         self.chunks = graph.listen(ActionChunk, "action_chunk")
@@ -91,7 +94,7 @@ class Robot:
             return len(self.commands) > count
 
         self.graph.until(commanded, "the first command")
-        time.sleep(0.1)
+        time.sleep(1.5 / CONTROL_HZ)  # the next one may come then
         return handle
 
     def silent_after(self, began: float, seconds: float = 0.5) -> None:
@@ -167,7 +170,7 @@ def test_the_order_of_observation_and_expert_does_not_matter(robot: Robot) -> No
     robot.graph.publish("traced_depth", array_to_image(TRACED, "32FC1", header))
     robot.graph.publish("image", array_to_image(RGB, "rgb8", header))
     time.sleep(0.2)
-    robot.graph.publish("expert_chunk", make_chunk([EndEffectorAction.hold(1.0)], "expert", 0.2, header))
+    robot.graph.publish("expert_chunk", make_chunk([EndEffectorAction.hold(1.0)] * 9, "expert", 0.2, header))
     assert robot.command_for(stamp).gripper == 1.0
     robot.graph.ask(handle.cancel_goal_async, "cancel")
     robot.end(handle)

@@ -1,0 +1,241 @@
+"""When which action of which chunk leaves. Pure: time is handed in, as int nanoseconds of any one clock.
+
+T is the control period. An inference on the observation with stamp s gives a chunk whose action i belongs to the
+control step [s + i T, s + (i + 1) T): it is timed from the observation, not from the end of the inference, so actions
+whose step is over by then are skipped.
+
+Strategies
+* ``receding``: the first action of each chunk that is not past; then nothing until the next chunk.
+* ``chunk``: open loop. All actions of a chunk, T apart; no inference is wanted before they are used up.
+* ``ensemble``: the mean of what the last 4 chunks say about this step, weights exp(0.8 i), i = 0 the oldest: the
+  evaluation setting published with SpatialVLA (DelinQu/SimplerEnv-OpenVLA, action_ensemble_temp -0.8).
+* ``adaptive_ensemble``: weights exp(0.1 c), c the cosine between a chunk's action for this step and the newest chunk's,
+  over all seven numbers in their units (CogACT, arXiv 2411.19650 and its SimplerEnv code).
+Both ensembles go on with what they have when the next chunk is late.
+
+Means are taken of translation, rotation vector and gripper by component. For rotation vectors that is an approximation;
+one control step turns by a few degrees, where it is good.
+
+A chunk is never executed from a stale observation, and commands are never faster than the robot's control steps: each
+is the motion of one step, so more of them would move the robot too fast.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from stvla_ros.control.actions import EndEffectorAction
+from stvla_ros.errors import InputError
+
+ENSEMBLED_CHUNKS = 4
+EXPONENT = 0.8
+ADAPTIVE_ALPHA = 0.1
+# How long the ensembles wait for a chunk that is late before they go on without it, in control periods: otherwise one
+# inference that takes a little longer would push every command after it to the end of its period.
+GRACE = 0.25
+# How close two commands, and two observations that are answered, may be, in control periods: jitter must not add up,
+# nor must a frame that comes early be refused, for the next one comes a period later. On average a period lies between.
+COMMAND_SPACING = 0.9
+INFERENCE_SPACING = 0.5
+# Time that goes back by more than this has started anew: a new recording, a clock that was set.
+RESTART_NS = 1_000_000_000
+
+
+@dataclass(frozen=True)
+class TimedChunk:
+    """A policy's answer to one observation.
+
+    :param stamp: the observation's stamp, ns.
+    :param actions: at least one, the first for the control step that begins at the stamp.
+    """
+
+    stamp: int
+    actions: tuple[EndEffectorAction, ...]
+
+
+@dataclass(frozen=True)
+class Due:
+    """An action whose time has come.
+
+    :param stamp: of the newest observation that it comes from, ns.
+    """
+
+    stamp: int
+    action: EndEffectorAction
+
+
+class RateLimit:
+    """At most one event a period on average: no more than window / period + 1.5 in any window.
+
+    :param period: ns.
+    :param spacing: least distance of two events, in periods.
+    """
+
+    def __init__(self, period: int, spacing: float) -> None:
+        self._period = period
+        self._spacing = round(spacing * period)
+        self.reset()
+
+    def reset(self) -> None:
+        self._last: int | None = None
+        self._paid_until = 0
+
+    def earliest(self, now: int) -> int:
+        """When the next event may happen, not before ``now``."""
+        if self._last is None or now < self._last - RESTART_NS:
+            return now
+        return max(now, self._last + self._spacing, self._paid_until - self._period // 2)
+
+    def count(self, now: int) -> None:
+        """An event happens now."""
+        restarted = self._last is None or now < self._last - RESTART_NS
+        self._paid_until = (now if restarted else max(now, self._paid_until)) + self._period
+        self._last = now
+
+
+def exponential_weights(predictions: np.ndarray) -> np.ndarray:
+    """
+    :param predictions: (n, 7), oldest first.
+    :returns: (n,), positive, of sum 1.
+    """
+    return _normalized(EXPONENT * np.arange(len(predictions)))
+
+
+def adaptive_weights(predictions: np.ndarray) -> np.ndarray:
+    """As :func:`exponential_weights`. The cosine with an action of zeros counts as 0."""
+    lengths = np.linalg.norm(predictions, axis=1)
+    products = lengths * lengths[-1]
+    cosines = np.divide(predictions @ predictions[-1], products, out=np.zeros(len(predictions)), where=products > 0)
+    return _normalized(ADAPTIVE_ALPHA * cosines)
+
+
+def _normalized(exponents: np.ndarray) -> np.ndarray:
+    weights = np.exp(exponents - exponents.max())
+    return weights / weights.sum()
+
+
+@dataclass(frozen=True)
+class Strategy:
+    """
+    :param history: chunks that are kept.
+    :param continues: whether a chunk's further actions follow its first.
+    :param open_loop: whether no inference is wanted while a chunk has actions left.
+    :param weights: from predictions (n, 7), oldest chunk first, to weights (n,) of sum 1.
+    """
+
+    history: int = 1
+    continues: bool = True
+    open_loop: bool = False
+    grace: float = 0.0
+    weights: Callable[[np.ndarray], np.ndarray] = exponential_weights
+
+
+STRATEGIES = {
+    "receding": Strategy(continues=False),
+    "chunk": Strategy(open_loop=True),
+    "ensemble": Strategy(ENSEMBLED_CHUNKS, grace=GRACE, weights=exponential_weights),
+    "adaptive_ensemble": Strategy(ENSEMBLED_CHUNKS, grace=GRACE, weights=adaptive_weights),
+}
+
+
+class ChunkExecutor:
+    """Takes chunks, gives actions. Not thread-safe.
+
+    :param strategy: name in ``STRATEGIES``.
+    :param period: control period, ns.
+    :param max_age: oldest observation that is acted on, ns; 0 for any.
+    :raises InputError: for an unknown strategy.
+    """
+
+    def __init__(self, strategy: str, period: int, max_age: int = 0) -> None:
+        if strategy not in STRATEGIES:
+            raise InputError(f"execution: expected one of {', '.join(STRATEGIES)}, got {strategy!r}")
+        self._strategy = STRATEGIES[strategy]
+        self._period = period
+        self._max_age = max_age
+        self._rate = RateLimit(period, COMMAND_SPACING)
+        self._last_command: int | None = None
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget all chunks. When the last command left is kept: the robot is still at it."""
+        self._chunks: list[TimedChunk] = []
+        # Action of the newest chunk that is next; 0 while none of it has left.
+        self._next_index = 0
+        # Only with the step after a chunk's first action another chunk is expected.
+        self._expects_chunk = False
+
+    def wants_inference(self, stamp: int) -> bool:
+        """Whether an observation with this stamp should be answered with a new chunk."""
+        if not self._strategy.open_loop:
+            return True
+        last = self._last_command
+        if last is not None and last - RESTART_NS <= stamp < last:
+            return False  # does not show what the last action did
+        return self.next_at(stamp) is None
+
+    def add(self, chunk: TimedChunk, now: int) -> bool:
+        """Take a chunk.
+
+        :return: whether any of its actions can still leave; otherwise it is ignored.
+        """
+        if self._is_stale(chunk, now) or self._index(chunk, now) >= len(chunk.actions):
+            return False
+        if self._chunks and chunk.stamp <= self._chunks[-1].stamp:
+            self._chunks.clear()  # of a time that is over
+        self._chunks = [*self._chunks, chunk][-self._strategy.history :]
+        self._next_index = 0
+        return True
+
+    def is_late(self, chunk: TimedChunk, now: int) -> bool:
+        """Whether the step of the chunk's first action is over."""
+        return self._index(chunk, now) > 0
+
+    def next_at(self, now: int) -> int | None:
+        """When the next action leaves unless another chunk comes, ``now`` or later; None when there is none."""
+        if not self._chunks:
+            return None
+        newest, at = self._chunks[-1], self._rate.earliest(now)
+        if self._next_index:
+            if not self._strategy.continues:
+                return None
+            wait = self._strategy.grace if self._expects_chunk else 0.0
+            at = max(at, self._last_command + self._period + round(wait * self._period))
+        index = max(self._index(newest, at), self._next_index)
+        return None if index >= len(newest.actions) or self._is_stale(newest, at) else at
+
+    def take(self, now: int) -> Due | None:
+        """The action that leaves now, if its time has come."""
+        at = self.next_at(now)
+        if at is None or at > now:
+            return None
+        newest = self._chunks[-1]
+        index = max(self._index(newest, now), self._next_index)
+        self._expects_chunk = self._next_index == 0
+        self._next_index = index + 1
+        self._last_command = now
+        self._rate.count(now)
+        return Due(newest.stamp, self._combine(index, now))
+
+    def _combine(self, index: int, now: int) -> EndEffectorAction:
+        """What the kept chunks say together about the step of the newest chunk's action ``index``."""
+        newest = self._chunks[-1]
+        said = []
+        for chunk in self._chunks:
+            # The newest chunk's steps, not the clock, tell which actions mean the same step: cameras jitter.
+            same = index + round((newest.stamp - chunk.stamp) / self._period)
+            if same < len(chunk.actions) and not self._is_stale(chunk, now):
+                said.append(chunk.actions[same])
+        if len(said) == 1:
+            return said[0]
+        predictions = np.array([[*action.translation, *action.rotation, action.gripper] for action in said])
+        mean = self._strategy.weights(predictions) @ predictions
+        return EndEffectorAction(mean[:3], mean[3:6], float(np.clip(mean[6], 0.0, 1.0)))
+
+    def _index(self, chunk: TimedChunk, now: int) -> int:
+        # A camera's clock may be a little ahead of ours.
+        return max((now - chunk.stamp) // self._period, 0)
+
+    def _is_stale(self, chunk: TimedChunk, now: int) -> bool:
+        return bool(self._max_age) and now - chunk.stamp > self._max_age
