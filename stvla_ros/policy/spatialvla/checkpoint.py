@@ -10,6 +10,7 @@ from accelerate import init_empty_weights
 from huggingface_hub import snapshot_download, split_torch_state_dict_into_shards
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
+from transformers.initialization import no_init_weights
 
 from stvla_ros.devices import memory_for
 from stvla_ros.errors import InputError
@@ -54,7 +55,7 @@ def empty_model(config: SpatialVlaConfig, source: str = "config.json") -> Spatia
     :raises InputError: for sizes that make no network.
     """
     try:
-        with init_empty_weights(include_buffers=False):
+        with init_empty_weights(include_buffers=False), no_init_weights():
             return SpatialVla(config).eval().requires_grad_(False)
     except Exception as error:  # whatever the parts' classes run into
         reason = f"{type(error).__name__}: {' '.join(str(error).split())[:160]}"
