@@ -1,0 +1,58 @@
+import pytest
+import torch
+
+from stvla_ros.devices import memory_for, parse_device, parse_dtype
+from stvla_ros.errors import InputError
+
+
+def test_auto_is_cuda_only_where_there_is_one():
+    expected = "cuda" if torch.cuda.is_available() else "cpu"
+    assert parse_device("auto", "device").type == expected
+
+
+def test_cpu_is_the_cpu():
+    assert parse_device("cpu", "device") == torch.device("cpu")
+
+
+@pytest.mark.parametrize("device", ["", "tpu", "mps", "meta", "cuda:-1", "cuda:x", "CUDA", None, 5, []])
+def test_unknown_device_is_refused_by_name(device):
+    with pytest.raises(InputError, match=r"^arm device: expected auto, cpu, cuda or cuda:N, got "):
+        parse_device(device, "arm device")
+
+
+def test_cuda_device_that_does_not_exist_is_refused_with_the_number_there_are():
+    count = torch.cuda.device_count()
+    with pytest.raises(InputError, match=rf"device: 'cuda:{count}' asked for, but torch sees {count} CUDA devices"):
+        parse_device(f"cuda:{count}", "device")
+
+
+@pytest.mark.parametrize("name", ["float32", "float16", "bfloat16"])
+def test_dtype_is_torchs_of_that_name(name):
+    assert parse_dtype(name, "dtype") is getattr(torch, name)
+
+
+@pytest.mark.parametrize(("device", "dtype"), [("cpu", torch.float32), ("cuda", torch.bfloat16)])
+def test_auto_dtype_follows_the_device(device, dtype):
+    assert parse_dtype("auto", "dtype", torch.device(device)) is dtype
+
+
+def test_auto_dtype_needs_a_device():
+    with pytest.raises(InputError, match="^dtype: expected one of float32, float16, bfloat16, got 'auto'$"):
+        parse_dtype("auto", "dtype")
+
+
+@pytest.mark.parametrize("dtype", ["", "int8", "float64", "Float32", None, 32, [], torch.float32])
+def test_unknown_dtype_is_refused_with_those_there_are(dtype):
+    with pytest.raises(InputError, match="^dtype: expected one of auto, float32, float16, bfloat16, got "):
+        parse_dtype(dtype, "dtype", torch.device("cpu"))
+
+
+@pytest.mark.parametrize("allocate", [lambda: torch.empty(10**15), lambda: b"x" * 10**15], ids=["torch", "python"])
+def test_failed_allocation_is_one_line(allocate):
+    with pytest.raises(InputError, match=r"^inference on cpu: out of memory; .*$"), memory_for("inference on cpu"):
+        allocate()
+
+
+def test_other_errors_are_not_taken_for_lack_of_memory():
+    with pytest.raises(RuntimeError, match="size"), memory_for("inference on cpu"):
+        torch.zeros(2) + torch.zeros(3)
