@@ -30,6 +30,12 @@ BAD_SIM_ARGUMENTS = {
     "tracker": SimArguments(tracker="kalman"),
     "depth": SimArguments(depth="sonar"),
     "params_file": SimArguments(params_file="/nonexistent.yaml"),
+    "device": SimArguments(device="gpu"),
+    "policy_parameters": SimArguments(policy_parameters="[1]"),
+    "policy expert: takes no checkpoint": SimArguments(checkpoint="somewhere"),
+    "policy expert: takes no dtype": SimArguments(dtype="float16"),
+    "policy expert: takes no temperature": SimArguments(policy_parameters="{temperature: 0.5}"),
+    "policy stvla: needs a checkpoint": SimArguments(policy="stvla"),
 }
 
 
@@ -81,6 +87,35 @@ def test_lockstep_loses_no_frame_and_has_no_time_limits(tmp_path: Path) -> None:
     assert realtime["sensor_reliability"] == "best_effort"
     assert realtime["pacing"] == "realtime"
     assert "stall_timeout" not in realtime
+
+
+def test_the_robots_gripper_and_statistics_reach_the_network_and_the_expert_keeps_its_gripper(tmp_path: Path) -> None:
+    def server(arguments: SimArguments | RobotArguments) -> dict:
+        graph = (sim_graph if isinstance(arguments, SimArguments) else robot_graph)(arguments, tmp_path)
+        return _node(graph, "vla_server").parameters["vla_server"]
+
+    network = {"policy": "stvla", "checkpoint": "some/hub-id"}
+    google = server(RobotArguments(robot="google_robot", **network))
+    assert (google["sticky_gripper"], google["fallback_unnorm_key"]) == (10, "fractal20220817_data/0.1.0")
+    widowx = server(SimArguments(**network))
+    assert (widowx["sticky_gripper"], widowx["fallback_unnorm_key"]) == (1, "bridge_orig/1.0.0")
+    assert server(SimArguments())["sticky_gripper"] == 0
+
+
+def test_a_checkpoint_folder_is_found_from_anywhere_and_a_hub_id_stays_as_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "model").mkdir()
+    monkeypatch.chdir(tmp_path)
+    for given, passed in (("model", str(tmp_path / "model")), ("some/hub-id", "some/hub-id")):
+        graph = sim_graph(SimArguments(policy="stvla", checkpoint=given), tmp_path / "run")
+        assert _node(graph, "vla_server").parameters["vla_server"]["checkpoint"] == passed
+
+
+def test_a_recording_waits_for_every_node_that_takes_its_pictures(tmp_path: Path) -> None:
+    for arguments, count in (({}, 5), ({"traces": "rgb"}, 4), ({"fused": True}, 2)):
+        graph = robot_graph(RobotArguments(replay="film.mp4", **arguments), tmp_path)
+        assert _node(graph, "replay").parameters["replay"]["min_subscribers"] == count
 
 
 def test_the_run_folder_keeps_the_parameters_by_absolute_node_name(tmp_path: Path) -> None:

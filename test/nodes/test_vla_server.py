@@ -184,7 +184,8 @@ def test_feedback_tells_step_chunk_command_and_latency(robot: Robot) -> None:
     robot.graph.until(lambda: len(robot.feedback) > first, "feedback")
     feedback = robot.feedback[-1]
     assert feedback.command == command
-    assert feedback.step == feedback.chunk == len(robot.feedback)
+    # Of two chunks within a control period only the newer one's action leaves.
+    assert feedback.step == len(robot.feedback) <= feedback.chunk
     assert 0 < feedback.latency.sec + feedback.latency.nanosec * 1e-9 < 5.0
     robot.graph.ask(handle.cancel_goal_async, "cancel")
     assert robot.end(handle).result.steps == feedback.step
