@@ -129,12 +129,12 @@ class SpatialVlaPredictor:
         """
         key, statistics = select_statistics(self.statistics, unnorm_key)
         ids = torch.from_numpy(self.prompt_tokenizer.encode(instruction))[None]
-        picture = prepare_picture(rgb, self.model.config.image_size, self._resize)
-        picture_size = (rgb.shape[1], rgb.shape[0])
-        metres = None if depth is None else prepare_depth(depth, picture_size, self.model.config.image_size)
-        k = self._intrinsics(intrinsics, key, picture_size)
         details: dict[str, np.ndarray] = {}
         with torch.inference_mode(), memory_for(f"inference on {self.model.device}"):
+            picture = prepare_picture(rgb, self.model.config.image_size, self._resize)
+            picture_size = (rgb.shape[1], rgb.shape[0])
+            metres = None if depth is None else prepare_depth(depth, picture_size, self.model.config.image_size)
+            k = self._intrinsics(intrinsics, key, picture_size)
             offsets = self._run(picture, metres, k, ids.to(self.model.device), details if return_details else None)
         tokens = offsets.cpu().numpy().reshape(-1, 3)
         if (tokens == NO_TOKEN).any():
