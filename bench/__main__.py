@@ -15,6 +15,9 @@ PARTS = (
     "control_latency",
     "bridge_overhead",
     "footprint",
+    "policy_decoding",
+    "policy_small",
+    "policy_cuda",
 )
 
 
@@ -29,17 +32,20 @@ def main() -> None:
     unknown = set(chosen) - set(PARTS)
     if unknown:
         parser.error(f"no part {', '.join(sorted(unknown))}; there are {', '.join(PARTS)}")
-    print(f"{platform.machine()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f} at the start\n")
+    print(f"{platform.machine()}, {os.cpu_count()} cores\n")
     for part in chosen:
+        load = os.getloadavg()[0]
         rows = importlib.import_module(f"bench.{part}").rows()
         for row in rows:
             if "missing" in row:
                 print(f"not run: {row['missing']}\n")
         rows = [row for row in rows if "missing" not in row]
+        if not rows:
+            continue
         columns = list(dict.fromkeys(key for row in rows for key in row))
         cells = [columns] + [[text(row.get(column, "")) for column in columns] for row in rows]
         widths = [max(len(line[index]) for line in cells) for index in range(len(columns))]
-        print(f"## {part}\n")
+        print(f"## {part} (load {load:.1f} before it)\n")
         for number, line in enumerate(cells):
             print("| " + " | ".join(cell.ljust(width) for cell, width in zip(line, widths)) + " |", flush=True)
             if number == 0:

@@ -1,0 +1,115 @@
+"""Milliseconds of one action chunk (12 tokens): our decoding against plain ``generate`` of transformers.
+
+Both run the same network with the same random weights (size ``medium``: 8 layers of width 512, the published vocabulary
+of 265 k rows), float32 on the CPU, from the same picture and prompt, in turns. ``generate`` has its dynamic cache and
+full head. Its prompt is causal, ours sees all of itself: that costs the same (both compute all of the attention matrix
+and add a mask), but their tokens are not comparable. That our tokens do not depend on the accelerations is a test.
+
+* picture: picture encoder, points' encoding and projection; the same code for all.
+* prefill: from image features to the first token.
+* token: each further one, (12 tokens - 1 token) / 11.
+* chunk: from image features to 12 tokens; from pixels: the picture as well.
+
+Expected from the weights that are read: with L = 32 M parameters of the layers, V E = 136 M of the head and
+8194/3 E = 1.4 M of the legal rows on average, a token reads L + 1.4 M against L + 136 M; prefill differs by one row.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+
+from bench.policy_timing import interleave, legal_ranges, network_inputs, spread
+from stvla_ros.policy.spatialvla.config import SpatialVlaConfig
+from stvla_ros.policy.spatialvla.decoding import Accelerations
+from stvla_ros.policy.spatialvla.model import SpatialVla
+from stvla_ros.policy.spatialvla.sizes import published_config
+from stvla_ros.policy.spatialvla.token_predictor import TokenPredictor
+
+REPEATS = 5
+SEED = 0
+TARGET_RATIO = 2.0
+PLAIN, OURS = "plain generate", "ours"
+
+# From image features and the number of tokens to the tokens.
+Decode = Callable[[torch.Tensor, int], torch.Tensor]
+
+
+def plain_generate(model: SpatialVla, ids: torch.Tensor) -> Decode:
+    """As transformers does it out of the box."""
+
+    def decode(features: torch.Tensor, tokens: int) -> torch.Tensor:
+        embeddings = model.embed_prompt(ids, features)
+        return model.language_model.generate(
+            inputs_embeds=embeddings,
+            attention_mask=torch.ones(embeddings.shape[:2], dtype=torch.long, device=embeddings.device),
+            max_new_tokens=tokens,
+            min_new_tokens=tokens,
+            do_sample=False,
+        )
+
+    return decode
+
+
+def our_decoding(model: SpatialVla, ids: torch.Tensor, accelerations: Accelerations) -> Decode:
+    ranges = legal_ranges()
+    predictors = {n: TokenPredictor(model, ranges[:n], accelerations) for n in (1, len(ranges))}
+    return lambda features, tokens: predictors[tokens].decode(features, ids).offsets
+
+
+def ways(model: SpatialVla, ids: torch.Tensor) -> dict[str, Decode]:
+    """Plain, ours, and ours with each acceleration that a CPU has off in turn, then all off."""
+    on = Accelerations()
+    variants = {
+        OURS: on,
+        f"{OURS}, legal_rows off": replace(on, legal_rows=False),
+        f"{OURS}, static_cache off": replace(on, static_cache=False),
+        f"{OURS}, all off": replace(on, legal_rows=False, static_cache=False),
+    }
+    plain = {PLAIN: plain_generate(model, ids)}
+    return plain | {name: our_decoding(model, ids, accelerations) for name, accelerations in variants.items()}
+
+
+def decoding_rows(model: SpatialVla, what: str, repeats: int) -> list[dict[str, Any]]:
+    """One row per way, and one for what they share."""
+    pixels, points, ids = network_inputs(model)
+    tokens = len(legal_ranges())
+    features = model.image_features(pixels, points)
+    calls: dict[str, Callable[[], object]] = {"picture": lambda: model.image_features(pixels, points)}
+    decoders = ways(model, ids)
+    for name, decode in decoders.items():
+        calls[f"{name}/prefill"] = lambda decode=decode: decode(features, 1)
+        calls[f"{name}/chunk"] = lambda decode=decode: decode(features, tokens)
+        calls[f"{name}/pixels"] = lambda decode=decode: decode(model.image_features(pixels, points), tokens)
+    times = interleave(calls, repeats, model.device)
+    plain = np.median(times[f"{PLAIN}/chunk"])
+    result: list[dict[str, Any]] = [{"what": f"{what}: picture", "picture_ms": spread(times["picture"])}]
+    for name in decoders:
+        prefill, chunk = times[f"{name}/prefill"], times[f"{name}/chunk"]
+        row = {
+            "what": f"{what}: {name}",
+            "prefill_ms": spread(prefill),
+            "token_ms": spread((chunk - prefill) / (tokens - 1)),
+            "chunk_ms": spread(chunk),
+            "from_pixels_ms": spread(times[f"{name}/pixels"]),
+            "times_faster": float(plain / np.median(chunk)),
+        }
+        if name == OURS:
+            row["target"] = f">= {TARGET_RATIO:g} times faster"
+        result.append(row)
+    return result
+
+
+@torch.inference_mode()
+def rows() -> list[dict[str, Any]]:
+    """Median and range of each."""
+    torch.manual_seed(SEED)
+    model = SpatialVla(SpatialVlaConfig.from_dict(published_config("medium"))).eval()
+    return decoding_rows(model, f"medium, float32, {torch.get_num_threads()} threads", REPEATS)
+
+
+if __name__ == "__main__":
+    for row in rows():
+        print(row)

@@ -1,0 +1,146 @@
+"""The ``small`` policy as the server has it: a new checkpoint, loaded by ``load_policy`` in a process of its own.
+
+640x480 pictures, traced depth 224x224 given unless the row says otherwise; float32 on the CPU. The parts are timed one
+by one on the same inputs: the further tokens are what a chunk takes beyond its first, so the parts add up to about a
+chunk. A process of one busy loop beside stands for the simulator and the perception, which share the cores with the
+policy: OpenMP threads that wait for one another by spinning lose whole time slices then.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+CALLS = 30
+# Long after the start: what the first call is compared with.
+LATE_CALLS = 100
+BUSY_CALLS = 10
+INSTRUCTION = "put the spoon on the towel"
+# How the environment may set OpenMP; the parts are measured in the first.
+THREADING: dict[str, dict[str, str]] = {
+    "as it comes": {},
+    "OMP_NUM_THREADS=1": {"OMP_NUM_THREADS": "1"},
+    "OMP_WAIT_POLICY=passive": {"OMP_WAIT_POLICY": "passive"},
+}
+
+
+def rows() -> list[dict[str, Any]]:
+    """Of fresh processes: OpenMP reads the environment once, and the memory is to be the policy's."""
+    result = []
+    for number, (threading, environment) in enumerate(THREADING.items()):
+        command = [sys.executable, "-m", "bench.policy_small", threading, *(["parts"] if number == 0 else [])]
+        output = subprocess.run(
+            command, env=os.environ | environment, stdout=subprocess.PIPE, check=True, text=True
+        ).stdout
+        result += json.loads(output)
+    return result
+
+
+@contextmanager
+def busy_process() -> Iterator[None]:
+    process = subprocess.Popen([sys.executable, "-c", "while True: pass"])
+    try:
+        yield
+    finally:
+        process.kill()
+        process.wait()
+
+
+def measure(threading: str, with_parts: bool) -> list[dict[str, Any]]:
+    """The rows of whole chunks in this process, then those of their parts."""
+    import psutil
+    import torch
+
+    from bench.policy_timing import time_ms
+    from stvla_ros.policy import load_policy
+    from stvla_ros.policy.spatialvla.create import create_checkpoint
+
+    cpu = torch.device("cpu")
+    generator = np.random.default_rng(0)
+    rgb = generator.integers(0, 255, (480, 640, 3), np.uint8)
+    depth = generator.uniform(0.3, 1.5, (224, 224)).astype(np.float32)
+    with tempfile.TemporaryDirectory() as folder:
+        create_checkpoint(Path(folder) / "small", "small")
+        size_mb = sum(file.stat().st_size for file in (Path(folder) / "small").iterdir()) / 1e6
+        policy = load_policy(str(Path(folder) / "small"))
+
+    def chunks(count: int, metres: np.ndarray | None = depth) -> np.ndarray:
+        return np.array([time_ms(lambda: policy.predict(rgb, INSTRUCTION, metres), cpu) for _ in range(count)])
+
+    def row(what: str, milliseconds: np.ndarray, **more: Any) -> dict[str, Any]:
+        p50, p99 = np.percentile(milliseconds, (50, 99))
+        return {"what": f"{name}: {what}", "p50_ms": p50, "p99_ms": p99, **more}
+
+    warm_up = time_ms(policy.warm_up, cpu)
+    name = f"small, {threading}, {torch.get_num_threads()} threads"
+    first, alone = chunks(1), chunks(LATE_CALLS)
+    memory = psutil.Process().memory_info().rss / 1e6
+    result = [row("chunk", alone[:CALLS], target="well under 200 ms")]
+    with busy_process():
+        result.append(row("chunk beside a busy process", chunks(BUSY_CALLS), target="well under 200 ms"))
+    if with_parts:
+        late = np.median(alone[-CALLS:])
+        result += [
+            {"what": f"{name}: warm-up", "p50_ms": warm_up},
+            {"what": f"{name}: first chunk after it", "p50_ms": first[0], "target": f"as the 100th: {late:.3g} ms"},
+            row("chunk, depth by its own ZoeDepth", chunks(CALLS + 1, None)[1:]),
+            *_part_rows(policy, rgb, depth),
+            {"what": "process with the policy alone", "rss_mb": round(memory), "target": "server < 1000 MB"},
+            {"what": "checkpoint on disk", "disk_mb": round(size_mb, 1), "target": "< 20 MB"},
+        ]
+    return result
+
+
+def _part_rows(policy: Any, rgb: np.ndarray, depth: np.ndarray) -> list[dict[str, Any]]:
+    import torch
+
+    from bench.policy_timing import interleave
+
+    with torch.inference_mode():
+        parts = interleave(_parts(policy, rgb, depth), CALLS)
+    parts["11 further tokens"] = parts.pop("12 tokens") - parts["prefill and first token"]
+    whole = sum(float(np.median(times)) for times in parts.values())
+    result = []
+    for part, times in parts.items():
+        p50, p99 = np.percentile(times, (50, 99))
+        result.append({"what": f"part: {part}", "p50_ms": p50, "p99_ms": p99, "share_percent": 100 * p50 / whole})
+    return result
+
+
+def _parts(policy: Any, rgb: np.ndarray, depth: np.ndarray) -> dict[str, Callable[[], object]]:
+    import torch
+
+    from bench.policy_timing import legal_ranges
+    from stvla_ros.policy.spatialvla.ego3d import scale_intrinsics
+    from stvla_ros.policy.spatialvla.images import prepare_depth, prepare_picture
+    from stvla_ros.policy.spatialvla.token_predictor import TokenPredictor
+
+    model, ranges = policy.model, legal_ranges()
+    size, picture_size = model.config.image_size, (rgb.shape[1], rgb.shape[0])
+    intrinsics = torch.from_numpy(scale_intrinsics(np.diag([600.0, 600.0, 1.0]), picture_size, size))[None]
+    pixels = torch.from_numpy(prepare_picture(rgb, size))[None]
+    metres = torch.from_numpy(prepare_depth(depth, picture_size, size))[None]
+    points = model.points(metres, intrinsics)
+    ids = torch.from_numpy(policy.prompt_tokenizer.encode(INSTRUCTION))[None]
+    features = model.image_features(pixels, points)
+    first, chunk = TokenPredictor(model, ranges[:1]), TokenPredictor(model, ranges)
+    return {
+        "picture to 224x224": lambda: prepare_picture(rgb, size),
+        "depth check": lambda: prepare_depth(depth, picture_size, size),
+        "prompt": lambda: policy.prompt_tokenizer.encode(INSTRUCTION),
+        "points": lambda: model.points(metres, intrinsics),
+        "picture encoder": lambda: model.image_features(pixels, points),
+        "prefill and first token": lambda: first.decode(features, ids),
+        "12 tokens": lambda: chunk.decode(features, ids),
+    }
+
+
+if __name__ == "__main__":
+    json.dump(measure(sys.argv[1], "parts" in sys.argv[2:]), sys.stdout)
