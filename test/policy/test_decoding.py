@@ -186,10 +186,10 @@ def test_sampled_tokens_follow_the_softmax_at_the_temperature(model, legal, temp
     hidden = decode_chunk(model, embeddings, length, [legal]).hidden
     head = model.language_model.lm_head.weight
     # Scores closer together than this head's, so that no token has it all.
-    with rows_replaced(head, slice(None), head * 0.3):
+    with rows_replaced(head, slice(None), head * 0.2):
         scores = model.logits(hidden, ACTION_BEGIN + legal[0], ACTION_BEGIN + legal[1])[0]
         expected = torch.softmax(scores.double() / temperature, -1).numpy()
-        generator, samples = torch.Generator().manual_seed(0), 600
+        generator, samples = torch.Generator().manual_seed(0), 400
         counts = np.zeros(legal[1] - legal[0])
         for _ in range(samples):
             noise = temperature * gumbel_noise(1, legal[1] - legal[0], generator)

@@ -1,0 +1,69 @@
+"""What a process with the policy takes, and what it says when there is no more."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from policy_inputs import BRIDGE
+
+from stvla_ros.policy.spatialvla.create import create_checkpoint
+
+REPOSITORY = Path(__file__).parents[2]
+
+
+def run_python(code, *given):
+    return subprocess.run(
+        [sys.executable, "-c", code, *map(str, given)], cwd=REPOSITORY, capture_output=True, text=True, timeout=300
+    )
+
+
+@pytest.mark.slow
+def test_small_model_stays_under_a_gigabyte_of_memory(tmp_path):
+    create_checkpoint(tmp_path / "small", "small")
+    code = """
+import json, resource, sys
+import numpy as np
+from stvla_ros.policy import load_policy
+policy = load_policy(sys.argv[1])
+policy.warm_up()
+rgb, depth = np.zeros((480, 640, 3), np.uint8), np.ones((480, 640), np.float32)
+for given in (depth, None):
+    policy.predict(rgb, "put the spoon on the towel", given)
+print(json.dumps(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024))
+"""
+    done = run_python(code, tmp_path / "small")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) < 1e9
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", ["picture", "network"])
+def test_running_out_of_memory_is_one_line_and_passes(checkpoint, case):
+    code = """
+import resource, sys
+import numpy as np
+from stvla_ros.errors import InputError
+from stvla_ros.policy import load_policy
+policy = load_policy(sys.argv[1])
+given = dict(instruction="open", unnorm_key=sys.argv[2])
+rgb, depth = np.zeros((224, 224, 3), np.uint8), np.ones((224, 224), np.float32)
+before = policy.predict(rgb, depth=depth, **given).tokens
+large = np.zeros((12000, 12000, 3), np.uint8)
+used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+limits = resource.getrlimit(resource.RLIMIT_AS)
+resource.setrlimit(resource.RLIMIT_AS, (used + 2_000_000, limits[1]))
+try:
+    if sys.argv[3] == "picture":
+        policy.predict(large, depth=depth, **given)
+    else:
+        policy.predict(rgb, **given)  # ZoeDepth's 384x384 takes the most
+except InputError as error:
+    print(error)
+resource.setrlimit(resource.RLIMIT_AS, limits)
+assert (policy.predict(rgb, depth=depth, **given).tokens == before).all()
+"""
+    done = run_python(code, checkpoint, BRIDGE, case)
+    assert done.returncode == 0, done.stderr
+    assert "out of memory" in done.stdout and done.stdout.count("\n") == 1

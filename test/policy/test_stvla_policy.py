@@ -1,0 +1,184 @@
+"""The policy ``stvla`` as the server uses it."""
+
+from collections import Counter
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from policy_inputs import BRIDGE, CAMERA, FRACTAL
+from scipy.spatial.transform import Rotation
+from tiny_checkpoint import depth_map, picture
+
+from stvla_ros.control.actions import EndEffectorAction
+from stvla_ros.errors import InputError
+from stvla_ros.policy.base import PolicyInput, check_policy, make_policy
+from stvla_ros.policy.stvla import StvlaPolicy, to_end_effector_action
+
+
+def observation(**changed):
+    usual = {"stamp": 0, "rgb": picture(1), "depth": depth_map(), "intrinsics": CAMERA, "instruction": "put the spoon"}
+    return PolicyInput(**{**usual, **changed})
+
+
+@pytest.fixture(scope="module")
+def calls():
+    """How often each kind of network ran while the policy loaded; filled by ``policy``."""
+    return Counter()
+
+
+@pytest.fixture(scope="module")
+def policy(checkpoint, calls):
+    made = make_policy("stvla", checkpoint=str(checkpoint), device="cpu", unnorm_key=FRACTAL)
+    handle = torch.nn.modules.module.register_module_forward_hook(
+        lambda module, *_: calls.update([type(module).__name__])
+    )
+    try:
+        made.load()
+    finally:
+        handle.remove()
+    return made
+
+
+def as_array(actions):
+    return np.array([[*action.translation, *action.rotation, action.gripper] for action in actions])
+
+
+def test_load_has_run_the_whole_network(policy, calls):
+    # Two chunks, each of a prefill and 11 more tokens.
+    assert calls["Gemma2Model"] >= 24 and calls["SiglipVisionModel"] >= 2 and calls["ZoeDepthForDepthEstimation"] >= 1
+
+
+def test_chunk_is_the_predictors_with_rotation_vectors(policy, predictor):
+    actions = policy.predict(observation())
+    assert len(actions) == 4 and all(isinstance(action, EndEffectorAction) for action in actions)
+    expected = predictor.predict(picture(1), "put the spoon", depth_map(), CAMERA, FRACTAL).actions
+    vectors = Rotation.from_euler("xyz", expected[:, 3:6]).as_rotvec()
+    np.testing.assert_allclose(as_array(actions), np.column_stack([expected[:, :3], vectors, expected[:, 6]]))
+
+
+def test_same_observation_gives_the_same_chunk(policy):
+    first = as_array(policy.predict(observation()))
+    policy.predict(observation(instruction="close drawer", rgb=picture(2)))
+    np.testing.assert_array_equal(as_array(policy.predict(observation(stamp=9))), first)
+
+
+def test_reset_changes_nothing_because_nothing_is_remembered(policy):
+    first = as_array(policy.predict(observation()))
+    policy.reset()
+    np.testing.assert_array_equal(as_array(policy.predict(observation())), first)
+
+
+def test_camera_without_intrinsics_gets_the_checkpoints(policy, predictor):
+    expected = predictor.predict(picture(1), "put the spoon", depth_map(), None, FRACTAL).actions
+    np.testing.assert_array_equal(as_array(policy.predict(observation(intrinsics=None)))[:, :3], expected[:, :3])
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"depth": np.zeros((224, 224), np.float32)}, "depth: expected some known"),
+        ({"depth": np.ones((100, 90), np.float32)}, "depth: expected shape"),
+        ({"rgb": np.zeros((224, 224), np.uint8)}, "rgb: expected"),
+        ({"instruction": "  "}, "instruction: expected"),
+        ({"intrinsics": np.zeros((3, 3))}, "intrinsics: expected"),
+    ],
+)
+def test_unusable_observation_is_refused(policy, changed, message):
+    with pytest.raises(InputError, match=rf"\A{message}[^\n]*\Z"):
+        policy.predict(observation(**changed))
+
+
+def test_predict_before_load_is_refused(checkpoint):
+    with pytest.raises(InputError, match=r"^policy stvla: expected load\(\) before predict\(\)"):
+        StvlaPolicy(str(checkpoint)).predict(observation())
+
+
+@pytest.fixture
+def without_warm_up(monkeypatch):
+    """Only which statistics are chosen matters here."""
+    from stvla_ros.policy.spatialvla.inference import SpatialVlaPredictor
+
+    monkeypatch.setattr(SpatialVlaPredictor, "warm_up", lambda self: None)
+
+
+@pytest.mark.parametrize(
+    ("own", "fallback", "expected"), [(BRIDGE, FRACTAL, BRIDGE), ("", FRACTAL, FRACTAL), (FRACTAL, "", FRACTAL)]
+)
+def test_statistics_are_the_given_ones_or_else_the_robots(
+    checkpoint, predictor, without_warm_up, own, fallback, expected
+):
+    policy = StvlaPolicy(str(checkpoint), "cpu", unnorm_key=own, fallback_unnorm_key=fallback)
+    policy.load()
+    answer = predictor.predict(picture(1), "put the spoon", depth_map(), CAMERA, expected).actions
+    np.testing.assert_array_equal(as_array(policy.predict(observation()))[:, :3], answer[:, :3])
+
+
+@pytest.mark.parametrize(("own", "fallback"), [("nope", FRACTAL), ("", ""), ("", "of/another_robot")])
+def test_statistics_that_are_not_there_end_the_load_with_those_that_are(checkpoint, without_warm_up, own, fallback):
+    with pytest.raises(InputError, match=f"^unnorm_key: expected one of {BRIDGE}, {FRACTAL}; got "):
+        StvlaPolicy(str(checkpoint), "cpu", unnorm_key=own, fallback_unnorm_key=fallback).load()
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"checkpoint": "/nowhere"}, "checkpoint: expected a folder"),
+        ({"device": "tpu"}, "device: expected"),
+        ({"device": "cuda:77"}, "device: 'cuda:77' asked for"),
+        ({"dtype": "int4"}, "dtype: expected"),
+        ({"resize": "nearest"}, "resize: expected"),
+        ({"temperature": -1.0}, "temperature: expected"),
+        ({"temperature": "hot"}, "temperature: expected"),
+        ({"seed": "x"}, "seed: expected"),
+    ],
+)
+def test_unusable_parameter_ends_the_load_with_its_name(checkpoint, parameters, message):
+    with pytest.raises(InputError, match=rf"\A{message}[^\n]*\Z"):
+        StvlaPolicy(**{"checkpoint": str(checkpoint), "unnorm_key": BRIDGE, "device": "cpu", **parameters}).load()
+
+
+def test_policy_needs_a_checkpoint():
+    with pytest.raises(InputError, match="^policy stvla: needs a checkpoint$"):
+        check_policy("stvla", [])
+
+
+def test_policy_takes_no_unknown_parameter():
+    with pytest.raises(InputError, match="^policy stvla: takes no checkpiont; it takes "):
+        check_policy("stvla", ["checkpiont"])
+
+
+def test_failed_load_leaves_the_policy_unusable_not_half_loaded(checkpoint):
+    policy = StvlaPolicy(str(checkpoint), "cpu", unnorm_key="nope")
+    with pytest.raises(InputError):
+        policy.load()
+    with pytest.raises(InputError, match=r"expected load\(\)"):
+        policy.predict(observation())
+
+
+ANGLES = arrays(np.float64, 3, elements=st.floats(-3.1, 3.1))
+
+
+@settings(max_examples=100, deadline=None)
+@given(angles=ANGLES, translation=arrays(np.float64, 3, elements=st.floats(-1, 1)), gripper=st.sampled_from([0.0, 1.0]))
+def test_roll_pitch_yaw_are_turns_about_the_fixed_axes_in_this_order(angles, translation, gripper):
+    action = to_end_effector_action(np.array([*translation, *angles, gripper]))
+    (cr, cp, cy), (sr, sp, sy) = np.cos(angles), np.sin(angles)
+    roll = np.array([[1, 0, 0], [0, cr, -sr], [0, sr, cr]])
+    pitch = np.array([[cp, 0, sp], [0, 1, 0], [-sp, 0, cp]])
+    yaw = np.array([[cy, -sy, 0], [sy, cy, 0], [0, 0, 1]])
+    np.testing.assert_allclose(Rotation.from_rotvec(action.rotation).as_matrix(), yaw @ pitch @ roll, atol=1e-9)
+    np.testing.assert_array_equal(action.translation, translation)
+    assert action.gripper == gripper
+
+
+@settings(max_examples=30, deadline=None)
+@given(angle=st.floats(-3.0, 3.0), axis=st.integers(0, 2))
+def test_one_angle_is_a_rotation_vector_along_its_axis(angle, axis):
+    action = np.zeros(7)
+    action[3 + axis] = angle
+    expected = np.zeros(3)
+    expected[axis] = angle
+    np.testing.assert_allclose(to_end_effector_action(action).rotation, expected, atol=1e-12)
