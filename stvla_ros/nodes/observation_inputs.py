@@ -61,6 +61,7 @@ class ObservationInputs:
 
         :param rgb: (H, W, 3) uint8, the frame.
         """
+        self._node.stage.received()
         picture = draw_traces(rgb, result.traces) if self._traces == "rgb" else rgb
         depth = result.depth if self._traces == "depth" else without_invalid(result.metric_depth)
         self._hand_on(result.stamp, picture, depth)

@@ -173,6 +173,8 @@ class SimBridgeNode(StvlaNode):
             # The clock starts when the graph answers; otherwise its start-up would be charged to the policy.
             self._ask(observation)
             self._reset_perception(time.monotonic() + self._give_up_s)
+            # The server answers one observation a control period, and that one was answered just now.
+            self._stopping.wait(1.0 / self._info.control_hz)
         success = False
         self._began = self.now_ns()
         self._last_answer = time.monotonic()
