@@ -217,6 +217,15 @@ def sample(predictor):
     return run
 
 
+@pytest.mark.parametrize("temperature", [0.3, 3.0])
+def test_predictors_temperature_divides_the_scores(predictor, sample, temperature):
+    logits = predictor.predict(picture(1), "open", depth_map(), unnorm_key=BRIDGE, return_details=True).logits
+    scores = torch.from_numpy(logits[ACTION_BEGIN : ACTION_BEGIN + 4096]) / temperature
+    for seed in range(5):
+        noise = gumbel_noise(12, 4096, torch.Generator().manual_seed(seed))[0]
+        assert sample(temperature=temperature, seed=seed)[0][0][0] == int((scores + noise).argmax())
+
+
 def test_same_seed_gives_the_same_tokens(sample):
     assert sample(2, temperature=1.0, seed=3) == sample(2, temperature=1.0, seed=3)
 
