@@ -28,7 +28,7 @@ class Accelerations:
 
     :param legal_rows: read only the head's rows of the legal tokens (else all, and mask the others).
     :param static_cache: keys and values in one allocation (else a cache that grows by copying).
-    :param cuda_graph: on CUDA, the whole chunk as one graph.
+    :param cuda_graph: on CUDA, the whole chunk as one graph; only with the static cache.
     """
 
     legal_rows: bool = True

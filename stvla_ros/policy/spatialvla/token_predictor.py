@@ -28,7 +28,9 @@ class TokenPredictor:
         accelerations: Accelerations = Accelerations(),
     ) -> None:
         self._model, self._legal_ranges, self._accelerations = model, tuple(legal_ranges), accelerations
-        self._uses_graphs = accelerations.cuda_graph and model.device.type == "cuda"
+        on_cuda = model.device.type == "cuda"
+        # A graph's addresses are fixed, and so must be those of its cache.
+        self._uses_graphs = on_cuda and accelerations.cuda_graph and accelerations.static_cache
         # By padded length and whether tokens are sampled.
         self._graphs: dict[tuple[int, bool], CudaGraph] = {}
 
