@@ -116,6 +116,7 @@ def test_nothing_leaves_from_an_observation_that_grew_stale(execution: str, star
     assert server.chunks
     assert not server.commands
     server.cancel(handle)
+    time.sleep(0.8)  # the inference that still runs ends
     handle = server.send("actions=20")
     server.observe()
     time.sleep(1.2)
