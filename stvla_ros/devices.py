@@ -1,5 +1,6 @@
 """Where a network runs and in what type, by name; and what is said when there is no room for it."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -43,6 +44,20 @@ def parse_dtype(dtype: str, parameter: str, device: torch.device | None = None) 
         names = ("auto", *_DTYPES) if device is not None else tuple(_DTYPES)
         raise InputError(f"{parameter}: expected one of {', '.join(names)}, got {dtype!r}")
     return _DTYPES[dtype]
+
+
+def set_threads(threads: int) -> None:
+    """Let torch use this many cores in this process; 0 for half of those that the process may run on.
+
+    OpenMP's threads spin while they wait for each other, so one for every core starves whatever else runs there, and is
+    starved in turn: a simulator or a tracker on one of two cores makes two threads three times slower than one.
+
+    :raises InputError: for anything but a whole number from 0 to the number of cores.
+    """
+    cores = len(os.sched_getaffinity(0))
+    if type(threads) is not int or not 0 <= threads <= cores:
+        raise InputError(f"threads: expected 0 (half the cores) to {cores}, got {threads!r}")
+    torch.set_num_threads(threads or max(1, cores // 2))
 
 
 @contextmanager

@@ -184,15 +184,6 @@ def use_fastdds_profile() -> None:
         os.environ.setdefault(name, str(config_directory() / "fastdds.xml"))
 
 
-def let_waiting_threads_sleep() -> None:
-    """Have OpenMP's threads sleep between two pieces of work, unless the user decided.
-
-    By default they spin, and with as many nodes as cores each then keeps the others from working: on two busy cores a
-    network's threads took 20 times as long. The library reads this when it is loaded, with torch.
-    """
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-
-
 def run(create: Callable[[], StvlaNode] | Sequence[Callable[[], StvlaNode]]) -> None:
     """Run one node, or several in one process, until a signal comes or a node sets ``exit_code``; the main function
     of every executable.
@@ -200,7 +191,6 @@ def run(create: Callable[[], StvlaNode] | Sequence[Callable[[], StvlaNode]]) -> 
     Exits with 2 after one clear line when parameters are bad or an autostarted node cannot be configured.
     """
     use_fastdds_profile()
-    let_waiting_threads_sleep()
     nodes: list[StvlaNode] = []
     exit_code = 0
     try:

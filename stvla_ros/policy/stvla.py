@@ -1,6 +1,7 @@
 """The ST-VLA policy: a SpatialVLA checkpoint that is given the traced depth."""
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.spatial.transform import Rotation
@@ -9,8 +10,10 @@ from stvla_ros.control.actions import EndEffectorAction
 from stvla_ros.errors import InputError
 from stvla_ros.policy import load_policy
 from stvla_ros.policy.base import Policy, PolicyInput
-from stvla_ros.policy.spatialvla.inference import SpatialVlaPredictor
 from stvla_ros.policy.spatialvla.statistics import select_statistics
+
+if TYPE_CHECKING:
+    from stvla_ros.policy.spatialvla.inference import SpatialVlaPredictor
 
 
 class StvlaPolicy(Policy):
@@ -24,6 +27,7 @@ class StvlaPolicy(Policy):
     :param resize: how pictures come to 224x224: ``bicubic`` or ``area``.
     :param temperature: 0 for the best actions, else they are sampled.
     :param seed: of the sampling.
+    :param threads: cores that torch may use on a CPU; 0 for half of them, see ``devices.set_threads``.
     """
 
     name = "stvla"
@@ -38,15 +42,21 @@ class StvlaPolicy(Policy):
         resize: str = "bicubic",
         temperature: float = 0.0,
         seed: int = 0,
+        threads: int = 0,
     ) -> None:
         self._checkpoint, self._device, self._dtype = checkpoint, device, dtype
         self._keys = (unnorm_key, fallback_unnorm_key)
         self._options = {"resize": resize, "temperature": temperature, "seed": seed}
-        self._predictor: SpatialVlaPredictor | None = None
+        self._threads = threads
+        self._predictor: "SpatialVlaPredictor | None" = None
         self._unnorm_key = ""
 
     def load(self) -> None:
         """:raises InputError: for whatever of the parameters cannot be used."""
+        # Not at the top: a launcher that only checks the parameters need not wait for torch.
+        from stvla_ros.devices import set_threads
+
+        set_threads(self._threads)
         predictor = load_policy(self._checkpoint, self._device, self._dtype, **self._options)
         self._unnorm_key, _ = select_statistics(predictor.statistics, *self._keys)
         predictor.warm_up()

@@ -1,7 +1,10 @@
+import os
+from collections.abc import Iterator
+
 import pytest
 import torch
 
-from stvla_ros.devices import memory_for, parse_device, parse_dtype
+from stvla_ros.devices import memory_for, parse_device, parse_dtype, set_threads
 from stvla_ros.errors import InputError
 
 
@@ -56,3 +59,29 @@ def test_failed_allocation_is_one_line(allocate):
 def test_other_errors_are_not_taken_for_lack_of_memory():
     with pytest.raises(RuntimeError, match="size"), memory_for("inference on cpu"):
         torch.zeros(2) + torch.zeros(3)
+
+
+@pytest.fixture
+def threads_restored() -> Iterator[None]:
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.usefixtures("threads_restored")
+def test_without_a_number_half_of_the_cores_are_used():
+    set_threads(0)
+    assert torch.get_num_threads() == max(1, len(os.sched_getaffinity(0)) // 2)
+
+
+@pytest.mark.usefixtures("threads_restored")
+def test_the_given_number_of_threads_is_used():
+    cores = len(os.sched_getaffinity(0))
+    set_threads(cores)
+    assert torch.get_num_threads() == cores
+
+
+@pytest.mark.parametrize("threads", [-1, 10_000, 1.5, "2", None, True])
+def test_a_number_of_threads_that_there_cannot_be_is_refused(threads):
+    with pytest.raises(InputError, match="^threads: expected 0 .half the cores. to "):
+        set_threads(threads)
