@@ -65,8 +65,9 @@ def ways(model: SpatialVla, ids: torch.Tensor) -> dict[str, Decode]:
     variants = {
         OURS: on,
         f"{OURS}, legal_rows off": replace(on, legal_rows=False),
-        f"{OURS}, static_cache off": replace(on, static_cache=False),
-        f"{OURS}, all off": replace(on, legal_rows=False, static_cache=False),
+        f"{OURS}, fused_layers off": replace(on, fused_layers=False),
+        f"{OURS}, static_cache and fused_layers off": replace(on, static_cache=False, fused_layers=False),
+        f"{OURS}, all off": replace(on, legal_rows=False, static_cache=False, fused_layers=False),
     }
     plain = {PLAIN: plain_generate(model, ids)}
     return plain | {name: our_decoding(model, ids, accelerations) for name, accelerations in variants.items()}

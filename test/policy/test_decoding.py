@@ -11,14 +11,14 @@ from tiny_checkpoint import ACTION_BEGIN, depth_map, picture
 
 from stvla_ros.errors import InputError
 from stvla_ros.policy import load_policy
-from stvla_ros.policy.spatialvla.decoding import NO_TOKEN, Accelerations, decode_chunk, gumbel_noise, static_cache
+from stvla_ros.policy.spatialvla.decoding import NO_TOKEN, Accelerations, ChunkDecoder, gumbel_noise
 from stvla_ros.policy.spatialvla.inference import SpatialVlaPredictor
 from stvla_ros.policy.spatialvla.token_predictor import GRAPH_TEXT_TOKENS, TokenPredictor
 
 LEGAL = ((0, 4096), (4096, 8192), (8192, 8194)) * 4
 BRIDGE = "bridge_orig/1.0.0"
 INSTRUCTIONS = ("put the spoon on towel", "x", "pick up the green block and stack it on the yellow block, then open")
-COMBINATIONS = [Accelerations(*flags) for flags in itertools.product((False, True), repeat=3)]
+COMBINATIONS = [Accelerations(*flags) for flags in itertools.product((False, True), repeat=4)]
 needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 
 
@@ -77,7 +77,7 @@ def reference_tokens(model, features, ids):
     return tokens
 
 
-@pytest.mark.parametrize("accelerations", COMBINATIONS, ids=lambda a: f"{a.legal_rows}-{a.static_cache}-{a.cuda_graph}")
+@pytest.mark.parametrize("accelerations", COMBINATIONS, ids=str)
 def test_tokens_are_those_of_the_plain_loop_with_every_acceleration_on_and_off(model, prompt, reference, accelerations):
     assert TokenPredictor(model, LEGAL, accelerations).decode(*prompt).offsets.tolist() == reference
 
@@ -94,7 +94,7 @@ def test_padding_and_a_cache_used_before_change_nothing(predictor, model):
     prompts = [inputs_of(predictor, seed, text) for seed, text in enumerate(INSTRUCTIONS)]
     tokens = TokenPredictor(model, LEGAL)
     for longest in GRAPH_TEXT_TOKENS[1:]:
-        cache = static_cache(model, 256 + longest, len(LEGAL))
+        cache = tokens._decoder.static_cache(256 + longest)
         for pixels, points, ids in [*prompts, *reversed(prompts)]:
             padded = torch.nn.functional.pad(ids, (0, 256 + longest - ids.shape[1]))
             features, length = model.image_features(pixels, points), torch.tensor(ids.shape[1])
@@ -121,7 +121,7 @@ def test_every_prompt_that_the_tokenizer_lets_through_fits_a_graph(predictor, mo
 def test_twelve_legal_tokens_whatever_the_embeddings(model, seed):
     torch.manual_seed(seed)
     embeddings = torch.randn(1, 7 + seed, model.config.text.hidden_size) * 10.0 ** (seed - 2)
-    offsets = decode_chunk(model, embeddings, torch.tensor(embeddings.shape[1]), LEGAL).offsets
+    offsets = ChunkDecoder(model, LEGAL)(embeddings, torch.tensor(embeddings.shape[1])).offsets
     assert offsets.shape == (12,) and offsets.dtype == torch.int64
     assert all(first <= offset < end for offset, (first, end) in zip(offsets.tolist(), LEGAL, strict=True))
 
@@ -146,13 +146,15 @@ def test_only_the_rows_legal_at_a_position_are_read_there(model):
     torch.manual_seed(0)
     embeddings, head = torch.randn(1, 9, model.config.text.hidden_size), model.language_model.lm_head.weight
     grippers = ((8192, 8194),) * 3
-    expected = decode_chunk(model, embeddings, torch.tensor(9), grippers).offsets
+    expected = ChunkDecoder(model, grippers)(embeddings, torch.tensor(9)).offsets
     with rows_replaced(head, slice(0, ACTION_BEGIN + 8192), float("nan")):
-        assert torch.equal(decode_chunk(model, embeddings, torch.tensor(9), grippers).offsets, expected)
+        assert torch.equal(ChunkDecoder(model, grippers)(embeddings, torch.tensor(9)).offsets, expected)
 
 
 @pytest.mark.parametrize("row", [0, 4095, 4096, 8191, 8193])
-@pytest.mark.parametrize("accelerations", [Accelerations(), Accelerations(False, False, False)], ids=["on", "off"])
+@pytest.mark.parametrize(
+    "accelerations", [Accelerations(), Accelerations(False, False, False, False)], ids=["on", "off"]
+)
 def test_nan_among_the_scores_gives_no_token(model, prompt, row, accelerations):
     with rows_replaced(model.language_model.lm_head.weight, ACTION_BEGIN + row, float("nan")):
         assert (TokenPredictor(model, LEGAL, accelerations).decode(*prompt).offsets == NO_TOKEN).all()
@@ -183,7 +185,8 @@ def test_partial_logits_are_the_whole_ones_rows(model):
 def test_sampled_tokens_follow_the_softmax_at_the_temperature(model, legal, temperature):
     torch.manual_seed(1)
     embeddings, length = torch.randn(1, 4, model.config.text.hidden_size), torch.tensor(4)
-    hidden = decode_chunk(model, embeddings, length, [legal]).hidden
+    decode = ChunkDecoder(model, [legal])
+    hidden = decode(embeddings, length).hidden
     head = model.language_model.lm_head.weight
     # Scores closer together than this head's, so that no token has it all.
     with rows_replaced(head, slice(None), head * 0.2):
@@ -193,7 +196,7 @@ def test_sampled_tokens_follow_the_softmax_at_the_temperature(model, legal, temp
         counts = np.zeros(legal[1] - legal[0])
         for _ in range(samples):
             noise = temperature * gumbel_noise(1, legal[1] - legal[0], generator)
-            counts[int(decode_chunk(model, embeddings, length, [legal], noise).offsets) - legal[0]] += 1
+            counts[int(decode(embeddings, length, noise).offsets) - legal[0]] += 1
     assert (expected * samples >= 5).all()  # the chi-square test's own condition
     assert chisquare(counts, expected * samples).pvalue > 1e-3
 

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import torch
 from transformers.cache_utils import Cache, DynamicCache, StaticLayer
 
+from stvla_ros.policy.spatialvla.fused_layers import FusedLayers
 from stvla_ros.policy.spatialvla.model import SpatialVla
 
 # Stands for every token of a chunk when a score was NaN or infinite: the best of such scores means nothing.
@@ -28,11 +29,14 @@ class Accelerations:
 
     :param legal_rows: read only the head's rows of the legal tokens (else all, and mask the others).
     :param static_cache: keys and values in one allocation (else a cache that grows by copying).
+    :param fused_layers: decoded tokens go through ``FusedLayers`` (else transformers' own forward); only with the
+        static cache.
     :param cuda_graph: on CUDA, the whole chunk as one graph; only with the static cache.
     """
 
     legal_rows: bool = True
     static_cache: bool = True
+    fused_layers: bool = True
     cuda_graph: bool = True
 
 
@@ -47,72 +51,89 @@ class Decoded:
     hidden: torch.Tensor
 
 
-def decode_chunk(
-    model: SpatialVla,
-    embeddings: torch.Tensor,
-    length: torch.Tensor,
-    legal_ranges: Sequence[tuple[int, int]],
-    noise: torch.Tensor | None = None,
-    accelerations: Accelerations = Accelerations(),
-    cache: Cache | None = None,
-) -> Decoded:
+class ChunkDecoder:
     """
-    :param embeddings: (1, L, E) of the prompt, possibly padded at its end.
-    :param length: () int64, tokens of the prompt that are not padding.
+    :param model: the network, on its device.
     :param legal_ranges: per token to be decoded, the half-open range of legal offsets.
-    :param noise: (N, widest range) to add to the scores: the best token after adding Gumbel noise times the temperature
-        is a sample of the softmax at that temperature (the Gumbel-max trick), without a random number generator on the
-        device. None: greedy.
-    :param cache: a ``static_cache`` of this length to be used again; None makes one.
+    :param accelerations: what of them to use.
     """
-    padded, steps = embeddings.shape[1], len(legal_ranges)
-    if cache is not None:
-        cache.reset()
-    else:
-        cache = static_cache(model, padded, steps) if accelerations.static_cache else DynamicCache()
-    # Cache slots: the prompt, its padding, then the decoded tokens; the last of these is asked for by nobody.
-    slots = torch.arange(padded + steps - 1, device=embeddings.device)
-    is_prompt = slots < length
 
-    def mask(step: int) -> torch.Tensor:
-        """The prompt sees all of itself; what follows sees the prompt and what came before it."""
-        visible = is_prompt | ((slots >= padded) & (slots < padded + step))
-        used = len(slots) if accelerations.static_cache else padded + step
-        return torch.where(visible[:used], 0.0, torch.finfo(model.dtype).min).to(model.dtype)[None, None, None]
+    def __init__(
+        self,
+        model: SpatialVla,
+        legal_ranges: Sequence[tuple[int, int]],
+        accelerations: Accelerations = Accelerations(),
+    ) -> None:
+        self._model, self._legal_ranges, self._accelerations = model, tuple(legal_ranges), accelerations
+        fused = accelerations.fused_layers and accelerations.static_cache
+        self._fused_layers = FusedLayers(model) if fused else None
 
-    # Positions start at 1 (PaliGemma's convention).
-    hidden = model.run_language_model(embeddings, slots[None, :padded] + 1, mask(0), cache)
-    hidden = prompt_end = hidden[0].index_select(0, length.reshape(1) - 1)
-    offsets: list[torch.Tensor] = []
-    best: list[torch.Tensor] = []
-    for step, (first, end) in enumerate(legal_ranges):
-        if step:
-            embedding = model.embed_actions(offsets[-1])[None]
-            hidden = model.run_language_model(embedding, (length + step).reshape(1, 1), mask(step), cache)[0]
-        scores = _legal_scores(model, hidden, first, end, accelerations.legal_rows)
-        if noise is not None:
-            scores = scores + noise[step, : end - first]
-        offsets.append(scores.argmax(dim=-1) + first)
-        best.append(scores.amax(dim=-1))  # NaN when any score is
-    return Decoded(torch.where(torch.cat(best).isfinite().all(), torch.cat(offsets), NO_TOKEN), prompt_end)
+    def __call__(
+        self,
+        embeddings: torch.Tensor,
+        length: torch.Tensor,
+        noise: torch.Tensor | None = None,
+        cache: Cache | None = None,
+    ) -> Decoded:
+        """
+        :param embeddings: (1, L, E) of the prompt, possibly padded at its end.
+        :param length: () int64, tokens of the prompt that are not padding.
+        :param noise: (N, widest range) to add to the scores: the best token after adding Gumbel noise times the
+            temperature is a sample of the softmax at that temperature (the Gumbel-max trick), without a random number
+            generator on the device. None: greedy.
+        :param cache: a ``static_cache`` of this length to be used again; None makes one.
+        """
+        model, padded = self._model, embeddings.shape[1]
+        if cache is not None:
+            cache.reset()
+        else:
+            cache = self.static_cache(padded) if self._accelerations.static_cache else DynamicCache()
+        steps = torch.arange(len(self._legal_ranges), device=embeddings.device)
+        # Cache slots: the prompt, its padding, then the decoded tokens; the last of these is asked for by nobody.
+        slots = torch.arange(padded + len(steps) - 1, device=embeddings.device)
+        # The prompt sees all of itself; what follows sees the prompt and what came before it.
+        visible = (slots < length) | ((slots >= padded) & (slots < padded + steps[:, None]))
+        masks = torch.where(visible, 0.0, torch.finfo(model.dtype).min).to(model.dtype)
+        # Positions start at 1 (PaliGemma's convention).
+        positions = length + steps
+        rotary = model.language_model.model.rotary_emb(embeddings, positions[None])
+        used = len(slots) if self._accelerations.static_cache else padded
+        hidden = model.run_language_model(embeddings, slots[None, :padded] + 1, masks[None, None, :1, :used], cache)
+        hidden = prompt_end = hidden[0].index_select(0, length.reshape(1) - 1)
+        offsets: list[torch.Tensor] = []
+        best: list[torch.Tensor] = []
+        for step, (first, end) in enumerate(self._legal_ranges):
+            if step:
+                embedding = model.embed_actions(offsets[-1])
+                if self._fused_layers is not None:
+                    turn = (rotary[0][0, step : step + 1], rotary[1][0, step : step + 1])
+                    hidden = self._fused_layers(embedding, turn, masks[step], padded + step - 1, cache)
+                else:
+                    used = len(slots) if self._accelerations.static_cache else padded + step
+                    mask, position = masks[None, None, step : step + 1, :used], positions[None, step : step + 1]
+                    hidden = model.run_language_model(embedding[None], position, mask, cache)[0]
+            scores = self._legal_scores(hidden, first, end)
+            if noise is not None:
+                scores = scores + noise[step, : end - first]
+            offsets.append(scores.argmax(dim=-1) + first)
+            best.append(scores.amax(dim=-1))  # NaN when any score is
+        return Decoded(torch.where(torch.cat(best).isfinite().all(), torch.cat(offsets), NO_TOKEN), prompt_end)
 
+    def _legal_scores(self, hidden: torch.Tensor, first: int, end: int) -> torch.Tensor:
+        """(1, E) to (1, end - first)."""
+        begin = self._model.config.action_token_begin
+        if self._accelerations.legal_rows:
+            return self._model.logits(hidden, begin + first, begin + end)
+        return self._model.logits(hidden)[:, begin + first : begin + end]
 
-def _legal_scores(model: SpatialVla, hidden: torch.Tensor, first: int, end: int, only_legal_rows: bool) -> torch.Tensor:
-    """(1, E) to (1, end - first)."""
-    begin = model.config.action_token_begin
-    if only_legal_rows:
-        return model.logits(hidden, begin + first, begin + end)
-    return model.logits(hidden)[:, begin + first : begin + end]
-
-
-def static_cache(model: SpatialVla, prompt_length: int, steps: int) -> Cache:
-    """Keys and values for a prompt (with its padding) and the tokens decoded after it, in one allocation a layer."""
-    text = model.config.text
-    # All layers alike: the sliding window is longer than the prompt, so its layers need no cache of their own kind.
-    layers = [StaticLayer(max_cache_len=prompt_length + steps - 1) for _ in range(text.num_hidden_layers)]
-    cache = Cache(layers=layers)
-    cache.early_initialization(1, text.num_key_value_heads, text.head_dim, model.dtype, model.device)
-    return cache
+    def static_cache(self, prompt_length: int) -> Cache:
+        """Keys and values for a prompt (with its padding) and the tokens after it, in one allocation a layer."""
+        text = self._model.config.text
+        slots = prompt_length + len(self._legal_ranges) - 1
+        # All layers alike: the sliding window is longer than the prompt, so its layers need no cache of their own kind.
+        cache = Cache(layers=[StaticLayer(max_cache_len=slots) for _ in range(text.num_hidden_layers)])
+        cache.early_initialization(1, text.num_key_value_heads, text.head_dim, self._model.dtype, self._model.device)
+        return cache
 
 
 def gumbel_noise(count: int, width: int, generator: torch.Generator) -> torch.Tensor:

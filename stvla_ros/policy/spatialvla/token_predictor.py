@@ -7,7 +7,7 @@ from transformers.cache_utils import Cache
 
 from stvla_ros.errors import InputError
 from stvla_ros.policy.spatialvla.cuda_graph import CudaGraph
-from stvla_ros.policy.spatialvla.decoding import Accelerations, Decoded, decode_chunk, static_cache
+from stvla_ros.policy.spatialvla.decoding import Accelerations, ChunkDecoder, Decoded
 from stvla_ros.policy.spatialvla.model import SpatialVla
 
 # A CUDA graph has one length: a prompt is padded to the first of these lengths of text, in tokens, that it fits.
@@ -27,7 +27,8 @@ class TokenPredictor:
         legal_ranges: Sequence[tuple[int, int]],
         accelerations: Accelerations = Accelerations(),
     ) -> None:
-        self._model, self._legal_ranges, self._accelerations = model, tuple(legal_ranges), accelerations
+        self._model = model
+        self._decoder = ChunkDecoder(model, legal_ranges, accelerations)
         on_cuda = model.device.type == "cuda"
         # A graph's addresses are fixed, and so must be those of its cache.
         self._uses_graphs = on_cuda and accelerations.cuda_graph and accelerations.static_cache
@@ -41,7 +42,7 @@ class TokenPredictor:
         :param pixels: (1, 3, S, S) float32 in [0, 1].
         :param points: (1, P, 12) float32 metres.
         :param ids: (1, L) int64, the prompt.
-        :param noise: as in ``decode_chunk``.
+        :param noise: as in ``ChunkDecoder``.
         :returns: (N,) int64 offsets.
         :raises InputError: for a prompt that is longer than the longest graph.
         """
@@ -75,7 +76,7 @@ class TokenPredictor:
         cache: Cache | None = None,
     ) -> Decoded:
         embeddings = self._model.embed_prompt(ids, features)
-        return decode_chunk(self._model, embeddings, length, self._legal_ranges, noise, self._accelerations, cache)
+        return self._decoder(embeddings, length, noise, cache)
 
     def _graph_inputs(
         self, pixels: torch.Tensor, points: torch.Tensor, ids: torch.Tensor, noise: torch.Tensor | None
@@ -92,7 +93,7 @@ class TokenPredictor:
         padded, sampled = inputs[2].shape[1], len(inputs) > 4
         if (padded, sampled) not in self._graphs:
             # Made here: a recording may not allocate what outlives it.
-            cache = static_cache(self._model, padded, len(self._legal_ranges))
+            cache = self._decoder.static_cache(padded)
 
             def run(
                 pixels: torch.Tensor,
