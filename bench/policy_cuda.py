@@ -56,8 +56,7 @@ def measure(size: str, device: torch.device, dtype: torch.dtype) -> list[dict[st
             {"what": "peak memory, held by the process's allocator", "gb": reserved / 1e9},
         ]
     ways: dict[str, Callable[[], object]] = {"ours": lambda: fastest(pixels, points, ids)}
-    # A graph's cache is static, so that one goes only with it.
-    for off in (("cuda_graph",), ("legal_rows",), ("cuda_graph", "static_cache")):
+    for off in (("cuda_graph",), ("fused_layers",), ("legal_rows",)):
         predictor = TokenPredictor(model, ranges, replace(on, **dict.fromkeys(off, False)))
         ways[f"ours, {' and '.join(off)} off"] = lambda predictor=predictor: predictor(pixels, points, ids)
     generate = plain_generate(model, ids)

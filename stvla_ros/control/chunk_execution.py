@@ -34,10 +34,11 @@ ADAPTIVE_ALPHA = 0.1
 # How long the ensembles wait for a chunk that is late before they go on without it, in control periods: otherwise one
 # inference that takes a little longer would push every command after it to the end of its period.
 GRACE = 0.25
-# How close two commands, and two observations that are answered, may be, in control periods: jitter must not add up,
-# nor must a frame that comes early be refused, for the next one comes a period later. On average a period lies between.
-COMMAND_SPACING = 0.9
-INFERENCE_SPACING = 0.5
+# How close two commands, and two observations that are answered, may be, in control periods: a frame or an inference
+# that is early must not wait for a whole period more.
+SPACING = 0.5
+# What a command counts of a control period: with a whole one, the delay after a late command would never be made up.
+COMMAND_COST = 0.9
 # Time that goes back by more than this has started anew: a new recording, a clock that was set.
 RESTART_NS = 1_000_000_000
 
@@ -66,15 +67,15 @@ class Due:
 
 
 class RateLimit:
-    """At most one event a period on average: no more than window / period + 1.5 in any window.
+    """At most one event a period on average: no more than window / period + 1.5 in any window, and no two closer than
+    ``SPACING`` periods.
 
     :param period: ns.
-    :param spacing: least distance of two events, in periods.
     """
 
-    def __init__(self, period: int, spacing: float) -> None:
+    def __init__(self, period: int) -> None:
         self._period = period
-        self._spacing = round(spacing * period)
+        self._spacing = round(SPACING * period)
         self.reset()
 
     def reset(self) -> None:
@@ -154,7 +155,7 @@ class ChunkExecutor:
         self._strategy = STRATEGIES[strategy]
         self._period = period
         self._max_age = max_age
-        self._rate = RateLimit(period, COMMAND_SPACING)
+        self._rate = RateLimit(round(COMMAND_COST * period))
         self._last_command: int | None = None
         self.reset()
 

@@ -6,7 +6,6 @@ from typing import Any
 
 from stvla_ros.control.actions import EndEffectorAction
 from stvla_ros.control.chunk_execution import (
-    INFERENCE_SPACING,
     RESTART_NS,
     STRATEGIES,
     ChunkExecutor,
@@ -57,7 +56,7 @@ class CommandSchedule:
         self._max_age = 0 if self.lockstep else round(max_age_s * 1e9)
         self._executor = ChunkExecutor(execution, self._period, self._max_age)
         self._gripper = StickyGripper(sticky)
-        self._thinking = RateLimit(self._period, INFERENCE_SPACING)
+        self._thinking = RateLimit(self._period)
         self._newest_stamp = 0
         self._answered = 0
         self._chunks, self._actions, self._late, self._unused = 0, 0, 0, 0

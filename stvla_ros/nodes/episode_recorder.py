@@ -4,6 +4,7 @@ It ends by itself after the last episode, and with it the whole graph.
 """
 
 import json
+import os
 import time
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ TERMINAL = (EpisodeState.SUCCEEDED, EpisodeState.FAILED)
 # Enough for the states of all frames that wait for their pictures.
 STATES_KEPT = 256
 LAST_FRAME_SHOWN_S = 1.0
+NICENESS = 5
 
 
 class EpisodeRecorderNode(StvlaNode):
@@ -177,6 +179,8 @@ def _number(text: str) -> Any:
 
 
 def main() -> None:
+    # Drawing and compressing must not take the processor from what moves the robot; the queue is long enough.
+    os.nice(NICENESS)
     run(EpisodeRecorderNode)
 
 
