@@ -209,7 +209,7 @@ def side_by_side(
     size, gap, unit = (panel_width, panel_height), 2 * round(panel_height / 90), panel_height / 360
     panels = {
         "camera": cv2.resize(rgb, size, interpolation=cv2.INTER_AREA),
-        "traces on depth: what the policy sees": colour_depth(traced_depth, size, near_far),
+        "traces on depth": colour_depth(traced_depth, size, near_far),
         "traces on camera: for people": cv2.resize(overlay, size, interpolation=cv2.INTER_AREA),
     }
     strip, titles = 2 * round(22 * unit), 2 * round(13 * unit)

@@ -161,7 +161,8 @@ def test_realtime_runs_at_the_control_rate_holds_without_commands_and_counts_lat
     overruns = values.get("dropped (control period overrun by the simulator)", 0)
     seconds = (stamps[-1] - stamps[0]) * 1e-9
     ideal = (len(stamps) - 1) / CONTROL_HZ
-    assert seconds >= ideal - 0.1
+    # A picture can come up to a period late, as the first one here may.
+    assert seconds >= ideal - 1.0 / CONTROL_HZ
     if not overruns:  # a machine too busy to simulate in real time
         assert seconds == pytest.approx(ideal, abs=0.3)
     graph.until(lambda: 10 <= graph.values("sim_bridge")["held_steps"] <= 30, "held steps are counted")

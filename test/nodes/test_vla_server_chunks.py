@@ -11,6 +11,7 @@ from live_graph import live_graph, scene
 from rclpy.action import ActionClient
 
 from stvla_ros.action import ExecuteInstruction
+from stvla_ros.control.chunk_execution import COMMAND_COST, SPACING
 from stvla_ros.msg import EndEffectorCommand
 from stvla_ros.nodes.messages import stamp_ns
 
@@ -165,7 +166,8 @@ def test_a_newer_goal_begins_with_its_own_chunk_and_keeps_the_rate(start) -> Non
     server.observe()
     server.graph.until(lambda: len(server.commands) >= 2, "commands of the newer chunk")
     assert {command.gripper for command in server.commands} == {0.0}
-    assert server.arrivals[0] - last > 0.8 * PERIOD_S
+    # Transport jitter apart.
+    assert server.arrivals[0] - last > 0.9 * SPACING * COMMAND_COST * PERIOD_S
     server.cancel(newer)
 
 
@@ -178,7 +180,7 @@ def test_a_camera_at_30_hz_does_not_make_the_robot_faster(execution: str, start)
     spans = np.diff(server.arrivals)
     assert len(server.commands) >= 10
     assert len(server.chunks) <= 3.0 / PERIOD_S + 2
-    assert len(spans) <= (server.arrivals[-1] - server.arrivals[0]) / PERIOD_S + 0.6
+    assert len(spans) <= (server.arrivals[-1] - server.arrivals[0]) / (COMMAND_COST * PERIOD_S) + 0.6
     # Transport jitter apart.
     assert np.percentile(spans, 20) >= 0.8 * PERIOD_S
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from policy_inputs import BRIDGE, CAMERA, FRACTAL
 from scipy.spatial.transform import Rotation
-from tiny_checkpoint import depth_map, picture
+from tiny_checkpoint import TEXT_LAYERS, depth_map, picture
 
 from stvla_ros.control.actions import EndEffectorAction
 from stvla_ros.errors import InputError
@@ -47,8 +47,9 @@ def as_array(actions):
 
 
 def test_load_has_run_the_whole_network(policy, calls):
-    # Two chunks, each of a prefill and 11 more tokens.
-    assert calls["Gemma2Model"] >= 24 and calls["SiglipVisionModel"] >= 2 and calls["ZoeDepthForDepthEstimation"] >= 1
+    # Two chunks, each of a prefill and 11 more tokens through every layer.
+    assert calls["Gemma2MLP"] >= 24 * TEXT_LAYERS
+    assert calls["SiglipVisionModel"] >= 2 and calls["ZoeDepthForDepthEstimation"] >= 1
 
 
 def test_chunk_is_the_predictors_with_rotation_vectors(policy, predictor):
