@@ -93,7 +93,9 @@ class ChunkDecoder:
         slots = torch.arange(padded + len(steps) - 1, device=embeddings.device)
         # The prompt sees all of itself; what follows sees the prompt and what came before it.
         visible = (slots < length) | ((slots >= padded) & (slots < padded + steps[:, None]))
-        masks = torch.where(visible, 0.0, torch.finfo(model.dtype).min).to(model.dtype)
+        # Filled, not chosen by torch.where: that copies its numbers to the device, which a graph's recording forbids.
+        masks = torch.zeros(visible.shape, dtype=model.dtype, device=visible.device)
+        masks = masks.masked_fill(~visible, torch.finfo(model.dtype).min)
         # Positions start at 1 (PaliGemma's convention).
         positions = length + steps
         rotary = model.language_model.model.rotary_emb(embeddings, positions[None])
@@ -117,7 +119,8 @@ class ChunkDecoder:
                 scores = scores + noise[step, : end - first]
             offsets.append(scores.argmax(dim=-1) + first)
             best.append(scores.amax(dim=-1))  # NaN when any score is
-        return Decoded(torch.where(torch.cat(best).isfinite().all(), torch.cat(offsets), NO_TOKEN), prompt_end)
+        means_something = torch.cat(best).isfinite().all()
+        return Decoded(torch.cat(offsets).masked_fill(~means_something, NO_TOKEN), prompt_end)
 
     def _legal_scores(self, hidden: torch.Tensor, first: int, end: int) -> torch.Tensor:
         """(1, E) to (1, end - first)."""

@@ -1,0 +1,57 @@
+"""What a CUDA graph can record, shown without a GPU: torch's meta device stands for one. Reading a value from it fails,
+and whatever the host computes or copies shows as an operation with a tensor on the CPU."""
+
+from collections import Counter
+
+import pytest
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from stvla_ros.policy.spatialvla.checkpoint import empty_model
+from stvla_ros.policy.spatialvla.config import SpatialVlaConfig
+from stvla_ros.policy.spatialvla.sizes import published_config
+from stvla_ros.policy.spatialvla.token_predictor import TokenPredictor
+
+LEGAL = ((0, 4096), (4096, 8192), (8192, 8194)) * 4
+PADDED = 288
+
+
+class HostOperations(TorchDispatchMode):
+    """Counts the operations that involve a tensor on the CPU."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.counts: Counter[str] = Counter()
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        result = function(*args, **(kwargs or {}))
+        tensors = [leaf for leaf in tree_leaves((args, kwargs, result)) if isinstance(leaf, torch.Tensor)]
+        if any(tensor.device.type == "cpu" for tensor in tensors):
+            self.counts[str(function)] += 1
+        return result
+
+
+@pytest.fixture(scope="module")
+def model():
+    return empty_model(SpatialVlaConfig.from_dict(published_config("tiny"))).to("meta")
+
+
+def test_an_operation_of_the_host_is_noticed():
+    with HostOperations() as noticed:
+        torch.empty(2, device="meta").add_(torch.ones(2).to("meta"))
+    assert noticed.counts
+
+
+@pytest.mark.parametrize("sampled", [False, True], ids=["greedy", "sampled"])
+def test_from_picture_to_tokens_nothing_waits_for_or_comes_from_the_host(model, sampled):
+    tokens = TokenPredictor(model, LEGAL)
+    pixels, points = torch.empty(1, 3, 224, 224, device="meta"), torch.empty(1, 256, 12, device="meta")
+    ids = torch.empty(1, PADDED, dtype=torch.int64, device="meta")
+    length = torch.empty((), dtype=torch.int64, device="meta")
+    noise = torch.empty(len(LEGAL), 4096, device="meta") if sampled else None
+    cache = tokens._decoder.static_cache(PADDED)
+    with torch.inference_mode(), HostOperations() as noticed:
+        offsets = tokens._decode(model.image_features(pixels, points), ids, length, noise, cache).offsets
+    assert offsets.shape == (len(LEGAL),)
+    assert not noticed.counts
