@@ -1,6 +1,5 @@
 """What a process with the policy takes, and what it says when there is no more."""
 
-import json
 import subprocess
 import sys
 from pathlib import Path
@@ -23,7 +22,8 @@ def run_python(code, *given):
 def test_small_model_stays_under_a_gigabyte_of_memory(tmp_path):
     create_checkpoint(tmp_path / "small", "small")
     code = """
-import json, resource, sys
+import sys
+from pathlib import Path
 import numpy as np
 from stvla_ros.policy import load_policy
 policy = load_policy(sys.argv[1])
@@ -31,11 +31,13 @@ policy.warm_up()
 rgb, depth = np.zeros((480, 640, 3), np.uint8), np.ones((480, 640), np.float32)
 for given in (depth, None):
     policy.predict(rgb, "put the spoon on the towel", given)
-print(json.dumps(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024))
+# Its own peak: getrusage's begins with that of the process that started it.
+(peak,) = [line.split()[1] for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM")]
+print(int(peak) * 1024)
 """
     done = run_python(code, tmp_path / "small")
     assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout) < 1e9
+    assert int(done.stdout) < 1e9
 
 
 @pytest.mark.slow
