@@ -1,5 +1,6 @@
 """What the tests of the policies share: one tiny checkpoint in the published layout, written and loaded once."""
 
+import json
 import os
 from pathlib import Path
 
@@ -23,9 +24,19 @@ def predictor(checkpoint):
     return load_policy(str(checkpoint))
 
 
+def published_file(name):
+    path = FACTS / name
+    if not path.is_file():
+        pytest.skip(f"the published {name} is not at {path} (STVLA_FACTS sets the folder)")
+    return path
+
+
 @pytest.fixture(scope="session")
 def published_weight_index():
-    path = FACTS / "spatialvla-weight-index.json"
-    if not path.is_file():
-        pytest.skip(f"the published weight index is not at {path} (STVLA_FACTS sets the folder)")
-    return path
+    return published_file("spatialvla-weight-index.json")
+
+
+@pytest.fixture(scope="session")
+def published_config():
+    """Content of the published processor_config.json."""
+    return json.loads(published_file("spatialvla-processor_config.json").read_text())

@@ -1,8 +1,6 @@
 """Actions in SI units to normalized actions and back, by the statistics of a data set."""
 
 import json
-import os
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,19 +17,10 @@ from stvla_ros.policy.spatialvla.statistics import (
     select_statistics,
 )
 
-FACTS = Path(os.environ.get("STVLA_FACTS", Path(__file__).parents[3] / "shared" / "facts"))
-PUBLISHED_CONFIG = FACTS / "spatialvla-processor_config.json"
 MASK = [True] * 6 + [False]
 BRIDGE_LIKE = ActionStatistics(
     q01=[-0.03, -0.04, -0.026, -0.08, -0.09, -0.2, 0.0], q99=[0.028, 0.04, 0.04, 0.08, 0.08, 0.2, 1.0], mask=MASK
 )
-
-
-@pytest.fixture(scope="module")
-def published_config() -> dict:
-    if not PUBLISHED_CONFIG.is_file():
-        pytest.skip(f"the published processor_config.json is not at {PUBLISHED_CONFIG} (STVLA_FACTS sets the folder)")
-    return json.loads(PUBLISHED_CONFIG.read_text())
 
 
 @st.composite

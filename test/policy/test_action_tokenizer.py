@@ -2,8 +2,6 @@
 
 import copy
 import json
-import os
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -21,8 +19,6 @@ from stvla_ros.policy.spatialvla.action_tokenizer import (
 )
 from stvla_ros.policy.spatialvla.bin_fitting import PUBLISHED_GAUSSIANS, bins_from_gaussians
 
-FACTS = Path(os.environ.get("STVLA_FACTS", Path(__file__).parents[3] / "shared" / "facts"))
-PUBLISHED_CONFIG = FACTS / "spatialvla-processor_config.json"
 TOKENIZER = bins_from_gaussians(PUBLISHED_GAUSSIANS)
 
 # Actions, offsets and decoded actions as the reference implementation (SpatialVLA/SpatialVLA at e480753) gives them
@@ -54,13 +50,6 @@ REFERENCE = [
      [1, -0.923828606486, 0.447032618138, -0.856064914395, 0.855015426266, 0.196774112297, 0]),
 ]  # fmt: skip
 ACTIONS, OFFSETS, DECODED = (np.array(column) for column in zip(*REFERENCE, strict=True))
-
-
-@pytest.fixture(scope="module")
-def published_config() -> dict:
-    if not PUBLISHED_CONFIG.is_file():
-        pytest.skip(f"the published processor_config.json is not at {PUBLISHED_CONFIG} (STVLA_FACTS sets the folder)")
-    return json.loads(PUBLISHED_CONFIG.read_text())
 
 
 @st.composite

@@ -1,9 +1,5 @@
 """Bins for a new data set, and embeddings moved onto them."""
 
-import json
-import os
-from pathlib import Path
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -27,8 +23,6 @@ from stvla_ros.policy.spatialvla.bin_fitting import (
     regrid_embeddings,
 )
 
-FACTS = Path(os.environ.get("STVLA_FACTS", Path(__file__).parents[3] / "shared" / "facts"))
-PUBLISHED_CONFIG = FACTS / "spatialvla-processor_config.json"
 SMALL = {"theta": 4, "phi": 5, "r": 3, "roll": 4, "pitch": 3, "yaw": 5}
 OLD = bins_from_gaussians(PUBLISHED_GAUSSIANS, SMALL)
 NEW = bins_from_gaussians({name: Gaussian(g.mean + 0.1, 0.8 * g.std) for name, g in PUBLISHED_GAUSSIANS.items()}, SMALL)
@@ -50,10 +44,8 @@ def midpoint_table(tokenizer: ActionTokenizer) -> np.ndarray:
     return np.concatenate(rows)
 
 
-def test_published_gaussians_give_the_published_edges():
-    if not PUBLISHED_CONFIG.is_file():
-        pytest.skip(f"the published processor_config.json is not at {PUBLISHED_CONFIG} (STVLA_FACTS sets the folder)")
-    published = ActionTokenizer.from_config(json.loads(PUBLISHED_CONFIG.read_text()))
+def test_published_gaussians_give_the_published_edges(published_config):
+    published = ActionTokenizer.from_config(published_config)
     fitted = bins_from_gaussians(PUBLISHED_GAUSSIANS)
     for name in COORDINATES:
         np.testing.assert_allclose(fitted.edges(name), published.edges(name), rtol=0, atol=1e-14)
