@@ -65,10 +65,8 @@ def memory_for(what: str) -> Iterator[None]:
     """:raises InputError: beginning with ``what``, when memory runs out inside."""
     try:
         yield
-    except (torch.OutOfMemoryError, MemoryError) as error:
-        raise InputError(f"{what}: out of memory; expected more free memory, a smaller dtype or model") from error
-    except RuntimeError as error:
-        # torch has no type of its own for a failed allocation on the CPU.
-        if "DefaultCPUAllocator" not in str(error):
+    except (RuntimeError, MemoryError) as error:
+        # torch has a type of its own (a RuntimeError) for CUDA's failed allocations, and none for the CPU's.
+        if not isinstance(error, torch.OutOfMemoryError | MemoryError) and "DefaultCPUAllocator" not in str(error):
             raise
         raise InputError(f"{what}: out of memory; expected more free memory, a smaller dtype or model") from error

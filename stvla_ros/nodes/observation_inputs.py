@@ -7,8 +7,9 @@ from sensor_msgs.msg import CameraInfo, Image
 
 from stvla_ros.errors import InputError
 from stvla_ros.nodes.base import RELIABLE_QOS, StvlaNode
+from stvla_ros.nodes.camera_intrinsics import usable_intrinsics
 from stvla_ros.nodes.joins import Join
-from stvla_ros.nodes.messages import camera_info_to_intrinsics, image_to_depth, image_to_rgb, stamp_ns
+from stvla_ros.nodes.messages import image_to_depth, image_to_rgb, stamp_ns
 from stvla_ros.nodes.perception_parameters import declare_join_window, declare_sensor_qos
 from stvla_ros.perception.depth.base import without_invalid
 from stvla_ros.perception.overlay import draw_traces
@@ -50,11 +51,7 @@ class ObservationInputs:
 
     def set_camera_info(self, message: CameraInfo) -> None:
         """Take the intrinsics; bad ones are reported, and the policy then gets none."""
-        try:
-            self._intrinsics = camera_info_to_intrinsics(message, "camera_info")
-        except InputError as error:
-            self._intrinsics = None
-            self._node.reject("camera_info", str(error))
+        self._intrinsics = usable_intrinsics(self._node, message)
 
     def take_traced(self, rgb: np.ndarray, result: TracedDepth) -> None:
         """Take one frame from the perception in the same process. Thread-safe.

@@ -8,9 +8,9 @@ from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import ColorRGBA, Header
 from visualization_msgs.msg import ImageMarker, Marker, MarkerArray
 
-from stvla_ros.errors import InputError
 from stvla_ros.nodes.base import RELIABLE_QOS, StvlaNode
-from stvla_ros.nodes.messages import array_to_image, camera_info_to_intrinsics, seconds_to_duration
+from stvla_ros.nodes.camera_intrinsics import usable_intrinsics
+from stvla_ros.nodes.messages import array_to_image, seconds_to_duration
 from stvla_ros.perception.compositor import traces_3d
 from stvla_ros.perception.overlay import draw_traces, trace_colour
 from stvla_ros.perception.types import Traces
@@ -37,11 +37,7 @@ class TraceOutputs:
 
     def set_camera_info(self, message: CameraInfo) -> None:
         """Take the intrinsics for the 3D markers; bad ones are reported and leave the markers out."""
-        try:
-            self._intrinsics = camera_info_to_intrinsics(message, "camera_info")
-        except InputError as error:
-            self._intrinsics = None
-            self._node.reject("camera_info", str(error))
+        self._intrinsics = usable_intrinsics(self._node, message)
 
     def publish_for_people(self, rgb: np.ndarray, traces: Traces, header: Header) -> None:
         """Overlay and markers of one frame, each only when somebody listens."""

@@ -22,10 +22,13 @@ def check_intrinsics(intrinsics: np.ndarray) -> np.ndarray:
     """
     :param intrinsics: (3, 3) pinhole matrix [[fx, 0, cx], [0, fy, cy], [0, 0, 1]] in pixels.
     :returns: the matrix as (3, 3) float64.
-    :raises InputError: for another shape or form, a NaN or infinity, or a focal length that is not positive (an
-        uncalibrated camera's CameraInfo is all zeros).
+    :raises InputError: for what is no matrix of numbers, another shape or form, a NaN or infinity, or a focal length
+        that is not positive (an uncalibrated camera's CameraInfo is all zeros).
     """
-    k = np.asarray(intrinsics, dtype=np.float64)
+    try:
+        k = np.asarray(intrinsics, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"intrinsics: expected a 3x3 matrix of numbers, got {error}") from error
     if k.shape != (3, 3):
         raise InputError(f"intrinsics: expected a 3x3 matrix, got shape {k.shape}")
     if not np.isfinite(k).all():

@@ -70,8 +70,10 @@ def _changed(row: int, column: int, value: float) -> np.ndarray:
         _changed(0, 1, 3),
         np.eye(4),
         np.zeros(9),
+        "fx",
+        [[1.0, 0.0], [0.0]],
     ],
-    ids=["uncalibrated", "fx=0", "fy<0", "nan", "inf", "scaled", "skewed", "4x4", "flat"],
+    ids=["uncalibrated", "fx=0", "fy<0", "nan", "inf", "scaled", "skewed", "4x4", "flat", "text", "ragged"],
 )
 def test_intrinsics_that_are_no_pinhole_are_refused(bad):
     with pytest.raises(InputError, match="intrinsics"):

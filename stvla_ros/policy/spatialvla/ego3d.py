@@ -24,15 +24,11 @@ def scale_intrinsics(intrinsics: np.ndarray, from_size: tuple[int, int], size: i
     :param intrinsics: (3, 3) in pixels of a picture of ``from_size`` (width, height).
     :param size: side of the square picture that it was resized to, each axis by its own factor.
     :returns: (3, 3) float32.
-    :raises InputError: as ``check_intrinsics``; what is no matrix of numbers; a size that is not positive; numbers that
-        float32 cannot hold.
+    :raises InputError: as ``check_intrinsics``; a size that is not positive; numbers that float32 cannot hold.
     """
     width, height = check_size(from_size, "from_size")
-    try:
-        numbers = np.array(intrinsics, dtype=np.float64)
-    except (TypeError, ValueError) as error:
-        raise InputError(f"intrinsics: expected a 3x3 matrix of numbers, got {error}") from error
-    k = check_intrinsics(numbers) * np.array([[size / width], [size / height], [1.0]])
+    numbers = check_intrinsics(intrinsics)
+    k = numbers * np.array([[size / width], [size / height], [1.0]])
     limits = np.finfo(np.float32)
     if np.abs(k).max() > limits.max or min(k[0, 0], k[1, 1]) < limits.tiny:
         raise InputError(f"intrinsics: expected focal lengths and centre in pixels, got {numbers.tolist()}")
