@@ -1,0 +1,85 @@
+"""One demonstration in memory, and the names its parts have in a LeRobotDataset."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from stvla_ros.errors import InputError
+
+# The points of ``Demonstration.scene_points``, in this order.
+SCENE_POINTS = ("object", "goal", "gripper")
+
+PICTURE = "observation.images.camera"
+DEPTH = "observation.images.depth"
+INTRINSICS = "observation.intrinsics"
+STATE = "observation.state"
+ACTION = "action"
+EXECUTED_ACTION = "executed_action"
+SCENE_POINTS_FEATURE = "privileged.scene_points"
+
+ACTION_NAMES = ("x", "y", "z", "roll", "pitch", "yaw", "gripper")
+
+
+@dataclass(frozen=True, eq=False)
+class Demonstration:
+    """T frames of one episode, one per control step.
+
+    :param rgb: (T, H, W, 3) uint8.
+    :param depth: (T, H, W) uint16 millimetres registered to ``rgb``, 0 where unknown; None where there is none.
+    :param intrinsics: (3, 3) float64 pinhole matrix in pixels of ``rgb``; None where unknown.
+    :param stamps: (T,) int64 nanoseconds since the first frame, increasing.
+    :param action: (T, 7) float32, what should be done after each frame: x y z metres, roll pitch yaw radians about the
+        fixed axes (the OXE convention), relative to the target pose in the base frame; gripper 0 closed to 1 open.
+    :param instruction: what the robot was told to do.
+    :param fps: frames (control steps) a second.
+    :param success: whether the episode ended well.
+    :param executed_action: (T, 7) as ``action``: what the robot did, where that is not what it should have done.
+    :param state: (T, 7) float32, pose of the tool point in the base frame (x y z, roll pitch yaw) and opening.
+    :param scene_points: (T, 3, 3) float32, positions of ``SCENE_POINTS`` in the camera's optical frame (REP-103),
+        metres: privileged knowledge of a simulator.
+    :param source: where it comes from (task, seed, placement, …), as JSON can hold it.
+    :raises InputError: for shapes or types that do not fit together.
+    """
+
+    rgb: np.ndarray
+    depth: np.ndarray | None
+    intrinsics: np.ndarray | None
+    stamps: np.ndarray
+    action: np.ndarray
+    instruction: str
+    fps: float
+    success: bool = True
+    executed_action: np.ndarray | None = None
+    state: np.ndarray | None = None
+    scene_points: np.ndarray | None = None
+    source: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        frames = len(self.rgb)
+        expected: dict[str, tuple[tuple[int, ...], type]] = {
+            "rgb": ((frames, *self.rgb.shape[1:3], 3), np.uint8),
+            "depth": (self.rgb.shape[:3], np.uint16),
+            "intrinsics": ((3, 3), np.float64),
+            "stamps": ((frames,), np.int64),
+            "action": ((frames, len(ACTION_NAMES)), np.float32),
+            "executed_action": ((frames, len(ACTION_NAMES)), np.float32),
+            "state": ((frames, len(ACTION_NAMES)), np.float32),
+            "scene_points": ((frames, len(SCENE_POINTS), 3), np.float32),
+        }
+        optional = ("depth", "intrinsics", "executed_action", "state", "scene_points")
+        for name, (shape, dtype) in expected.items():
+            value = getattr(self, name)
+            if value is None and name in optional:
+                continue
+            if not isinstance(value, np.ndarray) or value.shape != shape or value.dtype != dtype:
+                got = f"{value.dtype} {value.shape}" if isinstance(value, np.ndarray) else type(value).__name__
+                raise InputError(f"demonstration {name}: expected {np.dtype(dtype)} {shape}, got {got}")
+        if frames < 1:
+            raise InputError("demonstration rgb: expected at least 1 frame, got 0")
+        if (np.diff(self.stamps) <= 0).any():
+            raise InputError("demonstration stamps: expected them to increase")
+
+    def __len__(self) -> int:
+        return len(self.rgb)
