@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from stvla_ros.control.actions import EndEffectorAction
+from stvla_ros.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -80,6 +81,14 @@ class Environment(ABC):
         :raises InputError: when there is no such episode.
         """
 
+    def reset_random(self, seed: int) -> Observation:
+        """Start an episode for demonstrations: objects placed at random (``placements.py``), never as in an official
+        episode. The same seed gives the same episode, bit for bit.
+
+        :raises InputError: when the task has no random placements.
+        """
+        raise InputError(f"task {self.info.task}: it has no random placements, only its official episodes")
+
     @abstractmethod
     def step(self, action: EndEffectorAction) -> StepResult:
         """Run one control period."""
@@ -92,6 +101,15 @@ class Environment(ABC):
     def expert_action(self) -> EndEffectorAction | None:
         """What the privileged scripted expert would do in the current state; None where there is no expert for the
         task."""
+        return None
+
+    def goal_conditions(self) -> Mapping[str, bool]:
+        """What the task asks for in part, by name, as of the last step; empty where only success is known."""
+        return {}
+
+    def scene_points(self) -> np.ndarray | None:
+        """(3, 3) float64 positions of the object to move, the goal and the gripper's tool point in the camera's
+        optical frame, metres; None where the simulator does not tell."""
         return None
 
     @abstractmethod

@@ -1,5 +1,6 @@
 """ManiSkill 3: SimplerEnv's WidowX tasks and a Panda task that needs no download."""
 
+import itertools
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,12 @@ from stvla_ros.control.actions import EndEffectorAction
 from stvla_ros.errors import InputError
 from stvla_ros.sim import expert
 from stvla_ros.sim.environment import Environment, EnvironmentInfo, Observation, StepResult
+from stvla_ros.sim.maniskill_placements import Placements, make_placements
 from stvla_ros.sim.maniskill_setup import ROBOTS, gripper_action, make, one_thread, quiet
 from stvla_ros.sim.tasks import Task
+
+# Takes part in the seeds of demonstrations, so that none is that of an official episode.
+_RANDOM_PLACEMENT = 0x5EED
 
 
 class ManiSkillEnvironment(Environment):
@@ -33,6 +38,8 @@ class ManiSkillEnvironment(Environment):
         self._render = render
         width, height = image_size or self._robot.image_size
         self._env = make(task, self._robot, width, height, render)
+        self._placements: Placements | None = None
+        self._conditions: dict[str, bool] = {}
         self.info = EnvironmentInfo(
             task=task.name,
             robot=task.robot,
@@ -48,16 +55,36 @@ class ManiSkillEnvironment(Environment):
         if not 0 <= episode_id < self._task.num_episodes:
             last = self._task.num_episodes - 1
             raise InputError(f"episode_id: expected 0 to {last} for {self._task.name}, got {episode_id}")
+        # Where episodes have no configurations of their own, the id takes part in the seed.
+        return self._start(episode_id, [seed, episode_id])
+
+    def reset_random(self, seed: int) -> Observation:
+        if self._placements is None:
+            self._placements = make_placements(self._env, self._task, self.reset)
+        for attempt in itertools.count():
+            entropy = [_RANDOM_PLACEMENT, seed, attempt]
+            with self._placements.drawn(np.random.default_rng(entropy)):
+                observation = self._start(0, entropy)
+            if self._placements.is_usable():
+                return observation
+        raise AssertionError("unreachable")
+
+    def _start(self, episode_id: int, entropy: list[int]) -> Observation:
         import torch
 
-        # Where episodes have no configurations of their own, the id takes part in the seed.
-        episode_seed = int(np.random.SeedSequence([seed, episode_id]).generate_state(1)[0] >> 1)
+        episode_seed = int(np.random.SeedSequence(entropy).generate_state(1)[0] >> 1)
         # Without a rebuilt scene the last episode's arm stands among the new objects while they settle.
         options = {"episode_id": torch.tensor([episode_id]), "reconfigure": True}
         with quiet(), one_thread():
             observation, _ = self._env.reset(seed=[episode_seed], options=options)
+            if self._task.robot == "panda":
+                # ManiSkill hides the goal from cameras and tells it as a state; here a camera is all there is.
+                self._env._hidden_objects.clear()
+                self._env.goal_site.show_visual()
+                observation = self._env.get_obs()
         # The Panda's controller would clip rotations to 0.1 rad and, scaling by its lower limit, turn the other way.
         self._arm_controller._normalize_action = False
+        self._conditions = {}
         return self._observe(observation)
 
     def step(self, action: EndEffectorAction) -> StepResult:
@@ -66,16 +93,28 @@ class ManiSkillEnvironment(Environment):
         values = np.concatenate([action.translation, angles, [gripper_action(action.gripper, self._robot)]])
         with one_thread():
             observation, _, _, _, info = self._env.step(values.astype(np.float32))
-        return StepResult(self._observe(observation), bool(info["success"].item()))
+        success = bool(info["success"].item())
+        grasped = bool(info["is_grasped" if self._task.robot == "panda" else "is_src_obj_grasped"].item())
+        self._conditions = {"grasped": grasped, "placed": success}
+        return StepResult(self._observe(observation), success)
 
     @property
     def instruction(self) -> str:
-        if self._task.robot == "panda":
-            return "pick up the red cube"  # ManiSkill gives this task none
-        return self._env.get_language_instruction()[0]
+        return self._task.instruction or self._env.get_language_instruction()[0]
+
+    def goal_conditions(self) -> Mapping[str, bool]:
+        return self._conditions
+
+    def scene_points(self) -> np.ndarray:
+        tool = self._links[self._robot.tool_link]
+        points = [self._base_from(body)[:3, 3] for body in (self._moved_object, self._goal_object, tool)]
+        camera = self._base_from_camera()
+        return (np.array(points) - camera[:3, 3]) @ camera[:3, :3]
 
     def expert_action(self) -> EndEffectorAction:
-        return expert.expert_action(self.expert_state(), expert.PLANS[self._task.name], self._robot.axes)
+        return expert.expert_action(
+            self.expert_state(), expert.PLANS[self._task.name.removesuffix("_reversed")], self._robot.axes
+        )
 
     def close(self) -> None:
         if self._env is not None:
@@ -138,6 +177,12 @@ class ManiSkillEnvironment(Environment):
     def _base_from(self, body: Any) -> np.ndarray:
         return np.linalg.inv(_matrix(self._env.agent.robot.root.pose)) @ _matrix(body.pose)
 
+    def _base_from_camera(self) -> np.ndarray:
+        world_from_camera = self._env.get_sensor_params()[self._robot.camera]["cam2world_gl"][0].cpu().numpy()
+        world_from_camera = world_from_camera.astype(np.float64)
+        world_from_camera[:3, 1:3] *= -1.0  # OpenGL looks along -z with y up
+        return np.linalg.inv(_matrix(self._env.agent.robot.root.pose)) @ world_from_camera
+
     def _opening(self) -> float:
         joints = [joint.name for joint in self._env.agent.robot.get_active_joints()]
         position = float(self._env.agent.robot.get_qpos()[0, joints.index(self._robot.finger_joint)])
@@ -157,14 +202,12 @@ class ManiSkillEnvironment(Environment):
         camera = self._env.get_sensor_params()[self._robot.camera]
         intrinsics = camera["intrinsic_cv"][0].cpu().numpy().astype(np.float64)
         intrinsics[:2, 2] -= 0.5  # SAPIEN has pixel centres at halves, this package at integers
-        world_from_camera = camera["cam2world_gl"][0].cpu().numpy().astype(np.float64)
-        world_from_camera[:3, 1:3] *= -1.0  # OpenGL looks along -z with y up
         links = {name: base_from_world @ _matrix(link.pose) for name, link in self._links.items()}
         return Observation(
             rgb=rgb,
             depth=depth,
             intrinsics=intrinsics,
-            base_from_camera=base_from_world @ world_from_camera,
+            base_from_camera=self._base_from_camera(),
             base_from_gripper=links[self._robot.tool_link],
             joint_names=tuple(joint.name for joint in robot.get_active_joints()),
             joint_positions=robot.get_qpos()[0].cpu().numpy().astype(np.float64),

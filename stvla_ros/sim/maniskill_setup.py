@@ -153,6 +153,8 @@ def make(task: Task, robot: Robot, width: int, height: int, render: bool) -> Any
             sensor_configs={robot.camera: camera},
         )
     env = env.unwrapped  # past gymnasium's wrappers: the time limit is the caller's
+    if task.reversed:
+        env.source_obj_name, env.target_obj_name = env.target_obj_name, env.source_obj_name
     if isinstance(env, BaseDigitalTwinEnv):
         # These belong to the class: another environment would replace this one's photograph and add to its foreground.
         env._rgb_overlay_images = dict(env._rgb_overlay_images)

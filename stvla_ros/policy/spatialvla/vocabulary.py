@@ -73,7 +73,8 @@ _SIMULATED_WEIGHT = 20
 
 def _simulated() -> Iterator[str]:
     yield from _WIDOWX
-    yield "pick up the red cube"
+    yield "stack the yellow block on the green block"
+    yield "move the red cube to the green ball"
     yield from (f"pick {thing}" for thing in _GOOGLE_OBJECTS)
     yield from (f"move {a} near {b}" for a, b in itertools.permutations(_GOOGLE_OBJECTS[:4] + _GOOGLE_OBJECTS[-3:], 2))
     for drawer in _DRAWERS:

@@ -1,0 +1,170 @@
+"""`stvla record`: the scripted expert's episodes as a data set."""
+
+import dataclasses
+import hashlib
+import json
+import os
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from dataclasses import dataclass, field
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from stvla_ros.errors import InputError
+from stvla_ros.learning.datasets.schema import Demonstration
+from stvla_ros.learning.demonstrations.noise import ActionNoise, NoiseParameters
+from stvla_ros.learning.demonstrations.staging import save_episode
+from stvla_ros.sim.tasks import find_task
+
+# The expert fails sometimes when it is pushed; that many placements are tried for one episode.
+_MOST_ATTEMPTS = 20
+# Time for an episode, in the task's own limits: recovery from pushes takes longer than the plain way.
+_TIME = 1.5
+
+
+@dataclass(frozen=True)
+class RecordArguments:
+    """Record episodes of the scripted expert in simulation as a LeRobotDataset."""
+
+    tasks: tuple[str, ...] = ("stack_cube",)
+    """Tasks, see `stvla tasks`."""
+    episodes: int = 50
+    """Successful episodes of each task."""
+    seed: int = 0
+    """Of placements and noise: the same seed gives the same data set."""
+    noise: NoiseParameters = field(default_factory=NoiseParameters)
+    """What disturbs the executed actions; the labels stay the expert's."""
+    checkpoint: str = ""
+    """A policy that acts in turn with the expert, so that the expert's answers in the policy's own states are learnt
+    (DAgger, arXiv 1011.0686); its failures are kept."""
+    image_width: int = 320
+    """Pixels."""
+    image_height: int = 240
+    """Pixels."""
+    video: bool = False
+    """Write colour as mp4 (small, but traces differ a little from the live ones) instead of lossless pictures."""
+    workers: int = 2
+    """Processes, one core each."""
+    output: str = "out/datasets/demonstrations"
+    """Folder of the data set; it must not exist. Killed, the same command goes on where it was."""
+
+
+@dataclass(frozen=True)
+class _Job:
+    task: str
+    index: int
+    file: Path
+
+
+def main(arguments: RecordArguments) -> int:
+    """:raises InputError: for a bad argument, or when there is a data set already."""
+    output = Path(arguments.output).resolve()
+    staging = _staging(output, arguments)
+    jobs = [
+        _Job(task, index, staging / f"{task}-{index:05d}.npz")
+        for task in arguments.tasks
+        for index in range(arguments.episodes)
+    ]
+    left = [job for job in jobs if not job.file.is_file()]
+    failures = _run(left, arguments)
+    for task, count in failures.items():
+        print(f"{task}: {count} episodes in which the expert failed were left out and drawn again")
+    return _assemble([job.file for job in jobs], output, staging, arguments)
+
+
+def _staging(output: Path, arguments: RecordArguments) -> Path:
+    """The folder for finished episodes, begun or continued."""
+    for task in arguments.tasks:
+        if not find_task(task).has_expert:
+            raise InputError(f"tasks: expected tasks with an expert, {task} has none")
+    if arguments.episodes < 1 or arguments.workers < 1:
+        raise InputError(f"episodes, workers: expected at least 1, got {arguments.episodes} and {arguments.workers}")
+    if output.exists():
+        raise InputError(f"output {output}: expected a new folder, it is there already")
+    staging = output.with_name(f".{output.name}-episodes")
+    settings = json.dumps(_settings(arguments), indent=2) + "\n"
+    file = staging / "settings.json"
+    if file.is_file() and file.read_text() != settings:
+        raise InputError(f"{staging}: holds episodes of a recording with other settings; remove it, or repeat those")
+    staging.mkdir(parents=True, exist_ok=True)
+    file.write_text(settings)
+    return staging
+
+
+def _settings(arguments: RecordArguments) -> dict[str, Any]:
+    """What decides about an episode's content."""
+    kept = dataclasses.asdict(arguments)
+    for name in ("tasks", "episodes", "workers", "output", "video"):
+        del kept[name]
+    return kept
+
+
+def _run(jobs: list[_Job], arguments: RecordArguments) -> Counter[str]:
+    """Record what is left to record. :returns: failed attempts by task."""
+    from tqdm import tqdm
+
+    failures: Counter[str] = Counter()
+    # Read when the renderer is loaded: with one thread each, two processes do twice as much on two cores.
+    os.environ["LP_NUM_THREADS"] = "1"
+    with (
+        ProcessPoolExecutor(arguments.workers, get_context("spawn")) as pool,
+        tqdm(total=len(jobs), desc="record", unit="episode", file=sys.stderr, smoothing=0.05) as bar,
+    ):
+        waiting: Iterator[_Job] = iter(jobs)
+        running: set[Future[tuple[str, int]]] = set()
+        while True:
+            # Few at a time: an interrupted recording then ends with the episodes that are under way.
+            for job in waiting:
+                running.add(pool.submit(_record, job, arguments))
+                if len(running) > arguments.workers:
+                    break
+            if not running:
+                return failures
+            done, running = wait(running, return_when=FIRST_COMPLETED)
+            for future in done:
+                task, failed = future.result()
+                failures[task] += failed
+                bar.update()
+
+
+# The environment of this worker process; making one takes seconds.
+_environment: dict[str, Any] = {}
+
+
+def _record(job: _Job, arguments: RecordArguments) -> tuple[str, int]:
+    """Record one episode in a worker process. :returns: the task, and how many attempts failed."""
+    import torch
+
+    from stvla_ros.learning.demonstrations.rollout import roll_out
+    from stvla_ros.sim.tasks import make_environment
+
+    torch.set_num_threads(1)
+    if job.task not in _environment:
+        for other in _environment.values():
+            other.close()
+        _environment.clear()
+        size = (arguments.image_width, arguments.image_height)
+        _environment[job.task] = make_environment(job.task, image_size=size)
+    environment = _environment[job.task]
+    task_number = int.from_bytes(hashlib.sha256(job.task.encode()).digest()[:4], "big")
+    max_steps = round(_TIME * environment.info.max_steps)
+    for attempt in range(_MOST_ATTEMPTS):
+        entropy = np.random.SeedSequence([arguments.seed, task_number, job.index, attempt])
+        placement_seed = int(entropy.generate_state(1)[0])
+        observation = environment.reset_random(placement_seed)
+        noise = ActionNoise(arguments.noise, np.random.default_rng(entropy.spawn(1)[0]))
+        episode = roll_out(environment, observation, lambda _o, _s, _i, label: noise(label), max_steps)
+        if episode.success:
+            source = {"task": job.task, "index": job.index, "placement_seed": placement_seed}
+            save_episode(job.file, dataclasses.replace(episode, source=source))
+            return job.task, attempt
+    raise InputError(f"task {job.task}: the expert failed in {_MOST_ATTEMPTS} placements one after the other")
+
+
+def _assemble(files: list[Path], output: Path, staging: Path, arguments: RecordArguments) -> int:
+    return 0

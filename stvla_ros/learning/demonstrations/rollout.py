@@ -1,0 +1,71 @@
+"""One episode in the simulator: who acts, what is written down."""
+
+from collections.abc import Callable
+
+import numpy as np
+from scipy.spatial.transform import Rotation
+
+from stvla_ros.control.actions import EndEffectorAction
+from stvla_ros.errors import InputError
+from stvla_ros.learning.datasets.schema import Demonstration
+from stvla_ros.sim.environment import Environment, Observation
+
+# From the observation, its stamp (ns), the instruction and the expert's clean answer to what is executed.
+Actor = Callable[[Observation, int, str, EndEffectorAction], EndEffectorAction]
+
+
+def action_row(action: EndEffectorAction) -> np.ndarray:
+    """(7,) float32: x y z metres, roll pitch yaw radians about the fixed axes, gripper 0..1 (the OXE convention)."""
+    angles = Rotation.from_rotvec(action.rotation).as_euler("xyz")
+    return np.array([*action.translation, *angles, action.gripper], dtype=np.float32)
+
+
+def state_row(observation: Observation) -> np.ndarray:
+    """(7,) float32: pose of the tool point in the base frame and opening, as ``Demonstration.state``."""
+    pose = observation.base_from_gripper
+    angles = Rotation.from_matrix(pose[:3, :3]).as_euler("xyz")
+    return np.array([*pose[:3, 3], *angles, observation.gripper], dtype=np.float32)
+
+
+def roll_out(environment: Environment, observation: Observation, actor: Actor, max_steps: int) -> Demonstration:
+    """Run an episode that was just reset until its first success or ``max_steps``; frames are labelled with the expert's
+    answer, whoever acts.
+
+    :raises InputError: when there is no expert for the task.
+    """
+    period = 1e9 / environment.info.control_hz
+    instruction = environment.instruction
+    intrinsics = observation.intrinsics
+    seen: list[Observation] = []
+    labels, executed, points = [], [], []
+    success = False
+    while not success and len(seen) < max_steps:
+        label = environment.expert_action()
+        if label is None:
+            raise InputError(f"task {environment.info.task}: expected one with an expert, there is none")
+        action = actor(observation, round(len(seen) * period), instruction, label)
+        seen.append(observation)
+        labels.append(action_row(label))
+        executed.append(action_row(action))
+        points.append(environment.scene_points())
+        result = environment.step(action)
+        observation, success = result.observation, result.success
+    return Demonstration(
+        rgb=np.stack([each.rgb for each in seen]),
+        depth=np.stack([_millimetres(each.depth) for each in seen]),
+        intrinsics=intrinsics,
+        stamps=np.round(np.arange(len(seen)) * period).astype(np.int64),
+        action=np.stack(labels),
+        instruction=instruction,
+        fps=environment.info.control_hz,
+        success=success,
+        executed_action=np.stack(executed),
+        state=np.stack([state_row(each) for each in seen]),
+        scene_points=None if points[0] is None else np.stack(points).astype(np.float32),
+    )
+
+
+def _millimetres(depth: np.ndarray) -> np.ndarray:
+    if depth.dtype == np.uint16:
+        return depth
+    return np.clip(np.round(1000.0 * depth), 0, np.iinfo(np.uint16).max).astype(np.uint16)

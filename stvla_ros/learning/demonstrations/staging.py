@@ -1,0 +1,59 @@
+"""Finished episodes on disk until they become a data set: what makes a recording resumable.
+
+One file an episode, moved into place when it is whole. Pictures and depth are PNG (lossless).
+"""
+
+import json
+import os
+import zipfile
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from stvla_ros.errors import InputError
+from stvla_ros.learning.datasets.schema import Demonstration
+
+_ARRAYS = ("intrinsics", "stamps", "action", "executed_action", "state", "scene_points")
+# Speed: level 1 is three times as fast as OpenCV's default and the files are a tenth larger.
+_PNG = [cv2.IMWRITE_PNG_COMPRESSION, 1]
+
+
+def save_episode(file: Path, episode: Demonstration) -> None:
+    """Write the episode; ``file`` appears only when it is whole."""
+    arrays = {name: getattr(episode, name) for name in _ARRAYS if getattr(episode, name) is not None}
+    arrays |= _encoded("rgb", episode.rgb[..., ::-1])
+    if episode.depth is not None:
+        arrays |= _encoded("depth", episode.depth)
+    rest = {name: getattr(episode, name) for name in ("instruction", "fps", "success")}
+    arrays["rest"] = np.array(json.dumps({**rest, "source": dict(episode.source)}))
+    aside = file.with_name(f".{file.name}-{os.getpid()}")
+    with aside.open("wb") as stream:
+        np.savez(stream, **arrays)
+    aside.replace(file)
+
+
+def load_episode(file: Path) -> Demonstration:
+    """:raises InputError: when the file is damaged."""
+    try:
+        with np.load(file, allow_pickle=False) as stored:
+            rest = json.loads(str(stored["rest"]))
+            return Demonstration(
+                rgb=np.ascontiguousarray(_decoded(stored, "rgb")[..., ::-1]),
+                depth=_decoded(stored, "depth") if "depth" in stored else None,
+                **{name: stored[name] if name in stored else None for name in _ARRAYS},
+                **rest,
+            )
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile, cv2.error) as error:
+        raise InputError(f"{file}: expected a recorded episode ({error})") from error
+
+
+def _encoded(name: str, pictures: np.ndarray) -> dict[str, np.ndarray]:
+    """All pictures as one row of bytes, and where each ends."""
+    files = [cv2.imencode(".png", picture, _PNG)[1] for picture in pictures]
+    return {name: np.concatenate(files), f"{name}_ends": np.cumsum([len(file) for file in files])}
+
+
+def _decoded(stored: np.lib.npyio.NpzFile, name: str) -> np.ndarray:
+    files = np.split(stored[name], stored[f"{name}_ends"][:-1])
+    return np.stack([cv2.imdecode(file, cv2.IMREAD_UNCHANGED) for file in files])
