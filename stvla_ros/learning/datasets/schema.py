@@ -18,6 +18,8 @@ STATE = "observation.state"
 ACTION = "action"
 EXECUTED_ACTION = "executed_action"
 SCENE_POINTS_FEATURE = "privileged.scene_points"
+# Nanoseconds since the episode's first frame: LeRobot's own `timestamp` is the frame's number divided by the rate.
+STAMP = "stamp"
 
 ACTION_NAMES = ("x", "y", "z", "roll", "pitch", "yaw", "gripper")
 

@@ -1,0 +1,205 @@
+"""Reads a LeRobotDataset from a local folder: ours, and foreign ones of Bridge's shape."""
+
+import math
+from functools import lru_cache
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from stvla_ros.errors import InputError
+from stvla_ros.learning.datasets import schema
+from stvla_ros.learning.datasets.lerobot_metadata import EpisodeEntry, feature_names, read_metadata, reading
+from stvla_ros.learning.datasets.lerobot_video import read_frames
+from stvla_ros.learning.datasets.schema import Demonstration
+
+_OPEN_FILES = 4
+
+
+class LeRobotReader:
+    """A data set; pictures are decoded when an episode is asked for.
+
+    Readable are v3.0, v2.1 and v2.0 with one colour picture (image or video), a 7-D action (x y z roll pitch yaw
+    gripper) and an instruction for each episode. What a foreign data set does not have (depth, intrinsics, …) is None;
+    its stamps are the frames' numbers divided by the rate; a state is taken where its elements' names contain those of
+    the action.
+
+    :param path: the data set's folder.
+    :param picture: key of the colour pictures; empty: the only `observation.images.*`, or the first of several.
+    :raises InputError: one line that names the file and what was expected; so do all methods.
+    """
+
+    def __init__(self, path: Path, picture: str = "") -> None:
+        self._metadata = read_metadata(Path(path), picture)
+        self.info = self._metadata.info
+        self._open = lru_cache(_OPEN_FILES)(_DataFile)
+
+    def __len__(self) -> int:
+        """Episodes."""
+        return len(self._metadata.episodes)
+
+    def episode_lengths(self) -> np.ndarray:
+        """(episodes,) int64 frames."""
+        return np.array([episode.length for episode in self._metadata.episodes], np.int64)
+
+    def instructions(self) -> list[str]:
+        """The instruction of each episode."""
+        return [self._instruction(episode, self._table(episode, ["task_index"])) for episode in self._metadata.episodes]
+
+    def actions(self) -> np.ndarray:
+        """(frames, 7) float32 actions of all episodes, one after the other."""
+        parts = [self._action(episode, self._table(episode, [schema.ACTION])) for episode in self._metadata.episodes]
+        return np.concatenate(parts)
+
+    def episode(self, number: int) -> Demonstration:
+        """:param number: 0 to ``len(self) - 1``."""
+        if not 0 <= number < len(self):
+            raise InputError(f"data set {self.info.path}: expected an episode 0 to {len(self) - 1}, got {number}")
+        entry = self._metadata.episodes[number]
+        present = self._open(entry.data_file).columns
+        table = self._table(entry, [name for name in self._columns() if name in present])
+
+        def numbers(name: str, *shape: int) -> np.ndarray | None:
+            if name not in present:
+                return None
+            return _numbers(entry, table, name, math.prod(shape)).reshape(-1, *shape)
+
+        intrinsics = numbers(schema.INTRINSICS, 3, 3)
+        return Demonstration(
+            rgb=self._rgb(entry, table),
+            depth=_decode_pictures(entry, table, schema.DEPTH, depth=True) if schema.DEPTH in present else None,
+            intrinsics=None if intrinsics is None else _constant(entry, intrinsics).astype(np.float64),
+            stamps=self._stamps(entry, table),
+            action=self._action(entry, table),
+            instruction=self._instruction(entry, table),
+            fps=self.info.fps,
+            success=entry.success,
+            executed_action=numbers(schema.EXECUTED_ACTION, len(schema.ACTION_NAMES)),
+            state=self._state(entry, table),
+            scene_points=numbers(schema.SCENE_POINTS_FEATURE, len(schema.SCENE_POINTS), 3),
+            source=entry.source,
+        )
+
+    # --- parts --------------------------------------------------------------------------------------------------------
+
+    def _columns(self) -> list[str]:
+        pictures = [] if self.info.picture_is_video else [self.info.picture]
+        known = [schema.DEPTH, schema.INTRINSICS, schema.STATE, schema.ACTION, schema.EXECUTED_ACTION]
+        return [*pictures, *known, schema.SCENE_POINTS_FEATURE, schema.STAMP, "task_index"]
+
+    def _table(self, entry: EpisodeEntry, columns: list[str]) -> pa.Table:
+        return self._open(entry.data_file).read(entry, columns)
+
+    def _action(self, entry: EpisodeEntry, table: pa.Table) -> np.ndarray:
+        return _numbers(entry, table, schema.ACTION, len(schema.ACTION_NAMES)).astype(np.float32)
+
+    def _instruction(self, entry: EpisodeEntry, table: pa.Table) -> str:
+        used = {int(index) for index in _numbers(entry, table, "task_index")}
+        where = f"{entry.data_file}, episode {entry.index}"
+        if len(used) != 1:
+            raise InputError(f"{where}: expected one task_index, got {sorted(used)}")
+        instruction = self._metadata.tasks.get(used.pop()) or ""
+        if not instruction.strip():
+            raise InputError(f"{where}: expected an instruction (a task's text), got none")
+        return instruction
+
+    def _rgb(self, entry: EpisodeEntry, table: pa.Table) -> np.ndarray:
+        if entry.video_file is None:
+            return _decode_pictures(entry, table, self.info.picture, depth=False)
+        return read_frames(entry.video_file, entry.video_start_s, entry.length, self.info.fps)
+
+    def _stamps(self, entry: EpisodeEntry, table: pa.Table) -> np.ndarray:
+        if schema.STAMP in table.column_names:
+            return _numbers(entry, table, schema.STAMP).astype(np.int64)
+        return np.round(np.arange(entry.length) * 1e9 / self.info.fps).astype(np.int64)
+
+    def _state(self, entry: EpisodeEntry, table: pa.Table) -> np.ndarray | None:
+        if schema.STATE not in table.column_names:
+            return None
+        names = feature_names(self.info.features[schema.STATE])
+        if not set(schema.ACTION_NAMES) <= set(names):
+            return None
+        values = _numbers(entry, table, schema.STATE, len(names))
+        return values[:, [names.index(name) for name in schema.ACTION_NAMES]].astype(np.float32)
+
+
+class _DataFile:
+    """One parquet file of frames; only an episode's own row groups are read."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        with reading(path):
+            # Plain reads: a data loader's worker is a fork, in which the threads of Arrow's pool are gone.
+            self._file = pq.ParquetFile(path, pre_buffer=False)
+            self.columns = set(self._file.schema_arrow.names)
+            if "episode_index" not in self.columns:
+                raise InputError(f"{path}: expected a column episode_index, there is none")
+            self._episodes = self._file.read(["episode_index"], use_threads=False)["episode_index"].to_numpy()
+            groups = [self._file.metadata.row_group(group).num_rows for group in range(self._file.num_row_groups)]
+        self._group_ends = np.cumsum(groups)
+
+    def read(self, entry: EpisodeEntry, columns: list[str]) -> pa.Table:
+        """Rows of an episode."""
+        rows = np.flatnonzero(self._episodes == entry.index)
+        if len(rows) != entry.length or len(rows) == 0 or rows[-1] - rows[0] + 1 != len(rows):
+            raise InputError(
+                f"{self._path}: expected {entry.length} successive frames of episode {entry.index}, found {len(rows)}"
+            )
+        for name in columns:
+            if name not in self.columns:
+                raise InputError(f"{self._path}: expected a column {name}, there is none")
+        first, last = np.searchsorted(self._group_ends, [rows[0], rows[-1]], side="right")
+        with reading(self._path):
+            table = self._file.read_row_groups(range(first, last + 1), columns=columns, use_threads=False)
+        skipped = self._group_ends[first - 1] if first else 0
+        return table.slice(rows[0] - skipped, entry.length)
+
+
+def _numbers(entry: EpisodeEntry, table: pa.Table, name: str, width: int | None = None) -> np.ndarray:
+    """:return: (T,), or (T, width), of the column's own type."""
+    where = f"{entry.data_file}, episode {entry.index}, column {name}"
+    column = table[name].combine_chunks()
+    if column.null_count:
+        raise InputError(f"{where}: expected a number in every frame, {column.null_count} have none")
+    if width is None:
+        if pa.types.is_nested(column.type):
+            raise InputError(f"{where}: expected one number a frame, got {column.type}")
+        return column.to_numpy(zero_copy_only=False)
+    if not (pa.types.is_list(column.type) or pa.types.is_fixed_size_list(column.type)):
+        raise InputError(f"{where}: expected {width} numbers a frame, got {column.type}")
+    lengths = pc.unique(pc.list_value_length(column)).to_pylist()
+    if lengths != [width]:
+        raise InputError(f"{where}: expected {width} numbers a frame, got {lengths}")
+    values = column.flatten().to_numpy(zero_copy_only=False).reshape(-1, width)
+    if not np.isfinite(values).all():
+        raise InputError(f"{where}: expected finite numbers")
+    return values
+
+
+def _constant(entry: EpisodeEntry, intrinsics: np.ndarray) -> np.ndarray:
+    """The camera of an episode, which no zoom changes."""
+    if (intrinsics != intrinsics[0]).any():
+        raise InputError(f"{entry.data_file}, episode {entry.index}: expected the same intrinsics in all of its frames")
+    return intrinsics[0]
+
+
+def _decode_pictures(entry: EpisodeEntry, table: pa.Table, name: str, depth: bool) -> np.ndarray:
+    """:return: (T, H, W, 3) uint8 rgb, or (T, H, W) uint16 depth."""
+    where = f"{entry.data_file}, episode {entry.index}, column {name}"
+    if not pa.types.is_struct(table[name].type) or table[name].type.get_field_index("bytes") < 0:
+        raise InputError(f"{where}: expected encoded pictures (bytes, path), got {table[name].type}")
+    pictures: list[np.ndarray] = []
+    for number, encoded in enumerate(table[name].combine_chunks().field("bytes")):
+        data = np.frombuffer(encoded.as_py() or b"", np.uint8)
+        picture = cv2.imdecode(data, cv2.IMREAD_UNCHANGED if depth else cv2.IMREAD_COLOR) if len(data) else None
+        if picture is None:
+            raise InputError(f"{where}: expected a png or jpeg in frame {number}, got {len(data)} other bytes")
+        if depth and (picture.dtype != np.uint16 or picture.ndim != 2):
+            raise InputError(f"{where}: expected uint16 (H, W) in frame {number}, got {picture.dtype} {picture.shape}")
+        if pictures and picture.shape != pictures[0].shape:
+            raise InputError(f"{where}: expected one size of picture, got {pictures[0].shape} and {picture.shape}")
+        pictures.append(picture if depth else cv2.cvtColor(picture, cv2.COLOR_BGR2RGB))
+    return np.stack(pictures)
