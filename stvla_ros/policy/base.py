@@ -63,6 +63,7 @@ class Policy(ABC):
 # Module and class: imported when made, so that listing policies loads nothing.
 _POLICIES: dict[str, tuple[str, str] | Callable[..., Policy]] = {
     "expert": ("stvla_ros.policy.expert", "ExpertPolicy"),
+    "random": ("stvla_ros.policy.random", "RandomPolicy"),
     "stvla": ("stvla_ros.policy.stvla", "StvlaPolicy"),
 }
 

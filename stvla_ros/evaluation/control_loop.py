@@ -1,0 +1,178 @@
+"""From observations to the actions that are executed, in simulated time.
+
+``LockstepControl`` does what the action server does in lockstep: time is counted in answered observations, each of
+which gets one action. ``RealtimeControl`` plays out what the realtime graph does: the server thinks about one
+observation at a time while the world goes on, its commands leave when their time has come, and at every tick the
+simulator executes the newest command that arrived within the control period, or holds the arm.
+"""
+
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from stvla_ros.control.actions import EndEffectorAction
+from stvla_ros.control.chunk_execution import ChunkExecutor, Due, RateLimit, TimedChunk
+from stvla_ros.control.gripper import StickyGripper
+from stvla_ros.errors import InputError
+from stvla_ros.policy.base import Policy, PolicyInput
+
+# The live graph's default for realtime: nothing is executed from an older observation.
+MAX_OBSERVATION_AGE_NS = 1_500_000_000
+
+
+class Control(ABC):
+    """One policy in one episode.
+
+    :param execution: strategy, one of ``STRATEGIES``.
+    :param period: control period, nanoseconds.
+    :param sticky_steps: control steps for which a change of the gripper is held.
+    """
+
+    max_age = 0
+
+    def __init__(self, policy: Policy, execution: str, period: int, sticky_steps: int) -> None:
+        self._policy = policy
+        self._period = period
+        self._executor = ChunkExecutor(execution, period, self.max_age)
+        self._gripper = StickyGripper(sticky_steps)
+        self.inference_s: list[float] = []
+        """Wall time of each call of the policy, seconds."""
+        policy.reset()
+
+    @abstractmethod
+    def act(self, observation: PolicyInput, perception_s: float) -> EndEffectorAction | None:
+        """What is executed in the control step that begins with this observation.
+
+        :param perception_s: what it took to make the observation, seconds.
+        :returns: None to hold the arm.
+        :raises InputError: when the policy cannot use the observation.
+        """
+
+    def _infer(self, observation: PolicyInput) -> tuple[EndEffectorAction, ...]:
+        started = time.perf_counter()
+        actions: Sequence[EndEffectorAction] = self._policy.predict(observation)
+        self.inference_s.append(time.perf_counter() - started)
+        if not actions:
+            raise InputError(f"policy {self._policy.name}: expected at least one action, got none")
+        return tuple(actions)
+
+    def _finish(self, due: Due) -> EndEffectorAction:
+        # The command's message carries the opening as float32.
+        opening = float(np.float32(self._gripper.step(due.action.gripper)))
+        return replace(due.action, gripper=opening)
+
+
+class LockstepControl(Control):
+    """Every observation is answered; the world waits."""
+
+    def __init__(self, policy: Policy, execution: str, period: int, sticky_steps: int) -> None:
+        super().__init__(policy, execution, period, sticky_steps)
+        self._answered = 0
+
+    def act(self, observation: PolicyInput, perception_s: float) -> EndEffectorAction:
+        now = self._answered * self._period
+        if self._executor.wants_inference(now):
+            self._executor.add(TimedChunk(now, self._infer(observation)), now)
+        due = self._executor.take(now)
+        if due is None:
+            raise AssertionError("in lockstep every observation has an action")
+        self._answered += 1
+        return self._finish(due)
+
+
+class RealtimeControl(Control):
+    """The world goes on while the policy thinks. All times are simulated, nanoseconds from the episode's start.
+
+    An observation reaches the server when the perception is done with it. One inference runs at a time; meanwhile the
+    newest observation waits. Its answer is there after the inference latency and the added one: both keep the server
+    busy, as a slower computer would. A command is on time when it arrives before the period of its observation ends.
+
+    :param latency_s: what one inference takes; None for each call's own wall time (and the perception's).
+    :param added_s: on top of it.
+    """
+
+    max_age = MAX_OBSERVATION_AGE_NS
+
+    def __init__(
+        self,
+        policy: Policy,
+        execution: str,
+        period: int,
+        sticky_steps: int,
+        latency_s: float | None = None,
+        added_s: float = 0.0,
+    ) -> None:
+        super().__init__(policy, execution, period, sticky_steps)
+        self._latency_s, self._added_s = latency_s, added_s
+        self._thinking = RateLimit(period)
+        self._now = 0
+        self._perceived_until = 0
+        self._arriving: list[tuple[int, PolicyInput]] = []
+        self._waiting: PolicyInput | None = None
+        self._answer: tuple[int, TimedChunk] | None = None  # when the running inference ends, and what it gives
+        self._command: Due | None = None
+        self.late_chunks = 0
+        self.unused_chunks = 0
+
+    def act(self, observation: PolicyInput, perception_s: float) -> EndEffectorAction | None:
+        tick = observation.stamp
+        # The perception takes one frame after the other.
+        seconds = perception_s if self._latency_s is None else 0.0
+        self._perceived_until = max(tick, self._perceived_until) + round(seconds * 1e9)
+        self._arriving.append((self._perceived_until, observation))
+        while (event := self._next_event()) is not None and event[0] < tick + self._period:
+            self._now, kind = event
+            (self._end_inference, self._send, self._arrive)[kind]()
+        self._now = tick + self._period
+        command, self._command = self._command, None
+        return None if command is None else command.action
+
+    def _next_event(self) -> tuple[int, int] | None:
+        """When something happens next, and what: 0 an inference ends, 1 a command leaves, 2 an observation arrives."""
+        times = (
+            self._answer and self._answer[0],
+            self._executor.next_at(self._now),
+            self._arriving[0][0] if self._arriving else None,
+        )
+        return min(((at, kind) for kind, at in enumerate(times) if at is not None), default=None)
+
+    def _arrive(self) -> None:
+        _, observation = self._arriving.pop(0)
+        if self._is_wanted(observation):
+            self._waiting = observation
+            self._think()
+
+    def _is_wanted(self, observation: PolicyInput) -> bool:
+        stamp = observation.stamp
+        if self._now - stamp > self.max_age:
+            return False
+        return self._thinking.earliest(stamp) == stamp and self._executor.wants_inference(stamp)
+
+    def _think(self) -> None:
+        """Begin with the observation that waits, if the server is free and still wants it."""
+        observation = self._waiting
+        if observation is None or self._answer is not None:
+            return
+        self._waiting = None
+        if not self._is_wanted(observation):
+            return
+        self._thinking.count(observation.stamp)
+        actions = self._infer(observation)
+        seconds = self.inference_s[-1] if self._latency_s is None else self._latency_s
+        ends = self._now + round((seconds + self._added_s) * 1e9)
+        self._answer = (ends, TimedChunk(observation.stamp, actions))
+
+    def _end_inference(self) -> None:
+        _, chunk = self._answer
+        self._answer = None
+        self.late_chunks += self._executor.is_late(chunk, self._now)
+        self.unused_chunks += not self._executor.add(chunk, self._now)
+        self._think()
+
+    def _send(self) -> None:
+        due = self._executor.take(self._now)
+        # The gripper counts what is sent, also what a newer command replaces before it is executed.
+        self._command = replace(due, action=self._finish(due))

@@ -1,0 +1,108 @@
+"""How sure a success rate is, and whether two policies differ."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import sqrt
+
+import numpy as np
+from scipy.stats import norm
+
+CONFIDENCE = 0.95
+
+
+@dataclass(frozen=True)
+class Rate:
+    """A share with its confidence interval, all 0 to 1.
+
+    :param n: episodes it comes from.
+    """
+
+    value: float
+    low: float
+    high: float
+    n: int
+
+
+def wilson(successes: float, n: float) -> tuple[float, float]:
+    """Wilson's score interval at 95 % (Wilson 1927).
+
+    :param successes: 0 to n; with ``n`` it need not be whole (an effective number of episodes).
+    :returns: low and high; (0, 1) for n = 0.
+    """
+    if n <= 0:
+        return 0.0, 1.0
+    z = float(norm.ppf(0.5 + CONFIDENCE / 2))
+    share = successes / n
+    centre = (share + z * z / (2 * n)) / (1 + z * z / n)
+    half = z / (1 + z * z / n) * sqrt(share * (1 - share) / n + z * z / (4 * n * n))
+    # Rounding must not push the ends past the share or the scale.
+    return max(0.0, min(centre - half, share)), min(1.0, max(centre + half, share))
+
+
+def effective_episodes(groups: Sequence[Sequence[float]]) -> float:
+    """How many independent episodes repeated ones are worth.
+
+    Episodes from the same placement (under several seeds) go alike. n / (1 + (m - 1) rho), where m is the mean size
+    of a group and rho the intraclass correlation, by the analysis of variance and within 0..1 (Kish 1965; Donner &
+    Klar 2000). Where every episode goes the same way, rho is unknown and taken as 1: as many as there are placements.
+
+    :param groups: outcomes 0..1 of each placement's episodes, none empty.
+    """
+    n, k = sum(map(len, groups)), len(groups)
+    if n == k or k == 0:
+        return float(n)
+    m = n / k
+    means = np.array([np.mean(group) for group in groups])
+    sizes = np.array([len(group) for group in groups])
+    total = float(np.sum(sizes * means) / n)
+    within = sum(float(np.sum((np.asarray(group) - mean) ** 2)) for group, mean in zip(groups, means)) / (n - k)
+    between = float(np.sum(sizes * (means - total) ** 2)) / (k - 1) if k > 1 else 0.0
+    spread = between + (m - 1) * within
+    rho = min(1.0, max(0.0, (between - within) / spread)) if k > 1 and spread > 0 else 1.0
+    return n / (1 + (m - 1) * rho)
+
+
+def rate(groups: Sequence[Sequence[float]]) -> Rate:
+    """Mean of all outcomes, with Wilson's interval for the effective number of episodes.
+
+    :param groups: as in :func:`effective_episodes`. Outcomes between 0 and 1 (shares of goal conditions) spread less
+        than Wilson's interval assumes: it is then rather too wide.
+    """
+    outcomes = [outcome for group in groups for outcome in group]
+    n = len(outcomes)
+    value = float(np.mean(outcomes)) if n else 0.0
+    effective = effective_episodes(groups)
+    return Rate(value, *wilson(value * effective, effective), n)
+
+
+def mean_rate(rates: Sequence[Rate]) -> Rate:
+    """Mean over tasks, each counted alike, with an interval from theirs (MOVER: Zou & Donner 2008).
+
+    :param rates: at least one.
+    """
+    k = len(rates)
+    value = sum(rate.value for rate in rates) / k
+    below = sqrt(sum((rate.value - rate.low) ** 2 for rate in rates)) / k
+    above = sqrt(sum((rate.high - rate.value) ** 2 for rate in rates)) / k
+    return Rate(value, max(0.0, value - below), min(1.0, value + above), sum(rate.n for rate in rates))
+
+
+def paired_p_value(differences: Sequence[int]) -> float:
+    """Two-sided p-value of "the two policies are equally good": the exact sign-flip test over placements.
+
+    Were they equal, each placement's difference would as likely have the other sign; the p-value is the share of all
+    sign patterns whose sum is at least as far from zero. With one seed, where differences are -1, 0 or 1, this is the
+    exact McNemar test. With several, a placement counts once however many seeds repeat it.
+
+    :param differences: by placement, successes of the one less those of the other.
+    """
+    sizes = [abs(int(difference)) for difference in differences if difference]
+    if not sizes:
+        return 1.0
+    total = sum(sizes)
+    shares = np.zeros(2 * total + 1)  # of sign patterns, by their sum plus total
+    shares[total] = 1.0
+    for size in sizes:
+        shares = 0.5 * (np.roll(shares, size) + np.roll(shares, -size))
+    distance = np.abs(np.arange(-total, total + 1))
+    return float(min(1.0, shares[distance >= abs(sum(differences))].sum()))

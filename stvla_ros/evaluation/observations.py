@@ -1,0 +1,94 @@
+"""From a simulator's observation to what the policy is given, as the nodes of the live graph do it."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from stvla_ros.evaluation.policies import NO_DEPTH, EvaluatedPolicy
+from stvla_ros.perception.compositor import CompositorConfig
+from stvla_ros.perception.depth import make_depth_estimator
+from stvla_ros.perception.depth.base import without_invalid
+from stvla_ros.perception.overlay import draw_traces
+from stvla_ros.perception.spatial_traces import SpatialTraces, SpatialTracesConfig
+from stvla_ros.perception.tracking import TraceTracker, TrackingConfig
+from stvla_ros.perception.types import TracedDepth, Traces
+from stvla_ros.policy.base import PolicyInput
+from stvla_ros.sim.environment import Observation
+
+CONSTANT_DEPTH_M = 1.0
+"""What a policy "without depth" sees everywhere, in training and in evaluation. Metres: about the distance of the
+table in the WidowX tasks, so that the points lie where the model expects points."""
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What one observation became.
+
+    :param given: for the policy.
+    :param traces: the traces in it, if there are any.
+    :param traced_depth: (S, S) float32 metres, if the traces were drawn on the depth.
+    """
+
+    given: PolicyInput
+    traces: Traces | None = None
+    traced_depth: np.ndarray | None = None
+
+
+def constant_depth(rgb: np.ndarray) -> np.ndarray:
+    """(H, W) float32 metres: the plane at ``CONSTANT_DEPTH_M``."""
+    return np.full(rgb.shape[:2], CONSTANT_DEPTH_M, np.float32)
+
+
+class Observer:
+    """The perception of one policy. Not thread-safe.
+
+    :raises InputError: when a stage of the perception cannot be made.
+    """
+
+    def __init__(self, policy: EvaluatedPolicy) -> None:
+        self._mode = policy.traces
+        tracking = TrackingConfig(
+            tracker=policy.tracker,
+            buffer=policy.buffer,
+            adaptive=policy.adaptive,
+            tracker_parameters=policy.tracker_parameters,
+        )
+        self._whole = self._depth = self._tracker = None
+        if policy.traces == "none":
+            # Traces that nobody sees are not made.
+            if policy.depth != NO_DEPTH:
+                self._depth = make_depth_estimator(policy.depth, **policy.depth_parameters)
+        elif policy.depth == NO_DEPTH:
+            self._tracker = TraceTracker(tracking)
+        else:
+            compositor = CompositorConfig(variant=policy.variant)
+            self._whole = SpatialTraces(
+                SpatialTracesConfig(tracking, policy.depth, policy.depth_parameters, compositor)
+            )
+
+    def reset(self) -> None:
+        """A new episode starts."""
+        for part in (self._whole, self._tracker):
+            if part is not None:
+                part.reset()
+
+    def observe(self, observation: Observation, stamp: int, instruction: str) -> Seen:
+        """
+        :param stamp: nanoseconds, larger than the last one of the episode.
+        :raises InputError: for a picture or depth that cannot be used.
+        """
+        rgb, traces, traced = observation.rgb, None, None
+        if self._whole is not None:
+            result = self._whole.step(rgb, stamp, observation.depth)
+            traces, traced, depth = result.traces, result.depth, self._choose(result)
+        elif self._depth is not None:
+            depth = without_invalid(self._depth.estimate(rgb, observation.depth))
+        else:
+            depth = constant_depth(rgb)
+            if self._tracker is not None:
+                traces = self._tracker.step(rgb, stamp)
+        picture = draw_traces(rgb, traces) if self._mode == "rgb" else rgb
+        return Seen(PolicyInput(stamp, picture, depth, observation.intrinsics, instruction), traces, traced)
+
+    def _choose(self, result: TracedDepth) -> np.ndarray:
+        return result.depth if self._mode == "depth" else without_invalid(result.metric_depth)

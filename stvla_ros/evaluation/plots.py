@@ -1,0 +1,114 @@
+"""Plots of tables. Error bars are the table's 95 % intervals."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from stvla_ros.evaluation.intervals import Rate
+from stvla_ros.evaluation.tables import MEAN, Table
+
+# Okabe and Ito's colours: told apart by colour-blind people, too.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+_MARKERS = "osD^vP*"
+
+
+def plot_table(table: Table, path: Path, title: str) -> None:
+    """Success by task, a group of bars for each task and one for the mean; as PNG."""
+    plt = _pyplot()
+    tasks = [*table.tasks, *([MEAN] if len(table.tasks) > 1 else [])]
+    known = {(row.policy, row.task): row for row in table.rows}
+    policies = table.policies
+    figure, axes = plt.subplots(figsize=(max(5.0, 1.2 + 0.45 * len(tasks) * (len(policies) + 1)), 4.0))
+    width = 0.8 / max(1, len(policies))
+    for index, policy in enumerate(policies):
+        places = [place for place, task in enumerate(tasks) if (policy, task) in known]
+        rates = [known[policy, tasks[place]].success for place in places]
+        at = [place - 0.4 + (index + 0.5) * width for place in places]
+        values = [100 * rate.value for rate in rates]
+        axes.bar(at, values, 0.92 * width, color=COLOURS[index % len(COLOURS)], label=policy, zorder=2)
+        axes.errorbar(at, values, _bars(rates), fmt="none", ecolor="#333333", capsize=3, linewidth=1, zorder=3)
+    axes.set_xticks(range(len(tasks)), [task.replace("_", "\n") for task in tasks])
+    _finish(plt, figure, axes, path, title, legend=len(policies) > 1)
+
+
+def plot_lines(
+    series: Mapping[str, Sequence[tuple[float, Rate]]],
+    path: Path,
+    title: str,
+    x_label: str,
+    references: Mapping[str, Sequence[tuple[float, float]]] | None = None,
+) -> None:
+    """Success (and its interval) over a number, a line for each series; as PNG.
+
+    :param series: by name the points: x and the rate.
+    :param references: figures of others, x and percent, drawn dashed and without intervals.
+    """
+    plt = _pyplot()
+    figure, axes = plt.subplots(figsize=(6.4, 4.0))
+    all_x = [x for points in series.values() for x, _ in points]
+    # Beside each other, so that no interval hides another.
+    shift = 0.012 * (max(all_x, default=0.0) - min(all_x, default=0.0))
+    for index, (name, points) in enumerate(series.items()):
+        at = [x + (index - (len(series) - 1) / 2) * shift for x, _ in points]
+        rates = [rate for _, rate in points]
+        axes.errorbar(
+            at,
+            [100 * rate.value for rate in rates],
+            _bars(rates),
+            marker=_MARKERS[index % len(_MARKERS)],
+            color=COLOURS[index % len(COLOURS)],
+            capsize=3,
+            linewidth=1.5,
+            label=name,
+        )
+    for name, figures in (references or {}).items():
+        axes.plot(*zip(*figures), "--", color="#888888", marker="x", linewidth=1, label=name)
+    axes.set_xticks(sorted(set(all_x)))
+    axes.set_xlabel(x_label)
+    _finish(plt, figure, axes, path, title, legend=len(series) + len(references or {}) > 1)
+
+
+def plot_settings(
+    rates: Mapping[str, Rate], path: Path, title: str, references: Mapping[str, float] | None = None
+) -> None:
+    """Success of named settings side by side; as PNG.
+
+    :param references: by setting another's figure in percent, drawn as a mark over its bar.
+    """
+    plt = _pyplot()
+    figure, axes = plt.subplots(figsize=(max(4.5, 1.2 + 1.1 * len(rates)), 4.0))
+    values = [100 * rate.value for rate in rates.values()]
+    axes.bar(range(len(rates)), values, 0.6, color=COLOURS[0], label="ours (small model)", zorder=2)
+    bars = _bars(list(rates.values()))
+    axes.errorbar(range(len(rates)), values, bars, fmt="none", ecolor="#333333", capsize=4, linewidth=1, zorder=3)
+    known = [(place, references[name]) for place, name in enumerate(rates) if references and name in references]
+    if known:
+        at, percent = zip(*known)
+        axes.scatter(at, percent, marker="D", color=COLOURS[1], label="paper (4B model)", zorder=4)
+    axes.set_xticks(range(len(rates)), list(rates))
+    _finish(plt, figure, axes, path, title, legend=bool(known))
+
+
+def _bars(rates: Sequence[Rate]) -> list[list[float]]:
+    below = [100 * (rate.value - rate.low) for rate in rates]
+    return [below, [100 * (rate.high - rate.value) for rate in rates]]
+
+
+def _pyplot():  # noqa: ANN202  its type is a module
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    return pyplot
+
+
+def _finish(plt, figure, axes, path: Path, title: str, legend: bool) -> None:  # noqa: ANN001
+    axes.set_ylim(0, 105)
+    axes.set_ylabel("success, %")
+    axes.set_title(title, fontsize=11)
+    axes.grid(axis="y", color="#dddddd", zorder=0)
+    axes.spines[["top", "right"]].set_visible(False)
+    if legend:
+        axes.legend(fontsize=8, frameon=False, loc="upper left", bbox_to_anchor=(1.0, 1.0))
+    figure.savefig(path, dpi=130, bbox_inches="tight", metadata={"Software": None})
+    plt.close(figure)

@@ -1,0 +1,38 @@
+"""Named sets of settings."""
+
+from dataclasses import dataclass
+
+from stvla_ros.errors import InputError
+
+WIDOWX_TASKS = ("spoon_on_towel", "carrot_on_plate", "stack_cube", "eggplant_in_basket")
+PROTOCOL_EPISODES = 24
+
+
+@dataclass(frozen=True)
+class Preset:
+    """What a preset fixes; a policy's own settings win over ``execution`` and ``resize``.
+
+    :param resize: how pictures come to the policy's size (policy ``stvla``).
+    """
+
+    tasks: tuple[str, ...]
+    episodes: int
+    until_limit: bool
+    execution: str
+    resize: str
+
+
+PRESETS = {
+    # SimplerEnv's WidowX protocol (arXiv 2405.05941): the first 24 placements of each task, time limits of 60 control
+    # steps (eggplant 120), each episode to its limit, success as the last step has it. SpatialVLA's own settings
+    # (DelinQu/SimplerEnv-OpenVLA): ensemble of the last 4 chunks with weights exp(0.8 i), gripper sticky for 1 step on
+    # WidowX (robots/embodiments.py), pictures resized by area.
+    "simplerenv-widowx": Preset(WIDOWX_TASKS, PROTOCOL_EPISODES, True, "ensemble", "area"),
+}
+
+
+def find_preset(name: str) -> Preset:
+    """:raises InputError: when there is none of that name."""
+    if name not in PRESETS:
+        raise InputError(f"preset: expected one of {', '.join(PRESETS)}, got {name!r}")
+    return PRESETS[name]

@@ -1,0 +1,216 @@
+"""The table of an evaluation, as Markdown, CSV and JSON. The same results give the same bytes: nothing that depends
+on the clock is in it. Timings have a file of their own."""
+
+import csv
+import io
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from stvla_ros.evaluation.episodes import EpisodeResult
+from stvla_ros.evaluation.intervals import Rate, mean_rate, paired_p_value, rate
+
+MEAN = "mean"
+_DIGITS = 6
+
+
+@dataclass(frozen=True)
+class Row:
+    """One policy on one task, or on the mean of all tasks.
+
+    :param task: name, or ``MEAN``.
+    :param success: at the end of the episode.
+    :param ever: after any step.
+    :param conditions_met: share of the goal conditions that were met at any time: goal-condition success.
+    :param conditions: by name, the share of episodes that met it; empty for the mean.
+    :param mean_steps: of successful and failed episodes alike.
+    :param p_value: of the paired test against the first policy, None for that one itself.
+    :param pairs: episodes that both have, by who succeeded: both, only this one, only the first, none.
+    """
+
+    policy: str
+    task: str
+    success: Rate
+    ever: Rate
+    conditions_met: Rate
+    conditions: Mapping[str, float]
+    mean_steps: float
+    p_value: float | None
+    pairs: tuple[int, int, int, int] | None
+
+
+@dataclass(frozen=True)
+class Table:
+    """:param rows: by policy, in each by task, the mean last (where there are several tasks)."""
+
+    rows: tuple[Row, ...]
+
+    def row(self, policy: str, task: str) -> Row:
+        return next(row for row in self.rows if (row.policy, row.task) == (policy, task))
+
+    @property
+    def policies(self) -> list[str]:
+        return list(dict.fromkeys(row.policy for row in self.rows))
+
+    @property
+    def tasks(self) -> list[str]:
+        """Without the mean."""
+        return list(dict.fromkeys(row.task for row in self.rows if row.task != MEAN))
+
+
+def make_table(results: Iterable[EpisodeResult], policies: Sequence[str], tasks: Sequence[str]) -> Table:
+    """
+    :param results: in any order; those of other policies and tasks are left out, and rows without any.
+    :param policies: labels, in the table's order; the first is what the others are compared with.
+    """
+    by_row: dict[tuple[str, str], dict[tuple[int, int], EpisodeResult]] = {}
+    for result in results:
+        key = result.key
+        by_row.setdefault((key.policy, key.task), {})[(key.episode, key.seed)] = result
+    rows = []
+    for policy in policies:
+        done = [(task, by_row[policy, task]) for task in tasks if (policy, task) in by_row]
+        own = [_row(policy, task, found, by_row.get((policies[0], task), {}), policies[0]) for task, found in done]
+        rows += own
+        if len(own) > 1:
+            rows.append(_mean_row(policy, own, by_row, policies[0]))
+    return Table(tuple(rows))
+
+
+Episodes = Mapping[tuple[int, int], EpisodeResult]
+
+
+def _row(policy: str, task: str, found: Episodes, reference: Episodes, first: str) -> Row:
+    results = [found[key] for key in sorted(found)]
+    names = sorted({name for result in results for name in result.conditions})
+    differences, pairs = _compare(found, reference)
+    return Row(
+        policy,
+        task,
+        _rate(results, [float(result.success) for result in results]),
+        _rate(results, [float(result.ever) for result in results]),
+        _rate(results, [result.conditions_met for result in results]),
+        {name: float(np.mean([result.conditions.get(name, False) for result in results])) for name in names},
+        float(np.mean([result.steps for result in results])),
+        None if policy == first else paired_p_value(differences),
+        None if policy == first else pairs,
+    )
+
+
+def _mean_row(policy: str, own: Sequence[Row], by_row: Mapping[tuple[str, str], Episodes], first: str) -> Row:
+    compared = [_compare(by_row[policy, row.task], by_row.get((first, row.task), {})) for row in own]
+    differences = [difference for some, _ in compared for difference in some]
+    pairs = tuple(int(count) for count in np.sum([counts for _, counts in compared], axis=0))
+    return Row(
+        policy,
+        MEAN,
+        mean_rate([row.success for row in own]),
+        mean_rate([row.ever for row in own]),
+        mean_rate([row.conditions_met for row in own]),
+        {},
+        float(np.mean([row.mean_steps for row in own])),
+        None if policy == first else paired_p_value(differences),
+        None if policy == first else pairs,
+    )
+
+
+def _rate(results: Sequence[EpisodeResult], outcomes: Sequence[float]) -> Rate:
+    groups: dict[int, list[float]] = {}
+    for result, outcome in zip(results, outcomes):
+        groups.setdefault(result.key.episode, []).append(outcome)
+    return rate(list(groups.values()))
+
+
+def _compare(found: Episodes, reference: Episodes) -> tuple[list[int], tuple[int, int, int, int]]:
+    """By placement the difference of successes, and the pairs' counts."""
+    differences: dict[int, int] = {}
+    counts = {(True, True): 0, (True, False): 0, (False, True): 0, (False, False): 0}
+    for key in sorted(found.keys() & reference.keys()):
+        ours, theirs = found[key].success, reference[key].success
+        counts[ours, theirs] += 1
+        differences[key[0]] = differences.get(key[0], 0) + ours - theirs
+    return list(differences.values()), tuple(counts.values())
+
+
+# --- files --------------------------------------------------------------------------------------------------------
+
+
+def as_markdown(table: Table, notes: Sequence[str] = ()) -> str:
+    """The table for people; ``notes`` are paragraphs below it."""
+    ends_differ = any(row.ever != row.success for row in table.rows)
+    head = ["policy", "task", "success", "95 % interval", *(["ever"] if ends_differ else []), "goal conditions"]
+    head += ["steps", "p against the first"]
+    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
+    for row in table.rows:
+        successes = f" ({round(row.success.value * row.success.n)}/{row.success.n})" if row.task != MEAN else ""
+        named = ", ".join(f"{name} {_percent(share)}" for name, share in row.conditions.items())
+        cells = [
+            row.policy,
+            row.task if row.task != MEAN else f"**mean** ({row.success.n} episodes)",
+            f"**{_percent(row.success.value)}**{successes}",
+            f"{_percent(row.success.low)} to {_percent(row.success.high)}",
+            *([_percent(row.ever.value)] if ends_differ else []),
+            _percent(row.conditions_met.value) + (f": {named}" if named else ""),
+            f"{row.mean_steps:.1f}",
+            "" if row.p_value is None else f"{row.p_value:.3g}",
+        ]
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join([*lines, *(f"\n{note}" for note in notes)]) + "\n"
+
+
+def as_csv(table: Table) -> str:
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    rates = ("success", "ever", "conditions_met")
+    ends = ("", "_low", "_high")
+    pairs = ("both", "only_this", "only_first", "none")
+    writer.writerow(["policy", "task", "n", *(r + e for r in rates for e in ends), "mean_steps", "p_value", *pairs])
+    for row in table.rows:
+        values = [
+            v for name in rates for v in (getattr(row, name).value, getattr(row, name).low, getattr(row, name).high)
+        ]
+        p_value = "" if row.p_value is None else round(row.p_value, _DIGITS)
+        numbers = [round(value, _DIGITS) for value in (*values, row.mean_steps)]
+        writer.writerow([row.policy, row.task, row.success.n, *numbers, p_value, *(row.pairs or [""] * 4)])
+    return out.getvalue()
+
+
+def as_json(table: Table) -> str:
+    return json.dumps([_rounded(asdict(row)) for row in table.rows], indent=2) + "\n"
+
+
+def write_table(table: Table, folder: Path, name: str = "table", notes: Sequence[str] = ()) -> None:
+    """Write ``name``.md, .csv and .json into the folder."""
+    for ending, text in (("md", as_markdown(table, notes)), ("csv", as_csv(table)), ("json", as_json(table))):
+        (folder / f"{name}.{ending}").write_text(text)
+
+
+def write_timings(results: Iterable[EpisodeResult], policies: Sequence[str], folder: Path) -> None:
+    """``timings.csv``: wall time of the policies' inferences; the median and the worst over each one's episodes."""
+    lines = ["policy,episodes,p50_ms_median,p99_ms_median,p99_ms_max"]
+    by_policy: dict[str, list[EpisodeResult]] = {policy: [] for policy in policies}
+    for result in results:
+        if result.key.policy in by_policy and "p50" in result.inference_ms:
+            by_policy[result.key.policy].append(result)
+    for policy, found in by_policy.items():
+        if found:
+            p50, p99 = ([result.inference_ms[name] for result in found] for name in ("p50", "p99"))
+            lines.append(f"{policy},{len(found)},{np.median(p50):.2f},{np.median(p99):.2f},{max(p99):.2f}")
+    (folder / "timings.csv").write_text("\n".join(lines) + "\n")
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f} %"
+
+
+def _rounded(value: object) -> object:
+    if isinstance(value, float):
+        return round(value, _DIGITS)
+    if isinstance(value, dict):
+        return {key: _rounded(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_rounded(item) for item in value]
+    return value

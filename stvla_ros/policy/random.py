@@ -1,0 +1,34 @@
+"""Random actions: what any policy must beat."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from stvla_ros.control.actions import EndEffectorAction
+from stvla_ros.errors import InputError
+from stvla_ros.policy.base import Policy, PolicyInput
+
+# As fast as the scripted expert moves at most (facts of the simulators: 0.03 m and 0.3 rad a control step).
+MAX_TRANSLATION_M = 0.03
+MAX_ROTATION_RAD = 0.1
+
+
+class RandomPolicy(Policy):
+    """One action a chunk, drawn evenly: each component of the translation within ±0.03 m and of the rotation vector
+    within ±0.1 rad, the gripper open or closed with equal chances.
+
+    :param seed: of the sequence, which goes on over all episodes. A whole number from 0.
+    :raises InputError: for another seed.
+    """
+
+    name = "random"
+
+    def __init__(self, seed: int = 0) -> None:
+        if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
+            raise InputError(f"seed: expected a whole number from 0, got {seed!r}")
+        self._random = np.random.default_rng(seed)
+
+    def predict(self, observation: PolicyInput) -> Sequence[EndEffectorAction]:
+        translation = self._random.uniform(-MAX_TRANSLATION_M, MAX_TRANSLATION_M, 3)
+        rotation = self._random.uniform(-MAX_ROTATION_RAD, MAX_ROTATION_RAD, 3)
+        return [EndEffectorAction(translation, rotation, float(self._random.integers(2)))]
