@@ -41,7 +41,7 @@ class LeRobotWriter:
         uint16 millimetres.
     :param data_file_mb: size at which a new data file begins.
     :param video_file_mb: size at which a new video file begins.
-    :raises InputError: when ``root`` is not empty or cannot be made.
+    :raises InputError: when ``root`` is not empty or cannot be made, or a size is below 1 MB.
     """
 
     def __init__(
@@ -57,6 +57,8 @@ class LeRobotWriter:
         self._robot_type = robot_type
         self._video = video
         self._file_mb = {"data": data_file_mb, "video": video_file_mb}
+        if min(self._file_mb.values()) < 1:
+            raise InputError(f"data set {root}: expected files of at least 1 MB, got {data_file_mb}, {video_file_mb}")
         if self.root.exists() and (not self.root.is_dir() or any(self.root.iterdir())):
             raise InputError(f"data set {root}: expected a new or empty folder")
         self._staging = self.root.parent / f".{self.root.name}.partial-{os.getpid()}"
