@@ -1,8 +1,8 @@
 """Reads a LeRobotDataset from a local folder: ours, and foreign ones of Bridge's shape."""
 
 import math
-from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -35,7 +35,7 @@ class LeRobotReader:
     def __init__(self, path: Path, picture: str = "") -> None:
         self._metadata = read_metadata(Path(path), picture)
         self.info = self._metadata.info
-        self._open = lru_cache(_OPEN_FILES)(_DataFile)
+        self._files: dict[Path, _DataFile] = {}
 
     def __len__(self) -> int:
         """Episodes."""
@@ -83,12 +83,23 @@ class LeRobotReader:
             source=entry.source,
         )
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Open files stay behind when a data loader sends the reader to its workers."""
+        return {**self.__dict__, "_files": {}}
+
     # --- parts --------------------------------------------------------------------------------------------------------
 
     def _columns(self) -> list[str]:
         pictures = [] if self.info.picture_is_video else [self.info.picture]
         known = [schema.DEPTH, schema.INTRINSICS, schema.STATE, schema.ACTION, schema.EXECUTED_ACTION]
         return [*pictures, *known, schema.SCENE_POINTS_FEATURE, schema.STAMP, "task_index"]
+
+    def _open(self, path: Path) -> "_DataFile":
+        if path not in self._files:
+            while len(self._files) >= _OPEN_FILES:
+                self._files.pop(next(iter(self._files)))
+            self._files[path] = _DataFile(path)
+        return self._files[path]
 
     def _table(self, entry: EpisodeEntry, columns: list[str]) -> pa.Table:
         return self._open(entry.data_file).read(entry, columns)
