@@ -1,0 +1,269 @@
+"""What a training run is made of: config/train/*.yaml."""
+
+import dataclasses
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+import yaml
+
+from stvla_ros.errors import InputError
+
+
+@dataclass(frozen=True)
+class InputsConfig:
+    """What the policy is shown.
+
+    :param traces: where the traces are drawn: nowhere, on the depth map (ST-VLA), on the picture (as TraceVLA).
+    :param depth: the data's own depth, or the same distance everywhere (the baseline without depth).
+    :param depth_backend: where metres come from (``depth_estimator_names()``); ``sensor``: the data's depth.
+    :param tracker: name of the tracker.
+    :param buffer: frames in the trace window.
+    :param variant: depth at which traces are drawn.
+    :param adaptive: whether the window stretches while motion is slow.
+    :param resize: how pictures come to the model's size.
+    """
+
+    traces: Literal["none", "depth", "rgb"] = "depth"
+    depth: Literal["given", "constant"] = "given"
+    depth_backend: str = "sensor"
+    tracker: str = "lucas_kanade"
+    buffer: int = 30
+    variant: Literal["A", "B", "C"] = "C"
+    adaptive: bool = True
+    resize: Literal["bicubic", "area"] = "bicubic"
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Which demonstrations.
+
+    :param paths: LeRobotDatasets (folders).
+    :param episodes: use only the first so many of each instruction; 0 for all.
+    :param picture: the picture's feature name; empty for the only or first one.
+    :param statistics_key: name of the training set inside the checkpoint ("un-norm key").
+    :param validation_share: share of the episodes that is held out, 0..0.5.
+    :param cache: folder for prepared frames.
+    """
+
+    paths: tuple[str, ...] = ()
+    episodes: int = 0
+    picture: str = ""
+    statistics_key: str = "stvla"
+    validation_share: float = 0.03
+    cache: str = "out/cache"
+
+
+@dataclass(frozen=True)
+class LoraConfig:
+    """Low-rank adapters (peft) instead of all weights.
+
+    :param rank: r.
+    :param alpha: scale; the update counts alpha / r.
+    :param dropout: on the adapters' inputs.
+    :param merge: also write a checkpoint with the adapters merged into the weights.
+    """
+
+    rank: int = 32
+    alpha: float = 32.0
+    dropout: float = 0.0
+    merge: bool = False
+
+
+@dataclass(frozen=True)
+class OptimizerConfig:
+    """
+    :param name: ``adamw``; ``muon``: orthogonalised momentum for the layers' matrices, AdamW for the rest.
+    :param learning_rate: the peak.
+    :param weight_decay: decoupled.
+    :param schedule: after the warm-up.
+    :param warmup_steps: from 0 to the peak.
+    :param max_gradient_norm: gradients are scaled down to this.
+    :param ema: decay of the averaged weights that are saved; 0 for none.
+    """
+
+    name: Literal["adamw", "muon"] = "adamw"
+    learning_rate: float = 5e-5
+    weight_decay: float = 0.0
+    schedule: Literal["constant", "cosine"] = "constant"
+    warmup_steps: int = 0
+    max_gradient_norm: float = 1.0
+    ema: float = 0.0
+
+
+@dataclass(frozen=True)
+class LossConfig:
+    """
+    :param smoothing: 0: the action's own token is the only right answer; else tokens count by their distance to the
+        action, exp(-d^2 / 2 smoothing^2), in units of the normalised action.
+    :param gripper_weight: of the gripper's token against the other two.
+    :param scene_weight: of the auxiliary loss: where object, goal and gripper are; 0 without (needs
+        privileged.scene_points in the data).
+    """
+
+    smoothing: float = 0.0
+    gripper_weight: float = 1.0
+    scene_weight: float = 0.0
+
+
+@dataclass(frozen=True)
+class AugmentationConfig:
+    """
+    :param shift: pictures, depth and intrinsics are shifted together by up to so many pixels of 224.
+    :param colour: brightness, contrast and saturation change by up to this share.
+    :param depth_noise: metres are scaled by up to this share.
+    """
+
+    shift: int = 0
+    colour: float = 0.0
+    depth_noise: float = 0.0
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """
+    :param checkpoint: what to start from: a folder or a hub id; empty for a new model of ``size``.
+    :param size: size of a new model.
+    :param output: folder of the run; the trained checkpoint is its ``checkpoint`` (and ``adapter``) subfolder.
+    :param seed: of weights, order, augmentation.
+    :param steps: optimiser steps; 0: by ``epochs``.
+    :param epochs: passes over the training set; 0: by ``steps``.
+    :param batch_size: samples a forward pass.
+    :param gradient_accumulation: forward passes an optimiser step.
+    :param refit_bins: fit the action bins to the training set and move the action embeddings onto them.
+    :param smooth_actions: start a new model's action embeddings from smooth functions of the action.
+    :param precision: of the forward pass.
+    :param device: auto, cpu, cuda or cuda:N.
+    :param save_every: optimiser steps between resumable states.
+    :param log_every: optimiser steps between log entries.
+    :param validate_every: optimiser steps between validations.
+    """
+
+    checkpoint: str = ""
+    size: str = "small"
+    output: str = "out/training"
+    seed: int = 0
+    steps: int = 0
+    epochs: float = 0.0
+    batch_size: int = 1
+    gradient_accumulation: int = 1
+    refit_bins: bool = True
+    smooth_actions: bool = False
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    device: str = "auto"
+    save_every: int = 200
+    log_every: int = 10
+    validate_every: int = 200
+    data: DataConfig = field(default_factory=DataConfig)
+    inputs: InputsConfig = field(default_factory=InputsConfig)
+    lora: LoraConfig | None = None
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    loss: LossConfig = field(default_factory=LossConfig)
+    augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
+
+    def __post_init__(self) -> None:
+        if bool(self.steps) == bool(self.epochs):
+            raise InputError(f"steps, epochs: expected one of them, got {self.steps} and {self.epochs}")
+        positive = {
+            "batch_size": self.batch_size,
+            "gradient_accumulation": self.gradient_accumulation,
+            "save_every": self.save_every,
+            "log_every": self.log_every,
+            "validate_every": self.validate_every,
+            "optimizer.learning_rate": self.optimizer.learning_rate,
+        }
+        for name, value in positive.items():
+            if not value > 0:
+                raise InputError(f"{name}: expected more than 0, got {value}")
+        shares = {
+            "data.validation_share": (self.data.validation_share, 0.5),
+            "optimizer.ema": (self.optimizer.ema, 1.0),
+            "augmentation.colour": (self.augmentation.colour, 1.0),
+            "augmentation.depth_noise": (self.augmentation.depth_noise, 1.0),
+            "augmentation.shift": (self.augmentation.shift, 56),
+            "steps": (self.steps, 10**9),
+            "epochs": (self.epochs, 10**6),
+            "seed": (self.seed, 2**31 - 1),
+            "loss.smoothing": (self.loss.smoothing, 2.0),
+        }
+        for name, (value, high) in shares.items():
+            if not 0 <= value <= high:
+                raise InputError(f"{name}: expected 0 to {high:g}, got {value}")
+        if self.lora is not None and self.lora.rank < 1:
+            raise InputError(f"lora.rank: expected at least 1, got {self.lora.rank}")
+
+
+def read_config(file: Path, overrides: Mapping[str, Any] | None = None) -> TrainingConfig:
+    """
+    :param overrides: values in place of the file's, by dotted name (``data.episodes``).
+    :raises InputError: naming the file and the key that is unknown or has a wrong type or value.
+    """
+    try:
+        content = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InputError(f"config {file}: expected a YAML file ({' '.join(str(error).split())[:160]})") from error
+    if not isinstance(content, dict):
+        raise InputError(f"config {file}: expected a YAML mapping, got {type(content).__name__}")
+    for name, value in (overrides or {}).items():
+        *path, last = name.split(".")
+        block = content
+        for key in path:
+            block[key] = block.get(key) or {}
+            block = block[key]
+        block[last] = value
+    try:
+        return _build(TrainingConfig, content, "")
+    except InputError as error:
+        raise InputError(f"config {file}: {error}") from None
+
+
+def to_mapping(config: TrainingConfig) -> dict[str, Any]:
+    """The configuration as YAML and JSON can hold it."""
+    return _plain(dataclasses.asdict(config))
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _plain(each) for key, each in value.items()}
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _build(kind: type, content: Any, prefix: str) -> Any:
+    if not isinstance(content, dict):
+        raise InputError(f"{prefix.rstrip('.')}: expected a mapping, got {content!r}")
+    hints = get_type_hints(kind)
+    values = {}
+    for key, value in content.items():
+        if key not in hints:
+            close = difflib.get_close_matches(str(key), hints, n=1)
+            hint = f" (did you mean {prefix}{close[0]}?)" if close else ""
+            raise InputError(f"{prefix}{key}: no such key{hint}, expected one of {', '.join(hints)}")
+        values[key] = _value(hints[key], value, f"{prefix}{key}")
+    return kind(**values)
+
+
+def _value(hint: Any, value: Any, name: str) -> Any:
+    options = [each for each in get_args(hint) if each is not type(None)]
+    if type(None) in get_args(hint):
+        return None if value is None else _value(options[0], value, name)
+    if dataclasses.is_dataclass(hint):
+        return _build(hint, value, f"{name}.")
+    if get_origin(hint) is Literal:
+        if value not in options:
+            raise InputError(f"{name}: expected one of {', '.join(map(str, options))}, got {value!r}")
+        return value
+    if get_origin(hint) is tuple:
+        if not isinstance(value, list | tuple) or not all(isinstance(each, str) for each in value):
+            raise InputError(f"{name}: expected a list of texts, got {value!r}")
+        return tuple(value)
+    # YAML 1.1 reads 5e-5 as a text.
+    if hint is float and isinstance(value, int | str) and not isinstance(value, bool):
+        try:
+            return float(value)
+        except ValueError:
+            pass
+    if not isinstance(value, hint) or (hint is int and isinstance(value, bool)):
+        raise InputError(f"{name}: expected {hint.__name__}, got {value!r}")
+    return value
