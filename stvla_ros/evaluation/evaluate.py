@@ -119,7 +119,7 @@ def plan(arguments: EvalArguments) -> Evaluation:
     if arguments.live:
         from stvla_ros.evaluation.live import check_live
 
-        check_live(policies, until_limit, arguments.image_size)
+        check_live(policies, arguments.seeds, until_limit, arguments.image_size)
     notes = tuple(note for _, note in resolved if note)
     return Evaluation(tuple(policies), tasks, episodes, arguments.seeds, until_limit, lines, notes)
 
@@ -169,7 +169,8 @@ def _run(
     if arguments.live:
         from stvla_ros.evaluation.live import run_live
 
-        return run_live(missing, evaluation.policies, arguments.max_steps, arguments.pictures, folder, take, report)
+        video = arguments.pictures == "videos"
+        return run_live(missing, evaluation.policies, arguments.max_steps, video, folder, take, report)
     from stvla_ros.evaluation.rollout import Rules
     from stvla_ros.evaluation.runner import run_episodes
     from stvla_ros.evaluation.worker import WorkerSettings

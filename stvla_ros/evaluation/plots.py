@@ -18,15 +18,16 @@ def plot_table(table: Table, path: Path, title: str) -> None:
     known = {(row.policy, row.task): row for row in table.rows}
     policies = table.policies
     figure, axes = plt.subplots(figsize=(max(5.0, 1.2 + 0.45 * len(tasks) * (len(policies) + 1)), 4.0))
-    width = 0.8 / max(1, len(policies))
+    width = min(0.8 / max(1, len(policies)), 0.3)
     for index, policy in enumerate(policies):
         places = [place for place, task in enumerate(tasks) if (policy, task) in known]
         rates = [known[policy, tasks[place]].success for place in places]
-        at = [place - 0.4 + (index + 0.5) * width for place in places]
+        at = [place + (index - (len(policies) - 1) / 2) * width for place in places]
         values = [100 * rate.value for rate in rates]
         axes.bar(at, values, 0.92 * width, color=COLOURS[index % len(COLOURS)], label=policy, zorder=2)
         axes.errorbar(at, values, _bars(rates), fmt="none", ecolor="#333333", capsize=3, linewidth=1, zorder=3)
     axes.set_xticks(range(len(tasks)), [task.replace("_", "\n") for task in tasks])
+    axes.set_xlim(-0.6, len(tasks) - 0.4)
     _finish(plt, figure, axes, path, title, legend=len(policies) > 1)
 
 

@@ -1,0 +1,132 @@
+"""Episodes through the live graph: the same processes as `stvla sim`, one run for a policy's episodes of a task."""
+
+import json
+from collections.abc import Callable, Sequence
+from itertools import groupby
+from pathlib import Path
+
+import yaml
+
+from stvla_ros.errors import InputError
+from stvla_ros.evaluation.episodes import EpisodeKey, EpisodeResult
+from stvla_ros.evaluation.policies import MEASURED, NO_DEPTH, EvaluatedPolicy
+from stvla_ros.graph import SimArguments, sim_graph
+
+INTERRUPTED = 130
+# Of a policy's parameters, those for which the graph has arguments of their own.
+_OWN_ARGUMENTS = ("device", "dtype", "unnorm_key")
+
+
+def check_live(
+    policies: Sequence[EvaluatedPolicy], seeds: Sequence[int], until_limit: bool, image_size: tuple[int, int]
+) -> None:
+    """:raises InputError: for what the live graph cannot do."""
+    if until_limit:
+        raise InputError("live: expected no until_limit; the live graph ends an episode with its first success")
+    if image_size != (0, 0):
+        raise InputError("live: expected no image_size; the live graph has the task's own")
+    if tuple(seeds) != (0,):
+        raise InputError("live: expected seeds 0; only a direct evaluation moves the arm before the policy begins")
+    for policy in policies:
+        if policy.depth == NO_DEPTH and not policy.sightless:
+            raise InputError(f"live: policy {policy.label}: depth: expected a depth backend, got none")
+        if policy.sticky_gripper is not None:
+            raise InputError(f"live: policy {policy.label}: sticky_gripper: expected the robot's own")
+        if policy.added_latency or policy.inference_latency != MEASURED:
+            raise InputError(f"live: policy {policy.label}: expected no simulated latency; the live one is real")
+
+
+def sim_arguments(
+    policy: EvaluatedPolicy, task: str, first_episode: int, episodes: int, max_steps: int, video: bool
+) -> SimArguments:
+    """The arguments of `stvla sim` that run these episodes as the evaluation means them."""
+    own = {key: str(policy.parameters[key]) for key in _OWN_ARGUMENTS if key in policy.parameters}
+    further = {key: value for key, value in policy.parameters.items() if key not in own}
+    return SimArguments(
+        policy=policy.policy,
+        checkpoint=policy.checkpoint,
+        policy_parameters=yaml.safe_dump(further, default_flow_style=True).strip(),
+        traces=policy.traces,
+        execution=policy.execution,
+        tracker=policy.tracker,
+        tracker_parameters=yaml.safe_dump(dict(policy.tracker_parameters), default_flow_style=True).strip(),
+        depth="sensor" if policy.sightless else policy.depth,
+        depth_parameters=yaml.safe_dump(dict(policy.depth_parameters), default_flow_style=True).strip(),
+        variant=policy.variant,
+        buffer=policy.buffer,
+        adaptive=policy.adaptive,
+        fused=True,
+        task=task,
+        episodes=episodes,
+        first_episode=first_episode,
+        pacing=policy.pacing,
+        max_steps=max_steps,
+        video=video,
+        **own,
+    )
+
+
+def run_live(
+    keys: Sequence[EpisodeKey],
+    policies: Sequence[EvaluatedPolicy],
+    max_steps: int,
+    video: bool,
+    folder: Path,
+    take: Callable[[EpisodeResult], None],
+    report: Callable[[str], None],
+) -> list[EpisodeKey]:
+    """Run the episodes in the live graph.
+
+    :param folder: each graph gets a folder of its own in its ``live``.
+    :param take: called with every result.
+    :param report: called with one line for every graph that failed.
+    :returns: the episodes without a result.
+    :raises KeyboardInterrupt: after Ctrl-C; what was finished has been taken.
+    """
+    from stvla_ros.supervisor import run_graph
+
+    by_label = {policy.label: policy for policy in policies}
+    failed: list[EpisodeKey] = []
+    for run in contiguous(keys):
+        key = run[0]
+        name = f"{key.policy}_{key.task.replace('/', '-')}_{key.episode:03d}"
+        arguments = sim_arguments(by_label[key.policy], key.task, key.episode, len(run), max_steps, video)
+        directory = folder / "live" / name
+        summary = directory / "summary.json"
+        summary.unlink(missing_ok=True)  # of a run that was stopped
+        code = run_graph(sim_graph(arguments, directory))
+        results = read_summary(summary, key.policy, key.task) if summary.exists() else {}
+        for each in run:
+            if each in results:
+                take(results[each])
+            else:
+                failed.append(each)
+        if code == INTERRUPTED:
+            raise KeyboardInterrupt
+        if code:
+            report(f"{key.policy} on {key.task}, episodes from {key.episode}: the live graph ended with code {code}")
+    return failed
+
+
+def contiguous(keys: Sequence[EpisodeKey]) -> list[list[EpisodeKey]]:
+    """The episodes in runs of consecutive ids of one task and policy: what one graph can do."""
+    ordered = sorted(keys)
+    numbered = enumerate(ordered)
+    runs = groupby(numbered, key=lambda item: (item[1].task, item[1].policy, item[1].seed, item[1].episode - item[0]))
+    return [[key for _, key in run] for _, run in runs]
+
+
+def read_summary(file: Path, policy: str, task: str) -> dict[EpisodeKey, EpisodeResult]:
+    """The results in a live run's ``summary.json``. Goal conditions are not known there."""
+    summary = json.loads(file.read_text())
+    server = summary["stages"].get("vla_server", {})
+    latency = {name: server.get(f"processing_{name}_ms") for name in ("p50", "p99")}
+    inference = {name: value for name, value in latency.items() if isinstance(value, int | float)}
+    results = {}
+    for episode in summary["episodes"]:
+        key = EpisodeKey(task, policy, 0, episode["episode_id"])
+        success = bool(episode["success"])
+        results[key] = EpisodeResult(
+            key, success, success, episode["steps"], episode["instruction"], inference_ms=inference
+        )
+    return results

@@ -1,0 +1,123 @@
+"""A direct evaluation does what the live graph does: the same commands, step by step, for the same episode."""
+
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from stvla_ros.control.actions import EndEffectorAction
+from stvla_ros.evaluation.episodes import EpisodeKey
+from stvla_ros.evaluation.observations import Observer
+from stvla_ros.evaluation.policies import EvaluatedPolicy
+from stvla_ros.evaluation.rollout import Rules, load_policy, make_control, run_episode
+from stvla_ros.sim.environment import StepResult
+from stvla_ros.sim.tasks import make_environment
+
+sys.path.append(str(Path(__file__).parents[1] / "nodes"))
+from live_graph import live_graph  # noqa: E402
+
+TASK, EPISODE = "panda_pick_cube", 3
+SIZE = (160, 120)
+
+
+def _direct(policy: EvaluatedPolicy, max_steps: int) -> tuple[list[EndEffectorAction], bool]:
+    environment = make_environment(TASK, image_size=SIZE)
+    executed: list[EndEffectorAction] = []
+    step = environment.step
+
+    def noting(action: EndEffectorAction) -> StepResult:
+        executed.append(action)
+        return step(action)
+
+    environment.step = noting
+    try:
+        loaded = load_policy(policy, environment.info.robot, seed=0)
+        result = run_episode(
+            environment,
+            EpisodeKey(TASK, policy.label, 0, EPISODE),
+            Observer(policy),
+            make_control(policy, loaded, environment),
+            Rules(max_steps=max_steps),
+            loaded.needs_expert,
+        )
+    finally:
+        environment.close()
+    assert result.steps == len(executed)
+    return executed, result.success
+
+
+def _live(policy: EvaluatedPolicy, max_steps: int, folder: Path) -> tuple[list, bool]:
+    from stvla_ros.msg import EndEffectorCommand, EpisodeState
+
+    sensor = {"sensor_reliability": "reliable"}
+    perception = {"buffer": policy.buffer, "variant": policy.variant, "adaptive": policy.adaptive, **sensor}
+    server = {
+        "policy": policy.policy,
+        "checkpoint": policy.checkpoint,
+        "policy_parameters": yaml.safe_dump(dict(policy.parameters), default_flow_style=True),
+        "traces": policy.traces,
+        "execution": policy.execution,
+        "sticky_gripper": policy.sticky_steps("panda"),
+        "base_frame": "panda_link0",
+        "control_hz": 5.0,
+        "pacing": "lockstep",
+        "stall_timeout": 0.0,
+        **sensor,
+    }
+    bridge = {
+        "task": TASK,
+        "episodes": 1,
+        "first_episode": EPISODE,
+        "max_steps": max_steps,
+        "image_width": SIZE[0],
+        "image_height": SIZE[1],
+        "reset_services": ["perception/reset"],
+        "resend_after": 60.0,
+    }
+    with live_graph(folder) as graph:
+        commands = graph.listen(EndEffectorCommand, "command")
+        states = graph.listen(EpisodeState, "episode_state")
+        graph.start("fused", perception=perception, vla_server=server)
+        graph.start("sim_bridge", **bridge)
+        ended = (EpisodeState.SUCCEEDED, EpisodeState.FAILED)
+        last = graph.until(lambda: next((s for s in states if s.phase in ended), None), "the episode ends", 120.0)
+        return list(commands), last.phase == EpisodeState.SUCCEEDED
+
+
+def _vector(x: object) -> list[float]:
+    return [x.x, x.y, x.z]
+
+
+def _assert_equal(direct: list[EndEffectorAction], live: list) -> None:
+    assert len(direct) == len(live)
+    for step, (action, command) in enumerate(zip(direct, live)):
+        assert action.translation.tolist() == _vector(command.translation), f"step {step}"
+        assert action.rotation.tolist() == _vector(command.rotation), f"step {step}"
+        assert action.gripper == command.gripper, f"step {step}"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("execution", ["ensemble", "chunk"])
+def test_a_network_gets_the_same_commands_direct_and_live(execution: str, tmp_path: Path) -> None:
+    from stvla_ros.policy.spatialvla.create import create_checkpoint
+
+    checkpoint = tmp_path / "tiny"
+    create_checkpoint(checkpoint, "tiny", 0)
+    # Sampled, so that an untrained network says more than one thing.
+    sampled = {"temperature": 1.0, "seed": 5, "threads": 1}
+    policy = EvaluatedPolicy("tiny", "stvla", str(checkpoint), sampled, execution=execution, buffer=7)
+    direct, success = _direct(policy, 12)
+    live, live_success = _live(policy, 12, tmp_path)
+    assert len({action.translation.tobytes() for action in direct}) > 6
+    _assert_equal(direct, live)
+    assert success == live_success
+
+
+@pytest.mark.slow
+def test_the_expert_gets_the_same_commands_and_success_direct_and_live(tmp_path: Path) -> None:
+    policy = EvaluatedPolicy("expert", "expert", traces="none")
+    direct, success = _direct(policy, 0)
+    live, live_success = _live(policy, 0, tmp_path)
+    assert success and live_success
+    _assert_equal(direct, live)
