@@ -19,7 +19,6 @@ import yaml
 
 from stvla_ros.control.chunk_execution import STRATEGIES
 from stvla_ros.errors import InputError
-from stvla_ros.perception.compositor import VARIANTS
 from stvla_ros.perception.depth.registry import depth_estimator_names
 from stvla_ros.perception.trackers import tracker_names
 from stvla_ros.policy.base import check_policy, policy_names
@@ -79,7 +78,7 @@ class EvaluatedPolicy:
             "traces": ("none", "depth", "rgb"),
             "depth": (NO_DEPTH, *depth_estimator_names()),
             "tracker": tracker_names(),
-            "variant": VARIANTS,
+            "variant": ("A", "B", "C"),
             "execution": tuple(STRATEGIES),
             "pacing": PACINGS,
             "adaptive": (True, False),

@@ -10,24 +10,23 @@ PROTOCOL_EPISODES = 24
 
 @dataclass(frozen=True)
 class Preset:
-    """What a preset fixes; a policy's own settings win over ``execution`` and ``resize``.
+    """What a preset fixes in place of the arguments.
 
-    :param resize: how pictures come to the policy's size (policy ``stvla``).
+    :param resize: how pictures come to the policy's size (policy ``stvla``), where the policy is not given another.
     """
 
     tasks: tuple[str, ...]
     episodes: int
     until_limit: bool
-    execution: str
     resize: str
 
 
 PRESETS = {
     # SimplerEnv's WidowX protocol (arXiv 2405.05941): the first 24 placements of each task, time limits of 60 control
     # steps (eggplant 120), each episode to its limit, success as the last step has it. SpatialVLA's own settings
-    # (DelinQu/SimplerEnv-OpenVLA): ensemble of the last 4 chunks with weights exp(0.8 i), gripper sticky for 1 step on
-    # WidowX (robots/embodiments.py), pictures resized by area.
-    "simplerenv-widowx": Preset(WIDOWX_TASKS, PROTOCOL_EPISODES, True, "ensemble", "area"),
+    # (DelinQu/SimplerEnv-OpenVLA): pictures resized by area; the ensemble of the last 4 chunks with weights exp(0.8 i)
+    # and a gripper that is sticky for 1 step are every policy's defaults here (chunk_execution.py, embodiments.py).
+    "simplerenv-widowx": Preset(WIDOWX_TASKS, PROTOCOL_EPISODES, True, "area"),
 }
 
 

@@ -66,7 +66,10 @@ def run_episodes(
                     take(answer)
                 else:
                     failed.append(worker.busy_with)
-                    report(answer)
+                    report(answer.message)
+                    if answer.of_policy:
+                        failed += [key for key in waiting if key.policy == worker.busy_with.policy]
+                        waiting = [key for key in waiting if key.policy != worker.busy_with.policy]
                 if not _give(worker, waiting):
                     active.remove(worker)
                     _stop(worker)

@@ -60,6 +60,11 @@ class Table:
         """Without the mean."""
         return list(dict.fromkeys(row.task for row in self.rows if row.task != MEAN))
 
+    @property
+    def summary_task(self) -> str:
+        """``MEAN``, or the only task."""
+        return MEAN if len(self.tasks) > 1 else self.tasks[0]
+
 
 def make_table(results: Iterable[EpisodeResult], policies: Sequence[str], tasks: Sequence[str]) -> Table:
     """
@@ -138,11 +143,23 @@ def _compare(found: Episodes, reference: Episodes) -> tuple[list[int], tuple[int
 # --- files --------------------------------------------------------------------------------------------------------
 
 
-def as_markdown(table: Table, notes: Sequence[str] = ()) -> str:
+@dataclass(frozen=True)
+class Beside:
+    """Another's figures, shown beside ours.
+
+    :param name: of the column.
+    :param percent: by policy.
+    """
+
+    name: str
+    percent: Mapping[str, float]
+
+
+def as_markdown(table: Table, notes: Sequence[str] = (), beside: Beside | None = None) -> str:
     """The table for people; ``notes`` are paragraphs below it."""
     ends_differ = any(row.ever != row.success for row in table.rows)
     head = ["policy", "task", "success", "95 % interval", *(["ever"] if ends_differ else []), "goal conditions"]
-    head += ["steps", "p against the first"]
+    head += ["steps", "p against the first", *([beside.name] if beside else [])]
     lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
     for row in table.rows:
         successes = f" ({round(row.success.value * row.success.n)}/{row.success.n})" if row.task != MEAN else ""
@@ -156,6 +173,7 @@ def as_markdown(table: Table, notes: Sequence[str] = ()) -> str:
             _percent(row.conditions_met.value) + (f": {named}" if named else ""),
             f"{row.mean_steps:.1f}",
             "" if row.p_value is None else f"{row.p_value:.3g}",
+            *([f"{beside.percent[row.policy]:.1f} %" if row.policy in beside.percent else ""] if beside else []),
         ]
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join([*lines, *(f"\n{note}" for note in notes)]) + "\n"
@@ -182,9 +200,12 @@ def as_json(table: Table) -> str:
     return json.dumps([_rounded(asdict(row)) for row in table.rows], indent=2) + "\n"
 
 
-def write_table(table: Table, folder: Path, name: str = "table", notes: Sequence[str] = ()) -> None:
-    """Write ``name``.md, .csv and .json into the folder."""
-    for ending, text in (("md", as_markdown(table, notes)), ("csv", as_csv(table)), ("json", as_json(table))):
+def write_table(
+    table: Table, folder: Path, name: str = "table", notes: Sequence[str] = (), beside: Beside | None = None
+) -> None:
+    """Write ``name``.md, .csv and .json into the folder. Notes and others' figures are in the Markdown alone."""
+    markdown = as_markdown(table, notes, beside)
+    for ending, text in (("md", markdown), ("csv", as_csv(table)), ("json", as_json(table))):
         (folder / f"{name}.{ending}").write_text(text)
 
 

@@ -28,6 +28,22 @@ PICTURES = ("videos", "thumbnails", "none")
 
 
 @dataclass(frozen=True)
+class Failure:
+    """Why an episode gave no result.
+
+    :param message: one line.
+    :param of_policy: whether the policy cannot be had at all, so that its other episodes need not be tried.
+    """
+
+    message: str
+    of_policy: bool = False
+
+
+class PolicyUnusable(InputError):
+    """A policy or its perception cannot be made."""
+
+
+@dataclass(frozen=True)
 class WorkerSettings:
     """What every worker of a run is told.
 
@@ -46,7 +62,7 @@ class WorkerSettings:
 
 
 def work(connection: Connection, settings: WorkerSettings) -> None:
-    """Answer every :class:`EpisodeKey` with its result or with the text of an error, until None comes."""
+    """Answer every :class:`EpisodeKey` with its result or a :class:`Failure`, until None comes."""
     # Ctrl-C reaches the whole group; the runner decides what becomes of its workers.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_runner, daemon=True).start()
@@ -55,12 +71,13 @@ def work(connection: Connection, settings: WorkerSettings) -> None:
         with _Episodes(settings) as episodes:
             while (key := connection.recv()) is not None:
                 try:
-                    answer: EpisodeResult | str = episodes.run(key)
+                    answer: EpisodeResult | Failure = episodes.run(key)
                 except InputError as error:
-                    answer = str(error)
+                    answer = Failure(str(error), isinstance(error, PolicyUnusable))
                 except Exception as error:  # a simulator or a policy may raise anything: the other episodes go on
                     traceback.print_exc()
-                    answer = f"{key.policy} on {key.task}, episode {key.episode}: {type(error).__name__}: {error}"
+                    name = f"{key.policy} on {key.task}, seed {key.seed}, episode {key.episode}"
+                    answer = Failure(f"{name}: {type(error).__name__}: {error}")
                 connection.send(answer)
     except (EOFError, OSError):
         pass  # the runner is gone
@@ -112,7 +129,11 @@ class _Episodes:
         # A sampling policy starts anew with every episode, so that the order of the episodes does not matter.
         wanted = (evaluated.label, robot, key if evaluated.samples else None)
         if self._policy_of != wanted:
-            self._policy = (load_policy(evaluated, robot, policy_seed(key)), Observer(evaluated))
+            self._policy_of = None
+            try:
+                self._policy = (load_policy(evaluated, robot, policy_seed(key)), Observer(evaluated))
+            except InputError as error:
+                raise PolicyUnusable(f"policy {evaluated.label}: {error}") from error
             self._policy_of = wanted
         return self._policy
 

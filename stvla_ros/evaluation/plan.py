@@ -1,0 +1,174 @@
+"""The arguments of `stvla eval`, checked before anything runs."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Literal
+
+from stvla_ros.errors import InputError
+from stvla_ros.evaluation.episodes import EpisodeKey, official_episodes
+from stvla_ros.evaluation.policies import MEASURED, EvaluatedPolicy, at_latencies, parse_policy, read_policies, unique
+from stvla_ros.evaluation.presets import find_preset
+from stvla_ros.sim.tasks import find_task, resolve_task
+
+
+@dataclass(frozen=True)
+class EvalArguments:
+    """Evaluate policies in simulation: a table with intervals, a video of every episode, a page of thumbnails.
+
+    Stopped or killed, the same command goes on where it was."""
+
+    policies: tuple[str, ...] = ()
+    """Each [label=]name[:checkpoint][?key=value,…] with name expert, random or stvla, or a checkpoint folder in place
+    of name:checkpoint. Keys: traces, depth (none: a constant plane), execution, buffer, variant, adaptive, tracker,
+    pacing, … or the policy's own. The others are compared with the first."""
+    policies_file: str = ""
+    """YAML file with a list of policies (docs/evaluation.md), after those of `policies`."""
+    tasks: tuple[str, ...] = ("stack_cube",)
+    """Tasks, see `stvla tasks`."""
+    episodes: int = 24
+    """Official episodes of each task: ids 0 to N-1."""
+    seeds: tuple[int, ...] = (0,)
+    """0 is the benchmark itself. Another seed moves the arm by up to 1 cm before the policy begins, seeds what a policy
+    draws at random and, in tasks without fixed placements, the placements."""
+    preset: str = ""
+    """simplerenv-widowx: the published protocol in place of tasks, episodes and until_limit; default execution and
+    resize of the policies as published."""
+    until_limit: bool = False
+    """Run each episode to its time limit and count what holds then (the published protocol); otherwise an episode ends
+    with its first success."""
+    max_steps: int = 0
+    """Time limit in control steps; 0 for the task's own."""
+    pacing: Literal["", "lockstep", "realtime"] = ""
+    """Whether simulated time waits for the policy; empty for each policy's own setting."""
+    latency: str = "0"
+    """Realtime: added latencies in milliseconds, e.g. 0,100,200,400. Several make a plot."""
+    executions: str = ""
+    """Realtime: strategies to compare, e.g. receding,chunk,ensemble; empty for each policy's own."""
+    inference_latency: str = "measured"
+    """Realtime: what an inference takes: its own wall time, or milliseconds, which makes the run deterministic."""
+    live: bool = False
+    """Through the live graph (as `stvla sim`) in place of the environment alone: slower, one episode at a time."""
+    workers: int = 2
+    """Episodes at a time, each in a process with one thread."""
+    image_size: tuple[int, int] = (0, 0)
+    """Width and height of the camera's picture in pixels; 0 0 for the task's own."""
+    pictures: Literal["videos", "thumbnails", "none"] = "videos"
+    """What is kept to look at."""
+    output: str = "out/eval"
+    """Folder for the results. An evaluation that was stopped goes on there; another one is refused."""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What is to be run, checked.
+
+    :param episodes: of each task.
+    :param at_latency: by label of a policy at a latency: the line of the plot that it belongs to.
+    :param notes: lines for the user.
+    """
+
+    policies: tuple[EvaluatedPolicy, ...]
+    tasks: tuple[str, ...]
+    episodes: Mapping[str, int]
+    seeds: tuple[int, ...]
+    until_limit: bool
+    at_latency: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+    @property
+    def keys(self) -> list[EpisodeKey]:
+        return official_episodes([policy.label for policy in self.policies], self.tasks, self.seeds, self.episodes)
+
+
+def plan(arguments: EvalArguments) -> Evaluation:
+    """:raises InputError: naming the bad argument."""
+    policies = [parse_policy(text) for text in arguments.policies]
+    if arguments.policies_file:
+        policies += read_policies(Path(arguments.policies_file))
+    return evaluation_of(policies, arguments)
+
+
+def evaluation_of(policies: Sequence[EvaluatedPolicy], arguments: EvalArguments) -> Evaluation:
+    """As :func:`plan`, for these policies in place of the arguments' own."""
+    preset = find_preset(arguments.preset) if arguments.preset else None
+    policies = unique(policies)
+    if preset:
+        policies = [_resized(policy, preset.resize) for policy in policies]
+    if arguments.pacing:
+        policies = [replace(policy, pacing=arguments.pacing) for policy in policies]
+    if arguments.inference_latency != MEASURED:
+        latency = _numbers("inference_latency", arguments.inference_latency)[0]
+        policies = [replace(policy, inference_latency=latency) for policy in policies]
+    policies, lines = _with_latencies(arguments, policies)
+    _check_numbers(arguments)
+    asked = preset.tasks if preset else tuple(name for text in arguments.tasks for name in text.split(",") if name)
+    resolved = [resolve_task(task) for task in asked]
+    tasks = tuple(dict.fromkeys(task for task, _ in resolved))
+    if not tasks:
+        raise InputError("tasks: expected at least one")
+    episodes = {task: preset.episodes if preset else arguments.episodes for task in tasks}
+    for task, count in episodes.items():
+        _check_task(task, count, policies)
+    until_limit = preset.until_limit if preset else arguments.until_limit
+    if arguments.live:
+        from stvla_ros.evaluation.live import check_live
+
+        check_live(policies, arguments.seeds, until_limit, arguments.image_size)
+    notes = tuple(note for _, note in resolved if note)
+    return Evaluation(tuple(policies), tasks, episodes, arguments.seeds, until_limit, lines, notes)
+
+
+def _resized(policy: EvaluatedPolicy, resize: str) -> EvaluatedPolicy:
+    if policy.policy != "stvla":
+        return policy
+    return replace(policy, parameters={"resize": resize, **policy.parameters})
+
+
+def _check_numbers(arguments: EvalArguments) -> None:
+    for name, least in (("episodes", 1), ("workers", 1), ("max_steps", 0)):
+        if getattr(arguments, name) < least:
+            raise InputError(f"{name}: expected at least {least}, got {getattr(arguments, name)}")
+    seeds = arguments.seeds
+    if not seeds or min(seeds) < 0 or len(set(seeds)) != len(seeds):
+        raise InputError(f"seeds: expected different whole numbers from 0, got {list(seeds)}")
+    if arguments.image_size != (0, 0) and min(arguments.image_size) < 32:
+        raise InputError(f"image_size: expected 0 0, or at least 32 pixels each, got {list(arguments.image_size)}")
+
+
+def _with_latencies(
+    arguments: EvalArguments, policies: list[EvaluatedPolicy]
+) -> tuple[list[EvaluatedPolicy], dict[str, str]]:
+    """The policies at every latency and execution that was asked for, and the line of the plot of each."""
+    latencies = _numbers("latency", arguments.latency)
+    executions = [name for name in arguments.executions.split(",") if name]
+    if latencies == [0.0] and not executions:
+        return policies, {}
+    if arguments.pacing != "realtime":
+        raise InputError("latency, executions: expected pacing realtime; in lockstep the world waits")
+    found: list[EvaluatedPolicy] = []
+    lines: dict[str, str] = {}
+    for policy in policies:
+        for execution in executions or [policy.execution]:
+            made = at_latencies([policy], [execution], latencies)
+            lines |= {each.label: f"{policy.label}, {execution}" for each in made}
+            found += made
+    return found, lines
+
+
+def _check_task(task: str, episodes: int, policies: Sequence[EvaluatedPolicy]) -> None:
+    found = find_task(task)
+    if episodes > found.num_episodes:
+        raise InputError(f"episodes: task {task} has {found.num_episodes}, asked for {episodes}")
+    if not found.has_expert and any(policy.policy == "expert" for policy in policies):
+        raise InputError(f"policies: the scripted expert cannot do task {task}")
+
+
+def _numbers(name: str, text: str) -> list[float]:
+    try:
+        values = [float(part) for part in text.split(",") if part]
+    except ValueError:
+        values = []
+    if not values or any(not 0.0 <= value < 60_000.0 for value in values) or len(set(values)) != len(values):
+        raise InputError(f"{name}: expected different numbers of milliseconds from 0, like 0,100, got {text!r}")
+    return values
