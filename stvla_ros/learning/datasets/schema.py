@@ -85,3 +85,16 @@ class Demonstration:
 
     def __len__(self) -> int:
         return len(self.rgb)
+
+
+def depth_to_millimetres(depth: np.ndarray) -> np.ndarray:
+    """(H, W) uint16 millimetres, 0 unknown, as ``Demonstration.depth``.
+
+    :param depth: (H, W) uint16 millimetres, or float metres, in which NaN, infinity, negative numbers and what is too
+        far for uint16 (65.535 m) are unknown.
+    """
+    if depth.dtype == np.uint16:
+        return depth
+    millimetres = np.round(1000.0 * depth.astype(np.float64))
+    known = np.isfinite(millimetres) & (millimetres > 0) & (millimetres <= np.iinfo(np.uint16).max)
+    return np.where(known, millimetres, 0).astype(np.uint16)

@@ -1,0 +1,168 @@
+"""`stvla convert`: recordings of the live graph as a data set."""
+
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from stvla_ros.errors import InputError
+from stvla_ros.learning.datasets.schema import Demonstration, depth_to_millimetres
+
+if TYPE_CHECKING:
+    from stvla_ros.learning.datasets.bag_episodes import BagEpisodes
+    from stvla_ros.learning.datasets.episode_frames import ChosenFrames, RecordedEpisode
+    from stvla_ros.recordings.types import RecordedFrame
+
+
+@dataclass(frozen=True)
+class ConvertArguments:
+    """Recordings of the live graph (rosbag2, `stvla sim --record`) as a LeRobotDataset, episode by episode."""
+
+    bags: tuple[str, ...] = ()
+    """Folders or files of recordings."""
+    output: str = "out/datasets/converted"
+    """Folder of the data set; it must not exist, or be empty."""
+    fps: float = 0.0
+    """Resample to this rate: at each tick the newest frame; motion of merged frames is put together, repeated frames
+    hold. 0: every frame with a command is kept with its stamp, and they must be evenly spaced."""
+    tolerance: float = 0.2
+    """By which intervals may differ from the usual one, as a share of it, where nothing is resampled."""
+    instruction: str = ""
+    """What the robot was told, for a recording without the topic episode_state (it is then one episode)."""
+    image: str = "/image"
+    """Topic of the colour pictures; camera_info, sensor_depth, command and episode_state are those beside it."""
+    robot: str = ""
+    """Name of the robot. Empty: told by the frame of the commands."""
+    only_successes: bool = False
+    """Leave out episodes that ended without success."""
+    video: bool = False
+    """Write colour as mp4 (small, but traces differ a little from the live ones) instead of lossless pictures."""
+
+
+def main(arguments: ConvertArguments) -> int:
+    """:returns: the exit code.
+    :raises InputError: for a bad argument or a recording that cannot be used; then nothing is made.
+    """
+    from stvla_ros.learning.datasets.bag_episodes import find_episodes
+    from stvla_ros.learning.datasets.lerobot_writer import LeRobotWriter
+
+    _check(arguments)
+    started = time.monotonic()
+    bags = [(Path(bag), find_episodes(Path(bag), arguments.image, arguments.instruction)) for bag in arguments.bags]
+    robot = arguments.robot or _only_robot(found.robot for _, found in bags)
+    remarks: Counter[str] = Counter()
+    with LeRobotWriter(Path(arguments.output), robot, video=arguments.video) as writer:
+        for path, found in bags:
+            remarks += found.remarks
+            for demonstration in _demonstrations(path, found, arguments, remarks):
+                writer.add_episode(demonstration)
+        for reason, count in remarks.items():
+            print(f"{reason}: {count}")
+    size = sum(file.stat().st_size for file in writer.root.rglob("*") if file.is_file())
+    print(
+        f"data set {writer.root}: {writer.num_episodes} episodes, {writer.num_frames} frames, {size / 1e6:.1f} MB "
+        f"in {time.monotonic() - started:.0f} s"
+    )
+    return 0
+
+
+def _check(arguments: ConvertArguments) -> None:
+    if not arguments.bags:
+        raise InputError("bags: expected at least one recording, got none")
+    if not 0 <= arguments.fps <= 1000:
+        raise InputError(f"fps: expected 0 (as recorded) to 1000, got {arguments.fps}")
+    if not 0 < arguments.tolerance < 1:
+        raise InputError(f"tolerance: expected a share above 0 and below 1, got {arguments.tolerance}")
+    if not arguments.image.startswith("/"):
+        raise InputError(f"image: expected a topic with its leading slash, got {arguments.image!r}")
+
+
+def _only_robot(names: Iterable[str]) -> str:
+    known = set(names)
+    if len(known) != 1 or "" in known:
+        told = ", ".join(sorted(filter(None, known))) or "none"
+        raise InputError(f"robot: expected a name, the frames of the commands tell {told}")
+    return known.pop()
+
+
+def _demonstrations(
+    path: Path, found: "BagEpisodes", arguments: ConvertArguments, remarks: Counter[str]
+) -> Iterator[Demonstration]:
+    """One after the other, so that the pictures of one episode at a time are in memory."""
+    from stvla_ros.learning.datasets.episode_frames import keep_frames, resample_frames
+    from stvla_ros.recordings.bag_reader import read_bag
+
+    frames = read_bag(path, found.topics)
+    for episode in found.episodes:
+        if arguments.only_successes and not episode.success:
+            remarks["episodes left out, they ended without success"] += 1
+            continue
+        if arguments.fps:
+            chosen = resample_frames(episode, arguments.fps)
+        else:
+            chosen = keep_frames(episode, arguments.tolerance)
+        remarks += chosen.remarks
+        yield _demonstration(episode, chosen, _pictures(episode, chosen, frames), remarks)
+
+
+def _pictures(
+    episode: "RecordedEpisode", chosen: "ChosenFrames", frames: Iterator["RecordedFrame"]
+) -> "list[RecordedFrame]":
+    wanted = set(chosen.recorded.tolist())
+    found: dict[int, RecordedFrame] = {}
+    while len(found) < len(wanted):
+        frame = next(frames, None)
+        if frame is None:
+            missing = min(wanted - set(found))
+            raise InputError(f"{episode.name}: expected a picture with the stamp {missing}, it cannot be found again")
+        if frame.stamp_ns in wanted:
+            found.setdefault(frame.stamp_ns, frame)
+    return [found[stamp] for stamp in chosen.recorded.tolist()]
+
+
+def _demonstration(
+    episode: "RecordedEpisode", chosen: "ChosenFrames", frames: "list[RecordedFrame]", remarks: Counter[str]
+) -> Demonstration:
+    from stvla_ros.learning.demonstrations.rollout import action_row
+
+    _check_frames(episode, frames)
+    first = frames[0]
+    if first.depth is not None and first.depth.dtype != np.uint16:
+        remarks["depth maps rounded from metres to millimetres"] += len(frames)
+    return Demonstration(
+        rgb=np.stack([frame.rgb for frame in frames]),
+        depth=None if first.depth is None else np.stack([depth_to_millimetres(frame.depth) for frame in frames]),
+        intrinsics=None if first.camera is None else first.camera.intrinsics,
+        stamps=chosen.stamps,
+        action=np.stack([action_row(action) for action in chosen.actions]),
+        instruction=episode.instruction,
+        fps=chosen.fps,
+        success=episode.success,
+        source={**episode.source, "first_stamp_ns": int(chosen.recorded[0])},
+    )
+
+
+def _check_frames(episode: "RecordedEpisode", frames: "list[RecordedFrame]") -> None:
+    """:raises InputError: when the frames of an episode are not of one camera."""
+    first = frames[0]
+    height, width = first.rgb.shape[:2]
+    for frame in frames:
+        where = f"{episode.name}, stamp {frame.stamp_ns}"
+        if frame.rgb.shape != first.rgb.shape:
+            raise InputError(f"{where}: expected a picture of {width}x{height} as before, got {frame.rgb.shape}")
+        if (frame.depth is None) != (first.depth is None):
+            raise InputError(f"{where}: expected depth in every frame or in none")
+        if frame.depth is not None and frame.depth.shape != (height, width):
+            raise InputError(f"{where}: expected depth of the picture's size, got {frame.depth.shape}")
+        if (frame.camera is None) != (first.camera is None):
+            raise InputError(f"{where}: expected a calibration in every frame or in none")
+        if frame.camera is not None:
+            size = (frame.camera.width, frame.camera.height)
+            if size != (width, height):
+                raise InputError(f"{where}: expected camera_info of {width}x{height}, got {size[0]}x{size[1]}")
+            if not np.array_equal(frame.camera.intrinsics, first.camera.intrinsics):
+                raise InputError(f"{where}: expected the same intrinsics in all frames of an episode")
