@@ -1,9 +1,12 @@
 """Weights: the published tensor names, loading and saving. safetensors only: pickles can run code."""
 
+import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
 from accelerate import init_empty_weights
@@ -104,11 +107,8 @@ def load_model(directory: Path, device: torch.device, dtype: torch.dtype) -> Spa
     stored: dict[str, torch.Tensor] = {}
     with memory_for(f"checkpoint {directory}, {gigabytes:.1f} GB as {dtype} on {device}"):
         for file in files:
-            try:
-                with safe_open(file, framework="pt", device=str(device)) as tensors:
-                    stored.update((name, tensors.get_tensor(name).to(dtype)) for name in tensors.keys())
-            except SafetensorError as error:
-                raise _damaged(file, error) from error
+            with open_tensors(file, device) as tensors:
+                stored.update((name, tensors.get_tensor(name).to(dtype)) for name in tensors.keys())
         model.load_state_dict({name: stored[published_name(name)] for name in model.state_dict()}, assign=True)
         return model.to(device).eval().requires_grad_(False)
 
@@ -133,6 +133,52 @@ def save_model(model: SpatialVla, directory: Path, max_shard_size: int | str = "
         if file.name not in written:
             file.unlink(missing_ok=True)
     model.config.write(directory, str(model.dtype).removeprefix("torch."))
+
+
+@contextmanager
+def open_tensors(file: Path, device: torch.device = torch.device("cpu")) -> Iterator[Any]:
+    """A safetensors file, see ``safetensors.safe_open``.
+
+    :raises InputError: when it turns out to be missing or damaged, also while it is read.
+    """
+    try:
+        with safe_open(file, framework="pt", device=str(device)) as tensors:
+            yield tensors
+    except (SafetensorError, OSError) as error:
+        reason = " ".join(str(error).split())[:160]
+        raise InputError(f"{file}: expected a complete safetensors file ({reason})") from error
+
+
+def read_rows(directory: Path, name: str, first: int, end: int) -> torch.Tensor:
+    """Rows first … end - 1 of a checkpoint's tensor, by its published name; nothing else of it is read.
+
+    :raises InputError: when files are missing or damaged, or there is no such tensor.
+    """
+    for file in _weight_files(directory):
+        with open_tensors(file) as tensors:
+            if name in tensors.keys():
+                return tensors.get_slice(name)[first:end]
+    raise InputError(f"checkpoint {directory}: expected a tensor {name}, there is none")
+
+
+def fingerprint(directory: Path) -> str:
+    """What tells a checkpoint's weights from others of the same shape: a hash of every tensor's name, shape, type and
+    first row. Not of all numbers, so that it takes no time: training changes every matrix everywhere.
+
+    :raises InputError: when files are missing or damaged.
+    """
+    rows: dict[str, bytes] = {}
+    for file in _weight_files(directory):
+        with open_tensors(file) as tensors:
+            for name in tensors.keys():
+                stored = tensors.get_slice(name)
+                row = stored[:1] if stored.get_shape() else tensors.get_tensor(name)
+                described = f"{stored.get_shape()} {stored.get_dtype()}".encode()
+                rows[name] = described + row.reshape(-1).view(torch.uint8).numpy().tobytes()
+    digest = hashlib.sha256()
+    for name in sorted(rows):
+        digest.update(name.encode() + rows[name])
+    return digest.hexdigest()
 
 
 def _weight_files(directory: Path) -> list[Path]:
@@ -164,17 +210,14 @@ def _weight_files(directory: Path) -> list[Path]:
 def _stored_shapes(files: list[Path]) -> dict[str, tuple[int, ...]]:
     shapes: dict[str, tuple[int, ...]] = {}
     for file in files:
-        try:
-            with safe_open(file, framework="pt") as tensors:
-                for name in tensors.keys():
-                    stored = tensors.get_slice(name)
-                    if stored.get_dtype() not in _STORED_TYPES:
-                        raise InputError(
-                            f"{file}: expected {name} as one of {', '.join(_STORED_TYPES)}, got {stored.get_dtype()}"
-                        )
-                    shapes[name] = tuple(stored.get_shape())
-        except (SafetensorError, OSError) as error:
-            raise _damaged(file, error) from error
+        with open_tensors(file) as tensors:
+            for name in tensors.keys():
+                stored = tensors.get_slice(name)
+                if stored.get_dtype() not in _STORED_TYPES:
+                    raise InputError(
+                        f"{file}: expected {name} as one of {', '.join(_STORED_TYPES)}, got {stored.get_dtype()}"
+                    )
+                shapes[name] = tuple(stored.get_shape())
     return shapes
 
 
@@ -197,7 +240,3 @@ def _check_tensors(
             lines.append(f"{len(names)} {kind}: {', '.join(names[:_MOST_LISTED])}{more}")
     if lines:
         raise InputError(f"checkpoint {directory}: its tensors do not fit its config.json; {'; '.join(lines)}")
-
-
-def _damaged(file: Path, error: Exception) -> InputError:
-    return InputError(f"{file}: expected a complete safetensors file ({' '.join(str(error).split())[:160]})")

@@ -1,0 +1,50 @@
+"""`stvla model merge`: an adapter and the checkpoint that it was trained on become one checkpoint."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from stvla_ros.errors import InputError
+
+
+@dataclass(frozen=True)
+class MergeArguments:
+    """Merge a LoRA adapter into the checkpoint that it was trained on; the result is in the published layout."""
+
+    adapter: str
+    """Folder with an adapter (adapter_config.json), or its hub id."""
+
+    output: str
+    """Folder to make; it must not exist, or be empty."""
+
+    dtype: str = "float32"
+    """Type of the weights written: float32 acts exactly as the adapter does; bfloat16 takes half the disk, but rounds
+    small updates away."""
+
+
+def main(arguments: MergeArguments) -> int:
+    """:raises InputError: when the folder is no adapter, its output is not free, or ``load_policy`` refuses it."""
+    merge_adapter(arguments.adapter, Path(arguments.output), arguments.dtype)
+    print(f"merged checkpoint in {arguments.output}")
+    return 0
+
+
+def merge_adapter(adapter: str, output: Path, dtype: str = "float32") -> None:
+    """As ``MergeArguments`` says. The CPU does it.
+
+    :raises InputError: as ``main``; then nothing is left in ``output``.
+    """
+    # torch, only now: `stvla` imports this module for its arguments.
+    from stvla_ros.devices import parse_dtype
+    from stvla_ros.policy.spatialvla.adapters import ADAPTER_CONFIG, is_adapter, read_adapter
+    from stvla_ros.policy.spatialvla.checkpoint import find_checkpoint
+    from stvla_ros.policy.spatialvla.config import SpatialVlaConfig
+    from stvla_ros.policy.spatialvla.create import count_parameters, new_folder
+    from stvla_ros.policy.spatialvla.loading import load_policy
+
+    bytes_each = parse_dtype(dtype, "dtype").itemsize
+    directory = find_checkpoint(adapter)
+    if not is_adapter(directory):
+        raise InputError(f"adapter {directory}: expected a file {ADAPTER_CONFIG}, there is none")
+    config = SpatialVlaConfig.read(read_adapter(directory).base)
+    with new_folder(output, bytes_each * sum(count_parameters(config).values())) as aside:
+        load_policy(str(directory), dtype=dtype).save_pretrained(aside)
