@@ -1,0 +1,55 @@
+"""A run of the live graph, recorded and converted, is what the simulator showed and the policy said."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy.spatial.transform import Rotation
+
+from stvla_ros.learning.datasets.convert import ConvertArguments, main
+from stvla_ros.learning.datasets.lerobot_reader import LeRobotReader
+from stvla_ros.learning.datasets.schema import depth_to_millimetres
+from stvla_ros.sim.tasks import make_environment
+
+TASK, EPISODES, STEPS = "panda_pick_cube", 2, 8
+
+
+@pytest.mark.slow
+def test_a_recorded_run_becomes_what_the_simulator_showed_and_the_expert_did(tmp_path: Path) -> None:
+    options = {"--task": TASK, "--episodes": EPISODES, "--max-steps": STEPS, "--output": tmp_path / "run"}
+    arguments = [str(word) for option in options.items() for word in option]
+    subprocess.run(
+        [sys.executable, "-m", "stvla_ros.cli", "sim", "--record", "--no-video", *arguments],
+        check=True,
+        stdout=subprocess.DEVNULL,
+        env=os.environ,
+        timeout=240,
+    )
+    bag = tmp_path / "run/latest/bag"
+
+    assert main(ConvertArguments(bags=(str(bag),), output=str(tmp_path / "data"))) == 0
+
+    reader = LeRobotReader(tmp_path / "data")
+    assert reader.episode_lengths().tolist() == [STEPS] * EPISODES
+    assert (reader.info.robot_type, reader.info.fps) == ("panda", 5.0)
+    environment = make_environment(TASK)
+    try:
+        for number in range(EPISODES):
+            demonstration = reader.episode(number)
+            observation = environment.reset(number, 0)
+            assert demonstration.instruction == environment.instruction
+            assert not demonstration.success
+            for step in range(STEPS):
+                np.testing.assert_array_equal(demonstration.rgb[step], observation.rgb)
+                np.testing.assert_array_equal(demonstration.depth[step], depth_to_millimetres(observation.depth))
+                np.testing.assert_array_equal(demonstration.intrinsics, observation.intrinsics)
+                action = environment.expert_action()
+                angles = Rotation.from_rotvec(action.rotation).as_euler("xyz")
+                expected = np.array([*action.translation, *angles, action.gripper], np.float32)
+                np.testing.assert_array_equal(demonstration.action[step], expected)
+                observation = environment.step(action).observation
+    finally:
+        environment.close()
