@@ -16,6 +16,6 @@ def pinned(name: str) -> list[str]:
 setup(
     packages=find_packages(include=["stvla_ros", "stvla_ros.*"]),
     install_requires=pinned("core"),
-    extras_require={name: pinned(name) for name in ("models", "sim", "ros", "test")},
+    extras_require={name: pinned(name) for name in ("models", "sim", "learning", "ros", "test")},
     entry_points={"console_scripts": ["stvla = stvla_ros.cli:main"]},
 )

@@ -92,7 +92,7 @@ create_venv() {
 }
 
 requirement_sets() {
-  local sets="core models sim test"
+  local sets="core models sim learning test"
   # A distribution brings rclpy, the messages and the build tools itself.
   [ -n "${ROS_DISTRO:-}" ] || sets="$sets ros"
   printf -- '-r requirements/%s.txt ' $sets

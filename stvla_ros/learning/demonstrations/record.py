@@ -4,6 +4,7 @@ import dataclasses
 import hashlib
 import json
 import os
+import shutil
 import sys
 from collections import Counter
 from collections.abc import Iterator
@@ -16,9 +17,8 @@ from typing import Any
 import numpy as np
 
 from stvla_ros.errors import InputError
-from stvla_ros.learning.datasets.schema import Demonstration
 from stvla_ros.learning.demonstrations.noise import ActionNoise, NoiseParameters
-from stvla_ros.learning.demonstrations.staging import save_episode
+from stvla_ros.learning.demonstrations.staging import load_episode, save_episode
 from stvla_ros.sim.tasks import find_task
 
 # The expert fails sometimes when it is pushed; that many placements are tried for one episode.
@@ -51,7 +51,8 @@ class RecordArguments:
     workers: int = 2
     """Processes, one core each."""
     output: str = "out/datasets/demonstrations"
-    """Folder of the data set; it must not exist. Killed, the same command goes on where it was."""
+    """Folder of the data set; it must not exist. With tasks of several robots each gets a data set in it. Killed, the
+    same command goes on where it was."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,7 @@ def main(arguments: RecordArguments) -> int:
     failures = _run(left, arguments)
     for task, count in failures.items():
         print(f"{task}: {count} episodes in which the expert failed were left out and drawn again")
-    return _assemble([job.file for job in jobs], output, staging, arguments)
+    return _assemble(jobs, output, staging, arguments)
 
 
 def _staging(output: Path, arguments: RecordArguments) -> Path:
@@ -166,5 +167,16 @@ def _record(job: _Job, arguments: RecordArguments) -> tuple[str, int]:
     raise InputError(f"task {job.task}: the expert failed in {_MOST_ATTEMPTS} placements one after the other")
 
 
-def _assemble(files: list[Path], output: Path, staging: Path, arguments: RecordArguments) -> int:
+def _assemble(jobs: list[_Job], output: Path, staging: Path, arguments: RecordArguments) -> int:
+    """Make the data set of the finished episodes: one for each robot, because a LeRobotDataset has one."""
+    robots: dict[str, list[Path]] = {}
+    for job in jobs:
+        robots.setdefault(find_task(job.task).robot, []).append(job.file)
+    for robot, files in robots.items():
+        folder = output / robot if len(robots) > 1 else output
+        with LeRobotWriter(folder, robot, video=arguments.video) as writer:
+            for file in files:
+                writer.add_episode(load_episode(file))
+        print(f"{folder}: {writer.num_episodes} episodes, {writer.num_frames} frames")
+    shutil.rmtree(staging)
     return 0

@@ -28,8 +28,8 @@ def state_row(observation: Observation) -> np.ndarray:
 
 
 def roll_out(environment: Environment, observation: Observation, actor: Actor, max_steps: int) -> Demonstration:
-    """Run an episode that was just reset until its first success or ``max_steps``; frames are labelled with the expert's
-    answer, whoever acts.
+    """Run an episode that was just reset until its first success or ``max_steps``. Frames are labelled with the
+    expert's answer, whoever acts.
 
     :raises InputError: when there is no expert for the task.
     """

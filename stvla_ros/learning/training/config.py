@@ -1,5 +1,6 @@
 """What a training run is made of: config/train/*.yaml."""
 
+import collections.abc
 import dataclasses
 import difflib
 from collections.abc import Mapping
@@ -14,12 +15,14 @@ from stvla_ros.errors import InputError
 
 @dataclass(frozen=True)
 class InputsConfig:
-    """What the policy is shown.
+    """What the policy is shown; the names are those of ``stvla eval`` (``evaluation/policies.py``).
 
     :param traces: where the traces are drawn: nowhere, on the depth map (ST-VLA), on the picture (as TraceVLA).
-    :param depth: the data's own depth, or the same distance everywhere (the baseline without depth).
-    :param depth_backend: where metres come from (``depth_estimator_names()``); ``sensor``: the data's depth.
+    :param depth: where metres come from (``depth_estimator_names()``; ``sensor``: the data's own depth), or ``none``:
+        the same distance everywhere, the baseline without depth.
+    :param depth_parameters: the depth backend's own.
     :param tracker: name of the tracker.
+    :param tracker_parameters: the tracker's own.
     :param buffer: frames in the trace window.
     :param variant: depth at which traces are drawn.
     :param adaptive: whether the window stretches while motion is slow.
@@ -27,9 +30,10 @@ class InputsConfig:
     """
 
     traces: Literal["none", "depth", "rgb"] = "depth"
-    depth: Literal["given", "constant"] = "given"
-    depth_backend: str = "sensor"
+    depth: str = "sensor"
+    depth_parameters: Mapping[str, Any] = field(default_factory=dict)
     tracker: str = "lucas_kanade"
+    tracker_parameters: Mapping[str, Any] = field(default_factory=dict)
     buffer: int = 30
     variant: Literal["A", "B", "C"] = "C"
     adaptive: bool = True
@@ -253,6 +257,10 @@ def _value(hint: Any, value: Any, name: str) -> Any:
     if get_origin(hint) is Literal:
         if value not in options:
             raise InputError(f"{name}: expected one of {', '.join(map(str, options))}, got {value!r}")
+        return value
+    if get_origin(hint) is collections.abc.Mapping:
+        if not isinstance(value, dict):
+            raise InputError(f"{name}: expected a mapping, got {value!r}")
         return value
     if get_origin(hint) is tuple:
         if not isinstance(value, list | tuple) or not all(isinstance(each, str) for each in value):

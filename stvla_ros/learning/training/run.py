@@ -1,0 +1,167 @@
+"""`stvla train`: from a configuration file to a trained checkpoint."""
+
+import math
+import time
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+from stvla_ros.errors import InputError
+from stvla_ros.learning.training.config import TrainingConfig, read_config, to_mapping
+
+# What may change when a run goes on.
+_FREE_SETTINGS = ("output", "save_every", "log_every", "validate_every", "device")
+_SPLIT = 3
+
+
+@dataclass(frozen=True)
+class TrainArguments:
+    """Train a policy: all of a small one, or LoRA adapters on any checkpoint. The same command goes on with a run that
+    was killed."""
+
+    config: str
+    """Configuration, e.g. config/train/st_vla_lora.yaml."""
+    set: tuple[str, ...] = ()
+    """Values in place of the file's: data.episodes=52 optimizer.learning_rate=1e-4 …"""
+    output: str = ""
+    """Folder of the run in place of the file's."""
+
+
+def main(arguments: TrainArguments) -> int:
+    """:raises InputError: for a bad argument, configuration or data set; then nothing was trained."""
+    overrides = dict(_override(text) for text in arguments.set)
+    if arguments.output:
+        overrides["output"] = arguments.output
+    train(read_config(Path(arguments.config), overrides))
+    return 0
+
+
+def _override(text: str) -> tuple[str, Any]:
+    name, equals, value = text.partition("=")
+    try:
+        if equals and name:
+            return name, yaml.safe_load(value)
+    except yaml.YAMLError:
+        pass
+    raise InputError(f"set: expected key=value like data.episodes=52, got {text!r}")
+
+
+def train(config: TrainingConfig) -> Path:
+    """Train, or go on with the run in ``config.output``.
+
+    :returns: the folder of the checkpoint, or of the adapter.
+    :raises InputError: for a configuration or data that cannot be used.
+    """
+    # Not at the top: --help need not wait for torch.
+    import torch
+
+    from stvla_ros.devices import parse_device, set_threads
+    from stvla_ros.learning.datasets.lerobot_reader import LeRobotReader
+    from stvla_ros.learning.training.batches import BatchMaker
+    from stvla_ros.learning.training.briefing import briefing
+    from stvla_ros.learning.training.checks import check_datasets
+    from stvla_ros.learning.training.loop import Trainer
+    from stvla_ros.learning.training.loop import train as run_loop
+    from stvla_ros.learning.training.memory import keep_freed_memory
+    from stvla_ros.learning.training.prepare_model import prepare_model, save_result
+    from stvla_ros.learning.training.samples import prepare_samples
+    from stvla_ros.learning.training.state import load_state
+
+    run_folder = Path(config.output).resolve()
+    run_folder.mkdir(parents=True, exist_ok=True)
+    settings = {name: value for name, value in to_mapping(config).items() if name not in _FREE_SETTINGS}
+    state = load_state(run_folder, settings)
+
+    if not config.data.paths:
+        raise InputError("data.paths: expected at least one LeRobotDataset folder, got none")
+    readers = [LeRobotReader(Path(path), config.data.picture) for path in config.data.paths]
+    warnings = check_datasets(readers, config)
+    chosen = [_chosen(reader.instructions(), config.data.episodes) for reader in readers]
+
+    device = parse_device(config.device, "device")
+    if device.type == "cpu":
+        set_threads(torch.get_num_threads())
+        keep_freed_memory()
+    precision = _precision(config, device)
+    prepared = prepare_model(config, _actions(readers, chosen), sum(map(len, chosen)), device, run_folder)
+    samples = prepare_samples(
+        readers,
+        chosen,
+        config.inputs,
+        prepared.model.config.image_size,
+        prepared.default_intrinsics,
+        Path(config.data.cache),
+    )
+    train_frames, validation_frames = _split(samples.episode, len(samples.instructions), config)
+    samples_a_step = config.batch_size * config.gradient_accumulation
+    steps = config.steps or math.ceil(config.epochs * len(train_frames) / samples_a_step)
+
+    batches = BatchMaker(samples, prepared.prompt_tokenizer, prepared.action_tokenizer, prepared.statistics)
+    trainer = Trainer(
+        config,
+        prepared.model,
+        batches,
+        train_frames,
+        validation_frames,
+        prepared.action_tokenizer,
+        prepared.statistics,
+        steps,
+        precision,
+    )
+    if state is not None:
+        trainer.restore(state)
+    page = briefing(config, readers, prepared.model, steps, trainer.seconds_a_step())
+    print("\n".join([page, *(f"warning: {line}" for line in warnings)]), flush=True)
+    (run_folder / "briefing.txt").write_text(page + "\n")
+    (run_folder / "config.yaml").write_text(yaml.safe_dump(to_mapping(config), sort_keys=False))
+
+    begun = time.monotonic()
+    run_loop(trainer, config, run_folder, settings, steps)
+    minutes = (time.monotonic() - begun) / 60.0
+    result = save_result(config, prepared, trainer, run_folder)
+    print(f"{steps} steps ({minutes:.1f} minutes in this go); {result}", flush=True)
+    return result
+
+
+def _chosen(instructions: Sequence[str], most: int) -> list[int]:
+    """Numbers of the episodes to use: all, or the first ``most`` of each instruction."""
+    seen: dict[str, int] = defaultdict(int)
+    chosen = []
+    for number, text in enumerate(instructions):
+        seen[text] += 1
+        if not most or seen[text] <= most:
+            chosen.append(number)
+    return chosen
+
+
+def _actions(readers: Sequence[Any], chosen: Sequence[Sequence[int]]) -> np.ndarray:
+    parts = []
+    for reader, numbers in zip(readers, chosen, strict=True):
+        ends = np.cumsum(reader.episode_lengths())
+        by_episode = np.split(reader.actions(), ends[:-1])
+        parts += [by_episode[number] for number in numbers]
+    return np.concatenate(parts)
+
+
+def _split(episode: np.ndarray, episodes: int, config: TrainingConfig) -> tuple[np.ndarray, np.ndarray]:
+    """Indices of the frames to train on, and of the held-out episodes'."""
+    held = math.ceil(config.data.validation_share * episodes) if config.data.validation_share else 0
+    random = np.random.default_rng([_SPLIT, config.seed])
+    is_held = np.isin(episode, random.permutation(episodes)[: min(held, episodes - 1)])
+    return np.flatnonzero(~is_held), np.flatnonzero(is_held)
+
+
+def _precision(config: TrainingConfig, device: Any) -> Any:
+    """Of the forward pass; the weights that are trained are float32."""
+    import torch
+
+    if config.precision == "auto":
+        # Processors without bfloat16 instructions would compute it in float32 with conversions around.
+        fast = device.type == "cuda" or torch.cpu.get_capabilities().get("avx512_bf16", False)
+        return torch.bfloat16 if fast else torch.float32
+    return getattr(torch, config.precision)

@@ -1,0 +1,177 @@
+"""From demonstrations to what the network is trained on.
+
+Perception runs once over every episode, frame by frame and with the very classes of the live graph, and its results
+are kept on disk: 224 x 224 pictures (uint8) and depth maps (float16, half a millimetre at a metre). A frame costs
+250 kB there and about 10 ms once, instead of 10 ms in every epoch.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from types import SimpleNamespace
+
+import cv2
+import numpy as np
+
+from stvla_ros.errors import InputError
+from stvla_ros.evaluation.observations import Observer
+from stvla_ros.learning.datasets.lerobot_reader import LeRobotReader
+from stvla_ros.learning.training.config import InputsConfig
+from stvla_ros.policy.spatialvla.ego3d import scale_intrinsics
+from stvla_ros.policy.spatialvla.images import prepare_depth, prepare_picture
+
+_PICTURES, _DEPTHS, _NUMBERS = "pictures.npy", "depths.npy", "numbers.npz"
+
+
+@dataclass(frozen=True, eq=False)
+class Samples:
+    """N frames of all episodes, one after the other; S = 224.
+
+    :param pictures: (N, S, S, 3) uint8.
+    :param depths: (N, S, S) float16 metres, all known.
+    :param intrinsics: (N, 3, 3) float32 in pixels of S x S.
+    :param actions: (N, 7) float32 metres, radians, opening.
+    :param scene_points: (N, 3, 3) float32 metres in the camera's frame, NaN where unknown.
+    :param episode: (N,) int64, number of the frame's episode.
+    :param last: (N,) int64, index of its episode's last frame.
+    :param instructions: of each episode.
+    """
+
+    pictures: np.ndarray
+    depths: np.ndarray
+    intrinsics: np.ndarray
+    actions: np.ndarray
+    scene_points: np.ndarray
+    episode: np.ndarray
+    last: np.ndarray
+    instructions: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.actions)
+
+
+def prepare_samples(
+    readers: Sequence[LeRobotReader],
+    chosen: Sequence[Sequence[int]],
+    inputs: InputsConfig,
+    size: int,
+    default_intrinsics: tuple[np.ndarray, tuple[int, int]],
+    cache: Path,
+    workers: int = 2,
+) -> Samples:
+    """Read the prepared frames of the chosen episodes, after preparing what is not there yet.
+
+    :param chosen: numbers of the episodes to use, for each data set.
+    :param default_intrinsics: matrix and (width, height) for data without its own.
+    :param cache: folder that keeps them; another choice or other inputs get a folder of their own in it.
+    :raises InputError: for data that cannot be read, or a disk that does not take it.
+    """
+    folder = cache / _digest(readers, chosen, inputs, size, default_intrinsics)
+    if not folder.is_dir():
+        aside = cache / f".{folder.name}-{os.getpid()}"
+        try:
+            aside.mkdir(parents=True)
+            _prepare(readers, chosen, inputs, size, default_intrinsics, aside, workers)
+            aside.replace(folder)
+        except OSError as error:
+            raise InputError(f"data.cache {cache}: cannot be written ({error})") from error
+        finally:
+            shutil.rmtree(aside, ignore_errors=True)
+    numbers = dict(np.load(folder / _NUMBERS))
+    return Samples(
+        pictures=np.load(folder / _PICTURES, mmap_mode="r"),
+        depths=np.load(folder / _DEPTHS, mmap_mode="r"),
+        instructions=tuple(json.loads(str(numbers.pop("instructions")))),
+        **numbers,
+    )
+
+
+def _digest(readers, chosen, inputs, size, default_intrinsics) -> str:
+    """Names what the prepared frames depend on."""
+    content = [
+        [
+            [str(reader.info.path.resolve()), (reader.info.path / "meta/info.json").stat().st_mtime_ns]
+            for reader in readers
+        ],
+        [list(map(int, numbers)) for numbers in chosen],
+        asdict(inputs),
+        [reader.info.picture for reader in readers],
+        size,
+        default_intrinsics[0].tolist(),
+    ]
+    return hashlib.sha256(json.dumps(content, default=str).encode()).hexdigest()[:16]
+
+
+def _prepare(readers, chosen, inputs, size, default_intrinsics, folder: Path, workers: int) -> None:
+    from tqdm import tqdm
+
+    episodes = [(reader, number) for reader, numbers in zip(readers, chosen, strict=True) for number in numbers]
+    lengths = [int(reader.episode_lengths()[number]) for reader, number in episodes]
+    ends = np.cumsum(lengths)
+    total = int(ends[-1])
+    free, needed = shutil.disk_usage(folder).free, total * size * size * 5
+    if free < needed:
+        raise InputError(
+            f"data.cache {folder.parent}: expected {needed / 1e9:.1f} GB of free disk, got {free / 1e9:.1f}"
+        )
+    np.lib.format.open_memmap(folder / _PICTURES, "w+", np.uint8, (total, size, size, 3)).flush()
+    np.lib.format.open_memmap(folder / _DEPTHS, "w+", np.float16, (total, size, size)).flush()
+    jobs = [
+        (reader.info.path, reader.info.picture, number, int(end - length), inputs, size, default_intrinsics, folder)
+        for (reader, number), length, end in zip(episodes, lengths, ends, strict=True)
+    ]
+    with ProcessPoolExecutor(workers, get_context("spawn"), initializer=_one_thread) as pool:
+        parts = list(tqdm(pool.map(_prepare_episode, jobs), total=len(jobs), desc="perception", unit="episode"))
+    np.savez(
+        folder / _NUMBERS,
+        intrinsics=np.concatenate([part["intrinsics"] for part in parts]),
+        actions=np.concatenate([part["actions"] for part in parts]),
+        scene_points=np.concatenate([part["scene_points"] for part in parts]),
+        episode=np.repeat(np.arange(len(lengths)), lengths),
+        last=np.repeat(ends - 1, lengths),
+        instructions=np.array(json.dumps([part["instruction"] for part in parts])),
+    )
+
+
+def _one_thread() -> None:
+    cv2.setNumThreads(1)
+
+
+def _prepare_episode(job) -> dict:
+    """Write one episode's frames to their place in the files. :returns: its numbers."""
+    path, picture, number, first, inputs, size, (default, default_size), folder = job
+    demonstration = LeRobotReader(path, picture).episode(number)
+    observer = Observer(inputs)
+    pictures = np.load(folder / _PICTURES, mmap_mode="r+")
+    depths = np.load(folder / _DEPTHS, mmap_mode="r+")
+    height, width = demonstration.rgb.shape[1:3]
+    for frame in range(len(demonstration)):
+        observation = SimpleNamespace(
+            rgb=demonstration.rgb[frame],
+            depth=None if demonstration.depth is None else demonstration.depth[frame],
+            intrinsics=demonstration.intrinsics,
+        )
+        seen = observer.observe(observation, int(demonstration.stamps[frame]), demonstration.instruction).given
+        row = first + frame
+        prepared = prepare_picture(seen.rgb, size, inputs.resize)
+        pictures[row] = np.round(255.0 * prepared.transpose(1, 2, 0)).astype(np.uint8)
+        depths[row] = prepare_depth(seen.depth, (width, height), size).astype(np.float16)
+    given = demonstration.intrinsics
+    k = (
+        scale_intrinsics(default, default_size, size)
+        if given is None
+        else scale_intrinsics(given, (width, height), size)
+    )
+    points = demonstration.scene_points
+    return {
+        "intrinsics": np.repeat(k[None], len(demonstration), axis=0),
+        "actions": demonstration.action,
+        "scene_points": np.full((len(demonstration), 3, 3), np.nan, np.float32) if points is None else points,
+        "instruction": demonstration.instruction,
+    }

@@ -1,0 +1,74 @@
+"""What a killed run goes on from, and its log."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from stvla_ros.errors import InputError
+
+_STATE, _METRICS = "state.pt", "metrics.jsonl"
+
+
+def save_state(run: Path, state: dict[str, Any]) -> None:
+    """Write the state; the last one stays until the new one is whole."""
+    aside = run / f".{_STATE}-{os.getpid()}"
+    torch.save(state, aside)
+    aside.replace(run / _STATE)
+
+
+def load_state(run: Path, settings: dict[str, Any]) -> dict[str, Any] | None:
+    """
+    :param settings: what must not have changed since.
+    :returns: None where nothing was begun.
+    :raises InputError: when the run was begun with other settings, or its state is damaged.
+    """
+    file = run / _STATE
+    if not file.is_file():
+        return None
+    try:
+        state = torch.load(file, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises whatever the pickle runs into
+        raise InputError(f"{file}: expected the state of a training run ({type(error).__name__}: {error})") from error
+    for name, value in settings.items():
+        if state["settings"].get(name) != value:
+            raise InputError(
+                f"output {run}: expected a run with the same {name}, it has {state['settings'].get(name)!r} instead of "
+                f"{value!r}; give another output, or remove it"
+            )
+    return state
+
+
+class MetricsLog:
+    """One JSON object a line, and the same for TensorBoard.
+
+    :param step: entries from this step on are of a run that was killed, and are left out.
+    """
+
+    def __init__(self, run: Path, step: int) -> None:
+        from torch.utils.tensorboard import SummaryWriter
+
+        file = run / _METRICS
+        lines = file.read_text().splitlines() if file.is_file() else []
+        kept = [line for line in lines if _step_of(line) is not None and _step_of(line) < step]
+        file.write_text("".join(f"{line}\n" for line in kept))
+        self._file = file.open("a", buffering=1)
+        self._writer = SummaryWriter(str(run / "tensorboard"), purge_step=step or None)
+
+    def write(self, step: int, values: dict[str, float]) -> None:
+        self._file.write(json.dumps({"step": step, **values}) + "\n")
+        for name, value in values.items():
+            self._writer.add_scalar(name, value, step)
+
+    def close(self) -> None:
+        self._file.close()
+        self._writer.close()
+
+
+def _step_of(line: str) -> int | None:
+    try:
+        return json.loads(line)["step"]
+    except (ValueError, KeyError):
+        return None  # the last line of a killed run
