@@ -1,5 +1,6 @@
 """The `stvla` command: the graph without the `launch` package."""
 
+import importlib
 import os
 import sys
 from collections.abc import Sequence
@@ -11,25 +12,40 @@ from stvla_ros.errors import InputError
 from stvla_ros.graph import Graph, RobotArguments, SimArguments, robot_graph, sim_graph
 from stvla_ros.sim.tasks import task_names
 
-USAGE = """usage: stvla sim [--help | options]            episodes in a simulator
-       stvla robot [--help | options]          the graph on a robot's camera, or on a recording
-       stvla tasks                             list the simulated tasks
-       stvla model create [--help | options]   a new, untrained policy checkpoint
-"""
-
 
 @dataclass(frozen=True)
-class CreateArguments:
-    """A new policy checkpoint with random weights, in the published SpatialVLA layout: works, but is untrained."""
+class Command:
+    """
+    :param module: where it is; imported when it is asked for, because some take seconds.
+    :param arguments: name of its class of arguments there, whose text is its help.
+    :param summary: one line for the list of commands.
+    """
 
-    size: str = "small"
-    """tiny (for tests), small (for two CPU cores), medium (for benchmarks) or 4b (the published model's shape)."""
+    module: str
+    arguments: str
+    summary: str
 
-    output: str = ""
-    """Folder to make; it must not exist, or be empty. Empty: out/checkpoints/SIZE."""
 
-    seed: int = 0
-    """Of the random weights: the same seed gives the same files."""
+COMMANDS = {
+    "sim": Command("stvla_ros.cli", "SimArguments", "episodes in a simulator, through the live graph"),
+    "robot": Command("stvla_ros.cli", "RobotArguments", "the graph on a robot's camera, or on a recording"),
+    "record": Command("stvla_ros.learning.demonstrations.record", "RecordArguments", "demonstrations in simulation"),
+    "convert": Command("stvla_ros.learning.datasets.convert", "ConvertArguments", "a recorded bag to a data set"),
+    "train": Command("stvla_ros.learning.training.run", "TrainArguments", "a policy on demonstrations"),
+    "eval": Command("stvla_ros.evaluation.evaluate", "EvalArguments", "tables of how well policies do"),
+    "ablate": Command("stvla_ros.evaluation.ablate", "AblateArguments", "the same with one thing varied"),
+    "model create": Command("stvla_ros.policy.spatialvla.creating", "CreateArguments", "a new, untrained checkpoint"),
+    "model merge": Command("stvla_ros.policy.spatialvla.merging", "MergeArguments", "an adapter into its checkpoint"),
+}
+# Their arguments make a graph of nodes.
+GRAPHS = ("sim", "robot")
+USAGE = "\n".join(
+    [
+        "usage: stvla COMMAND [--help | options]",
+        *(f"       {name:<14}{command.summary}" for name, command in COMMANDS.items()),
+        f"       {'tasks':<14}list the simulated tasks\n",
+    ]
+)
 
 
 def describe(arguments: SimArguments | RobotArguments) -> Graph:
@@ -45,20 +61,6 @@ def describe(arguments: SimArguments | RobotArguments) -> Graph:
     aside.symlink_to(run.name)
     aside.replace(parent / "latest")
     return graph
-
-
-def create_model(arguments: CreateArguments) -> None:
-    """:raises InputError: for a bad argument; then nothing was made."""
-    from stvla_ros.policy.spatialvla.config import SpatialVlaConfig
-    from stvla_ros.policy.spatialvla.create import count_parameters, create_checkpoint
-
-    directory = Path(arguments.output or f"out/checkpoints/{arguments.size}").resolve()
-    create_checkpoint(directory, arguments.size, arguments.seed)
-    counts = count_parameters(SpatialVlaConfig.read(directory))
-    for part, count in counts.items():
-        print(f"{part:<24}{count / 1e6:10.2f} M parameters")
-    stored = sum(file.stat().st_size for file in directory.iterdir())
-    print(f"{'all':<24}{sum(counts.values()) / 1e6:10.2f} M parameters, {stored / 1e6:.1f} MB in {directory}")
 
 
 def run(arguments: SimArguments | RobotArguments) -> int:
@@ -78,23 +80,26 @@ def run(arguments: SimArguments | RobotArguments) -> int:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    arguments = list(sys.argv[1:] if argv is None else argv)
-    commands = {("sim",): SimArguments, ("robot",): RobotArguments, ("model", "create"): CreateArguments}
-    if arguments[:1] == ["tasks"]:
+    words = list(sys.argv[1:] if argv is None else argv)
+    if words[:1] == ["tasks"]:
         print("\n".join(task_names()))
         return
-    command = next((words for words in commands if tuple(arguments[: len(words)]) == words), None)
-    if command is None:
+    name = next((name for name in COMMANDS if words[: len(name.split())] == name.split()), None)
+    if name is None:
         sys.stderr.write(USAGE)
-        sys.exit(0 if arguments and arguments[-1] in ("-h", "--help") else 2)
+        sys.exit(0 if words and words[-1] in ("-h", "--help") else 2)
     import tyro
 
-    chosen = tyro.cli(commands[command], args=arguments[len(command) :], prog=f"stvla {' '.join(command)}")
+    module = importlib.import_module(COMMANDS[name].module)
+    rest = words[len(name.split()) :]
+    chosen = tyro.cli(getattr(module, COMMANDS[name].arguments), args=rest, prog=f"stvla {name}")
     try:
-        sys.exit(create_model(chosen) if isinstance(chosen, CreateArguments) else run(chosen))
+        sys.exit((run if name in GRAPHS else module.main)(chosen))
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
+    except KeyboardInterrupt:
+        sys.exit(130)
 
 
 if __name__ == "__main__":
