@@ -119,7 +119,7 @@ def test_of_an_observation_that_was_sent_again_the_answered_one_is_kept(
         bag.state(UNEVEN[-1], SUCCEEDED, 0, 4)
 
     np.testing.assert_array_equal(convert(tmp_path).episode(0).rgb, [rgb_of(stamp) for stamp in UNEVEN[:-1]])
-    assert "frames left out, sent again because nothing answered: 1" in capsys.readouterr().out
+    assert "frames left out, another one of the same control step is kept: 1" in capsys.readouterr().out
 
 
 def test_further_commands_of_a_chunk_belong_to_the_next_frames(tmp_path: Path) -> None:

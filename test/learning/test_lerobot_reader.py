@@ -9,6 +9,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from foreign_dataset import INSTRUCTIONS, PICTURE, write_bridge_dataset
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from made_demonstrations import make_demonstration
 
 from stvla_ros.errors import InputError
@@ -256,6 +258,32 @@ def test_a_camera_that_changes_within_an_episode_is_refused(ours: Path) -> None:
 
     with pytest.raises(InputError, match="expected the same intrinsics"):
         read_all(ours)
+
+
+def test_stamps_that_go_back_are_refused(ours: Path) -> None:
+    change_column(ours / DATA, "stamp", [0, 2, 1, 3, 4] * 2)
+
+    with pytest.raises(InputError, match="episode 0: expected stamps that increase"):
+        read_all(ours)
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_whatever_is_damaged_is_read_or_refused_in_one_line(bridge: Path, ours: Path, data: st.DataObject) -> None:
+    folder = data.draw(st.sampled_from([bridge, ours]))
+    file = data.draw(st.sampled_from(sorted(path for path in folder.rglob("*") if path.is_file())))
+    whole = file.read_bytes()
+    damaged = bytearray(whole[: data.draw(st.integers(0, len(whole)))] if data.draw(st.booleans()) else whole)
+    for place in data.draw(st.lists(st.integers(0, len(whole) - 1), max_size=3)):
+        if place < len(damaged):
+            damaged[place] ^= data.draw(st.integers(1, 255))
+    file.write_bytes(damaged)
+    try:
+        read_all(folder)
+    except InputError as error:
+        assert "\n" not in str(error)
+    finally:
+        file.write_bytes(whole)
 
 
 def test_an_unknown_picture_is_refused(bridge: Path) -> None:

@@ -1,5 +1,6 @@
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -196,6 +197,31 @@ def test_what_another_live_process_writes_is_left_alone(tmp_path: Path) -> None:
         writer.add_episode(make_demonstration())
 
     assert theirs.exists()
+
+
+@pytest.mark.parametrize("video", [False, True], ids=["pictures", "video"])
+def test_a_disk_that_fails_is_one_line_and_leaves_nothing(tmp_path: Path, video: bool) -> None:
+    _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
+    try:
+        with pytest.raises(InputError, match="data: cannot be written") as error:
+            with LeRobotWriter(tmp_path / "data", "widowx", video=video) as writer:
+                for seed in range(20):
+                    writer.add_episode(make_demonstration(seed, 4, (320, 240)))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
+
+    assert "\n" not in str(error.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_place_that_is_taken_meanwhile_is_not_overwritten(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="cannot be written"), LeRobotWriter(tmp_path / "data", "widowx") as writer:
+        writer.add_episode(make_demonstration())
+        (tmp_path / "data").mkdir()
+        (tmp_path / "data/mine.txt").write_text("mine")
+
+    assert [path.name for path in tmp_path.rglob("*")] == ["data", "mine.txt"]
 
 
 def test_no_episode_is_an_error(tmp_path: Path) -> None:

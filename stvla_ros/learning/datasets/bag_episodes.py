@@ -206,7 +206,7 @@ def _answered_once(course: _Course, messages: _Messages, remarks: Counter[str]) 
         if step is None:
             continue
         if step in by_step:
-            remarks["frames left out, sent again because nothing answered"] += 1
+            remarks["frames left out, another one of the same control step is kept"] += 1
         if step not in by_step or stamp in messages.commands:
             by_step[step] = stamp
     return sorted(by_step.values())

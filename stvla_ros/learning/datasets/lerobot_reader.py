@@ -68,11 +68,14 @@ class LeRobotReader:
             return _numbers(entry, table, name, math.prod(shape)).reshape(-1, *shape)
 
         intrinsics = numbers(schema.INTRINSICS, 3, 3)
+        stamps = self._stamps(entry, table)
+        if (np.diff(stamps) <= 0).any():
+            raise InputError(f"{entry.data_file}, episode {entry.index}: expected stamps that increase")
         return Demonstration(
             rgb=self._rgb(entry, table),
             depth=_decode_pictures(entry, table, schema.DEPTH, depth=True) if schema.DEPTH in present else None,
             intrinsics=None if intrinsics is None else _constant(entry, intrinsics).astype(np.float64),
-            stamps=self._stamps(entry, table),
+            stamps=stamps,
             action=self._action(entry, table),
             instruction=self._instruction(entry, table),
             fps=self.info.fps,

@@ -1,10 +1,11 @@
 """Writes demonstrations as a LeRobotDataset v3.0."""
 
+import contextlib
 import glob
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -83,7 +84,8 @@ class LeRobotWriter:
         """Append an episode.
 
         :raises InputError: when it does not have the parts, size or rate of the first, when it has no instruction or
-            an action that is not finite, when a video is asked for and the picture's sides are odd, or after ``close``.
+            an action that is not finite, when a video is asked for and the picture's sides are odd, or after ``close``;
+            the episodes so far stay. Also when the disk fails: then nothing is left.
         """
         if self._closed:
             raise InputError(f"data set {self.root}: expected no episode after it was closed")
@@ -103,10 +105,11 @@ class LeRobotWriter:
             "success": demonstration.success,
             "source": json.dumps(dict(demonstration.source)),
         }
-        if self._videos:
-            row |= self._videos.write(demonstration.rgb)
-        row |= self._data.write(columns)
-        self._episodes.add(row, stats)
+        with self._disk():
+            if self._videos:
+                row |= self._videos.write(demonstration.rgb)
+            row |= self._data.write(columns)
+            self._episodes.add(row, stats)
         self._stats.add(stats)
         self.num_episodes += 1
         self.num_frames += frames
@@ -114,25 +117,21 @@ class LeRobotWriter:
     def close(self) -> None:
         """Finish the data set and move it to its place. Safe to call twice.
 
-        :raises InputError: when there is no episode, or when ``root`` was filled by somebody else meanwhile; then
-            nothing is left behind.
+        :raises InputError: when there is no episode, when the disk fails, or when ``root`` was filled by somebody else
+            meanwhile; then nothing is left behind.
         """
         if self._closed:
             return
-        self._closed = True
-        try:
-            if self._data is None:
-                raise InputError(f"data set {self.root}: expected at least one episode, got none")
+        if self._data is None:
+            self._discard()
+            raise InputError(f"data set {self.root}: expected at least one episode, got none")
+        with self._disk():
             self._close_files()
             pq.write_table(layout.tasks_table(list(self._tasks)), self._path(layout.TASKS_PATH))
             self._write_json(layout.STATS_PATH, _nested_lists(self._stats.features()))
             self._write_json(layout.INFO_PATH, self._info())
-            try:
-                self._staging.rename(self.root)
-            except OSError as error:
-                raise InputError(f"data set {self.root}: cannot be put there ({error.strerror})") from None
-        finally:
-            shutil.rmtree(self._staging, ignore_errors=True)
+            self._staging.rename(self.root)
+        self._closed = True
 
     def __enter__(self) -> "LeRobotWriter":
         return self
@@ -143,9 +142,7 @@ class LeRobotWriter:
         if kind is None:
             self.close()
         elif not self._closed:
-            self._closed = True
-            self._close_files()
-            shutil.rmtree(self._staging, ignore_errors=True)
+            self._discard()
 
     # --- parts --------------------------------------------------------------------------------------------------------
 
@@ -215,6 +212,22 @@ class LeRobotWriter:
             "video_path": layout.VIDEO_PATH if self._video else None,
             "features": self._features,
         }
+
+    @contextlib.contextmanager
+    def _disk(self) -> Iterator[None]:
+        """Around what writes: after a failure the files are of no use."""
+        try:
+            yield
+        except OSError as error:  # FFmpeg's and Arrow's are of this kind, too.
+            self._discard()
+            reason = (error.strerror or str(error)).splitlines()[0]
+            raise InputError(f"data set {self.root}: cannot be written ({reason})") from None
+
+    def _discard(self) -> None:
+        self._closed = True
+        with contextlib.suppress(OSError):
+            self._close_files()
+        shutil.rmtree(self._staging, ignore_errors=True)
 
     def _close_files(self) -> None:
         for files in (self._data, self._videos, self._episodes):
