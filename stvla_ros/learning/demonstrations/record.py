@@ -16,7 +16,9 @@ from typing import Any
 
 import numpy as np
 
+from stvla_ros.control.actions import EndEffectorAction
 from stvla_ros.errors import InputError
+from stvla_ros.learning.datasets.lerobot_writer import LeRobotWriter
 from stvla_ros.learning.demonstrations.noise import ActionNoise, NoiseParameters
 from stvla_ros.learning.demonstrations.staging import load_episode, save_episode
 from stvla_ros.sim.tasks import find_task
@@ -39,9 +41,11 @@ class RecordArguments:
     """Of placements and noise: the same seed gives the same data set."""
     noise: NoiseParameters = field(default_factory=NoiseParameters)
     """What disturbs the executed actions; the labels stay the expert's."""
-    checkpoint: str = ""
-    """A policy that acts in turn with the expert, so that the expert's answers in the policy's own states are learnt
-    (DAgger, arXiv 1011.0686); its failures are kept."""
+    policy: str = ""
+    """A policy, as in `stvla eval`, that acts in turn with the expert: the expert's answers in the policy's own states
+    are recorded (DAgger, arXiv 1011.0686). Its failures are kept."""
+    linger: int = 0
+    """Control steps that are recorded after the success, so that a policy learns to leave well alone."""
     image_width: int = 320
     """Pixels."""
     image_height: int = 240
@@ -133,7 +137,7 @@ def _run(jobs: list[_Job], arguments: RecordArguments) -> Counter[str]:
                 bar.update()
 
 
-# The environment of this worker process; making one takes seconds.
+# The environment of this worker process and the policy in it; making them takes seconds.
 _environment: dict[str, Any] = {}
 
 
@@ -141,30 +145,41 @@ def _record(job: _Job, arguments: RecordArguments) -> tuple[str, int]:
     """Record one episode in a worker process. :returns: the task, and how many attempts failed."""
     import torch
 
+    from stvla_ros.learning.demonstrations.policy_actor import PolicyActor
     from stvla_ros.learning.demonstrations.rollout import roll_out
     from stvla_ros.sim.tasks import make_environment
 
     torch.set_num_threads(1)
     if job.task not in _environment:
-        for other in _environment.values():
+        for other, _ in _environment.values():
             other.close()
         _environment.clear()
-        size = (arguments.image_width, arguments.image_height)
-        _environment[job.task] = make_environment(job.task, image_size=size)
-    environment = _environment[job.task]
+        made = make_environment(job.task, image_size=(arguments.image_width, arguments.image_height))
+        _environment[job.task] = made, PolicyActor(arguments.policy, made) if arguments.policy else None
+    environment, policy = _environment[job.task]
     task_number = int.from_bytes(hashlib.sha256(job.task.encode()).digest()[:4], "big")
-    max_steps = round(_TIME * environment.info.max_steps)
+    max_steps = round((1.0 if policy else _TIME) * environment.info.max_steps)
     for attempt in range(_MOST_ATTEMPTS):
         entropy = np.random.SeedSequence([arguments.seed, task_number, job.index, attempt])
         placement_seed = int(entropy.generate_state(1)[0])
         observation = environment.reset_random(placement_seed)
-        noise = ActionNoise(arguments.noise, np.random.default_rng(entropy.spawn(1)[0]))
-        episode = roll_out(environment, observation, lambda _o, _s, _i, label: noise(label), max_steps)
-        if episode.success:
+        random = np.random.default_rng(entropy.spawn(1)[0])
+        noise = ActionNoise(arguments.noise, random)
+        if policy is None:
+            actor = _expert
+        else:
+            policy.begin(random)
+            actor = policy
+        episode = roll_out(environment, observation, actor, noise, max_steps, arguments.linger)
+        if episode.success or policy is not None:
             source = {"task": job.task, "index": job.index, "placement_seed": placement_seed}
             save_episode(job.file, dataclasses.replace(episode, source=source))
             return job.task, attempt
     raise InputError(f"task {job.task}: the expert failed in {_MOST_ATTEMPTS} placements one after the other")
+
+
+def _expert(_observation: Any, _stamp: int, _instruction: str, label: EndEffectorAction) -> EndEffectorAction:
+    return label
 
 
 def _assemble(jobs: list[_Job], output: Path, staging: Path, arguments: RecordArguments) -> int:

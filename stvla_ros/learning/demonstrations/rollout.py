@@ -8,6 +8,7 @@ from scipy.spatial.transform import Rotation
 from stvla_ros.control.actions import EndEffectorAction
 from stvla_ros.errors import InputError
 from stvla_ros.learning.datasets.schema import Demonstration
+from stvla_ros.learning.demonstrations.noise import ActionNoise
 from stvla_ros.sim.environment import Environment, Observation
 
 # From the observation, its stamp (ns), the instruction and the expert's clean answer to what is executed.
@@ -27,10 +28,19 @@ def state_row(observation: Observation) -> np.ndarray:
     return np.array([*pose[:3, 3], *angles, observation.gripper], dtype=np.float32)
 
 
-def roll_out(environment: Environment, observation: Observation, actor: Actor, max_steps: int) -> Demonstration:
+def roll_out(
+    environment: Environment,
+    observation: Observation,
+    actor: Actor,
+    noise: ActionNoise,
+    max_steps: int,
+    linger: int = 0,
+) -> Demonstration:
     """Run an episode that was just reset until its first success or ``max_steps``. Frames are labelled with the
     expert's answer, whoever acts.
 
+    :param noise: disturbs what is executed.
+    :param linger: control steps after the success.
     :raises InputError: when there is no expert for the task.
     """
     period = 1e9 / environment.info.control_hz
@@ -39,17 +49,20 @@ def roll_out(environment: Environment, observation: Observation, actor: Actor, m
     seen: list[Observation] = []
     labels, executed, points = [], [], []
     success = False
-    while not success and len(seen) < max_steps:
+    until = max_steps
+    while len(seen) < until:
         label = environment.expert_action()
         if label is None:
             raise InputError(f"task {environment.info.task}: expected one with an expert, there is none")
-        action = actor(observation, round(len(seen) * period), instruction, label)
+        action = noise(actor(observation, round(len(seen) * period), instruction, label))
         seen.append(observation)
         labels.append(action_row(label))
         executed.append(action_row(action))
         points.append(environment.scene_points())
         result = environment.step(action)
-        observation, success = result.observation, result.success
+        observation = result.observation
+        if result.success and not success:
+            success, until = True, min(len(seen) + linger, max_steps)
     return Demonstration(
         rgb=np.stack([each.rgb for each in seen]),
         depth=np.stack([_millimetres(each.depth) for each in seen]),

@@ -3,8 +3,6 @@
 import math
 import os
 import time
-from collections import defaultdict
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -74,6 +72,7 @@ def train(config: TrainingConfig) -> Path:
     from stvla_ros.learning.training.memory import keep_freed_memory
     from stvla_ros.learning.training.prepare_model import prepare_model, save_result
     from stvla_ros.learning.training.samples import prepare_samples
+    from stvla_ros.learning.training.selection import select_episodes
     from stvla_ros.learning.training.state import load_state
 
     run_folder = Path(config.output).resolve()
@@ -85,14 +84,21 @@ def train(config: TrainingConfig) -> Path:
         raise InputError("data.paths: expected at least one LeRobotDataset folder, got none")
     readers = [LeRobotReader(Path(path), config.data.picture) for path in config.data.paths]
     warnings = check_datasets(readers, config)
-    chosen = [_chosen(reader.instructions(), config.data.episodes) for reader in readers]
+    selections = [select_episodes(reader, config.data.episodes) for reader in readers]
+    chosen = [selection.numbers for selection in selections]
 
     device = parse_device(config.device, "device")
     if device.type == "cpu":
         set_threads(torch.get_num_threads())
         keep_freed_memory()
     precision = _precision(config, device)
-    prepared = prepare_model(config, _actions(readers, chosen), sum(map(len, chosen)), device, run_folder)
+    prepared = prepare_model(
+        config,
+        np.concatenate([selection.all_actions for selection in selections]),
+        sum(map(len, chosen)),
+        device,
+        run_folder,
+    )
     samples = prepare_samples(
         readers,
         chosen,
@@ -130,26 +136,6 @@ def train(config: TrainingConfig) -> Path:
     result = save_result(config, prepared, trainer, run_folder)
     print(f"{steps} steps ({minutes:.1f} minutes in this go); {result}", flush=True)
     return result
-
-
-def _chosen(instructions: Sequence[str], most: int) -> list[int]:
-    """Numbers of the episodes to use: all, or the first ``most`` of each instruction."""
-    seen: dict[str, int] = defaultdict(int)
-    chosen = []
-    for number, text in enumerate(instructions):
-        seen[text] += 1
-        if not most or seen[text] <= most:
-            chosen.append(number)
-    return chosen
-
-
-def _actions(readers: Sequence[Any], chosen: Sequence[Sequence[int]]) -> np.ndarray:
-    parts = []
-    for reader, numbers in zip(readers, chosen, strict=True):
-        ends = np.cumsum(reader.episode_lengths())
-        by_episode = np.split(reader.actions(), ends[:-1])
-        parts += [by_episode[number] for number in numbers]
-    return np.concatenate(parts)
 
 
 def _split(episode: np.ndarray, episodes: int, config: TrainingConfig) -> tuple[np.ndarray, np.ndarray]:
