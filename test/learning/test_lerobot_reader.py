@@ -148,6 +148,12 @@ def cut(file: Path) -> None:
     file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
 
 
+def flip(file: Path, place: int) -> None:
+    data = bytearray(file.read_bytes())
+    data[place] ^= 128
+    file.write_bytes(data)
+
+
 def read_all(folder: Path, **options: Any) -> None:
     reader = LeRobotReader(folder, **options)
     reader.instructions()
@@ -209,6 +215,7 @@ DAMAGES = {
     ),
     "no video": (lambda f: (f / VIDEO).unlink(), "mp4: expected the file of episode 0"),
     "video cut off": (lambda f: cut(f / VIDEO), "video .*mp4: (cannot be read|expected 4 frames)"),
+    "video with a broken head": (lambda f: flip(f / VIDEO, 8), "video .*mp4: cannot be read"),
     "video too short": (
         lambda f: change_column(f / EPISODES, f"videos/{PICTURE}/from_timestamp", [0.2, 1.0]),
         "expected 5 frames at 5 Hz from 1 s on, found 4",

@@ -32,10 +32,12 @@ def read_frames(path: Path, start_s: float, count: int, fps: float) -> np.ndarra
                     number = round((float(frame.pts * frame.time_base) - start_s) * fps)
                     if number == len(pictures) < count:
                         pictures.append(frame.to_ndarray(format="rgb24"))
+                        if pictures[-1].shape != pictures[0].shape:
+                            raise InputError(f"video {path}: expected one size of picture, it changes")
                 if len(pictures) == count:
                     return np.stack(pictures)
-    except (av.error.FFmpegError, OSError) as error:
-        raise InputError(f"video {path}: cannot be read ({error.strerror})") from None
+    except (av.error.FFmpegError, OSError, UnicodeDecodeError) as error:
+        raise InputError(f"video {path}: cannot be read ({str(error).splitlines()[0]})") from None
     raise InputError(
         f"video {path}: expected {count} frames at {fps:g} Hz from {start_s:g} s on, found {len(pictures)} of them"
     )
