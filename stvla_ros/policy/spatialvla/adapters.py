@@ -69,20 +69,20 @@ def is_adapter(directory: Path) -> bool:
 
 
 def find_base(path_or_id: str) -> Path:
-    """The folder of a checkpoint that an adapter can be trained on and saved for.
+    """The folder of a whole checkpoint: what can be trained, and what an adapter can be put on.
 
     :raises InputError: when there is none, or it is an adapter itself.
     """
     base = find_checkpoint(path_or_id)
     if is_adapter(base):
         raise InputError(
-            f"checkpoint {base}: expected a whole checkpoint to put an adapter on, got an adapter; make one of it: "
+            f"checkpoint {base}: expected a whole checkpoint, got an adapter; make one of it: "
             f"stvla model merge --adapter {base} --output FOLDER"
         )
     return base
 
 
-def save_adapter(model: SpatialVla, directory: Path, base: str, processor: Mapping[str, Any]) -> None:
+def save_adapter(model: SpatialVla, directory: Path, base: str | Path, processor: Mapping[str, Any]) -> None:
     """Write the adapters of a model (``learning/training/lora.py``), over an earlier save.
 
     The action embeddings and the head's rows for action tokens are written in full when they are no longer the base's.
@@ -93,14 +93,14 @@ def save_adapter(model: SpatialVla, directory: Path, base: str, processor: Mappi
     """
     import peft  # only training needs it; it takes a second
 
-    found = find_base(base)
+    found = find_base(str(base))
     trained = [name for name, parameter in model.named_parameters() if parameter.requires_grad]
     lost = [name for name in trained if ".lora_" not in name and name != _EMBEDDINGS]
     if lost:
         raise ValueError(f"expected nothing but adapters and action embeddings to be trained, got {', '.join(lost)}")
     tensors = peft.get_peft_model_state_dict(model, save_embedding_layers=False)
     config = copy.deepcopy(model.peft_config["default"])
-    config.base_model_name_or_path = str(found.resolve()) if Path(base).expanduser().is_dir() else base
+    config.base_model_name_or_path = str(found.resolve()) if Path(base).expanduser().is_dir() else str(base)
     config.inference_mode = True
     begin, count = model.config.action_token_begin, model.config.num_action_tokens
     embeddings, head = model.spatial_embed_tokens.weight, model.language_model.lm_head.weight[begin : begin + count]

@@ -1,0 +1,67 @@
+"""Which episodes of a data set are trained on, and their numbers without their pictures."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from stvla_ros.errors import InputError
+from stvla_ros.learning.datasets.lerobot_reader import LeRobotReader
+
+
+@dataclass(frozen=True, eq=False)
+class Selection:
+    """
+    :param numbers: of the chosen episodes.
+    :param instructions: of each chosen episode.
+    :param actions: of each chosen episode, (T, 7) float32 metres, radians, opening.
+    """
+
+    reader: LeRobotReader
+    numbers: tuple[int, ...]
+    instructions: tuple[str, ...]
+    actions: tuple[np.ndarray, ...]
+
+    @property
+    def name(self) -> str:
+        """As error messages call it."""
+        return f"data set {self.reader.info.path}"
+
+    @property
+    def frames(self) -> int:
+        return sum(map(len, self.actions))
+
+    @property
+    def all_actions(self) -> np.ndarray:
+        """(frames, 7), one episode after the other."""
+        return np.concatenate(self.actions)
+
+
+def choose_episodes(instructions: Sequence[str], most: int) -> list[int]:
+    """Numbers of the episodes to use: the first ``most`` of each instruction; all with 0."""
+    seen: dict[str, int] = defaultdict(int)
+    chosen = []
+    for number, text in enumerate(instructions):
+        seen[text] += 1
+        if not most or seen[text] <= most:
+            chosen.append(number)
+    return chosen
+
+
+def select_episodes(reader: LeRobotReader, most: int) -> Selection:
+    """
+    :param most: episodes of each instruction, 0 for all.
+    :raises InputError: for data without episodes, or that the reader refuses.
+    """
+    instructions = reader.instructions()
+    if not instructions:
+        raise InputError(f"data set {reader.info.path}: expected at least one episode, it has none")
+    by_episode = np.split(reader.actions(), np.cumsum(reader.episode_lengths())[:-1])
+    numbers = choose_episodes(instructions, most)
+    return Selection(
+        reader,
+        tuple(numbers),
+        tuple(instructions[number] for number in numbers),
+        tuple(by_episode[number] for number in numbers),
+    )
