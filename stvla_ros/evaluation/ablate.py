@@ -115,13 +115,14 @@ def write_ablation(
     from stvla_ros.evaluation.plots import plot_settings
 
     by_setting = {setting.name: setting.policy.label for setting in settings if setting.policy.label in table.policies}
-    paper = {by_setting[name]: percent for name, percent in ablation.paper.items() if name in by_setting}
-    beside = Beside(PAPER, paper) if paper else None
+    task = ablation.paper_task
+    paper = {(by_setting[name], task): value for name, value in ablation.paper.items() if name in by_setting}
+    beside = Beside(PAPER, paper) if paper and task in table.tasks else None
     notes = [SCALE_NOTE, ablation.paper_note]
     write_table(table, folder, "ablation", notes, beside)
     rates = {name: table.row(label, table.summary_task).success for name, label in by_setting.items()}
     title = f"{ablation.title}: {table.summary_task if len(table.tasks) == 1 else 'mean over tasks'}"
-    plot_settings(rates, folder / "ablation.png", title, ablation.paper)
+    plot_settings(rates, folder / "ablation.png", title, ablation.paper if table.summary_task == task else {})
     return as_markdown(table, notes, beside)
 
 

@@ -8,14 +8,19 @@ from pathlib import Path
 from stvla_ros.evaluation.episodes import EpisodeKey, EpisodeResult, Journal
 from stvla_ros.evaluation.plan import EvalArguments, Evaluation, plan
 from stvla_ros.evaluation.tables import MEAN, Table, as_markdown, make_table, write_table, write_timings
+from stvla_ros.sim.environment import Environment
 from stvla_ros.sim.tasks import make_environment
 
 INTERRUPTED = 130
 
 
-def run_evaluation(evaluation: Evaluation, arguments: EvalArguments) -> tuple[list[EpisodeResult], list[EpisodeKey]]:
-    """Run what is missing. :returns: the results that were asked for, and the episodes that gave none.
+def run_evaluation(
+    evaluation: Evaluation, arguments: EvalArguments, make: Callable[..., Environment] = make_environment
+) -> tuple[list[EpisodeResult], list[EpisodeKey]]:
+    """Run what is missing.
 
+    :param make: makes the environments, see ``WorkerSettings``.
+    :returns: the results that were asked for, and the episodes that gave none.
     :raises InputError: when the output folder holds another evaluation.
     """
     from tqdm import tqdm
@@ -43,13 +48,14 @@ def run_evaluation(evaluation: Evaluation, arguments: EvalArguments) -> tuple[li
             def report(line: str) -> None:
                 bar.write(f"error: {line}", sys.stderr)
 
-            failed = _run(evaluation, arguments, folder, missing, take, report)
+            failed = _run(evaluation, arguments, make, folder, missing, take, report)
         return [journal.results[key] for key in keys if key in journal.results], failed
 
 
 def _run(
     evaluation: Evaluation,
     arguments: EvalArguments,
+    make: Callable[..., Environment],
     folder: Path,
     missing: list[EpisodeKey],
     take: Callable[[EpisodeResult], None],
@@ -72,7 +78,7 @@ def _run(
         Rules(evaluation.until_limit, arguments.max_steps),
         arguments.pictures,
         folder / "pictures",
-        partial(make_environment, image_size=size),
+        partial(make, image_size=size),
     )
     return run_episodes(missing, settings, arguments.workers, take, report)
 

@@ -104,7 +104,7 @@ def _pyplot():  # noqa: ANN202  its type is a module
 
 
 def _finish(plt, figure, axes, path: Path, title: str, legend: bool) -> None:  # noqa: ANN001
-    axes.set_ylim(0, 105)
+    axes.set_ylim(-2, 105)  # a mark at 0 or 100 % is seen whole
     axes.set_ylabel("success, %")
     axes.set_title(title, fontsize=11)
     axes.grid(axis="y", color="#dddddd", zorder=0)

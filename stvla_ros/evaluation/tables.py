@@ -148,11 +148,11 @@ class Beside:
     """Another's figures, shown beside ours.
 
     :param name: of the column.
-    :param percent: by policy.
+    :param percent: by policy and task.
     """
 
     name: str
-    percent: Mapping[str, float]
+    percent: Mapping[tuple[str, str], float]
 
 
 def as_markdown(table: Table, notes: Sequence[str] = (), beside: Beside | None = None) -> str:
@@ -173,7 +173,7 @@ def as_markdown(table: Table, notes: Sequence[str] = (), beside: Beside | None =
             _percent(row.conditions_met.value) + (f": {named}" if named else ""),
             f"{row.mean_steps:.1f}",
             "" if row.p_value is None else f"{row.p_value:.3g}",
-            *([f"{beside.percent[row.policy]:.1f} %" if row.policy in beside.percent else ""] if beside else []),
+            *([_others(beside, row)] if beside else []),
         ]
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join([*lines, *(f"\n{note}" for note in notes)]) + "\n"
@@ -221,6 +221,11 @@ def write_timings(results: Iterable[EpisodeResult], policies: Sequence[str], fol
             p50, p99 = ([result.inference_ms[name] for result in found] for name in ("p50", "p99"))
             lines.append(f"{policy},{len(found)},{np.median(p50):.2f},{np.median(p99):.2f},{max(p99):.2f}")
     (folder / "timings.csv").write_text("\n".join(lines) + "\n")
+
+
+def _others(beside: Beside, row: Row) -> str:
+    percent = beside.percent.get((row.policy, row.task))
+    return "" if percent is None else f"{percent:.1f} %"
 
 
 def _percent(share: float) -> str:

@@ -1,0 +1,157 @@
+"""Lockstep and simulated realtime: what is executed in which control step."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from stvla_ros.control.actions import EndEffectorAction
+from stvla_ros.control.chunk_execution import STRATEGIES
+from stvla_ros.errors import InputError
+from stvla_ros.evaluation.control_loop import LockstepControl, RealtimeControl
+from stvla_ros.policy.base import Policy, PolicyInput
+
+PERIOD = 200_000_000
+PICTURE = np.zeros((4, 4, 3), np.uint8)
+
+
+class Numbered(Policy):
+    """Action i of the chunk for the observation of step n moves by n + i / 10 along x."""
+
+    name = "numbered"
+
+    def __init__(self, length: int = 4) -> None:
+        self.length = length
+        self.asked: list[int] = []
+
+    def predict(self, observation: PolicyInput) -> Sequence[EndEffectorAction]:
+        step = observation.stamp // PERIOD
+        self.asked.append(step)
+        return [EndEffectorAction(np.array([step + i / 10, 0, 0]), np.zeros(3), 1.0) for i in range(self.length)]
+
+
+def _observation(step: int) -> PolicyInput:
+    return PolicyInput(step * PERIOD, PICTURE, np.zeros((4, 4), np.float32), None, "go")
+
+
+def _run(control: LockstepControl | RealtimeControl, steps: int) -> list[float | None]:
+    actions = [control.act(_observation(step), 0.0) for step in range(steps)]
+    return [None if action is None else round(float(action.translation[0]), 6) for action in actions]
+
+
+def _realtime(policy: Policy, execution: str, latency_ms: float, added_ms: float = 0.0) -> RealtimeControl:
+    return RealtimeControl(policy, execution, PERIOD, 0, latency_ms * 1e-3, added_ms * 1e-3)
+
+
+def test_in_lockstep_receding_answers_every_observation_with_its_first_action() -> None:
+    policy = Numbered()
+    assert _run(LockstepControl(policy, "receding", PERIOD, 0), 5) == [0, 1, 2, 3, 4]
+    assert policy.asked == [0, 1, 2, 3, 4]
+
+
+def test_in_lockstep_chunk_thinks_again_when_its_actions_are_used_up() -> None:
+    policy = Numbered()
+    assert _run(LockstepControl(policy, "chunk", PERIOD, 0), 6) == [0, 0.1, 0.2, 0.3, 4, 4.1]
+    assert policy.asked == [0, 4]
+
+
+@given(st.sampled_from(sorted(STRATEGIES)), st.integers(1, 6), st.integers(1, 30))
+def test_in_lockstep_every_observation_has_exactly_one_action(execution: str, length: int, steps: int) -> None:
+    assert None not in _run(LockstepControl(Numbered(length), execution, PERIOD, 0), steps)
+
+
+def test_a_policy_without_an_action_is_an_error() -> None:
+    with pytest.raises(InputError, match="at least one action"):
+        LockstepControl(Numbered(0), "receding", PERIOD, 0).act(_observation(0), 0.0)
+
+
+def test_in_realtime_an_answer_within_the_period_is_on_time() -> None:
+    control = _realtime(Numbered(), "receding", 150)
+    assert _run(control, 5) == [0, 1, 2, 3, 4]
+    assert control.late_chunks == 0
+
+
+def test_in_realtime_a_late_answer_leaves_the_arm_to_hold_and_skips_what_is_past() -> None:
+    # Ready 250 ms after the observation, in the next control step: its second action is for that step.
+    control = _realtime(Numbered(), "receding", 250)
+    actions = _run(control, 6)
+    assert actions[0] is None
+    assert actions[1] == 0.1
+    assert control.late_chunks > 0
+
+
+def test_in_realtime_an_answer_of_one_action_that_is_late_is_of_no_use() -> None:
+    control = _realtime(Numbered(1), "receding", 200)
+    assert _run(control, 6) == [None] * 6
+    assert control.unused_chunks > 0
+
+
+def test_added_latency_counts_as_thinking() -> None:
+    assert _run(_realtime(Numbered(), "ensemble", 250), 12) == _run(_realtime(Numbered(), "ensemble", 150, 100), 12)
+
+
+def test_while_it_thinks_the_newest_observation_waits() -> None:
+    policy = Numbered()
+    _run(_realtime(policy, "receding", 450), 8)
+    # Busy until 450 ms, 900 ms, 1350 ms: the newest observation by then is that of step 2, 4, 6.
+    assert policy.asked == [0, 2, 4, 6]
+
+
+def test_in_realtime_a_chunk_fills_the_steps_of_a_slow_inference() -> None:
+    actions = _run(_realtime(Numbered(8), "chunk", 300), 12)
+    assert actions[0] is None
+    assert actions[1:8] == [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7]
+
+
+def test_nothing_is_executed_from_an_observation_older_than_the_live_graph_would() -> None:
+    assert set(_run(_realtime(Numbered(20), "chunk", 1600), 12)) == {None}
+
+
+@settings(deadline=None)
+@given(st.sampled_from(sorted(STRATEGIES)), st.floats(0, 900), st.integers(1, 6))
+def test_a_given_latency_makes_the_same_run_every_time(execution: str, latency: float, length: int) -> None:
+    runs = [_run(_realtime(Numbered(length), execution, latency), 15) for _ in range(2)]
+    assert runs[0] == runs[1]
+
+
+@settings(deadline=None)
+@given(st.sampled_from(["receding", "chunk"]), st.floats(0, 900), st.integers(1, 6))
+def test_what_is_executed_was_meant_for_that_step_or_the_one_before_it(
+    execution: str, latency: float, length: int
+) -> None:
+    for step, action in enumerate(_run(_realtime(Numbered(length), execution, latency), 20)):
+        if action is not None:
+            observed, index = divmod(round(10 * action), 10)
+            assert step - 1 <= observed + index <= step
+
+
+def test_measured_latency_is_the_calls_own() -> None:
+    control = RealtimeControl(Numbered(), "receding", PERIOD, 0, latency_s=None)
+    assert _run(control, 3) == [0, 1, 2]
+    assert len(control.inference_s) == 3 and min(control.inference_s) > 0
+
+
+def test_slow_perception_is_charged_when_latency_is_measured() -> None:
+    control = RealtimeControl(Numbered(), "receding", PERIOD, 0, latency_s=None)
+    actions = [control.act(_observation(step), 0.25) for step in range(3)]
+    assert actions[0] is None
+    assert actions[1].translation[0] == pytest.approx(0.1)
+
+
+@pytest.mark.parametrize("make", [lambda p: LockstepControl(p, "receding", PERIOD, 3), lambda p: _sticky(p)])
+def test_the_gripper_holds_a_change(make: Callable[[Policy], LockstepControl | RealtimeControl]) -> None:
+    class Wavering(Policy):
+        name = "wavering"
+
+        def predict(self, observation: PolicyInput) -> Sequence[EndEffectorAction]:
+            closed = observation.stamp // PERIOD == 1
+            return [EndEffectorAction(np.zeros(3), np.zeros(3), 0.0 if closed else 0.9)]
+
+    control = make(Wavering())
+    assert [control.act(_observation(step), 0.0).gripper for step in range(5)] == [1, 0, 0, 0, 1]
+
+
+def _sticky(policy: Policy) -> RealtimeControl:
+    return RealtimeControl(policy, "receding", PERIOD, 3, latency_s=0.01)
