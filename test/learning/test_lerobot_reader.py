@@ -188,8 +188,11 @@ DAMAGES = {
     "episode twice": (lambda f: change_column(f / EPISODES, "episode_index", [0, 0]), "every episode_index once"),
     "no tasks": (lambda f: (f / TASKS).unlink(), "tasks.parquet: expected this file"),
     "tasks without text": (lambda f: drop_column(f / TASKS, "__index_level_0__"), "expected the columns task_index"),
-    "empty task": (lambda f: change_column(f / TASKS, "__index_level_0__", ["", " "]), "expected an instruction"),
-    "unknown task": (lambda f: change_column(f / DATA, "task_index", [7] * 9), "expected an instruction"),
+    "empty task": (
+        lambda f: change_column(f / TASKS, "__index_level_0__", ["lift", " "]),
+        "1 of 2 have none, such as episode 1",
+    ),
+    "unknown task": (lambda f: change_column(f / DATA, "task_index", [7] * 9), "2 of 2 have none, such as episode 0"),
     "changing task": (lambda f: change_column(f / DATA, "task_index", [0, 1] * 4 + [0]), "expected one task_index"),
     "no data": (lambda f: (f / DATA).unlink(), "file-000.parquet: expected the file of episode 0"),
     "data cut off": (lambda f: cut(f / DATA), "data/chunk-000/file-000.parquet: cannot be read"),
@@ -291,6 +294,15 @@ def test_whatever_is_damaged_is_read_or_refused_in_one_line(bridge: Path, ours: 
         assert "\n" not in str(error)
     finally:
         file.write_bytes(whole)
+
+
+def test_an_episode_without_instruction_is_refused(bridge: Path) -> None:
+    change_column(bridge / TASKS, "__index_level_0__", ["lift", ""])
+    reader = LeRobotReader(bridge)
+
+    assert reader.episode(0).instruction == "lift"
+    with pytest.raises(InputError, match="episode 1: expected an instruction"):
+        reader.episode(1)
 
 
 def test_an_unknown_picture_is_refused(bridge: Path) -> None:

@@ -47,7 +47,15 @@ class LeRobotReader:
 
     def instructions(self) -> list[str]:
         """The instruction of each episode."""
-        return [self._instruction(episode, self._table(episode, ["task_index"])) for episode in self._metadata.episodes]
+        episodes = self._metadata.episodes
+        texts = [self._text(episode, self._table(episode, ["task_index"])) for episode in episodes]
+        untold = [episode.index for episode, text in zip(episodes, texts) if not text]
+        if untold:
+            raise InputError(
+                f"data set {self.info.path}: expected an instruction (a task's text) for every episode, "
+                f"{len(untold)} of {len(episodes)} have none, such as episode {untold[0]}"
+            )
+        return texts
 
     def actions(self) -> np.ndarray:
         """(frames, 7) float32 actions of all episodes, one after the other."""
@@ -111,14 +119,20 @@ class LeRobotReader:
         return _numbers(entry, table, schema.ACTION, len(schema.ACTION_NAMES)).astype(np.float32)
 
     def _instruction(self, entry: EpisodeEntry, table: pa.Table) -> str:
+        text = self._text(entry, table)
+        if not text:
+            raise InputError(
+                f"{entry.data_file}, episode {entry.index}: expected an instruction (a task's text), got none"
+            )
+        return text
+
+    def _text(self, entry: EpisodeEntry, table: pa.Table) -> str:
+        """The task's text, empty where there is none."""
         used = {int(index) for index in _numbers(entry, table, "task_index")}
-        where = f"{entry.data_file}, episode {entry.index}"
         if len(used) != 1:
-            raise InputError(f"{where}: expected one task_index, got {sorted(used)}")
-        instruction = self._metadata.tasks.get(used.pop()) or ""
-        if not instruction.strip():
-            raise InputError(f"{where}: expected an instruction (a task's text), got none")
-        return instruction
+            raise InputError(f"{entry.data_file}, episode {entry.index}: expected one task_index, got {sorted(used)}")
+        text = self._metadata.tasks.get(used.pop()) or ""
+        return text if text.strip() else ""
 
     def _rgb(self, entry: EpisodeEntry, table: pa.Table) -> np.ndarray:
         if entry.video_file is None:
