@@ -7,15 +7,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from tyro.conf import Positional
+
 from stvla_ros.errors import InputError
 from stvla_ros.evaluation.ablations import ABLATIONS, SCALE_NOTE, Ablation, Setting, make_settings
 from stvla_ros.evaluation.evaluate import INTERRUPTED, conclude, run_evaluation, table_of, write_results
 from stvla_ros.evaluation.plan import EvalArguments, Evaluation, evaluation_of
-from stvla_ros.evaluation.policies import EvaluatedPolicy, parse_policy
+from stvla_ros.evaluation.policies import EvaluatedPolicy, parse_policy, trained_inputs
 from stvla_ros.evaluation.tables import Beside, Table, as_markdown, write_table
 
 PAPER = "paper (4B)"
-_FINISHED = "overrides.json"
+_FINISHED = "finished.json"
 
 
 @dataclass(frozen=True)
@@ -24,10 +26,10 @@ class AblateArguments:
 
     Stopped or killed, the same command goes on where it was."""
 
-    kind: Literal["buffer", "variant", "data", "adaptive", "depth", "tracker"]
+    kind: Positional[Literal["buffer", "variant", "data", "adaptive", "depth", "tracker"]]
     """What is varied. data needs training, the others only with `retrain`."""
     policy: str
-    """The policy, as in `stvla eval`: a checkpoint folder, or more. For data: the untrained or base checkpoint."""
+    """The policy, as in `stvla eval`: a checkpoint folder, or more. For data: the checkpoint before training."""
     settings: tuple[str, ...] = ()
     """In place of the usual ones: buffer 30 15 7, variant C B A, data all 52 0, adaptive on off, depth sensor none,
     tracker lucas_kanade cotracker. The others are compared with the first."""
@@ -60,14 +62,13 @@ def train(config: Path, overrides: Mapping[str, Any], output: Path) -> Path:
 
     :param overrides: of the configuration's keys, dotted.
     :param output: folder of the run.
-    :returns: the checkpoint.
+    :returns: the checkpoint's or the adapter's folder.
     :raises InputError: when it cannot be trained.
     """
     from stvla_ros.learning.training.config import read_config
-    from stvla_ros.learning.training.loop import train as run_training
+    from stvla_ros.learning.training.run import train as run_training
 
-    run_training(read_config(config, {**overrides, "output": str(output)}))
-    return output / "checkpoint"
+    return run_training(read_config(config, {**overrides, "output": str(output)}))
 
 
 def plan(arguments: AblateArguments) -> tuple[list[Setting], Path]:
@@ -132,14 +133,18 @@ def _eval_arguments(arguments: AblateArguments) -> EvalArguments:
 
 
 def _trained(setting: Setting, config: Path, folder: Path) -> EvaluatedPolicy:
-    """The setting's policy, with the model that was trained for it if one is."""
+    """The setting's policy; where a model is trained for it, that one, shown what it was trained with."""
     if not setting.trained:
         return setting.policy
     output = folder / setting.name
     noted = output / _FINISHED
-    wanted = json.dumps({"config": config.read_text(), "overrides": dict(setting.overrides)}, sort_keys=True)
-    if not (noted.is_file() and noted.read_text() == wanted):
+    wanted = {"config": config.read_text(), "overrides": dict(setting.overrides)}
+    finished = json.loads(noted.read_text()) if noted.is_file() else {}
+    if any(finished.get(name) != value for name, value in wanted.items()):
         print(f"training for {setting.policy.label}", flush=True)
-        train(config, setting.overrides, output)
-        noted.write_text(wanted)
-    return replace(setting.policy, checkpoint=str(output / "checkpoint"))
+        finished = {**wanted, "checkpoint": train(config, setting.overrides, output).name}
+        noted.write_text(json.dumps(finished, indent=2) + "\n")
+    checkpoint = str(output / finished["checkpoint"])
+    inputs = trained_inputs(checkpoint)
+    parameters = {**setting.policy.parameters, **inputs.pop("parameters", {})}
+    return replace(setting.policy, checkpoint=checkpoint, parameters=parameters, **inputs)

@@ -6,9 +6,12 @@
 A key is a field of :class:`EvaluatedPolicy` (``traces=none``, ``execution=chunk``, ``buffer=15``, …); any other key
 is one of the policy's own parameters (``resize=area``). Values are read as YAML. In a file: a list of mappings with
 the same fields, the policy's own parameters under ``parameters``.
+
+A checkpoint that was trained here (``training.json``) is shown what it was trained with, unless a key says otherwise.
 """
 
 import hashlib
+import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
@@ -17,6 +20,7 @@ from typing import Any
 
 import yaml
 
+from stvla_ros.config import default_checkpoint
 from stvla_ros.control.chunk_execution import STRATEGIES
 from stvla_ros.errors import InputError
 from stvla_ros.perception.depth.registry import depth_estimator_names
@@ -146,6 +150,23 @@ def fingerprint(folder: Path) -> str:
     return f"sha256:{digest.hexdigest()[:16]}"
 
 
+def trained_inputs(checkpoint: str) -> dict[str, Any]:
+    """What a checkpoint was shown in its training, as fields of :class:`EvaluatedPolicy`; empty where none is told.
+
+    :raises InputError: when its ``training.json`` cannot be read.
+    """
+    file = Path(checkpoint) / "training.json"
+    if not checkpoint or not file.is_file():
+        return {}
+    try:
+        inputs = dict(json.loads(file.read_text())["inputs"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{file}: expected a training configuration with inputs ({type(error).__name__})") from None
+    resize = {"resize": inputs.pop("resize")} if "resize" in inputs else {}
+    known = {field.name for field in fields(EvaluatedPolicy)}
+    return {**{name: value for name, value in inputs.items() if name in known}, "parameters": resize}
+
+
 def parse_policy(text: str) -> EvaluatedPolicy:
     """One policy out of its short text, see the head of this file. :raises InputError: naming what is wrong."""
     head, _, options = text.partition("?")
@@ -222,10 +243,17 @@ def at_latencies(
 
 
 def _make(given: dict[str, Any]) -> EvaluatedPolicy:
-    blind = {"traces": "none", "depth": NO_DEPTH} if given["policy"] in SIGHTLESS else {}
+    if given["policy"] == "stvla":
+        given["checkpoint"] = given.get("checkpoint") or str(default_checkpoint())
+    usual = trained_inputs(given.get("checkpoint", ""))
+    if given["policy"] in SIGHTLESS:
+        usual |= {"traces": "none", "depth": NO_DEPTH}
     if given.get("depth") == NO_DEPTH:
-        blind = {"traces": "none"}
-    return EvaluatedPolicy(**{**blind, **given})
+        usual |= {"traces": "none"}
+    parameters = given.get("parameters", {})
+    if isinstance(parameters, Mapping):
+        parameters = {**usual.get("parameters", {}), **parameters}
+    return EvaluatedPolicy(**{**usual, **given, "parameters": parameters})
 
 
 def _label(name: str, checkpoint: str) -> str:

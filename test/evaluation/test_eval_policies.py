@@ -1,5 +1,6 @@
 """How evaluated policies are written."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -52,7 +53,6 @@ def test_without_depth_nothing_is_drawn(checkpoint: Path) -> None:
         ("", "policies: expected [label=]name"),
         ("=expert", "policies: expected [label=]name"),
         ("oracle", "policies: expected one of expert, random, stvla"),
-        ("stvla", "policy stvla: needs a checkpoint"),
         ("expert:somewhere", "policy expert: takes no checkpoint"),
         ("random?temperature=1", "policy random: takes no temperature"),
         ("expert?traces", "policies: expected key=value"),
@@ -95,6 +95,22 @@ def test_a_bad_file_is_named(text: str, tmp_path: Path) -> None:
     file.write_text(text)
     with pytest.raises(InputError, match="^policies_file .*policies.yaml: "):
         read_policies(file)
+
+
+def test_a_checkpoint_is_shown_what_it_was_trained_with_unless_told_otherwise(checkpoint: Path) -> None:
+    inputs = {"traces": "rgb", "depth": "zoedepth", "buffer": 15, "variant": "B", "adaptive": False, "resize": "area"}
+    (checkpoint / "training.json").write_text(json.dumps({"seed": 3, "inputs": inputs}))
+    policy = parse_policy(str(checkpoint))
+    assert (policy.traces, policy.depth, policy.buffer, policy.variant) == ("rgb", "zoedepth", 15, "B")
+    assert policy.adaptive is False and policy.parameters == {"resize": "area"}
+    other = parse_policy(f"{checkpoint}?buffer=7,resize=bicubic,depth=none")
+    assert (other.buffer, other.parameters, other.depth, other.traces) == (7, {"resize": "bicubic"}, "none", "none")
+
+
+def test_a_broken_training_json_is_named(checkpoint: Path) -> None:
+    (checkpoint / "training.json").write_text("[]")
+    with pytest.raises(InputError, match="training.json: expected a training configuration"):
+        parse_policy(str(checkpoint))
 
 
 def test_equal_labels_are_refused() -> None:

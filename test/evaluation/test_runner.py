@@ -123,7 +123,7 @@ def test_two_runs_give_the_same_table_byte_for_byte(undisturbed: Path, tmp_path:
         assert (tmp_path / name).read_bytes() == (undisturbed / name).read_bytes()
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
 def test_killed_at_any_moment_it_goes_on_and_gives_the_same_table(
     number: signal.Signals, undisturbed: Path, tmp_path: Path
 ) -> None:

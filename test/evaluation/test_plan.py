@@ -1,0 +1,107 @@
+"""The arguments of `stvla eval`, checked before anything runs."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from stvla_ros.errors import InputError
+from stvla_ros.evaluation.plan import EvalArguments, plan
+from stvla_ros.sim.tasks import ZERO_DOWNLOAD_TASK
+
+BOTH = ("expert", "random")
+
+
+def test_every_policy_task_seed_and_episode_is_planned() -> None:
+    arguments = EvalArguments(BOTH, tasks=(ZERO_DOWNLOAD_TASK,), episodes=3, seeds=(0, 1))
+    evaluation = plan(arguments)
+    assert len(evaluation.keys) == 2 * 2 * 3
+    assert [policy.label for policy in evaluation.policies] == list(BOTH)
+
+
+def test_latencies_and_executions_multiply_the_policies() -> None:
+    evaluation = plan(
+        EvalArguments(
+            ("expert",),
+            tasks=(ZERO_DOWNLOAD_TASK,),
+            pacing="realtime",
+            latency="0,100",
+            executions="receding,chunk",
+            inference_latency="30",
+        )
+    )
+    assert len(evaluation.policies) == 4
+    assert {policy.inference_latency for policy in evaluation.policies} == {30.0}
+    assert set(evaluation.at_latency.values()) == {"expert, receding", "expert, chunk"}
+    assert evaluation.at_latency["expert@chunk+100ms"] == "expert, chunk"
+
+
+def test_the_preset_is_the_published_protocol(tmp_path: Path) -> None:
+    network = tmp_path / "ours"
+    network.mkdir()
+    policies = ("expert", str(network), f"other={network}?resize=bicubic,execution=chunk")
+    evaluation = plan(EvalArguments(policies, preset="simplerenv-widowx"))
+    if evaluation.notes:
+        pytest.skip("the WidowX tasks' files are not here")
+    assert evaluation.episodes == dict.fromkeys(evaluation.tasks, 24)
+    assert set(evaluation.tasks) == {"spoon_on_towel", "carrot_on_plate", "stack_cube", "eggplant_in_basket"}
+    assert evaluation.until_limit
+    expert, ours, other = evaluation.policies
+    assert (ours.execution, ours.parameters, ours.sticky_steps("widowx")) == ("ensemble", {"resize": "area"}, 1)
+    assert (other.execution, other.parameters) == ("chunk", {"resize": "bicubic"})
+    assert not expert.parameters
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"policies": ()}, "policies: expected at least one"),
+        ({"policies": ("expert", "expert")}, "policies: expected different labels"),
+        ({"tasks": ("stack_cub",)}, "task 'stack_cub': no such task"),
+        ({"tasks": ()}, "tasks: expected at least one"),
+        ({"episodes": 0}, "episodes: expected at least 1"),
+        ({"episodes": 25}, f"episodes: task {ZERO_DOWNLOAD_TASK} has 24, asked for 25"),
+        ({"seeds": (0, 0)}, "seeds: expected different whole numbers"),
+        ({"seeds": (-1,)}, "seeds: expected different whole numbers"),
+        ({"workers": 0}, "workers: expected at least 1"),
+        ({"image_size": (0, 5)}, "image_size: expected 0 0"),
+        ({"preset": "libero"}, "preset: expected one of simplerenv-widowx"),
+        ({"latency": "0,100"}, "latency, executions: expected pacing realtime"),
+        ({"latency": "fast", "pacing": "realtime"}, "latency: expected different numbers of milliseconds"),
+        ({"latency": "100,100", "pacing": "realtime"}, "latency: expected different numbers of milliseconds"),
+        ({"executions": "quick", "pacing": "realtime"}, "policy expert@quick+0ms: execution: expected one of"),
+        ({"inference_latency": "soon"}, "inference_latency: expected different numbers of milliseconds"),
+        ({"policies_file": "/nonexistent.yaml"}, "policies_file /nonexistent.yaml: expected a YAML file"),
+        ({"live": True, "until_limit": True}, "live: expected no until_limit"),
+        ({"live": True, "seeds": (1,)}, "live: expected seeds 0"),
+        ({"live": True, "image_size": (64, 64)}, "live: expected no image_size"),
+        ({"live": True, "policies": ("expert?depth=none,traces=rgb",)}, "live: policy expert: depth: expected"),
+        ({"live": True, "policies": ("expert?sticky_gripper=2",)}, "live: policy expert: sticky_gripper"),
+        ({"live": True, "policies": ("expert?added_latency=50,pacing=realtime",)}, "live: policy expert: expected no"),
+    ],
+)
+def test_a_bad_argument_is_one_line_that_names_it(changed: dict, said: str) -> None:
+    with pytest.raises(InputError) as raised:
+        plan(EvalArguments(**{"policies": ("expert",), "tasks": (ZERO_DOWNLOAD_TASK,), **changed}))
+    assert str(raised.value).startswith(said)
+    assert "\n" not in str(raised.value)
+
+
+def test_a_task_that_the_expert_cannot_do_is_refused_for_it() -> None:
+    task = "simpler/google_robot_pick_coke_can"
+    try:
+        plan(EvalArguments(("expert",), tasks=(task,), episodes=1))
+    except InputError as error:
+        assert str(error) == f"policies: the scripted expert cannot do task {task}"
+    else:
+        pytest.skip("SimplerEnv is not installed: another task would run")
+
+
+def test_the_command_loads_neither_torch_nor_matplotlib_nor_a_simulator() -> None:
+    code = (
+        "import sys, stvla_ros.evaluation.evaluate, stvla_ros.evaluation.ablate\n"
+        "print([name for name in ('torch', 'matplotlib', 'mani_skill', 'scipy') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout.strip() == "[]"
