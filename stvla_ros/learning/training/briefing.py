@@ -1,0 +1,296 @@
+"""One page before training: what is about to happen, with what, how long and how large."""
+
+import math
+import textwrap
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from stvla_ros.learning.datasets import schema
+from stvla_ros.learning.datasets.lerobot_reader import LeRobotReader
+from stvla_ros.learning.training.config import OptimizerConfig, TrainingConfig
+from stvla_ros.learning.training.lora import count_by_part, trainable_parameters
+from stvla_ros.learning.training.optimizer import make_optimizers
+from stvla_ros.learning.training.selection import Selection, select_episodes
+from stvla_ros.policy.spatialvla.model import SpatialVla
+
+WIDTH, LINES = 100, 60
+_MOST_DATASETS, _MOST_INSTRUCTIONS = 6, 12
+_LABEL = 12
+# Tokens of a usual instruction, and those of a chunk but the last.
+_TEXT_TOKENS, _ACTION_TOKENS = 10, 11
+# A prepared frame: three bytes of colour and two of depth a pixel (samples.py).
+_BYTES_PER_PIXEL = 5
+# The trained model is written in bfloat16, adapters in float32.
+_CHECKPOINT_BYTES, _ADAPTER_BYTES = 2, 4
+_QUANTILES = (0.01, 0.5, 0.99)
+
+
+@dataclass(frozen=True)
+class MemoryEstimate:
+    """Bytes on the device that trains."""
+
+    weights: int
+    gradients: int
+    optimizer: int
+    average: int
+    activations: int
+
+    @property
+    def total(self) -> int:
+        return self.weights + self.gradients + self.optimizer + self.average + self.activations
+
+
+def briefing(
+    config: TrainingConfig,
+    readers: Sequence[LeRobotReader],
+    model: SpatialVla,
+    steps: int,
+    seconds_per_step: float | None,
+) -> str:
+    """
+    :param readers: the data sets of ``config.data.paths``.
+    :param model: as it will be trained: ``requires_grad`` set, adapters put in.
+    :param steps: optimiser steps of the whole run.
+    :param seconds_per_step: measured; None where nothing was.
+    :returns: at most ``LINES`` lines of ``WIDTH`` columns.
+    :raises InputError: for data that cannot be read.
+    """
+    selections = [select_episodes(reader, config.data.episodes) for reader in readers]
+    blocks = [
+        _task(config),
+        _data(selections, config),
+        _actions(selections),
+        _trained(config, model),
+        _optimisation(config, model, steps, selections),
+        _costs(config, model, steps, seconds_per_step, sum(each.frames for each in selections)),
+        _files(config),
+    ]
+    return "\n".join(line[:WIDTH].rstrip() for block in blocks for line in block)
+
+
+def estimate_memory(model: SpatialVla, config: TrainingConfig) -> MemoryEstimate:
+    """Weights, gradients and the optimiser's state are counted, activations estimated.
+
+    What a transformer keeps for the backward pass, in numbers a token and layer: about 12 times its width, 4 times
+    the width between its two linear maps, and, where attention is computed in plain steps (the language model), 2 for
+    every other token and head. Within 20 % of what torch's saved-tensor hooks count on the tiny and small models; 4 bytes each,
+    because mixed precision keeps many in both types.
+    """
+    trained = trainable_parameters(model)
+    size = sum(parameter.numel() * parameter.itemsize for parameter in trained.values())
+    weights = sum(tensor.numel() * tensor.itemsize for tensor in model.state_dict().values())
+    if config.precision == "bfloat16" or (config.precision == "auto" and model.device.type == "cuda"):
+        # autocast keeps copies of what it converts
+        weights += sum(2 * parameter.numel() for parameter in trained.values() if parameter.dtype is torch.float32)
+    text, vision = model.config.text, model.config.vision
+    pictures = model.config.num_image_tokens
+    tokens = pictures + _TEXT_TOKENS + _ACTION_TOKENS
+    numbers = text.num_hidden_layers * tokens * (
+        12 * text.hidden_size + 4 * text.intermediate_size + 2 * text.num_attention_heads * tokens
+    ) + vision.num_hidden_layers * pictures * (12 * vision.hidden_size + 4 * vision.intermediate_size)
+    return MemoryEstimate(
+        weights=weights,
+        gradients=size,
+        optimizer=optimizer_bytes(trained, config.optimizer),
+        average=size if config.optimizer.ema else 0,
+        activations=4 * numbers * config.batch_size,
+    )
+
+
+def optimizer_bytes(trained: dict[str, nn.Parameter], config: OptimizerConfig) -> int:
+    """AdamW keeps two numbers for each that it trains (mean and square of its gradient), Muon one."""
+    total = 0
+    for optimizer in make_optimizers(trained, config):
+        kept = 1 if isinstance(optimizer, torch.optim.Muon) else 2
+        total += kept * sum(p.numel() * p.itemsize for group in optimizer.param_groups for p in group["params"])
+    return total
+
+
+# --- blocks -----------------------------------------------------------------------------------------------------------
+
+
+def _task(config: TrainingConfig) -> list[str]:
+    what = "LoRA adapters on" if config.lora else "all weights of"
+    base = config.checkpoint or f"a new {config.size} model"
+    inputs = config.inputs
+    traces = f"traces on {inputs.traces}" if inputs.traces != "none" else "no traces"
+    if inputs.traces != "none":
+        adaptive = ", adaptive" if inputs.adaptive else ""
+        traces += f" (variant {inputs.variant}, {inputs.buffer} frames{adaptive}, {inputs.tracker})"
+    depth = "the same depth everywhere" if inputs.depth == "none" else f"depth from {inputs.depth}"
+    return [*_field("train", f"{what} {base}"), *_field("sees", f"picture, {depth}, {traces}")]
+
+
+def _data(selections: Sequence[Selection], config: TrainingConfig) -> list[str]:
+    lines = [f"{'data':<{_LABEL}}{'episodes':>9}{'of':>7}{'frames':>9}{'fps':>6}{'hours':>7}"]
+    for selection in selections[:_MOST_DATASETS]:
+        info, frames = selection.reader.info, selection.frames
+        has = [
+            name
+            for feature, name in (
+                (schema.DEPTH, "depth"),
+                (schema.INTRINSICS, "camera"),
+                (schema.SCENE_POINTS_FEATURE, "scene points"),
+            )
+            if feature in info.features
+        ]
+        counts = f"{len(selection.numbers):>9}{len(selection.reader):>7}{frames:>9}{info.fps:>6g}"
+        hours = f"{frames / info.fps / 3600:>7.2f}"
+        lines.append(f"{'':<{_LABEL}}{counts}{hours}  {_short(info.path, WIDTH - _LABEL - 40)}")
+        lines.append(f"{'':<{_LABEL + 40}}{info.robot_type or 'unknown robot'}, with {', '.join(has) or 'no depth'}")
+    if len(selections) > _MOST_DATASETS:
+        lines.append(f"{'':<{_LABEL}}and {len(selections) - _MOST_DATASETS} more data sets")
+    episodes = Counter(text for selection in selections for text in selection.instructions)
+    frames_of: Counter[str] = Counter()
+    for selection in selections:
+        for text, actions in zip(selection.instructions, selection.actions, strict=True):
+            frames_of[text] += len(actions)
+    for text, count in episodes.most_common(_MOST_INSTRUCTIONS):
+        lines.append(f"{'':<{_LABEL}}{count:>9}{'':>7}{frames_of[text]:>9}{'':>13}  {text}")
+    if len(episodes) > _MOST_INSTRUCTIONS:
+        lines.append(f"{'':<{_LABEL}}and {len(episodes) - _MOST_INSTRUCTIONS} more instructions")
+    total = sum(episodes.values())
+    held = _held_episodes(config, total)
+    frames = sum(frames_of.values())
+    lines.append(
+        f"{'':<{_LABEL}}{total:>9}{'':>7}{frames:>9}{'':>13}  all, {held} episodes of them held out for validation"
+    )
+    return lines
+
+
+def _actions(selections: Sequence[Selection]) -> list[str]:
+    actions = np.concatenate([selection.all_actions for selection in selections])
+    rows = np.quantile(actions, _QUANTILES, axis=0)
+    head = "".join(f"{name:>9}" for name in schema.ACTION_NAMES[:6])
+    lines = [f"{'actions':<{_LABEL}}{'':>7}{head}   mm and degrees a step"]
+    for quantile, row in zip(_QUANTILES, rows, strict=True):
+        numbers = np.round([*(1000.0 * row[:3]), *np.rad2deg(row[3:6])], 2) + 0.0  # no minus before a zero
+        lines.append(f"{'':<{_LABEL}}{quantile:>6.0%} " + "".join(f"{number:>9.2f}" for number in numbers))
+    lines.append(f"{'':<{_LABEL}}gripper open in {np.mean(actions[:, 6] >= 0.5):.0%} of the frames")
+    return lines
+
+
+def _trained(config: TrainingConfig, model: SpatialVla) -> list[str]:
+    lines = [f"{'weights':<{_LABEL}}{'trained':>10}{'of':>10}"]
+    counts = count_by_part(model)
+    for part, (trained, whole) in counts.items():
+        lines.append(f"{'':<{_LABEL}}{_count(trained):>10}{_count(whole):>10}  {part}")
+    trained, whole = (sum(each) for each in zip(*counts.values(), strict=True))
+    lines.append(f"{'':<{_LABEL}}{_count(trained):>10}{_count(whole):>10}  all, {trained / whole:.1%} trained")
+    if config.lora:
+        layers = sum(".lora_A." in name for name in trainable_parameters(model))
+        lines.append(
+            f"{'':<{_LABEL}}adapters of rank {config.lora.rank}, alpha {config.lora.alpha:g}, dropout "
+            f"{config.lora.dropout:g} on {layers} linear layers"
+        )
+    return lines
+
+
+def _optimisation(config: TrainingConfig, model: SpatialVla, steps: int, selections: Sequence[Selection]) -> list[str]:
+    optimizer = config.optimizer
+    episodes = sum(len(each.numbers) for each in selections)
+    # Which episodes are held out is drawn later, so this counts usual ones.
+    frames = sum(each.frames for each in selections) * (1.0 - _held_episodes(config, episodes) / episodes)
+    epochs = steps * config.batch_size * config.gradient_accumulation / frames
+    parts = [f"{optimizer.name}, learning rate {optimizer.learning_rate:g} {optimizer.schedule}"]
+    parts += [f"{optimizer.warmup_steps} warm-up steps"] if optimizer.warmup_steps else []
+    parts += [f"weight decay {optimizer.weight_decay:g}"] if optimizer.weight_decay else []
+    parts += [f"average {optimizer.ema:g}"] if optimizer.ema else []
+    types = " and ".join(sorted({str(p.dtype).removeprefix("torch.") for p in model.parameters()}))
+    bins = "fitted to the data" if config.refit_bins else "the checkpoint's own"
+    return [
+        *_field(
+            "steps",
+            f"{steps} of {config.batch_size} x {config.gradient_accumulation} samples, about {epochs:.3g} epochs",
+        ),
+        *_field("optimiser", ", ".join(parts)),
+        *_field("precision", f"{config.precision}, weights {types}, on {model.device}; action bins {bins}"),
+    ]
+
+
+def _costs(
+    config: TrainingConfig, model: SpatialVla, steps: int, seconds_per_step: float | None, frames: int
+) -> list[str]:
+    memory = estimate_memory(model, config)
+    shares = {
+        "weights": memory.weights,
+        "gradients": memory.gradients,
+        "optimiser": memory.optimizer,
+        "average": memory.average,
+        "activations": memory.activations,
+    }
+    listed = " + ".join(f"{name} {_size(share)}" for name, share in shares.items() if share)
+    measured = torch.cuda.max_memory_allocated(model.device) if model.device.type == "cuda" else 0
+    peak = f"; measured so far {_size(measured)}" if measured else ""
+    cache = frames * model.config.image_size**2 * _BYTES_PER_PIXEL
+    trained = sum(parameter.numel() * parameter.itemsize for parameter in trainable_parameters(model).values())
+    state = trained + memory.optimizer + memory.average
+    if config.lora:
+        result = sum(p.numel() * _ADAPTER_BYTES for p in trainable_parameters(model).values())
+    else:
+        result = _CHECKPOINT_BYTES * sum(tensor.numel() for tensor in model.state_dict().values())
+    if seconds_per_step is None:
+        time = "not measured yet"
+    else:
+        time = f"about {_duration(steps * seconds_per_step)} at {seconds_per_step:.3g} s a step, validation not counted"
+    return [
+        *_field("memory", f"about {_size(memory.total)}: {listed}{peak}"),
+        *_field("disk", f"prepared frames {_size(cache)}, state {_size(state)}, result {_size(result)}"),
+        *_field("time", time),
+    ]
+
+
+def _files(config: TrainingConfig) -> list[str]:
+    output = Path(config.output).resolve()
+    result = "adapter" if config.lora else "checkpoint"
+    return [
+        *_field("result", _short(output / result, WIDTH - _LABEL)),
+        *_field("beside it", "config.yaml, briefing.txt, metrics.jsonl, tensorboard, state.pt (to go on from)"),
+        *_field("cache", _short(Path(config.data.cache).resolve(), WIDTH - _LABEL)),
+    ]
+
+
+# --- words ------------------------------------------------------------------------------------------------------------
+
+
+def _held_episodes(config: TrainingConfig, episodes: int) -> int:
+    return min(math.ceil(config.data.validation_share * episodes), episodes - 1)
+
+
+def _field(label: str, text: str) -> list[str]:
+    """The label, and the text in as many lines as it takes."""
+    lines = textwrap.wrap(text, WIDTH - _LABEL) or [""]
+    return [f"{label if number == 0 else '':<{_LABEL}}{line}" for number, line in enumerate(lines)]
+
+
+def _short(path: Path, width: int) -> str:
+    """The end of a path, which tells more than its beginning."""
+    text = str(path)
+    return text if len(text) <= width else f"…{text[len(text) - width + 1 :]}"
+
+
+def _count(number: int) -> str:
+    for unit, size in (("B", 1e9), ("M", 1e6), ("k", 1e3)):
+        if number >= size:
+            return f"{number / size:.2f} {unit}"
+    return str(number)
+
+
+def _size(number: float) -> str:
+    return f"{number / 1e9:.2f} GB" if number >= 1e9 else f"{number / 1e6:.1f} MB"
+
+
+def _duration(seconds: float) -> str:
+    """To the precision that an estimate has."""
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    if minutes < 120:
+        return f"{minutes} min"
+    return f"{minutes // 60} h {minutes % 60} min"

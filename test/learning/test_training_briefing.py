@@ -1,0 +1,236 @@
+"""The page before training says what is true of the data, the model and the run."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from training_data import EPISODES, FRAMES, demonstration, usual, write
+
+from stvla_ros.learning.datasets.lerobot_reader import LeRobotReader
+from stvla_ros.learning.training.briefing import LINES, WIDTH, briefing, estimate_memory, optimizer_bytes
+from stvla_ros.learning.training.config import DataConfig, InputsConfig, LoraConfig, OptimizerConfig, TrainingConfig
+from stvla_ros.learning.training.forward import legal_scores, run
+from stvla_ros.learning.training.lora import add_adapters, trainable_parameters
+from stvla_ros.policy.spatialvla.checkpoint import load_model
+from stvla_ros.policy.spatialvla.create import create_checkpoint
+from stvla_ros.policy.spatialvla.model import SpatialVla
+
+LORA = LoraConfig(rank=4)
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("tiny") / "checkpoint"
+    create_checkpoint(folder, "tiny")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def full(checkpoint: Path) -> SpatialVla:
+    return load_model(checkpoint, torch.device("cpu"), torch.float32).requires_grad_(True)
+
+
+@pytest.fixture(scope="module")
+def adapted(checkpoint: Path) -> SpatialVla:
+    return add_adapters(load_model(checkpoint, torch.device("cpu"), torch.float32), LORA)
+
+
+@pytest.fixture(scope="module")
+def reader(tmp_path_factory: pytest.TempPathFactory) -> LeRobotReader:
+    texts = ["stack the block"] * 7 + ["put the spoon on the towel"] * 3
+    episodes = [demonstration(seed, instruction=text) for seed, text in enumerate(texts)]
+    return write(tmp_path_factory.mktemp("data") / "ours", episodes)
+
+
+def config(**changes) -> TrainingConfig:
+    return TrainingConfig(**{"checkpoint": "out/checkpoints/tiny", "steps": 40, **changes})
+
+
+def lines_with(page: str, text: str) -> list[str]:
+    return [line for line in page.splitlines() if text in line]
+
+
+def megabytes(page: str, label: str) -> float:
+    joined = " ".join(page.split())
+    number, unit = re.search(rf"{label} ([\d.]+) (MB|GB)", joined).groups()
+    return float(number) * (1000.0 if unit == "GB" else 1.0)
+
+
+# --- data -------------------------------------------------------------------------------------------------------------
+
+
+def test_data_sets_and_instructions_are_counted(reader: LeRobotReader, full: SpatialVla) -> None:
+    page = briefing(config(), [reader], full, 40, None)
+    (line,) = lines_with(page, str(reader.info.path)[-30:])
+    assert line.split()[:4] == [str(EPISODES), str(EPISODES), str(EPISODES * FRAMES), "5"]
+    assert lines_with(page, "stack the block")[0].split()[:2] == ["7", str(7 * FRAMES)]
+    assert lines_with(page, "put the spoon on the towel")[0].split()[:2] == ["3", str(3 * FRAMES)]
+    (total,) = lines_with(page, "held out for validation")
+    assert total.split()[:2] == [str(EPISODES), str(EPISODES * FRAMES)] and "all, 1 episodes" in total
+    assert "widowx, with depth, camera, scene points" in page
+
+
+def test_hours_are_frames_over_the_rate(tmp_path: Path, full: SpatialVla) -> None:
+    episodes = [
+        demonstration(seed, frames=720, rgb=np.zeros((720, 8, 8, 3), np.uint8), depth=None) for seed in range(5)
+    ]
+    reader = write(tmp_path / "hour", episodes)
+    (line,) = lines_with(briefing(config(), [reader], full, 40, None), str(tmp_path / "hour")[-20:])
+    assert line.split()[4] == "0.20"  # 3600 frames at 5 a second
+
+
+def test_only_the_chosen_episodes_are_counted(reader: LeRobotReader, full: SpatialVla) -> None:
+    page = briefing(config(data=DataConfig(episodes=2)), [reader], full, 40, None)
+    (line,) = lines_with(page, str(reader.info.path)[-30:])
+    assert line.split()[:3] == ["4", str(EPISODES), str(4 * FRAMES)]
+
+
+def test_quantiles_are_in_millimetres_and_degrees(reader: LeRobotReader, full: SpatialVla) -> None:
+    page = briefing(config(), [reader], full, 40, None)
+    actions = reader.actions().astype(np.float64)
+    rows = [lines_with(page, f"{percent}% ")[0].split()[1:] for percent in (" 1", "50", "99")]
+    expected = np.quantile(actions[:, :6], (0.01, 0.5, 0.99), axis=0) * ([1000.0] * 3 + [180.0 / np.pi] * 3)
+    np.testing.assert_allclose(np.array(rows, dtype=float), expected, atol=0.0051)
+    assert "gripper open in 50% of the frames" in page
+
+
+# --- model ------------------------------------------------------------------------------------------------------------
+
+
+def test_parts_and_adapters_are_counted(reader: LeRobotReader, adapted: SpatialVla) -> None:
+    page = briefing(config(lora=LORA), [reader], adapted, 40, None)
+    trained = sum(parameter.numel() for parameter in trainable_parameters(adapted).values())
+    whole = sum(parameter.numel() for parameter in adapted.parameters())
+    (line,) = lines_with(page, "% trained")
+    assert f"{trained / 1e3:.2f} k" in line and f"{whole / 1e6:.2f} M" in line and f"{trained / whole:.1%}" in line
+    assert lines_with(page, "vision_zoe_model")[0].split()[0] == "0"
+    assert "adapters of rank 4, alpha 32, dropout 0 on 29 linear layers" in page
+    assert lines_with(page, "train ")[0].split(maxsplit=1)[1] == "LoRA adapters on out/checkpoints/tiny"
+
+
+@pytest.mark.parametrize(("name", "kept"), [("adamw", 2.0), ("muon", 1.0)])
+def test_optimisers_memory_is_what_it_keeps_after_a_step(adapted: SpatialVla, name: str, kept: float) -> None:
+    from stvla_ros.learning.training.optimizer import make_optimizers
+
+    settings = OptimizerConfig(name=name, learning_rate=1e-9)
+    trained = trainable_parameters(adapted)
+    optimizers = make_optimizers(trained, settings)
+    for parameter in trained.values():
+        parameter.grad = torch.ones_like(parameter)
+    for optimizer in optimizers:
+        optimizer.step()
+        optimizer.zero_grad()
+    states = [state for optimizer in optimizers for state in optimizer.state.values()]
+    real = sum(v.numel() * v.itemsize for state in states for v in state.values() if torch.is_tensor(v) and v.ndim)
+    assert optimizer_bytes(trained, settings) == real
+    assert real == kept * sum(parameter.numel() * 4 for parameter in trained.values())
+
+
+def test_memory_is_the_sum_of_its_parts(reader: LeRobotReader, full: SpatialVla) -> None:
+    settings = config(precision="float32", batch_size=8, optimizer=OptimizerConfig(ema=0.99))
+    page = briefing(settings, [reader], full, 40, None)
+    weights = sum(parameter.numel() * 4 for parameter in full.parameters())
+    trained = sum(parameter.numel() * 4 for parameter in trainable_parameters(full).values())
+    parts = {"weights": weights, "gradients": trained, "optimiser": 2 * trained, "average": trained}
+    for label, size in parts.items():
+        assert megabytes(page, f"[:+] {label}") == pytest.approx(size / 1e6, abs=0.1), label
+    activations = estimate_memory(full, settings).activations
+    assert megabytes(page, "memory about") == pytest.approx((sum(parts.values()) + activations) / 1e6, abs=0.2)
+
+
+@pytest.mark.parametrize("batch", [1, 3])
+def test_activations_are_about_what_torch_keeps_for_the_backward_pass(full: SpatialVla, batch: int) -> None:
+    own = {parameter.untyped_storage().data_ptr() for parameter in full.parameters()}
+    kept: dict[int, torch.Tensor] = {}
+
+    def keep(tensor: torch.Tensor) -> torch.Tensor:
+        if tensor.untyped_storage().data_ptr() not in own:
+            kept[tensor.untyped_storage().data_ptr()] = tensor
+        return tensor
+
+    patches = full.config.num_image_tokens
+    pixels, points = torch.rand(batch, 3, 224, 224), torch.rand(batch, patches, 3 * full.config.patch_resolution**2)
+    ids, lengths = torch.ones(batch, patches + 10, dtype=torch.int64), torch.full((batch,), patches + 10)
+    offsets = torch.tensor([[5, 5000, 8192] * 4] * batch)
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        hidden = run(full, pixels, points, ids, lengths, offsets)
+        legal_scores(full, hidden.answers, ((0, 4096), (4096, 8192), (8192, 8194)))
+    real = sum(tensor.untyped_storage().nbytes() for tensor in kept.values())
+    assert estimate_memory(full, config(batch_size=batch)).activations == pytest.approx(real, rel=0.25)
+
+
+# --- run --------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [(0.5, "about 20 s at 0.5 s"), (30.0, "about 20 min at 30 s"), (600.0, "about 6 h 40 min"), (None, "not measured")],
+)
+def test_time_is_steps_times_the_measured_step(
+    reader: LeRobotReader, full: SpatialVla, seconds: float | None, said: str
+) -> None:
+    assert said in lines_with(briefing(config(), [reader], full, 40, seconds), "time ")[0]
+
+
+def test_epochs_are_the_samples_over_the_frames_that_are_trained_on(reader: LeRobotReader, full: SpatialVla) -> None:
+    page = briefing(config(batch_size=3, gradient_accumulation=9), [reader], full, 40, None)
+    # 9 of 10 episodes with 12 frames each.
+    assert lines_with(page, "steps ")[0].split(maxsplit=1)[1] == "40 of 3 x 9 samples, about 10 epochs"
+
+
+def test_disk_is_counted(reader: LeRobotReader, full: SpatialVla, adapted: SpatialVla) -> None:
+    page = briefing(config(), [reader], full, 40, None)
+    assert megabytes(page, "prepared frames") == pytest.approx(EPISODES * FRAMES * 224 * 224 * 5 / 1e6, abs=0.1)
+    numbers = sum(tensor.numel() for tensor in full.state_dict().values())
+    assert megabytes(page, "result") == pytest.approx(2 * numbers / 1e6, abs=0.1)
+    trained = sum(parameter.numel() for parameter in trainable_parameters(adapted).values())
+    page = briefing(config(lora=LORA), [reader], adapted, 40, None)
+    assert megabytes(page, "result") == pytest.approx(4 * trained / 1e6, abs=0.1)
+    assert megabytes(page, "state") == pytest.approx(12 * trained / 1e6, abs=0.1)
+
+
+def test_places_of_the_results_are_named(reader: LeRobotReader, adapted: SpatialVla, tmp_path: Path) -> None:
+    settings = config(lora=LORA, output=str(tmp_path / "run"), data=DataConfig(cache=str(tmp_path / "cache")))
+    page = briefing(settings, [reader], adapted, 40, None)
+    assert lines_with(page, "result ")[-1].endswith(str(tmp_path / "run/adapter")[-80:])
+    assert lines_with(page, "cache ")[0].endswith(str(tmp_path / "cache")[-80:])
+    assert "state.pt" in page and "metrics.jsonl" in page
+
+
+@pytest.mark.parametrize(
+    ("inputs", "said"),
+    [
+        (InputsConfig(), "picture, depth from sensor, traces on depth (variant C, 30 frames, adaptive"),
+        (InputsConfig(traces="none", depth="none"), "picture, the same depth everywhere, no traces"),
+        (
+            InputsConfig(traces="rgb", depth="zoedepth", adaptive=False),
+            "depth from zoedepth, traces on rgb (variant C, 30",
+        ),
+    ],
+)
+def test_what_the_policy_sees_is_said(reader: LeRobotReader, full: SpatialVla, inputs: InputsConfig, said: str) -> None:
+    assert said in briefing(config(inputs=inputs), [reader], full, 40, None)
+
+
+def test_much_data_with_long_names_still_is_one_page(tmp_path: Path, adapted: SpatialVla) -> None:
+    deep = tmp_path / ("a folder with a rather long name " * 3)
+    texts = [f"instruction number {n}: " + "put it there " * 20 for n in range(30)]
+    many = write(deep / "many", [demonstration(seed, instruction=text) for seed, text in enumerate(texts)], "")
+    readers = [many, *(usual(deep / str(number), intrinsics=None) for number in range(8))]
+    settings = config(
+        checkpoint="x" * 150,
+        lora=LORA,
+        output=str(deep / "run"),
+        optimizer=OptimizerConfig(name="muon", schedule="cosine", warmup_steps=1000, weight_decay=0.05, ema=0.9999),
+    )
+    page = briefing(settings, readers, adapted, 10**7, 123.456)
+    assert len(page.splitlines()) <= LINES and max(map(len, page.splitlines())) <= WIDTH
+    assert "and 3 more data sets" in page and "and 19 more instructions" in page
+    assert "unknown robot" in page
+
+
+def test_small_data_set_leaves_room_on_the_page(reader: LeRobotReader, adapted: SpatialVla) -> None:
+    page = briefing(config(lora=LORA), [reader], adapted, 40, 0.5)
+    assert len(page.splitlines()) <= 40 and all(line == line.rstrip() for line in page.splitlines())
