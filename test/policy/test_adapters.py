@@ -114,6 +114,12 @@ def test_merged_checkpoint_has_the_published_names(checkpoint, adapter, tmp_path
         assert merged.get_slice("spatial_embed_tokens.weight").get_dtype() == "BF16"
 
 
+def test_settings_of_the_training_stay_with_the_merged_checkpoint(damaged, tmp_path):
+    (damaged / "training.json").write_text('{"inputs": {"traces": "rgb"}}')
+    merge_adapter(str(damaged), tmp_path / "merged")
+    assert json.loads((tmp_path / "merged/training.json").read_text()) == {"inputs": {"traces": "rgb"}}
+
+
 def test_bins_and_statistics_of_the_adapter_are_used(trained, adapter):
     loaded = load_policy(str(adapter))
     assert loaded.processor == trained.processor

@@ -79,8 +79,8 @@ def estimate_memory(model: SpatialVla, config: TrainingConfig) -> MemoryEstimate
 
     What a transformer keeps for the backward pass, in numbers a token and layer: about 12 times its width, 4 times
     the width between its two linear maps, and, where attention is computed in plain steps (the language model), 2 for
-    every other token and head. Within 20 % of what torch's saved-tensor hooks count on the tiny and small models; 4 bytes each,
-    because mixed precision keeps many in both types.
+    every other token and head; 4 bytes each, because mixed precision keeps many in both types. On the tiny and small
+    models this is within 20 % of what torch's saved-tensor hooks count.
     """
     trained = trainable_parameters(model)
     size = sum(parameter.numel() * parameter.itemsize for parameter in trained.values())

@@ -1,9 +1,13 @@
 """`stvla model merge`: an adapter and the checkpoint that it was trained on become one checkpoint."""
 
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
 from stvla_ros.errors import InputError
+
+# What the adapter was trained with (``stvla train``); where it is, ``stvla eval`` shows the policy the same inputs.
+_TRAINING = "training.json"
 
 
 @dataclass(frozen=True)
@@ -48,3 +52,5 @@ def merge_adapter(adapter: str, output: Path, dtype: str = "float32") -> None:
     config = SpatialVlaConfig.read(read_adapter(directory).base)
     with new_folder(output, bytes_each * sum(count_parameters(config).values())) as aside:
         load_policy(str(directory), dtype=dtype).save_pretrained(aside)
+        if (directory / _TRAINING).is_file():
+            shutil.copyfile(directory / _TRAINING, aside / _TRAINING)
