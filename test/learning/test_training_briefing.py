@@ -186,8 +186,10 @@ def test_disk_is_counted(reader: LeRobotReader, full: SpatialVla, adapted: Spati
     numbers = sum(tensor.numel() for tensor in full.state_dict().values())
     assert megabytes(page, "result") == pytest.approx(2 * numbers / 1e6, abs=0.1)
     trained = sum(parameter.numel() for parameter in trainable_parameters(adapted).values())
-    page = briefing(config(lora=LORA), [reader], adapted, 40, None)
+    page = briefing(config(lora=LORA, refit_bins=False), [reader], adapted, 40, None)
     assert megabytes(page, "result") == pytest.approx(4 * trained / 1e6, abs=0.1)
+    refitted = briefing(config(lora=LORA, refit_bins=True), [reader], adapted, 40, None)
+    assert megabytes(refitted, "result") == pytest.approx((4 * trained + 4 * 8194 * 64) / 1e6, abs=0.1)
     assert megabytes(page, "state") == pytest.approx(12 * trained / 1e6, abs=0.1)
 
 

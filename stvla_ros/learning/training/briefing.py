@@ -233,6 +233,8 @@ def _costs(
     state = trained + memory.optimizer + memory.average
     if config.lora:
         result = sum(p.numel() * _ADAPTER_BYTES for p in trainable_parameters(model).values())
+        # New bins move the action tokens' rows of the head, which then travel with the adapter.
+        result += model.spatial_embed_tokens.weight.nbytes if config.refit_bins else 0
     else:
         result = _CHECKPOINT_BYTES * sum(tensor.numel() for tensor in model.state_dict().values())
     if seconds_per_step is None:
