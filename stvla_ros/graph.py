@@ -23,10 +23,10 @@ Parameters = Mapping[str, Any]
 class PerceptionArguments:
     """What simulation and robot share."""
 
-    policy: str = "expert"
-    """Policy that acts: expert (the simulator's scripted one) or stvla."""
+    policy: str = "stvla"
+    """Policy that acts: stvla, expert (the simulator's scripted one) or random."""
     checkpoint: str = ""
-    """The policy's checkpoint: a folder or a hub id."""
+    """stvla's checkpoint: a folder, an adapter's folder or a hub id; empty for the small one that comes along."""
     device: str = "auto"
     """Where the policy runs: auto, cpu, cuda or cuda:N."""
     dtype: Literal["auto", "float32", "float16", "bfloat16"] = "auto"

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.spatial.transform import Rotation
 
+from stvla_ros.config import default_checkpoint
 from stvla_ros.control.actions import EndEffectorAction
 from stvla_ros.errors import InputError
 from stvla_ros.policy import load_policy
@@ -18,7 +19,8 @@ if TYPE_CHECKING:
 
 class StvlaPolicy(Policy):
     """
-    :param checkpoint: a folder in the published layout, or an id on the Hugging Face hub.
+    :param checkpoint: a folder in the published layout (or of an adapter), or an id on the Hugging Face hub; empty for
+        the small one that comes with the package.
     :param device: see ``load_policy``.
     :param dtype: see ``load_policy``.
     :param unnorm_key: data set whose statistics turn normalised actions into metres; empty: the checkpoint's only one,
@@ -34,7 +36,7 @@ class StvlaPolicy(Policy):
 
     def __init__(
         self,
-        checkpoint: str,
+        checkpoint: str = "",
         device: str = "auto",
         dtype: str = "auto",
         unnorm_key: str = "",
@@ -44,7 +46,8 @@ class StvlaPolicy(Policy):
         seed: int = 0,
         threads: int = 0,
     ) -> None:
-        self._checkpoint, self._device, self._dtype = checkpoint, device, dtype
+        self._checkpoint = checkpoint or str(default_checkpoint())
+        self._device, self._dtype = device, dtype
         self._keys = (unnorm_key, fallback_unnorm_key)
         self._options = {"resize": resize, "temperature": temperature, "seed": seed}
         self._threads = threads

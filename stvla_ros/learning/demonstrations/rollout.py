@@ -7,7 +7,7 @@ from scipy.spatial.transform import Rotation
 
 from stvla_ros.control.actions import EndEffectorAction
 from stvla_ros.errors import InputError
-from stvla_ros.learning.datasets.schema import Demonstration
+from stvla_ros.learning.datasets.schema import Demonstration, depth_to_millimetres
 from stvla_ros.learning.demonstrations.noise import ActionNoise
 from stvla_ros.sim.environment import Environment, Observation
 
@@ -65,7 +65,7 @@ def roll_out(
             success, until = True, min(len(seen) + linger, max_steps)
     return Demonstration(
         rgb=np.stack([each.rgb for each in seen]),
-        depth=np.stack([_millimetres(each.depth) for each in seen]),
+        depth=np.stack([depth_to_millimetres(each.depth) for each in seen]),
         intrinsics=intrinsics,
         stamps=np.round(np.arange(len(seen)) * period).astype(np.int64),
         action=np.stack(labels),
@@ -77,8 +77,3 @@ def roll_out(
         scene_points=None if points[0] is None else np.stack(points).astype(np.float32),
     )
 
-
-def _millimetres(depth: np.ndarray) -> np.ndarray:
-    if depth.dtype == np.uint16:
-        return depth
-    return np.clip(np.round(1000.0 * depth), 0, np.iinfo(np.uint16).max).astype(np.uint16)

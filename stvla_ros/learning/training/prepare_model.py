@@ -13,10 +13,12 @@ from stvla_ros.learning.training.config import TrainingConfig, to_mapping
 from stvla_ros.learning.training.loop import Trainer
 from stvla_ros.learning.training.new_actions import fit_processor, move_embeddings, smooth_embeddings
 from stvla_ros.policy.spatialvla.action_tokenizer import ActionTokenizer
-from stvla_ros.policy.spatialvla.checkpoint import find_checkpoint, load_model
+from stvla_ros.policy.spatialvla.adapters import find_base, save_adapter
+from stvla_ros.policy.spatialvla.checkpoint import load_model
 from stvla_ros.policy.spatialvla.config import SpatialVlaConfig, read_json
 from stvla_ros.policy.spatialvla.create import create_checkpoint, new_folder
 from stvla_ros.policy.spatialvla.inference import PROCESSOR_CONFIG, SpatialVlaPredictor
+from stvla_ros.policy.spatialvla.merging import merge_adapter
 from stvla_ros.policy.spatialvla.model import SpatialVla
 from stvla_ros.policy.spatialvla.prompt import PromptTokenizer
 from stvla_ros.policy.spatialvla.statistics import ActionStatistics
@@ -47,7 +49,7 @@ def prepare_model(
     :param actions: (N, 7) of the training set.
     :raises InputError: for a checkpoint that cannot be used.
     """
-    base = find_checkpoint(config.checkpoint) if config.checkpoint else _new_base(config, run_folder)
+    base = find_base(config.checkpoint) if config.checkpoint else _new_base(config, run_folder)
     shape = SpatialVlaConfig.read(base)
     old_processor = read_json(base / PROCESSOR_CONFIG)
     processor, tokenizer, statistics = fit_processor(
@@ -87,10 +89,13 @@ def save_result(config: TrainingConfig, prepared: PreparedModel, trainer: Traine
             predictor = SpatialVlaPredictor(model.to(torch.bfloat16), prepared.prompt_tokenizer, prepared.processor)
             predictor.save_pretrained(aside)
         else:
-            from stvla_ros.policy.spatialvla.adapters import save_adapter
-
-            save_adapter(model, aside, prepared.base, prepared.processor)
+            # A hub id stays one: a path into this machine's cache would mean nothing elsewhere.
+            save_adapter(model, aside, config.checkpoint or prepared.base, prepared.processor)
         (aside / "training.json").write_text(json.dumps(to_mapping(config), indent=2) + "\n")
+    if config.lora is not None and config.lora.merge:
+        merged = run_folder / "checkpoint"
+        shutil.rmtree(merged, ignore_errors=True)
+        merge_adapter(result, merged, "float32")
     return result
 
 

@@ -1,0 +1,177 @@
+"""The pieces of a training step, each against its definition."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from stvla_ros.learning.training.augmentation import augment
+from stvla_ros.learning.training.batches import batch_indices
+from stvla_ros.learning.training.config import AugmentationConfig, LossConfig
+from stvla_ros.learning.training.forward import legal_scores, run
+from stvla_ros.learning.training.new_actions import smooth_embeddings
+from stvla_ros.learning.training.scene_loss import SceneHeads
+from stvla_ros.learning.training.targets import ChunkLoss
+from stvla_ros.policy.spatialvla.bin_fitting import PUBLISHED_GAUSSIANS, bins_from_gaussians
+from stvla_ros.policy.spatialvla.decoding import Accelerations, ChunkDecoder
+from stvla_ros.policy.spatialvla.inference import SpatialVlaPredictor
+
+TOKENIZER = bins_from_gaussians(PUBLISHED_GAUSSIANS)
+
+
+def inputs(predictor: SpatialVlaPredictor, instructions: list[str]) -> tuple[torch.Tensor, ...]:
+    """Pixels, points, padded prompts and their lengths."""
+    model, generator = predictor.model, torch.Generator().manual_seed(0)
+    size, count = model.config.image_size, len(instructions)
+    pixels = torch.rand(count, 3, size, size, generator=generator)
+    depth = 0.5 + torch.rand(count, size, size, generator=generator)
+    k = torch.tensor([[200.0, 0.0, 112.0], [0.0, 200.0, 112.0], [0.0, 0.0, 1.0]]).expand(count, 3, 3)
+    prompts = [torch.from_numpy(predictor.prompt_tokenizer.encode(text)) for text in instructions]
+    ids = torch.nn.utils.rnn.pad_sequence(prompts, batch_first=True, padding_value=int(prompts[0][-1]))
+    return pixels, model.points(depth, k), ids, torch.tensor([len(prompt) for prompt in prompts])
+
+
+def test_one_pass_scores_every_token_as_decoding_does(predictor: SpatialVlaPredictor) -> None:
+    """What decoding would choose after its own tokens is what the pass with these tokens scores best, also in a batch
+    whose prompts differ in length."""
+    model = predictor.model
+    pixels, points, ids, lengths = inputs(
+        predictor, ["pick up the red cube", "stack the green block on the yellow block"]
+    )
+    ranges = predictor.action_tokenizer.legal_ranges
+    plain = Accelerations(legal_rows=True, static_cache=False, fused_layers=False, cuda_graph=False)
+    decoder = ChunkDecoder(model, ranges * predictor.action_tokenizer.chunk_size, plain)
+    with torch.inference_mode():
+        features = model.image_features(pixels, points)
+        decoded = []
+        for row, length in enumerate(lengths):
+            prompt = model.embed_prompt(ids[row : row + 1, :length], features[row : row + 1])
+            decoded.append(decoder(prompt, length).offsets)
+        offsets = torch.stack(decoded)
+        scores = legal_scores(model, run(model, pixels, points, ids, lengths, offsets).answers, ranges)
+    best = torch.stack([kind.argmax(dim=-1) + first for kind, (first, _) in zip(scores, ranges)], dim=-1).flatten(1)
+    assert (best == offsets).all()
+
+
+def test_a_token_does_not_see_those_after_it(predictor: SpatialVlaPredictor) -> None:
+    pixels, points, ids, lengths = inputs(predictor, ["pick up the red cube"])
+    one = torch.zeros(1, 12, dtype=torch.long)
+    other = one.clone()
+    other[0, 6:] = 7
+    with torch.inference_mode():
+        a = run(predictor.model, pixels, points, ids, lengths, one).answers
+        b = run(predictor.model, pixels, points, ids, lengths, other).answers
+    assert torch.allclose(a[:, :7], b[:, :7], atol=1e-6)
+    assert not torch.allclose(a[:, 7:], b[:, 7:], atol=1e-6)
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(0, 2**31 - 1), st.sampled_from([0.0, 0.1]))
+def test_the_loss_is_smallest_for_the_right_answer(seed: int, smoothing: float) -> None:
+    random = np.random.default_rng(seed)
+    actions = np.concatenate([random.uniform(-1, 1, (1, 4, 6)), random.integers(0, 2, (1, 4, 1))], axis=-1)
+    offsets = torch.from_numpy(TOKENIZER.encode(actions))
+    loss = ChunkLoss(TOKENIZER, LossConfig(smoothing=smoothing), torch.device("cpu"))
+    normalized, valid = torch.from_numpy(actions).float(), torch.ones(1, 4, dtype=torch.bool)
+
+    def scores(of: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        made = [torch.zeros(1, 4, end - first) for first, end in TOKENIZER.legal_ranges]
+        for kind, (first, _) in enumerate(TOKENIZER.legal_ranges):
+            made[kind].scatter_(2, (of[..., kind : kind + 1] - first), 6.0)
+        return tuple(made)
+
+    right = loss(scores(offsets), offsets, normalized, valid).total
+    far = torch.from_numpy(TOKENIZER.encode(np.where(actions > 0, -0.9, 0.9)))
+    assert right < loss(scores(far), offsets, normalized, valid).total
+
+
+def test_smoothing_counts_a_neighbour_as_nearly_right() -> None:
+    action = np.zeros((1, 1, 7))
+    action[..., 0] = 0.5
+    offsets = torch.from_numpy(TOKENIZER.encode(action))
+    loss = ChunkLoss(TOKENIZER, LossConfig(smoothing=0.1), torch.device("cpu"))
+    first, end = TOKENIZER.legal_ranges[0]
+    places = TOKENIZER.decode(np.stack([np.arange(first, end), np.full(end, end), np.full(end, 8192)], axis=-1))[:, :3]
+    by_distance = np.argsort(np.linalg.norm(places - [0.5, 0, 0], axis=1))
+    losses = []
+    for token in (by_distance[0], by_distance[1], by_distance[-1]):
+        scores = [torch.zeros(1, 1, e - f) for f, e in TOKENIZER.legal_ranges]
+        scores[0][0, 0, token] = 4.0
+        parts = loss(tuple(scores), offsets, torch.from_numpy(action).float(), torch.ones(1, 1, dtype=torch.bool)).parts
+        losses.append(float(parts["translation"]))
+    assert losses[0] <= losses[1] < losses[2]
+
+
+def test_actions_after_the_episode_do_not_count() -> None:
+    action = np.zeros((1, 4, 7))
+    offsets = torch.from_numpy(TOKENIZER.encode(action))
+    random = torch.Generator().manual_seed(0)
+    scores = [torch.randn(1, 4, e - f, generator=random) for f, e in TOKENIZER.legal_ranges]
+    loss = ChunkLoss(TOKENIZER, LossConfig(smoothing=0.1), torch.device("cpu"))
+    valid = torch.tensor([[True, True, False, False]])
+    before = loss(tuple(scores), offsets, torch.from_numpy(action).float(), valid).total
+    for each in scores:
+        each[:, 2:] = 100.0 * torch.randn(each[:, 2:].shape, generator=random)
+    assert loss(tuple(scores), offsets, torch.from_numpy(action).float(), valid).total == before
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 2**31 - 1))
+def test_a_shift_leaves_every_point_where_it_is(seed: int) -> None:
+    """A pixel's point in the camera's frame is the same before and after."""
+    generator = torch.Generator().manual_seed(seed)
+    pixels, depth = torch.rand(2, 3, 64, 64, generator=generator), 0.5 + torch.rand(2, 64, 64, generator=generator)
+    k = torch.tensor([[60.0, 0.0, 32.0], [0.0, 55.0, 30.0], [0.0, 0.0, 1.0]]).repeat(2, 1, 1)
+    moved_pixels, moved_depth, moved_k = augment(pixels, depth, k, AugmentationConfig(shift=8), generator)
+    for row in range(2):
+        dx, dy = (moved_k[row, :2, 2] - k[row, :2, 2]).int().tolist()
+        u, v = 32, 32
+        assert moved_depth[row, v + dy, u + dx] == depth[row, v, u]
+        assert (moved_pixels[row, :, v + dy, u + dx] == pixels[row, :, v, u]).all()
+        ray = torch.linalg.inv(k[row]) @ torch.tensor([float(u), float(v), 1.0])
+        moved_ray = torch.linalg.inv(moved_k[row]) @ torch.tensor([float(u + dx), float(v + dy), 1.0])
+        assert torch.allclose(ray, moved_ray, atol=1e-5)
+
+
+def test_no_augmentation_changes_nothing() -> None:
+    pixels, depth, k = torch.rand(2, 3, 8, 8), torch.rand(2, 8, 8), torch.eye(3).repeat(2, 1, 1)
+    same = augment(pixels, depth, k, AugmentationConfig(), torch.Generator())
+    assert all((a == b).all() for a, b in zip(same, (pixels, depth, k), strict=True))
+
+
+def test_an_epoch_has_every_frame_once() -> None:
+    indices = np.arange(100, 137)
+    seen = np.concatenate([batch_indices(3, number, 8, indices) for number in range(37)])
+    for epoch in range(8):
+        assert sorted(seen[epoch * 37 : (epoch + 1) * 37]) == sorted(indices)
+
+
+def test_scene_heads_learn_only_from_frames_that_know_the_answer(predictor: SpatialVlaPredictor) -> None:
+    pixels, points, ids, lengths = inputs(predictor, ["pick up the red cube"] * 2)
+    k = torch.tensor([[200.0, 0.0, 112.0], [0.0, 200.0, 112.0], [0.0, 0.0, 1.0]]).expand(2, 3, 3)
+    hidden = run(predictor.model, pixels, points, ids, lengths, torch.zeros(2, 12, dtype=torch.long))
+    heads = SceneHeads(predictor.model.config.text.hidden_size, predictor.model.config.image_size)
+    known = torch.tensor([[0.0, 0.0, 0.6], [0.1, 0.0, 0.6], [0.0, 0.1, 0.5]])
+    unknown = torch.full((3, 3), float("nan"))
+    one = heads(hidden, points, k, torch.stack([known, unknown]))
+    both = heads(hidden, points, k, torch.stack([known, known]))
+    assert all(torch.isfinite(value) for value in one.values())
+    assert one["relations"] != pytest.approx(float(both["relations"]), rel=1e-6)
+    nothing = heads(hidden, points, k, torch.stack([unknown, unknown]))
+    assert all(float(value) == 0.0 for value in nothing.values())
+
+
+def test_smooth_embeddings_are_alike_for_actions_that_are_alike(predictor: SpatialVlaPredictor) -> None:
+    import copy
+
+    model, tokenizer = copy.deepcopy(predictor.model), predictor.action_tokenizer
+    smooth_embeddings(model, tokenizer, 0)
+    first, end = tokenizer.legal_ranges[0]
+    rows = torch.nn.functional.normalize(model.spatial_embed_tokens.weight[first:end].float(), dim=-1)
+    offsets = np.stack([np.arange(first, end), np.full(end, end), np.full(end, tokenizer.num_tokens - 1)], axis=-1)
+    places = tokenizer.decode(offsets)[:, :3]
+    distances = np.linalg.norm(places - places[0], axis=1)
+    alike = (rows @ rows[0]).numpy()
+    assert alike[(distances > 0) & (distances < 0.1)].min() > alike[distances > 1.0].max() - 0.2
+    assert alike[(distances > 0) & (distances < 0.1)].mean() > 0.7

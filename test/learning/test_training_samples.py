@@ -1,0 +1,87 @@
+"""Prepared frames: what training sees is what the live graph shows."""
+
+from pathlib import Path
+
+import numpy as np
+import training_data
+
+from stvla_ros.learning.datasets.lerobot_reader import LeRobotReader
+from stvla_ros.learning.training.config import InputsConfig
+from stvla_ros.learning.training.samples import Samples, prepare_samples
+from stvla_ros.perception.spatial_traces import SpatialTraces
+from stvla_ros.policy.spatialvla.ego3d import scale_intrinsics
+from stvla_ros.policy.spatialvla.images import prepare_depth, prepare_picture
+
+DEFAULT = np.array([[600.0, 0, 320], [0, 600, 240], [0, 0, 1]]), (640, 480)
+
+
+def moving_square(frames: int = 14) -> np.ndarray:
+    """(T, 120, 160, 3): a bright textured square that moves over a textured ground."""
+    random = np.random.default_rng(0)
+    ground = random.integers(0, 90, (120, 160, 3), np.uint8)
+    square = random.integers(150, 255, (30, 30, 3), np.uint8)
+    pictures = np.repeat(ground[None], frames, axis=0)
+    for frame in range(frames):
+        pictures[frame, 40:70, 20 + 4 * frame : 50 + 4 * frame] = square
+    return pictures
+
+
+def prepared(folder: Path, inputs: InputsConfig = InputsConfig(), **changes: object) -> tuple[LeRobotReader, Samples]:
+    rgb = moving_square()
+    episodes = [training_data.demonstration(seed, len(rgb), rgb=rgb, **changes) for seed in range(2)]
+    reader = training_data.write(folder / "set", episodes)
+    return reader, prepare_samples([reader], [range(2)], inputs, 224, DEFAULT, folder / "cache", workers=1)
+
+
+def test_prepared_frames_are_those_of_spatial_traces(tmp_path: Path) -> None:
+    reader, samples = prepared(tmp_path)
+    perception = SpatialTraces()
+    drawn = 0
+    episode = reader.episode(0)
+    for frame in range(len(episode)):
+        traced = perception.step(episode.rgb[frame], int(episode.stamps[frame]), episode.depth[frame])
+        drawn += traced.traces.num_points > 0
+        depth = prepare_depth(traced.depth, (160, 120), 224)
+        assert (samples.depths[frame] == depth.astype(np.float16)).all()
+        picture = prepare_picture(episode.rgb[frame], 224)
+        assert np.abs(samples.pictures[frame].transpose(2, 0, 1) / 255.0 - picture).max() < 0.5 / 255 + 1e-6
+    assert drawn > 5
+    assert np.allclose(samples.intrinsics[0], scale_intrinsics(episode.intrinsics, (160, 120), 224))
+
+
+def test_perception_starts_anew_with_every_episode(tmp_path: Path) -> None:
+    _, samples = prepared(tmp_path)
+    frames = len(samples) // 2
+    assert (samples.depths[:frames] == samples.depths[frames:]).all()
+
+
+def test_without_traces_the_depth_is_clean(tmp_path: Path) -> None:
+    _, samples = prepared(tmp_path, InputsConfig(traces="none"))
+    assert (samples.depths == np.float16(0.9)).all()
+
+
+def test_traces_on_the_picture_leave_the_depth_clean(tmp_path: Path) -> None:
+    _, clean = prepared(tmp_path / "a", InputsConfig(traces="none"))
+    _, samples = prepared(tmp_path / "b", InputsConfig(traces="rgb"))
+    assert (samples.depths == clean.depths).all()
+    assert (samples.pictures[-1] != clean.pictures[-1]).any()
+
+
+def test_without_depth_every_pixel_is_equally_far(tmp_path: Path) -> None:
+    _, samples = prepared(tmp_path, InputsConfig(traces="none", depth="none"), depth=None)
+    assert np.ptp(samples.depths) == 0
+
+
+def test_data_without_intrinsics_gets_the_default_ones(tmp_path: Path) -> None:
+    _, samples = prepared(tmp_path, intrinsics=None)
+    assert np.allclose(samples.intrinsics, scale_intrinsics(*DEFAULT, 224))
+
+
+def test_frames_are_prepared_once(tmp_path: Path) -> None:
+    reader, _ = prepared(tmp_path)
+    folder = next((tmp_path / "cache").iterdir())
+    made = (folder / "pictures.npy").stat().st_mtime_ns
+    prepare_samples([reader], [range(2)], InputsConfig(), 224, DEFAULT, tmp_path / "cache", workers=1)
+    assert (folder / "pictures.npy").stat().st_mtime_ns == made
+    prepare_samples([reader], [range(1)], InputsConfig(), 224, DEFAULT, tmp_path / "cache", workers=1)
+    assert len(list((tmp_path / "cache").iterdir())) == 2
