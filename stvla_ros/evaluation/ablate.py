@@ -94,7 +94,7 @@ def main(arguments: AblateArguments) -> int:
     settings, folder = plan(arguments)
     eval_arguments = replace(_eval_arguments(arguments), output=str(folder))
     try:
-        policies = [_trained(setting, Path(arguments.config), folder / "training") for setting in settings]
+        policies = [trained_policy(setting, Path(arguments.config), folder / "training") for setting in settings]
         evaluation = evaluation_of(policies, eval_arguments)
         results, failed = run_evaluation(evaluation, eval_arguments)
     except KeyboardInterrupt:
@@ -132,7 +132,7 @@ def _eval_arguments(arguments: AblateArguments) -> EvalArguments:
     return EvalArguments(**{name: getattr(arguments, name) for name in same})
 
 
-def _trained(setting: Setting, config: Path, folder: Path) -> EvaluatedPolicy:
+def trained_policy(setting: Setting, config: Path, folder: Path) -> EvaluatedPolicy:
     """The setting's policy; where a model is trained for it, that one, shown what it was trained with."""
     if not setting.trained:
         return setting.policy

@@ -20,7 +20,6 @@ from typing import Any
 
 import yaml
 
-from stvla_ros.config import default_checkpoint
 from stvla_ros.control.chunk_execution import STRATEGIES
 from stvla_ros.errors import InputError
 from stvla_ros.perception.depth.registry import depth_estimator_names
@@ -244,7 +243,7 @@ def at_latencies(
 
 def _make(given: dict[str, Any]) -> EvaluatedPolicy:
     if given["policy"] == "stvla":
-        given["checkpoint"] = given.get("checkpoint") or str(default_checkpoint())
+        given["checkpoint"] = given.get("checkpoint") or _default_checkpoint()
     usual = trained_inputs(given.get("checkpoint", ""))
     if given["policy"] in SIGHTLESS:
         usual |= {"traces": "none", "depth": NO_DEPTH}
@@ -254,6 +253,12 @@ def _make(given: dict[str, Any]) -> EvaluatedPolicy:
     if isinstance(parameters, Mapping):
         parameters = {**usual.get("parameters", {}), **parameters}
     return EvaluatedPolicy(**{**usual, **given, "parameters": parameters})
+
+
+def _default_checkpoint() -> str:
+    from stvla_ros.config import default_checkpoint
+
+    return str(default_checkpoint())
 
 
 def _label(name: str, checkpoint: str) -> str:

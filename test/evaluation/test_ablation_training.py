@@ -1,0 +1,43 @@
+"""Settings that are trained: a model for each, once, evaluated with what it was shown."""
+
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from stvla_ros.evaluation.ablate import trained_policy
+from stvla_ros.evaluation.ablations import make_settings
+from stvla_ros.evaluation.policies import EvaluatedPolicy
+from stvla_ros.evaluation.rollout import load_policy
+
+sys.path.append(str(Path(__file__).parents[1] / "learning"))
+
+
+@pytest.mark.slow
+def test_a_model_is_trained_once_for_a_setting_and_sees_it_when_it_is_evaluated(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    import training_data
+
+    training_data.usual(tmp_path / "set")
+    content = {
+        "size": "tiny",
+        "steps": 2,
+        "data": {"paths": [str(tmp_path / "set")], "cache": str(tmp_path / "cache"), "validation_share": 0.0},
+        "inputs": {"adaptive": False, "variant": "A", "resize": "area"},
+    }
+    config = tmp_path / "config.yaml"
+    config.write_text(yaml.safe_dump(content))
+    base = EvaluatedPolicy("ours", "stvla", "unused", variant="B")
+    [setting] = make_settings("buffer", base, ("7",), retrain=True)
+
+    policy = trained_policy(setting, config, tmp_path / "training")
+    assert (policy.label, policy.buffer, policy.variant, policy.adaptive) == ("buffer-7", 7, "A", False)
+    assert policy.parameters == {"resize": "area"}
+    load_policy(policy, "widowx", 0)
+    weights = Path(policy.checkpoint, "model.safetensors")
+    trained_at = weights.stat().st_mtime_ns
+    assert trained_policy(setting, config, tmp_path / "training") == policy
+    assert weights.stat().st_mtime_ns == trained_at
+    assert capfd.readouterr().out.count("training for buffer-7") == 1
