@@ -1,11 +1,13 @@
 # Everything starts from here. Each target does its own set-up; that takes no time when nothing changed.
-#   make sim  [TASK=stack_cube EPISODES=3 PACING=lockstep FUSED=false POLICY=expert TRACKER=lucas_kanade DEPTH=sensor
+#   make sim  [TASK=stack_cube EPISODES=3 PACING=lockstep FUSED=false POLICY=stvla TRACKER=lucas_kanade DEPTH=sensor
 #              VARIANT=C BUFFER=30 ADAPTIVE=true RVIZ=false RECORD=false
 #              CHECKPOINT=… DEVICE=auto DTYPE=auto UNNORM_KEY=… POLICY_PARAMETERS='{…}' TRACES=depth EXECUTION=ensemble
 #              TRACKER_PARAMETERS='{…}' DEPTH_PARAMETERS='{checkpoint: …}' PARAMS_FILE=…]
 #   make test        tests that take minutes are left out   (make test T=test/perception to choose)
 #   make test-all    all of them
 #   make bench       one table of latencies, rates and accuracies
+#   make eval-quick  a table of the policy that comes along and of random actions, within 10 minutes on 2 cores
+#   make policy      that policy anew: demonstrations, training, corrections, training (hours on 2 cores; docs/learning.md)
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 
@@ -19,9 +21,9 @@ SIM_OPTIONS = $(foreach name,TASK EPISODES FIRST_EPISODE SEED PACING POLICY TRAC
               $(foreach name,FUSED RVIZ RECORD ADAPTIVE VIDEO,\
                 $(if $($(name)),--$(if $(filter false False 0 no,$($(name))),no-)$(shell echo $(name) | tr A-Z a-z)))
 
-.PHONY: help setup sim test test-all bench clean
+.PHONY: help setup sim test test-all bench eval-quick policy clean
 help:
-	@sed -n 's/^# \{0,1\}//p' Makefile | head -8
+	@sed -n 's/^# \{0,1\}//p' Makefile | head -10
 
 setup:
 	@tools/setup.sh
@@ -37,6 +39,13 @@ test-all: setup
 
 bench: setup
 	@$(RUN) python -m bench
+
+eval-quick: setup
+	@$(RUN) python -m stvla_ros.cli eval --policies stvla random --episodes 8 --output out/eval-quick \
+	    --tasks stack_cube carrot_on_plate spoon_on_towel eggplant_in_basket panda_pick_cube --pictures thumbnails
+
+policy: setup
+	@$(RUN) tools/train_policy.sh
 
 clean:
 	rm -rf .venv .ws out

@@ -95,7 +95,7 @@ def save_result(config: TrainingConfig, prepared: PreparedModel, trainer: Traine
     if config.lora is not None and config.lora.merge:
         merged = run_folder / "checkpoint"
         shutil.rmtree(merged, ignore_errors=True)
-        merge_adapter(result, merged, "float32")
+        merge_adapter(str(result), merged, "float32")
     return result
 
 
