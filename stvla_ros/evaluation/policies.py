@@ -20,6 +20,7 @@ from typing import Any
 
 import yaml
 
+from stvla_ros.config import default_checkpoint
 from stvla_ros.control.chunk_execution import STRATEGIES
 from stvla_ros.errors import InputError
 from stvla_ros.perception.depth.registry import depth_estimator_names
@@ -34,6 +35,8 @@ MEASURED = "measured"
 SIGHTLESS = ("expert", "random")
 _LABEL = r"[A-Za-z0-9][A-Za-z0-9._@+-]*"
 _HASHED_BYTES = 1 << 20
+# Fields that the short text says otherwise.
+_NOT_KEYS = ("label", "policy", "checkpoint", "parameters")
 
 
 @dataclass(frozen=True)
@@ -184,8 +187,10 @@ def parse_policy(text: str) -> EvaluatedPolicy:
         if not equals:
             raise InputError(f"policies: expected key=value after the ?, got {part!r} in {text!r}")
         given[key] = _read(key, value)
+        if key in _NOT_KEYS:
+            raise InputError(f"policies: {key} has a place of its own in [label=]name[:checkpoint], got {text!r}")
     own = set(given) - {field.name for field in fields(EvaluatedPolicy)}
-    given["parameters"] = {**given.get("parameters", {}), **{key: given.pop(key) for key in own}}
+    given["parameters"] = {key: given.pop(key) for key in own}
     return _make({"label": label or _label(name, checkpoint), **given})
 
 
@@ -256,9 +261,12 @@ def _make(given: dict[str, Any]) -> EvaluatedPolicy:
 
 
 def _default_checkpoint() -> str:
-    from stvla_ros.config import default_checkpoint
-
-    return str(default_checkpoint())
+    folder = default_checkpoint()
+    if not folder.is_dir():
+        raise InputError(
+            f"policies: stvla: expected a checkpoint after it; the one that comes along is not at {folder}"
+        )
+    return str(folder)
 
 
 def _label(name: str, checkpoint: str) -> str:

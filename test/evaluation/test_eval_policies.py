@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from stvla_ros.config import default_checkpoint
 from stvla_ros.errors import InputError
 from stvla_ros.evaluation.policies import EvaluatedPolicy, at_latencies, parse_policy, read_policies, unique
 
@@ -56,6 +57,8 @@ def test_without_depth_nothing_is_drawn(checkpoint: Path) -> None:
         ("expert:somewhere", "policy expert: takes no checkpoint"),
         ("random?temperature=1", "policy random: takes no temperature"),
         ("expert?traces", "policies: expected key=value"),
+        ("expert?parameters=3", "policies: parameters has a place of its own"),
+        ("expert?label=a", "policies: label has a place of its own"),
         ("expert?traces=red", "policy expert: traces: expected one of none, depth, rgb"),
         ("expert?execution=fast", "policy expert: execution: expected one of"),
         ("expert?buffer=1", "policy expert: buffer: expected at least 2 frames"),
@@ -105,6 +108,15 @@ def test_a_checkpoint_is_shown_what_it_was_trained_with_unless_told_otherwise(ch
     assert policy.adaptive is False and policy.parameters == {"resize": "area"}
     other = parse_policy(f"{checkpoint}?buffer=7,resize=bicubic,depth=none")
     assert (other.buffer, other.parameters, other.depth, other.traces) == (7, {"resize": "bicubic"}, "none", "none")
+
+
+def test_stvla_alone_is_the_checkpoint_that_comes_along() -> None:
+    if default_checkpoint().is_dir():
+        policy = parse_policy("stvla")
+        assert (policy.label, policy.checkpoint) == ("stvla", str(default_checkpoint()))
+    else:
+        with pytest.raises(InputError, match="^policies: stvla: expected a checkpoint after it"):
+            parse_policy("stvla")
 
 
 def test_a_broken_training_json_is_named(checkpoint: Path) -> None:
