@@ -8,7 +8,7 @@ from stvla_ros.control.actions import EndEffectorAction
 from stvla_ros.errors import InputError
 from stvla_ros.policy.base import Policy, PolicyInput
 
-# As fast as the scripted expert moves at most (facts of the simulators: 0.03 m and 0.3 rad a control step).
+# The most that the scripted expert moves in a control step, and what usual demonstrations turn in one.
 MAX_TRANSLATION_M = 0.03
 MAX_ROTATION_RAD = 0.1
 
