@@ -20,6 +20,8 @@ def rows() -> list[dict[str, Any]]:
             "-m",
             "stvla_ros.cli",
             "sim",
+            "--policy",
+            "expert",
             "--episodes",
             "2",
             "--no-video",

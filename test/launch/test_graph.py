@@ -32,10 +32,9 @@ BAD_SIM_ARGUMENTS = {
     "params_file": SimArguments(params_file="/nonexistent.yaml"),
     "device": SimArguments(device="gpu"),
     "policy_parameters": SimArguments(policy_parameters="[1]"),
-    "policy expert: takes no checkpoint": SimArguments(checkpoint="somewhere"),
-    "policy expert: takes no dtype": SimArguments(dtype="float16"),
-    "policy expert: takes no temperature": SimArguments(policy_parameters="{temperature: 0.5}"),
-    "policy stvla: needs a checkpoint": SimArguments(policy="stvla"),
+    "policy expert: takes no checkpoint": SimArguments(policy="expert", checkpoint="somewhere"),
+    "policy expert: takes no dtype": SimArguments(policy="expert", dtype="float16"),
+    "policy expert: takes no temperature": SimArguments(policy="expert", policy_parameters="{temperature: 0.5}"),
 }
 
 
@@ -99,7 +98,7 @@ def test_the_robots_gripper_and_statistics_reach_the_network_and_the_expert_keep
     assert (google["sticky_gripper"], google["fallback_unnorm_key"]) == (10, "fractal20220817_data/0.1.0")
     widowx = server(SimArguments(**network))
     assert (widowx["sticky_gripper"], widowx["fallback_unnorm_key"]) == (1, "bridge_orig/1.0.0")
-    assert server(SimArguments())["sticky_gripper"] == 0
+    assert server(SimArguments(policy="expert"))["sticky_gripper"] == 0
 
 
 def test_a_checkpoint_folder_is_found_from_anywhere_and_a_hub_id_stays_as_it_is(

@@ -1,7 +1,5 @@
 """What the learning tests share."""
 
-from pathlib import Path
-
 import pytest
 
 from stvla_ros.policy import load_policy

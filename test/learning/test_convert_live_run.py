@@ -22,7 +22,7 @@ def test_a_recorded_run_becomes_what_the_simulator_showed_and_the_expert_did(tmp
     options = {"--task": TASK, "--episodes": EPISODES, "--max-steps": STEPS, "--output": tmp_path / "run"}
     arguments = [str(word) for option in options.items() for word in option]
     subprocess.run(
-        [sys.executable, "-m", "stvla_ros.cli", "sim", "--record", "--no-video", *arguments],
+        [sys.executable, "-m", "stvla_ros.cli", "sim", "--record", "--no-video", "--policy", "expert", *arguments],
         check=True,
         stdout=subprocess.DEVNULL,
         env=os.environ,

@@ -194,7 +194,10 @@ def test_environments_side_by_side_keep_their_own_photograph():
 
 @pytest.mark.parametrize(
     "task, text",
-    [("stack_cube", "stack the green block on the yellow block"), ("panda_pick_cube", "move the red cube to the green ball")],
+    [
+        ("stack_cube", "stack the green block on the yellow block"),
+        ("panda_pick_cube", "move the red cube to the green ball"),
+    ],
 )
 def test_the_instruction_is_a_sentence(task, text):
     simulator = environment(task, render=False)
