@@ -6,6 +6,7 @@ One file an episode, moved into place when it is whole. Pictures and depth are P
 import json
 import os
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import cv2
@@ -44,7 +45,7 @@ def load_episode(file: Path) -> Demonstration:
                 **{name: stored[name] if name in stored else None for name in _ARRAYS},
                 **rest,
             )
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile, cv2.error) as error:
+    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile, cv2.error) as error:
         raise InputError(f"{file}: expected a recorded episode ({error})") from error
 
 
@@ -56,4 +57,5 @@ def _encoded(name: str, pictures: np.ndarray) -> dict[str, np.ndarray]:
 
 def _decoded(stored: np.lib.npyio.NpzFile, name: str) -> np.ndarray:
     files = np.split(stored[name], stored[f"{name}_ends"][:-1])
-    return np.stack([cv2.imdecode(file, cv2.IMREAD_UNCHANGED) for file in files])
+    with ThreadPoolExecutor() as pool:
+        return np.stack(list(pool.map(lambda file: cv2.imdecode(file, cv2.IMREAD_UNCHANGED), files)))
