@@ -55,10 +55,10 @@ def add_adapters(
             model,
             _ADAPTER,
         )
+    model.spatial_embed_tokens.requires_grad_(train_action_embeddings)
     # peft gives them the type of the weights: steps of a small learning rate would be lost in bfloat16's rounding.
     for parameter in trainable_parameters(model).values():
         parameter.data = parameter.data.float()
-    model.spatial_embed_tokens.requires_grad_(train_action_embeddings)
     return model
 
 

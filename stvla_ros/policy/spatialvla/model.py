@@ -54,7 +54,8 @@ class SpatialVla(nn.Module):
 
     @property
     def dtype(self) -> torch.dtype:
-        return self.spatial_embed_tokens.weight.dtype
+        # Not of the action embeddings: training beside adapters keeps those in float32.
+        return self.language_model.lm_head.weight.dtype
 
     def estimate_depth(self, pixels: torch.Tensor) -> torch.Tensor:
         """The model's own depth, for when none is given.
@@ -81,7 +82,7 @@ class SpatialVla(nn.Module):
     def embed_actions(self, offsets: torch.Tensor) -> torch.Tensor:
         """Embeddings of action tokens, (…,) offsets to (…, E); scaled as Gemma scales its own."""
         scale = self.language_model.model.embed_tokens.embed_scale
-        return self.spatial_embed_tokens(offsets) * scale.to(self.dtype)
+        return self.spatial_embed_tokens(offsets).to(self.dtype) * scale.to(self.dtype)
 
     def embed_prompt(self, ids: torch.Tensor, features: torch.Tensor) -> torch.Tensor:
         """Inputs of the language model for a prompt.
