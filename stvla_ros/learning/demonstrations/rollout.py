@@ -76,4 +76,3 @@ def roll_out(
         state=np.stack([state_row(each) for each in seen]),
         scene_points=None if points[0] is None else np.stack(points).astype(np.float32),
     )
-

@@ -138,6 +138,7 @@ class TrainingConfig:
     :param gradient_accumulation: forward passes an optimiser step.
     :param refit_bins: fit the action bins to the training set and move the action embeddings onto them.
     :param smooth_actions: start a new model's action embeddings from smooth functions of the action.
+    :param consensus_width: how the trained policy chooses tokens (``spatialvla/consensus.py``); 0: the best score.
     :param precision: of the forward pass.
     :param device: auto, cpu, cuda or cuda:N.
     :param save_every: optimiser steps between resumable states.
@@ -155,6 +156,7 @@ class TrainingConfig:
     gradient_accumulation: int = 1
     refit_bins: bool = True
     smooth_actions: bool = False
+    consensus_width: float = 0.0
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     device: str = "auto"
     save_every: int = 200
@@ -191,6 +193,7 @@ class TrainingConfig:
             "epochs": (self.epochs, 10**6),
             "seed": (self.seed, 2**31 - 1),
             "loss.smoothing": (self.loss.smoothing, 2.0),
+            "consensus_width": (self.consensus_width, 2.0),
         }
         for name, (value, high) in shares.items():
             if not 0 <= value <= high:

@@ -8,6 +8,7 @@ import torch
 
 from stvla_ros.policy.spatialvla.action_tokenizer import ActionTokenizer
 from stvla_ros.policy.spatialvla.bin_fitting import fit_bins, regrid_embeddings
+from stvla_ros.policy.spatialvla.consensus import token_places
 from stvla_ros.policy.spatialvla.model import SpatialVla
 from stvla_ros.policy.spatialvla.statistics import ActionStatistics, fit_statistics
 
@@ -52,11 +53,7 @@ def smooth_embeddings(model: SpatialVla, tokenizer: ActionTokenizer, seed: int) 
     head = model.language_model.lm_head.weight
     for rows in (model.spatial_embed_tokens.weight, head[begin : begin + tokenizer.num_tokens]):
         deviation, width = model.config.text.initializer_range, rows.shape[1]
-        for kind, columns in ((0, slice(0, 3)), (1, slice(3, 6))):
-            first, end = tokenizer.legal_ranges[kind]
-            offsets = np.tile([each[0] for each in tokenizer.legal_ranges], (end - first, 1))
-            offsets[:, kind] = np.arange(first, end)
-            places = tokenizer.decode(offsets)[:, columns]
+        for (first, end), places in zip(tokenizer.legal_ranges, token_places(tokenizer), strict=False):
             waves = random.normal(0.0, 1.0 / _LENGTH_SCALE, (3, width))
             values = np.cos(places @ waves + random.uniform(0.0, 2.0 * np.pi, width))
             rows[first:end] = torch.from_numpy(np.sqrt(2.0) * deviation * values).to(rows.dtype)

@@ -55,6 +55,8 @@ def prepare_model(
     processor, tokenizer, statistics = fit_processor(
         old_processor, actions, episodes, config.data.statistics_key, config.refit_bins
     )
+    if config.consensus_width:
+        processor["decoding"] = {"consensus_width": config.consensus_width}
     # Adapters are small; what they adapt may be as coarse as it was published.
     half = config.lora is not None and device.type == "cuda"
     model = load_model(base, device, torch.bfloat16 if half else torch.float32)

@@ -8,12 +8,12 @@ demonstrations of their own.
 
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 
 from stvla_ros.learning.training.config import LossConfig
 from stvla_ros.policy.spatialvla.action_tokenizer import ActionTokenizer
+from stvla_ros.policy.spatialvla.consensus import token_places
 
 # Rotations count less in the smoothing's distance: 0.5 makes their bins as coarse as the translations'.
 _ROTATION_SCALE = 0.5
@@ -41,15 +41,9 @@ class ChunkLoss:
         self._config = config
         ranges = tokenizer.legal_ranges
         self._first = [first for first, _ in ranges]
-        zero = [first for first, _ in ranges]
-        translations = np.arange(*ranges[0])
-        rotations = np.arange(*ranges[1])
-        decoded_t = tokenizer.decode(np.stack([translations, *(np.full_like(translations, z) for z in zero[1:])], -1))
-        decoded_r = tokenizer.decode(
-            np.stack([np.full_like(rotations, zero[0]), rotations, np.full_like(rotations, zero[2])], -1)
-        )
-        self._translations = torch.tensor(decoded_t[:, :3], dtype=torch.float32, device=device)
-        self._rotations = torch.tensor(decoded_r[:, 3:6], dtype=torch.float32, device=device) * _ROTATION_SCALE
+        translations, rotations = token_places(tokenizer)
+        self._translations = torch.tensor(translations, dtype=torch.float32, device=device)
+        self._rotations = torch.tensor(rotations, dtype=torch.float32, device=device) * _ROTATION_SCALE
 
     def __call__(
         self, scores: tuple[torch.Tensor, ...], offsets: torch.Tensor, normalized: torch.Tensor, valid: torch.Tensor

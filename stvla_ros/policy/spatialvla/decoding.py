@@ -16,6 +16,8 @@ from dataclasses import dataclass
 import torch
 from transformers.cache_utils import Cache, DynamicCache, StaticLayer
 
+from stvla_ros.policy.spatialvla.action_tokenizer import TOKENS_PER_ACTION
+from stvla_ros.policy.spatialvla.consensus import Consensus
 from stvla_ros.policy.spatialvla.fused_layers import FusedLayers
 from stvla_ros.policy.spatialvla.model import SpatialVla
 
@@ -56,6 +58,7 @@ class ChunkDecoder:
     :param model: the network, on its device.
     :param legal_ranges: per token to be decoded, the half-open range of legal offsets.
     :param accelerations: what of them to use.
+    :param consensus: how tokens are chosen without noise; None for the best score (the published rule).
     """
 
     def __init__(
@@ -63,7 +66,9 @@ class ChunkDecoder:
         model: SpatialVla,
         legal_ranges: Sequence[tuple[int, int]],
         accelerations: Accelerations = Accelerations(),
+        consensus: Consensus | None = None,
     ) -> None:
+        self._consensus = consensus
         self._model, self._legal_ranges, self._accelerations = model, tuple(legal_ranges), accelerations
         fused = accelerations.fused_layers and accelerations.static_cache
         self._fused_layers = FusedLayers(model) if fused else None
@@ -117,7 +122,10 @@ class ChunkDecoder:
             scores = self._legal_scores(hidden, first, end)
             if noise is not None:
                 scores = scores + noise[step, : end - first]
-            offsets.append(scores.argmax(dim=-1) + first)
+            if self._consensus is not None and noise is None:
+                offsets.append(self._consensus.choose(scores, step % TOKENS_PER_ACTION) + first)
+            else:
+                offsets.append(scores.argmax(dim=-1) + first)
             best.append(scores.amax(dim=-1))  # NaN when any score is
         means_something = torch.cat(best).isfinite().all()
         return Decoded(torch.cat(offsets).masked_fill(~means_something, NO_TOKEN), prompt_end)

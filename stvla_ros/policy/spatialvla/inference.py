@@ -13,6 +13,7 @@ from stvla_ros.devices import memory_for
 from stvla_ros.errors import InputError
 from stvla_ros.policy.spatialvla.action_tokenizer import ActionTokenizer
 from stvla_ros.policy.spatialvla.checkpoint import save_model
+from stvla_ros.policy.spatialvla.consensus import Consensus, consensus_width
 from stvla_ros.policy.spatialvla.decoding import NO_TOKEN, Accelerations, gumbel_noise
 from stvla_ros.policy.spatialvla.ego3d import scale_intrinsics
 from stvla_ros.policy.spatialvla.images import RESIZE_METHODS, prepare_depth, prepare_picture, preprocessor_config
@@ -95,7 +96,9 @@ class SpatialVlaPredictor:
         self._resize, self._temperature = resize, temperature
         self._generator = torch.Generator().manual_seed(seed)
         self._legal_ranges = self.action_tokenizer.legal_ranges * self.action_tokenizer.chunk_size
-        self._predict_tokens = TokenPredictor(model, self._legal_ranges, accelerations)
+        width = consensus_width(processor)
+        consensus = Consensus(self.action_tokenizer, width, model.device) if width else None
+        self._predict_tokens = TokenPredictor(model, self._legal_ranges, accelerations, consensus)
 
     @torch.inference_mode()
     def warm_up(self) -> None:

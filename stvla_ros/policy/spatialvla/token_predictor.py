@@ -6,6 +6,7 @@ import torch
 from transformers.cache_utils import Cache
 
 from stvla_ros.errors import InputError
+from stvla_ros.policy.spatialvla.consensus import Consensus
 from stvla_ros.policy.spatialvla.cuda_graph import CudaGraph
 from stvla_ros.policy.spatialvla.decoding import Accelerations, ChunkDecoder, Decoded
 from stvla_ros.policy.spatialvla.model import SpatialVla
@@ -19,6 +20,7 @@ class TokenPredictor:
     :param model: the network, on its device.
     :param legal_ranges: per token of a chunk, the half-open range of legal offsets.
     :param accelerations: what of them to use.
+    :param consensus: as in ``ChunkDecoder``.
     """
 
     def __init__(
@@ -26,9 +28,10 @@ class TokenPredictor:
         model: SpatialVla,
         legal_ranges: Sequence[tuple[int, int]],
         accelerations: Accelerations = Accelerations(),
+        consensus: Consensus | None = None,
     ) -> None:
         self._model = model
-        self._decoder = ChunkDecoder(model, legal_ranges, accelerations)
+        self._decoder = ChunkDecoder(model, legal_ranges, accelerations, consensus)
         on_cuda = model.device.type == "cuda"
         # A graph's addresses are fixed, and so must be those of its cache.
         self._uses_graphs = on_cuda and accelerations.cuda_graph and accelerations.static_cache

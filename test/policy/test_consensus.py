@@ -1,0 +1,85 @@
+"""Tokens chosen by consensus, against its definition over all tokens."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from stvla_ros.errors import InputError
+from stvla_ros.policy import load_policy
+from stvla_ros.policy.spatialvla.bin_fitting import PUBLISHED_GAUSSIANS, bins_from_gaussians
+from stvla_ros.policy.spatialvla.consensus import Consensus, consensus_width, token_places
+
+TOKENIZER = bins_from_gaussians(PUBLISHED_GAUSSIANS)
+PLACES = [torch.tensor(places) for places in token_places(TOKENIZER)]
+WIDTH = 0.2
+KEY = "bridge_orig/1.0.0"
+
+
+def likely(kind: int, centres: list[list[float]], shares: list[float], spread: float) -> torch.Tensor:
+    """(1, tokens) scores of a density with a few peaks, as a histogram over the bins has it."""
+    squared = [(PLACES[kind] - torch.tensor(centre)).square().sum(dim=-1) for centre in centres]
+    density = sum(share * torch.exp(-each / (2 * spread**2)) for share, each in zip(shares, squared, strict=True))
+    return torch.log(density + 1e-12).float()[None]
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 1), st.integers(0, 2**31 - 1))
+def test_it_is_the_definition_over_all_tokens(kind: int, seed: int) -> None:
+    random = np.random.default_rng(seed)
+    scores = likely(kind, random.uniform(-0.8, 0.8, (2, 3)).tolist(), [0.6, 0.4], 0.1)
+    probabilities = torch.softmax(scores[0].double(), dim=-1)
+    votes = torch.exp(-torch.cdist(PLACES[kind], PLACES[kind]).square() / (2 * WIDTH**2)) @ probabilities
+    chosen = int(Consensus(TOKENIZER, WIDTH, torch.device("cpu")).choose(scores, kind))
+    # What the left-out tokens would add is next to nothing.
+    assert float(votes[chosen]) >= 0.97 * float(votes.max())
+
+
+def test_a_certain_model_says_its_best_token() -> None:
+    scores = torch.full((1, 4096), -50.0)
+    scores[0, 1234] = 50.0
+    assert int(Consensus(TOKENIZER, WIDTH, torch.device("cpu")).choose(scores, 0)) == 1234
+
+
+def test_many_that_agree_outvote_one_that_is_a_little_more_likely() -> None:
+    near = (PLACES[0] - torch.tensor([0.5, 0.0, 0.0])).norm(dim=-1).argsort()[:6]
+    alone = int((PLACES[0] - torch.tensor([-0.7, 0.0, 0.0])).norm(dim=-1).argmin())
+    scores = torch.full((1, 4096), -50.0)
+    scores[0, near], scores[0, alone] = 1.0, 1.2
+    assert int(scores.argmax()) == alone
+    assert int(Consensus(TOKENIZER, WIDTH, torch.device("cpu")).choose(scores, 0)) in near.tolist()
+
+
+def test_the_gripper_takes_the_likelier_token() -> None:
+    consensus = Consensus(TOKENIZER, WIDTH, torch.device("cpu"))
+    assert int(consensus.choose(torch.tensor([[0.2, 0.1]]), 2)) == 0
+    assert int(consensus.choose(torch.tensor([[0.1, 0.2]]), 2)) == 1
+
+
+@pytest.mark.parametrize(
+    "entry", [{"consensus_width": "wide"}, {"consensus_width": -1}, {"consensus_width": True}, 3.5]
+)
+def test_a_bad_width_is_refused_by_name(entry: object) -> None:
+    with pytest.raises(InputError, match="processor_config.json decoding.consensus_width: expected 0 to 2"):
+        consensus_width({"decoding": entry})
+
+
+def test_a_checkpoint_asks_for_it_in_its_processor_config(checkpoint: Path, tmp_path: Path) -> None:
+    rgb, metres = np.random.default_rng(0).integers(0, 256, (60, 80, 3), np.uint8), np.ones((60, 80), np.float32)
+    k = np.array([[80.0, 0, 40], [0, 80, 30], [0, 0, 1]])
+    answers = []
+    for width in (0.0, 1.5):
+        folder = tmp_path / str(width)
+        folder.mkdir()
+        for file in checkpoint.iterdir():
+            (folder / file.name).write_bytes(file.read_bytes())
+        processor = json.loads((folder / "processor_config.json").read_text())
+        (folder / "processor_config.json").write_text(json.dumps({**processor, "decoding": {"consensus_width": width}}))
+        answers.append(load_policy(str(folder)).predict(rgb, "pick up the red cube", metres, k, KEY).tokens)
+    published = load_policy(str(checkpoint)).predict(rgb, "pick up the red cube", metres, k, KEY).tokens
+    assert (answers[0] == published).all()
+    assert (answers[1] != published).any()
