@@ -188,7 +188,7 @@ def test_episodes_of_one_frame_are_refused_when_many_and_named_when_few(tmp_path
 def test_missing_instruction_is_refused(tmp_path: Path, version: str) -> None:
     folder = write_bridge_dataset(tmp_path / "data", version=version, instructions=("put the block down", " "))
     message = refusal(LeRobotReader(folder))
-    assert str(folder) in message and "episode 1: expected an instruction (a task's text), got none" in message
+    assert str(folder) in message and "expected an instruction" in message and "episode 1" in message
 
 
 def test_rare_and_imbalanced_instructions_are_named(tmp_path: Path) -> None:

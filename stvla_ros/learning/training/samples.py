@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass
 from multiprocessing import get_context
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import cv2
 import numpy as np
@@ -27,13 +28,14 @@ from stvla_ros.policy.spatialvla.ego3d import scale_intrinsics
 from stvla_ros.policy.spatialvla.images import prepare_depth, prepare_picture
 
 _PICTURES, _DEPTHS, _NUMBERS = "pictures.npy", "depths.npy", "numbers.npz"
+_PER_FRAME = ("intrinsics", "actions", "scene_points", "episode", "last")
 
 
 @dataclass(frozen=True, eq=False)
 class Samples:
     """N frames of all episodes, one after the other; S = 224.
 
-    :param pictures: (N, S, S, 3) uint8.
+    :param pictures: (N, S, S, 3) uint8; of this and ``depths`` only rows can be asked for, see ``Rows``.
     :param depths: (N, S, S) float16 metres, all known.
     :param intrinsics: (N, 3, 3) float32 in pixels of S x S.
     :param actions: (N, 7) float32 metres, radians, opening.
@@ -43,8 +45,8 @@ class Samples:
     :param instructions: of each episode.
     """
 
-    pictures: np.ndarray
-    depths: np.ndarray
+    pictures: "Rows"
+    depths: "Rows"
     intrinsics: np.ndarray
     actions: np.ndarray
     scene_points: np.ndarray
@@ -54,6 +56,21 @@ class Samples:
 
     def __len__(self) -> int:
         return len(self.actions)
+
+
+class Rows:
+    """Several arrays on disk as one, one after the other: each data set has its own."""
+
+    def __init__(self, parts: Sequence[np.ndarray]) -> None:
+        self._parts = parts
+        self._ends = np.cumsum([len(part) for part in parts])
+
+    def __getitem__(self, indices: np.ndarray) -> np.ndarray:
+        """:param indices: (B,) int64."""
+        indices = np.asarray(indices)
+        part = np.searchsorted(self._ends, indices, side="right")
+        rows = [self._parts[p][i - self._ends[p] + len(self._parts[p])] for p, i in zip(part, indices, strict=True)]
+        return np.stack(rows)
 
 
 def prepare_samples(
@@ -72,47 +89,63 @@ def prepare_samples(
     :param cache: folder that keeps them; another choice or other inputs get a folder of their own in it.
     :raises InputError: for data that cannot be read, or a disk that does not take it.
     """
-    folder = cache / _digest(readers, chosen, inputs, size, default_intrinsics)
+    parts = [
+        _part(reader, numbers, inputs, size, default_intrinsics, cache, workers)
+        for reader, numbers in zip(readers, chosen, strict=True)
+    ]
+    numbers = {name: np.concatenate([part[name] for part in parts]) for name in _PER_FRAME}
+    lengths = [len(part["actions"]) for part in parts]
+    episodes = [len(part["instructions"]) for part in parts]
+    starts, firsts = np.cumsum([0, *lengths[:-1]]), np.cumsum([0, *episodes[:-1]])
+    return Samples(
+        pictures=Rows([part["pictures"] for part in parts]),
+        depths=Rows([part["depths"] for part in parts]),
+        episode=numbers.pop("episode") + np.repeat(firsts, lengths),
+        last=numbers.pop("last") + np.repeat(starts, lengths),
+        instructions=tuple(text for part in parts for text in part["instructions"]),
+        **numbers,
+    )
+
+
+def _part(reader, chosen, inputs, size, default_intrinsics, cache: Path, workers: int) -> dict[str, Any]:
+    """The prepared frames of one data set."""
+    folder = cache / _digest(reader, chosen, inputs, size, default_intrinsics)
     if not folder.is_dir():
         aside = cache / f".{folder.name}-{os.getpid()}"
         try:
             aside.mkdir(parents=True)
-            _prepare(readers, chosen, inputs, size, default_intrinsics, aside, workers)
+            _prepare(reader, chosen, inputs, size, default_intrinsics, aside, workers)
             aside.replace(folder)
         except OSError as error:
             raise InputError(f"data.cache {cache}: cannot be written ({error})") from error
         finally:
             shutil.rmtree(aside, ignore_errors=True)
     numbers = dict(np.load(folder / _NUMBERS))
-    return Samples(
-        pictures=np.load(folder / _PICTURES, mmap_mode="r"),
-        depths=np.load(folder / _DEPTHS, mmap_mode="r"),
-        instructions=tuple(json.loads(str(numbers.pop("instructions")))),
+    return {
         **numbers,
-    )
+        "instructions": json.loads(str(numbers["instructions"])),
+        "pictures": np.load(folder / _PICTURES, mmap_mode="r"),
+        "depths": np.load(folder / _DEPTHS, mmap_mode="r"),
+    }
 
 
-def _digest(readers, chosen, inputs, size, default_intrinsics) -> str:
+def _digest(reader, chosen, inputs, size, default_intrinsics) -> str:
     """Names what the prepared frames depend on."""
     content = [
-        [
-            [str(reader.info.path.resolve()), (reader.info.path / "meta/info.json").stat().st_mtime_ns]
-            for reader in readers
-        ],
-        [list(map(int, numbers)) for numbers in chosen],
+        [str(reader.info.path.resolve()), (reader.info.path / "meta/info.json").stat().st_mtime_ns],
+        list(map(int, chosen)),
         asdict(inputs),
-        [reader.info.picture for reader in readers],
+        reader.info.picture,
         size,
         default_intrinsics[0].tolist(),
     ]
     return hashlib.sha256(json.dumps(content, default=str).encode()).hexdigest()[:16]
 
 
-def _prepare(readers, chosen, inputs, size, default_intrinsics, folder: Path, workers: int) -> None:
+def _prepare(reader, chosen, inputs, size, default_intrinsics, folder: Path, workers: int) -> None:
     from tqdm import tqdm
 
-    episodes = [(reader, number) for reader, numbers in zip(readers, chosen, strict=True) for number in numbers]
-    lengths = [int(reader.episode_lengths()[number]) for reader, number in episodes]
+    lengths = [int(reader.episode_lengths()[number]) for number in chosen]
     ends = np.cumsum(lengths)
     total = int(ends[-1])
     free, needed = shutil.disk_usage(folder).free, total * size * size * 5
@@ -124,7 +157,7 @@ def _prepare(readers, chosen, inputs, size, default_intrinsics, folder: Path, wo
     np.lib.format.open_memmap(folder / _DEPTHS, "w+", np.float16, (total, size, size)).flush()
     jobs = [
         (reader.info.path, reader.info.picture, number, int(end - length), inputs, size, default_intrinsics, folder)
-        for (reader, number), length, end in zip(episodes, lengths, ends, strict=True)
+        for number, length, end in zip(chosen, lengths, ends, strict=True)
     ]
     with ProcessPoolExecutor(workers, get_context("spawn"), initializer=_one_thread) as pool:
         parts = list(tqdm(pool.map(_prepare_episode, jobs), total=len(jobs), desc="perception", unit="episode"))
