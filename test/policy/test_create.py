@@ -287,4 +287,4 @@ def test_the_model_group_tells_its_usage(capsys: pytest.CaptureFixture[str], arg
     with pytest.raises(SystemExit) as ended:
         main(arguments)
     assert ended.value.code == code
-    assert "stvla model create" in capsys.readouterr().err
+    assert "       model create" in capsys.readouterr().err

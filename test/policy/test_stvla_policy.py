@@ -12,6 +12,7 @@ from policy_inputs import BRIDGE, CAMERA, FRACTAL
 from scipy.spatial.transform import Rotation
 from tiny_checkpoint import TEXT_LAYERS, depth_map, picture
 
+from stvla_ros.config import default_checkpoint
 from stvla_ros.control.actions import EndEffectorAction
 from stvla_ros.errors import InputError
 from stvla_ros.policy.base import PolicyInput, check_policy, make_policy
@@ -141,9 +142,14 @@ def test_unusable_parameter_ends_the_load_with_its_name(checkpoint, parameters, 
         StvlaPolicy(**{"checkpoint": str(checkpoint), "unnorm_key": BRIDGE, "device": "cpu", **parameters}).load()
 
 
-def test_policy_needs_a_checkpoint():
-    with pytest.raises(InputError, match="^policy stvla: needs a checkpoint$"):
-        check_policy("stvla", [])
+def test_without_a_checkpoint_it_is_the_one_that_comes_along():
+    policy = make_policy("stvla", threads=1)
+    policy.load()
+    rgb, metres = np.zeros((48, 64, 3), np.uint8), np.ones((48, 64), np.float32)
+    k = np.array([[60.0, 0, 32], [0, 60, 24], [0, 0, 1]])
+    actions = policy.predict(PolicyInput(0, rgb, metres, k, "stack the green block on the yellow block"))
+    assert len(actions) == 4
+    assert sum(file.stat().st_size for file in default_checkpoint().glob("*.safetensors")) < 20e6
 
 
 def test_policy_takes_no_unknown_parameter():

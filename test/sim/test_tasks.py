@@ -18,7 +18,9 @@ def test_every_listed_task_is_found_under_its_name():
 
 @pytest.mark.parametrize("name", ["stack_cubes", "simpler/stack_cube", "", "no/such"])
 def test_an_unknown_task_is_an_error_that_lists_what_exists(name):
-    with pytest.raises(InputError, match=f"task '{name}'.*stack_cube, carrot_on_plate.*simpler/widowx_stack_cube"):
+    with pytest.raises(
+        InputError, match=f"task '{name}'.*stack_cube, stack_cube_reversed, carrot_on_plate.*simpler/widowx_stack_cube"
+    ):
         find_task(name)
 
 

@@ -3,6 +3,7 @@
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -69,6 +70,8 @@ class Trainer:
         }
         self._optimizers = make_optimizers(self.trained, config.optimizer)
         self._average = AveragedWeights(self.trained, config.optimizer.ema) if config.optimizer.ema else None
+        self._reader = ThreadPoolExecutor(1)
+        self._coming: tuple[int, Future[Batch]] | None = None
         self.step = 0
 
     def state(self) -> dict[str, Any]:
@@ -103,10 +106,7 @@ class Trainer:
         torch.manual_seed(int(np.random.SeedSequence([config.seed, self.step]).generate_state(1)[0]))
         sums: dict[str, float] = {}
         for part in range(config.gradient_accumulation):
-            number = self.step * config.gradient_accumulation + part
-            indices = batch_indices(config.seed, number, config.batch_size, self._train)
-            entropy = int(np.random.SeedSequence([config.seed, number]).generate_state(1)[0])
-            batch = self._batches.make(indices, config.augmentation, entropy).to(self._model.device)
+            batch = self._next_batch(self.step * config.gradient_accumulation + part).to(self._model.device)
             with memory_for(f"training on {self._model.device}"):
                 total, parts = self._losses(batch)
                 (total / config.gradient_accumulation).backward()
@@ -126,12 +126,25 @@ class Trainer:
         self.step += 1
         return {**sums, "gradient_norm": float(norm)}
 
+    def _next_batch(self, number: int) -> Batch:
+        """Batch ``number``, and begin to read the one after it from the disk."""
+        if self._coming is None or self._coming[0] != number:
+            self._coming = number, self._reader.submit(self._make_batch, number)
+        batch = self._coming[1].result()
+        self._coming = number + 1, self._reader.submit(self._make_batch, number + 1)
+        return batch
+
+    def _make_batch(self, number: int) -> Batch:
+        config = self._config
+        indices = batch_indices(config.seed, number, config.batch_size, self._train)
+        entropy = int(np.random.SeedSequence([config.seed, number]).generate_state(1)[0])
+        return self._batches.make(indices, config.augmentation, entropy)
+
     def seconds_a_step(self) -> float:
         """Measured on the second of two forward and backward passes that change nothing."""
-        indices = batch_indices(self._config.seed, 0, self._config.batch_size, self._train)
         for _ in range(2):
             begun = time.perf_counter()
-            batch = self._batches.make(indices, self._config.augmentation).to(self._model.device)
+            batch = self._make_batch(0).to(self._model.device)
             with memory_for(f"training on {self._model.device}"):
                 self._losses(batch)[0].backward()
             if self._model.device.type == "cuda":

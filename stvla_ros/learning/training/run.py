@@ -1,7 +1,6 @@
 """`stvla train`: from a configuration file to a trained checkpoint."""
 
 import math
-import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,9 +55,6 @@ def train(config: TrainingConfig) -> Path:
     :returns: the folder of the checkpoint, or of the adapter.
     :raises InputError: for a configuration or data that cannot be used.
     """
-    # Read when torch is first loaded: threads that wait for each other without giving up their cores stand still for
-    # milliseconds whenever another process needs one.
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     # Not at the top: --help need not wait for torch.
     import torch
 
