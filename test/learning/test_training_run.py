@@ -134,8 +134,9 @@ def test_gradient_accumulation_is_a_larger_batch(dataset: Path, tmp_path: Path) 
 
 
 def test_training_lowers_the_loss(dataset: Path, tmp_path: Path) -> None:
-    made = write_config(tmp_path, dataset, steps=40, batch_size=8, gradient_accumulation=1, validate_every=100)
-    train(read_config(made))
+    changes = {"steps": 40, "batch_size": 8, "gradient_accumulation": 1, "validate_every": 100}
+    changes |= {"loss": {"smoothing": 0.1}, "optimizer": {"name": "muon", "learning_rate": 3e-3}}
+    train(read_config(write_config(tmp_path, dataset, **changes)))
     curve = losses(tmp_path / "run")
     assert np.mean([curve[step] for step in range(35, 40)]) < 0.8 * np.mean([curve[step] for step in range(5)])
 

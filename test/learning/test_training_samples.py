@@ -33,43 +33,49 @@ def prepared(folder: Path, inputs: InputsConfig = InputsConfig(), **changes: obj
     return reader, prepare_samples([reader], [range(2)], inputs, 224, DEFAULT, folder / "cache", workers=1)
 
 
+def depths_of(samples: Samples) -> np.ndarray:
+    return samples.depths[np.arange(len(samples))]
+
+
 def test_prepared_frames_are_those_of_spatial_traces(tmp_path: Path) -> None:
     reader, samples = prepared(tmp_path)
     perception = SpatialTraces()
     drawn = 0
+    depths, pictures = depths_of(samples), samples.pictures[np.arange(len(samples))]
     episode = reader.episode(0)
     for frame in range(len(episode)):
         traced = perception.step(episode.rgb[frame], int(episode.stamps[frame]), episode.depth[frame])
         drawn += traced.traces.num_points > 0
         depth = prepare_depth(traced.depth, (160, 120), 224)
-        assert (samples.depths[frame] == depth.astype(np.float16)).all()
+        assert (depths[frame] == depth.astype(np.float16)).all()
         picture = prepare_picture(episode.rgb[frame], 224)
-        assert np.abs(samples.pictures[frame].transpose(2, 0, 1) / 255.0 - picture).max() < 0.5 / 255 + 1e-6
+        assert np.abs(pictures[frame].transpose(2, 0, 1) / 255.0 - picture).max() < 0.5 / 255 + 1e-6
     assert drawn > 5
     assert np.allclose(samples.intrinsics[0], scale_intrinsics(episode.intrinsics, (160, 120), 224))
 
 
 def test_perception_starts_anew_with_every_episode(tmp_path: Path) -> None:
     _, samples = prepared(tmp_path)
-    frames = len(samples) // 2
-    assert (samples.depths[:frames] == samples.depths[frames:]).all()
+    first, second = np.split(depths_of(samples), 2)
+    assert (first == second).all()
 
 
 def test_without_traces_the_depth_is_clean(tmp_path: Path) -> None:
     _, samples = prepared(tmp_path, InputsConfig(traces="none"))
-    assert (samples.depths == np.float16(0.9)).all()
+    assert (depths_of(samples) == np.float16(0.9)).all()
 
 
 def test_traces_on_the_picture_leave_the_depth_clean(tmp_path: Path) -> None:
     _, clean = prepared(tmp_path / "a", InputsConfig(traces="none"))
     _, samples = prepared(tmp_path / "b", InputsConfig(traces="rgb"))
-    assert (samples.depths == clean.depths).all()
-    assert (samples.pictures[-1] != clean.pictures[-1]).any()
+    assert (depths_of(samples) == depths_of(clean)).all()
+    last = np.array([len(samples) - 1])
+    assert (samples.pictures[last] != clean.pictures[last]).any()
 
 
 def test_without_depth_every_pixel_is_equally_far(tmp_path: Path) -> None:
     _, samples = prepared(tmp_path, InputsConfig(traces="none", depth="none"), depth=None)
-    assert np.ptp(samples.depths) == 0
+    assert np.ptp(depths_of(samples)) == 0
 
 
 def test_data_without_intrinsics_gets_the_default_ones(tmp_path: Path) -> None:
@@ -85,3 +91,19 @@ def test_frames_are_prepared_once(tmp_path: Path) -> None:
     assert (folder / "pictures.npy").stat().st_mtime_ns == made
     prepare_samples([reader], [range(1)], InputsConfig(), 224, DEFAULT, tmp_path / "cache", workers=1)
     assert len(list((tmp_path / "cache").iterdir())) == 2
+
+
+def test_several_data_sets_are_one_after_the_other(tmp_path: Path) -> None:
+    rgb = moving_square()
+    readers = [
+        training_data.write(tmp_path / name, [training_data.demonstration(seed, len(rgb), rgb=rgb)])
+        for seed, name in enumerate("ab")
+    ]
+    both = prepare_samples(readers, [range(1), range(1)], InputsConfig(), 224, DEFAULT, tmp_path / "cache", workers=1)
+    alone = prepare_samples(readers[1:], [range(1)], InputsConfig(), 224, DEFAULT, tmp_path / "cache", workers=1)
+    frames = len(rgb)
+    assert both.episode.tolist() == [0] * frames + [1] * frames
+    assert both.last.tolist() == [frames - 1] * frames + [2 * frames - 1] * frames
+    mixed = np.array([2 * frames - 1, 0, frames])
+    assert (both.pictures[mixed[[0, 2]]] == alone.pictures[mixed[[0, 2]] - frames]).all()
+    assert (both.actions[frames:] == alone.actions).all()
