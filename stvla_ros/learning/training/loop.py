@@ -219,7 +219,6 @@ def train(trainer: Trainer, config: TrainingConfig, run_folder: Path, settings: 
     log = MetricsLog(run_folder, trainer.step)
     sums: dict[str, float] = {}
     counted = 0
-    trainer._model.train()
     try:
         with tqdm(total=steps, initial=trainer.step, desc="train", unit="step", file=sys.stderr, smoothing=0.02) as bar:
             while trainer.step < steps:
