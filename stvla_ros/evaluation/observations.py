@@ -13,7 +13,6 @@ from stvla_ros.perception.spatial_traces import SpatialTraces, SpatialTracesConf
 from stvla_ros.perception.tracking import TraceTracker, TrackingConfig
 from stvla_ros.perception.types import TracedDepth, Traces
 from stvla_ros.policy.base import PolicyInput
-from stvla_ros.sim.environment import Observation
 
 CONSTANT_DEPTH_M = 1.0
 """What a policy "without depth" sees everywhere, in training and in evaluation. Metres: about the distance of the
@@ -72,23 +71,28 @@ class Observer:
             if part is not None:
                 part.reset()
 
-    def observe(self, observation: Observation, stamp: int, instruction: str) -> Seen:
+    def observe(
+        self, rgb: np.ndarray, depth: np.ndarray | None, intrinsics: np.ndarray | None, stamp: int, instruction: str
+    ) -> Seen:
         """
+        :param rgb: (H, W, 3) uint8.
+        :param depth: the camera's own, (H, W) uint16 millimetres or float32 metres.
+        :param intrinsics: (3, 3), pixels of H x W; None lets the policy take its own.
         :param stamp: nanoseconds, larger than the last one of the episode.
         :raises InputError: for a picture or depth that cannot be used.
         """
-        rgb, traces, traced = observation.rgb, None, None
+        traces = traced = None
         if self._whole is not None:
-            result = self._whole.step(rgb, stamp, observation.depth)
+            result = self._whole.step(rgb, stamp, depth)
             traces, traced, depth = result.traces, result.depth, self._choose(result)
         elif self._depth is not None:
-            depth = without_invalid(self._depth.estimate(rgb, observation.depth))
+            depth = without_invalid(self._depth.estimate(rgb, depth))
         else:
             depth = constant_depth(rgb)
             if self._tracker is not None:
                 traces = self._tracker.step(rgb, stamp)
         picture = draw_traces(rgb, traces) if self._mode == "rgb" else rgb
-        return Seen(PolicyInput(stamp, picture, depth, observation.intrinsics, instruction), traces, traced)
+        return Seen(PolicyInput(stamp, picture, depth, intrinsics, instruction), traces, traced)
 
     def _choose(self, result: TracedDepth) -> np.ndarray:
         return result.depth if self._mode == "depth" else without_invalid(result.metric_depth)

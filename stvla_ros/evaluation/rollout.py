@@ -127,7 +127,7 @@ def _run(
     for steps in range(began + 1, limit + 1):
         stamp = (steps - 1 - began) * period
         started = time.perf_counter()
-        seen = observer.observe(observation, stamp, instruction)
+        seen = observer.observe(observation.rgb, observation.depth, observation.intrinsics, stamp, instruction)
         perception_s = time.perf_counter() - started
         watch(observation, seen, steps - 1, "")
         given = seen.given
@@ -145,7 +145,9 @@ def _run(
             conditions[name] = conditions.get(name, False) or bool(holds)
         if success and not rules.until_limit:
             break
-    seen = observer.observe(observation, (steps - began) * period, instruction)
+    seen = observer.observe(
+        observation.rgb, observation.depth, observation.intrinsics, (steps - began) * period, instruction
+    )
     watch(observation, seen, steps, "success" if success else "failure")
     return EpisodeResult(key, success, ever, steps, instruction, conditions, held, _milliseconds(control.inference_s))
 

@@ -134,6 +134,24 @@ def test_a_shift_leaves_every_point_where_it_is(seed: int) -> None:
         assert torch.allclose(ray, moved_ray, atol=1e-5)
 
 
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 2**31 - 1))
+def test_a_zoom_leaves_every_point_where_it_is(seed: int) -> None:
+    """Pictures that say of each pixel where its ray points: they must still be right after the zoom."""
+    generator = torch.Generator().manual_seed(seed)
+    size, k = 32, torch.tensor([[30.0, 0.0, 17.0], [0.0, 28.0, 15.0], [0.0, 0.0, 1.0]])[None]
+
+    def rays(k: torch.Tensor) -> torch.Tensor:
+        v, u = torch.meshgrid(torch.arange(size) + 0.5, torch.arange(size) + 0.5, indexing="ij")
+        return torch.stack([(u - k[0, 0, 2]) / k[0, 0, 0], (v - k[0, 1, 2]) / k[0, 1, 1], torch.ones_like(u)])
+
+    depth = 0.5 + rays(k)[0][None]  # a slanted plane, within a pixel of its nearest
+    pixels, zoomed_depth, zoomed_k = augment(rays(k)[None], depth, k, AugmentationConfig(zoom=0.3), generator)
+    inside = (slice(8, 24), slice(8, 24))  # what comes from outside is the border's
+    assert torch.allclose(pixels[0][:, *inside], rays(zoomed_k)[:, *inside], atol=1e-4)
+    assert torch.allclose(zoomed_depth[0][inside] - 0.5, rays(zoomed_k)[0][inside], atol=0.6 / 30.0)
+
+
 def test_no_augmentation_changes_nothing() -> None:
     pixels, depth, k = torch.rand(2, 3, 8, 8), torch.rand(2, 8, 8), torch.eye(3).repeat(2, 1, 1)
     same = augment(pixels, depth, k, AugmentationConfig(), torch.Generator())

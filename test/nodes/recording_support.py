@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import rclpy
+from live_graph import shut_down
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
@@ -136,7 +137,7 @@ def listener(**parameters: Any) -> Iterator[Listener]:
     finally:
         # Left to the garbage collector, its subscriptions would still be there for the next test's nodes.
         ears.node.destroy_node()
-        rclpy.shutdown()
+        shut_down()
 
 
 @contextmanager

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import rclpy
+from live_graph import shut_down
 from sensor_msgs.msg import Image
 
 from stvla_ros.nodes.base import RELIABLE_QOS, StvlaNode
@@ -56,7 +57,7 @@ def joined() -> Iterator[Joined]:
     yield Joined(node)
     node.end()
     node.destroy_node()
-    rclpy.shutdown()
+    shut_down()
 
 
 def test_equal_stamps_match_in_whatever_order_they_come(joined: Joined) -> None:

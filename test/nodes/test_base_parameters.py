@@ -1,13 +1,12 @@
 """Parameters of every node: what cannot be used is refused at the start, in one line that names the parameter."""
 
-import gc
 import importlib
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import rclpy
-from live_graph import NodeProcess
+from live_graph import NodeProcess, shut_down
 from rcl_interfaces.msg import ParameterType
 from rclpy.parameter import Parameter
 
@@ -38,10 +37,7 @@ def make() -> Iterator:
     yield make
     for node in made:
         node.destroy_node()
-    rclpy.try_shutdown()
-    # A node whose constructor failed is garbage that only the collector finds. Until then its participant lives on in
-    # this process, and Fast DDS can deadlock between participants of one process (its issue 6502).
-    gc.collect()
+    shut_down()
 
 
 @pytest.mark.parametrize("name", NODES)

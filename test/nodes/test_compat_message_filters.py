@@ -7,6 +7,7 @@ import pytest
 import rclpy
 from hypothesis import given
 from hypothesis import strategies as st
+from live_graph import shut_down
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile
@@ -108,7 +109,7 @@ def node() -> Iterator[Node]:
     try:
         yield rclpy.create_node("compat_message_filters")
     finally:
-        rclpy.shutdown()
+        shut_down()
 
 
 def spin(node: Node, until, timeout_s: float = 10.0) -> None:

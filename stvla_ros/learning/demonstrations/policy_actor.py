@@ -38,7 +38,8 @@ class PolicyActor:
         self, observation: Observation, stamp: int, instruction: str, label: EndEffectorAction
     ) -> EndEffectorAction:
         # It is asked at every step: its traces and its averaged chunks must be those it would have alone.
-        answer = self._control.act(self._observer.observe(observation, stamp, instruction).given, 0.0)
+        seen = self._observer.observe(observation.rgb, observation.depth, observation.intrinsics, stamp, instruction)
+        answer = self._control.act(seen.given, 0.0)
         if self._left == 0:
             self._acts = not self._acts
             self._left = int(self._random.integers(*(_POLICY_STEPS if self._acts else _EXPERT_STEPS), endpoint=True))

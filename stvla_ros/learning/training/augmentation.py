@@ -19,10 +19,13 @@ def augment(
     :param pixels: (B, 3, S, S) float32 in [0, 1].
     :param depth: (B, S, S) float32 metres.
     :param intrinsics: (B, 3, 3) in pixels of S x S.
-    :returns: the same, changed. A shift moves the principal point along, so that every point of the scene stays where
-        it is in the camera's frame.
+    :returns: the same, changed. A zoom changes the focal lengths along, a shift the principal point, so that every
+        point of the scene stays where it is in the camera's frame.
     """
     batch = len(pixels)
+    if config.zoom:
+        scale = 1.0 + config.zoom * (2.0 * torch.rand(batch, generator=generator) - 1.0)
+        pixels, depth, intrinsics = _zoomed(pixels, depth, intrinsics, scale)
     if config.shift:
         moves = torch.randint(-config.shift, config.shift + 1, (batch, 2), generator=generator)
         together = F.pad(torch.cat([pixels, depth[:, None]], dim=1), [config.shift] * 4, mode="replicate")
@@ -47,3 +50,20 @@ def augment(
         scale = 1.0 + config.depth_noise * (2.0 * torch.rand(batch, 1, 1, generator=generator) - 1.0)
         depth = depth * scale
     return pixels, depth, intrinsics
+
+
+def _zoomed(
+    pixels: torch.Tensor, depth: torch.Tensor, intrinsics: torch.Tensor, scale: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """About the picture's centre. Depth takes the nearest pixel: between two surfaces there is nothing."""
+    size = pixels.shape[-1]
+    back = torch.diag_embed((1.0 / scale)[:, None].repeat(1, 2))
+    grid = F.affine_grid(F.pad(back, (0, 1)), [len(scale), 1, size, size], align_corners=False)
+    intrinsics = intrinsics.clone()
+    intrinsics[:, :2, :2] *= scale[:, None, None]
+    intrinsics[:, :2, 2] = scale[:, None] * (intrinsics[:, :2, 2] - size / 2) + size / 2
+    return (
+        F.grid_sample(pixels, grid, padding_mode="border", align_corners=False),
+        F.grid_sample(depth[:, None], grid, "nearest", padding_mode="border", align_corners=False)[:, 0],
+        intrinsics,
+    )

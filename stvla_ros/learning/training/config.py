@@ -115,11 +115,13 @@ class LossConfig:
 @dataclass(frozen=True)
 class AugmentationConfig:
     """
+    :param zoom: pictures, depth and intrinsics are enlarged or reduced together by up to this share.
     :param shift: pictures, depth and intrinsics are shifted together by up to so many pixels of 224.
     :param colour: brightness, contrast and saturation change by up to this share.
     :param depth_noise: metres are scaled by up to this share.
     """
 
+    zoom: float = 0.0
     shift: int = 0
     colour: float = 0.0
     depth_noise: float = 0.0
@@ -186,6 +188,7 @@ class TrainingConfig:
         shares = {
             "data.validation_share": (self.data.validation_share, 0.5),
             "optimizer.ema": (self.optimizer.ema, 1.0),
+            "augmentation.zoom": (self.augmentation.zoom, 0.5),
             "augmentation.colour": (self.augmentation.colour, 1.0),
             "augmentation.depth_noise": (self.augmentation.depth_noise, 1.0),
             "augmentation.shift": (self.augmentation.shift, 56),

@@ -14,7 +14,6 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from multiprocessing import get_context
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import cv2
@@ -185,12 +184,13 @@ def _prepare_episode(job) -> dict:
     depths = np.load(folder / _DEPTHS, mmap_mode="r+")
     height, width = demonstration.rgb.shape[1:3]
     for frame in range(len(demonstration)):
-        observation = SimpleNamespace(
-            rgb=demonstration.rgb[frame],
-            depth=None if demonstration.depth is None else demonstration.depth[frame],
-            intrinsics=demonstration.intrinsics,
-        )
-        seen = observer.observe(observation, int(demonstration.stamps[frame]), demonstration.instruction).given
+        seen = observer.observe(
+            demonstration.rgb[frame],
+            None if demonstration.depth is None else demonstration.depth[frame],
+            demonstration.intrinsics,
+            int(demonstration.stamps[frame]),
+            demonstration.instruction,
+        ).given
         row = first + frame
         prepared = prepare_picture(seen.rgb, size, inputs.resize)
         pictures[row] = np.round(255.0 * prepared.transpose(1, 2, 0)).astype(np.uint8)
