@@ -5,6 +5,8 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from stvla_ros.errors import InputError
 from stvla_ros.recordings.open_recording import open_recording
@@ -120,3 +122,21 @@ def test_sound_alone_is_an_error(tmp_path: Path) -> None:
 def test_a_missing_file_is_an_error_that_names_it(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="nowhere.mp4: there is no such file"):
         open_recording(tmp_path / "nowhere.mp4")
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.sampled_from(["mp4", "mkv"]), st.lists(st.tuples(st.floats(0, 1), st.integers(1, 255)), max_size=12))
+def test_a_damaged_video_is_read_or_refused_in_one_line(
+    tmp_path: Path, kind: str, damages: list[tuple[float, int]]
+) -> None:
+    whole = tmp_path / f"whole.{kind}"
+    if not whole.exists():
+        write_video(whole, [0, 40, 80, 120])
+    content = bytearray(whole.read_bytes())
+    for place, change in damages:
+        content[round(place * (len(content) - 1))] ^= change
+    (tmp_path / f"damaged.{kind}").write_bytes(content)
+    try:
+        list(open_recording(tmp_path / f"damaged.{kind}"))
+    except InputError as error:
+        assert "damaged" in str(error) and "\n" not in str(error)
