@@ -44,7 +44,7 @@ class PerceptionArguments:
     tracker_parameters: str = "{}"
     """The tracker backend's own parameters, as a YAML mapping."""
     depth: str = "sensor"
-    """Depth backend: sensor, zoedepth or depth_anything."""
+    """Depth backend: sensor, constant (the same distance everywhere), zoedepth or depth_anything."""
     depth_parameters: str = "{}"
     """The depth backend's own parameters, as a YAML mapping."""
     variant: Literal["A", "B", "C"] = "C"

@@ -31,7 +31,7 @@ class AblateArguments:
     policy: str
     """The policy, as in `stvla eval`: a checkpoint folder, or more. For data: the checkpoint before training."""
     settings: tuple[str, ...] = ()
-    """In place of the usual ones: buffer 30 15 7, variant C B A, data all 52 0, adaptive on off, depth sensor none,
+    """In place of the usual ones: buffer 30 15 7, variant C B A, data all 52 0, adaptive on off, depth sensor constant,
     tracker lucas_kanade cotracker. The others are compared with the first."""
     retrain: bool = False
     """Train a model for every setting; otherwise the one policy sees the setting only when it is evaluated."""

@@ -49,7 +49,7 @@ def _adaptive(setting: str) -> dict[str, Any]:
 
 
 def _depth(setting: str) -> dict[str, Any]:
-    # Without depth there is nothing to draw on.
+    # Traces cannot be seen on the same depth everywhere.
     return {"depth": NO_DEPTH, "traces": "none"} if setting == NO_DEPTH else {"depth": setting}
 
 
@@ -91,7 +91,7 @@ ABLATIONS: Mapping[str, Ablation] = {
         "source of depth",
         ("sensor", NO_DEPTH),
         _depth,
-        paper_note="The paper uses ZoeDepth and does not vary it. none: a constant plane, and no traces.",
+        paper_note="The paper uses ZoeDepth and does not vary it. constant: a plane, and no traces.",
     ),
     "tracker": Ablation(
         "point tracker",

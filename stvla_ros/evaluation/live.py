@@ -9,7 +9,7 @@ import yaml
 
 from stvla_ros.errors import InputError
 from stvla_ros.evaluation.episodes import EpisodeKey, EpisodeResult
-from stvla_ros.evaluation.policies import MEASURED, NO_DEPTH, EvaluatedPolicy
+from stvla_ros.evaluation.policies import MEASURED, EvaluatedPolicy
 from stvla_ros.graph import SimArguments, sim_graph
 
 INTERRUPTED = 130
@@ -28,8 +28,6 @@ def check_live(
     if tuple(seeds) != (0,):
         raise InputError("live: expected seeds 0; only a direct evaluation moves the arm before the policy begins")
     for policy in policies:
-        if policy.depth == NO_DEPTH and not policy.sightless:
-            raise InputError(f"live: policy {policy.label}: depth: expected a depth backend, got none")
         if policy.sticky_gripper is not None:
             raise InputError(f"live: policy {policy.label}: sticky_gripper: expected the robot's own")
         if policy.added_latency or policy.inference_latency != MEASURED:
@@ -50,7 +48,7 @@ def sim_arguments(
         execution=policy.execution,
         tracker=policy.tracker,
         tracker_parameters=yaml.safe_dump(dict(policy.tracker_parameters), default_flow_style=True).strip(),
-        depth="sensor" if policy.sightless else policy.depth,
+        depth=policy.depth,
         depth_parameters=yaml.safe_dump(dict(policy.depth_parameters), default_flow_style=True).strip(),
         variant=policy.variant,
         buffer=policy.buffer,

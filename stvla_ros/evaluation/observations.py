@@ -4,19 +4,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from stvla_ros.evaluation.policies import NO_DEPTH, EvaluatedPolicy
+from stvla_ros.evaluation.policies import EvaluatedPolicy
 from stvla_ros.perception.compositor import CompositorConfig
 from stvla_ros.perception.depth import make_depth_estimator
 from stvla_ros.perception.depth.base import without_invalid
 from stvla_ros.perception.overlay import draw_traces
 from stvla_ros.perception.spatial_traces import SpatialTraces, SpatialTracesConfig
-from stvla_ros.perception.tracking import TraceTracker, TrackingConfig
+from stvla_ros.perception.tracking import TrackingConfig
 from stvla_ros.perception.types import TracedDepth, Traces
 from stvla_ros.policy.base import PolicyInput
-
-CONSTANT_DEPTH_M = 1.0
-"""What a policy "without depth" sees everywhere, in training and in evaluation. Metres: about the distance of the
-table in the WidowX tasks, so that the points lie where the model expects points."""
 
 
 @dataclass(frozen=True)
@@ -33,11 +29,6 @@ class Seen:
     traced_depth: np.ndarray | None = None
 
 
-def constant_depth(rgb: np.ndarray) -> np.ndarray:
-    """(H, W) float32 metres: the plane at ``CONSTANT_DEPTH_M``."""
-    return np.full(rgb.shape[:2], CONSTANT_DEPTH_M, np.float32)
-
-
 class Observer:
     """The perception of one policy. Not thread-safe.
 
@@ -52,13 +43,10 @@ class Observer:
             adaptive=policy.adaptive,
             tracker_parameters=policy.tracker_parameters,
         )
-        self._whole = self._depth = self._tracker = None
+        self._whole = self._depth = None
         if policy.traces == "none":
             # Traces that nobody sees are not made.
-            if policy.depth != NO_DEPTH:
-                self._depth = make_depth_estimator(policy.depth, **policy.depth_parameters)
-        elif policy.depth == NO_DEPTH:
-            self._tracker = TraceTracker(tracking)
+            self._depth = make_depth_estimator(policy.depth, **policy.depth_parameters)
         else:
             compositor = CompositorConfig(variant=policy.variant)
             self._whole = SpatialTraces(
@@ -67,9 +55,8 @@ class Observer:
 
     def reset(self) -> None:
         """A new episode starts."""
-        for part in (self._whole, self._tracker):
-            if part is not None:
-                part.reset()
+        if self._whole is not None:
+            self._whole.reset()
 
     def observe(
         self, rgb: np.ndarray, depth: np.ndarray | None, intrinsics: np.ndarray | None, stamp: int, instruction: str
@@ -85,12 +72,8 @@ class Observer:
         if self._whole is not None:
             result = self._whole.step(rgb, stamp, depth)
             traces, traced, depth = result.traces, result.depth, self._choose(result)
-        elif self._depth is not None:
-            depth = without_invalid(self._depth.estimate(rgb, depth))
         else:
-            depth = constant_depth(rgb)
-            if self._tracker is not None:
-                traces = self._tracker.step(rgb, stamp)
+            depth = without_invalid(self._depth.estimate(rgb, depth))
         picture = draw_traces(rgb, traces) if self._mode == "rgb" else rgb
         return Seen(PolicyInput(stamp, picture, depth, intrinsics, instruction), traces, traced)
 

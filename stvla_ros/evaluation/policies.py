@@ -28,7 +28,8 @@ from stvla_ros.perception.trackers import tracker_names
 from stvla_ros.policy.base import check_policy, policy_names
 from stvla_ros.robots.embodiments import find_embodiment
 
-NO_DEPTH = "none"
+NO_DEPTH = "constant"
+"""The depth backend of what is shown no depth."""
 PACINGS = ("lockstep", "realtime")
 MEASURED = "measured"
 # They look at nothing, so nothing need be made for them to look at.
@@ -48,7 +49,7 @@ class EvaluatedPolicy:
     :param checkpoint: folder or hub id; empty for policies without a network.
     :param parameters: the policy's own parameters.
     :param traces: what the traces are drawn on: ``none``, ``depth`` or ``rgb``.
-    :param depth: depth backend, or ``none``: the policy is given a plane at ``CONSTANT_DEPTH_M`` ("without depth").
+    :param depth: depth backend; ``constant``: the same distance everywhere ("without depth").
     :param execution: how chunks are executed, one of ``STRATEGIES``.
     :param sticky_gripper: control steps for which a change of the gripper is held; None for the robot's own (0 for the
         expert, as in the live graph).
@@ -82,7 +83,7 @@ class EvaluatedPolicy:
         choices = {
             "policy": policy_names(),
             "traces": ("none", "depth", "rgb"),
-            "depth": (NO_DEPTH, *depth_estimator_names()),
+            "depth": depth_estimator_names(),
             "tracker": tracker_names(),
             "variant": ("A", "B", "C"),
             "execution": tuple(STRATEGIES),
@@ -93,7 +94,8 @@ class EvaluatedPolicy:
             if getattr(self, name) not in allowed:
                 self._refuse(name, f"one of {', '.join(map(str, allowed))}")
         if self.depth == NO_DEPTH and self.traces == "depth":
-            self._refuse("traces", "none or rgb without depth")
+            # Everything drawn on it would have its own depth.
+            self._refuse("traces", f"none or rgb with depth {NO_DEPTH}")
         for name in ("parameters", "depth_parameters", "tracker_parameters"):
             if not isinstance(getattr(self, name), Mapping):
                 self._refuse(name, "a mapping")

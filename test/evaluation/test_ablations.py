@@ -19,7 +19,7 @@ CHANGES = {
     "buffer": [{"buffer": 30}, {"buffer": 15}, {"buffer": 7}],
     "variant": [{"variant": "C"}, {"variant": "B"}, {"variant": "A"}],
     "adaptive": [{"adaptive": True}, {"adaptive": False}],
-    "depth": [{"depth": "sensor"}, {"depth": "none", "traces": "none"}],
+    "depth": [{"depth": "sensor"}, {"depth": "constant", "traces": "none"}],
     "tracker": [{"tracker": "lucas_kanade"}, {"tracker": "cotracker"}],
     "data": [{}, {}, {}],
 }

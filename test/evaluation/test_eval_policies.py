@@ -44,8 +44,8 @@ def test_fields_and_the_policys_own_parameters_follow_the_question_mark(checkpoi
 
 
 def test_without_depth_nothing_is_drawn(checkpoint: Path) -> None:
-    policy = parse_policy(f"blind={checkpoint}?depth=none")
-    assert (policy.depth, policy.traces) == ("none", "none")
+    policy = parse_policy(f"blind={checkpoint}?depth=constant")
+    assert (policy.depth, policy.traces) == ("constant", "none")
 
 
 @pytest.mark.parametrize(
@@ -63,8 +63,8 @@ def test_without_depth_nothing_is_drawn(checkpoint: Path) -> None:
         ("expert?execution=fast", "policy expert: execution: expected one of"),
         ("expert?buffer=1", "policy expert: buffer: expected at least 2 frames"),
         ("expert?buffer=many", "policy expert: buffer"),
-        ("expert?depth=sonar", "policy expert: depth: expected one of none, sensor"),
-        ("expert?depth=none,traces=depth", "policy expert: traces: expected none or rgb without depth"),
+        ("expert?depth=sonar", "policy expert: depth: expected one of sensor, constant"),
+        ("expert?depth=constant,traces=depth", "policy expert: traces: expected none or rgb with depth constant"),
         ("expert?added_latency=-1", "policy expert: added_latency: expected milliseconds"),
         ("expert?inference_latency=soon", "policy expert: inference_latency: expected measured or milliseconds"),
         ("expert?sticky_gripper=-1", "policy expert: sticky_gripper: expected control steps"),
@@ -106,8 +106,8 @@ def test_a_checkpoint_is_shown_what_it_was_trained_with_unless_told_otherwise(ch
     policy = parse_policy(str(checkpoint))
     assert (policy.traces, policy.depth, policy.buffer, policy.variant) == ("rgb", "zoedepth", 15, "B")
     assert policy.adaptive is False and policy.parameters == {"resize": "area"}
-    other = parse_policy(f"{checkpoint}?buffer=7,resize=bicubic,depth=none")
-    assert (other.buffer, other.parameters, other.depth, other.traces) == (7, {"resize": "bicubic"}, "none", "none")
+    other = parse_policy(f"{checkpoint}?buffer=7,resize=bicubic,depth=constant")
+    assert (other.buffer, other.parameters, other.depth, other.traces) == (7, {"resize": "bicubic"}, "constant", "none")
 
 
 def test_stvla_alone_is_the_checkpoint_that_comes_along() -> None:

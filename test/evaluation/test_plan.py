@@ -76,7 +76,6 @@ def test_the_preset_is_the_published_protocol(tmp_path: Path) -> None:
         ({"live": True, "until_limit": True}, "live: expected no until_limit"),
         ({"live": True, "seeds": (1,)}, "live: expected seeds 0"),
         ({"live": True, "image_size": (64, 64)}, "live: expected no image_size"),
-        ({"live": True, "policies": ("expert?depth=none,traces=rgb",)}, "live: policy expert: depth: expected"),
         ({"live": True, "policies": ("expert?sticky_gripper=2",)}, "live: policy expert: sticky_gripper"),
         ({"live": True, "policies": ("expert?added_latency=50,pacing=realtime",)}, "live: policy expert: expected no"),
     ],

@@ -10,7 +10,7 @@ from scripted_environment import EPISODES, MAX_STEPS, ScriptedEnvironment
 from stvla_ros.control.actions import EndEffectorAction
 from stvla_ros.errors import InputError
 from stvla_ros.evaluation.episodes import EpisodeKey, EpisodeResult
-from stvla_ros.evaluation.observations import CONSTANT_DEPTH_M, Observer
+from stvla_ros.evaluation.observations import Observer
 from stvla_ros.evaluation.policies import EvaluatedPolicy, parse_policy
 from stvla_ros.evaluation.rollout import (
     START_OFFSET_M,
@@ -133,10 +133,10 @@ def test_a_policy_gets_what_the_perception_makes_of_the_frames() -> None:
 
 @pytest.mark.parametrize("traces", ["none", "rgb"])
 def test_without_depth_a_policy_sees_a_plane(traces: str) -> None:
-    _, _, seen = _run(EvaluatedPolicy("blind", "expert", traces=traces, depth="none"), rules=Rules(max_steps=8))
+    _, _, seen = _run(EvaluatedPolicy("blind", "expert", traces=traces, depth="constant"), rules=Rules(max_steps=8))
     for observation, each, *_ in seen:
         assert each.given.depth.shape == observation.rgb.shape[:2] and each.given.depth.dtype == np.float32
-        assert (each.given.depth == np.float32(CONSTANT_DEPTH_M)).all()
+        assert (each.given.depth == 1.0).all()
         assert (each.traces is not None) == (traces == "rgb")
 
 

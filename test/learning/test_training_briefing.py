@@ -205,7 +205,7 @@ def test_places_of_the_results_are_named(reader: LeRobotReader, adapted: Spatial
     ("inputs", "said"),
     [
         (InputsConfig(), "picture, depth from sensor, traces on depth (variant C, 30 frames, adaptive"),
-        (InputsConfig(traces="none", depth="none"), "picture, the same depth everywhere, no traces"),
+        (InputsConfig(traces="none", depth="constant"), "picture, the same depth everywhere, no traces"),
         (
             InputsConfig(traces="rgb", depth="zoedepth", adaptive=False),
             "depth from zoedepth, traces on rgb (variant C, 30",

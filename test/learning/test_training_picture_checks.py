@@ -21,7 +21,7 @@ def test_missing_depth_is_refused_only_where_it_is_used(tmp_path: Path) -> None:
     reader = usual(tmp_path / "data", depth=None)
     message = refusal(reader)
     assert "expected a feature observation.images.depth" in message and "zoedepth" in message
-    for depth in ("none", "zoedepth"):
+    for depth in ("constant", "zoedepth"):
         assert check_datasets([reader], TrainingConfig(steps=1, inputs=InputsConfig(depth=depth))) == []
 
 
@@ -94,5 +94,5 @@ def test_state_that_tells_another_way_than_the_actions_is_named(tmp_path: Path) 
 
 def test_foreign_data_of_bridges_shape_pass(tmp_path: Path) -> None:
     reader = LeRobotReader(write_bridge_dataset(tmp_path / "bridge", episodes=6, frames=20))
-    warnings = check_datasets([reader], TrainingConfig(steps=1, inputs=InputsConfig(depth="none")))
+    warnings = check_datasets([reader], TrainingConfig(steps=1, inputs=InputsConfig(depth="constant")))
     assert any("no observation.intrinsics" in line for line in warnings)

@@ -152,7 +152,7 @@ def test_zoedepth_is_never_trained(trained: Path) -> None:
 
 def test_foreign_data_of_bridges_shape_trains(tmp_path: Path) -> None:
     data = write_bridge_dataset(tmp_path / "bridge", episodes=8, frames=14)
-    changes = {"inputs": {"depth": "none", "traces": "none"}, "loss": {}, "steps": 2}
+    changes = {"inputs": {"depth": "constant", "traces": "none"}, "loss": {}, "steps": 2}
     train(read_config(write_config(tmp_path, data, **changes)))
     assert (tmp_path / "run/checkpoint/model.safetensors").is_file()
 

@@ -74,7 +74,7 @@ def test_traces_on_the_picture_leave_the_depth_clean(tmp_path: Path) -> None:
 
 
 def test_without_depth_every_pixel_is_equally_far(tmp_path: Path) -> None:
-    _, samples = prepared(tmp_path, InputsConfig(traces="none", depth="none"), depth=None)
+    _, samples = prepared(tmp_path, InputsConfig(traces="none", depth="constant"), depth=None)
     assert np.ptp(depths_of(samples)) == 0
 
 

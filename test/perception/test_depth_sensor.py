@@ -66,7 +66,7 @@ def test_a_picture_that_is_no_rgb_is_refused(rgb):
 
 
 def test_an_unknown_backend_names_the_known_ones():
-    with pytest.raises(InputError, match="sensor, zoedepth, depth_anything.*'stereo'"):
+    with pytest.raises(InputError, match="sensor, constant, zoedepth, depth_anything.*'stereo'"):
         make_depth_estimator("stereo")
 
 

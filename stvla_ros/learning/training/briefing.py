@@ -123,7 +123,7 @@ def _task(config: TrainingConfig) -> list[str]:
     if inputs.traces != "none":
         adaptive = ", adaptive" if inputs.adaptive else ""
         traces += f" (variant {inputs.variant}, {inputs.buffer} frames{adaptive}, {inputs.tracker})"
-    depth = "the same depth everywhere" if inputs.depth == "none" else f"depth from {inputs.depth}"
+    depth = "the same depth everywhere" if inputs.depth == "constant" else f"depth from {inputs.depth}"
     return [*_field("train", f"{what} {base}"), *_field("sees", f"picture, {depth}, {traces}")]
 
 

@@ -128,7 +128,7 @@ def _check_features(selections: Sequence[Selection], config: TrainingConfig) -> 
         if config.inputs.depth == "sensor" and schema.DEPTH not in features:
             raise InputError(
                 f"{selection.name}: expected a feature {schema.DEPTH} because inputs.depth is 'sensor', there is none; "
-                "set inputs.depth to a depth estimator (zoedepth) or none"
+                "set inputs.depth to a network (zoedepth) or constant"
             )
         if schema.INTRINSICS not in features:
             yield f"{selection.name}: no {schema.INTRINSICS}, the checkpoint's default camera is used"

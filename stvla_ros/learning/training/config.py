@@ -18,8 +18,8 @@ class InputsConfig:
     """What the policy is shown; the names are those of ``stvla eval`` (``evaluation/policies.py``).
 
     :param traces: where the traces are drawn: nowhere, on the depth map (ST-VLA), on the picture (as TraceVLA).
-    :param depth: where metres come from (``depth_estimator_names()``; ``sensor``: the data's own depth), or ``none``:
-        the same distance everywhere, the baseline without depth.
+    :param depth: where metres come from (``depth_estimator_names()``): ``sensor``: the data's own depth; ``constant``:
+        the same distance everywhere, the baseline without depth; a network.
     :param depth_parameters: the depth backend's own.
     :param tracker: name of the tracker.
     :param tracker_parameters: the tracker's own.

@@ -11,6 +11,7 @@ from stvla_ros.perception.depth.base import DepthEstimator
 # Module and class: a backend is imported when it is made, so that a node without a network never imports torch.
 _BACKENDS: dict[str, tuple[str, str] | Callable[..., DepthEstimator]] = {
     "sensor": ("stvla_ros.perception.depth.sensor", "SensorDepth"),
+    "constant": ("stvla_ros.perception.depth.constant", "ConstantDepth"),
     "zoedepth": ("stvla_ros.perception.depth.zoedepth", "ZoeDepth"),
     "depth_anything": ("stvla_ros.perception.depth.depth_anything", "DepthAnything"),
 }
