@@ -1,16 +1,23 @@
 #!/usr/bin/env bash
 # The policy that comes with the repository, from nothing: docs/learning.md. Killed, it goes on where it was.
+# With --try: all of its steps with next to no data, in out/try, to see that they work; models/small stays as it is.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+out=out try=false
+if [ "${1:-}" = --try ]; then out=out/try try=true; fi
 widowx=(stack_cube stack_cube_reversed carrot_on_plate spoon_on_towel eggplant_in_basket)
 paths=()
-# Of one robot they are the folder itself, of several a folder each.
-add_datasets() { if [ -d "$1/meta" ]; then paths+=("$1"); else paths+=("$1"/*); fi; }
+
 stvla() { python -m stvla_ros.cli "$@"; }
+# few NUMBER LESS: the number, or with --try the smaller one.
+few() { if $try; then echo "$2"; else echo "$1"; fi; }
+# Of one robot a recording is the data set itself, of several a folder each.
+add_datasets() { if [ -d "$1/meta" ]; then paths+=("$1"); else paths+=("$1"/*); fi; }
 
 # demonstrations NAME EPISODES SEED TASK…: the expert's.
 demonstrations() {
-  local output=out/datasets/$1 episodes=$2 seed=$3
+  local output=$out/datasets/$1 episodes seed=$3
+  episodes=$(few "$2" 2)
   shift 3
   [ -d "$output" ] || stvla record --tasks "$@" --episodes "$episodes" --seed "$seed" --output "$output"
   add_datasets "$output"
@@ -18,30 +25,33 @@ demonstrations() {
 
 # corrections NAME POLICY EPISODES SEED TASK…: the expert's answers in the states that a trained policy gets into.
 corrections() {
-  local output=out/datasets/$1 policy=out/training/$2/checkpoint episodes=$3 seed=$4
+  local output=$out/datasets/$1 policy=$out/training/$2/checkpoint episodes seed=$4
+  episodes=$(few "$3" 1)
   shift 4
   [ -d "$output" ] || stvla record --tasks "$@" --episodes "$episodes" --seed "$seed" --linger 5 --policy "$policy" \
     --noise.translation 0.003 --noise.push-probability 0.01 --noise.slip-probability 0.002 --output "$output"
   add_datasets "$output"
 }
 
-# training NAME FROM STEPS: goes on from another one with all data so far.
+# training NAME CONFIGURATION FROM STEPS: with all data so far; goes on from another one unless FROM is empty.
 training() {
-  local all
+  local output=$out/training/$1 all
   all=$(IFS=,; echo "${paths[*]}")
-  [ -d "out/training/$1/checkpoint" ] || stvla train --config config/train/small.yaml --output "out/training/$1" \
-    --set "checkpoint=out/training/$2/checkpoint" "steps=$3" "data.paths=[$all]"
+  [ -d "$output/checkpoint" ] || stvla train --config "config/train/$2.yaml" --output "$output" --set \
+    "checkpoint='${3:+$out/training/$3/checkpoint}'" "steps=$(few "$4" 4)" "data.paths=[$all]" "data.cache=$out/cache"
 }
 
 demonstrations default 150 0 "${widowx[@]}" panda_pick_cube
-[ -d out/training/first/checkpoint ] || stvla train --config config/train/first.yaml
+training first first "" 1800
 corrections corrections1 first 20 1 "${widowx[@]}" panda_pick_cube
-training second first 2000
+training second small first 2000
 demonstrations more 110 3 "${widowx[@]}"
 corrections corrections2 second 45 2 "${widowx[@]}"
 corrections corrections2_panda second 25 2 panda_pick_cube
-training third second 4200
+training third small second 4200
 
-rm -rf models/small
-mkdir -p models
-cp -r out/training/third/checkpoint models/small
+if ! $try; then
+  rm -rf models/small
+  mkdir -p models
+  cp -r out/training/third/checkpoint models/small
+fi
