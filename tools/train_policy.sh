@@ -48,7 +48,7 @@ training second small first 2000
 demonstrations more 110 3 "${widowx[@]}"
 corrections corrections2 second 45 2 "${widowx[@]}"
 corrections corrections2_panda second 25 2 panda_pick_cube
-training third small second 4200
+training third small second 4000
 
 if ! $try; then
   rm -rf models/small

@@ -1,10 +1,13 @@
 """Prepared frames: what training sees is what the live graph shows."""
 
+import os
 from pathlib import Path
 
 import numpy as np
+import pytest
 import training_data
 
+from stvla_ros.errors import InputError
 from stvla_ros.learning.datasets.lerobot_reader import LeRobotReader
 from stvla_ros.learning.training.config import InputsConfig
 from stvla_ros.learning.training.samples import Samples, prepare_samples
@@ -107,3 +110,12 @@ def test_several_data_sets_are_one_after_the_other(tmp_path: Path) -> None:
     mixed = np.array([2 * frames - 1, 0, frames])
     assert (both.pictures[mixed[[0, 2]]] == alone.pictures[mixed[[0, 2]] - frames]).all()
     assert (both.actions[frames:] == alone.actions).all()
+
+
+def test_prepared_frames_that_were_cut_short_are_an_error_that_names_the_file(tmp_path: Path) -> None:
+    _, samples = prepared(tmp_path)
+    file = next((tmp_path / "cache").glob("*/depths.npy"))
+    os.truncate(file, file.stat().st_size - 2)
+    samples.depths[np.array([0])]
+    with pytest.raises(InputError, match="depths.npy is shorter than it was"):
+        samples.depths[np.array([len(samples) - 1])]

@@ -89,21 +89,21 @@ class BatchMaker:
         :param entropy: decides the random numbers of the augmentation.
         """
         samples, indices = self._samples, np.asarray(indices)
-        pixels = torch.from_numpy(samples.pictures[indices]).permute(0, 3, 1, 2).float() / 255.0
-        depth = torch.from_numpy(samples.depths[indices]).float()
-        intrinsics = torch.from_numpy(samples.intrinsics[indices])
+        pictures = samples.pictures[indices]
+        depths = samples.depths[indices].astype(np.float32)
+        intrinsics = samples.intrinsics[indices]
         if augmentation is not None:
-            seed = np.random.SeedSequence([_AUGMENTATION, entropy]).generate_state(1, np.uint64)[0]
-            generator = torch.Generator().manual_seed(int(seed >> 1))
-            pixels, depth, intrinsics = augment(pixels, depth, intrinsics, augmentation, generator)
+            random = np.random.default_rng([_AUGMENTATION, entropy])
+            pictures, depths, intrinsics = augment(pictures, depths, intrinsics, augmentation, random)
+        pixels = np.ascontiguousarray(pictures.transpose(0, 3, 1, 2)).astype(np.float32) / np.float32(255.0)
         texts = [samples.instructions[samples.episode[index]] for index in indices]
         steps = indices[:, None] + np.arange(self._chunk)
         valid = steps <= samples.last[indices, None]
         steps = np.where(valid, steps, indices[:, None])
         return Batch(
-            pixels=pixels,
-            depth=depth,
-            intrinsics=intrinsics,
+            pixels=torch.from_numpy(pixels),
+            depth=torch.from_numpy(depths),
+            intrinsics=torch.from_numpy(intrinsics),
             ids=torch.from_numpy(np.stack([self._ids[text] for text in texts])),
             lengths=torch.tensor([self._lengths[text] for text in texts]),
             offsets=torch.from_numpy(self._offsets[steps]),

@@ -56,6 +56,7 @@ def train(config: TrainingConfig) -> Path:
     :raises InputError: for a configuration or data that cannot be used.
     """
     # Not at the top: --help need not wait for torch.
+    import cv2
     import torch
 
     from stvla_ros.devices import parse_device, set_threads
@@ -86,6 +87,7 @@ def train(config: TrainingConfig) -> Path:
     device = parse_device(config.device, "device")
     if device.type == "cpu":
         set_threads(torch.get_num_threads())
+        cv2.setNumThreads(1)  # it prepares the next batch beside the network
         keep_freed_memory()
     precision = _precision(config, device)
     prepared = prepare_model(

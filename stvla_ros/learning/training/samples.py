@@ -58,18 +58,31 @@ class Samples:
 
 
 class Rows:
-    """Several arrays on disk as one, one after the other: each data set has its own."""
+    """Several files of one kind of rows as one array, one after the other: each data set has its own.
 
-    def __init__(self, parts: Sequence[np.ndarray]) -> None:
-        self._parts = parts
-        self._ends = np.cumsum([len(part) for part in parts])
+    Rows are read as they are asked for, by plain reads: a memory map reads several times as much around each, which
+    the disk cannot keep up with once the files are larger than the memory.
+
+    :param files: .npy files of rows of one shape and type.
+    """
+
+    def __init__(self, files: Sequence[Path]) -> None:
+        maps = [np.load(file, mmap_mode="r") for file in files]
+        self._shape, self._dtype = maps[0].shape[1:], maps[0].dtype
+        self._begins = [each.offset for each in maps]
+        self._ends = np.cumsum([len(each) for each in maps])
+        self._firsts = self._ends - [len(each) for each in maps]
+        self._files = [file.open("rb", buffering=0) for file in files]
 
     def __getitem__(self, indices: np.ndarray) -> np.ndarray:
-        """:param indices: (B,) int64."""
-        indices = np.asarray(indices)
-        part = np.searchsorted(self._ends, indices, side="right")
-        rows = [self._parts[p][i - self._ends[p] + len(self._parts[p])] for p, i in zip(part, indices, strict=True)]
-        return np.stack(rows)
+        """:param indices: (B,) int64. :raises InputError: when the files were cut short."""
+        rows = np.empty((len(indices), *self._shape), self._dtype)
+        for row, index in zip(rows, indices, strict=True):
+            part = np.searchsorted(self._ends, index, side="right")
+            place = self._begins[part] + int(index - self._firsts[part]) * row.nbytes
+            if os.preadv(self._files[part].fileno(), [row.data.cast("B")], place) != row.nbytes:
+                raise InputError(f"data.cache: {self._files[part].name} is shorter than it was; delete its folder")
+        return rows
 
 
 def prepare_samples(
@@ -123,8 +136,8 @@ def _part(reader, chosen, inputs, size, default_intrinsics, cache: Path, workers
     return {
         **numbers,
         "instructions": json.loads(str(numbers["instructions"])),
-        "pictures": np.load(folder / _PICTURES, mmap_mode="r"),
-        "depths": np.load(folder / _DEPTHS, mmap_mode="r"),
+        "pictures": folder / _PICTURES,
+        "depths": folder / _DEPTHS,
     }
 
 
