@@ -1,6 +1,7 @@
 """A graph of real node processes under test: started, watched through ROS and /proc, and never left behind."""
 
 import json
+import gc
 import os
 import random
 import signal
@@ -64,6 +65,9 @@ class StartedGraph:
         if self._observer is not None:
             self._observer.destroy_node()
             rclpy.shutdown(context=self._context)
+            # Its participant would live on until the collector came, see shut_down in test/nodes/live_graph.py.
+            self._observer = self._context = None
+            gc.collect()
 
     @property
     def output(self) -> str:
