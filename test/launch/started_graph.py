@@ -1,7 +1,7 @@
 """A graph of real node processes under test: started, watched through ROS and /proc, and never left behind."""
 
-import json
 import gc
+import json
 import os
 import random
 import signal
