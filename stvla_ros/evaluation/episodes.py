@@ -62,10 +62,8 @@ class EpisodeResult:
 def official_episodes(
     policies: Sequence[str], tasks: Sequence[str], seeds: Sequence[int], episodes: Mapping[str, int]
 ) -> list[EpisodeKey]:
-    """Every episode 0 .. ``episodes[task]`` - 1 of every task, for every policy and seed.
-
-    All policies do an episode before the next begins to be asked for: what is done of a run that was stopped compares.
-    """
+    """Every episode 0 .. ``episodes[task]`` - 1 of every task, for every policy and seed. Task by task and in it policy
+    by policy, because environments and policies take long to make."""
     return [
         EpisodeKey(task, policy, seed, episode)
         for task in tasks
