@@ -20,7 +20,8 @@ class EvalArguments:
 
     policies: tuple[str, ...] = ()
     """Each [label=]name[:checkpoint][?key=value,…] with name expert, random or stvla, or a checkpoint folder in place
-    of name:checkpoint. Keys: traces, depth (constant: a plane), execution, buffer, variant, adaptive, tracker, pacing, … or the policy's own. The others are compared with the first."""
+    of name:checkpoint. Keys: traces, depth (constant: a plane), execution, buffer, variant, adaptive, tracker,
+    pacing, … or the policy's own. The others are compared with the first."""
     policies_file: str = ""
     """YAML file with a list of policies (docs/evaluation.md), after those of `policies`."""
     tasks: tuple[str, ...] = ("stack_cube",)
