@@ -8,11 +8,12 @@ from typing import Any, Literal
 
 import yaml
 
-from stvla_ros.config import config_directory, parse_mapping
+from stvla_ros.config import config_directory, default_checkpoint, parse_mapping
 from stvla_ros.errors import InputError
 from stvla_ros.perception.depth.registry import depth_estimator_names
 from stvla_ros.perception.trackers import tracker_names
 from stvla_ros.policy.base import check_policy, given_parameters, policy_names
+from stvla_ros.policy.training_record import execution_of
 from stvla_ros.robots.embodiments import Embodiment, find_embodiment
 from stvla_ros.sim.tasks import find_task, resolve_task
 
@@ -37,8 +38,9 @@ class PerceptionArguments:
     """The policy's further parameters, as a YAML mapping."""
     traces: Literal["none", "depth", "rgb"] = "depth"
     """What the policy sees traces on: nothing (SpatialVLA), the depth (ST-VLA) or the picture (as TraceVLA)."""
-    execution: Literal["receding", "chunk", "ensemble", "adaptive_ensemble"] = "ensemble"
-    """How the policy's chunks are executed: first action only, open loop, or averaged over the last 4 chunks."""
+    execution: Literal["auto", "receding", "chunk", "ensemble", "mean_ensemble", "adaptive_ensemble"] = "auto"
+    """How the policy's chunks are executed: first action only, open loop, or averaged over the last 4 chunks (with the
+    published weights, equal ones, by agreement); auto: what the checkpoint was trained for, else ensemble."""
     tracker: str = "lucas_kanade"
     """Tracker backend: lucas_kanade or cotracker."""
     tracker_parameters: str = "{}"
@@ -224,7 +226,7 @@ def _server(arguments: PerceptionArguments, embodiment: Embodiment) -> dict[str,
         "policy_parameters": arguments.policy_parameters,
         "fallback_unnorm_key": embodiment.unnorm_key,
         "traces": arguments.traces,
-        "execution": arguments.execution,
+        "execution": _execution(arguments),
         # The expert knows when to grasp; a network wavers.
         "sticky_gripper": 0 if arguments.policy == "expert" else embodiment.sticky_gripper_steps,
         "base_frame": embodiment.base_frame,
@@ -234,7 +236,15 @@ def _server(arguments: PerceptionArguments, embodiment: Embodiment) -> dict[str,
 
 def _run_facts(arguments: PerceptionArguments) -> dict[str, Any]:
     """What the summary says about the run."""
-    return {name: getattr(arguments, name) for name in ("policy", "checkpoint", "traces", "execution", "fused")}
+    facts = {name: getattr(arguments, name) for name in ("policy", "checkpoint", "traces", "fused")}
+    return {**facts, "execution": _execution(arguments)}
+
+
+def _execution(arguments: PerceptionArguments) -> str:
+    if arguments.execution != "auto":
+        return arguments.execution
+    default = str(default_checkpoint()) if arguments.policy == "stvla" else ""
+    return execution_of(arguments.checkpoint or default)
 
 
 def _perception_and_server(

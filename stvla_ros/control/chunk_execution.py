@@ -9,9 +9,11 @@ Strategies
 * ``chunk``: open loop. All actions of a chunk, T apart; no inference is wanted before they are used up.
 * ``ensemble``: the mean of what the last 4 chunks say about this step, weights exp(0.8 i), i = 0 the oldest: the
   evaluation setting published with SpatialVLA (DelinQu/SimplerEnv-OpenVLA, action_ensemble_temp -0.8).
+* ``mean_ensemble``: their plain mean. One strange answer moves the arm little, and turns the gripper never: it takes
+  half of the chunks. With the published weights the newest chunk alone decides about the gripper.
 * ``adaptive_ensemble``: weights exp(0.1 c), c the cosine between a chunk's action for this step and the newest chunk's,
   over all seven numbers in their units (CogACT, arXiv 2411.19650 and its SimplerEnv code).
-Both ensembles go on with what they have when the next chunk is late.
+The ensembles go on with what they have when the next chunk is late.
 
 Means are taken of translation, rotation vector and gripper by component. For rotation vectors that is an approximation;
 one control step turns by a few degrees, where it is good.
@@ -103,6 +105,11 @@ def exponential_weights(predictions: np.ndarray) -> np.ndarray:
     return _normalized(EXPONENT * np.arange(len(predictions)))
 
 
+def equal_weights(predictions: np.ndarray) -> np.ndarray:
+    """As :func:`exponential_weights`, all the same."""
+    return np.full(len(predictions), 1.0 / len(predictions))
+
+
 def adaptive_weights(predictions: np.ndarray) -> np.ndarray:
     """As :func:`exponential_weights`. The cosine with an action of zeros counts as 0."""
     lengths = np.linalg.norm(predictions, axis=1)
@@ -136,6 +143,7 @@ STRATEGIES = {
     "receding": Strategy(continues=False),
     "chunk": Strategy(open_loop=True),
     "ensemble": Strategy(ENSEMBLED_CHUNKS, grace=GRACE, weights=exponential_weights),
+    "mean_ensemble": Strategy(ENSEMBLED_CHUNKS, grace=GRACE, weights=equal_weights),
     "adaptive_ensemble": Strategy(ENSEMBLED_CHUNKS, grace=GRACE, weights=adaptive_weights),
 }
 

@@ -8,7 +8,8 @@ from typing import Literal
 from stvla_ros.errors import InputError
 from stvla_ros.evaluation.episodes import EpisodeKey, official_episodes
 from stvla_ros.evaluation.policies import MEASURED, EvaluatedPolicy, at_latencies, parse_policy, read_policies, unique
-from stvla_ros.evaluation.presets import find_preset
+from stvla_ros.evaluation.presets import Preset, find_preset
+from stvla_ros.policy.training_record import execution_of
 from stvla_ros.sim.tasks import find_task, resolve_task
 
 
@@ -94,7 +95,7 @@ def evaluation_of(policies: Sequence[EvaluatedPolicy], arguments: EvalArguments)
     preset = find_preset(arguments.preset) if arguments.preset else None
     policies = unique(policies)
     if preset:
-        policies = [_resized(policy, preset.resize) for policy in policies]
+        policies = [_as_published(policy, preset) for policy in policies]
     if arguments.pacing:
         policies = [replace(policy, pacing=arguments.pacing) for policy in policies]
     if arguments.inference_latency != MEASURED:
@@ -119,10 +120,15 @@ def evaluation_of(policies: Sequence[EvaluatedPolicy], arguments: EvalArguments)
     return Evaluation(tuple(policies), tasks, episodes, arguments.seeds, until_limit, lines, notes)
 
 
-def _resized(policy: EvaluatedPolicy, resize: str) -> EvaluatedPolicy:
+def _as_published(policy: EvaluatedPolicy, preset: Preset) -> EvaluatedPolicy:
     if policy.policy != "stvla":
         return policy
-    return replace(policy, parameters={"resize": resize, **policy.parameters})
+    own = policy.execution == execution_of(policy.checkpoint)  # and nobody asked for another
+    return replace(
+        policy,
+        execution=preset.execution if own else policy.execution,
+        parameters={"resize": preset.resize, **policy.parameters},
+    )
 
 
 def _check_numbers(arguments: EvalArguments) -> None:

@@ -11,7 +11,6 @@ A checkpoint that was trained here (``training.json``) is shown what it was trai
 """
 
 import hashlib
-import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
@@ -26,6 +25,7 @@ from stvla_ros.errors import InputError
 from stvla_ros.perception.depth.registry import depth_estimator_names
 from stvla_ros.perception.trackers import tracker_names
 from stvla_ros.policy.base import check_policy, policy_names
+from stvla_ros.policy.training_record import execution_of, training_record
 from stvla_ros.robots.embodiments import find_embodiment
 
 NO_DEPTH = "constant"
@@ -157,15 +157,12 @@ def fingerprint(folder: Path) -> str:
 def trained_inputs(checkpoint: str) -> dict[str, Any]:
     """What a checkpoint was shown in its training, as fields of :class:`EvaluatedPolicy`; empty where none is told.
 
-    :raises InputError: when its ``training.json`` cannot be read.
+    :raises InputError: when its record cannot be read.
     """
-    file = Path(checkpoint) / "training.json"
-    if not checkpoint or not file.is_file():
+    record = training_record(checkpoint)
+    if not record:
         return {}
-    try:
-        inputs = dict(json.loads(file.read_text())["inputs"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{file}: expected a training configuration with inputs ({type(error).__name__})") from None
+    inputs = dict(record["inputs"])
     resize = {"resize": inputs.pop("resize")} if "resize" in inputs else {}
     known = {field.name for field in fields(EvaluatedPolicy)}
     return {**{name: value for name, value in inputs.items() if name in known}, "parameters": resize}
@@ -251,7 +248,8 @@ def at_latencies(
 def _make(given: dict[str, Any]) -> EvaluatedPolicy:
     if given["policy"] == "stvla":
         given["checkpoint"] = given.get("checkpoint") or _default_checkpoint()
-    usual = trained_inputs(given.get("checkpoint", ""))
+    checkpoint = given.get("checkpoint", "")
+    usual = {**trained_inputs(checkpoint), "execution": execution_of(checkpoint)}
     if given["policy"] in SIGHTLESS:
         usual |= {"traces": "none", "depth": NO_DEPTH}
     if given.get("depth") == NO_DEPTH:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from stvla_ros.errors import InputError
+from stvla_ros.policy.training_record import PUBLISHED_EXECUTION
 
 WIDOWX_TASKS = ("spoon_on_towel", "carrot_on_plate", "stack_cube", "eggplant_in_basket")
 PROTOCOL_EPISODES = 24
@@ -13,20 +14,22 @@ class Preset:
     """What a preset fixes in place of the arguments.
 
     :param resize: how pictures come to the policy's size (policy ``stvla``), where the policy is not given another.
+    :param execution: how chunks are executed, likewise.
     """
 
     tasks: tuple[str, ...]
     episodes: int
     until_limit: bool
     resize: str
+    execution: str
 
 
 PRESETS = {
     # SimplerEnv's WidowX protocol (arXiv 2405.05941): the first 24 placements of each task, time limits of 60 control
     # steps (eggplant 120), each episode to its limit, success as the last step has it. SpatialVLA's own settings
-    # (DelinQu/SimplerEnv-OpenVLA): pictures resized by area; the ensemble of the last 4 chunks with weights exp(0.8 i)
-    # and a gripper that is sticky for 1 step are every policy's defaults here (chunk_execution.py, embodiments.py).
-    "simplerenv-widowx": Preset(WIDOWX_TASKS, PROTOCOL_EPISODES, True, "area"),
+    # (DelinQu/SimplerEnv-OpenVLA): pictures resized by area; the ensemble of the last 4 chunks with weights exp(0.8 i),
+    # and a gripper that is sticky for 1 step, every policy's default here (embodiments.py).
+    "simplerenv-widowx": Preset(WIDOWX_TASKS, PROTOCOL_EPISODES, True, "area", PUBLISHED_EXECUTION),
 }
 
 

@@ -99,6 +99,15 @@ def test_ensemble_weighs_the_last_four_chunks_by_the_published_weights() -> None
     assert said(left[1][1]) == pytest.approx(np.array([1, 100]) @ weights[:2] / weights[:2].sum())
 
 
+def test_mean_ensemble_turns_the_gripper_when_half_of_the_chunks_want_it() -> None:
+    executor = ChunkExecutor("mean_ensemble", T)
+    wants = [0, 0, 0, 1, 0, 1, 1, 0, 0, 0]  # each chunk the same opening for all of its steps
+    chunks = [TimedChunk(n * T, tuple(action(n, want) for _ in range(4))) for n, want in enumerate(wants)]
+    left = run(executor, [(c.stamp, c) for c in chunks], 10 * T)
+    assert [due.action.gripper for _, due in left] == [0, 0, 0, 0.25, 0.25, 0.5, 0.75, 0.5, 0.5, 0.25]
+    assert said(left[9][1]) == pytest.approx(7.5)
+
+
 def test_adaptive_ensemble_weighs_by_agreement_with_the_newest_chunk() -> None:
     executor = ChunkExecutor("adaptive_ensemble", T)
     executor.add(TimedChunk(0, (action(0), action(-1.0))), 0)
@@ -108,7 +117,7 @@ def test_adaptive_ensemble_weighs_by_agreement_with_the_newest_chunk() -> None:
     assert said(executor.take(T)) == pytest.approx(np.array([-1.0, 1.0]) @ weights / weights.sum())
 
 
-@pytest.mark.parametrize("strategy", ["ensemble", "adaptive_ensemble"])
+@pytest.mark.parametrize("strategy", ["ensemble", "mean_ensemble", "adaptive_ensemble"])
 def test_an_ensemble_of_single_actions_is_the_newest_action_itself(strategy: str) -> None:
     left = run(ChunkExecutor(strategy, T), [(n * T, chunk(n * T, n, count=1)) for n in range(4)], 4 * T)
     assert [said(due) for _, due in left] == [0, 1, 2, 3]
@@ -124,7 +133,7 @@ def test_ensemble_waits_a_quarter_period_for_a_late_chunk_and_is_then_back_in_ti
     assert lateness == [50, 50, 90, 50, 50]
 
 
-@pytest.mark.parametrize("strategy", ["ensemble", "adaptive_ensemble"])
+@pytest.mark.parametrize("strategy", ["ensemble", "mean_ensemble", "adaptive_ensemble"])
 def test_an_ensemble_goes_on_without_a_chunk_that_does_not_come(strategy: str) -> None:
     left = run(ChunkExecutor(strategy, T), [(50 * MS, chunk(0))], 10 * T)
     assert [said(due) for _, due in left] == [0, 1, 2, 3]
@@ -206,7 +215,9 @@ def test_a_camera_clock_that_is_ahead_changes_nothing_but_the_skipping() -> None
 
 
 def test_an_unknown_strategy_is_refused_with_those_that_exist() -> None:
-    with pytest.raises(InputError, match="^execution: expected one of receding, chunk, ensemble, adaptive_ensemble, "):
+    with pytest.raises(
+        InputError, match="^execution: expected one of receding, chunk, ensemble, mean_ensemble, "
+    ):
         ChunkExecutor("psychic", T)
 
 

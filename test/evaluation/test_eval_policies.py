@@ -102,8 +102,10 @@ def test_a_bad_file_is_named(text: str, tmp_path: Path) -> None:
 
 def test_a_checkpoint_is_shown_what_it_was_trained_with_unless_told_otherwise(checkpoint: Path) -> None:
     inputs = {"traces": "rgb", "depth": "zoedepth", "buffer": 15, "variant": "B", "adaptive": False, "resize": "area"}
-    (checkpoint / "training.json").write_text(json.dumps({"seed": 3, "inputs": inputs}))
+    (checkpoint / "training.json").write_text(json.dumps({"inputs": inputs, "execution": "mean_ensemble"}))
     policy = parse_policy(str(checkpoint))
+    assert policy.execution == "mean_ensemble"
+    assert parse_policy(f"{checkpoint}?execution=chunk").execution == "chunk"
     assert (policy.traces, policy.depth, policy.buffer, policy.variant) == ("rgb", "zoedepth", 15, "B")
     assert policy.adaptive is False and policy.parameters == {"resize": "area"}
     other = parse_policy(f"{checkpoint}?buffer=7,resize=bicubic,depth=constant")

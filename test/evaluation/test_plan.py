@@ -40,6 +40,7 @@ def test_latencies_and_executions_multiply_the_policies() -> None:
 def test_the_preset_is_the_published_protocol(tmp_path: Path) -> None:
     network = tmp_path / "ours"
     network.mkdir()
+    (network / "training.json").write_text('{"inputs": {}, "execution": "mean_ensemble"}')
     policies = ("expert", str(network), f"other={network}?resize=bicubic,execution=chunk")
     evaluation = plan(EvalArguments(policies, preset="simplerenv-widowx"))
     if evaluation.notes:

@@ -69,14 +69,14 @@ def test_chunk_runs_open_loop_and_feedback_and_figures_tell_both_rates(start) ->
     assert set(first) == {stamp_ns(server.chunks[0].header)}
 
 
-@pytest.mark.parametrize("execution", ["ensemble", "adaptive_ensemble"])
+@pytest.mark.parametrize("execution", ["ensemble", "mean_ensemble", "adaptive_ensemble"])
 def test_an_ensemble_averages_what_the_chunks_say_about_a_step(execution: str, start) -> None:
     server = start(execution=execution)
     handle = server.send("actions=4")
     server.watch(2.5)
     server.cancel(handle)
     assert len(server.commands) >= 8
-    weights = {"ensemble": np.exp(0.8 * np.arange(4)), "adaptive_ensemble": np.ones(4)}[execution]
+    weights = np.exp(0.8 * np.arange(4)) if execution == "ensemble" else np.ones(4)
     weights /= weights.sum()
     full = [command for command in server.commands[4:] if command.translation.y > 0]
     # The newest chunk says action 0, those before it 1, 2, 3.

@@ -10,7 +10,9 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import yaml
 
+from stvla_ros.control.chunk_execution import STRATEGIES
 from stvla_ros.errors import InputError
+from stvla_ros.policy.training_record import PUBLISHED_EXECUTION
 
 
 @dataclass(frozen=True)
@@ -140,6 +142,8 @@ class TrainingConfig:
     :param gradient_accumulation: forward passes an optimiser step.
     :param refit_bins: fit the action bins to the training set and move the action embeddings onto them.
     :param smooth_actions: start a new model's action embeddings from smooth functions of the action.
+    :param execution: how the trained policy's chunks are to be executed (``control/chunk_execution.py``); where nobody
+        says otherwise, `stvla sim`, `robot` and `eval` do.
     :param consensus_width: how the trained policy chooses tokens (``spatialvla/consensus.py``); 0: the best score.
     :param precision: of the forward pass.
     :param device: auto, cpu, cuda or cuda:N.
@@ -158,6 +162,7 @@ class TrainingConfig:
     gradient_accumulation: int = 1
     refit_bins: bool = True
     smooth_actions: bool = False
+    execution: str = PUBLISHED_EXECUTION
     consensus_width: float = 0.0
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     device: str = "auto"
@@ -201,6 +206,8 @@ class TrainingConfig:
         for name, (value, high) in shares.items():
             if not 0 <= value <= high:
                 raise InputError(f"{name}: expected 0 to {high:g}, got {value}")
+        if self.execution not in STRATEGIES:
+            raise InputError(f"execution: expected one of {', '.join(STRATEGIES)}, got {self.execution!r}")
         if self.lora is not None and self.lora.rank < 1:
             raise InputError(f"lora.rank: expected at least 1, got {self.lora.rank}")
 

@@ -22,6 +22,7 @@ from stvla_ros.policy.spatialvla.merging import merge_adapter
 from stvla_ros.policy.spatialvla.model import SpatialVla
 from stvla_ros.policy.spatialvla.prompt import PromptTokenizer
 from stvla_ros.policy.spatialvla.statistics import ActionStatistics
+from stvla_ros.policy.training_record import TRAINING_RECORD
 
 
 @dataclass(frozen=True)
@@ -93,7 +94,7 @@ def save_result(config: TrainingConfig, prepared: PreparedModel, trainer: Traine
         else:
             # A hub id stays one: a path into this machine's cache would mean nothing elsewhere.
             save_adapter(model, aside, config.checkpoint or prepared.base, prepared.processor)
-        (aside / "training.json").write_text(json.dumps(to_mapping(config), indent=2) + "\n")
+        (aside / TRAINING_RECORD).write_text(json.dumps(to_mapping(config), indent=2) + "\n")
     if config.lora is not None and config.lora.merge:
         merged = run_folder / "checkpoint"
         shutil.rmtree(merged, ignore_errors=True)

@@ -5,9 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from stvla_ros.errors import InputError
-
-# What the adapter was trained with (``stvla train``); where it is, ``stvla eval`` shows the policy the same inputs.
-_TRAINING = "training.json"
+from stvla_ros.policy.training_record import TRAINING_RECORD
 
 
 @dataclass(frozen=True)
@@ -52,5 +50,5 @@ def merge_adapter(adapter: str, output: Path, dtype: str = "float32") -> None:
     config = SpatialVlaConfig.read(read_adapter(directory).base)
     with new_folder(output, bytes_each * sum(count_parameters(config).values())) as aside:
         load_policy(str(directory), dtype=dtype).save_pretrained(aside)
-        if (directory / _TRAINING).is_file():
-            shutil.copyfile(directory / _TRAINING, aside / _TRAINING)
+        if (directory / TRAINING_RECORD).is_file():
+            shutil.copyfile(directory / TRAINING_RECORD, aside / TRAINING_RECORD)

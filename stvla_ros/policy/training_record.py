@@ -1,0 +1,35 @@
+"""What a checkpoint that was trained here says about its training: ``training.json``, the training's configuration."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from stvla_ros.errors import InputError
+
+TRAINING_RECORD = "training.json"
+PUBLISHED_EXECUTION = "ensemble"
+"""How the published checkpoints' chunks are executed (``control/chunk_execution.py``)."""
+
+
+def training_record(checkpoint: str) -> Mapping[str, Any]:
+    """
+    :param checkpoint: folder or hub id.
+    :returns: the record; empty for a checkpoint without one.
+    :raises InputError: when it cannot be read.
+    """
+    file = Path(checkpoint) / TRAINING_RECORD
+    if not checkpoint or not file.is_file():
+        return {}
+    try:
+        record = json.loads(file.read_text())
+        if isinstance(record["inputs"], dict):
+            return record
+    except (ValueError, KeyError, TypeError):
+        pass
+    raise InputError(f"{file}: expected a training configuration with inputs")
+
+
+def execution_of(checkpoint: str) -> str:
+    """The strategy that this checkpoint's chunks are meant for. :raises InputError: when its record cannot be read."""
+    return training_record(checkpoint).get("execution", PUBLISHED_EXECUTION)
