@@ -6,15 +6,14 @@ which must be set before these are loaded.
 
 import os
 import signal
-import threading
 import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from multiprocessing import parent_process
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from stvla_ros.child_process import end_with_parent
 from stvla_ros.errors import InputError
 from stvla_ros.evaluation.episodes import EpisodeKey, EpisodeResult
 from stvla_ros.evaluation.policies import EvaluatedPolicy
@@ -65,7 +64,7 @@ def work(connection: Connection, settings: WorkerSettings) -> None:
     """Answer every :class:`EpisodeKey` with its result or a :class:`Failure`, until None comes."""
     # Ctrl-C reaches the whole group; the runner decides what becomes of its workers.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with_runner, daemon=True).start()
+    end_with_parent()
     os.environ.update(ONE_THREAD)
     try:
         with _Episodes(settings) as episodes:
@@ -81,11 +80,6 @@ def work(connection: Connection, settings: WorkerSettings) -> None:
                 connection.send(answer)
     except (EOFError, OSError):
         pass  # the runner is gone
-
-
-def _end_with_runner() -> None:
-    parent_process().join()
-    os._exit(1)
 
 
 class _Episodes:

@@ -215,9 +215,7 @@ def test_a_camera_clock_that_is_ahead_changes_nothing_but_the_skipping() -> None
 
 
 def test_an_unknown_strategy_is_refused_with_those_that_exist() -> None:
-    with pytest.raises(
-        InputError, match="^execution: expected one of receding, chunk, ensemble, mean_ensemble, "
-    ):
+    with pytest.raises(InputError, match="^execution: expected one of receding, chunk, ensemble, mean_ensemble, "):
         ChunkExecutor("psychic", T)
 
 

@@ -2,13 +2,13 @@
 
 import dataclasses
 import os
-import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -133,8 +133,11 @@ def test_stvla_records_the_same_data_set_after_it_was_killed(tmp_path: Path) -> 
     deadline = time.monotonic() + 120
     while not list(staging.glob("*.npz")) and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.05)
-    os.killpg(process.pid, signal.SIGKILL)
+    workers = psutil.Process(process.pid).children()
+    process.kill()
     process.wait()
+    _, left = psutil.wait_procs(workers, timeout=20)
+    assert workers and not left, "nobody is left who would go on recording"
     assert len(list(staging.glob("*.npz"))) >= 1 and not (tmp_path / "b").exists()
     with pytest.raises(InputError, match="other settings"):
         main(dataclasses.replace(arguments, output=str(tmp_path / "b"), seed=1))

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from stvla_ros.child_process import end_with_parent
 from stvla_ros.control.actions import EndEffectorAction
 from stvla_ros.errors import InputError
 from stvla_ros.learning.datasets.lerobot_writer import LeRobotWriter
@@ -117,7 +118,7 @@ def _run(jobs: list[_Job], arguments: RecordArguments) -> Counter[str]:
     # Read when the renderer is loaded: with one thread each, two processes do twice as much on two cores.
     os.environ["LP_NUM_THREADS"] = "1"
     with (
-        ProcessPoolExecutor(arguments.workers, get_context("spawn")) as pool,
+        ProcessPoolExecutor(arguments.workers, get_context("spawn"), initializer=end_with_parent) as pool,
         tqdm(total=len(jobs), desc="record", unit="episode", file=sys.stderr, smoothing=0.05) as bar,
     ):
         waiting: Iterator[_Job] = iter(jobs)

@@ -19,6 +19,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from stvla_ros.child_process import end_with_parent
 from stvla_ros.errors import InputError
 from stvla_ros.evaluation.observations import Observer
 from stvla_ros.learning.datasets.lerobot_reader import LeRobotReader
@@ -171,7 +172,7 @@ def _prepare(reader, chosen, inputs, size, default_intrinsics, folder: Path, wor
         (reader.info.path, reader.info.picture, number, int(end - length), inputs, size, default_intrinsics, folder)
         for number, length, end in zip(chosen, lengths, ends, strict=True)
     ]
-    with ProcessPoolExecutor(workers, get_context("spawn"), initializer=_one_thread) as pool:
+    with ProcessPoolExecutor(workers, get_context("spawn"), initializer=_begin_child) as pool:
         parts = list(tqdm(pool.map(_prepare_episode, jobs), total=len(jobs), desc="perception", unit="episode"))
     np.savez(
         folder / _NUMBERS,
@@ -184,7 +185,8 @@ def _prepare(reader, chosen, inputs, size, default_intrinsics, folder: Path, wor
     )
 
 
-def _one_thread() -> None:
+def _begin_child() -> None:
+    end_with_parent()
     cv2.setNumThreads(1)
 
 
