@@ -1,6 +1,7 @@
 """What the live nodes say about themselves, and what they cost at rest."""
 
 import itertools
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -63,9 +64,12 @@ def test_a_stage_that_is_flooded_drops_the_oldest_and_counts_every_frame(graph: 
 
     def flooded() -> bool:
         nonlocal sent
-        for picture in pictures:
+        for index in range(40):
             sent = next(stamps)
-            graph.frame(sent, picture)
+            graph.frame(sent, pictures[index % len(pictures)])
+            time.sleep(0.002)
+        told = len(graph.status_times["tracker"])
+        graph.until(lambda: len(graph.status_times["tracker"]) > told + 1, "figures of after it")
         return graph.values("tracker").get("dropped (queue full)", 0) > 0
 
     graph.until(flooded, "dropped frames")
