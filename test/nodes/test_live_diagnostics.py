@@ -59,6 +59,7 @@ def test_a_stage_that_is_flooded_drops_the_oldest_and_counts_every_frame(graph: 
     pictures, _ = scene(10, size)
     graph.connect(image=1)
     graph.prime(traces, BEGIN, size)
+    graph.until(lambda: graph.values("tracker").get("published"), "figures")
     stamps = itertools.count(BEGIN, 33_000_000)
     sent = BEGIN
 
