@@ -59,6 +59,10 @@ class GraspPlan:
     :param carry: height of the object's origin above the goal while it is carried; unused where it is not released.
     :param release: height of the object's origin above the goal below which the fingers open; None to hold it there.
     :param symmetry: the grasp may be turned about the vertical by multiples of this, radians.
+    :param heading: direction of the fingers' opening in the base frame, radians from x towards y; of the grasps that
+        the symmetry allows the nearest to it is taken. Where they start from, for what has no long side; for what has
+        one half a right angle from there, so that neither what lies along the table nor what lies across it is near
+        the direction at which the choice changes.
     :param placed_radius: horizontal distance from the goal within which the object counts as brought.
     """
 
@@ -68,22 +72,29 @@ class GraspPlan:
     grasp_shift: float = 0.0
     hover: float = 0.08
     symmetry: float = np.pi
+    heading: float = np.pi / 4
     placed_radius: float = 0.015
 
 
 # Found by trial in ManiSkill 3 (python -m stvla_ros.sim.expert_evaluation).
 PLANS = {
-    "stack_cube": GraspPlan(grasp_height=0.006, carry=0.06, release=0.036, symmetry=np.pi / 2, placed_radius=0.008),
+    "stack_cube": GraspPlan(
+        grasp_height=0.006, carry=0.06, release=0.036, symmetry=np.pi / 2, heading=np.pi / 2, placed_radius=0.008
+    ),
     "carrot_on_plate": GraspPlan(grasp_height=0.006, carry=0.07, release=0.035, placed_radius=0.02),
     "spoon_on_towel": GraspPlan(grasp_height=0.0, grasp_shift=0.02, carry=0.06, release=0.025, placed_radius=0.02),
     "eggplant_in_basket": GraspPlan(grasp_height=0.004, hover=0.13, carry=0.15, release=0.11, placed_radius=0.025),
-    "panda_pick_cube": GraspPlan(grasp_height=0.0, carry=0.0, release=None, symmetry=np.pi / 2, placed_radius=0.02),
+    "panda_pick_cube": GraspPlan(
+        grasp_height=0.0, carry=0.0, release=None, symmetry=np.pi / 2, heading=-np.pi / 2, placed_radius=0.02
+    ),
 }
 
 _ALIGNED = 0.010  # metres sideways within which the gripper may go all the way down
 _FUNNEL = 0.03  # metres from there to where it must be all the way up
+_SWEEPING = 0.02  # metres sideways from which a low gripper would push the object, and from there to where it is sure
 _AT_GRASP = 0.012  # metres from the grasp at which the fingers close; above what the arm leaves after a step
-_TURNED = 0.15  # radians within which the fingers count as turned to the object
+_TURNED = 0.2  # radians within which the fingers count as turned to the object
+_TURNING = 0.6  # radians from there to where it must be all the way up
 _LIFTED = 0.03  # metres below the carrying height at which the object may move sideways
 # Closed upon nothing: the fingers touch although nothing is held.
 _EMPTY = 0.05
@@ -114,15 +125,17 @@ def _fetch(state: ExpertState, plan: GraspPlan, axes: GripperAxes, gripper_at: n
     """Where the tool point should go and how far the gripper should open while nothing is held."""
     grasp = state.object_position + plan.grasp_shift * _towards_robot(state) + [0.0, 0.0, plan.grasp_height]
     sideways = float(np.linalg.norm(grasp[:2] - gripper_at[:2]))
-    turned = _turn_left(state, plan, axes) < _TURNED
+    turn = _turn_left(state, plan, axes)
     if state.gripper < _EMPTY:  # missed: up and open, then the approach starts again
         return gripper_at + [0.0, 0.0, MAX_TRANSLATION], 1.0
-    if sideways < _AT_GRASP and turned and abs(gripper_at[2] - grasp[2]) < _AT_GRASP:
+    if sideways < _AT_GRASP and turn < _TURNED and abs(gripper_at[2] - grasp[2]) < _AT_GRASP:
         return grasp, 0.0
-    aim = grasp + [0.0, 0.0, plan.hover * (_funnel(sideways, _ALIGNED) if turned else 1.0)]
-    clearance = (gripper_at[2] - grasp[2]) / plan.hover
-    if sideways > 2 * _ALIGNED and clearance < 0.5:  # low beside the object: rise before moving over it
-        aim[:2] = gripper_at[:2]
+    astray = max(_funnel(sideways, _ALIGNED, _FUNNEL), _funnel(turn, _TURNED, _TURNING))
+    aim = grasp + [0.0, 0.0, plan.hover * astray]
+    # Low beside the object: rise before moving over it.
+    low = 1.0 - _funnel(gripper_at[2] - grasp[2], plan.hover / 4, plan.hover / 4)
+    rise_first = low * _funnel(sideways, _SWEEPING, _SWEEPING)
+    aim[:2] += rise_first * (gripper_at[:2] - aim[:2])
     return aim, 1.0
 
 
@@ -135,15 +148,18 @@ def _bring(state: ExpertState, plan: GraspPlan, gripper_at: np.ndarray) -> tuple
     sideways = float(np.linalg.norm(left[:2]))
     # Aim a little lower than where the fingers open, so that the way down does not end above it.
     low = plan.release - 0.006
-    object_aim = state.goal_position + [0.0, 0.0, low + (plan.carry - low) * _funnel(sideways, plan.placed_radius)]
+    height = low + (plan.carry - low) * _funnel(sideways, plan.placed_radius, _FUNNEL)
+    object_aim = state.goal_position + [0.0, 0.0, height]
     if state.object_position[2] < object_aim[2] - _LIFTED:
         object_aim[:2] = state.object_position[:2]
     return object_aim - in_grip, 1.0 if sideways < plan.placed_radius and -left[2] <= plan.release else 0.0
 
 
-def _funnel(sideways: float, radius: float) -> float:
-    """0 above the aim and 1 far from it, without a jump: late answers would swing about one."""
-    return float(np.clip((sideways - radius) / _FUNNEL, 0.0, 1.0))
+def _funnel(off: float, radius: float, width: float) -> float:
+    """0 within the radius of the aim and 1 from ``width`` farther on, without a jump: late answers would swing about
+    one, and a policy that sees a little less sharply than the expert would learn its middle, which leads nowhere.
+    """
+    return float(np.clip((off - radius) / width, 0.0, 1.0))
 
 
 def _is_placed(state: ExpertState, plan: GraspPlan) -> bool:
@@ -159,16 +175,20 @@ def _towards_robot(state: ExpertState) -> np.ndarray:
 
 
 def _downward(state: ExpertState, plan: GraspPlan, axes: GripperAxes) -> Rotation:
-    """The nearest rotation of the tool point that points down with the fingers across the object's long axis."""
+    """The rotation of the tool point that points down with the fingers across the object's long axis.
+
+    Among the equal ones by where the object lies, not by how the gripper is turned: a choice that depends on the last
+    degree of the gripper's turn cannot be learned from pictures, and answers that change sides turn nothing.
+    """
     target = Rotation.from_matrix(state.base_from_target[:3, :3])
     across = np.cross([0.0, 0.0, 1.0], state.object_axis)
-    now = target.apply(axes.opening)
     # While it is carried, the object turns with the gripper: keep the heading.
     if state.grasped or np.linalg.norm(across) < 1e-3:
+        now = target.apply(axes.opening)
         heading = np.arctan2(now[1], now[0])
     else:
-        wanted, is_now = np.arctan2(across[1], across[0]), np.arctan2(now[1], now[0])
-        heading = wanted + plan.symmetry * np.round((is_now - wanted) / plan.symmetry)
+        wanted = np.arctan2(across[1], across[0])
+        heading = wanted + plan.symmetry * np.round((plan.heading - wanted) / plan.symmetry)
     down, opening = np.array([0.0, 0.0, -1.0]), np.array([np.cos(heading), np.sin(heading), 0.0])
     in_base = np.stack([down, opening, np.cross(down, opening)], axis=1)
     in_tool = np.stack([axes.approach, axes.opening, np.cross(axes.approach, axes.opening)], axis=1)

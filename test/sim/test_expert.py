@@ -53,8 +53,8 @@ def test_no_state_gets_a_larger_step_than_allowed(name, state):
 def test_the_sign_of_the_long_axis_has_no_meaning(state):
     # Exactly between two equal turns either may be taken.
     across = np.cross([0.0, 0.0, 1.0], state.object_axis)
-    now = state.base_from_target[:3, :3] @ WIDOWX.opening
-    assume(abs(across @ now) > 1e-3 and abs(state.object_axis @ state.object_position) > 1e-6)
+    preferred = [np.cos(PLAN.heading), np.sin(PLAN.heading), 0.0]
+    assume(abs(across @ preferred) > 1e-3 and abs(state.object_axis @ state.object_position) > 1e-6)
     one = expert_action(state, PLAN, WIDOWX)
     other = expert_action(replace(state, object_axis=-state.object_axis), PLAN, WIDOWX)
     np.testing.assert_allclose(other.translation, one.translation, atol=1e-9)
@@ -74,8 +74,8 @@ def test_from_anywhere_it_ends_over_the_object_pointing_down_across_it_and_close
         gripper = pose(gripper[:3, 3] + action.translation, turned)
     assert action.gripper == 0.0
     np.testing.assert_allclose(gripper[:3, 3], obj + [0.0, 0.0, PLAN.grasp_height], atol=0.015)
-    assert gripper[:3, :3] @ axes.approach @ [0.0, 0.0, -1.0] > np.cos(0.16)
-    assert abs(gripper[:3, :3] @ axes.opening @ axis) < np.sin(0.16)
+    assert gripper[:3, :3] @ axes.approach @ [0.0, 0.0, -1.0] > np.cos(0.21)
+    assert abs(gripper[:3, :3] @ axes.opening @ axis) < np.sin(0.21)
 
 
 @given(gripper=grippers, obj=spots, axis=headings)
@@ -86,6 +86,38 @@ def test_low_beside_the_object_it_rises_before_it_goes_there(gripper, obj, axis)
     translation = expert_action(state, PLAN, WIDOWX).translation
     assert translation[2] > 0.0
     np.testing.assert_allclose(translation[:2], 0.0, atol=1e-9)
+
+
+def above(obj, height, sideways, axis, turn):
+    """The gripper above the object, so far sideways along its long axis and turned so far out of the grasp."""
+    across = np.arctan2(axis[0], -axis[1])
+    across += np.pi * np.round((PLAN.heading - across) / np.pi)
+    down = Rotation.from_euler("z", across + turn) * Rotation.from_matrix([[0, 1, 0], [0, 0, -1], [-1, 0, 0]])
+    return pose(obj + [0, 0, height] + sideways * axis, down.as_matrix())
+
+
+small = st.floats(0.0, 1.0)
+
+
+@settings(deadline=None)
+@given(obj=spots, axis=headings, height=st.floats(0.03, 0.15), sideways=small, turn=small)
+def test_a_little_farther_off_changes_the_answer_a_little(obj, axis, height, sideways, turn):
+    def answer(sideways, turn):
+        gripper = above(obj, height, 0.1 * sideways, axis, 1.2 * turn)
+        return expert_action(ExpertState(gripper, gripper, 1.0, False, obj, axis, obj), PLAN, WIDOWX).translation
+
+    here = answer(sideways, turn)
+    np.testing.assert_allclose(answer(sideways + 0.005, turn), here, atol=0.004)  # 0.5 mm
+    np.testing.assert_allclose(answer(sideways, turn + 0.005), here, atol=0.001)  # a third of a degree
+
+
+@given(obj=spots, axis=headings, turn=st.floats(-3.0, 3.0))
+def test_the_heading_of_the_grasp_does_not_depend_on_how_the_gripper_is_turned(obj, axis, turn):
+    assume(abs(axis @ [-np.sin(PLAN.heading), np.cos(PLAN.heading), 0.0]) < 0.999)
+    gripper = above(obj, 0.1, 0.0, axis, turn)
+    state = ExpertState(gripper, gripper, 1.0, False, obj, axis, obj)
+    about_vertical = expert_action(state, PLAN, WIDOWX).rotation[2]
+    np.testing.assert_allclose(about_vertical, -np.clip(0.4 * turn, -MAX_ROTATION, MAX_ROTATION), atol=1e-6)
 
 
 @given(gripper=grippers, obj=spots, axis=headings)
