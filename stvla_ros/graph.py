@@ -13,7 +13,7 @@ from stvla_ros.errors import InputError
 from stvla_ros.perception.depth.registry import depth_estimator_names
 from stvla_ros.perception.trackers import tracker_names
 from stvla_ros.policy.base import check_policy, given_parameters, policy_names
-from stvla_ros.policy.training_record import execution_of
+from stvla_ros.policy.training_record import resolve_execution
 from stvla_ros.robots.embodiments import Embodiment, find_embodiment
 from stvla_ros.sim.tasks import find_task, resolve_task
 
@@ -241,10 +241,8 @@ def _run_facts(arguments: PerceptionArguments) -> dict[str, Any]:
 
 
 def _execution(arguments: PerceptionArguments) -> str:
-    if arguments.execution != "auto":
-        return arguments.execution
     default = str(default_checkpoint()) if arguments.policy == "stvla" else ""
-    return execution_of(arguments.checkpoint or default)
+    return resolve_execution(arguments.execution, arguments.checkpoint or default)
 
 
 def _perception_and_server(

@@ -5,7 +5,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from stvla_ros.errors import InputError
-from stvla_ros.evaluation.policies import NO_DEPTH, EvaluatedPolicy
+from stvla_ros.evaluation.policies import EvaluatedPolicy
+from stvla_ros.perception.depth.constant import NO_DEPTH
 
 SCALE_NOTE = (
     "Ours are the figures of the small model that this repository trains on a CPU; the paper's (arXiv 2508.09032) are "

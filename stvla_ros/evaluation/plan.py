@@ -9,7 +9,7 @@ from stvla_ros.errors import InputError
 from stvla_ros.evaluation.episodes import EpisodeKey, official_episodes
 from stvla_ros.evaluation.policies import MEASURED, EvaluatedPolicy, at_latencies, parse_policy, read_policies, unique
 from stvla_ros.evaluation.presets import Preset, find_preset
-from stvla_ros.policy.training_record import execution_of
+from stvla_ros.policy.training_record import AUTO_EXECUTION
 from stvla_ros.sim.tasks import find_task, resolve_task
 
 
@@ -123,10 +123,9 @@ def evaluation_of(policies: Sequence[EvaluatedPolicy], arguments: EvalArguments)
 def _as_published(policy: EvaluatedPolicy, preset: Preset) -> EvaluatedPolicy:
     if policy.policy != "stvla":
         return policy
-    own = policy.execution == execution_of(policy.checkpoint)  # and nobody asked for another
     return replace(
         policy,
-        execution=preset.execution if own else policy.execution,
+        execution=preset.execution if policy.execution == AUTO_EXECUTION else policy.execution,
         parameters={"resize": preset.resize, **policy.parameters},
     )
 
@@ -155,7 +154,7 @@ def _with_latencies(
     found: list[EvaluatedPolicy] = []
     lines: dict[str, str] = {}
     for policy in policies:
-        for execution in executions or [policy.execution]:
+        for execution in executions or [policy.strategy]:
             made = at_latencies([policy], [execution], latencies)
             lines |= {each.label: f"{policy.label}, {execution}" for each in made}
             found += made

@@ -22,14 +22,13 @@ import yaml
 from stvla_ros.config import default_checkpoint
 from stvla_ros.control.chunk_execution import STRATEGIES
 from stvla_ros.errors import InputError
+from stvla_ros.perception.depth.constant import NO_DEPTH
 from stvla_ros.perception.depth.registry import depth_estimator_names
 from stvla_ros.perception.trackers import tracker_names
 from stvla_ros.policy.base import check_policy, policy_names
-from stvla_ros.policy.training_record import execution_of, training_record
+from stvla_ros.policy.training_record import AUTO_EXECUTION, resolve_execution, training_record
 from stvla_ros.robots.embodiments import find_embodiment
 
-NO_DEPTH = "constant"
-"""The depth backend of what is shown no depth."""
 PACINGS = ("lockstep", "realtime")
 MEASURED = "measured"
 # They look at nothing, so nothing need be made for them to look at.
@@ -50,7 +49,7 @@ class EvaluatedPolicy:
     :param parameters: the policy's own parameters.
     :param traces: what the traces are drawn on: ``none``, ``depth`` or ``rgb``.
     :param depth: depth backend; ``constant``: the same distance everywhere ("without depth").
-    :param execution: how chunks are executed, one of ``STRATEGIES``.
+    :param execution: how chunks are executed, one of ``STRATEGIES``, or ``auto``: as the checkpoint is meant.
     :param sticky_gripper: control steps for which a change of the gripper is held; None for the robot's own (0 for the
         expert, as in the live graph).
     :param pacing: ``lockstep``: the world waits; ``realtime``: it does not, in simulated time.
@@ -71,7 +70,7 @@ class EvaluatedPolicy:
     buffer: int = 30
     adaptive: bool = True
     variant: str = "C"
-    execution: str = "ensemble"
+    execution: str = AUTO_EXECUTION
     sticky_gripper: int | None = None
     pacing: str = "lockstep"
     inference_latency: str | float = MEASURED
@@ -86,7 +85,7 @@ class EvaluatedPolicy:
             "depth": depth_estimator_names(),
             "tracker": tracker_names(),
             "variant": ("A", "B", "C"),
-            "execution": tuple(STRATEGIES),
+            "execution": (AUTO_EXECUTION, *STRATEGIES),
             "pacing": PACINGS,
             "adaptive": (True, False),
         }
@@ -131,6 +130,11 @@ class EvaluatedPolicy:
         if self.sticky_gripper is not None:
             return self.sticky_gripper
         return 0 if self.policy == "expert" else find_embodiment(robot).sticky_gripper_steps
+
+    @property
+    def strategy(self) -> str:
+        """How chunks are executed, one of ``STRATEGIES``. :raises InputError: when it cannot be found out."""
+        return resolve_execution(self.execution, self.checkpoint)
 
     def identity(self) -> dict[str, Any]:
         """All that decides its results, JSON-able; a local checkpoint by its content."""
@@ -249,7 +253,7 @@ def _make(given: dict[str, Any]) -> EvaluatedPolicy:
     if given["policy"] == "stvla":
         given["checkpoint"] = given.get("checkpoint") or _default_checkpoint()
     checkpoint = given.get("checkpoint", "")
-    usual = {**trained_inputs(checkpoint), "execution": execution_of(checkpoint)}
+    usual = trained_inputs(checkpoint)
     if given["policy"] in SIGHTLESS:
         usual |= {"traces": "none", "depth": NO_DEPTH}
     if given.get("depth") == NO_DEPTH:

@@ -8,6 +8,7 @@ from typing import Any
 from stvla_ros.errors import InputError
 
 TRAINING_RECORD = "training.json"
+AUTO_EXECUTION = "auto"
 PUBLISHED_EXECUTION = "ensemble"
 """How the published checkpoints' chunks are executed (``control/chunk_execution.py``)."""
 
@@ -30,6 +31,11 @@ def training_record(checkpoint: str) -> Mapping[str, Any]:
     raise InputError(f"{file}: expected a training configuration with inputs")
 
 
-def execution_of(checkpoint: str) -> str:
-    """The strategy that this checkpoint's chunks are meant for. :raises InputError: when its record cannot be read."""
+def resolve_execution(execution: str, checkpoint: str) -> str:
+    """
+    :param execution: a strategy, or ``auto``: the one that this checkpoint's chunks are meant for.
+    :raises InputError: when the checkpoint's record cannot be read.
+    """
+    if execution != AUTO_EXECUTION:
+        return execution
     return training_record(checkpoint).get("execution", PUBLISHED_EXECUTION)

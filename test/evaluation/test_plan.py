@@ -41,14 +41,16 @@ def test_the_preset_is_the_published_protocol(tmp_path: Path) -> None:
     network = tmp_path / "ours"
     network.mkdir()
     (network / "training.json").write_text('{"inputs": {}, "execution": "mean_ensemble"}')
-    policies = ("expert", str(network), f"other={network}?resize=bicubic,execution=chunk")
+    asked = f"asked={network}?execution=mean_ensemble"
+    policies = ("expert", str(network), f"other={network}?resize=bicubic,execution=chunk", asked)
     evaluation = plan(EvalArguments(policies, preset="simplerenv-widowx"))
     if evaluation.notes:
         pytest.skip("the WidowX tasks' files are not here")
     assert evaluation.episodes == dict.fromkeys(evaluation.tasks, 24)
     assert set(evaluation.tasks) == {"spoon_on_towel", "carrot_on_plate", "stack_cube", "eggplant_in_basket"}
     assert evaluation.until_limit
-    expert, ours, other = evaluation.policies
+    expert, ours, other, asked = evaluation.policies
+    assert asked.execution == "mean_ensemble"
     assert (ours.execution, ours.parameters, ours.sticky_steps("widowx")) == ("ensemble", {"resize": "area"}, 1)
     assert (other.execution, other.parameters) == ("chunk", {"resize": "bicubic"})
     assert not expert.parameters

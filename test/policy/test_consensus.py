@@ -27,16 +27,16 @@ def likely(kind: int, centres: list[list[float]], shares: list[float], spread: f
     return torch.log(density + 1e-12).float()[None]
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.integers(0, 1), st.integers(0, 2**31 - 1))
 def test_it_is_near_the_definition_over_all_tokens(kind: int, seed: int) -> None:
     random = np.random.default_rng(seed)
-    scores = likely(kind, random.uniform(-0.8, 0.8, (2, 3)).tolist(), [0.6, 0.4], 0.1)
+    share, spread = random.uniform(0.4, 0.6), random.uniform(0.05, 0.3)
+    scores = likely(kind, random.uniform(-0.8, 0.8, (2, 3)).tolist(), [share, 1.0 - share], spread)
     probabilities = torch.softmax(scores[0].double(), dim=-1)
     votes = torch.exp(-torch.cdist(PLACES[kind], PLACES[kind]).square() / (2 * WIDTH**2)) @ probabilities
     chosen = int(Consensus(TOKENIZER, WIDTH, torch.device("cpu")).choose(scores, kind))
-    # Tokens are left out, see CANDIDATES.
-    assert float(votes[chosen]) >= 0.7 * float(votes.max())
+    assert float(votes[chosen]) >= 0.97 * float(votes.max())
 
 
 def test_a_certain_model_says_its_best_token() -> None:

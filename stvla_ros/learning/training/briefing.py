@@ -17,6 +17,7 @@ from stvla_ros.learning.training.config import OptimizerConfig, TrainingConfig
 from stvla_ros.learning.training.lora import count_by_part, trainable_parameters
 from stvla_ros.learning.training.optimizer import make_optimizers
 from stvla_ros.learning.training.selection import Selection, select_episodes
+from stvla_ros.perception.depth.constant import NO_DEPTH
 from stvla_ros.policy.spatialvla.model import SpatialVla
 
 WIDTH, LINES = 100, 60
@@ -123,7 +124,7 @@ def _task(config: TrainingConfig) -> list[str]:
     if inputs.traces != "none":
         adaptive = ", adaptive" if inputs.adaptive else ""
         traces += f" (variant {inputs.variant}, {inputs.buffer} frames{adaptive}, {inputs.tracker})"
-    depth = "the same depth everywhere" if inputs.depth == "constant" else f"depth from {inputs.depth}"
+    depth = "the same depth everywhere" if inputs.depth == NO_DEPTH else f"depth from {inputs.depth}"
     return [*_field("train", f"{what} {base}"), *_field("sees", f"picture, {depth}, {traces}")]
 
 

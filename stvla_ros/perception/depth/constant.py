@@ -7,6 +7,9 @@ import numpy as np
 from stvla_ros.errors import InputError
 from stvla_ros.perception.depth.base import DepthEstimator, check_rgb
 
+NO_DEPTH = "constant"
+"""The backend's name: what shows no depth."""
+
 
 class ConstantDepth(DepthEstimator):
     """A plane in front of the camera.
