@@ -55,7 +55,7 @@ training third small second 4000
 paths=("$out/datasets/default/panda" "$out/datasets/corrections1/panda" "$out/datasets/corrections2_panda")
 demonstrations turned 140 5 "${widowx[@]}"
 corrections corrections3 third 40 6 "${widowx[@]}"
-training fourth small third 3000 seed=2 augmentation.shift=20 augmentation.zoom=0.15 optimizer.weight_decay=0.1
+training fourth small third 2200 seed=2 augmentation.shift=20 augmentation.zoom=0.15 optimizer.weight_decay=0.1
 
 if ! $try; then
   rm -rf models/small
