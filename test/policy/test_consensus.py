@@ -1,4 +1,4 @@
-"""Tokens chosen by consensus, against its definition over all tokens."""
+"""Tokens chosen by consensus, against its definition."""
 
 import json
 from pathlib import Path
@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from stvla_ros.errors import InputError
 from stvla_ros.policy import load_policy
 from stvla_ros.policy.spatialvla.bin_fitting import PUBLISHED_GAUSSIANS, bins_from_gaussians
-from stvla_ros.policy.spatialvla.consensus import Consensus, consensus_width, token_places
+from stvla_ros.policy.spatialvla.consensus import CANDIDATES, Consensus, consensus_width, token_places
 
 TOKENIZER = bins_from_gaussians(PUBLISHED_GAUSSIANS)
 PLACES = [torch.tensor(places) for places in token_places(TOKENIZER)]
@@ -28,15 +28,18 @@ def likely(kind: int, centres: list[list[float]], shares: list[float], spread: f
 
 
 @settings(max_examples=100, deadline=None)
-@given(st.integers(0, 1), st.integers(0, 2**31 - 1))
-def test_it_is_near_the_definition_over_all_tokens(kind: int, seed: int) -> None:
-    random = np.random.default_rng(seed)
-    share, spread = random.uniform(0.4, 0.6), random.uniform(0.05, 0.3)
-    scores = likely(kind, random.uniform(-0.8, 0.8, (2, 3)).tolist(), [share, 1.0 - share], spread)
-    probabilities = torch.softmax(scores[0].double(), dim=-1)
-    votes = torch.exp(-torch.cdist(PLACES[kind], PLACES[kind]).square() / (2 * WIDTH**2)) @ probabilities
+@given(st.integers(0, 1), st.floats(0.4, 0.6), st.floats(0.05, 0.5), st.integers(0, 2**31 - 1))
+def test_it_has_the_most_votes_of_the_likeliest_tokens(kind: int, share: float, spread: float, seed: int) -> None:
+    centres = np.random.default_rng(seed).uniform(-0.8, 0.8, (2, 3)).tolist()
+    scores = likely(kind, centres, [share, 1.0 - share], spread)
+    likeliest = scores[0].argsort(descending=True, stable=True)[:CANDIDATES]
+    places = PLACES[kind][likeliest]
+    votes = torch.exp(-torch.cdist(places, places).square() / (2 * WIDTH**2)) @ torch.softmax(
+        scores[0, likeliest].double(), dim=-1
+    )
     chosen = int(Consensus(TOKENIZER, WIDTH, torch.device("cpu")).choose(scores, kind))
-    assert float(votes[chosen]) >= 0.97 * float(votes.max())
+    # Tokens at the edge of the likeliest may be equally likely: others then take part.
+    assert float(votes[likeliest.tolist().index(chosen)]) >= 0.999 * float(votes.max())
 
 
 def test_a_certain_model_says_its_best_token() -> None:
