@@ -9,10 +9,12 @@ import torch
 from training_data import EPISODES, FRAMES, demonstration, usual, write
 
 from stvla_ros.learning.datasets.lerobot_reader import LeRobotReader
-from stvla_ros.learning.training.briefing import LINES, WIDTH, briefing, estimate_memory, optimizer_bytes
+from stvla_ros.learning.training import briefing as pages
+from stvla_ros.learning.training.briefing import LINES, WIDTH, estimate_memory, optimizer_bytes
 from stvla_ros.learning.training.config import DataConfig, InputsConfig, LoraConfig, OptimizerConfig, TrainingConfig
 from stvla_ros.learning.training.forward import legal_scores, run
 from stvla_ros.learning.training.lora import add_adapters, trainable_parameters
+from stvla_ros.learning.training.selection import select_episodes
 from stvla_ros.policy.spatialvla.checkpoint import load_model
 from stvla_ros.policy.spatialvla.create import create_checkpoint
 from stvla_ros.policy.spatialvla.model import SpatialVla
@@ -46,6 +48,11 @@ def reader(tmp_path_factory: pytest.TempPathFactory) -> LeRobotReader:
 
 def config(**changes) -> TrainingConfig:
     return TrainingConfig(**{"checkpoint": "out/checkpoints/tiny", "steps": 40, **changes})
+
+
+def briefing(settings: TrainingConfig, readers: list[LeRobotReader], *further) -> str:
+    selections = [select_episodes(reader, settings.data.episodes) for reader in readers]
+    return pages.briefing(settings, selections, *further)
 
 
 def lines_with(page: str, text: str) -> list[str]:

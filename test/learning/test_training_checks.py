@@ -11,11 +11,11 @@ import pytest
 from foreign_dataset import write_bridge_dataset
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from training_data import EPISODES, FRAMES, PLAIN, changed, demonstration, refusal, usual, write
+from training_data import EPISODES, FRAMES, changed, check, demonstration, refusal, usual, write
 
 from stvla_ros.errors import InputError
 from stvla_ros.learning.datasets.lerobot_reader import LeRobotReader
-from stvla_ros.learning.training.checks import check_datasets, check_rotations, check_translations
+from stvla_ros.learning.training.checks import check_rotations, check_translations
 from stvla_ros.learning.training.config import DataConfig, TrainingConfig
 from stvla_ros.learning.training.selection import Selection, choose_episodes, select_episodes
 
@@ -28,7 +28,7 @@ def good(tmp_path_factory: pytest.TempPathFactory) -> LeRobotReader:
 
 
 def test_good_data_pass_without_a_word(good: LeRobotReader) -> None:
-    assert check_datasets([good], PLAIN) == []
+    assert check(good) == []
 
 
 # --- actions ----------------------------------------------------------------------------------------------------------
@@ -121,7 +121,7 @@ def test_positions_instead_of_steps_are_refused_at_a_high_rate_and_named_otherwi
     episodes = [demonstration(seed) for seed in range(EPISODES)]
     for episode in episodes:
         episode.action[:, :3] = [0.3, 0.0, 0.2] + np.cumsum(episode.action[:, :3], axis=0)
-    warnings = check_datasets([write(tmp_path / "slow", episodes)], PLAIN)
+    warnings = check(write(tmp_path / "slow", episodes))
     assert any("faster than" in line and "are they metres in one step?" in line for line in warnings)
     assert any("the actions are a way of" in line for line in warnings)
     fast = [demonstration(seed, fps=20.0, action=each.action) for seed, each in enumerate(episodes)]
@@ -141,20 +141,20 @@ def test_numbers_that_are_not_finite_are_refused(tmp_path: Path) -> None:
 
 
 def test_one_constant_axis_is_named_and_a_constant_rotation_is_usual(tmp_path: Path) -> None:
-    assert check_datasets([changed(tmp_path / "flat", 2, np.zeros_like)], PLAIN) == [
+    assert check(changed(tmp_path / "flat", 2, np.zeros_like)) == [
         f"data set {tmp_path / 'flat'}, action: z is 0 in every frame"
     ]
-    assert check_datasets([changed(tmp_path / "straight", slice(3, 6), np.zeros_like)], PLAIN) == []
+    assert check(changed(tmp_path / "straight", slice(3, 6), np.zeros_like)) == []
 
 
 def test_outliers_idle_frames_and_half_open_grippers_are_named(tmp_path: Path) -> None:
     episodes = [demonstration(seed, frames=40) for seed in range(EPISODES)]
     episodes[0].action[0, 0] = 0.9
-    assert any("outliers are clipped" in line for line in check_datasets([write(tmp_path / "far", episodes)], PLAIN))
+    assert any("outliers are clipped" in line for line in check(write(tmp_path / "far", episodes)))
     for episode in episodes:
         episode.action[5:30, :6] = 0.0
         episode.action[30:, 6] = 0.4
-    warnings = check_datasets([write(tmp_path / "idle", episodes)], PLAIN)
+    warnings = check(write(tmp_path / "idle", episodes))
     assert any("nothing moves in 6" in line for line in warnings)
     assert any("gripper is half open in 25% of the frames" in line for line in warnings)
 
@@ -162,7 +162,7 @@ def test_outliers_idle_frames_and_half_open_grippers_are_named(tmp_path: Path) -
 def test_turn_by_more_than_half_a_circle_in_one_step_is_named(tmp_path: Path) -> None:
     episodes = [demonstration(seed, frames=40) for seed in range(EPISODES)]
     episodes[0].action[0, 5] = 6.2
-    assert any("largest rotation 6.2 rad" in line for line in check_datasets([write(tmp_path / "d", episodes)], PLAIN))
+    assert any("largest rotation 6.2 rad" in line for line in check(write(tmp_path / "d", episodes)))
 
 
 # --- episodes, instructions -------------------------------------------------------------------------------------------
@@ -179,9 +179,7 @@ def test_episodes_of_one_frame_are_refused_when_many_and_named_when_few(tmp_path
         return write(tmp_path / name, [*(demonstration(seed) for seed in range(EPISODES)), *single])
 
     assert "2 of 12 have one" in refusal(with_single(2, "many"))
-    assert check_datasets([with_single(1, "few")], PLAIN) == [
-        f"data set {tmp_path / 'few'}: 1 of 11 episodes have one frame"
-    ]
+    assert check(with_single(1, "few")) == [f"data set {tmp_path / 'few'}: 1 of 11 episodes have one frame"]
 
 
 @pytest.mark.parametrize("version", ["v3.0", "v2.1"])
@@ -193,7 +191,7 @@ def test_missing_instruction_is_refused(tmp_path: Path, version: str) -> None:
 
 def test_rare_and_imbalanced_instructions_are_named(tmp_path: Path) -> None:
     episodes = [demonstration(seed, frames=30) for seed in range(EPISODES)]
-    warnings = check_datasets([write(tmp_path / "d", [*episodes, demonstration(50, instruction="stack")])], PLAIN)
+    warnings = check(write(tmp_path / "d", [*episodes, demonstration(50, instruction="stack")]))
     assert any("has 300 frames, 'stack' 12" in line for line in warnings)
     assert any("1 of 2 have fewer than 10 episodes, as 'stack'" in line for line in warnings)
 
@@ -203,7 +201,7 @@ def test_only_the_chosen_episodes_count(tmp_path: Path) -> None:
     episodes[3].action[:, :3] *= 1000.0
     reader = write(tmp_path / "data", episodes)
     assert "in metres" in refusal(reader)
-    check_datasets([reader], TrainingConfig(steps=1, data=DataConfig(episodes=2)))
+    check(reader, config=TrainingConfig(steps=1, data=DataConfig(episodes=2)))
 
 
 def test_first_episodes_of_each_instruction_are_chosen() -> None:
@@ -237,15 +235,13 @@ def test_data_sets_of_different_scales_are_refused(tmp_path: Path, good: LeRobot
 
 def test_gripper_of_one_state_is_only_named_beside_data_with_both(tmp_path: Path, good: LeRobotReader) -> None:
     pushing = changed(tmp_path / "push", 6, np.zeros_like)
-    assert check_datasets([good, pushing], PLAIN) == [
-        f"data set {tmp_path / 'push'}, action: gripper is closed in every frame"
-    ]
+    assert check(good, pushing) == [f"data set {tmp_path / 'push'}, action: gripper is closed in every frame"]
 
 
 def test_data_set_that_is_listed_twice_is_named(good: LeRobotReader) -> None:
-    assert check_datasets([good, good], PLAIN) == [f"data set {good.info.path}: listed 2 times"]
+    assert check(good, good) == [f"data set {good.info.path}: listed 2 times"]
 
 
 def test_rate_unlike_the_robots_is_named(tmp_path: Path) -> None:
-    (line,) = check_datasets([usual(tmp_path / "fast", fps=10.0)], PLAIN)
+    (line,) = check(usual(tmp_path / "fast", fps=10.0))
     assert "10 frames a second, widowx is controlled at 5" in line

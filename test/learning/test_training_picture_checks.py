@@ -5,10 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from foreign_dataset import write_bridge_dataset
-from training_data import EPISODES, FRAMES, PLAIN, demonstration, refusal, usual, write
+from training_data import EPISODES, FRAMES, check, demonstration, refusal, usual, write
 
 from stvla_ros.learning.datasets.lerobot_reader import LeRobotReader
-from stvla_ros.learning.training.checks import check_datasets
 from stvla_ros.learning.training.config import InputsConfig, LossConfig, TrainingConfig
 
 
@@ -22,7 +21,7 @@ def test_missing_depth_is_refused_only_where_it_is_used(tmp_path: Path) -> None:
     message = refusal(reader)
     assert "expected a feature observation.images.depth" in message and "zoedepth" in message
     for depth in ("constant", "zoedepth"):
-        assert check_datasets([reader], TrainingConfig(steps=1, inputs=InputsConfig(depth=depth))) == []
+        assert check(reader, config=TrainingConfig(steps=1, inputs=InputsConfig(depth=depth))) == []
 
 
 def test_depth_that_is_unknown_is_refused(tmp_path: Path) -> None:
@@ -41,7 +40,7 @@ def test_depth_in_other_units_is_refused(tmp_path: Path, value: int, metres: str
 def test_sparse_depth_is_named(tmp_path: Path) -> None:
     depth = np.zeros((FRAMES, 120, 160), np.uint16)
     depth[:, :12] = 900
-    warnings = check_datasets([usual(tmp_path / "data", depth=depth)], PLAIN)
+    warnings = check(usual(tmp_path / "data", depth=depth))
     assert len(warnings) == 3 and all("known in 10% of the pixels only" in line for line in warnings)
 
 
@@ -61,13 +60,11 @@ def test_pictures_that_stand_still_while_the_robot_moves_are_refused(tmp_path: P
 def test_small_pictures_are_named(tmp_path: Path) -> None:
     rgb = np.random.default_rng(0).integers(0, 256, (FRAMES, 48, 64, 3), np.uint8)
     depth = np.full((FRAMES, 48, 64), 900, np.uint16)
-    assert all(
-        "64x48 are enlarged" in line for line in check_datasets([usual(tmp_path / "d", rgb=rgb, depth=depth)], PLAIN)
-    )
+    assert all("64x48 are enlarged" in line for line in check(usual(tmp_path / "d", rgb=rgb, depth=depth)))
 
 
 def test_missing_intrinsics_are_named(tmp_path: Path) -> None:
-    assert check_datasets([usual(tmp_path / "data", intrinsics=None)], PLAIN) == [
+    assert check(usual(tmp_path / "data", intrinsics=None)) == [
         f"data set {tmp_path / 'data'}: no observation.intrinsics, the checkpoint's default camera is used"
     ]
 
@@ -78,8 +75,8 @@ def test_missing_scene_points_are_refused_only_where_they_are_used(tmp_path: Pat
     assert "expected a feature privileged.scene_points because loss.scene_weight is 0.5" in refusal(
         reader, config=config
     )
-    assert check_datasets([reader], PLAIN) == []
-    assert check_datasets([good, reader], config) == [
+    assert check(reader) == []
+    assert check(good, reader, config=config) == [
         f"data set {tmp_path / 'data'}: no privileged.scene_points, no scene loss on it"
     ]
 
@@ -88,11 +85,11 @@ def test_state_that_tells_another_way_than_the_actions_is_named(tmp_path: Path) 
     episodes = [demonstration(seed) for seed in range(EPISODES)]
     for episode in episodes:
         episode.state[:, :3] *= 1000.0
-    warnings = check_datasets([write(tmp_path / "data", episodes)], PLAIN)
+    warnings = check(write(tmp_path / "data", episodes))
     assert len(warnings) == 3 and all("observation.state one of" in line for line in warnings)
 
 
 def test_foreign_data_of_bridges_shape_pass(tmp_path: Path) -> None:
     reader = LeRobotReader(write_bridge_dataset(tmp_path / "bridge", episodes=6, frames=20))
-    warnings = check_datasets([reader], TrainingConfig(steps=1, inputs=InputsConfig(depth="constant")))
+    warnings = check(reader, config=TrainingConfig(steps=1, inputs=InputsConfig(depth="constant")))
     assert any("no observation.intrinsics" in line for line in warnings)

@@ -13,6 +13,7 @@ from stvla_ros.learning.datasets.lerobot_writer import LeRobotWriter
 from stvla_ros.learning.datasets.schema import Demonstration
 from stvla_ros.learning.training.checks import check_datasets
 from stvla_ros.learning.training.config import TrainingConfig
+from stvla_ros.learning.training.selection import select_episodes
 
 FRAMES, EPISODES = 12, 10
 PLAIN = TrainingConfig(steps=1)
@@ -60,8 +61,13 @@ def changed(folder: Path, columns: Any, change: Any) -> LeRobotReader:
     return write(folder, episodes)
 
 
+def check(*readers: LeRobotReader, config: TrainingConfig = PLAIN) -> list[str]:
+    """What is suspicious in the episodes that the configuration chooses of these data sets."""
+    return check_datasets([select_episodes(reader, config.data.episodes) for reader in readers], config)
+
+
 def refusal(*readers: LeRobotReader, config: TrainingConfig = PLAIN) -> str:
     with pytest.raises(InputError) as refused:
-        check_datasets(readers, config)
+        check(*readers, config=config)
     assert "\n" not in str(refused.value)
     return str(refused.value)

@@ -12,11 +12,10 @@ import torch
 from torch import nn
 
 from stvla_ros.learning.datasets import schema
-from stvla_ros.learning.datasets.lerobot_reader import LeRobotReader
 from stvla_ros.learning.training.config import OptimizerConfig, TrainingConfig
 from stvla_ros.learning.training.lora import count_by_part, trainable_parameters
 from stvla_ros.learning.training.optimizer import make_optimizers
-from stvla_ros.learning.training.selection import Selection, select_episodes
+from stvla_ros.learning.training.selection import Selection
 from stvla_ros.perception.depth.constant import NO_DEPTH
 from stvla_ros.policy.spatialvla.model import SpatialVla
 
@@ -49,20 +48,19 @@ class MemoryEstimate:
 
 def briefing(
     config: TrainingConfig,
-    readers: Sequence[LeRobotReader],
+    selections: Sequence[Selection],
     model: SpatialVla,
     steps: int,
     seconds_per_step: float | None,
 ) -> str:
     """
-    :param readers: the data sets of ``config.data.paths``.
+    :param selections: the episodes to train on, of each data set of ``config.data.paths``.
     :param model: as it will be trained: ``requires_grad`` set, adapters put in.
     :param steps: optimiser steps of the whole run.
     :param seconds_per_step: measured; None where nothing was.
     :returns: at most ``LINES`` lines of ``WIDTH`` columns.
     :raises InputError: for data that cannot be read.
     """
-    selections = [select_episodes(reader, config.data.episodes) for reader in readers]
     blocks = [
         _task(config),
         _data(selections, config),

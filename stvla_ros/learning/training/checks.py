@@ -11,10 +11,9 @@ import numpy as np
 
 from stvla_ros.errors import InputError
 from stvla_ros.learning.datasets import schema
-from stvla_ros.learning.datasets.lerobot_reader import LeRobotReader
 from stvla_ros.learning.training.config import TrainingConfig
 from stvla_ros.learning.training.picture_checks import check_pictures
-from stvla_ros.learning.training.selection import Selection, select_episodes
+from stvla_ros.learning.training.selection import Selection
 from stvla_ros.policy.spatialvla.statistics import MIN_ACTIONS
 from stvla_ros.robots.embodiments import EMBODIMENTS
 
@@ -37,8 +36,9 @@ _HALF_OPEN = (0.1, 0.9)
 _MOST_HALF_OPEN = 0.05
 
 
-def check_datasets(readers: Sequence[LeRobotReader], config: TrainingConfig) -> list[str]:
+def check_datasets(selections: Sequence[Selection], config: TrainingConfig) -> list[str]:
     """
+    :param selections: the episodes to train on, of each data set of ``config.data.paths``.
     :returns: a line for everything that is suspicious, but can be trained on.
     :raises InputError: one line that names the data set and the feature and says why it cannot work: too few actions,
         episodes of one frame, one gripper state only, a gripper beyond 0..1, translations that are constant, actions
@@ -46,7 +46,6 @@ def check_datasets(readers: Sequence[LeRobotReader], config: TrainingConfig) -> 
         unusable) depth or scene points where the configuration asks for them, pictures without content; what the reader
         refuses (NaN or infinite numbers, missing instructions).
     """
-    selections = [select_episodes(reader, config.data.episodes) for reader in readers]
     warnings = list(_check_features(selections, config))
     for selection in selections:
         warnings += _check_episodes(selection)

@@ -80,8 +80,8 @@ def train(config: TrainingConfig) -> Path:
     if not config.data.paths:
         raise InputError("data.paths: expected at least one LeRobotDataset folder, got none")
     readers = [LeRobotReader(Path(path), config.data.picture) for path in config.data.paths]
-    warnings = check_datasets(readers, config)
     selections = [select_episodes(reader, config.data.episodes) for reader in readers]
+    warnings = check_datasets(selections, config)
     chosen = [selection.numbers for selection in selections]
 
     device = parse_device(config.device, "device")
@@ -123,7 +123,7 @@ def train(config: TrainingConfig) -> Path:
     )
     if state is not None:
         trainer.restore(state)
-    page = briefing(config, readers, prepared.model, steps, trainer.seconds_a_step())
+    page = briefing(config, selections, prepared.model, steps, trainer.seconds_a_step())
     print("\n".join([page, *(f"warning: {line}" for line in warnings)]), flush=True)
     (run_folder / "briefing.txt").write_text(page + "\n")
     (run_folder / "config.yaml").write_text(yaml.safe_dump(to_mapping(config), sort_keys=False))
