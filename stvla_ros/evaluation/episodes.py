@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from stvla_ros.errors import InputError
+from stvla_ros.strict_mapping import build
 
 JOURNAL = "episodes.jsonl"
 SETTINGS = "settings.json"
@@ -94,7 +95,7 @@ class Journal:
 
     def _agree(self, file: Path, settings: dict[str, Any]) -> None:
         if file.exists():
-            before = json.loads(file.read_text())
+            before = self._read_settings(file)
             for name, value in settings["common"].items():
                 if before["common"].get(name) != value:
                     raise InputError(
@@ -114,6 +115,17 @@ class Journal:
         partial.write_text(json.dumps(settings, indent=2, sort_keys=True) + "\n")
         partial.replace(file)
 
+    @staticmethod
+    def _read_settings(file: Path) -> dict[str, dict[str, Any]]:
+        try:
+            before = json.loads(file.read_text(encoding="utf-8"))
+            blocks = [before["common"], before["policies"], *before["policies"].values()]
+            if all(isinstance(block, dict) for block in blocks):
+                return before
+        except (OSError, ValueError, RecursionError, TypeError, KeyError, AttributeError):
+            pass
+        raise InputError(f"{file}: expected the settings of an evaluation (common, policies), got something else")
+
     def _read(self) -> None:
         if not self.path.exists():
             return
@@ -121,12 +133,12 @@ class Journal:
         whole = data[: data.rfind(b"\n") + 1]
         if len(whole) < len(data):
             os.truncate(self.path, len(whole))
-        for number, line in enumerate(whole.decode().splitlines(), 1):
+        for number, line in enumerate(whole.split(b"\n")[:-1], 1):
             try:
-                values = json.loads(line)
-                result = EpisodeResult(EpisodeKey(**values.pop("key")), **values)
-            except (ValueError, TypeError, KeyError):
-                raise InputError(f"{self.path}: line {number}: expected an episode's result") from None
+                result = build(EpisodeResult, json.loads(line.decode("utf-8")))
+            except (ValueError, RecursionError) as error:  # InputError is a ValueError
+                reason = str(error)[:160]
+                raise InputError(f"{self.path}: line {number}: expected an episode's result ({reason})") from None
             self.results[result.key] = result
 
     def missing(self, keys: Iterable[EpisodeKey]) -> list[EpisodeKey]:

@@ -17,9 +17,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from stvla_ros.config import default_checkpoint
+from stvla_ros.config import default_checkpoint, load_yaml
 from stvla_ros.control.chunk_execution import STRATEGIES
 from stvla_ros.errors import InputError
 from stvla_ros.perception.depth.constant import NO_DEPTH
@@ -200,8 +198,8 @@ def parse_policy(text: str) -> EvaluatedPolicy:
 def read_policies(file: Path) -> list[EvaluatedPolicy]:
     """The policies of a YAML file. :raises InputError: naming the file and what is wrong in it."""
     try:
-        entries = yaml.safe_load(file.read_text())
-    except (OSError, yaml.YAMLError) as error:
+        entries = load_yaml(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
         raise InputError(f"policies_file {file}: expected a YAML file ({type(error).__name__})") from None
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
         raise InputError(f"policies_file {file}: expected a list of mappings")
@@ -210,7 +208,7 @@ def read_policies(file: Path) -> list[EvaluatedPolicy]:
     for entry in entries:
         if unknown := set(entry) - known:
             raise InputError(
-                f"policies_file {file}: unknown {sorted(unknown)[0]!r}, expected {', '.join(sorted(known))}"
+                f"policies_file {file}: unknown {min(map(str, unknown))!r}, expected {', '.join(sorted(known))}"
             )
         if not isinstance(entry.get("policy", "stvla"), str) or not isinstance(entry.get("checkpoint", ""), str):
             raise InputError(f"policies_file {file}: expected texts for policy and checkpoint, got {entry}")
@@ -288,6 +286,6 @@ def _is_milliseconds(value: Any) -> bool:
 
 def _read(key: str, value: str) -> Any:
     try:
-        return yaml.safe_load(value) if value not in ("none", "") else value
-    except yaml.YAMLError:
+        return load_yaml(value) if value not in ("none", "") else value
+    except ValueError:
         raise InputError(f"policies: {key}: expected a YAML value, got {value!r}") from None

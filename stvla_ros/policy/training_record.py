@@ -23,10 +23,10 @@ def training_record(checkpoint: str) -> Mapping[str, Any]:
     if not checkpoint or not file.is_file():
         return {}
     try:
-        record = json.loads(file.read_text())
-        if isinstance(record["inputs"], dict):
+        record = json.loads(file.read_text(encoding="utf-8"))
+        if isinstance(record["inputs"], dict) and isinstance(record.get("execution", ""), str):
             return record
-    except (ValueError, KeyError, TypeError):
+    except (OSError, ValueError, RecursionError, KeyError, TypeError):
         pass
     raise InputError(f"{file}: expected a training configuration with inputs")
 

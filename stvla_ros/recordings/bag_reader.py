@@ -1,6 +1,5 @@
 """Camera frames of a bag: rosbag2 (MCAP or SQLite)."""
 
-import contextlib
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,13 +10,12 @@ import cv2
 import numpy as np
 from rosbags.highlevel import AnyReader
 from rosbags.interfaces import Connection
-from rosbags.typesys import Stores, get_typestore
 
 from stvla_ros.errors import InputError
-from stvla_ros.recordings.pixels import convert_pixels, unpack_pixels
+from stvla_ros.recordings.bag_files import open_bag
+from stvla_ros.recordings.pixels import convert_pixels, decode_picture, unpack_pixels
 from stvla_ros.recordings.types import CameraCalibration, OnBadFrame, RecordedFrame
 
-BAG_SUFFIXES = (".mcap", ".db3")
 IMAGE_TYPE = "sensor_msgs/msg/Image"
 COMPRESSED_TYPE = "sensor_msgs/msg/CompressedImage"
 CAMERA_INFO_TYPE = "sensor_msgs/msg/CameraInfo"
@@ -44,13 +42,6 @@ class BagTopics:
     depth: str = ""
 
 
-def is_bag(path: Path) -> bool:
-    """Whether a file or folder is meant as a bag."""
-    if path.is_dir():
-        return (path / "metadata.yaml").is_file() or any(file.suffix in BAG_SUFFIXES for file in path.iterdir())
-    return path.suffix in BAG_SUFFIXES
-
-
 def read_bag(
     path: Path, topics: BagTopics = BagTopics(), on_bad_frame: OnBadFrame | None = None
 ) -> Iterator[RecordedFrame]:
@@ -63,31 +54,9 @@ def read_bag(
     :raises InputError: not a bag, broken, without such topics, or with several pictures to choose from (they are
         named).
     """
-    with contextlib.ExitStack() as stack:
-        with _bag_errors(path):
-            bag = stack.enter_context(AnyReader([_storage(path)], default_typestore=get_typestore(Stores.ROS2_HUMBLE)))
+    # All of it in here: a bag brings its own definitions of types, so that any field may be missing.
+    with open_bag(path) as bag:
         yield from _Join(path, bag, topics, on_bad_frame).frames()
-
-
-@contextlib.contextmanager
-def _bag_errors(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except InputError:
-        raise
-    except Exception as error:  # A damaged bag fails in the parsers of several libraries, each with its own errors.
-        lines = str(error).splitlines() or [type(error).__name__]
-        raise InputError(f"bag {path}: cannot be read ({lines[0]})") from None
-
-
-def _storage(path: Path) -> Path:
-    """The bag's folder; its only storage file where a crashed recorder left no metadata."""
-    if path.is_dir() and not (path / "metadata.yaml").is_file():
-        files = [file for file in path.iterdir() if file.suffix in BAG_SUFFIXES]
-        if len(files) != 1:
-            raise InputError(f"bag {path}: expected metadata.yaml or one storage file, found {len(files)} of them")
-        return files[0]
-    return path
 
 
 class _Join:
@@ -97,10 +66,9 @@ class _Join:
         self._path = path
         self._bag = bag
         self._on_bad_frame = on_bad_frame
-        with _bag_errors(path):
-            self._image = self._choose_image(topics.image)
-            self._camera_info = self._choose(topics.camera_info, "camera_info", (CAMERA_INFO_TYPE,))
-            self._depth = self._choose(topics.depth, "sensor_depth", (IMAGE_TYPE,))
+        self._image = self._choose_image(topics.image)
+        self._camera_info = self._choose(topics.camera_info, "camera_info", (CAMERA_INFO_TYPE,))
+        self._depth = self._choose(topics.depth, "sensor_depth", (IMAGE_TYPE,))
         self._camera: CameraCalibration | None = None
 
     def frames(self) -> Iterator[RecordedFrame]:
@@ -128,9 +96,8 @@ class _Join:
             yield from self._frame(*waiting.popleft(), depths)
 
     def _messages(self, connections: list[Connection]) -> Iterator[tuple[Connection, int, Any]]:
-        with _bag_errors(self._path):
-            for connection, recorded_ns, data in self._bag.messages(connections=connections):
-                yield connection, recorded_ns, self._bag.deserialize(data, connection.msgtype)
+        for connection, recorded_ns, data in self._bag.messages(connections=connections):
+            yield connection, recorded_ns, self._bag.deserialize(data, connection.msgtype)
 
     def _frame(self, stamp: int, message: Any, depths: dict[int, Any]) -> Iterator[RecordedFrame]:
         depth_message = depths.pop(stamp, None)
@@ -202,7 +169,7 @@ def _stamp_ns(message: Any, recorded_ns: int) -> int:
 
 def _to_rgb(message: Any, msgtype: str) -> np.ndarray:
     if msgtype == COMPRESSED_TYPE:
-        bgr = cv2.imdecode(message.data, cv2.IMREAD_COLOR) if len(message.data) else None
+        bgr = decode_picture(message.data)
         if bgr is None:
             raise InputError(f"image: expected a jpeg or png, got {len(message.data)} bytes of {message.format!r}")
         return cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)

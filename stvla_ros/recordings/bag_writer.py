@@ -23,7 +23,7 @@ _NO_TIME = QosTime(0, 0)
 
 
 class BagWriter:
-    """A new bag. Use as a context manager, or call `close`: without its index the bag cannot be read. Not thread-safe.
+    """A new bag. Use as a context manager, or call `close`, which writes its index. Not thread-safe.
 
     :param folder: the bag's folder; must not exist.
     :raises InputError: when the folder exists or cannot be made.
@@ -81,6 +81,15 @@ class BagWriter:
         """
         self._writer.write(self._connections[topic], time_ns, cdr)
         self.messages += 1
+
+    def flush(self) -> None:
+        """Put on the disk what was written so far: a bag whose recorder is killed can be read up to here."""
+        storage = self._writer.storage
+        if storage is not None:
+            # The pending chunk would otherwise wait in memory until it has a megabyte.
+            if storage.chunk.msgs:
+                storage.close_chunk()
+            storage.bio.flush()
 
     def close(self) -> None:
         """Write the index and the metadata."""

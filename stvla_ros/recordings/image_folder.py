@@ -6,8 +6,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
+import numpy as np
 
 from stvla_ros.errors import InputError
+from stvla_ros.recordings.pixels import decode_picture
 from stvla_ros.recordings.types import FIRST_STAMP_NS, OnBadFrame, RecordedFrame
 
 SUFFIXES = (".png", ".jpg", ".jpeg")
@@ -15,6 +17,7 @@ STAMPS_FILE = "timestamps.csv"
 # Whole numbers in file names from here on are nanoseconds (one second after the epoch of any clock); below, they count
 # frames.
 _SMALLEST_STAMP = 1_000_000_000
+_MOST_DIGITS = 19
 
 
 def read_image_folder(
@@ -31,7 +34,7 @@ def read_image_folder(
     :raises InputError: no pictures, no stamps, a bad line in `timestamps.csv`, or a picture that cannot be read.
     """
     for stamp_ns, path in _stamped_files(folder, frame_rate):
-        bgr = cv2.imread(str(path), cv2.IMREAD_COLOR)
+        bgr = _read_picture(path)
         if bgr is not None:
             yield RecordedFrame(stamp_ns, cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB))
             continue
@@ -41,13 +44,20 @@ def read_image_folder(
         on_bad_frame(problem)
 
 
+def _read_picture(path: Path) -> np.ndarray | None:
+    try:
+        return decode_picture(path.read_bytes())
+    except (OSError, ValueError):  # none there; a name that no file can have
+        return None
+
+
 def _stamped_files(folder: Path, frame_rate: float | None) -> list[tuple[int, Path]]:
     if (folder / STAMPS_FILE).is_file():
         return _read_stamps(folder)
     files = [path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES]
     if not files:
         raise InputError(f"image folder {folder}: expected {', '.join(SUFFIXES)} files, found none")
-    if all(path.stem.isdecimal() and int(path.stem) >= _SMALLEST_STAMP for path in files):
+    if all(_is_stamp(path.stem) and int(path.stem) >= _SMALLEST_STAMP for path in files):
         return sorted((int(path.stem), path) for path in files)
     if not frame_rate:
         raise InputError(
@@ -61,16 +71,26 @@ def _stamped_files(folder: Path, frame_rate: float | None) -> list[tuple[int, Pa
 def _read_stamps(folder: Path) -> list[tuple[int, Path]]:
     table = folder / STAMPS_FILE
     result = []
-    with table.open(newline="", encoding="utf-8") as lines:
-        for number, row in enumerate(csv.reader(lines, skipinitialspace=True), start=1):
-            if not row or row[0].startswith("#") or (number == 1 and not row[0].isdecimal()):
-                continue
-            if len(row) != 2 or not row[0].isdecimal():
-                raise InputError(f"{table}, line {number}: expected nanoseconds,file name; got {','.join(row)!r}")
-            result.append((int(row[0]), folder / row[1]))
+    try:
+        with table.open(newline="", encoding="utf-8") as lines:
+            rows = list(csv.reader(lines, skipinitialspace=True))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"{table}: expected lines of nanoseconds,file name ({error})") from None
+    for number, row in enumerate(rows, start=1):
+        if not row or row[0].startswith("#") or (number == 1 and not row[0].isdecimal()):
+            continue
+        if len(row) != 2 or not _is_stamp(row[0]):
+            got = ",".join(row)[:200]
+            raise InputError(f"{table}, line {number}: expected nanoseconds,file name; got {got!r}")
+        result.append((int(row[0]), folder / row[1]))
     if not result:
         raise InputError(f"{table}: expected lines of nanoseconds,file name; found none")
     return result
+
+
+def _is_stamp(text: str) -> bool:
+    """Whether it is a whole number, and one that 64 bits hold."""
+    return text.isdecimal() and len(text) <= _MOST_DIGITS and int(text) < 2**63
 
 
 def _natural_order(path: Path) -> list[tuple[int, int | str]]:

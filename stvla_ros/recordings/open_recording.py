@@ -5,7 +5,8 @@ from itertools import chain
 from pathlib import Path
 
 from stvla_ros.errors import InputError
-from stvla_ros.recordings.bag_reader import BagTopics, is_bag, read_bag
+from stvla_ros.recordings.bag_files import is_bag
+from stvla_ros.recordings.bag_reader import BagTopics, read_bag
 from stvla_ros.recordings.image_folder import read_image_folder
 from stvla_ros.recordings.types import OnBadFrame, RecordedFrame
 from stvla_ros.recordings.video_reader import read_video

@@ -21,7 +21,7 @@ _DTYPES = {
     "64F": np.dtype(np.float64),
 }
 _CV_NAMES = {dtype.name: name for name, dtype in _DTYPES.items()}
-_GENERIC = re.compile("(8U|8S|16U|16S|32S|32F|64F)(?:C([0-9]+))?")
+_GENERIC = re.compile("(8U|8S|16U|16S|32S|32F|64F)(?:C([1-9][0-9]{0,2}))?")
 
 # Encodings that say what the channels mean: (OpenCV's type, channels, its name in OpenCV's conversion codes). OpenCV
 # names a Bayer pattern after its second row and column, ROS after its first.
@@ -41,6 +41,18 @@ _COLOURS = {
     "yuv422_yuy2": ("8U", 2, "YUV_YUY2"),
     "yuyv": ("8U", 2, "YUV_YUY2"),
 }
+
+
+def decode_picture(data: bytes | np.ndarray, flags: int = cv2.IMREAD_COLOR) -> np.ndarray | None:
+    """The picture in the bytes of a png or jpeg file, bgr; None where there is none that can be decoded.
+
+    :param flags: ``cv2.IMREAD_…``.
+    """
+    octets = np.frombuffer(data, np.uint8)
+    try:
+        return cv2.imdecode(octets, flags) if octets.size else None
+    except cv2.error:  # a damaged header can claim a picture of any size
+        return None
 
 
 def type_name(picture: np.ndarray) -> str:
@@ -130,4 +142,8 @@ def _convert_colour(picture: np.ndarray, source: str, target: str) -> np.ndarray
     code = getattr(cv2, f"COLOR_{kind}2{target_name}{'_' if packing else ''}{packing}", None)
     if code is None:
         raise InputError(f"image: [{source}] cannot become [{target}]")
-    return cv2.cvtColor(picture, code)
+    try:
+        return cv2.cvtColor(picture, code)
+    except cv2.error:  # of two pixels that share their colour, half is missing
+        height, width = picture.shape[:2]
+        raise InputError(f"image: {width}x{height} pixels of [{source}] cannot become [{target}]") from None

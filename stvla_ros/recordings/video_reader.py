@@ -38,8 +38,11 @@ def read_video(path: Path) -> Iterator[RecordedFrame]:
                 yield RecordedFrame(FIRST_STAMP_NS + offset_ns, _upright(frame))
     except (av.error.FFmpegError, OSError) as error:
         raise InputError(f"video {path}: cannot be read after {frames} frames ({error.strerror})") from None
-    except UnicodeDecodeError as error:  # of the container's metadata
-        raise InputError(f"video {path}: cannot be read after {frames} frames (damaged: {error.reason})") from None
+    except InputError:
+        raise
+    except Exception as error:  # of what PyAV makes of damaged metadata, times and sizes
+        reason = str(error)[:160] or type(error).__name__
+        raise InputError(f"video {path}: cannot be read after {frames} frames (damaged: {reason})") from None
     if frames == 0:
         raise InputError(f"video {path}: expected frames, found none")
 

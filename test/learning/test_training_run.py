@@ -184,7 +184,7 @@ def test_lora_adapters_of_the_papers_recipe_train_and_load(trained: Path, datase
         ({"optimizer": {"name": "sgd"}}, "optimizer.name: expected one of adamw, muon"),
         ({"batch_size": 0}, "batch_size: expected more than 0"),
         ({"epochs": 1.0}, "steps, epochs: expected one of them"),
-        ({"data": {"paths": "x"}}, "data.paths: expected a list of texts"),
+        ({"data": {"paths": "x"}}, "data.paths: expected a list"),
         ({"loss": 3}, "loss: expected a mapping"),
     ],
 )

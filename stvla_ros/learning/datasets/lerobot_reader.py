@@ -11,10 +11,12 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from stvla_ros.errors import InputError
+from stvla_ros.learning.datasets import lerobot_format as layout
 from stvla_ros.learning.datasets import schema
 from stvla_ros.learning.datasets.lerobot_metadata import EpisodeEntry, feature_names, read_metadata, reading
 from stvla_ros.learning.datasets.lerobot_video import read_frames
 from stvla_ros.learning.datasets.schema import Demonstration
+from stvla_ros.recordings.pixels import decode_picture
 
 _OPEN_FILES = 4
 
@@ -79,7 +81,7 @@ class LeRobotReader:
         stamps = self._stamps(entry, table)
         if (np.diff(stamps) <= 0).any():
             raise InputError(f"{entry.data_file}, episode {entry.index}: expected stamps that increase")
-        return Demonstration(
+        parts = dict(
             rgb=self._rgb(entry, table),
             depth=_decode_pictures(entry, table, schema.DEPTH, depth=True) if schema.DEPTH in present else None,
             intrinsics=None if intrinsics is None else _constant(entry, intrinsics).astype(np.float64),
@@ -93,6 +95,10 @@ class LeRobotReader:
             scene_points=numbers(schema.SCENE_POINTS_FEATURE, len(schema.SCENE_POINTS), 3),
             source=entry.source,
         )
+        try:
+            return Demonstration(**parts)
+        except InputError as error:
+            raise InputError(f"{entry.data_file}, episode {entry.index}: {error}") from None
 
     def __getstate__(self) -> dict[str, Any]:
         """Open files stay behind when a data loader sends the reader to its workers."""
@@ -147,7 +153,8 @@ class LeRobotReader:
     def _state(self, entry: EpisodeEntry, table: pa.Table) -> np.ndarray | None:
         if schema.STATE not in table.column_names:
             return None
-        names = feature_names(self.info.features[schema.STATE])
+        with reading(self.info.path / layout.INFO_PATH):
+            names = feature_names(self.info.features[schema.STATE])
         if not set(schema.ACTION_NAMES) <= set(names):
             return None
         values = _numbers(entry, table, schema.STATE, len(names))
@@ -165,6 +172,8 @@ class _DataFile:
             self.columns = set(self._file.schema_arrow.names)
             if "episode_index" not in self.columns:
                 raise InputError(f"{path}: expected a column episode_index, there is none")
+            if len(self.columns) != len(self._file.schema_arrow.names):
+                raise InputError(f"{path}: expected each column once")
             self._episodes = self._file.read(["episode_index"], use_threads=False)["episode_index"].to_numpy()
             groups = [self._file.metadata.row_group(group).num_rows for group in range(self._file.num_row_groups)]
         self._group_ends = np.cumsum(groups)
@@ -189,19 +198,30 @@ class _DataFile:
 def _numbers(entry: EpisodeEntry, table: pa.Table, name: str, width: int | None = None) -> np.ndarray:
     """:return: (T,), or (T, width), of the column's own type."""
     where = f"{entry.data_file}, episode {entry.index}, column {name}"
+    if name not in table.column_names:
+        raise InputError(f"{where}: expected {'a number' if width is None else f'{width} numbers'} a frame, got none")
     column = table[name].combine_chunks()
     if column.null_count:
         raise InputError(f"{where}: expected a number in every frame, {column.null_count} have none")
     if width is None:
-        if pa.types.is_nested(column.type):
+        if not _is_number(column.type):
             raise InputError(f"{where}: expected one number a frame, got {column.type}")
-        return column.to_numpy(zero_copy_only=False)
+        return _finite(where, column.to_numpy(zero_copy_only=False))
     if not (pa.types.is_list(column.type) or pa.types.is_fixed_size_list(column.type)):
+        raise InputError(f"{where}: expected {width} numbers a frame, got {column.type}")
+    if not _is_number(column.type.value_type):
         raise InputError(f"{where}: expected {width} numbers a frame, got {column.type}")
     lengths = pc.unique(pc.list_value_length(column)).to_pylist()
     if lengths != [width]:
         raise InputError(f"{where}: expected {width} numbers a frame, got {lengths}")
-    values = column.flatten().to_numpy(zero_copy_only=False).reshape(-1, width)
+    return _finite(where, column.flatten().to_numpy(zero_copy_only=False).reshape(-1, width))
+
+
+def _is_number(kind: pa.DataType) -> bool:
+    return pa.types.is_integer(kind) or pa.types.is_floating(kind)
+
+
+def _finite(where: str, values: np.ndarray) -> np.ndarray:
     if not np.isfinite(values).all():
         raise InputError(f"{where}: expected finite numbers")
     return values
@@ -217,12 +237,18 @@ def _constant(entry: EpisodeEntry, intrinsics: np.ndarray) -> np.ndarray:
 def _decode_pictures(entry: EpisodeEntry, table: pa.Table, name: str, depth: bool) -> np.ndarray:
     """:return: (T, H, W, 3) uint8 rgb, or (T, H, W) uint16 depth."""
     where = f"{entry.data_file}, episode {entry.index}, column {name}"
-    if not pa.types.is_struct(table[name].type) or table[name].type.get_field_index("bytes") < 0:
-        raise InputError(f"{where}: expected encoded pictures (bytes, path), got {table[name].type}")
+    if name not in table.column_names:
+        raise InputError(f"{where}: expected encoded pictures (bytes, path), there are none")
+    kind = table[name].type
+    place = kind.get_field_index("bytes") if pa.types.is_struct(kind) else -1
+    if place < 0 or not (
+        pa.types.is_binary(kind.field(place).type) or pa.types.is_large_binary(kind.field(place).type)
+    ):
+        raise InputError(f"{where}: expected encoded pictures (bytes, path), got {kind}")
     pictures: list[np.ndarray] = []
     for number, encoded in enumerate(table[name].combine_chunks().field("bytes")):
-        data = np.frombuffer(encoded.as_py() or b"", np.uint8)
-        picture = cv2.imdecode(data, cv2.IMREAD_UNCHANGED if depth else cv2.IMREAD_COLOR) if len(data) else None
+        data = encoded.as_py() or b""
+        picture = decode_picture(data, cv2.IMREAD_UNCHANGED if depth else cv2.IMREAD_COLOR)
         if picture is None:
             raise InputError(f"{where}: expected a png or jpeg in frame {number}, got {len(data)} other bytes")
         if depth and (picture.dtype != np.uint16 or picture.ndim != 2):

@@ -36,8 +36,10 @@ def read_frames(path: Path, start_s: float, count: int, fps: float) -> np.ndarra
                             raise InputError(f"video {path}: expected one size of picture, it changes")
                 if len(pictures) == count:
                     return np.stack(pictures)
-    except (av.error.FFmpegError, OSError, UnicodeDecodeError) as error:
-        raise InputError(f"video {path}: cannot be read ({str(error).splitlines()[0]})") from None
+    except InputError:
+        raise
+    except Exception as error:  # FFmpeg's, and what PyAV makes of damaged metadata, times and sizes
+        raise InputError(f"video {path}: cannot be read ({str(error)[:160] or type(error).__name__})") from None
     raise InputError(
         f"video {path}: expected {count} frames at {fps:g} Hz from {start_s:g} s on, found {len(pictures)} of them"
     )

@@ -1,18 +1,16 @@
 """What a training run is made of: config/train/*.yaml."""
 
-import collections.abc
 import dataclasses
-import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any, Literal
 
-import yaml
-
+from stvla_ros.config import shown
 from stvla_ros.control.chunk_execution import STRATEGIES
 from stvla_ros.errors import InputError
 from stvla_ros.policy.training_record import PUBLISHED_EXECUTION
+from stvla_ros.strict_mapping import build, read_mapping
 
 
 @dataclass(frozen=True)
@@ -217,21 +215,18 @@ def read_config(file: Path, overrides: Mapping[str, Any] | None = None) -> Train
     :param overrides: values in place of the file's, by dotted name (``data.episodes``).
     :raises InputError: naming the file and the key that is unknown or has a wrong type or value.
     """
-    try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"config {file}: expected a YAML file ({' '.join(str(error).split())[:160]})") from error
-    if not isinstance(content, dict):
-        raise InputError(f"config {file}: expected a YAML mapping, got {type(content).__name__}")
+    content = read_mapping(file, "config")
     for name, value in (overrides or {}).items():
         *path, last = name.split(".")
         block = content
         for key in path:
             block[key] = block.get(key) or {}
             block = block[key]
+            if not isinstance(block, dict):
+                raise InputError(f"config {file}: {key}: expected a mapping, got {shown(block)}")
         block[last] = value
     try:
-        return _build(TrainingConfig, content, "")
+        return build(TrainingConfig, content)
     except InputError as error:
         raise InputError(f"config {file}: {error}") from None
 
@@ -245,46 +240,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _plain(each) for key, each in value.items()}
     return list(value) if isinstance(value, tuple) else value
-
-
-def _build(kind: type, content: Any, prefix: str) -> Any:
-    if not isinstance(content, dict):
-        raise InputError(f"{prefix.rstrip('.')}: expected a mapping, got {content!r}")
-    hints = get_type_hints(kind)
-    values = {}
-    for key, value in content.items():
-        if key not in hints:
-            close = difflib.get_close_matches(str(key), hints, n=1)
-            hint = f" (did you mean {prefix}{close[0]}?)" if close else ""
-            raise InputError(f"{prefix}{key}: no such key{hint}, expected one of {', '.join(hints)}")
-        values[key] = _value(hints[key], value, f"{prefix}{key}")
-    return kind(**values)
-
-
-def _value(hint: Any, value: Any, name: str) -> Any:
-    options = [each for each in get_args(hint) if each is not type(None)]
-    if type(None) in get_args(hint):
-        return None if value is None else _value(options[0], value, name)
-    if dataclasses.is_dataclass(hint):
-        return _build(hint, value, f"{name}.")
-    if get_origin(hint) is Literal:
-        if value not in options:
-            raise InputError(f"{name}: expected one of {', '.join(map(str, options))}, got {value!r}")
-        return value
-    if get_origin(hint) is collections.abc.Mapping:
-        if not isinstance(value, dict):
-            raise InputError(f"{name}: expected a mapping, got {value!r}")
-        return value
-    if get_origin(hint) is tuple:
-        if not isinstance(value, list | tuple) or not all(isinstance(each, str) for each in value):
-            raise InputError(f"{name}: expected a list of texts, got {value!r}")
-        return tuple(value)
-    # YAML 1.1 reads 5e-5 as a text.
-    if hint is float and isinstance(value, int | str) and not isinstance(value, bool):
-        try:
-            return float(value)
-        except ValueError:
-            pass
-    if not isinstance(value, hint) or (hint is int and isinstance(value, bool)):
-        raise InputError(f"{name}: expected {hint.__name__}, got {value!r}")
-    return value

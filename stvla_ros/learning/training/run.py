@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import yaml
 
+from stvla_ros.config import load_yaml
 from stvla_ros.errors import InputError
 from stvla_ros.learning.training.config import TrainingConfig, read_config, to_mapping
 
@@ -43,8 +44,8 @@ def _override(text: str) -> tuple[str, Any]:
     name, equals, value = text.partition("=")
     try:
         if equals and name:
-            return name, yaml.safe_load(value)
-    except yaml.YAMLError:
+            return name, load_yaml(value)
+    except ValueError:
         pass
     raise InputError(f"set: expected key=value like data.episodes=52, got {text!r}")
 

@@ -220,7 +220,7 @@ def checked_actions(name: str, actions: ArrayLike) -> np.ndarray:
     """
     try:
         checked = np.asarray(actions, dtype=np.float64)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise InputError(f"{name}: expected numbers of shape (..., {ACTION_DIMENSIONS}), got {error}") from error
     if checked.ndim < 1 or checked.shape[-1] != ACTION_DIMENSIONS:
         raise InputError(f"{name}: expected shape (..., {ACTION_DIMENSIONS}), got {checked.shape}")
@@ -264,7 +264,7 @@ def _checked_count(name: str, value: Any) -> int:
 def _checked_edges(name: str, values: Any, coordinate: str, bins: int | None = None) -> tuple[float, ...]:
     try:
         edges = np.array(values, dtype=np.float64)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise InputError(f"{name}: expected a list of numbers, got {type(values).__name__} ({error})") from error
     expected = "at least 2" if bins is None else str(bins + 1)
     if edges.ndim != 1 or len(edges) < 2 or (bins is not None and len(edges) != bins + 1):

@@ -21,6 +21,7 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
+from stvla_ros.config import shown
 from stvla_ros.devices import memory_for
 from stvla_ros.errors import InputError
 from stvla_ros.policy.spatialvla.checkpoint import (
@@ -47,6 +48,8 @@ _FINGERPRINT = "base_fingerprint"
 _PLAIN = {"peft_type": ("LORA",), "bias": ("none", None)}
 _UNUSED = ("use_dora", "rank_pattern", "alpha_pattern", "fan_in_fan_out", "lora_bias", "layer_replication")
 _MOST_LISTED = 3
+# More than any rank or scale; a number of hundreds of digits cannot be divided.
+_MOST = 10**6
 
 
 @dataclass(frozen=True)
@@ -138,8 +141,8 @@ def read_adapter(directory: Path) -> Adapter:
     if unknown:
         raise InputError(f"{file}: expected plain LoRA, got {unknown[0]}: {config[unknown[0]]!r}")
     rank, alpha = config.get("r"), config.get("lora_alpha")
-    if type(rank) is not int or rank < 1 or not isinstance(alpha, int | float) or not 0 < alpha < float("inf"):
-        raise InputError(f"{file}: expected numbers r and lora_alpha above 0, got {rank!r} and {alpha!r}")
+    if type(rank) is not int or not 0 < rank <= _MOST or not isinstance(alpha, int | float) or not 0 < alpha <= _MOST:
+        raise InputError(f"{file}: expected numbers r and lora_alpha above 0, got {shown(rank)} and {shown(alpha)}")
     name = config.get("base_model_name_or_path")
     if not isinstance(name, str) or not name:
         raise InputError(f"{file}: expected base_model_name_or_path, the checkpoint trained on, got {name!r}")

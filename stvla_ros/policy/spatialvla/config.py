@@ -8,11 +8,16 @@ from typing import Any
 
 from transformers import Gemma2Config, SiglipVisionConfig, ZoeDepthConfig
 
+from stvla_ros.config import shown
 from stvla_ros.errors import InputError
 
 MODEL_TYPE = "spatialvla"
 # More than any instruction and chunk take (prompt.py bounds the former).
 _MOST_TOKENS_AFTER_IMAGE = 256
+# More than any network of this kind has.
+_MOST_LAYERS = 512
+# A side; buffers grow with the fourth power of it.
+_MOST_PATCHES = 64
 
 
 @dataclass(frozen=True)
@@ -60,6 +65,7 @@ class SpatialVlaConfig:
         for key in ("use_spatial_token", "use_vision_zoe"):
             if not published.get(key):
                 raise InputError(f"{source}: expected {key}: true, got {published.get(key)!r}")
+        _check_sizes(source, published)
         try:
             text = Gemma2Config.from_dict(dict(published["text_config"]))
             vision = SiglipVisionConfig.from_dict(dict(published["vision_config"]))
@@ -93,6 +99,7 @@ class SpatialVlaConfig:
             "ego3d_patch_reso": self.patch_resolution,
             "n_freqs": self.num_frequencies,
             "text_config.query_pre_attn_scalar": self.text.query_pre_attn_scalar,
+            "text_config.vocab_size": self.text.vocab_size,
         }
         for key, value in counts.items():
             if not isinstance(value, int) or value < 1:
@@ -109,7 +116,8 @@ class SpatialVlaConfig:
                 f"{self.action_token_begin} to {end - 1}"
             )
         longest = self.num_image_tokens + _MOST_TOKENS_AFTER_IMAGE
-        if (self.text.sliding_window or longest) < longest:
+        window = self.text.sliding_window or longest
+        if not isinstance(window, int) or window < longest:
             raise InputError(
                 f"{source}: expected text_config.sliding_window to hold every prompt, {longest} tokens, got "
                 f"{self.text.sliding_window}"
@@ -128,6 +136,21 @@ class SpatialVlaConfig:
     def write(self, directory: Path, dtype: str) -> None:
         """Write config.json; ``dtype`` (``bfloat16``…) is that of the weights beside it."""
         (directory / "config.json").write_text(json.dumps({**self.published, "torch_dtype": dtype}, indent=2) + "\n")
+
+
+def _check_sizes(source: str, block: Mapping[str, Any], name: str = "") -> None:
+    """:raises InputError: for sizes that would take hours, or all memory, before anything else shows them wrong."""
+    for key, value in block.items():
+        if isinstance(value, Mapping):
+            _check_sizes(source, value, f"{name}{key}.")
+        elif key.endswith("layers") and isinstance(value, int) and value > _MOST_LAYERS:
+            raise InputError(f"{source}: expected at most {_MOST_LAYERS} {name}{key}, got {shown(value)}")
+    image, patch = block.get("image_size"), block.get("patch_size")
+    if isinstance(image, int) and isinstance(patch, int) and image > _MOST_PATCHES * patch:
+        raise InputError(
+            f"{source}: expected {name}image_size of at most {_MOST_PATCHES} patches, got {shown(image)} and patches "
+            f"of {shown(patch)}"
+        )
 
 
 def read_json(file: Path) -> dict[str, Any]:
