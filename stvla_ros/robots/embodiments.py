@@ -1,17 +1,78 @@
-"""The robots that the stack knows."""
+"""The robots that the stack knows: config/robots/*.yaml, or a file of the user's own."""
 
-from dataclasses import dataclass
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
 
+from stvla_ros.config import config_directory
+from stvla_ros.control.safety.limits import SafetyLimits
 from stvla_ros.errors import InputError
+from stvla_ros.strict_mapping import build, read_mapping
+
+DRIVERS = ("widowx_driver", "google_robot_driver", "moveit_servo_driver")
+# In place of a URDF file: the topic of this name.
+ROBOT_DESCRIPTION = "robot_description"
+
+
+@dataclass(frozen=True)
+class ArmDescription:
+    """
+    :param urdf: file, relative to the robot's own file; or ``robot_description``: the topic.
+    :param joints: in the order of every position.
+    :param tool_frame: link whose origin is the tool point.
+    :param guarded_frames: links whose origins must stay out of forbidden boxes, too.
+    """
+
+    urdf: str
+    joints: tuple[str, ...]
+    tool_frame: str
+    guarded_frames: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class DriverDescription:
+    """How a robot is driven.
+
+    :param executable: the driver node: one of ``DRIVERS``.
+    :param tick_hz: setpoints a second.
+    :param arm: its geometry; None for a robot that takes tool poses.
+    :param home: joint positions where it starts to work, radians.
+    :param rest: joint positions where its torque may be switched off, radians.
+    :param settings: the driver's own: names of topics, groups, joints.
+    """
+
+    executable: str
+    tick_hz: float
+    limits: SafetyLimits
+    arm: ArmDescription | None = None
+    home: tuple[float, ...] = ()
+    rest: tuple[float, ...] = ()
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.executable not in DRIVERS:
+            raise InputError(f"executable: expected one of {', '.join(DRIVERS)}, got {self.executable!r}")
+        if not 1.0 <= self.tick_hz <= 1000.0:
+            raise InputError(f"tick_hz: expected 1 to 1000, got {self.tick_hz}")
+        for name in ("home", "rest"):
+            given = len(getattr(self, name))
+            if given and (self.arm is None or given != len(self.arm.joints)):
+                raise InputError(f"{name}: expected a number for each of the arm's joints, got {given}")
 
 
 @dataclass(frozen=True)
 class Embodiment:
-    """:param base_frame: base link of the robot's URDF, in which commands are expressed.
+    """
+    :param name: the file's, without its ending.
+    :param base_frame: base link of the robot's URDF, in which commands are expressed.
     :param control_hz: control steps per second (published evaluation settings of SimplerEnv, arXiv 2405.05941).
     :param sticky_gripper_steps: control steps for which a change of the gripper is held (published evaluation settings
         of DelinQu/SimplerEnv-OpenVLA; Panda: ours).
     :param unnorm_key: key of the robot's action statistics in SpatialVLA's checkpoints; empty where they have none.
+    :param driver: None for a robot that is in simulation alone.
     """
 
     name: str
@@ -19,20 +80,39 @@ class Embodiment:
     control_hz: float
     sticky_gripper_steps: int
     unnorm_key: str
+    driver: DriverDescription | None = None
+
+    def __post_init__(self) -> None:
+        if not 0.1 <= self.control_hz <= 1000.0:
+            raise InputError(f"control_hz: expected 0.1 to 1000, got {self.control_hz}")
 
 
-EMBODIMENTS = {
-    embodiment.name: embodiment
-    for embodiment in (
-        Embodiment("widowx", "base_link", 5.0, 1, "bridge_orig/1.0.0"),
-        Embodiment("google_robot", "link_base", 3.0, 10, "fractal20220817_data/0.1.0"),
-        Embodiment("panda", "panda_link0", 5.0, 1, ""),
-    )
-}
+@cache
+def embodiments() -> Mapping[str, Embodiment]:
+    """Those that come along, by name."""
+    return {file.stem: read_embodiment(file) for file in sorted((config_directory() / "robots").glob("*.yaml"))}
+
+
+def read_embodiment(file: Path) -> Embodiment:
+    """:raises InputError: naming the file and the key that is unknown, missing or wrong."""
+    content = read_mapping(file, "robot")
+    try:
+        found = build(Embodiment, {"name": file.stem, **content})
+    except InputError as error:
+        raise InputError(f"robot {file}: {error}") from None
+    if found.driver is None or found.driver.arm is None or found.driver.arm.urdf == ROBOT_DESCRIPTION:
+        return found
+    arm = dataclasses.replace(found.driver.arm, urdf=str(file.parent / found.driver.arm.urdf))
+    return dataclasses.replace(found, driver=dataclasses.replace(found.driver, arm=arm))
 
 
 def find_embodiment(name: str) -> Embodiment:
-    """:raises InputError: for an unknown name; the message lists what exists."""
-    if name not in EMBODIMENTS:
-        raise InputError(f"robot: expected one of {', '.join(EMBODIMENTS)}, got {name!r}")
-    return EMBODIMENTS[name]
+    """
+    :param name: of one that comes along, or a YAML file of the same form.
+    :raises InputError: for an unknown name; the message lists what exists.
+    """
+    if name.endswith((".yaml", ".yml")):
+        return read_embodiment(Path(name).resolve())
+    if name not in embodiments():
+        raise InputError(f"robot: expected one of {', '.join(embodiments())}, or a YAML file, got {name!r}")
+    return embodiments()[name]

@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 from rosbags.highlevel import AnyReader
 from rosbags.interfaces import Connection
-from rosbags.typesys import Stores, get_typestore
 
 from stvla_ros.control.actions import EndEffectorAction
 from stvla_ros.errors import InputError
 from stvla_ros.learning.datasets.episode_frames import RecordedEpisode
-from stvla_ros.recordings.bag_reader import BAG_SUFFIXES, COMPRESSED_TYPE, IMAGE_TYPE, BagTopics, is_bag
-from stvla_ros.robots.embodiments import EMBODIMENTS
+from stvla_ros.recordings.bag_files import is_bag, open_bag
+from stvla_ros.recordings.bag_reader import COMPRESSED_TYPE, IMAGE_TYPE, BagTopics
+from stvla_ros.robots.embodiments import embodiments
 
 _COMMAND_TYPE = "stvla_ros/msg/EndEffectorCommand"
 _STATE_TYPE = "stvla_ros/msg/EpisodeState"
@@ -67,31 +67,23 @@ def find_episodes(path: Path, image: str, instruction: str) -> BagEpisodes:
     """
     if not is_bag(path):
         raise InputError(f"bag {path}: expected a rosbag2 folder or file, there is none")
-    try:
-        with AnyReader([_storage(path)], default_typestore=get_typestore(Stores.ROS2_HUMBLE)) as bag:
-            topics = _choose(path, bag.connections, image)
-            messages = _read(path, bag, topics, _beside(image, "command"), _beside(image, "episode_state"))
-    except InputError:
-        raise
-    except Exception as error:  # A damaged bag fails in the parsers of several libraries, each with its own errors.
-        lines = str(error).splitlines() or [type(error).__name__]
-        raise InputError(f"bag {path}: cannot be read ({lines[0]})") from None
+    # All of it in here: a bag brings its own definitions of types, so that any field may be missing or be anything.
+    with open_bag(path) as bag:
+        topics = _choose(path, bag.connections, image)
+        messages = _read(path, bag, topics, _beside(image, "command"), _beside(image, "episode_state"))
+        return _put_together(path, topics, messages, instruction)
+
+
+def _put_together(path: Path, topics: BagTopics, messages: _Messages, instruction: str) -> BagEpisodes:
     remarks = Counter({"frames left out, their stamp repeats or goes back": messages.repeated_stamps})
     if topics.depth:
         with_depth = [stamp for stamp in messages.frames if stamp in messages.depths]
         remarks["frames left out, no depth of their stamp"] = len(messages.frames) - len(with_depth)
         messages.frames = with_depth
-    robot = next((name for name, body in EMBODIMENTS.items() if body.base_frame == messages.base_frame), "")
+    robot = next((name for name, body in embodiments().items() if body.base_frame == messages.base_frame), "")
     episodes = list(_episodes(path, messages, instruction, remarks))
     remarks["commands left out, their frame is not recorded"] = len(set(messages.commands) - set(messages.frames))
     return BagEpisodes(topics, robot, episodes, +remarks)
-
-
-def _storage(path: Path) -> Path:
-    """A crashed recorder leaves no metadata, but one storage file."""
-    if path.is_dir() and not (path / "metadata.yaml").is_file():
-        return next(file for file in sorted(path.iterdir()) if file.suffix in BAG_SUFFIXES)
-    return path
 
 
 def _beside(image: str, name: str) -> str:

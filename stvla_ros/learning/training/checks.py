@@ -15,7 +15,7 @@ from stvla_ros.learning.training.config import TrainingConfig
 from stvla_ros.learning.training.picture_checks import check_pictures
 from stvla_ros.learning.training.selection import Selection
 from stvla_ros.policy.spatialvla.statistics import MIN_ACTIONS
-from stvla_ros.robots.embodiments import EMBODIMENTS
+from stvla_ros.robots.embodiments import embodiments
 
 # Speeds that 99 % of the steps stay below. Of the 28 data sets in SpatialVLA's processor_config.json, those in metres
 # and radians per step reach 2 m/s and 9 rad/s; those in millimetres, in degrees or of absolute poses are far above.
@@ -140,7 +140,7 @@ def _check_episodes(selection: Selection) -> Iterator[str]:
         raise InputError(f"{selection.name}: expected episodes of many frames, {single} of {len(lengths)} have one")
     if single:
         yield f"{selection.name}: {single} of {len(lengths)} episodes have one frame"
-    robot = EMBODIMENTS.get(info.robot_type)
+    robot = embodiments().get(info.robot_type)
     if robot and abs(info.fps / robot.control_hz - 1.0) > _CONTROL_RATE:
         yield (
             f"{selection.name}: {info.fps:g} frames a second, {info.robot_type} is controlled at {robot.control_hz:g}: "

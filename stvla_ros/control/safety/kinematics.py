@@ -1,0 +1,32 @@
+"""What the safety gate must know of a robot's geometry."""
+
+from typing import Protocol
+
+import numpy as np
+
+from stvla_ros.errors import InputError
+
+
+class Unreachable(InputError):
+    """There is no position nearby that reaches the pose; the message says why."""
+
+
+class Kinematics(Protocol):
+    """An arm with n coordinates, radians or metres each. All poses are in the robot's base frame, metres.
+
+    :param names: of the coordinates, in the order of every position.
+    """
+
+    names: tuple[str, ...]
+
+    def tool_pose(self, position: np.ndarray) -> np.ndarray:
+        """(4, 4) float64 pose of the tool point at the position (n,)."""
+
+    def guarded_points(self, position: np.ndarray) -> np.ndarray:
+        """(k, 3) points that must stay out of forbidden boxes; the first is the tool point."""
+
+    def inverse(self, pose: np.ndarray, seed: np.ndarray) -> np.ndarray:
+        """The position (n,) near ``seed`` whose tool pose is ``pose`` (4, 4).
+
+        :raises Unreachable: where there is none nearby: out of reach, or too near to a singularity.
+        """

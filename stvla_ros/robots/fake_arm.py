@@ -1,0 +1,70 @@
+"""A kinematic stand-in of an X-series arm: servos in position mode with a time profile, and a gripper under effort."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+# Speed of the fingers under any effort, m/s.
+_FINGER_SPEED = 0.06
+
+
+class FakeArm:
+    """
+    Each goal is reached after the profile's time, at a steady speed, but no faster than the servo's velocity allows. (A
+    servo's own profile speeds up and slows down within that time; which it does from the speed that it has, so that
+    under a stream of goals little of it is left.) Goals beyond a limit are ignored, as servos do. Time is given by the
+    caller, seconds.
+
+    :param lower, upper, velocity: (n,) rad, rad/s.
+    :param position: (n,) where it starts.
+    :param finger_closed, finger_open: metres.
+    """
+
+    def __init__(
+        self,
+        lower: Sequence[float],
+        upper: Sequence[float],
+        velocity: Sequence[float],
+        position: Sequence[float],
+        finger_closed: float,
+        finger_open: float,
+    ) -> None:
+        self._lower, self._upper = np.asarray(lower), np.asarray(upper)
+        self._velocity = np.asarray(velocity)
+        self._from = self._goal = np.array(position, dtype=np.float64)
+        self._fingers = finger_closed, finger_open
+        self._begun, self._duration = 0.0, np.zeros(len(self._goal))
+        self._finger, self._effort, self._finger_at = finger_open, 0.0, 0.0
+        self.profile_s, self.acceleration_s = 2.0, 1.0  # the second is kept, and changes nothing
+        self.torque = True
+
+    def position(self, now: float) -> np.ndarray:
+        """(n,) radians."""
+        with np.errstate(divide="ignore", invalid="ignore"):
+            elapsed = np.where(self._duration > 0.0, (now - self._begun) / self._duration, 1.0)
+        return self._from + (self._goal - self._from) * np.clip(elapsed, 0.0, 1.0)
+
+    def command(self, goal: np.ndarray, now: float) -> list[int]:
+        """:returns: the joints whose goal was ignored: not finite, or beyond a limit."""
+        here = self.position(now)
+        usable = np.isfinite(goal) & (goal >= self._lower) & (goal <= self._upper)
+        if self.torque:
+            self._from, self._begun = here, now
+            self._goal = np.where(usable, goal, self._goal)
+            self._duration = np.maximum(self.profile_s, np.abs(self._goal - here) / self._velocity)
+        return np.flatnonzero(~usable).tolist()
+
+    def switch_torque(self, on: bool, now: float) -> None:
+        """On, a servo's goal is where it is."""
+        self._from = self._goal = self.position(now)
+        self.torque = on
+
+    def move_gripper(self, effort: float, now: float) -> None:
+        """:param effort: opens when positive, closes when negative."""
+        self._finger, self._finger_at = self.finger(now), now
+        self._effort = effort if np.isfinite(effort) else 0.0
+
+    def finger(self, now: float) -> float:
+        """Distance of a finger from the middle, metres."""
+        moved = self._finger + np.sign(self._effort) * _FINGER_SPEED * (now - self._finger_at)
+        return float(np.clip(moved, *self._fingers))

@@ -1,0 +1,150 @@
+"""Forward and inverse kinematics of an arm from its URDF, by Pinocchio."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pinocchio
+
+from stvla_ros.control.safety.kinematics import Unreachable
+from stvla_ros.errors import InputError
+
+# Metres and radians that the tool may miss the wanted pose by.
+_TRANSLATION_TOLERANCE, _ROTATION_TOLERANCE = 2e-4, 2e-3
+_MOST_ITERATIONS = 60
+# Levenberg-Marquardt: least damping, and how it changes with success.
+_DAMPING, _EASE, _STIFFEN = 1e-6, 0.3, 4.0
+# Coordinates that would move farther than this for one command, radians: another branch, or next to a singularity.
+_FARTHEST = 0.6
+# Smallest singular value of the Jacobian (metres of tool way counted as 1 / _LENGTH radians) below which a direction of
+# the tool is practically lost.
+_SINGULAR = 0.03
+_LENGTH = 0.25
+
+
+class UrdfArm:
+    """
+    :param urdf: file, or the XML itself (``robot_description``).
+    :param joints: names of the moving joints, in the order of every position; all others stay at zero.
+    :param tool_frame: link whose origin is the tool point.
+    :param guarded_frames: further links whose origins must stay out of forbidden boxes.
+    :raises InputError: naming the URDF and what it lacks.
+    """
+
+    def __init__(
+        self, urdf: str | Path, joints: Sequence[str], tool_frame: str, guarded_frames: Sequence[str] = ()
+    ) -> None:
+        try:
+            self._build(_read(urdf), joints, tool_frame, guarded_frames)
+        except (ValueError, RuntimeError) as error:  # Pinocchio's, and InputError
+            what = "robot_description" if str(urdf).lstrip().startswith("<") else urdf
+            raise InputError(f"urdf {what}: {' '.join(str(error).split())[:400]}") from None
+
+    def _build(
+        self, model: pinocchio.Model, joints: Sequence[str], tool_frame: str, guarded_frames: Sequence[str]
+    ) -> None:
+        for name in joints:
+            if not model.existJointName(name):
+                raise InputError(f"expected a joint {name}, it has {', '.join(list(model.names)[1:])}")
+        others = [number for number, name in enumerate(model.names) if number and name not in joints]
+        model = pinocchio.buildReducedModel(model, others, pinocchio.neutral(model))
+        for name in (tool_frame, *guarded_frames):
+            if not model.existFrame(name):
+                raise InputError(f"expected a link {name}, it has none of this name")
+        if model.nq != model.nv or model.nq != len(joints):
+            raise InputError("expected joints with limits and one coordinate each (no continuous ones)")
+        self.names = tuple(joints)
+        self._model, self._data = model, model.createData()
+        # Of the URDF's own order, where each of ours is.
+        self._order = np.array([model.joints[model.getJointId(name)].idx_q for name in joints])
+        self._tool = model.getFrameId(tool_frame)
+        self._guarded = [self._tool, *(model.getFrameId(name) for name in guarded_frames)]
+
+    @property
+    def position_limits(self) -> tuple[np.ndarray, np.ndarray]:
+        """The URDF's own: lower and upper, (n,) each, radians."""
+        return self._model.lowerPositionLimit[self._order], self._model.upperPositionLimit[self._order]
+
+    def tool_pose(self, position: np.ndarray) -> np.ndarray:
+        self._forward(position)
+        return self._data.oMf[self._tool].homogeneous.copy()
+
+    def guarded_points(self, position: np.ndarray) -> np.ndarray:
+        self._forward(position)
+        return np.stack([self._data.oMf[frame].translation for frame in self._guarded])
+
+    def inverse(self, pose: np.ndarray, seed: np.ndarray) -> np.ndarray:
+        """By Levenberg-Marquardt from ``seed``; the position that it finds is near it, or none.
+
+        :raises Unreachable: out of reach, beyond a joint's limit, or near a singularity.
+        """
+        goal = pinocchio.SE3(np.asarray(pose, dtype=np.float64))
+        lower, upper = self.position_limits
+        position, damping = np.array(seed, dtype=np.float64), 1e-3
+        error, jacobian = self._error(position, goal)
+        for _ in range(_MOST_ITERATIONS):
+            if np.linalg.norm(error[:3]) < _TRANSLATION_TOLERANCE and np.linalg.norm(error[3:]) < _ROTATION_TOLERANCE:
+                return self._checked(position, seed, jacobian)
+            scaled, weighed = error.copy(), jacobian.copy()
+            scaled[:3] /= _LENGTH
+            weighed[:3] /= _LENGTH
+            step = np.linalg.solve(weighed.T @ weighed + damping * np.eye(len(position)), weighed.T @ scaled)
+            tried = np.clip(position + step, lower, upper)
+            new_error, new_jacobian = self._error(tried, goal)
+            if _size(new_error) < _size(error):
+                position, error, jacobian = tried, new_error, new_jacobian
+                damping = max(damping * _EASE, _DAMPING)
+            else:
+                damping *= _STIFFEN
+        raise Unreachable(f"out of reach: the tool would miss the pose by {np.linalg.norm(error[:3]) * 1000:.1f} mm")
+
+    def _checked(self, position: np.ndarray, seed: np.ndarray, jacobian: np.ndarray) -> np.ndarray:
+        farthest = int(np.abs(position - seed).argmax())
+        if abs(position[farthest] - seed[farthest]) > _FARTHEST:
+            raise Unreachable(f"singularity: {self.names[farthest]} would turn too far for one command")
+        weighed = jacobian / np.array([_LENGTH] * 3 + [1.0] * 3)[:, None]
+        smallest = np.linalg.svd(weighed, compute_uv=False)[-1]
+        if smallest < _SINGULAR and smallest < self._smallest(seed):
+            raise Unreachable("singularity: the arm would lose a direction of motion")
+        return position
+
+    def _smallest(self, position: np.ndarray) -> float:
+        _, jacobian = self._error(position, pinocchio.SE3.Identity())
+        return float(np.linalg.svd(jacobian / np.array([_LENGTH] * 3 + [1.0] * 3)[:, None], compute_uv=False)[-1])
+
+    def _forward(self, position: np.ndarray) -> None:
+        pinocchio.forwardKinematics(self._model, self._data, self._reordered(position))
+        pinocchio.updateFramePlacements(self._model, self._data)
+
+    def _reordered(self, position: np.ndarray) -> np.ndarray:
+        own = np.empty(self._model.nq)
+        own[self._order] = position
+        return own
+
+    def _error(self, position: np.ndarray, goal: pinocchio.SE3) -> tuple[np.ndarray, np.ndarray]:
+        """What is missing to the goal, (6,) metres and radians in the base frame, and the Jacobian (6, n) of that."""
+        own = self._reordered(position)
+        jacobian = pinocchio.computeFrameJacobian(
+            self._model, self._data, own, self._tool, pinocchio.ReferenceFrame.LOCAL_WORLD_ALIGNED
+        )
+        now = pinocchio.updateFramePlacement(self._model, self._data, self._tool)
+        turn = pinocchio.log3(goal.rotation @ now.rotation.T)
+        return np.concatenate([goal.translation - now.translation, turn]), jacobian[:, self._order].copy()
+
+
+def _size(error: np.ndarray) -> float:
+    return float(np.hypot(np.linalg.norm(error[:3]) / _LENGTH, np.linalg.norm(error[3:])))
+
+
+def _read(urdf: str | Path) -> pinocchio.Model:
+    text = str(urdf)
+    try:
+        if text.lstrip().startswith("<"):
+            return pinocchio.buildModelFromXML(text)
+        if not Path(text).is_file():
+            raise InputError("expected a URDF file, there is none")
+        return pinocchio.buildModelFromUrdf(text)
+    except InputError:
+        raise
+    except (ValueError, RuntimeError) as error:
+        raise InputError(f"expected a URDF, got something else ({' '.join(str(error).split())[:160]})") from None

@@ -1,0 +1,38 @@
+"""What must be known of an arm behind Interbotix' ``xs_sdk``."""
+
+from dataclasses import dataclass
+
+from stvla_ros.errors import InputError
+
+
+@dataclass(frozen=True)
+class XsSettings:
+    """``driver.settings`` of the robot's file.
+
+    :param namespace: of xs_sdk: the robot's name.
+    :param group: of the arm's joints in xs_sdk's motor configuration.
+    :param gripper: the gripper's joint there.
+    :param finger_joint: whose position in joint_states is the fingers' distance from the middle.
+    :param finger_closed, finger_open: this position, metres.
+    :param gripper_pwm: effort with which the gripper opens and closes, of 885.
+    :param profile_ms: time in which a servo follows a setpoint, milliseconds.
+    """
+
+    namespace: str
+    group: str
+    gripper: str
+    finger_joint: str
+    finger_closed: float
+    finger_open: float
+    gripper_pwm: float
+    profile_ms: int
+
+    def __post_init__(self) -> None:
+        if not 0.0 <= self.finger_closed < self.finger_open:
+            raise InputError(
+                f"finger_closed, finger_open: expected 0 <= closed < open, got {self.finger_closed}, {self.finger_open}"
+            )
+        if not 0.0 < self.gripper_pwm <= 885.0:
+            raise InputError(f"gripper_pwm: expected 0 to 885, got {self.gripper_pwm}")
+        if not 0 <= self.profile_ms <= 2000:
+            raise InputError(f"profile_ms: expected 0 to 2000, got {self.profile_ms}")

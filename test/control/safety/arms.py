@@ -1,0 +1,61 @@
+"""Arms and limits that the tests of the safety gate share."""
+
+from pathlib import Path
+
+import numpy as np
+
+from stvla_ros.control.safety.gate import SafetyGate
+from stvla_ros.control.safety.limits import Box, JointLimits, SafetyLimits
+from stvla_ros.robots.pose_arm import PoseArm
+from stvla_ros.robots.urdf_arm import UrdfArm
+
+TICK_S, PERIOD_S = 0.02, 0.2
+URDF = Path(__file__).parents[3] / "config" / "robots" / "wx250s.urdf"
+JOINTS = ("waist", "shoulder", "elbow", "forearm_roll", "wrist_angle", "wrist_rotate")
+# The tool points down, 0.3 m before the base and 0.15 m above it.
+READY = np.array([0.0, 0.022008, 0.183189, 0.0, 1.365597, 0.0])
+
+
+def widowx_arm() -> UrdfArm:
+    return UrdfArm(URDF, JOINTS, "ee_gripper_link", ("wrist_link", "gripper_link"))
+
+
+def widowx_limits(**changed) -> SafetyLimits:
+    lower, upper = widowx_arm().position_limits
+    joints = {
+        name: JointLimits(low, high, *((1.5, 16.0, 600.0) if name in JOINTS[:3] else (2.5, 25.0, 1000.0)))
+        for name, low, high in zip(JOINTS, lower, upper)
+    }
+    usual = {
+        "joints": joints,
+        "workspace": Box((0.15, -0.2, 0.02), (0.42, 0.2, 0.3)),
+        "forbidden": {"post": Box((0.2, 0.06, 0.0), (0.3, 0.15, 0.16))},
+    }
+    return SafetyLimits(**{**usual, **changed})
+
+
+def pose_arm() -> PoseArm:
+    return PoseArm(np.diag([1.0, -1.0, -1.0]))
+
+
+def pose_limits() -> SafetyLimits:
+    way = {axis: JointLimits(-1.0, 1.0, 0.4, 5.0, 200.0) for axis in "xyz"}
+    turn = {f"r{axis}": JointLimits(-2.8, 2.8, 2.0, 25.0, 1000.0) for axis in "xyz"}
+    box = Box((0.3, -0.3, 0.0), (0.8, 0.3, 0.5))
+    return SafetyLimits(
+        {**way, **turn}, box, joint_margin=0.01, forbidden={"post": Box((0.6, 0.0, 0.0), (0.7, 0.1, 0.3))}
+    )
+
+
+ROBOTS = {
+    "widowx": (widowx_arm, widowx_limits, READY),
+    "poses": (pose_arm, pose_limits, np.array([0.5, 0.0, 0.2, 0.0, 0.0, 0.0])),
+}
+
+
+def started_gate(robot: str = "widowx", **changed) -> SafetyGate:
+    """A gate with the arm at rest in the middle of its workspace, at time 0."""
+    make_arm, make_limits, ready = ROBOTS[robot]
+    gate = SafetyGate(make_arm(), make_limits(**changed), TICK_S, PERIOD_S)
+    gate.start(ready, 1.0, 0)
+    return gate

@@ -1,0 +1,109 @@
+"""Whatever is asked of the gate, what comes out obeys every limit."""
+
+import numpy as np
+import pytest
+from arms import PERIOD_S, ROBOTS, TICK_S, started_gate
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.spatial.transform import Rotation
+
+from stvla_ros.control.actions import EndEffectorAction
+from stvla_ros.control.safety.gate import SafetyGate
+
+TICK_NS = round(TICK_S * 1e9)
+# Rounding of the trajectories, relative and absolute.
+SLACK, TINY = 1.001, 1e-5
+
+numbers = st.floats(-0.3, 0.3) | st.floats(-0.03, 0.03) | st.sampled_from([0.0, 1e3, -1e3, 1e300])
+commands = st.tuples(st.just("command"), st.tuples(*[numbers] * 3), st.tuples(*[numbers] * 3), st.floats(0.0, 1.0))
+# Steadily in one direction, as a policy does: only so is a limit ever reached.
+ways = st.tuples(*[st.sampled_from([0.0, 0.02, -0.02, 0.04, -0.04])] * 3)
+turns = st.tuples(*[st.sampled_from([0.0, 0.0, 0.2, -0.2])] * 3)
+drives = st.tuples(st.just("drive"), ways, turns, st.integers(1, 20))
+events = st.lists(
+    commands
+    | drives
+    | st.tuples(st.just("ticks"), st.integers(1, 15))
+    | st.tuples(st.just("inhibit"), st.sampled_from(["estop", "deadman", "joint states"]))
+    | st.tuples(st.just("release"), st.sampled_from(["estop", "deadman", "joint states"])),
+    max_size=12,
+)
+
+
+class Watched:
+    """A gate, its clock, and all that came out of it."""
+
+    def __init__(self, robot: str) -> None:
+        self.gate: SafetyGate = started_gate(robot)
+        self.now = 0
+        self.setpoints = [self.gate.tick()] * 4
+
+    def run(self, event: tuple) -> None:
+        kind, *rest = event
+        if kind == "command":
+            translation, rotation, gripper = rest
+            self.gate.command(EndEffectorAction(np.array(translation), np.array(rotation), gripper), self.now, self.now)
+            self.tick(3)
+        elif kind == "drive":
+            way, turn, count = rest
+            for _ in range(count):
+                self.gate.command(EndEffectorAction(np.array(way), np.array(turn), 1.0), self.now, self.now)
+                self.tick(round(PERIOD_S / TICK_S))
+        elif kind == "ticks":
+            self.tick(*rest)
+        elif kind == "inhibit":
+            self.gate.inhibit(*rest)
+        else:
+            self.gate.release(*rest, self.now)
+
+    def tick(self, count: int) -> None:
+        for _ in range(count):
+            self.now += TICK_NS
+            self.setpoints.append(self.gate.tick())
+
+
+@pytest.mark.parametrize("robot", ROBOTS)
+@settings(max_examples=60, deadline=None)
+@given(sequence=events)
+def test_any_sequence_obeys_every_limit(robot, sequence):
+    watched = Watched(robot)
+    for event in sequence:
+        watched.run(event)
+    watched.tick(40)
+    make_arm, make_limits, _ = ROBOTS[robot]
+    arm, limits = make_arm(), make_limits()
+    joints = [limits.joints[name] for name in arm.names]
+    positions = np.stack([setpoint.position for setpoint in watched.setpoints])
+    poses = np.stack([setpoint.tool_pose for setpoint in watched.setpoints])
+    assert (positions >= [joint.lower + limits.joint_margin - TINY for joint in joints]).all()
+    assert (positions <= [joint.upper - limits.joint_margin + TINY for joint in joints]).all()
+    for order, name in ((1, "velocity"), (2, "acceleration"), (3, "jerk")):
+        rates = np.abs(np.diff(positions, n=order, axis=0)) / TICK_S**order
+        assert (rates <= np.array([getattr(joint, name) for joint in joints]) * SLACK + TINY).all(), name
+    assert (limits.workspace.outside(poses[:, :3, 3]) < TINY).all()
+    for box in limits.forbidden.values():
+        for position in positions:
+            assert (box.inside(arm.guarded_points(position)) < TINY).all()
+    assert np.linalg.norm(np.diff(poses[:, :3, 3], axis=0), axis=1).max() <= limits.tool_speed * TICK_S * SLACK
+    turns = Rotation.from_matrix(poses[1:, :3, :3] @ poses[:-1, :3, :3].transpose(0, 2, 1)).magnitude()
+    assert turns.max() <= limits.tool_turn_rate * TICK_S * SLACK + TINY
+    gripper = np.array([1.0 if setpoint.gripper is None else setpoint.gripper for setpoint in watched.setpoints])
+    assert np.abs(np.diff(gripper)).max() <= limits.gripper_rate * TICK_S * SLACK
+    assert (gripper >= 0.0).all() and (gripper <= 1.0).all()
+
+
+@pytest.mark.parametrize("robot", ROBOTS)
+@settings(max_examples=60, deadline=None)
+@given(sequence=events, more=st.lists(commands, max_size=5))
+def test_an_emergency_stop_brings_rest_within_a_control_period_until_the_reset(robot, sequence, more):
+    watched = Watched(robot)
+    for event in sequence:
+        watched.run(event)
+    watched.gate.inhibit("estop")
+    watched.tick(round(PERIOD_S / TICK_S))
+    rest = watched.setpoints[-1].position
+    for event in (*more, ("inhibit", "deadman"), ("release", "deadman")):
+        watched.run(event)
+    watched.tick(5)
+    assert all(np.array_equal(setpoint.position, rest) for setpoint in watched.setpoints[-8:])
+    assert not watched.gate.moving

@@ -1,0 +1,53 @@
+"""Boxes, joint limits, and how long a stop takes."""
+
+import numpy as np
+import pytest
+import ruckig
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stvla_ros.control.safety.limits import Box, JointLimits
+from stvla_ros.errors import InputError
+
+unit = st.floats(0.0, 1.0)
+
+
+@pytest.mark.parametrize(("low", "high"), [((0, 0, 0), (1, 1, 0)), ((0, 0), (1, 1)), ((0, 0, float("nan")), (1, 1, 1))])
+def test_what_is_no_box_is_refused(low: tuple, high: tuple) -> None:
+    with pytest.raises(InputError, match="expected low < high"):
+        Box(low, high)
+
+
+def test_a_point_is_outside_or_inside_by_its_distance_to_the_nearest_face() -> None:
+    box = Box((0, 0, 0), (1, 2, 3))
+    points = np.array([[0.5, 1.0, 1.4], [1.2, 1.0, 1.0], [-0.1, 2.3, 1.0], [1.0, 1.0, 1.0]])
+    assert box.outside(points) == pytest.approx([0.0, 0.2, 0.3, 0.0])
+    assert box.inside(points) == pytest.approx([0.5, 0.0, 0.0, 0.0])
+
+
+@pytest.mark.parametrize("changed", [{"lower": 1.0}, {"velocity": 0.0}, {"jerk": -1.0}, {"acceleration": float("nan")}])
+def test_limits_without_motion_are_refused(changed: dict) -> None:
+    with pytest.raises(InputError, match="expected"):
+        JointLimits(**{"lower": -1.0, "upper": 1.0, "velocity": 1.0, "acceleration": 1.0, "jerk": 1.0, **changed})
+
+
+@given(
+    velocity=st.floats(0.1, 3.0),
+    acceleration=st.floats(1.0, 40.0),
+    jerk=st.floats(20.0, 2000.0),
+    speed=unit,
+    push=unit,
+    sign=st.sampled_from([1.0, -1.0]),
+)
+def test_no_stop_takes_longer_than_the_longest(velocity, acceleration, jerk, speed, push, sign) -> None:
+    limits = JointLimits(-9.0, 9.0, velocity, acceleration, jerk)
+    # An acceleration from which the speed still stays within its limit, as every trajectory under the limits keeps to.
+    pushed = push * min(acceleration, np.sqrt(2.0 * jerk * velocity))
+    speed *= velocity - pushed**2 / (2.0 * jerk)
+    generator, wanted, trajectory = ruckig.Ruckig(1), ruckig.InputParameter(1), ruckig.Trajectory(1)
+    wanted.control_interface = ruckig.ControlInterface.Velocity
+    wanted.current_position, wanted.target_velocity, wanted.target_acceleration = [0.0], [0.0], [0.0]
+    wanted.current_velocity, wanted.current_acceleration = [sign * speed], [sign * pushed]
+    wanted.max_velocity, wanted.max_acceleration, wanted.max_jerk = [velocity], [acceleration], [jerk]
+    assert generator.calculate(wanted, trajectory) == ruckig.Result.Working
+    assert trajectory.duration <= limits.longest_stop_s + 1e-6

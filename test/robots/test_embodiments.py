@@ -1,0 +1,82 @@
+"""The robots' files, and what is wrong with bad ones."""
+
+import copy
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from stvla_ros.config import config_directory
+from stvla_ros.errors import InputError
+from stvla_ros.robots.embodiments import embodiments, find_embodiment, read_embodiment
+
+WIDOWX = yaml.safe_load((config_directory() / "robots" / "widowx.yaml").read_text())
+
+
+def changed(path: str, value: object) -> dict:
+    content = copy.deepcopy(WIDOWX)
+    *blocks, last = path.split(".")
+    block = content
+    for key in blocks:
+        block = block[key]
+    if value is None:
+        del block[last]
+    else:
+        block[last] = value
+    return content
+
+
+def test_the_robots_that_come_along_can_stop_within_a_control_period() -> None:
+    assert set(embodiments()) == {"widowx", "google_robot", "panda"}
+    for robot in embodiments().values():
+        if robot.driver:
+            robot.driver.limits.check_stop(1.0 / robot.control_hz)
+
+
+def test_home_lies_in_the_workspace_and_rest_within_the_joints_limits() -> None:
+    from stvla_ros.robots.urdf_arm import UrdfArm
+
+    driver = find_embodiment("widowx").driver
+    arm = UrdfArm(driver.arm.urdf, driver.arm.joints, driver.arm.tool_frame)
+    assert driver.limits.workspace.outside(arm.tool_pose(np.array(driver.home))[:3, 3]) == 0.0
+    for position in (driver.home, driver.rest):
+        for name, value in zip(driver.arm.joints, position):
+            joint, margin = driver.limits.joints[name], driver.limits.joint_margin
+            assert joint.lower + margin <= value <= joint.upper - margin
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        ("driver.tick_hz", "fast", "driver.tick_hz: expected float"),
+        ("driver.executable", "arm", "driver.executable: expected one of widowx_driver"),
+        (
+            "driver.limits.workspace",
+            {"low": [0, 0, 0], "high": [1, 0, 1]},
+            "driver.limits.workspace: expected low < high",
+        ),
+        ("driver.limits.joints.elbow.velocity", -1.0, "driver.limits.joints.elbow.velocity: expected more than 0"),
+        ("driver.limits.joints.elbow.jerk", None, "driver.limits.joints.elbow.jerk: expected a value, it is missing"),
+        (
+            "driver.limits.tool_sped",
+            1.0,
+            r"driver.limits.tool_sped: no such key \(did you mean driver.limits.tool_speed",
+        ),
+        ("driver.limits.tool_speed", float("nan"), "driver.limits.tool_speed: expected more than 0"),
+        ("driver.home", [0.0], "driver.home: expected a number for each of the arm's joints, got 1"),
+        ("control_hz", 0.0, "control_hz: expected 0.1 to 1000"),
+    ],
+)
+def test_a_bad_file_is_refused_by_its_name_and_key(path: str, value: object, message: str, tmp_path: Path) -> None:
+    file = tmp_path / "arm.yaml"
+    file.write_text(yaml.safe_dump(changed(path, value)))
+    with pytest.raises(InputError, match=f"^robot {file}: {message}"):
+        read_embodiment(file)
+
+
+def test_a_file_of_ones_own_is_found_by_its_path_and_its_urdf_beside_it(tmp_path: Path) -> None:
+    file = tmp_path / "arm.yaml"
+    file.write_text(yaml.safe_dump(WIDOWX))
+    assert find_embodiment(str(file)).driver.arm.urdf == str(tmp_path / "wx250s.urdf")
+    assert find_embodiment(str(file)).name == "arm"
