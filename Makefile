@@ -3,8 +3,10 @@
 #              VARIANT=C BUFFER=30 ADAPTIVE=true RVIZ=false RECORD=false
 #              CHECKPOINT=… DEVICE=auto DTYPE=auto UNNORM_KEY=… POLICY_PARAMETERS='{…}' TRACES=depth EXECUTION=ensemble
 #              TRACKER_PARAMETERS='{…}' DEPTH_PARAMETERS='{checkpoint: …}' PARAMS_FILE=…]
+#   make robot-fake  robot.launch.py's graph on fake hardware, a recording in place of the camera; ends by itself
 #   make test        tests that take minutes are left out   (make test T=test/perception to choose)
 #   make test-all    all of them
+#   make test-faults killed and frozen nodes, bad cameras, clocks and joint states, with the arm in motion
 #   make bench       one table of latencies, rates and accuracies
 #   make eval-quick  a table of the policy that comes along and of random actions, within 10 minutes on 2 cores
 #   make policy      that policy anew: demonstrations, training, corrections, training (hours on 2 cores; docs/learning.md)
@@ -21,9 +23,9 @@ SIM_OPTIONS = $(foreach name,TASK EPISODES FIRST_EPISODE SEED PACING POLICY TRAC
               $(foreach name,FUSED RVIZ RECORD ADAPTIVE VIDEO,\
                 $(if $($(name)),--$(if $(filter false False 0 no,$($(name))),no-)$(shell echo $(name) | tr A-Z a-z)))
 
-.PHONY: help setup sim test test-all bench eval-quick policy clean
+.PHONY: help setup sim robot-fake test test-faults test-all bench eval-quick policy clean
 help:
-	@sed -n 's/^# \{0,1\}//p' Makefile | head -10
+	@sed -n 's/^# \{0,1\}//p' Makefile | head -15
 
 setup:
 	@tools/setup.sh
@@ -31,11 +33,22 @@ setup:
 sim: setup
 	@$(RUN) python -m stvla_ros.cli sim $(SIM_OPTIONS)
 
+# A recording of one simulated episode is the camera.
+FAKE_CAMERA := out/fake_camera/latest/bag
+robot-fake: setup
+	@$(RUN) { [ -d $(FAKE_CAMERA) ] || python -m stvla_ros.cli sim --policy expert --episodes 1 --pacing realtime --record \
+	    --no-video --output out/fake_camera; } && python -m stvla_ros.cli robot --use-fake-hardware --home-first \
+	    --replay $(FAKE_CAMERA) --instruction "stack the green block on the yellow block" --replay-parameters \
+	    '{image_topic: /image, camera_info_topic: /camera_info, depth_topic: /sensor_depth}'
+
 test: setup
 	@$(RUN) python -m pytest -m "not slow" $(T)
 
 test-all: setup
 	@$(RUN) python -m pytest $(T)
+
+test-faults: setup
+	@$(RUN) python -m pytest -m "" test/faults
 
 bench: setup
 	@$(RUN) python -m bench

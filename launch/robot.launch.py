@@ -2,7 +2,7 @@
 arguments."""
 
 from launch import LaunchDescription
-from stvla_ros.graph import RobotArguments
+from stvla_ros.graph_arguments import RobotArguments
 from stvla_ros.nodes.launch_description import launch_description
 
 

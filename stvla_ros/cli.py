@@ -9,7 +9,8 @@ from datetime import datetime
 from pathlib import Path
 
 from stvla_ros.errors import InputError
-from stvla_ros.graph import Graph, RobotArguments, SimArguments, robot_graph, sim_graph
+from stvla_ros.graph import Graph, robot_graph, sim_graph
+from stvla_ros.graph_arguments import RobotArguments, SimArguments
 from stvla_ros.sim.tasks import task_names
 
 
@@ -29,6 +30,7 @@ class Command:
 COMMANDS = {
     "sim": Command("stvla_ros.cli", "SimArguments", "episodes in a simulator, through the live graph"),
     "robot": Command("stvla_ros.cli", "RobotArguments", "the graph on a robot's camera, or on a recording"),
+    "doctor": Command("stvla_ros.doctor.command", "DoctorArguments", "checks this machine, its camera and its robot"),
     "record": Command("stvla_ros.learning.demonstrations.record", "RecordArguments", "demonstrations in simulation"),
     "convert": Command("stvla_ros.learning.datasets.convert", "ConvertArguments", "a recorded bag to a data set"),
     "train": Command("stvla_ros.learning.training.run", "TrainArguments", "a policy on demonstrations"),

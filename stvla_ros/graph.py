@@ -2,7 +2,7 @@
 described here."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -10,6 +10,7 @@ import yaml
 
 from stvla_ros.config import config_directory, default_checkpoint, parse_mapping
 from stvla_ros.errors import InputError
+from stvla_ros.graph_arguments import PerceptionArguments, RobotArguments, SimArguments
 from stvla_ros.perception.depth.registry import depth_estimator_names
 from stvla_ros.perception.trackers import tracker_names
 from stvla_ros.policy.base import check_policy, given_parameters, policy_names
@@ -19,92 +20,10 @@ from stvla_ros.sim.tasks import find_task, resolve_task
 
 Parameters = Mapping[str, Any]
 
-
-@dataclass(frozen=True)
-class PerceptionArguments:
-    """What simulation and robot share."""
-
-    policy: str = "stvla"
-    """Policy that acts: stvla, expert (the simulator's scripted one) or random."""
-    checkpoint: str = ""
-    """stvla's checkpoint: a folder, an adapter's folder or a hub id; empty for the small one that comes along."""
-    device: str = "auto"
-    """Where the policy runs: auto, cpu, cuda or cuda:N."""
-    dtype: Literal["auto", "float32", "float16", "bfloat16"] = "auto"
-    """Number format of the policy's weights."""
-    unnorm_key: str = ""
-    """Key of the checkpoint's action statistics; empty for the robot's own."""
-    policy_parameters: str = "{}"
-    """The policy's further parameters, as a YAML mapping."""
-    traces: Literal["none", "depth", "rgb"] = "depth"
-    """What the policy sees traces on: nothing (SpatialVLA), the depth (ST-VLA) or the picture (as TraceVLA)."""
-    execution: Literal["auto", "receding", "chunk", "ensemble", "mean_ensemble", "adaptive_ensemble"] = "auto"
-    """How the policy's chunks are executed: first action only, open loop, or averaged over the last 4 chunks (with the
-    published weights, equal ones, by agreement); auto: what the checkpoint was trained for, else ensemble."""
-    tracker: str = "lucas_kanade"
-    """Tracker backend: lucas_kanade or cotracker."""
-    tracker_parameters: str = "{}"
-    """The tracker backend's own parameters, as a YAML mapping."""
-    depth: str = "sensor"
-    """Depth backend: sensor, constant (the same distance everywhere), zoedepth or depth_anything."""
-    depth_parameters: str = "{}"
-    """The depth backend's own parameters, as a YAML mapping."""
-    variant: Literal["A", "B", "C"] = "C"
-    """Depth at which traces are drawn: own (A), as it was (B), closest object (C)."""
-    buffer: int = 30
-    """Frames in the trace window."""
-    adaptive: bool = True
-    """Stretch the trace window while motion is slow."""
-    fused: bool = False
-    """Perception and policy in one process instead of separate nodes."""
-    rviz: bool = False
-    """Start rviz2 with config/stvla.rviz."""
-    record: bool = False
-    """Write an MCAP bag of the run."""
-    params_file: str = ""
-    """ROS 2 parameter file that overrides single parameters."""
-
-
-@dataclass(frozen=True)
-class SimArguments(PerceptionArguments):
-    """Run the graph against a simulator: episodes of one task, a video and a summary."""
-
-    task: str = "stack_cube"
-    """Task, see `stvla tasks`."""
-    episodes: int = 3
-    """Episodes to run."""
-    first_episode: int = 0
-    """episode_id of the first one."""
-    seed: int = 0
-    """Seed of the simulator."""
-    pacing: Literal["lockstep", "realtime"] = "lockstep"
-    """Simulated time waits for each command, or runs on the clock."""
-    max_steps: int = 0
-    """Time limit in control steps; 0 for the task's own."""
-    video: bool = True
-    """Write video.mp4."""
-    output: str = "out/sim"
-    """Folder for the runs; the newest is its `latest`."""
-
-
-@dataclass(frozen=True)
-class RobotArguments(PerceptionArguments):
-    """Run the graph on a robot's camera, or on a recording in its place."""
-
-    robot: str = "widowx"
-    """Embodiment: widowx or google_robot."""
-    image_topic: str = "camera/color/image_raw"
-    """Colour image of the camera driver."""
-    camera_info_topic: str = "camera/color/camera_info"
-    """Intrinsics of the colour image."""
-    depth_topic: str = "camera/aligned_depth_to_color/image_raw"
-    """Depth registered to the colour image (for depth:=sensor)."""
-    replay: str = ""
-    """Play this video, image folder or bag instead of a live camera; the run ends with it and leaves a video."""
-    replay_parameters: str = "{}"
-    """Further parameters of the replay node, as a YAML mapping: image_topic, intrinsics, frame_rate, …"""
-    output: str = "out/robot"
-    """Folder for the runs; the newest is its `latest`."""
+# A real camera's noise changes every picture; a simulator's still scene does not, so there it is not asked.
+FROZEN_PICTURE_S = 1.0
+# Stand-ins of robots, by driver.
+FAKES = {"widowx_driver": "fake_xs_arm"}
 
 
 @dataclass(frozen=True)
@@ -116,6 +35,8 @@ class NodeSpec:
     :param remappings: topic name in the node to topic name in the graph.
     :param ends_graph: whether the graph ends, successfully, when this process does.
     :param command: another package's program instead: (package, executable, arguments…).
+    :param on_failure: what happens when it fails: all ends, it alone starts again, or the others go on without it. Bad
+        parameters (exit code 2) always end all.
     """
 
     executable: str
@@ -123,6 +44,7 @@ class NodeSpec:
     remappings: Mapping[str, str] = field(default_factory=dict)
     ends_graph: bool = False
     command: tuple[str, ...] = ()
+    on_failure: Literal["stop", "restart", "ignore"] = "stop"
 
 
 @dataclass(frozen=True)
@@ -163,6 +85,7 @@ def sim_graph(arguments: SimArguments, run_directory: Path) -> Graph:
         "seed": arguments.seed,
         "pacing": arguments.pacing,
         "max_steps": arguments.max_steps,
+        "joint_level": arguments.joint_level,
         "reset_services": ["perception/reset" if arguments.fused else "tracker/reset"],
     }
     recorder = {
@@ -178,19 +101,26 @@ def sim_graph(arguments: SimArguments, run_directory: Path) -> Graph:
         NodeSpec("episode_recorder", {"episode_recorder": recorder}, ends_graph=True),
         *_optional(arguments, run_directory, server["base_frame"], {}),
     ]
+    if arguments.joint_level:
+        if lockstep:
+            raise InputError("joint_level: expected pacing realtime, a driver does not wait for a simulator")
+        nodes.append(NodeSpec("widowx_driver", {"widowx_driver": {"robot": simulated.robot}}))
     return _finish(nodes, arguments, run_directory, common={}, notes=(note,) if note else ())
 
 
 def robot_graph(arguments: RobotArguments, run_directory: Path) -> Graph:
     """The graph of `robot.launch.py`. :raises InputError: naming the bad argument."""
     embodiment = find_embodiment(arguments.robot)
-    server = _server(arguments, embodiment)
+    server = {**_server(arguments, embodiment), "frozen_picture_timeout": FROZEN_PICTURE_S}
     remappings = {
         "image": arguments.image_topic,
         "camera_info": arguments.camera_info_topic,
         "sensor_depth": arguments.depth_topic,
     }
     nodes = _perception_and_server(arguments, {}, server, remappings)
+    nodes += _driver(arguments, embodiment, run_directory)
+    # A robot's graph survives the loss of a part: the driver holds the arm until it is back.
+    nodes = [replace(node, on_failure="restart") for node in nodes]
     if arguments.replay:
         replay = {
             "source": arguments.replay,
@@ -208,9 +138,37 @@ def robot_graph(arguments: RobotArguments, run_directory: Path) -> Graph:
         }
         nodes.append(NodeSpec("replay", {"replay": replay}, remappings, ends_graph=True))
         nodes.append(NodeSpec("episode_recorder", {"episode_recorder": recorder}, remappings))
-    nodes += _optional(arguments, run_directory, embodiment.base_frame, remappings)
+    # Neither the recorder nor the picture is worth stopping a robot for.
+    extras = _optional(arguments, run_directory, embodiment.base_frame, remappings)
+    nodes += [replace(node, on_failure="ignore") for node in extras]
     # A recording carries its own time, which the replay publishes as the clock.
     return _finish(nodes, arguments, run_directory, common={"use_sim_time": bool(arguments.replay)})
+
+
+def _driver(arguments: RobotArguments, embodiment: Embodiment, run_directory: Path) -> list[NodeSpec]:
+    """What moves the robot; nothing where a recording plays and the hardware is real."""
+    if embodiment.driver is None:
+        raise InputError(f"robot: {arguments.robot} has no driver, it is in simulation alone")
+    if arguments.use_fake_hardware and embodiment.driver.executable not in FAKES:
+        raise InputError(f"use_fake_hardware: expected a robot with a stand-in, {arguments.robot} has none")
+    if arguments.replay and not arguments.use_fake_hardware:
+        return []
+    robot = str(Path(arguments.robot).resolve()) if arguments.robot.endswith((".yaml", ".yml")) else arguments.robot
+    driver = {
+        "robot": robot,
+        "dry_run": arguments.dry_run,
+        "home_first": arguments.home_first,
+        "deadman": arguments.deadman,
+    }
+    session = {"output": str(run_directory), "instruction": arguments.instruction}
+    nodes = [
+        NodeSpec(embodiment.driver.executable, {embodiment.driver.executable: driver}),
+        NodeSpec("robot_session", {"robot_session": session}),
+    ]
+    if arguments.use_fake_hardware:
+        fake = FAKES[embodiment.driver.executable]
+        nodes.append(NodeSpec(fake, {fake: {"robot": robot}}))
+    return nodes
 
 
 def _server(arguments: PerceptionArguments, embodiment: Embodiment) -> dict[str, Any]:

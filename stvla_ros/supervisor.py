@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import IO
 
 from stvla_ros.errors import InputError
@@ -17,6 +17,11 @@ from stvla_ros.graph import Graph, NodeSpec
 # What a node gets to end by itself after SIGINT (a bag to close, a video to finish), then after SIGTERM.
 INTERRUPT_GRACE_S = 15.0
 TERMINATE_GRACE_S = 3.0
+# Between a node's failure and its next start.
+RESTART_DELAY_S = 1.0
+# Exit code of a node whose parameters are bad: another start would end the same way.
+BAD_PARAMETERS = 2
+CONSEQUENCES = {"stop": "stopping all", "restart": "starting it again", "ignore": "the others go on"}
 
 _libc = ctypes.CDLL(None)
 _PR_SET_PDEATHSIG = 1
@@ -46,41 +51,56 @@ def node_command(node: NodeSpec, graph: Graph) -> list[str]:
 
 
 def run_graph(graph: Graph) -> int:
-    """Run until a process that ends the graph exits, any process fails, or Ctrl-C.
+    """Run until a process that ends the graph exits, a process fails that all depend on, or Ctrl-C.
 
     :return: 0 when the graph ended as it should, 130 after Ctrl-C, else 1 after a line that names the process.
     """
     commands = {node.executable: node_command(node, graph) for node in graph.nodes}
-    ends_graph = {node.executable for node in graph.nodes if node.ends_graph}
-    environment = os.environ | {"PYTHONUNBUFFERED": "1", "RCUTILS_CONSOLE_OUTPUT_FORMAT": "{severity}: {message}"}
     interrupted = threading.Event()
     previous = {s: signal.signal(s, lambda *_: interrupted.set()) for s in (signal.SIGINT, signal.SIGTERM)}
-    processes: dict[str, subprocess.Popen] = {}
-    readers: list[threading.Thread] = []
-    lock = threading.Lock()
+    started = _Processes(commands)
     try:
-        for name, command in commands.items():
-            processes[name] = subprocess.Popen(
-                command,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                text=True,
-                errors="replace",
-                env=environment,
-                # A session of its own: Ctrl-C in the terminal reaches the supervisor alone, which then stops all in
-                # order.
-                start_new_session=True,
-                preexec_fn=_die_with_parent,
-            )
-            readers.append(threading.Thread(target=_relay, args=(name, processes[name].stdout, lock), daemon=True))
-            readers[-1].start()
-        return _watch(processes, ends_graph, interrupted)
+        for name in commands:
+            started.start(name)
+        return _watch(started, {node.executable: node for node in graph.nodes}, interrupted)
     finally:
-        _stop(processes.values())
-        for reader in readers:
-            reader.join(1.0)
+        started.stop()
         for number, handler in previous.items():
             signal.signal(number, handler)
+
+
+class _Processes:
+    """:param commands: the command line of each, by its name."""
+
+    def __init__(self, commands: Mapping[str, list[str]]) -> None:
+        self._commands = commands
+        self._environment = os.environ | {
+            "PYTHONUNBUFFERED": "1",
+            "RCUTILS_CONSOLE_OUTPUT_FORMAT": "{severity}: {message}",
+        }
+        self._lock = threading.Lock()
+        self._readers: list[threading.Thread] = []
+        self.running: dict[str, subprocess.Popen] = {}
+
+    def start(self, name: str) -> None:
+        self.running[name] = process = subprocess.Popen(
+            self._commands[name],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            env=self._environment,
+            # A session of its own: Ctrl-C in the terminal reaches the supervisor alone, which then stops all in order.
+            start_new_session=True,
+            preexec_fn=_die_with_parent,
+        )
+        self._readers.append(threading.Thread(target=_relay, args=(name, process.stdout, self._lock), daemon=True))
+        self._readers[-1].start()
+
+    def stop(self) -> None:
+        _stop(self.running.values())
+        for reader in self._readers:
+            reader.join(1.0)
 
 
 def _relay(name: str, stream: IO[str], lock: threading.Lock) -> None:
@@ -89,17 +109,27 @@ def _relay(name: str, stream: IO[str], lock: threading.Lock) -> None:
             print(f"[{name}] {line.rstrip()}", flush=True)
 
 
-def _watch(processes: dict[str, subprocess.Popen], ends_graph: set[str], interrupted: threading.Event) -> int:
+def _watch(started: _Processes, nodes: Mapping[str, NodeSpec], interrupted: threading.Event) -> int:
+    waiting: dict[str, float] = {}
     while not interrupted.wait(0.1):
-        for name, process in processes.items():
+        for name in [name for name, at in waiting.items() if time.monotonic() >= at]:
+            del waiting[name]
+            started.start(name)
+        for name, process in list(started.running.items()):
             code = process.poll()
             if code is None:
                 continue
-            if code == 0 and name in ends_graph:
+            if code == 0 and nodes[name].ends_graph:
                 return 0
             how = f"killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
-            print(f"error: node {name} {how}; stopping all", file=sys.stderr, flush=True)
-            return 1
+            on_failure = "stop" if code == BAD_PARAMETERS else nodes[name].on_failure
+            print(f"error: node {name} {how}; {CONSEQUENCES[on_failure]}", file=sys.stderr, flush=True)
+            if on_failure == "stop":
+                return 1
+            # What it left in its group would be in the way of the next one.
+            _signal_group(started.running.pop(name), signal.SIGKILL)
+            if on_failure == "restart":
+                waiting[name] = time.monotonic() + RESTART_DELAY_S
     return 130
 
 

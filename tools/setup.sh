@@ -112,8 +112,12 @@ build_workspace() {
   # A workspace inside the checkout; links, because CMake refuses include paths (the virtual environment's) below a source folder.
   mkdir -p .ws/src
   ln -sfn ../.. .ws/src/stvla_ros
-  rm -f .ws/src/tf2_msgs
-  [ -n "${ROS_DISTRO:-}" ] || ln -sfn ../../fallback/tf2_msgs .ws/src/tf2_msgs
+  local package
+  for package in tf2_msgs interbotix_xs_msgs; do
+    rm -f ".ws/src/$package"
+    # A distribution has tf2_msgs; Interbotix' messages are there when its workspace is sourced.
+    .venv/bin/python -c "import $package" 2>/dev/null || ln -sfn "../../fallback/$package" ".ws/src/$package"
+  done
   logged .ws/build.log bash -c '. tools/env.sh && cd .ws && colcon build --symlink-install'
 }
 
@@ -121,4 +125,4 @@ if [ "${1:-}" = --system-packages ]; then system_packages; exit; fi
 system_packages
 step venv "$("$python" -VV) ${ROS_DISTRO:-none}" create_venv
 step python "$(cat requirements/*.txt setup.py) ${ROS_DISTRO:-none}" install_python_packages
-step build "$(cat CMakeLists.txt package.xml msg/* action/* tools/setup.sh; find stvla_ros scripts launch config -type f -not -path '*__pycache__*' | sort) ${ROS_DISTRO:-none}" build_workspace
+step build "$(cat CMakeLists.txt package.xml msg/* action/* fallback/*/*/* tools/setup.sh; find stvla_ros scripts launch config -type f -not -path '*__pycache__*' | sort) ${ROS_DISTRO:-none}" build_workspace

@@ -10,7 +10,8 @@ import yaml
 from stvla_ros.errors import InputError
 from stvla_ros.evaluation.episodes import EpisodeKey, EpisodeResult
 from stvla_ros.evaluation.policies import MEASURED, EvaluatedPolicy
-from stvla_ros.graph import SimArguments, sim_graph
+from stvla_ros.graph import sim_graph
+from stvla_ros.graph_arguments import SimArguments
 
 INTERRUPTED = 130
 # Of a policy's parameters, those for which the graph has arguments of their own.

@@ -1,6 +1,7 @@
 """Node ``bag_recorder``: writes the graph's topics into a rosbag2 bag (MCAP), as they come off the wire."""
 
 import importlib
+import re
 import threading
 import time
 from collections import deque
@@ -17,6 +18,9 @@ DISCOVERY_PERIOD_S = 0.2
 # A second of a usual camera: what may arrive while the executor is busy with another topic.
 SUBSCRIPTION_DEPTH = 30
 _MEGABYTE = 1_000_000
+# What a killed recorder loses at most.
+FLUSH_PERIOD_S = 1.0
+_TYPE_NAME = re.compile(r"[a-z][a-z0-9_]*/msg/[A-Z][A-Za-z0-9]*")
 
 
 class _Topic(NamedTuple):
@@ -110,6 +114,7 @@ class _WriterThread:
         self._waiting_bytes = 0
         self._changed = threading.Condition()
         self._closing = False
+        self._flush_at = 0.0
         self._thread = threading.Thread(target=self._run, name="bag_writer", daemon=True)
         self._thread.start()
 
@@ -179,6 +184,9 @@ class _WriterThread:
         started = time.monotonic()
         with self._bag_lock:
             self._bag.write(message.topic.name, time_ns, message.cdr)
+            if started > self._flush_at:
+                self._flush_at = started + FLUSH_PERIOD_S
+                self._bag.flush()
         self._node.stage.published(started - message.arrived, time.monotonic() - started)
 
 
@@ -194,6 +202,9 @@ def _only_type(topic: str, types: list[str]) -> str:
 
 
 def _load_type(topic: _Topic) -> type:
+    # Whatever takes part in the graph names types; only such names are looked for among Python's modules.
+    if not _TYPE_NAME.fullmatch(topic.type_name):
+        raise InputError(f"topic {topic.name}: expected a type like std_msgs/msg/String, got {topic.type_name!r}")
     package, _, name = topic.type_name.partition("/msg/")
     try:
         return getattr(importlib.import_module(f"{package}.msg"), name)

@@ -1,7 +1,6 @@
 """The base of every node: parameters, lifecycle with autostart, input watch, diagnostics, and the main function."""
 
 import os
-import signal
 import sys
 import traceback
 from collections.abc import Callable, Sequence
@@ -21,11 +20,13 @@ from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.parameter import Parameter
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.signals import SignalHandlerOptions
 
 from stvla_ros.config import config_directory
 from stvla_ros.errors import InputError
 from stvla_ros.nodes.input_watch import InputWatch
 from stvla_ros.nodes.lifecycle import ManagedNode
+from stvla_ros.nodes.stop_signals import StopSignals
 
 DIAGNOSTICS_PERIOD_S = 1.0
 
@@ -122,13 +123,23 @@ class StvlaNode(ManagedNode):
     # --- inputs ---------------------------------------------------------------------------------------------------
 
     def subscribe(
-        self, message_type: type, topic: str, callback: Callable[[Any], None], qos: QoSProfile = RELIABLE_QOS
+        self,
+        message_type: type,
+        topic: str,
+        callback: Callable[[Any], None],
+        qos: QoSProfile = RELIABLE_QOS,
+        *,
+        watched: bool = True,
     ) -> None:
-        """Subscribe while the node is active, and report the topic as missing when it falls silent."""
-        watch = self.watch_input(topic)
+        """Subscribe while the node is active.
+
+        :param watched: report the topic as missing when it falls silent. Not for what is usually silent: a stop button.
+        """
+        watch = self.watch_input(topic) if watched else None
 
         def received(message: Any) -> None:
-            watch.seen()
+            if watch is not None:
+                watch.seen()
             callback(message)
 
         subscription = self.create_subscription(message_type, topic, received, qos)
@@ -193,8 +204,10 @@ def run(create: Callable[[], StvlaNode] | Sequence[Callable[[], StvlaNode]]) -> 
     use_fastdds_profile()
     nodes: list[StvlaNode] = []
     exit_code = 0
+    signals = StopSignals()
     try:
-        rclpy.init()
+        # rclpy's own handlers end the context, and with it every publisher: a driver could not stop its arm any more.
+        rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
         executor = SingleThreadedExecutor()
         for factory in [create] if callable(create) else create:
             node = factory()
@@ -202,7 +215,8 @@ def run(create: Callable[[], StvlaNode] | Sequence[Callable[[], StvlaNode]]) -> 
             node.check_no_unknown_parameters()
             executor.add_node(node)
         exit_code = 0 if all(_autostart(node) for node in nodes) else 2
-        while not exit_code and rclpy.ok() and all(getattr(node, "exit_code", None) is None for node in nodes):
+        signals.wake(executor.wake)
+        while not exit_code and not signals.stop and rclpy.ok() and not any(_wants_to_end(node) for node in nodes):
             _spin_once(executor, nodes[0])
         exit_code = max([exit_code, *(getattr(node, "exit_code", None) or 0 for node in nodes)])
     except InputError as error:
@@ -215,8 +229,7 @@ def run(create: Callable[[], StvlaNode] | Sequence[Callable[[], StvlaNode]]) -> 
     except (KeyboardInterrupt, ExternalShutdownException):
         pass
     finally:
-        # A second Ctrl-C (a terminal sends one, a launcher another) must not cut the clean-up short.
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signals.ignore()
         for node in nodes:
             try:
                 node.end()
@@ -232,6 +245,10 @@ def _autostart(node: StvlaNode) -> bool:
         return True
     configured = node.trigger_configure() == TransitionCallbackReturn.SUCCESS
     return configured and node.trigger_activate() == TransitionCallbackReturn.SUCCESS
+
+
+def _wants_to_end(node: StvlaNode) -> bool:
+    return getattr(node, "exit_code", None) is not None
 
 
 def _spin_once(executor: SingleThreadedExecutor, node: StvlaNode) -> None:

@@ -4,6 +4,7 @@ It ends by itself after the last episode, and with it the whole graph.
 """
 
 import json
+import math
 import os
 import time
 from pathlib import Path
@@ -171,11 +172,13 @@ class EpisodeRecorderNode(StvlaNode):
         partial.replace(self._output / "summary.json")
 
 
-def _number(text: str) -> Any:
+def _number(text: str) -> float | str:
+    """A figure out of the diagnostics; the text where it is none, or none that JSON can hold."""
     try:
-        return json.loads(text)
-    except ValueError:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
         return text
+    return value if isinstance(value, int) or (isinstance(value, float) and math.isfinite(value)) else text
 
 
 def main() -> None:

@@ -29,6 +29,9 @@ class Goal:
     last_progress: float
     steps: int = 0
     chunks: int = 0
+    clipped: int = 0
+    refused: int = 0
+    last_refusal: str = ""
     outcome: int = Result.FAULT
     reason: str = ""
 
@@ -142,4 +145,12 @@ class InstructionGoals:
         else:
             handle.abort()
         self._node.get_logger().info(f"goal ended after {goal.steps} steps: {goal.reason}")
-        return Result(outcome=goal.outcome, reason=goal.reason, steps=goal.steps, chunks=goal.chunks)
+        return Result(
+            outcome=goal.outcome,
+            reason=goal.reason,
+            steps=goal.steps,
+            chunks=goal.chunks,
+            clipped=goal.clipped,
+            refused=goal.refused,
+            last_refusal=goal.last_refusal,
+        )

@@ -21,8 +21,15 @@ from launch_ros.actions import Node
 from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
 from stvla_ros.cli import describe
 from stvla_ros.errors import InputError
-from stvla_ros.graph import Graph, NodeSpec, PerceptionArguments
-from stvla_ros.supervisor import INTERRUPT_GRACE_S, TERMINATE_GRACE_S
+from stvla_ros.graph import Graph, NodeSpec
+from stvla_ros.graph_arguments import PerceptionArguments
+from stvla_ros.supervisor import (
+    BAD_PARAMETERS,
+    CONSEQUENCES,
+    INTERRUPT_GRACE_S,
+    RESTART_DELAY_S,
+    TERMINATE_GRACE_S,
+)
 
 # As close as "episode" is to "episodes".
 MISSPELLING_CUTOFF = 0.85
@@ -111,6 +118,8 @@ def _node(spec: NodeSpec, graph: Graph) -> Node:
         additional_env={"PYTHONUNBUFFERED": "1"},
         sigterm_timeout=str(INTERRUPT_GRACE_S),
         sigkill_timeout=str(TERMINATE_GRACE_S),
+        respawn=spec.on_failure == "restart",
+        respawn_delay=RESTART_DELAY_S,
     )
 
 
@@ -120,13 +129,16 @@ class _ExitHandler:
     def __init__(self, spec: NodeSpec) -> None:
         self._spec = spec
 
-    def __call__(self, event: ProcessExited, context: LaunchContext) -> Shutdown | None:
+    def __call__(self, event: ProcessExited, context: LaunchContext) -> Shutdown | LogInfo | None:
         if context.is_shutdown:
             return None
         code = event.returncode
         if code == 0 and self._spec.ends_graph:
             return Shutdown(reason=f"{self._spec.executable} is done")
         how = f"killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
+        on_failure = "stop" if code == BAD_PARAMETERS else self._spec.on_failure
+        if on_failure != "stop":
+            return LogInfo(msg=f"error: node {self._spec.executable} {how}; {CONSEQUENCES[on_failure]}")
         # An exception is what makes `ros2 launch` stop everything and exit with an error; the line is its message.
         raise RuntimeError(f"node {self._spec.executable} {how}; stopping all")
 

@@ -21,6 +21,8 @@ from stvla_ros.perception.types import Traces
 _BRIDGE = cv_bridge.CvBridge()
 
 DEPTH_ENCODINGS = ("16UC1", "mono16", "32FC1")
+# First and last time that a message holds.
+_LEAST_NS, _MOST_NS = -(2**31) * 1_000_000_000, 2**31 * 1_000_000_000 - 1
 # What the perception stages call their inputs is what the topics are called.
 _STAGE_INPUTS = ("image", "sensor_depth", "depth", "traces")
 
@@ -34,11 +36,19 @@ def naming_topic(error: InputError) -> str:
 
 
 def ns_to_time(nanoseconds: int) -> Time:
-    return Time(sec=nanoseconds // 1_000_000_000, nanosec=nanoseconds % 1_000_000_000)
+    """The nearest one that a message holds."""
+    return Time(**_seconds_and_rest(nanoseconds))
 
 
 def ns_to_duration(nanoseconds: int) -> Duration:
-    return Duration(sec=nanoseconds // 1_000_000_000, nanosec=nanoseconds % 1_000_000_000)
+    """The nearest one that a message holds."""
+    return Duration(**_seconds_and_rest(nanoseconds))
+
+
+def _seconds_and_rest(nanoseconds: int) -> dict[str, int]:
+    # rclpy would send 32 bits of what is longer, which is another time altogether.
+    seconds, rest = divmod(min(max(nanoseconds, _LEAST_NS), _MOST_NS), 1_000_000_000)
+    return {"sec": seconds, "nanosec": rest}
 
 
 def seconds_to_duration(seconds: float) -> Duration:

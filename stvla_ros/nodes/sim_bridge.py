@@ -25,6 +25,7 @@ from stvla_ros.msg import ActionChunk, EndEffectorCommand, EpisodeState
 from stvla_ros.nodes.base import EPISODE_STATE_QOS, RELIABLE_QOS, StvlaNode, run
 from stvla_ros.nodes.command_inbox import CommandInbox
 from stvla_ros.nodes.episode_goal import EpisodeGoal
+from stvla_ros.nodes.joint_plant import JointPlant
 from stvla_ros.nodes.messages import command_to_action, make_chunk, make_header, stamp_ns
 from stvla_ros.nodes.observation_outputs import ObservationOutputs
 from stvla_ros.sim.environment import Environment, Observation
@@ -48,6 +49,9 @@ class SimBridgeNode(StvlaNode):
         self._first_episode = self.parameter("first_episode", 0, "episode_id of the first one", low=0, high=1_000_000)
         self._seed = self.parameter("seed", 0, "seed of the simulator", low=0, high=2**31 - 1)
         self._pacing = self.parameter("pacing", "lockstep", "how simulated time passes", choices=PACINGS)
+        self._joint_level = self.parameter(
+            "joint_level", False, "realtime: the robot's own driver moves the joints, in place of commands the tool"
+        )
         self._max_steps = self.parameter(
             "max_steps", 0, "time limit in control steps; 0 for the task's own", low=0, high=1_000_000
         )
@@ -84,6 +88,8 @@ class SimBridgeNode(StvlaNode):
             raise InputError(
                 f"parameter image_width, image_height: expected both or none, got {self._width}x{self._height}"
             )
+        if self._joint_level and self._pacing != "realtime":
+            raise InputError("parameter joint_level: expected pacing realtime, a driver does not wait for a simulator")
         task = self._task
         num_episodes = find_task(task).num_episodes
         if self._episodes and self._first_episode + self._episodes > num_episodes:
@@ -96,6 +102,7 @@ class SimBridgeNode(StvlaNode):
         self._simulator = concurrent.futures.ThreadPoolExecutor(max_workers=1, thread_name_prefix="simulator")
         self._environment = self._simulator.submit(make_environment, task, image_size=size).result()
         self._info = self._environment.info
+        self._plant = JointPlant(self, self._environment) if self._joint_level else None
         self._outputs = ObservationOutputs(self, self._info)
         self._expert = self.create_publisher(ActionChunk, "expert_chunk", RELIABLE_QOS)
         self._state = self.create_publisher(EpisodeState, "episode_state", EPISODE_STATE_QOS)
@@ -108,6 +115,8 @@ class SimBridgeNode(StvlaNode):
         self._stopping.clear()
         self._inbox = CommandInbox(lambda count: self.stage.dropped("command for another observation", count))
         self.subscribe(EndEffectorCommand, "command", self._on_command)
+        if self._plant is not None:
+            self._plant.listen()
         running = self._simulator.submit(self._run)
         self.on_stop_inputs(lambda: self._stop(running))
 
@@ -165,6 +174,8 @@ class SimBridgeNode(StvlaNode):
         self._index, self._step_number = index, 0
         self._episode_id = (self._first_episode + index) % self._info.num_episodes
         observation = environment.reset(self._episode_id, self._seed)
+        if self._plant is not None:
+            self._plant.reset()
         self._limit = self._max_steps or self._info.max_steps
         self._say(EpisodeState.RESETTING)
         self._inbox.clear()
@@ -183,7 +194,8 @@ class SimBridgeNode(StvlaNode):
             action = execute(observation)
             if action is None:
                 return
-            result = environment.step(action)
+            # Driven joint by joint, the world went on while the command was awaited.
+            result = environment.step(action) if self._plant is None else self._seen
             observation = result.observation
             if result.success:
                 success = True
@@ -205,8 +217,12 @@ class SimBridgeNode(StvlaNode):
             # The simulator itself is too slow for real time; catching up would only bunch the steps.
             self.stage.dropped("control period overrun by the simulator")
             self._next_tick += behind
-        elif self._stopping.wait(-behind):
+        elif self._plant is None and self._stopping.wait(-behind):
             return None
+        if self._plant is not None:
+            self._seen = self._plant.run(self._next_tick - 1.0 / self._info.control_hz, self._stopping)
+            if self._stopping.is_set():
+                return None
         newest = self._inbox.take_newest(self._began)
         if newest is None:
             self._held += 1

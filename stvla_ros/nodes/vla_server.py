@@ -14,7 +14,7 @@ from stvla_ros.action import ExecuteInstruction
 from stvla_ros.control.actions import EndEffectorAction
 from stvla_ros.control.chunk_execution import Due
 from stvla_ros.errors import InputError
-from stvla_ros.msg import ActionChunk, EndEffectorCommand
+from stvla_ros.msg import ActionChunk, CommandVerdict, EndEffectorCommand
 from stvla_ros.nodes.alarm import Alarm
 from stvla_ros.nodes.base import RELIABLE_QOS, StvlaNode, run
 from stvla_ros.nodes.command_schedule import CommandSchedule
@@ -59,6 +59,7 @@ class VlaServerNode(StvlaNode):
             "observation", "expert chunk", PENDING, lambda side: self.stage.dropped(f"{side} without partner")
         )
         self._alarm: Alarm | None = None
+        self._verdict = CommandVerdict(executed=True)
 
     # --- lifecycle ------------------------------------------------------------------------------------------------
 
@@ -78,6 +79,8 @@ class VlaServerNode(StvlaNode):
             self.inputs.subscribe()
         if self._policy.needs_expert:
             self.subscribe(ActionChunk, "expert_chunk", self._on_expert_chunk)
+        # In simulation there is no driver, and none is missed.
+        self.subscribe(CommandVerdict, "command_verdict", self._on_verdict, watched=False)
         self.on_stop_inputs(self._forget_all)
 
     def _forget_all(self) -> None:
@@ -131,6 +134,7 @@ class VlaServerNode(StvlaNode):
             self._worker.submit((goal, observation))
 
     def _begin(self, goal: Goal) -> None:
+        self._verdict = CommandVerdict(executed=True)
         if self._latest is not None:
             # A paused source (lockstep) sends nothing new until its last observation is answered.
             self._worker.submit((goal, self._latest))
@@ -213,8 +217,21 @@ class VlaServerNode(StvlaNode):
         if self._latest is not None and self._latest.stamp == due.stamp:
             self._latest = None
         feedback = ExecuteInstruction.Feedback(step=goal.steps, chunk=goal.chunks, command=command)
+        # The driver's answer to an earlier command; to this one there is none yet.
+        feedback.clipped, feedback.refused = self._verdict.clipped, self._verdict.refused
         feedback.latency = seconds_to_duration(max(self.latency_s(due.stamp), 0.0))
         goal.handle.publish_feedback(feedback)
+
+    def _on_verdict(self, verdict: CommandVerdict) -> None:
+        with self._lock:
+            self._verdict = verdict
+            goal = self._goals.current
+            if goal is None:
+                return
+            goal.clipped += bool(verdict.clipped)
+            if not verdict.executed:
+                goal.refused += 1
+                goal.last_refusal = verdict.refused
 
 
 def main() -> None:

@@ -93,6 +93,23 @@ class Environment(ABC):
     def step(self, action: EndEffectorAction) -> StepResult:
         """Run one control period."""
 
+    def drive(self, joints: np.ndarray, gripper: float, seconds: float) -> None:
+        """Steer the arm's joints towards positions for some time, past the controller that :meth:`step` uses.
+
+        :param joints: (n,) radians, of the arm's joints in the URDF's order.
+        :param gripper: opening wanted, 0 closed to 1 open.
+        :raises InputError: when the simulator has no such level.
+        """
+        raise InputError(f"task {self.info.task}: its simulator cannot be driven joint by joint")
+
+    def observe(self) -> StepResult:
+        """What a control step would return now, without one: after :meth:`drive`."""
+        raise InputError(f"task {self.info.task}: its simulator cannot be driven joint by joint")
+
+    def arm_state(self) -> tuple[np.ndarray, float]:
+        """Positions of the arm's joints (n,), radians, and the opening; costs no picture."""
+        raise InputError(f"task {self.info.task}: its simulator cannot be driven joint by joint")
+
     @property
     @abstractmethod
     def instruction(self) -> str:

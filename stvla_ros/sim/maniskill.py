@@ -87,12 +87,36 @@ class ManiSkillEnvironment(Environment):
         self._conditions = {}
         return self._observe(observation)
 
+    def drive(self, joints: np.ndarray, gripper: float, seconds: float) -> None:
+        import torch
+
+        controllers = self._env.agent.controller.controllers
+        opening = torch.tensor([[gripper_action(gripper, self._robot)]], dtype=torch.float32)
+        with one_thread():
+            controllers["arm"].set_drive_targets(torch.as_tensor(joints, dtype=torch.float32)[None])
+            controllers["gripper"].set_action(opening)
+            for _ in range(max(1, round(seconds * self._env.sim_freq))):
+                self._env.scene.step()
+            # The expert's answers are relative to where the arm is steered to: here nobody but the driver knows that.
+            controllers["arm"]._target_pose = controllers["arm"].ee_pose_at_base
+
+    def observe(self) -> StepResult:
+        with one_thread():
+            info = self._env.get_info()
+            return self._result(self._env.get_obs(info), info)
+
+    def arm_state(self) -> tuple[np.ndarray, float]:
+        return self._arm_controller.qpos[0].cpu().numpy().astype(np.float64), self._opening()
+
     def step(self, action: EndEffectorAction) -> StepResult:
         # ManiSkill takes the rotation as intrinsic XYZ angles; frame and centre are those of EndEffectorAction.
         angles = Rotation.from_rotvec(action.rotation).as_euler("XYZ")
         values = np.concatenate([action.translation, angles, [gripper_action(action.gripper, self._robot)]])
         with one_thread():
             observation, _, _, _, info = self._env.step(values.astype(np.float32))
+        return self._result(observation, info)
+
+    def _result(self, observation: Any, info: Mapping[str, Any]) -> StepResult:
         success = bool(info["success"].item())
         grasped = bool(info["is_grasped" if self._task.robot == "panda" else "is_src_obj_grasped"].item())
         self._conditions = {"grasped": grasped, "placed": success}

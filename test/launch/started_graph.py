@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -120,6 +120,13 @@ class StartedGraph:
         executor.remove_node(observer)
         observer.destroy_subscription(subscription)
         return received[0]
+
+    def until(self, condition: Callable[[], Any], what: str) -> None:
+        """:raises AssertionError: when it does not become true."""
+        ends = time.monotonic() + START_TIMEOUT_S
+        while not condition():
+            assert time.monotonic() < ends, f"did not happen: {what}\n{self.output}"
+            time.sleep(0.05)
 
     def wait_for_no_process(self, timeout_s: float = 10.0) -> None:
         ends = time.monotonic() + timeout_s

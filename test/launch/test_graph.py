@@ -8,7 +8,8 @@ import pytest
 import yaml
 
 from stvla_ros.errors import InputError
-from stvla_ros.graph import Graph, NodeSpec, RobotArguments, SimArguments, robot_graph, sim_graph
+from stvla_ros.graph import Graph, NodeSpec, robot_graph, sim_graph
+from stvla_ros.graph_arguments import RobotArguments, SimArguments
 
 
 def _names(graph: Graph) -> list[str]:
@@ -48,7 +49,7 @@ def test_a_bad_simulation_argument_is_one_line_that_names_it(name: str, tmp_path
 
 
 def test_an_unknown_robot_is_named_with_those_that_exist(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="^robot: expected one of widowx, google_robot"):
+    with pytest.raises(InputError, match="^robot: expected one of google_robot, panda, widowx"):
         robot_graph(RobotArguments(robot="r2d2"), tmp_path)
 
 
@@ -138,9 +139,34 @@ def test_only_the_recorder_ends_a_simulation(tmp_path: Path) -> None:
 
 def test_a_live_robot_runs_until_it_is_stopped(tmp_path: Path) -> None:
     graph = robot_graph(RobotArguments(), tmp_path)
-    assert _names(graph) == ["tracker", "depth", "compositor", "vla_server"]
+    assert _names(graph) == ["tracker", "depth", "compositor", "vla_server", "widowx_driver", "robot_session"]
     assert not any(node.ends_graph for node in graph.nodes)
     assert {p["ros__parameters"]["use_sim_time"] for p in _parameters(graph).values()} == {False}
+
+
+def test_a_recording_moves_fake_hardware_alone(tmp_path: Path) -> None:
+    assert "widowx_driver" not in _names(robot_graph(RobotArguments(replay="film.mp4"), tmp_path))
+    fake = robot_graph(RobotArguments(replay="film.mp4", use_fake_hardware=True, instruction="go"), tmp_path)
+    assert {"widowx_driver", "fake_xs_arm", "robot_session"} <= set(_names(fake))
+
+
+def test_each_robot_has_its_own_driver(tmp_path: Path) -> None:
+    graph = robot_graph(RobotArguments(robot="google_robot", dry_run=True, deadman="joy"), tmp_path)
+    driver = _node(graph, "google_robot_driver").parameters["google_robot_driver"]
+    assert (driver["robot"], driver["dry_run"], driver["deadman"]) == ("google_robot", True, "joy")
+    assert _node(graph, "vla_server").parameters["vla_server"]["frozen_picture_timeout"] > 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"robot": "panda"}, "^robot: panda has no driver"),
+        ({"robot": "google_robot", "use_fake_hardware": True}, "^use_fake_hardware: expected a robot with a stand-in"),
+    ],
+)
+def test_a_robot_that_cannot_be_driven_so_is_refused(arguments: dict, message: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=message):
+        robot_graph(RobotArguments(**arguments), tmp_path)
 
 
 def test_a_recording_takes_the_cameras_place_and_gives_the_time(tmp_path: Path) -> None:
@@ -153,7 +179,7 @@ def test_a_recording_takes_the_cameras_place_and_gives_the_time(tmp_path: Path) 
 
 def test_the_cameras_topics_reach_every_node_that_looks_at_them(tmp_path: Path) -> None:
     graph = robot_graph(RobotArguments(image_topic="cam/image", replay="film.mp4", rviz=True), tmp_path)
-    assert {node.remappings["image"] for node in graph.nodes} == {"cam/image"}
+    assert {node.remappings["image"] for node in graph.nodes} == {"cam/image"}  # without a driver: nothing else
 
 
 @pytest.mark.parametrize(("robot", "frame"), [("widowx", "base_link"), ("google_robot", "link_base")])

@@ -15,7 +15,8 @@ from launch_ros.actions import Node  # noqa: E402
 
 from launch import LaunchContext, LaunchService  # noqa: E402
 from stvla_ros.errors import InputError  # noqa: E402
-from stvla_ros.graph import PerceptionArguments, RobotArguments, SimArguments, robot_graph, sim_graph  # noqa: E402
+from stvla_ros.graph import robot_graph, sim_graph  # noqa: E402
+from stvla_ros.graph_arguments import PerceptionArguments, RobotArguments, SimArguments  # noqa: E402
 from stvla_ros.supervisor import node_command  # noqa: E402
 
 LAUNCH = Path(__file__).parents[2] / "launch"

@@ -20,8 +20,9 @@ from started_graph import StartedGraph
 from std_msgs.msg import String
 
 from stvla_ros.config import config_directory
-from stvla_ros.graph import SimArguments, sim_graph
-from stvla_ros.robots.embodiments import EMBODIMENTS
+from stvla_ros.graph import sim_graph
+from stvla_ros.graph_arguments import SimArguments
+from stvla_ros.robots.embodiments import embodiments
 
 CONFIG = yaml.safe_load((config_directory() / "stvla.rviz").read_text())
 DISPLAYS = CONFIG["Visualization Manager"]["Displays"]
@@ -108,7 +109,7 @@ def test_metric_depth_is_shown_on_a_fixed_scale() -> None:
 
 
 def test_the_fixed_frame_is_the_default_robots_base() -> None:
-    assert CONFIG["Visualization Manager"]["Global Options"]["Fixed Frame"] == EMBODIMENTS["widowx"].base_frame
+    assert CONFIG["Visualization Manager"]["Global Options"]["Fixed Frame"] == embodiments()["widowx"].base_frame
 
 
 def test_image_docks_are_named_after_their_displays() -> None:

@@ -64,6 +64,34 @@ def test_any_other_node_that_ends_fails_the_graph_even_with_exit_code_0(starter:
         assert "node compositor ended with exit code 0; stopping all" in graph.output
 
 
+def test_a_killed_node_that_may_be_started_again_is_and_the_others_go_on(starter: str, tmp_path: Path) -> None:
+    nodes = [NodeSpec("tracker", on_failure="restart"), COMPOSITOR]
+    with StartedGraph(starter, nodes, tmp_path) as graph:
+        graph.wait_for_topics(*READY)
+        [tracker], [compositor] = graph.pids("tracker"), graph.pids("compositor")
+        os.kill(tracker, signal.SIGKILL)
+        graph.until(lambda: graph.pids("tracker") not in ([], [tracker]), "the next tracker")
+        assert graph.pids("compositor") == [compositor]
+        assert "node tracker killed by signal 9; starting it again" in graph.output
+
+
+def test_without_a_node_that_may_fail_the_others_go_on(starter: str, tmp_path: Path) -> None:
+    nodes = [NodeSpec("tracker", on_failure="ignore"), COMPOSITOR]
+    with StartedGraph(starter, nodes, tmp_path) as graph:
+        graph.wait_for_topics(*READY)
+        [tracker] = graph.pids("tracker")
+        os.kill(tracker, signal.SIGKILL)
+        graph.until(lambda: "node tracker killed by signal 9; the others go on" in graph.output, "the line")
+        assert graph.process.poll() is None and len(graph.pids("compositor")) == 1
+
+
+def test_bad_parameters_are_no_reason_to_start_again(tmp_path: Path) -> None:
+    bad = NodeSpec("compositor", {"compositor": {"line_width": -3}}, on_failure="restart")
+    with StartedGraph("supervisor", [TRACKER, bad], tmp_path) as graph:
+        assert graph.process.wait(END_TIMEOUT_S) == 1
+        assert graph.output.count("node compositor ended with exit code 2; stopping all") == 1
+
+
 def test_ctrl_c_stops_all_and_leaves_no_process(starter: str, tmp_path: Path) -> None:
     with StartedGraph(starter, [TRACKER, COMPOSITOR], tmp_path) as graph:
         graph.wait_for_topics(*READY)

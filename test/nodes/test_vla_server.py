@@ -15,7 +15,7 @@ from sensor_msgs.msg import CameraInfo, Image
 
 from stvla_ros.action import ExecuteInstruction
 from stvla_ros.control.actions import EndEffectorAction
-from stvla_ros.msg import ActionChunk, EndEffectorCommand
+from stvla_ros.msg import ActionChunk, CommandVerdict, EndEffectorCommand
 from stvla_ros.nodes.messages import array_to_image, make_camera_info, make_chunk, make_header, stamp_ns
 
 Result = ExecuteInstruction.Result
@@ -407,3 +407,20 @@ def test_ctrl_c_with_a_running_goal_ends_quietly(robot: Robot, tmp_path_factory:
         assert process.interrupt() == 0
         assert process.output == ""
         client.destroy()
+
+
+def test_what_the_driver_clipped_and_refused_reaches_the_caller(robot: Robot) -> None:
+    handle = robot.goal_with_commands()
+    header = robot.commands[-1].header
+    robot.graph.publish("command_verdict", CommandVerdict(header=header, executed=True, clipped=["workspace"]))
+    robot.graph.publish("command_verdict", CommandVerdict(header=header, refused="held: estop"))
+
+    def told() -> bool:
+        robot.observe()
+        time.sleep(0.02)
+        return robot.feedback[-1].refused == "held: estop"
+
+    robot.graph.until(told, "the refusal in the feedback")
+    robot.graph.ask(handle.cancel_goal_async, "the cancellation")
+    result = robot.end(handle).result
+    assert (result.clipped, result.refused, result.last_refusal) == (1, 1, "held: estop")

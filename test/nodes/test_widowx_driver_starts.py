@@ -1,0 +1,101 @@
+"""How the WidowX driver comes up: each test with a driver and an arm of its own."""
+
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from live_graph import NodeProcess, live_graph
+from std_msgs.msg import Bool
+from std_srvs.srv import SetBool
+from widowx_rig import PERIOD_S, ROBOT, Rig
+
+from stvla_ros.msg import DriverState
+from stvla_ros.nodes.base import LATCHED_QOS
+
+pytest.importorskip("interbotix_xs_msgs", reason="fallback/interbotix_xs_msgs is not built")
+
+
+def test_an_emergency_stop_said_before_the_driver_came_is_heard(tmp_path: Path) -> None:
+    with live_graph(tmp_path) as graph:
+        latched = graph.node.create_publisher(Bool, "estop", LATCHED_QOS)
+        latched.publish(Bool(data=True))
+        rig = Rig(graph)
+        rig.until_phase(DriverState.HELD)
+        assert rig.states[-1].held_by == ["estop"]
+        # What refers to it keeps its participant alive, and the drivers of the next tests would hear it.
+        graph.node.destroy_publisher(latched)
+        del latched
+
+
+def test_joint_states_with_nan_hold_the_arm_and_it_goes_on_with_good_ones(tmp_path: Path) -> None:
+    with live_graph(tmp_path) as graph:
+        rig = Rig(graph, {"read_failure_share": 0.2})
+        rig.until_ready()
+        rig.move(1.0, y=-0.01)
+        assert all(verdict.executed for verdict in rig.verdicts)  # single failures do not matter
+        rig.arm.kill()
+        rig._arm["read_failure_share"] = 1.0
+        rig.start_arm()
+        rig.until_phase(DriverState.WAITING)
+        count = len(rig.verdicts)
+        rig.move(0.4, y=-0.01)
+        assert not any(verdict.executed for verdict in rig.verdicts[count:])
+
+
+def test_a_dry_run_shows_the_motion_and_sends_nothing(tmp_path: Path) -> None:
+    with live_graph(tmp_path) as graph:
+        rig = Rig(graph, dry_run=True)
+        rig.until_ready()
+        assert rig.states[-1].dry_run
+        before = rig.joints()
+        rig.move(1.0, y=-0.02)
+        assert all(verdict.executed for verdict in rig.verdicts)
+        assert rig.setpoints[-1].position[0] < before[0] - 0.1
+        assert rig.joints() == pytest.approx(before, abs=1e-9)
+        assert not graph.node.count_publishers("wx250s/commands/joint_group") or rig.at_rest()
+
+
+def test_a_deadman_that_is_let_go_stops_the_arm(tmp_path: Path) -> None:
+    with live_graph(tmp_path) as graph:
+        rig = Rig(graph, deadman="service", deadman_timeout=0.4)
+        rig.until_phase(DriverState.HELD)
+        assert rig.states[-1].held_by == ["deadman"]
+        for _ in range(4):
+            rig.call("widowx_driver/deadman", SetBool, data=True)
+            rig.command(y=-0.02)
+            time.sleep(PERIOD_S)
+        assert rig.verdicts[-1].executed
+        rig.until_phase(DriverState.HELD)
+        time.sleep(PERIOD_S)
+        assert rig.at_rest()
+
+
+def test_the_arm_goes_home_first_when_asked_to(tmp_path: Path) -> None:
+    with live_graph(tmp_path) as graph:
+        rig = Rig(graph, {"start": "rest"}, home_first=True)
+        graph.until(lambda: rig.measured and np.abs(rig.joints() - ROBOT.driver.home).max() < 1e-3, "home")
+
+
+def test_an_arm_with_other_joints_is_not_driven(tmp_path: Path) -> None:
+    content = yaml.safe_load((Path(ROBOT.driver.arm.urdf).parent / "widowx.yaml").read_text())
+    content["driver"]["arm"]["urdf"] = ROBOT.driver.arm.urdf
+    content["driver"]["settings"]["group"] = "leg"
+    file = tmp_path / "other.yaml"
+    file.write_text(yaml.safe_dump(content))
+    with live_graph(tmp_path) as graph:
+        rig = Rig(graph, robot=str(file))
+        graph.until(lambda: rig.states and "expected a group leg" in rig.states[-1].detail, "the reason")
+        assert rig.states[-1].phase == DriverState.WAITING
+
+
+def test_without_interbotixs_messages_there_is_one_clear_error(tmp_path: Path) -> None:
+    blocked = tmp_path / "without.py"
+    blocked.write_text(
+        "import sys\nsys.modules['interbotix_xs_msgs'] = None\nfrom stvla_ros.nodes.widowx_driver import main\nmain()\n"
+    )
+    driver = NodeProcess("widowx_driver", tmp_path, {"robot": "widowx"}, program=blocked)
+    assert driver.wait() == 2
+    assert "interbotix_xs_msgs is not installed" in driver.output
+    assert "Traceback" not in driver.output

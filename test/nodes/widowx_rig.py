@@ -1,0 +1,71 @@
+"""A WidowX driver and a stand-in of its arm, as the tests of the driver use them."""
+
+import time
+from typing import Any
+
+import numpy as np
+from live_graph import LiveGraph, NodeProcess
+from sensor_msgs.msg import JointState
+from std_srvs.srv import Trigger
+
+from stvla_ros.control.actions import EndEffectorAction
+from stvla_ros.msg import CommandVerdict, DriverState
+from stvla_ros.nodes.messages import action_to_command, make_header
+from stvla_ros.robots.embodiments import find_embodiment
+
+ROBOT = find_embodiment("widowx")
+PERIOD_S = 1.0 / ROBOT.control_hz
+
+
+class Rig:
+    """A driver and a fake arm, and all that they say."""
+
+    def __init__(self, graph: LiveGraph, arm: dict[str, Any] | None = None, **driver: Any) -> None:
+        self.graph = graph
+        self._arm = {"robot": "widowx", "start": "home", **(arm or {})}
+        self._driver = {"robot": "widowx", **driver}
+        self.states = graph.listen(DriverState, "driver_state")
+        self.verdicts = graph.listen(CommandVerdict, "command_verdict")
+        self.measured = graph.listen(JointState, "wx250s/joint_states")
+        self.setpoints = graph.listen(JointState, "setpoint")
+        self.start_arm()
+        self.start_driver()
+
+    def start_arm(self) -> None:
+        self.arm: NodeProcess = self.graph.start("fake_xs_arm", **self._arm)
+
+    def start_driver(self) -> None:
+        self.driver: NodeProcess = self.graph.start("widowx_driver", **self._driver)
+
+    def until_ready(self) -> None:
+        self.until_phase(DriverState.READY)
+
+    def until_phase(self, phase: int) -> None:
+        self.graph.until(lambda: self.states and self.states[-1].phase == phase, f"phase {phase}; {self.driver.output}")
+
+    def command(self, x: float = 0.0, y: float = 0.0, z: float = 0.0, gripper: float = 1.0, age_s: float = 0.0) -> None:
+        """:param age_s: of the observation that it answers."""
+        stamp = self.graph.node.get_clock().now().nanoseconds - round(age_s * 1e9)
+        action = EndEffectorAction(np.array([x, y, z]), np.zeros(3), gripper)
+        self.graph.publish("command", action_to_command(action, make_header(stamp, ROBOT.base_frame)))
+
+    def move(self, seconds: float, **action: float) -> None:
+        """Commands at the control rate."""
+        for _ in range(round(seconds / PERIOD_S)):
+            self.command(**action)
+            time.sleep(PERIOD_S)
+
+    def call(self, service: str, kind: type = Trigger, /, **fields: Any) -> Any:
+        return self.graph.call(kind, service, kind.Request(**fields))
+
+    def joints(self, state: JointState | None = None) -> np.ndarray:
+        """(6,) as measured."""
+        state = state or self.measured[-1]
+        return np.array([dict(zip(state.name, state.position))[name] for name in ROBOT.driver.arm.joints])
+
+    def at_rest(self, seconds: float = 0.5) -> bool:
+        """Whether no joint moves."""
+        first = len(self.measured)
+        time.sleep(seconds)
+        way = np.stack([self.joints(state) for state in self.measured[first:]])
+        return bool(np.abs(way - way[0]).max() < 1e-6)
