@@ -19,6 +19,8 @@ PARTS = (
     "policy_small",
     "policy_cuda",
 )
+# Only when asked for: it takes half an hour.
+LONG_PARTS = ("soak",)
 
 
 def text(value: Any) -> str:
@@ -27,11 +29,13 @@ def text(value: Any) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("parts", nargs="*", metavar="NAME", help=f"one of {', '.join(PARTS)}; default: all")
+    parser.add_argument(
+        "parts", nargs="*", metavar="NAME", help=f"one of {', '.join(PARTS + LONG_PARTS)}; default: all but the last"
+    )
     chosen = parser.parse_args().parts or PARTS
-    unknown = set(chosen) - set(PARTS)
+    unknown = set(chosen) - set(PARTS + LONG_PARTS)
     if unknown:
-        parser.error(f"no part {', '.join(sorted(unknown))}; there are {', '.join(PARTS)}")
+        parser.error(f"no part {', '.join(sorted(unknown))}; there are {', '.join(PARTS + LONG_PARTS)}")
     print(f"{platform.machine()}, {os.cpu_count()} cores\n")
     for part in chosen:
         load = os.getloadavg()[0]

@@ -1,0 +1,87 @@
+"""What a check finds, and how checks are run so that one that crashes does not take the others with it."""
+
+import traceback
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, get_args
+
+from stvla_ros.errors import InputError
+
+Level = Literal["ok", "note", "warning", "error"]
+LEVELS: tuple[Level, ...] = get_args(Level)
+# A check yields what it finds as it finds it, so that nothing is lost when it crashes later on.
+Findings = Iterator["Finding"]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """
+    :param level: how bad it is; with an ``error`` the robot must not be driven.
+    :param text: what was found.
+    :param advice: what to do about it.
+    :raises ValueError: for a warning or an error without advice.
+    """
+
+    level: Level
+    text: str
+    advice: str = ""
+
+    def __post_init__(self) -> None:
+        if self.level in ("warning", "error") and not self.advice:
+            raise ValueError(f"{self.level} {self.text!r}: expected advice")
+
+
+@dataclass(frozen=True)
+class Section:
+    """
+    :param area: one of the command's areas (``--only``).
+    :param title: for people.
+    """
+
+    area: str
+    title: str
+    findings: tuple[Finding, ...]
+
+
+def ok(text: str) -> Finding:
+    return Finding("ok", text)
+
+
+def note(text: str, advice: str = "") -> Finding:
+    return Finding("note", text, advice)
+
+
+def warning(text: str, advice: str) -> Finding:
+    return Finding("warning", text, advice)
+
+
+def error(text: str, advice: str) -> Finding:
+    return Finding("error", text, advice)
+
+
+def examine(area: str, title: str, check: Callable[[], Iterable[Finding]]) -> Section:
+    """Run one check. Whatever it raises is an error of its section."""
+    found: list[Finding] = []
+    try:
+        found.extend(check())
+    except InputError as problem:
+        found.append(error(str(problem), "correct what the line names, then run this again"))
+    except Exception as problem:
+        found.append(_crash(area, problem))
+    return Section(area, title, tuple(found))
+
+
+def count_levels(sections: Sequence[Section]) -> Counter[Level]:
+    return Counter(finding.level for section in sections for finding in section.findings)
+
+
+def _crash(area: str, problem: Exception) -> Finding:
+    place = traceback.extract_tb(problem.__traceback__)[-1]
+    where = f"{Path(place.filename).name}:{place.lineno}"
+    what = " ".join(str(problem).split())[:200]
+    return error(
+        f"this check crashed: {type(problem).__name__}: {what} ({where})",
+        f"the fault is the check's own, or the machine's: see what `stvla doctor --only {area}` says, and report it",
+    )

@@ -1,0 +1,85 @@
+"""Check 3: what the policy can run on."""
+
+import shutil
+from dataclasses import dataclass
+
+from stvla_ros.doctor.findings import Findings, error, note, ok, warning
+
+# The published 4B model takes 8.4 GB as bfloat16 (docs/policy.md), its activations and the display some more.
+_LARGE_MODEL_GB = 10.0
+
+
+@dataclass(frozen=True)
+class Gpu:
+    """
+    :param memory_gb, free_gb: whole and free memory, 1e9 bytes.
+    :param bfloat16: whether it computes in bfloat16.
+    """
+
+    name: str
+    memory_gb: float
+    free_gb: float
+    bfloat16: bool
+
+
+@dataclass(frozen=True)
+class TorchFacts:
+    """
+    :param version: empty when torch cannot be imported.
+    :param problem: why not.
+    :param cuda: that it was built for; empty for a CPU build.
+    :param driver: whether the machine has NVIDIA's driver.
+    """
+
+    version: str
+    problem: str = ""
+    cuda: str = ""
+    driver: bool = False
+    gpus: tuple[Gpu, ...] = ()
+
+
+def torch_facts() -> TorchFacts:
+    try:
+        import torch  # takes seconds, and only this check needs it
+    except Exception as problem:  # a broken installation raises what it likes
+        return TorchFacts("", f"{type(problem).__name__}: {' '.join(str(problem).split())[:200]}")
+    gpus = []
+    if torch.cuda.is_available():
+        for number in range(torch.cuda.device_count()):
+            free, total = torch.cuda.mem_get_info(number)
+            with torch.cuda.device(number):
+                bfloat16 = torch.cuda.is_bf16_supported()
+            gpus.append(Gpu(torch.cuda.get_device_name(number), total / 1e9, free / 1e9, bfloat16))
+    driver = shutil.which("nvidia-smi") is not None
+    return TorchFacts(torch.__version__, "", torch.version.cuda or "", driver, tuple(gpus))
+
+
+def check_gpu(facts: TorchFacts) -> Findings:
+    if not facts.version:
+        yield error(
+            f"torch cannot be imported: {facts.problem}", "run `make setup`, or install requirements/models.txt"
+        )
+        return
+    if facts.gpus:
+        yield ok(f"torch {facts.version} with CUDA {facts.cuda}")
+    elif facts.driver:
+        build = f"for CUDA {facts.cuda}" if facts.cuda else "for CPUs alone"
+        yield warning(
+            f"this machine has NVIDIA's driver, but torch {facts.version} (built {build}) sees no GPU",
+            "install the torch build that fits the driver (https://pytorch.org), and see what `nvidia-smi` says",
+        )
+    else:
+        yield note(f"torch {facts.version}, no GPU: the policy runs on the CPU, which is enough for the small model")
+    for gpu in facts.gpus:
+        yield from _check_one(gpu)
+
+
+def _check_one(gpu: Gpu) -> Findings:
+    yield ok(f"{gpu.name}, {gpu.memory_gb:.0f} GB, {gpu.free_gb:.0f} GB free")
+    if gpu.free_gb < _LARGE_MODEL_GB:
+        yield note(
+            f"the published 4B model needs about {_LARGE_MODEL_GB:.0f} GB; the small one fits",
+            "for the 4B model: end what else uses the GPU, or take a larger one",
+        )
+    if not gpu.bfloat16:
+        yield note(f"{gpu.name} does not compute in bfloat16", "give --dtype float16 (or float32) to `stvla robot`")

@@ -1,0 +1,160 @@
+"""What came while the doctor listened, as plain data: nodes/doctor_listener.py makes it, the checks judge it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Publisher:
+    """
+    :param node: its full name.
+    :param type: of its messages, like ``sensor_msgs/msg/Image``.
+    :param reliable: whether it sends again what was lost.
+    :param qos_problem: why its quality of service does not fit our subscriptions; empty when it does.
+    """
+
+    node: str
+    type: str
+    reliable: bool = True
+    qos_problem: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class Stream:
+    """One topic.
+
+    :param topic: full name.
+    :param type: that its messages must have.
+    :param publishers: of this topic, of whatever type.
+    :param others: further topics with this type and a publisher.
+    :param listened_s: for how long, seconds.
+    :param arrivals_s: (n,) float64, when each message came, ``time.monotonic()``.
+    :param stamps_ns: (n,) int64, of their headers.
+    :param ages_s: (n,) float64, the node's clock minus the stamp, seconds.
+    :param frame_ids: that occurred.
+    """
+
+    topic: str
+    type: str
+    publishers: tuple[Publisher, ...]
+    others: tuple[str, ...]
+    listened_s: float
+    arrivals_s: np.ndarray
+    stamps_ns: np.ndarray
+    ages_s: np.ndarray
+    frame_ids: frozenset[str] = frozenset()
+
+    @property
+    def count(self) -> int:
+        return len(self.arrivals_s)
+
+    def only(self, kept: np.ndarray) -> "Stream":
+        """
+        :param kept: (n,) bool, which messages.
+        """
+        return replace(self, arrivals_s=self.arrivals_s[kept], stamps_ns=self.stamps_ns[kept], ages_s=self.ages_s[kept])
+
+
+@dataclass(frozen=True, eq=False)
+class Pictures:
+    """
+    :param sizes: (width, height) that occurred.
+    :param encodings: that occurred.
+    :param problem: of the first picture that could not be read; empty when all could.
+    :param valid_shares: (m,) of depth pictures that were looked at: share of pixels with a distance. Empty for colour.
+    :param medians_m: (m,) of these: median of the distances, metres; NaN where no pixel has one.
+    """
+
+    stream: Stream
+    sizes: frozenset[tuple[int, int]] = frozenset()
+    encodings: frozenset[str] = frozenset()
+    problem: str = ""
+    valid_shares: np.ndarray = field(default_factory=lambda: np.zeros(0))
+    medians_m: np.ndarray = field(default_factory=lambda: np.zeros(0))
+
+
+@dataclass(frozen=True, eq=False)
+class CameraInfos:
+    """
+    :param matrix: (3, 3) float64 pinhole matrix of the last message, pixels; None when there was none.
+    :param distortion: its coefficients.
+    :param size: (width, height) that it is for, pixels.
+    """
+
+    stream: Stream
+    matrix: np.ndarray | None = None
+    distortion: tuple[float, ...] = ()
+    size: tuple[int, int] = (0, 0)
+
+
+@dataclass(frozen=True, eq=False)
+class JointStates:
+    """
+    :param joints: that the driver needs, in this order.
+    :param positions: (n, joints) float64, rad or m; NaN where the message has a NaN or lacks the joint.
+    :param present: (n, joints) bool, whether the message names the joint.
+    :param names: of all joints in all messages.
+    """
+
+    stream: Stream
+    joints: tuple[str, ...]
+    positions: np.ndarray
+    present: np.ndarray
+    names: frozenset[str]
+
+
+@dataclass(frozen=True, eq=False)
+class Poses:
+    """
+    :param translations: (n, 3) float64, metres.
+    :param quaternions: (n, 4) float64, x y z w.
+    """
+
+    stream: Stream
+    translations: np.ndarray
+    quaternions: np.ndarray
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What to listen to.
+
+    :param image_topic, camera_info_topic: names, relative to the root.
+    :param depth_topic: name; empty for none.
+    :param joint_states_topic: name; empty for none.
+    :param joints: of them, those that are needed.
+    :param pose_topic: name; empty for none.
+    :param robot_description: whether the URDF is asked for.
+    :param seconds: for how long.
+    :param use_sim_time: whether ages are measured by ``/clock``.
+    """
+
+    image_topic: str
+    camera_info_topic: str
+    depth_topic: str = ""
+    joint_states_topic: str = ""
+    joints: tuple[str, ...] = ()
+    pose_topic: str = ""
+    robot_description: bool = False
+    seconds: float = 5.0
+    use_sim_time: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class Heard:
+    """
+    :param robot_description: the URDF that came; empty when none did.
+    :param services: full names, each with its type.
+    :param clock_publishers: of ``/clock``.
+    """
+
+    image: Pictures
+    camera_info: CameraInfos
+    depth: Pictures | None
+    joint_states: JointStates | None
+    poses: Poses | None
+    robot_description: str
+    services: Mapping[str, str]
+    clock_publishers: int

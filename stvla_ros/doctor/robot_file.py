@@ -1,0 +1,175 @@
+"""Check 7: the robot's file, its limits and its geometry."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from stvla_ros.config import config_directory
+from stvla_ros.doctor.drivers import driver_needs
+from stvla_ros.doctor.findings import Findings, error, note, ok, warning
+from stvla_ros.errors import InputError
+from stvla_ros.robots.embodiments import (
+    ROBOT_DESCRIPTION,
+    ArmDescription,
+    DriverDescription,
+    Embodiment,
+    read_embodiment,
+)
+from stvla_ros.robots.pose_arm import PoseArm
+from stvla_ros.robots.urdf_arm import UrdfArm
+
+# Degrees rounded to four digits of a radian differ by less.
+_ROUNDING_RAD = 1e-3
+
+
+def find_robot_file(robot: str) -> Path:
+    """The file of a robot that comes along, or the given one, whether it can be read or not.
+
+    :param robot: name, or a YAML file.
+    :raises InputError: for an unknown name.
+    """
+    if robot.endswith((".yaml", ".yml")):
+        return Path(robot).expanduser().resolve()
+    folder = config_directory() / "robots"
+    names = sorted(file.stem for file in folder.glob("*.yaml"))
+    if robot not in names:
+        raise InputError(f"robot: expected one of {', '.join(names)}, or a YAML file, got {robot!r}")
+    return folder / f"{robot}.yaml"
+
+
+def check_robot_file(file: Path, settings_problem: Callable[[DriverDescription], str]) -> Findings:
+    """
+    :param settings_problem: what is wrong with the driver's own settings; empty when nothing is.
+    """
+    try:
+        embodiment = read_embodiment(file)
+    except InputError as problem:
+        yield error(str(problem), f"correct the file; {config_directory() / 'robots' / 'widowx.yaml'} is a whole one")
+        return
+    driver = embodiment.driver
+    if driver is None:
+        yield error(
+            f"{file}: a robot in simulation alone, it has no driver",
+            "to drive one, write a file with driver: executable: moveit_servo_driver (docs/robot.md)",
+        )
+        return
+    yield ok(
+        f"{file}: {driver.executable}, {embodiment.control_hz:g} commands and {driver.tick_hz:g} setpoints a second"
+    )
+    yield from _check_rates(embodiment, driver)
+    yield from _check_settings(driver, settings_problem)
+    if driver.executable == "google_robot_driver":
+        yield from _check_names(driver, PoseArm.names)
+    elif driver.arm is None:
+        yield error(f"driver.arm is missing, {driver.executable} needs it", "give urdf, joints and tool_frame there")
+    else:
+        yield from _check_names(driver, driver.arm.joints)
+        if driver.arm.urdf == ROBOT_DESCRIPTION:
+            yield note("the URDF comes from the topic robot_description: see the section robot's state")
+        else:
+            yield from check_geometry(driver, driver.arm, driver.arm.urdf)
+
+
+def _check_rates(embodiment: Embodiment, driver: DriverDescription) -> Findings:
+    period_s = 1.0 / embodiment.control_hz
+    if driver.tick_hz < 2.0 * embodiment.control_hz:
+        yield error(
+            f"tick_hz {driver.tick_hz:g}: at least two setpoints a control period are needed",
+            f"raise tick_hz to {2.0 * embodiment.control_hz:g} or more",
+        )
+    try:
+        driver.limits.check_stop(period_s)
+    except InputError as problem:
+        yield error(f"limits.{problem}", "change the joint's limits as the line says; the stop is part of each motion")
+        return
+    longest = max(joint.longest_stop_s for joint in driver.limits.joints.values())
+    yield ok(f"every joint stops within a control period: {longest:.3f} s of {period_s:.3f} s")
+
+
+def _check_settings(driver: DriverDescription, settings_problem: Callable[[DriverDescription], str]) -> Findings:
+    problem = settings_problem(driver)
+    if not problem:
+        try:
+            driver_needs(driver)
+        except InputError as missing:
+            problem = str(missing)
+    if problem:
+        yield error(problem, "correct driver.settings in the robot's file")
+
+
+def _check_names(driver: DriverDescription, names: tuple[str, ...]) -> Findings:
+    try:
+        driver.limits.check_joints(names)
+    except InputError as problem:
+        yield error(f"limits.{problem}", "give limits for each of these and no others")
+
+
+def check_geometry(driver: DriverDescription, arm: ArmDescription, urdf: str) -> Findings:
+    """
+    :param urdf: file, or the XML itself.
+    """
+    try:
+        geometry = UrdfArm(urdf, arm.joints, arm.tool_frame, arm.guarded_frames)
+    except InputError as problem:
+        yield error(str(problem), "correct driver.arm (urdf, joints, tool_frame, guarded_frames) or the URDF")
+        return
+    frames = ", ".join((arm.tool_frame, *arm.guarded_frames))
+    where = "the topic robot_description" if urdf.lstrip().startswith("<") else Path(urdf).name
+    yield ok(f"{where} has the {len(arm.joints)} joints and the links {frames}")
+    if set(arm.joints) != set(driver.limits.joints):
+        return  # said already
+    yield from _check_urdf_limits(driver, geometry)
+    for name in ("home", "rest"):
+        if position := getattr(driver, name):
+            yield from _check_pose(driver, geometry, name, np.array(position))
+        else:
+            yield note(f"no driver.{name}: the service ~/{name} is not offered")
+
+
+def _check_urdf_limits(driver: DriverDescription, geometry: UrdfArm) -> Findings:
+    tighter = []
+    for name, lower, upper in zip(geometry.names, *geometry.position_limits):
+        joint = driver.limits.joints[name]
+        if joint.lower < lower - _ROUNDING_RAD or joint.upper > upper + _ROUNDING_RAD:
+            tighter.append(f"{name} (file {joint.lower:g} to {joint.upper:g}, URDF {lower:g} to {upper:g})")
+    if tighter:
+        yield error(
+            f"the URDF's position limits are tighter than the file's: {'; '.join(tighter)}",
+            "tighten limits.joints in the file: the robot cannot go there",
+        )
+    else:
+        yield ok("the file's position limits are within the URDF's")
+
+
+def _check_pose(driver: DriverDescription, geometry: UrdfArm, name: str, position: np.ndarray) -> Findings:
+    limits = driver.limits
+    beyond = [
+        f"{joint} {value:g} ({limits.joints[joint].lower:g} to {limits.joints[joint].upper:g})"
+        for joint, value in zip(geometry.names, position)
+        if not limits.joints[joint].lower + limits.joint_margin
+        <= value
+        <= limits.joints[joint].upper - limits.joint_margin
+    ]
+    if beyond:
+        yield error(
+            f"driver.{name} is beyond the limits less joint_margin {limits.joint_margin:g}: {', '.join(beyond)}",
+            f"move driver.{name} inside: the driver refuses to go there",
+        )
+    points = geometry.guarded_points(position)
+    tool = ", ".join(f"{value:.3f}" for value in points[0])
+    for box_name, box in limits.forbidden.items():
+        if box.inside(points).max() > 0.0:
+            yield error(
+                f"driver.{name}: the arm would be inside the forbidden box {box_name}",
+                f"move driver.{name} out of it, or correct the box",
+            )
+    # At rest the arm may be folded up wherever it likes.
+    if name == "home" and limits.workspace.outside(points[0]) > 0.0:
+        yield warning(
+            f"driver.home: the tool point ({tool}) m is outside the workspace {limits.workspace.low} to "
+            f"{limits.workspace.high}",
+            "move driver.home or limits.workspace: from outside, only motions back into the workspace are executed",
+        )
+    elif not beyond:
+        yield ok(f"driver.{name} is within the limits, tool point ({tool}) m")

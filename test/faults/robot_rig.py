@@ -1,0 +1,177 @@
+"""The whole robot graph in processes of its own, with a camera and a stand-in arm, and measures of what it does."""
+
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from live_graph import LiveGraph, scene
+from rosgraph_msgs.msg import Clock
+from sensor_msgs.msg import JointState
+
+from stvla_ros.msg import CommandVerdict, DriverState
+from stvla_ros.nodes.messages import ns_to_time
+from stvla_ros.robots.embodiments import find_embodiment
+from stvla_ros.robots.urdf_arm import UrdfArm
+
+ROBOT = find_embodiment("widowx")
+PERIOD_S = 1.0 / ROBOT.control_hz
+CAMERA_HZ = 10.0
+# A joint that moves by less between two joint states rests.
+STILL = 1e-6
+# The random policy's ways are all over the workspace: there is always motion that a fault must end.
+NODES: dict[str, dict[str, Any]] = {
+    "tracker": {},
+    "depth": {},
+    "compositor": {},
+    "vla_server": {
+        "policy": "random",
+        "control_hz": ROBOT.control_hz,
+        "base_frame": ROBOT.base_frame,
+        "execution": "receding",
+        "frozen_picture_timeout": 1.0,
+        "stall_timeout": 5.0,
+    },
+    "fake_xs_arm": {"robot": "widowx", "start": "home"},
+    "widowx_driver": {"robot": "widowx"},
+}
+
+
+class Camera(threading.Thread):
+    """Publishes frames of a moving scene until it is closed. :attr:`fault` stands between it and the topics."""
+
+    def __init__(self, rig: "RobotRig") -> None:
+        super().__init__(daemon=True)
+        self._rig = rig
+        self._pictures, self._depth = scene(40)
+        self._random = np.random.default_rng(0)
+        self._stopping = threading.Event()
+        self.fault: Callable[[int, np.ndarray, np.ndarray], list[tuple[int, np.ndarray, np.ndarray]]] | None = None
+        self.start()
+
+    def run(self) -> None:
+        number = 0
+        while not self._stopping.wait(1.0 / CAMERA_HZ):
+            number += 1
+            # There and back, with a sensor's noise.
+            picture = self._pictures[abs(number % 78 - 39)].copy()
+            picture[::4, ::4] ^= self._random.integers(0, 4, picture[::4, ::4].shape, dtype=np.uint8)
+            frame = self._rig.now_ns(), picture, self._depth
+            for each in [frame] if self.fault is None else self.fault(*frame):
+                self._rig.graph.frame(*each)
+
+    def close(self) -> None:
+        self._stopping.set()
+        self.join()
+
+
+class RobotRig:
+    """:param sim_time: the nodes' time is what :attr:`clock_offset_ns` makes of the machine's."""
+
+    def __init__(self, graph: LiveGraph, folder: Path, sim_time: bool = False) -> None:
+        self.graph, self.folder, self._sim_time = graph, folder, sim_time
+        self.clock_offset_ns = 0
+        arm = ROBOT.driver.arm
+        self._arm = UrdfArm(arm.urdf, arm.joints, arm.tool_frame, arm.guarded_frames)
+        self.times: list[float] = []
+        self.positions: list[np.ndarray] = []
+        self.fault_at = 0.0
+        self.states = graph.listen(DriverState, "driver_state")
+        self.verdicts = graph.listen(CommandVerdict, "command_verdict")
+        graph.listen(JointState, "wx250s/joint_states", self._on_joint_states)
+        self._clock: threading.Thread | None = None
+        self._stopping = threading.Event()
+        if sim_time:
+            self._clock = threading.Thread(target=self._say_the_time, daemon=True)
+            self._clock.start()
+        for name in (*NODES, "robot_session"):
+            self.start(name)
+        self.camera = Camera(self)
+
+    def close(self) -> None:
+        self.camera.close()
+        self._stopping.set()
+        if self._clock is not None:
+            self._clock.join()
+
+    def start(self, name: str) -> None:
+        parameters = NODES.get(name, {"output": str(self.folder), "instruction": "move about"})
+        self.graph.start(name, **parameters, **({"use_sim_time": True} if self._sim_time else {}))
+
+    def now_ns(self) -> int:
+        return time.time_ns() + self.clock_offset_ns
+
+    def _say_the_time(self) -> None:
+        while not self._stopping.wait(0.01):
+            self.graph.publish("/clock", Clock(clock=ns_to_time(self.now_ns())))
+
+    def _on_joint_states(self, message: JointState) -> None:
+        by_name = dict(zip(message.name, message.position))
+        if not by_name.keys() >= set(ROBOT.driver.arm.joints):
+            return  # garbage, not the arm's
+        position = np.array([by_name[name] for name in ROBOT.driver.arm.joints])
+        if np.isfinite(position).all():
+            self.times.append(time.monotonic())
+            self.positions.append(position)
+
+    # --- what is asked of it ---
+
+    def until_moving(self) -> None:
+        """Wait until the policy's commands move the arm."""
+        self.verdicts.clear()
+        self.graph.until(
+            lambda: sum(verdict.executed for verdict in self.verdicts) >= 3 and not self.still_for(0.0),
+            f"motion; {[(name, process.output[-300:]) for name, process in self.graph.processes.items()]}",
+            60.0,
+        )
+
+    def still_for(self, seconds: float) -> bool:
+        """Whether the arm has rested so long, and is seen to."""
+        if len(self.times) < 10:
+            return False
+        recent = [index for index, at in enumerate(self.times[-2000:], max(0, len(self.times) - 2000))]
+        since = time.monotonic() - max(seconds, 0.1)
+        part = [self.positions[index] for index in recent if self.times[index] >= since]
+        return len(part) > 3 and bool(np.abs(np.diff(np.stack(part), axis=0)).max() < STILL)
+
+    def strike(self, fault: Callable[[], Any]) -> None:
+        """Let the fault happen, and note when."""
+        self.fault_at = time.monotonic()
+        fault()
+
+    def until_holding(self, timeout_s: float) -> float:
+        """Wait until the arm rests for a second. :returns: seconds from the fault to the last motion."""
+        self.graph.until(lambda: self.still_for(1.0), "the arm to hold", timeout_s)
+        return self.last_motion()
+
+    def last_motion(self) -> float:
+        """Seconds from the fault to the last motion since; 0 without any."""
+        times, positions = self._since_fault()
+        moving = np.flatnonzero(np.abs(np.diff(positions, axis=0)).max(axis=1) >= STILL)
+        return float(times[moving[-1] + 1] - self.fault_at) if len(moving) else 0.0
+
+    def largest_motion(self) -> float:
+        """Of the tool point since the fault, metres from where it was."""
+        _, positions = self._since_fault()
+        tools = np.stack([self._arm.tool_pose(position)[:3, 3] for position in positions[::5]])
+        return float(np.linalg.norm(tools - tools[0], axis=1).max())
+
+    def _since_fault(self) -> tuple[np.ndarray, np.ndarray]:
+        first = max(0, int(np.searchsorted(self.times, self.fault_at)) - 1)
+        count = min(len(self.times), len(self.positions))
+        return np.array(self.times[first:count]), np.stack(self.positions[first:count])
+
+    def check_limits(self) -> None:
+        """All that was measured obeyed the robot's limits."""
+        limits = ROBOT.driver.limits
+        positions = np.stack(self.positions[:])
+        for number, name in enumerate(ROBOT.driver.arm.joints):
+            joint = limits.joints[name]
+            assert positions[:, number].min() >= joint.lower and positions[:, number].max() <= joint.upper, name
+        for position in positions[::5]:
+            points = self._arm.guarded_points(position)
+            assert limits.workspace.outside(points[0]) < 1e-3, points[0]
+            for box in limits.forbidden.values():
+                assert box.inside(points).max() == 0.0

@@ -1,0 +1,149 @@
+"""Bad cameras while the arm moves: frames lost, late, twice, in disorder, the same for ever, of another size."""
+
+import time
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+from live_graph import live_graph
+from robot_rig import RobotRig
+
+pytest.importorskip("interbotix_xs_msgs", reason="fallback/interbotix_xs_msgs is not built")
+pytestmark = pytest.mark.slow
+
+Frame = tuple[int, np.ndarray, np.ndarray]
+GOES_ON_S = 4.0
+
+
+@pytest.fixture(scope="module")
+def rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RobotRig]:
+    folder = tmp_path_factory.mktemp("camera")
+    with live_graph(folder) as graph:
+        rig = RobotRig(graph, folder)
+        yield rig
+        rig.close()
+
+
+class Lossy:
+    """Every second frame is lost, at random."""
+
+    def __init__(self) -> None:
+        self._random = np.random.default_rng(0)
+
+    def __call__(self, *frame) -> list[Frame]:
+        return [frame] if self._random.random() < 0.5 else []
+
+
+class Late:
+    """Frames come three periods late, with the stamps that they had."""
+
+    def __init__(self) -> None:
+        self._waiting: list[Frame] = []
+
+    def __call__(self, *frame) -> list[Frame]:
+        self._waiting.append(frame)
+        return [self._waiting.pop(0)] if len(self._waiting) > 3 else []
+
+
+class Disordered:
+    """Pairs of frames come in the wrong order."""
+
+    def __init__(self) -> None:
+        self._kept: Frame | None = None
+
+    def __call__(self, *frame) -> list[Frame]:
+        if self._kept is None:
+            self._kept = frame
+            return []
+        kept, self._kept = self._kept, None
+        return [frame, kept]
+
+
+FAULTS = {"half of the frames lost": Lossy, "three frames late": Late, "in the wrong order": Disordered}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_camera(rig: RobotRig, fault: str, figures) -> None:
+    rig.until_moving()
+    rig.strike(lambda: setattr(rig.camera, "fault", FAULTS[fault]()))
+    time.sleep(GOES_ON_S)
+    motion = rig.largest_motion()
+    rig.camera.fault = None
+    rig.until_moving()
+    rig.check_limits()
+    figures(0.0, motion, "goes on within its limits")
+
+
+def test_every_frame_twice(rig: RobotRig, figures) -> None:
+    rig.until_moving()
+    rig.strike(lambda: setattr(rig.camera, "fault", lambda *frame: [frame, frame]))
+    time.sleep(GOES_ON_S)
+    commands = len(rig.verdicts)
+    time.sleep(2.0)
+    # No frame is acted on twice: still at most a command each control period.
+    assert len(rig.verdicts) - commands <= 12
+    motion = rig.largest_motion()
+    rig.camera.fault = None
+    rig.check_limits()
+    figures(0.0, motion, "goes on within its limits")
+
+
+def test_the_same_picture_for_ever(rig: RobotRig, figures) -> None:
+    rig.until_moving()
+    frozen: list[np.ndarray] = []
+
+    def freeze(stamp: int, picture: np.ndarray, depth: np.ndarray) -> list[Frame]:
+        frozen[:] = frozen or [picture]
+        return [(stamp, frozen[0], depth)]
+
+    rig.strike(lambda: setattr(rig.camera, "fault", freeze))
+    held = rig.until_holding(10.0)
+    motion = rig.largest_motion()
+    assert held < 3.0
+    rig.camera.fault = None
+    rig.until_moving()
+    rig.check_limits()
+    figures(held, motion, "moves again with the first new picture")
+
+
+def test_another_resolution(rig: RobotRig, figures) -> None:
+    rig.until_moving()
+
+    def half(stamp: int, picture: np.ndarray, depth: np.ndarray) -> list[Frame]:
+        return [(stamp, np.ascontiguousarray(picture[::2, ::2]), np.ascontiguousarray(depth[::2, ::2]))]
+
+    rig.strike(lambda: setattr(rig.camera, "fault", half))
+    time.sleep(GOES_ON_S)
+    motion = rig.largest_motion()
+    rig.until_moving()
+    rig.camera.fault = None
+    rig.until_moving()
+    rig.check_limits()
+    figures(0.0, motion, "goes on, there and back")
+
+
+def test_depth_of_nan(rig: RobotRig, figures) -> None:
+    rig.until_moving()
+
+    def without_depth(stamp: int, picture: np.ndarray, depth: np.ndarray) -> list[Frame]:
+        return [(stamp, picture, np.full(depth.shape, np.nan, np.float32))]
+
+    rig.strike(lambda: setattr(rig.camera, "fault", without_depth))
+    time.sleep(GOES_ON_S)
+    motion = rig.largest_motion()
+    rig.check_limits()
+    rig.camera.fault = None
+    rig.until_moving()
+    figures(0.0, motion, "NaN counts as unknown; goes on within its limits")
+
+
+def test_no_camera_at_all(rig: RobotRig, figures) -> None:
+    rig.until_moving()
+    rig.strike(lambda: setattr(rig.camera, "fault", lambda *frame: []))
+    held = rig.until_holding(10.0)
+    assert held < 2.5
+    motion = rig.largest_motion()
+    rig.camera.fault = None
+    rig.until_moving()
+    rig.check_limits()
+    figures(held, motion, "moves again with the first picture")

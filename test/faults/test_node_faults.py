@@ -1,0 +1,72 @@
+"""Killed and frozen nodes while the arm moves: it comes to rest, and goes on when the node is back."""
+
+import os
+import signal
+from collections.abc import Iterator
+
+import pytest
+from live_graph import live_graph
+from robot_rig import NODES, PERIOD_S, RobotRig
+
+pytest.importorskip("interbotix_xs_msgs", reason="fallback/interbotix_xs_msgs is not built")
+pytestmark = pytest.mark.slow
+
+# Frames on their way, one inference, and a motion of one and a half periods to its end.
+PERCEPTION_S = 2.5
+# By node: seconds in which the arm must rest. A driver's own motion ends with it, the arm's with its profile.
+HOLD_S = {
+    "tracker": PERCEPTION_S,
+    "depth": PERCEPTION_S,
+    "compositor": PERCEPTION_S,
+    "vla_server": PERCEPTION_S,
+    "robot_session": None,  # the goal goes on without it
+    "widowx_driver": 2 * PERIOD_S,
+    "fake_xs_arm": 2 * PERIOD_S,
+}
+
+
+@pytest.fixture(scope="module")
+def rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RobotRig]:
+    folder = tmp_path_factory.mktemp("nodes")
+    with live_graph(folder) as graph:
+        rig = RobotRig(graph, folder)
+        yield rig
+        rig.close()
+
+
+@pytest.mark.parametrize("node", [*NODES, "robot_session"])
+def test_killed(rig: RobotRig, node: str, figures) -> None:
+    rig.until_moving()
+    rig.strike(rig.graph.processes[node].kill)
+    held = 0.0
+    if node == "fake_xs_arm":
+        # An arm that is gone is not seen; the driver holds, and takes the new one up where it stands.
+        rig.graph.until(lambda: rig.states[-1].held_by == ["joint states"], "the hold")
+        rig.times.clear()
+        rig.positions.clear()
+    elif HOLD_S[node] is not None:
+        held = rig.until_holding(10.0)
+        assert held < HOLD_S[node]
+    motion = rig.largest_motion() if rig.times else 0.0
+    others = [name for name, process in rig.graph.processes.items() if name != node and not process.alive()]
+    assert not others
+    rig.start(node)
+    rig.until_moving()
+    rig.check_limits()
+    figures(held, motion, "moves again after its restart")
+
+
+@pytest.mark.parametrize("node", [name for name in (*NODES, "robot_session") if name != "fake_xs_arm"])
+def test_frozen(rig: RobotRig, node: str, figures) -> None:
+    rig.until_moving()
+    pid = rig.graph.processes[node].pid
+    rig.strike(lambda: os.kill(pid, signal.SIGSTOP))
+    try:
+        held = 0.0 if HOLD_S[node] is None else rig.until_holding(10.0)
+        motion = rig.largest_motion()
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    assert HOLD_S[node] is None or held < HOLD_S[node]
+    rig.until_moving()
+    rig.check_limits()
+    figures(held, motion, "moves again when it goes on")

@@ -1,0 +1,196 @@
+"""Whatever a driver is told, what it sends to the robot obeys the robot's file; and after an emergency stop, nothing
+moves until the reset."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+from any_message import wire
+from fuzzing import fuzz
+from geometry_msgs.msg import PoseStamped
+from hypothesis import given
+from robot_bench import RobotBench, Segment, robot_bench
+from robot_events import JOINTS, control_ticks, events, joint_states, play, poses
+from scipy.spatial.transform import Rotation
+from sensor_msgs.msg import JointState
+
+from stvla_ros.config import config_directory
+from stvla_ros.nodes.driver import DriverNode
+from stvla_ros.nodes.google_robot_driver import GoogleRobotDriverNode
+from stvla_ros.nodes.moveit_servo_driver import MoveitServoDriverNode
+from stvla_ros.nodes.widowx_driver import WidowxDriverNode
+from stvla_ros.robots.embodiments import find_embodiment
+
+# Rounding of the trajectories and of float32, relative and absolute.
+SLACK, TINY = 1.001, 2e-5
+WIDOWX = find_embodiment("widowx").driver
+HOMES = {"widowx": np.array(WIDOWX.home), "servo": np.array(WIDOWX.home), "google": np.array([0.6, 0, 0.8, 0, 0, 0])}
+
+
+# --- what goes out ----------------------------------------------------------------------------------------------------
+
+
+def check_setpoints(robot: RobotBench, segment: Segment) -> None:
+    """The limits of the robot's file, of all that the driver said in one go."""
+    node, limits, tick_s = robot.node, robot.node.description.limits, 1.0 / robot.node.description.tick_hz
+    arm = node.make_arm()
+    joints = [limits.joints[name] for name in arm.names]
+    positions = np.stack([segment.start, *segment.positions])
+    assert np.isfinite(positions).all()
+    # Where it starts may be beyond the margin; it never goes farther.
+    lower = np.array([joint.lower + limits.joint_margin for joint in joints])
+    upper = np.array([joint.upper - limits.joint_margin for joint in joints])
+    assert (positions >= np.minimum(lower, segment.start) - TINY).all()
+    assert (positions <= np.maximum(upper, segment.start) + TINY).all()
+    resting = np.concatenate([positions[:1]] * 3 + [positions])
+    for order, name in ((1, "velocity"), (2, "acceleration"), (3, "jerk")):
+        rates = np.abs(np.diff(resting, n=order, axis=0)) / tick_s**order
+        allowed = np.array([getattr(joint, name) for joint in joints]) * SLACK + TINY
+        assert (rates <= allowed).all(), name
+    points = np.stack([arm.guarded_points(position) for position in positions])
+    for box in limits.forbidden.values():
+        assert box.inside(points).max() < box.inside(points[0]).max() + TINY
+    outside = limits.workspace.outside(points[:, 0])
+    inside_until = segment.ways.index(True) if True in segment.ways else len(segment.ways)
+    assert (outside[: inside_until + 1] <= outside[0] + TINY).all()
+    tools = np.stack([arm.tool_pose(position) for position in positions])
+    assert np.linalg.norm(np.diff(tools[:, :3, 3], axis=0), axis=1).max() <= limits.tool_speed * tick_s * SLACK + TINY
+    turns = Rotation.from_matrix(tools[1:, :3, :3] @ tools[:-1, :3, :3].transpose(0, 2, 1)).magnitude()
+    assert turns.max() <= limits.tool_turn_rate * tick_s * SLACK + TINY
+
+
+def check_rest(robot: RobotBench, segment: Segment) -> list[int]:
+    """After an emergency stop nothing moves. :returns: the ticks of which this holds."""
+    ticks = [tick for tick, held in enumerate(segment.held) if held > control_ticks(robot)]
+    for tick in ticks:
+        before = segment.positions[tick - 1] if tick else segment.start
+        assert np.array_equal(segment.positions[tick], before), "it moves in spite of the emergency stop"
+    return ticks
+
+
+@pytest.fixture
+def widowx() -> Iterator[RobotBench]:
+    from interbotix_xs_msgs.srv import RobotInfo
+
+    def measure(node: DriverNode, position: np.ndarray) -> JointState:
+        return wire(JointState(name=list(JOINTS), position=[*position.tolist(), 0.03]))
+
+    def answer(request: Any) -> Any:
+        if not isinstance(request, RobotInfo.Request):
+            return object()
+        mode = {"arm": "position", "gripper": "pwm"}[request.name]
+        return RobotInfo.Response(mode=mode, profile_type="time", joint_names=list(WIDOWX.arm.joints))
+
+    outputs = ("wx250s/commands/joint_group", "wx250s/commands/joint_single")
+    settings = ("robot:=widowx", "deadman:=joy")
+    with robot_bench(WidowxDriverNode, "wx250s/joint_states", measure, HOMES["widowx"], outputs, *settings) as made:
+        made.answers = answer
+        yield made
+
+
+@fuzz
+@given(events(joint_states))
+def test_fuzz_widowx_driver(widowx, happened):
+    play(widowx, happened)
+    for segment in widowx.segments:
+        if not segment.positions:
+            continue
+        check_setpoints(widowx, segment)
+        check_rest(widowx, segment)
+        for position, sent in zip(segment.positions, segment.sent):
+            arm, gripper = sent.values()
+            assert len(arm) == 1 and arm[0].name == "arm"
+            assert np.array_equal(np.array(arm[0].cmd), position.astype(np.float32))
+            for effort in gripper:
+                assert (effort.name, abs(effort.cmd)) in (("gripper", 250.0), ("gripper", 0.0))
+
+
+@pytest.fixture
+def google() -> Iterator[RobotBench]:
+    def measure(node: DriverNode, position: np.ndarray) -> PoseStamped:
+        message = PoseStamped()
+        message.header.frame_id = "link_base"
+        at, turned = message.pose.position, message.pose.orientation
+        at.x, at.y, at.z = position[:3].tolist()
+        # The position counts from where the driver started; that is how this robot is turned.
+        around = Rotation.from_rotvec(position[3:]) * Rotation.from_matrix(node._arm.reference)
+        turned.x, turned.y, turned.z, turned.w = around.as_quat().tolist()
+        return wire(message)
+
+    outputs = ("target_pose", "gripper_command")
+    with robot_bench(
+        GoogleRobotDriverNode, "tool_pose", measure, HOMES["google"], outputs, "robot:=google_robot"
+    ) as made:
+        yield made
+
+
+@fuzz
+@given(events(poses()))
+def test_fuzz_google_robot_driver(google, happened):
+    play(google, happened)
+    for segment in google.segments:
+        if not segment.positions:
+            continue
+        check_setpoints(google, segment)
+        rest = set(check_rest(google, segment))
+        before = None
+        for tick, sent in enumerate(segment.sent):
+            (target,), changes = sent.values()
+            at, turned = target.pose.position, target.pose.orientation
+            assert np.allclose([at.x, at.y, at.z], segment.positions[tick][:3], atol=TINY)
+            turn = Rotation.from_quat([turned.x, turned.y, turned.z, turned.w])
+            if before is not None:
+                angle = (turn * before.inv()).magnitude()
+                assert angle <= google.node.description.limits.tool_turn_rate / google.node.description.tick_hz + TINY
+                assert angle < 1e-6 or tick not in rest
+            before = turn
+            assert all(abs(change.data) <= 1.0 for change in changes)
+            assert not changes or tick not in rest
+
+
+@pytest.fixture
+def servo(tmp_path: Path) -> Iterator[RobotBench]:
+    content = yaml.safe_load((config_directory() / "robots" / "widowx.yaml").read_text())
+    content["driver"]["executable"] = "moveit_servo_driver"
+    content["driver"]["arm"]["urdf"] = str(config_directory() / "robots" / "wx250s.urdf")
+    content["driver"]["settings"] = {
+        "twist_topic": "twist",
+        "joint_states_topic": "joint_states",
+        "gripper_topic": "gripper",
+        "finger_joint": "left_finger",
+        "finger_closed": 0.015,
+        "finger_open": 0.037,
+    }
+    file = tmp_path / "servo.yaml"
+    file.write_text(yaml.safe_dump(content))
+
+    def measure(node: DriverNode, position: np.ndarray) -> JointState:
+        return wire(JointState(name=list(JOINTS), position=[*position.tolist(), 0.03]))
+
+    with robot_bench(
+        MoveitServoDriverNode, "joint_states", measure, HOMES["servo"], ("twist", "gripper"), f"robot:={file}"
+    ) as made:
+        yield made
+
+
+@fuzz
+@given(events(joint_states))
+def test_fuzz_moveit_servo_driver(servo, happened):
+    play(servo, happened)
+    limits = servo.node.description.limits
+    for segment in servo.segments:
+        if not segment.positions:
+            continue
+        check_setpoints(servo, segment)
+        rest = set(check_rest(servo, segment))
+        for tick, sent in enumerate(segment.sent):
+            (twist,), openings = sent.values()
+            parts = [[each.x, each.y, each.z] for each in (twist.twist.linear, twist.twist.angular)]
+            assert np.linalg.norm(parts[0]) <= limits.tool_speed + TINY
+            assert np.linalg.norm(parts[1]) <= limits.tool_turn_rate + TINY
+            assert tick not in rest or not np.any(parts), "it moves in spite of the emergency stop"
+            assert all(0.0 <= opening.data <= 1.0 for opening in openings)
+            assert not openings or tick not in rest

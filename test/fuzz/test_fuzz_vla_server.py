@@ -1,0 +1,173 @@
+"""Whatever observations, chunks, verdicts and goals come, the server acts or refuses, and the robot gets numbers."""
+
+import re
+from collections.abc import Callable, Iterator
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from any_message import NOW_NS, messages, texts, wire
+from fuzzing import at_most, fuzz
+from hypothesis import event as note
+from hypothesis import given
+from hypothesis import strategies as st
+from node_bench import Bench, bench, checked
+from rclpy.action import GoalResponse
+from test_fuzz_perception import frames
+
+from stvla_ros.action import ExecuteInstruction
+from stvla_ros.msg import ActionChunk, CommandVerdict, EndEffectorCommand
+from stvla_ros.nodes import vla_server
+from stvla_ros.nodes.vla_server import VlaServerNode
+
+
+class _Alarm:
+    """Rings at once when it is woken."""
+
+    def __init__(self, name: str, ring: Callable[[], float | None], on_error: Callable[[Exception], None]) -> None:
+        self._ring, self._on_error = ring, on_error
+
+    def wake(self) -> None:
+        try:
+            self._ring()
+        except Exception as error:
+            self._on_error(error)
+
+    def stop(self) -> None:
+        pass
+
+
+class _Handle:
+    """A goal as rclpy's action server hands it over."""
+
+    def __init__(self, server: "Server", request: ExecuteInstruction.Goal) -> None:
+        self.request, self.goal_id = request, SimpleNamespace(uuid=bytes([server.goals % 256] * 16))
+        self._server = server
+        self.canceled = self.succeed = self.abort = lambda: None
+
+    def execute(self) -> None:
+        self._server.running.append(self._server.node._goals._execute(self))
+
+    def publish_feedback(self, feedback: ExecuteInstruction.Feedback) -> None:
+        checked(feedback)
+
+
+class Server:
+    """The server on the bench, and its goals."""
+
+    def __init__(self, made: Bench) -> None:
+        self.bench, self.node = made, made.node
+        self.goals, self.running = 0, []
+        self.now_ns = NOW_NS
+        made.node.now_ns = lambda: self.now_ns
+        made.node.reject = self._reject
+        self._refuse = type(made.node).reject
+
+    def _reject(self, kind: str, message: str) -> None:
+        # A policy may raise anything, which ends its goal. These policies raise what is no InputError by mistake alone.
+        assert not re.match(r"policy \w+: [A-Z]\w*: ", message), message
+        self._refuse(self.node, kind, message)
+
+    def goal(self, request: ExecuteInstruction.Goal) -> None:
+        self.goals += 1
+        goals = self.node._goals
+        if self.bench.run(lambda: goals._on_goal(request)) != GoalResponse.ACCEPT:
+            return
+        handle = _Handle(self, request)
+        self.bench.run(lambda: goals._on_accepted(handle))
+        self.tell_results()
+
+    def tell_results(self) -> None:
+        for waiting in list(self.running):
+            try:
+                waiting.send(None)
+            except StopIteration as ended:
+                checked(ended.value)
+                self.running.remove(waiting)
+
+
+@st.composite
+def chunks(draw: st.DrawFn, *kinds: str) -> list[tuple[str, Any]]:
+    """An observation, and the expert's answer to it."""
+    found = draw(frames(*kinds))
+    if draw(st.integers(0, 3)) < 3:
+        chunk = ActionChunk(actions=[EndEffectorCommand(gripper=0.5)] * 3)
+    else:
+        chunk = draw(messages(ActionChunk))
+    chunk.header.stamp = next(message.header.stamp for topic, message in found if topic == "image")
+    return [*found, ("expert_chunk", wire(chunk))]
+
+
+goals = st.builds(
+    ExecuteInstruction.Goal,
+    instruction=st.sampled_from(["stack the cubes", "", " ", "a" * 500]) | texts,
+    time_limit=messages(type(ExecuteInstruction.Goal().time_limit)),
+)
+events = (
+    st.tuples(st.just("frame"), chunks("image", "traced_depth", "camera_info"))
+    | st.tuples(st.just("frame"), chunks("image", "traced_depth", "camera_info"))
+    | st.tuples(st.just("goal"), goals)
+    | st.tuples(st.just("verdict"), messages(CommandVerdict))
+    | st.tuples(st.just("time"), st.sampled_from([10**7, 2 * 10**8, 10**9, 10**12, -(10**12)]))
+)
+
+
+@pytest.fixture(params=["lockstep", "realtime"])
+def server(request, monkeypatch) -> Iterator[Server]:
+    monkeypatch.setattr(vla_server, "Alarm", _Alarm)
+    with bench(
+        VlaServerNode,
+        f"pacing:={request.param}",
+        "execution:=receding",
+        "join_window:=5",
+        "max_observation_age:=0.0",
+        "policy:=expert",
+    ) as made:
+        yield Server(made)
+
+
+def play(server: Server, happened: list[tuple[str, Any]]) -> None:
+    server.now_ns = NOW_NS
+    for kind, given_input in happened:
+        if kind == "frame":
+            for topic, message in given_input:
+                if topic in server.bench.topics:
+                    server.bench.receive(topic, message)
+        elif kind == "goal":
+            server.goal(given_input)
+        elif kind == "verdict":
+            server.bench.receive("command_verdict", wire(given_input))
+        else:
+            server.now_ns += given_input
+        for _ in range(3 if server.node._alarm is not None else 0):
+            server.bench.run(server.node._alarm.wake)
+            server.now_ns += 3 * 10**8
+        for timer in server.bench.timers:
+            server.bench.run(timer)
+        server.tell_results()
+    note(f"commands {min(len(server.bench.sent('command')), 2)}")
+    for message in server.bench.sent("command"):
+        numbers = [getattr(part, axis) for part in (message.translation, message.rotation) for axis in "xyz"]
+        assert np.isfinite(numbers).all()
+        assert 0.0 <= message.gripper <= 1.0
+    server.bench.forget()
+
+
+@fuzz
+@given(st.lists(events, min_size=1, max_size=6))
+def test_fuzz_vla_server(server, happened):
+    play(server, [("goal", ExecuteInstruction.Goal(instruction="stack the cubes")), *happened])
+
+
+@pytest.fixture
+def network(monkeypatch) -> Iterator[Server]:
+    with bench(VlaServerNode, "pacing:=lockstep", "execution:=receding", "policy:=stvla") as made:
+        yield Server(made)
+
+
+# Each answer of the network takes its time.
+@at_most(500)
+@given(chunks("image", "traced_depth", "camera_info"))
+def test_fuzz_vla_server_with_a_network(network, frame):
+    play(network, [("goal", ExecuteInstruction.Goal(instruction="stack the cubes")), ("frame", frame)])
