@@ -2,7 +2,7 @@
 #   make sim  [TASK=stack_cube EPISODES=3 PACING=lockstep FUSED=false POLICY=stvla TRACKER=lucas_kanade DEPTH=sensor
 #              VARIANT=C BUFFER=30 ADAPTIVE=true RVIZ=false RECORD=false
 #              CHECKPOINT=… DEVICE=auto DTYPE=auto UNNORM_KEY=… POLICY_PARAMETERS='{…}' TRACES=depth EXECUTION=ensemble
-#              TRACKER_PARAMETERS='{…}' DEPTH_PARAMETERS='{checkpoint: …}' PARAMS_FILE=…]
+#              TRACKER_PARAMETERS='{…}' DEPTH_PARAMETERS='{checkpoint: …}' PARAMS_FILE=… JOINT_LEVEL=false]
 #   make robot-fake  robot.launch.py's graph on fake hardware, a recording in place of the camera; ends by itself
 #   make test        tests that take minutes are left out   (make test T=test/perception to choose)
 #   make test-all    all of them
@@ -20,8 +20,8 @@ T ?= test
 SIM_OPTIONS = $(foreach name,TASK EPISODES FIRST_EPISODE SEED PACING POLICY TRACKER DEPTH VARIANT BUFFER MAX_STEPS OUTPUT \
                 TRACKER_PARAMETERS DEPTH_PARAMETERS PARAMS_FILE CHECKPOINT DEVICE DTYPE UNNORM_KEY POLICY_PARAMETERS TRACES EXECUTION,\
                 $(if $($(name)),--$(subst _,-,$(shell echo $(name) | tr A-Z a-z)) '$($(name))')) \
-              $(foreach name,FUSED RVIZ RECORD ADAPTIVE VIDEO,\
-                $(if $($(name)),--$(if $(filter false False 0 no,$($(name))),no-)$(shell echo $(name) | tr A-Z a-z)))
+              $(foreach name,FUSED RVIZ RECORD ADAPTIVE VIDEO JOINT_LEVEL,\
+                $(if $($(name)),--$(if $(filter false False 0 no,$($(name))),no-)$(subst _,-,$(shell echo $(name) | tr A-Z a-z))))
 
 .PHONY: help setup sim robot-fake test test-faults test-all bench eval-quick policy clean
 help:
