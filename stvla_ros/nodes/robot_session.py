@@ -115,9 +115,11 @@ class RobotSessionNode(StvlaNode):
             for counts in (self._clipped, self._refused)
         )
         print(f"commands: {self._executed} executed, clipped: {clipped}; refused: {refused}", flush=True)
-        way = ", ".join(f"{name} {value['travel']:.2f}" for name, value in self._setpoints.summary()["joints"].items())
+        joints = self._setpoints.summary()["joints"]
+        way = ", ".join(f"{name} {value['travel']:.2f}" for name, value in joints.items() if name != "gripper")
+        held_by = ", ".join(sorted(self._held_by - {"not started"}))
         print(
-            f"ways of the joints, rad: {way or 'none'}; held by: {', '.join(sorted(self._held_by)) or 'nothing'}",
+            f"ways of the joints, rad: {way or 'none'}; held by: {held_by or 'nothing'}",
             flush=True,
         )
 
