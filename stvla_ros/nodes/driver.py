@@ -74,7 +74,7 @@ class DriverNode(StvlaNode):
         self._ticker: Ticker | None = None
         self._measured: Measured | None = None
         self._engaging: ServiceSequence | None = None
-        self._engaged = False
+        self._engaged, self._yielded = False, False
         self._retry_at = 0.0
         self._detail = ""
         limits = self.description.limits
@@ -190,7 +190,7 @@ class DriverNode(StvlaNode):
             with self._lock:
                 self._gate.start(self._measured.position, self._measured.gripper, self.now_ns())
                 self._gate.release("joint states", self.now_ns())
-                self._engaged, self._detail = True, ""
+                self._engaged, self._yielded, self._detail = True, False, ""
                 self._tracking.reset()
             self.get_logger().info("ready: the arm holds where it is, commands are accepted")
             if self._home_first:
@@ -218,10 +218,15 @@ class DriverNode(StvlaNode):
         self._reports.state(*self._phase(), self.dry_run)
 
     def _let_go(self) -> None:
-        """The arm does not follow, and its setpoints came to rest. Tell it once to be where it is, so that it does not
-        press on; then nothing: whoever moves it meanwhile must not see it jump back."""
-        if self.fresh:
-            self._gate.start(self._measured.position, self._measured.gripper, self.now_ns())
+        """The arm does not follow, and its setpoints came to rest. Lead them once to where it is, so that it does not
+        press on; then say nothing: whoever moves it meanwhile must not see it come back."""
+        if self.fresh and not self._yielded and self._gate.inhibitors == {"tracking"}:
+            self._yielded = True
+            try:
+                self._gate.yield_to(self._measured.position)
+                return
+            except InputError as error:
+                self.reject("tracking", str(error))
         self._gate.inhibit("not started")
         self._engaged = False
 
@@ -241,7 +246,7 @@ class DriverNode(StvlaNode):
                 self._engaged = False
         elif self._engaged and not self.dry_run:
             lost = self._tracking.lost(self._measured.position, self._gate.position, time.monotonic())
-            if lost is not None:
+            if lost is not None and "tracking" not in self._gate.inhibitors:
                 self._detail = f"{self._gate.names[lost]} does not follow; {GO_ON}"
                 self._gate.inhibit("tracking")
         for reason, holds in (

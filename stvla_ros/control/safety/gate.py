@@ -229,6 +229,15 @@ class SafetyGate:
         self._retarget(now_ns)
         return len(motion.states) * self._tick_s
 
+    def yield_to(self, position: np.ndarray) -> None:
+        """Lead the setpoints to where the arm is, although it is held: it does not follow, and must not be pressed on.
+        Under every limit but the workspace: should the measurement be wrong, the arm moves as slowly as ever.
+
+        :param position: (n,) measured.
+        :raises InputError: when a limit is in the way.
+        """
+        self._follow(self._planner.move(self._state, np.asarray(position, dtype=np.float64), in_workspace=False))
+
     def _follow(self, motion: Motion) -> None:
         self._motion, self._next, self._stopping = motion, 0, False
         self._idle_ticks = 0

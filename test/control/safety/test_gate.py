@@ -211,6 +211,20 @@ def test_a_way_by_joints_may_leave_the_workspace_but_obeys_the_rest() -> None:
         gate.move_to(READY, 0)
 
 
+def test_setpoints_are_led_to_an_arm_that_does_not_follow_without_a_jump() -> None:
+    gate = started_gate()
+    gate.inhibit("tracking")
+    elsewhere = READY + [-0.4, 0.0, 0.0, 0.0, 0.0, 0.0]
+    gate.yield_to(elsewhere)
+    before, steps = gate.position, []
+    while gate.moving:
+        steps.append(np.abs(gate.tick().position - before).max())
+        before = gate.position
+    assert before == pytest.approx(elsewhere)
+    assert max(steps) <= widowx_limits().joints["waist"].velocity * TICK_S + 1e-9
+    assert gate.command(action(0.01), 0, 0).refused == "held: tracking"
+
+
 def test_limits_that_allow_no_stop_within_a_control_period_are_refused() -> None:
     with pytest.raises(InputError, match=r"joints\.waist: expected limits that allow a stop within one control period"):
         SafetyGate(widowx_arm(), widowx_limits(), 0.01, 0.1)
