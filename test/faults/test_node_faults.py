@@ -38,16 +38,15 @@ def rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RobotRig]:
 def test_killed(rig: RobotRig, node: str, figures) -> None:
     rig.until_moving()
     rig.strike(rig.graph.processes[node].kill)
-    held = 0.0
+    held, motion = 0.0, 0.0
     if node == "fake_xs_arm":
         # An arm that is gone is not seen; the driver holds, and takes the new one up where it stands.
         rig.graph.until(lambda: rig.states[-1].held_by == ["joint states"], "the hold")
         rig.times.clear()
         rig.positions.clear()
     elif HOLD_S[node] is not None:
-        held = rig.until_holding(10.0)
+        held, motion = rig.until_holding(10.0), rig.largest_motion()
         assert held < HOLD_S[node]
-    motion = rig.largest_motion() if rig.times else 0.0
     others = [name for name, process in rig.graph.processes.items() if name != node and not process.alive()]
     assert not others
     rig.start(node)
