@@ -1,6 +1,17 @@
-"""What becomes of the opening that a policy wants, before the robot is told."""
+"""The opening of a gripper: how it is measured, and what becomes of the one that a policy wants."""
+
+import numpy as np
 
 OPEN_ABOVE = 0.5
+
+
+def opening_of(finger: float, closed: float, opened: float) -> float:
+    """The opening, 0 closed to 1 open, of a finger's position; NaN where that is not finite.
+
+    :param finger, closed, opened: metres or radians.
+    """
+    share = (finger - closed) / (opened - closed)
+    return float(np.clip(share, 0.0, 1.0)) if np.isfinite(share) else float("nan")
 
 
 class StickyGripper:

@@ -19,6 +19,7 @@ from stvla_ros.nodes.base import DIAGNOSTICS_PERIOD_S, EPISODE_STATE_QOS, RELIAB
 from stvla_ros.nodes.joins import Join
 from stvla_ros.nodes.messages import image_to_depth, image_to_rgb, stamp_ns
 from stvla_ros.nodes.perception_parameters import declare_join_window
+from stvla_ros.nodes.run_folder import make_run_folder, write_json
 from stvla_ros.perception.overlay import Caption, WideningRange, side_by_side
 from stvla_ros.recordings.video_writer import VideoWriter
 
@@ -55,12 +56,7 @@ class EpisodeRecorderNode(StvlaNode):
         self.exit_code: int | None = None
 
     def configure(self) -> None:
-        try:
-            self._output.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise InputError(
-                f"parameter output: expected a folder that can be written, got {self._output} ({error})"
-            ) from None
+        make_run_folder(self._output)
         self._writer = VideoWriter(self._output / "video.mp4", fps=self._fps) if self._video else None
         self._worker = self.start_worker("recorder", self._write_frame, 64)
         self.every(0.1, self._finish_when_due)
@@ -166,10 +162,7 @@ class EpisodeRecorderNode(StvlaNode):
                 for name, values in sorted(self._stages.items())
             },
         }
-        # Written aside and moved, so that a reader never sees half a file.
-        partial = self._output / "summary.json.part"
-        partial.write_text(json.dumps(summary, indent=2) + "\n")
-        partial.replace(self._output / "summary.json")
+        write_json(self._output / "summary.json", summary)
 
 
 def _number(text: str) -> float | str:

@@ -8,6 +8,7 @@ from scipy.spatial.transform import Rotation
 from sensor_msgs.msg import JointState
 from std_msgs.msg import Float64
 
+from stvla_ros.control.gripper import opening_of
 from stvla_ros.control.safety.gate import Setpoint
 from stvla_ros.errors import InputError
 from stvla_ros.nodes.base import RELIABLE_QOS, SENSOR_QOS, run
@@ -79,8 +80,8 @@ class MoveitServoDriverNode(DriverNode):
             return
         opening = 1.0
         if settings.finger_joint:
-            opening = (positions[-1] - settings.finger_closed) / (settings.finger_open - settings.finger_closed)
-        self.measured(positions[: len(joints)], float(opening), settings.joint_states_topic)
+            opening = opening_of(positions[-1], settings.finger_closed, settings.finger_open)
+        self.measured(positions[: len(joints)], opening, settings.joint_states_topic)
 
     def send(self, setpoint: Setpoint) -> None:
         pose = setpoint.tool_pose

@@ -4,7 +4,6 @@
 the arm, for how long.
 """
 
-import json
 import threading
 import time
 from collections import Counter
@@ -14,10 +13,10 @@ from typing import Any
 import numpy as np
 from sensor_msgs.msg import JointState
 
-from stvla_ros.errors import InputError
 from stvla_ros.msg import CommandVerdict, DriverState
 from stvla_ros.nodes.base import LATCHED_QOS, RELIABLE_QOS, StvlaNode, run
 from stvla_ros.nodes.episode_goal import EpisodeGoal
+from stvla_ros.nodes.run_folder import make_run_folder, write_json
 
 _TEND_PERIOD_S = 0.1
 _WRITE_PERIOD_S = 1.0
@@ -45,12 +44,7 @@ class RobotSessionNode(StvlaNode):
         self._setpoints = _Way()
 
     def configure(self) -> None:
-        try:
-            self._output.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise InputError(
-                f"parameter output: expected a folder that can be written, got {self._output} ({error})"
-            ) from None
+        make_run_folder(self._output)
         self._goal = EpisodeGoal(self) if self._instruction else None
         self.every(_WRITE_PERIOD_S, self._write)
 
@@ -118,10 +112,7 @@ class RobotSessionNode(StvlaNode):
         joints = self._setpoints.summary()["joints"]
         way = ", ".join(f"{name} {value['travel']:.2f}" for name, value in joints.items() if name != "gripper")
         held_by = ", ".join(sorted(self._held_by - {"not started"}))
-        print(
-            f"ways of the joints, rad: {way or 'none'}; held by: {held_by or 'nothing'}",
-            flush=True,
-        )
+        print(f"ways of the joints, rad: {way or 'none'}; held by: {held_by or 'nothing'}", flush=True)
 
     def _write(self) -> None:
         phases = Counter(self._phases)
@@ -137,9 +128,7 @@ class RobotSessionNode(StvlaNode):
             "driver": {"phase": self._phase, "seconds": {key: round(value, 2) for key, value in phases.items()}},
             "held_by": sorted(self._held_by),
         }
-        partial = self._output / "motion.json.part"
-        partial.write_text(json.dumps(summary, indent=2) + "\n")
-        partial.replace(self._output / "motion.json")
+        write_json(self._output / "motion.json", summary)
 
 
 class _Way:

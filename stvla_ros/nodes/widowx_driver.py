@@ -3,6 +3,7 @@
 import numpy as np
 from sensor_msgs.msg import JointState
 
+from stvla_ros.control.gripper import opening_of
 from stvla_ros.control.safety.gate import Setpoint
 from stvla_ros.errors import InputError
 from stvla_ros.nodes.base import RELIABLE_QOS, SENSOR_QOS, run
@@ -11,7 +12,7 @@ from stvla_ros.nodes.joint_positions import joint_positions
 from stvla_ros.nodes.robot_geometry import make_urdf_arm
 from stvla_ros.nodes.service_sequence import Steps
 from stvla_ros.robots.urdf_arm import UrdfArm
-from stvla_ros.robots.xs_gripper import gripper_effort, opening_of
+from stvla_ros.robots.xs_gripper import gripper_effort
 from stvla_ros.robots.xs_settings import XsSettings
 from stvla_ros.strict_mapping import build
 
@@ -63,7 +64,7 @@ class WidowxDriverNode(DriverNode):
             self.reject("joint states", str(error))
             return
         settings = self._settings
-        opening = opening_of(finger, settings.finger_closed, settings.finger_open) if np.isfinite(finger) else np.nan
+        opening = opening_of(finger, settings.finger_closed, settings.finger_open)
         self.measured(np.array(position), opening, self._states_topic)
 
     def engage(self) -> Steps:

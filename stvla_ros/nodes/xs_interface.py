@@ -11,10 +11,9 @@ from stvla_ros.control.safety.limits import JointLimits
 from stvla_ros.errors import InputError
 from stvla_ros.nodes.base import RELIABLE_QOS, StvlaNode
 from stvla_ros.nodes.messages import make_header
-from stvla_ros.robots.xs_settings import XsSettings
+from stvla_ros.robots.xs_settings import MOST_PWM, XsSettings
 
 JOINT_STATES_HZ = 100.0
-_MOST_EFFORT = 885.0  # a servo's PWM register
 
 
 class XsArm(Protocol):
@@ -110,7 +109,7 @@ class XsInterface:
             self._refuse(f"topic commands/joint_group: goals of {names} are not within the limits: {goal}")
 
     def _on_single(self, message: Any) -> None:
-        if message.name != self._settings.gripper or not abs(message.cmd) <= _MOST_EFFORT:
+        if message.name != self._settings.gripper or not abs(message.cmd) <= MOST_PWM:
             self._refuse(
                 f"topic commands/joint_single: expected a PWM for the gripper, got {message.name} {message.cmd}"
             )

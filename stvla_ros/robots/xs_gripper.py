@@ -1,19 +1,9 @@
 """The gripper of Interbotix' arms: a motor under constant effort, and two fingers whose distance is measured."""
 
-import numpy as np
-
 # Of the opening: nearer than this, the fingers count as there.
 _THERE = 0.08
 # A goal below this means "hold on to whatever is between the fingers".
 _CLOSED = 0.05
-
-
-def opening_of(finger: float, closed: float, opened: float) -> float:
-    """The opening, 0..1, of a finger's position.
-
-    :param finger, closed, opened: metres.
-    """
-    return float(np.clip((finger - closed) / (opened - closed), 0.0, 1.0))
 
 
 def gripper_effort(goal: float, opening: float, effort: float) -> float:

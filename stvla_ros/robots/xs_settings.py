@@ -4,6 +4,9 @@ from dataclasses import dataclass
 
 from stvla_ros.errors import InputError
 
+# A servo's PWM register.
+MOST_PWM = 885.0
+
 
 @dataclass(frozen=True)
 class XsSettings:
@@ -32,7 +35,7 @@ class XsSettings:
             raise InputError(
                 f"finger_closed, finger_open: expected 0 <= closed < open, got {self.finger_closed}, {self.finger_open}"
             )
-        if not 0.0 < self.gripper_pwm <= 885.0:
-            raise InputError(f"gripper_pwm: expected 0 to 885, got {self.gripper_pwm}")
+        if not 0.0 < self.gripper_pwm <= MOST_PWM:
+            raise InputError(f"gripper_pwm: expected 0 to {MOST_PWM:g}, got {self.gripper_pwm}")
         if not 0 <= self.profile_ms <= 2000:
             raise InputError(f"profile_ms: expected 0 to 2000, got {self.profile_ms}")

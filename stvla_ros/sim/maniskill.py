@@ -9,6 +9,7 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from stvla_ros.control.actions import EndEffectorAction
+from stvla_ros.control.gripper import opening_of
 from stvla_ros.errors import InputError
 from stvla_ros.sim import expert
 from stvla_ros.sim.environment import Environment, EnvironmentInfo, Observation, StepResult
@@ -210,7 +211,7 @@ class ManiSkillEnvironment(Environment):
     def _opening(self) -> float:
         joints = [joint.name for joint in self._env.agent.robot.get_active_joints()]
         position = float(self._env.agent.robot.get_qpos()[0, joints.index(self._robot.finger_joint)])
-        return float(np.clip((position - self._robot.closed) / (self._robot.opened - self._robot.closed), 0.0, 1.0))
+        return opening_of(position, self._robot.closed, self._robot.opened)
 
     def _observe(self, observation: Any) -> Observation:
         robot = self._env.agent.robot
