@@ -20,6 +20,7 @@ _FARTHEST = 0.6
 # the tool is practically lost.
 _SINGULAR = 0.03
 _LENGTH = 0.25
+_WEIGHTS = np.array([1.0 / _LENGTH] * 3 + [1.0] * 3)
 
 
 class UrdfArm:
@@ -85,10 +86,10 @@ class UrdfArm:
         for _ in range(_MOST_ITERATIONS):
             if np.linalg.norm(error[:3]) < _TRANSLATION_TOLERANCE and np.linalg.norm(error[3:]) < _ROTATION_TOLERANCE:
                 return self._checked(position, seed, jacobian)
-            scaled, weighed = error.copy(), jacobian.copy()
-            scaled[:3] /= _LENGTH
-            weighed[:3] /= _LENGTH
-            step = np.linalg.solve(weighed.T @ weighed + damping * np.eye(len(position)), weighed.T @ scaled)
+            weighed = _WEIGHTS[:, None] * jacobian
+            step = np.linalg.solve(
+                weighed.T @ weighed + damping * np.eye(len(position)), weighed.T @ (_WEIGHTS * error)
+            )
             tried = np.clip(position + step, lower, upper)
             new_error, new_jacobian = self._error(tried, goal)
             if _size(new_error) < _size(error):
@@ -102,15 +103,12 @@ class UrdfArm:
         farthest = int(np.abs(position - seed).argmax())
         if abs(position[farthest] - seed[farthest]) > _FARTHEST:
             raise Unreachable(f"singularity: {self.names[farthest]} would turn too far for one command")
-        weighed = jacobian / np.array([_LENGTH] * 3 + [1.0] * 3)[:, None]
-        smallest = np.linalg.svd(weighed, compute_uv=False)[-1]
-        if smallest < _SINGULAR and smallest < self._smallest(seed):
-            raise Unreachable("singularity: the arm would lose a direction of motion")
+        smallest = _smallest_singular_value(jacobian)
+        if smallest < _SINGULAR:
+            _, jacobian_before = self._error(seed, pinocchio.SE3.Identity())
+            if smallest < _smallest_singular_value(jacobian_before):
+                raise Unreachable("singularity: the arm would lose a direction of motion")
         return position
-
-    def _smallest(self, position: np.ndarray) -> float:
-        _, jacobian = self._error(position, pinocchio.SE3.Identity())
-        return float(np.linalg.svd(jacobian / np.array([_LENGTH] * 3 + [1.0] * 3)[:, None], compute_uv=False)[-1])
 
     def _forward(self, position: np.ndarray) -> None:
         pinocchio.forwardKinematics(self._model, self._data, self._reordered(position))
@@ -133,7 +131,11 @@ class UrdfArm:
 
 
 def _size(error: np.ndarray) -> float:
-    return float(np.hypot(np.linalg.norm(error[:3]) / _LENGTH, np.linalg.norm(error[3:])))
+    return float(np.linalg.norm(_WEIGHTS * error))
+
+
+def _smallest_singular_value(jacobian: np.ndarray) -> float:
+    return float(np.linalg.svd(_WEIGHTS[:, None] * jacobian, compute_uv=False)[-1])
 
 
 def _read(urdf: str | Path) -> pinocchio.Model:

@@ -136,7 +136,7 @@ class SafetyGate:
         self._state, self._motion, self._stop, self._stopping = State.at_rest(position), None, None, False
         self._gripper = self._gripper_goal = float(np.clip(gripper, 0.0, 1.0))
         self._gripper_asked = False
-        self._release("not started", now_ns)
+        self._inhibitors.discard("not started")
         self._retarget(now_ns)
 
     def inhibit(self, reason: Inhibitor) -> None:
@@ -148,13 +148,9 @@ class SafetyGate:
 
     def release(self, reason: Inhibitor, now_ns: int) -> None:
         """The reason is gone. Without any other, commands to observations from now on are accepted again."""
-        self._release(reason, now_ns)
+        self._inhibitors.discard(reason)
         if not self._inhibitors:
             self._retarget(now_ns)
-
-    def _release(self, reason: Inhibitor, now_ns: int) -> None:
-        self._inhibitors.discard(reason)
-        self._released_ns = now_ns
 
     def _retarget(self, now_ns: int) -> None:
         """Commands are relative to the target: let it be where the arm comes to rest."""
@@ -224,10 +220,9 @@ class SafetyGate:
         """
         if self._inhibitors:
             raise InputError(f"held: {', '.join(sorted(self._inhibitors))}")
-        motion = self._planner.move(self._state, np.asarray(position, dtype=np.float64), in_workspace=False)
-        self._follow(motion)
+        self._follow_joints(position)
         self._retarget(now_ns)
-        return len(motion.states) * self._tick_s
+        return len(self._motion.states) * self._tick_s
 
     def yield_to(self, position: np.ndarray) -> None:
         """Lead the setpoints to where the arm is, although it is held: it does not follow, and must not be pressed on.
@@ -236,6 +231,9 @@ class SafetyGate:
         :param position: (n,) measured.
         :raises InputError: when a limit is in the way.
         """
+        self._follow_joints(position)
+
+    def _follow_joints(self, position: np.ndarray) -> None:
         self._follow(self._planner.move(self._state, np.asarray(position, dtype=np.float64), in_workspace=False))
 
     def _follow(self, motion: Motion) -> None:
@@ -265,6 +263,7 @@ class SafetyGate:
 
     def tick(self) -> Setpoint:
         """The next setpoint. At rest it is the same each time: the arm holds."""
+        was_idle = self.idle
         if self._motion is not None:
             self._state = self._motion.states[self._next]
             self._stop = self._motion.stops[self._next] if self._motion.stops else None
@@ -273,10 +272,7 @@ class SafetyGate:
                 self._motion, self._stop, self._stopping = None, None, False
         else:
             self._idle_ticks += 1
-        if (
-            self.idle
-            and self._idle_ticks * self._tick_s - self._tick_s <= self._limits.watchdog_periods * self._period_s
-        ):
+        if self.idle and not was_idle:
             self.counts["watchdog: no fresh command"] += 1
         change = self._limits.gripper_rate * self._tick_s
         self._gripper += float(np.clip(self._gripper_goal - self._gripper, -change, change))
