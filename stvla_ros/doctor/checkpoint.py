@@ -1,20 +1,13 @@
 """Check 8: the policy's checkpoint. Headers and small files are read, no weights."""
 
-import math
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from stvla_ros.config import default_checkpoint
 from stvla_ros.doctor.findings import Findings, error, note, ok, warning
 from stvla_ros.errors import InputError
 from stvla_ros.policy.training_record import resolve_execution
 
-if TYPE_CHECKING:
-    from stvla_ros.policy.spatialvla.config import SpatialVlaConfig
-
 _DOWNLOAD = "copy it again, or: hf download ID --local-dir FOLDER, then give FOLDER"
-_BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2}
-_MOST_LISTED = 3
 
 
 def check_checkpoint(path_or_id: str, unnorm_key: str, robot_key: str) -> Findings:
@@ -65,60 +58,19 @@ def _find(path_or_id: str) -> Path | None:
 
 
 def _check_weights(base: Path) -> Findings:
-    from stvla_ros.policy.spatialvla.config import SpatialVlaConfig
+    from stvla_ros.policy.spatialvla.checkpoint import check_weights
     from stvla_ros.policy.spatialvla.prompt import PromptTokenizer
 
     try:
-        config = SpatialVlaConfig.read(base)
-        stored, gigabytes = _read_headers(base)
-        differing = _differing(config, base, stored)
+        model, files = check_weights(base)
+        config = model.config
         PromptTokenizer.load(base, config.image_token_id, config.text.vocab_size, config.num_image_tokens)
     except InputError as problem:
         yield error(str(problem), _DOWNLOAD)
         return
-    if differing:
-        more = f" and {len(differing) - _MOST_LISTED} more" if len(differing) > _MOST_LISTED else ""
-        yield error(
-            f"checkpoint {base}: {len(differing)} tensors do not fit config.json: "
-            f"{', '.join(differing[:_MOST_LISTED])}{more}",
-            "config.json and weights are of different checkpoints; " + _DOWNLOAD,
-        )
-        return
-    parameters = sum(math.prod(shape) for shape in stored.values())
+    parameters = sum(tensor.numel() for tensor in model.state_dict().values())
+    gigabytes = sum(file.stat().st_size for file in files) / 1e9
     yield ok(f"checkpoint {base}: {parameters / 1e6:.0f} million parameters, {gigabytes:.2f} GB, complete")
-
-
-def _read_headers(base: Path) -> tuple[dict[str, tuple[int, ...]], float]:
-    """Shapes of the stored tensors by name, and their size in 1e9 bytes.
-
-    :raises InputError: when a file is missing or damaged, or holds numbers of another type.
-    """
-    from stvla_ros.policy.spatialvla.checkpoint import INDEX, WEIGHTS, fingerprint, open_tensors
-    from stvla_ros.policy.spatialvla.config import read_json
-
-    fingerprint(base)  # reads a row of each tensor: the index, the files and their lengths are right after that
-    indexed = (base / INDEX).is_file()
-    files = sorted(set(read_json(base / INDEX)["weight_map"].values())) if indexed else [WEIGHTS]
-    shapes: dict[str, tuple[int, ...]] = {}
-    size = 0
-    for file in files:
-        with open_tensors(base / file) as tensors:
-            for name in tensors.keys():
-                stored = tensors.get_slice(name)
-                shapes[name], kind = tuple(stored.get_shape()), stored.get_dtype()
-                if kind not in _BYTES:
-                    raise InputError(f"{base / file}: expected {name} as one of {', '.join(_BYTES)}, got {kind}")
-                size += math.prod(shapes[name]) * _BYTES[kind]
-    return shapes, size / 1e9
-
-
-def _differing(config: "SpatialVlaConfig", base: Path, stored: dict[str, tuple[int, ...]]) -> list[str]:
-    """Names of tensors that are missing, left over, or of another shape than the network's."""
-    from stvla_ros.policy.spatialvla.checkpoint import empty_model, published_name
-
-    model = empty_model(config, str(base / "config.json"))
-    expected = {published_name(name): tuple(tensor.shape) for name, tensor in model.state_dict().items()}
-    return sorted(name for name in expected.keys() | stored.keys() if expected.get(name) != stored.get(name))
 
 
 def _check_processor(directory: Path, unnorm_key: str, robot_key: str) -> Findings:

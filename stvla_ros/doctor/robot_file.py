@@ -156,7 +156,7 @@ def _check_pose(driver: DriverDescription, geometry: UrdfArm, name: str, positio
             f"driver.{name} is beyond the limits less joint_margin {limits.joint_margin:g}: {', '.join(beyond)}",
             f"move driver.{name} inside: the driver refuses to go there",
         )
-    points = geometry.guarded_points(position)
+    points = geometry.guarded_poses(position)[:, :3, 3]
     tool = ", ".join(f"{value:.3f}" for value in points[0])
     for box_name, box in limits.forbidden.items():
         if box.inside(points).max() > 0.0:

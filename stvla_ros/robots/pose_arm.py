@@ -32,8 +32,8 @@ class PoseArm:
         pose[:3, 3] = position[:3]
         return pose
 
-    def guarded_points(self, position: np.ndarray) -> np.ndarray:
-        return position[None, :3]
+    def guarded_poses(self, position: np.ndarray) -> np.ndarray:
+        return self.tool_pose(position)[None]
 
     def inverse(self, pose: np.ndarray, seed: np.ndarray) -> np.ndarray:
         """:raises Unreachable: for an orientation nearly half a turn from the reference."""

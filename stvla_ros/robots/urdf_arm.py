@@ -70,9 +70,9 @@ class UrdfArm:
         self._forward(position)
         return self._data.oMf[self._tool].homogeneous.copy()
 
-    def guarded_points(self, position: np.ndarray) -> np.ndarray:
+    def guarded_poses(self, position: np.ndarray) -> np.ndarray:
         self._forward(position)
-        return np.stack([self._data.oMf[frame].translation for frame in self._guarded])
+        return np.stack([self._data.oMf[frame].homogeneous for frame in self._guarded])
 
     def inverse(self, pose: np.ndarray, seed: np.ndarray) -> np.ndarray:
         """By Levenberg-Marquardt from ``seed``; the position that it finds is near it, or none.

@@ -80,7 +80,7 @@ def test_an_index_that_names_what_is_not_there(folder: Path) -> None:
 def test_weights_of_another_configuration(folder: Path) -> None:
     replace_json(folder / "config.json", lambda c: c["text_config"].update(num_hidden_layers=99))
     bad = [f for f in examined(folder) if f.level == "error"]
-    assert len(bad) == 1 and "tensors do not fit config.json: language_model.model.layers." in bad[0].text
+    assert len(bad) == 1 and "its tensors do not fit its config.json; " in bad[0].text
 
 
 def test_a_processor_or_record_that_cannot_be_used(folder: Path) -> None:

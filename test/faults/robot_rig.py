@@ -171,7 +171,7 @@ class RobotRig:
             joint = limits.joints[name]
             assert positions[:, number].min() >= joint.lower and positions[:, number].max() <= joint.upper, name
         for position in positions[::5]:
-            points = self._arm.guarded_points(position)
+            points = self._arm.guarded_poses(position)[:, :3, 3]
             assert limits.workspace.outside(points[0]) < 1e-3, points[0]
             for box in limits.forbidden.values():
                 assert box.inside(points).max() == 0.0

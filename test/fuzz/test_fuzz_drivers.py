@@ -50,7 +50,7 @@ def check_setpoints(robot: RobotBench, segment: Segment) -> None:
         rates = np.abs(np.diff(resting, n=order, axis=0)) / tick_s**order
         allowed = np.array([getattr(joint, name) for joint in joints]) * SLACK + TINY
         assert (rates <= allowed).all(), name
-    points = np.stack([arm.guarded_points(position) for position in positions])
+    points = np.stack([arm.guarded_poses(position)[:, :3, 3] for position in positions])
     for box in limits.forbidden.values():
         assert box.inside(points).max() < box.inside(points[0]).max() + TINY
     outside = limits.workspace.outside(points[:, 0])

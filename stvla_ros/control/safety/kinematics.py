@@ -22,8 +22,11 @@ class Kinematics(Protocol):
     def tool_pose(self, position: np.ndarray) -> np.ndarray:
         """(4, 4) float64 pose of the tool point at the position (n,)."""
 
-    def guarded_points(self, position: np.ndarray) -> np.ndarray:
-        """(k, 3) points that must stay out of forbidden boxes; the first is the tool point."""
+    def guarded_poses(self, position: np.ndarray) -> np.ndarray:
+        """(k, 4, 4) float64 poses of the points that must stay out of forbidden boxes; the first is the tool point's.
+
+        One call, because a motion's check asks for hundreds: the way through the joints is gone once for all.
+        """
 
     def inverse(self, pose: np.ndarray, seed: np.ndarray) -> np.ndarray:
         """The position (n,) near ``seed`` whose tool pose is ``pose`` (4, 4).

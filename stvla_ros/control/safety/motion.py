@@ -141,7 +141,7 @@ class _Rules:
         self._arm, self._limits, self._tick_s = planner._arm, planner._limits, planner._tick_s
         self._lower = np.minimum(planner._lower, start.position)
         self._upper = np.maximum(planner._upper, start.position)
-        points = self._arm.guarded_points(start.position)
+        points = self._arm.guarded_poses(start.position)[:, :3, 3]
         self._boxes = {
             name: (box, float(box.inside(points).max()) + _TOLERANCE) for name, box in planner._forbidden.items()
         }
@@ -158,14 +158,15 @@ class _Rules:
         if over.max() > _TOLERANCE:
             worst = int(over.argmax())
             raise MotionRefused(f"joint limit: {self._arm.names[worst]} would come {over[worst]:.3g} too far")
-        points = np.stack([self._arm.guarded_points(position) for position in positions])
+        poses = np.stack([self._arm.guarded_poses(position) for position in (start.position, *positions)])
+        points = poses[1:, :, :3, 3]
         for name, (box, allowed) in self._boxes.items():
             if box.inside(points).max() > allowed:
                 raise MotionRefused(f"forbidden box {name}: the arm would enter it")
         if self._in_workspace and self._limits.workspace.outside(points[:, 0]).max() > self._outside:
             raise MotionRefused("workspace: the tool would leave it")
-        poses = np.stack([self._arm.tool_pose(position) for position in (start.position, *positions)])
-        steps = np.linalg.norm(np.diff(poses[:, :3, 3], axis=0), axis=1)
-        turns = Rotation.from_matrix(poses[1:, :3, :3] @ poses[:-1, :3, :3].transpose(0, 2, 1)).magnitude()
+        tools = poses[:, 0]
+        steps = np.linalg.norm(np.diff(tools[:, :3, 3], axis=0), axis=1)
+        turns = Rotation.from_matrix(tools[1:, :3, :3] @ tools[:-1, :3, :3].transpose(0, 2, 1)).magnitude()
         speed, turn_rate = steps.max() / self._tick_s, turns.max() / self._tick_s
         return max(speed / self._limits.tool_speed, turn_rate / self._limits.tool_turn_rate) - _TOLERANCE

@@ -99,11 +99,8 @@ def load_model(directory: Path, device: torch.device, dtype: torch.dtype) -> Spa
     :raises InputError: when files are missing or damaged, when tensors are missing, left over or of another shape
         (with their names), or when there is too little memory.
     """
-    model = empty_model(SpatialVlaConfig.read(directory), str(directory / "config.json"))
-    shapes = {published_name(name): tuple(tensor.shape) for name, tensor in model.state_dict().items()}
-    files = _weight_files(directory)
-    _check_tensors(directory, shapes, _stored_shapes(files))
-    gigabytes = sum(torch.Size(shape).numel() for shape in shapes.values()) * dtype.itemsize / 1e9
+    model, files = check_weights(directory)
+    gigabytes = sum(tensor.numel() for tensor in model.state_dict().values()) * dtype.itemsize / 1e9
     stored: dict[str, torch.Tensor] = {}
     with memory_for(f"checkpoint {directory}, {gigabytes:.1f} GB as {dtype} on {device}"):
         for file in files:
@@ -111,6 +108,20 @@ def load_model(directory: Path, device: torch.device, dtype: torch.dtype) -> Spa
                 stored.update((name, tensors.get_tensor(name).to(dtype)) for name in tensors.keys())
         model.load_state_dict({name: stored[published_name(name)] for name in model.state_dict()}, assign=True)
         return model.to(device).eval().requires_grad_(False)
+
+
+def check_weights(directory: Path) -> tuple[SpatialVla, list[Path]]:
+    """Read what a checkpoint in the published layout says of its weights: headers, no numbers.
+
+    :returns: the network without memory for its weights, and the files that hold exactly its tensors.
+    :raises InputError: when files are missing or damaged, when tensors are missing, left over or of another shape
+        (with their names).
+    """
+    model = empty_model(SpatialVlaConfig.read(directory), str(directory / "config.json"))
+    shapes = {published_name(name): tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+    files = _weight_files(directory)
+    _check_tensors(directory, shapes, _stored_shapes(files))
+    return model, files
 
 
 def save_model(model: SpatialVla, directory: Path, max_shard_size: int | str = "5GB") -> None:

@@ -83,7 +83,7 @@ def test_any_sequence_obeys_every_limit(robot, sequence):
     assert (limits.workspace.outside(poses[:, :3, 3]) < TINY).all()
     for box in limits.forbidden.values():
         for position in positions:
-            assert (box.inside(arm.guarded_points(position)) < TINY).all()
+            assert (box.inside(arm.guarded_poses(position)[:, :3, 3]) < TINY).all()
     assert np.linalg.norm(np.diff(poses[:, :3, 3], axis=0), axis=1).max() <= limits.tool_speed * TICK_S * SLACK
     turns = Rotation.from_matrix(poses[1:, :3, :3] @ poses[:-1, :3, :3].transpose(0, 2, 1)).magnitude()
     assert turns.max() <= limits.tool_turn_rate * TICK_S * SLACK + TINY

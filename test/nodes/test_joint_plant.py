@@ -1,0 +1,74 @@
+"""The simulated WidowX joint by joint under the real driver; the test relays the expert in the place of a policy."""
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from live_graph import live_graph
+from sensor_msgs.msg import JointState
+from std_msgs.msg import Bool
+from test_sim_bridge import TASK, Relay
+
+from stvla_ros.errors import InputError
+from stvla_ros.msg import CommandVerdict, DriverState, EpisodeState
+from stvla_ros.sim.assets import find_assets
+
+pytest.importorskip("interbotix_xs_msgs", reason="fallback/interbotix_xs_msgs is not built")
+
+JOINT_LEVEL = {**TASK, "task": "stack_cube", "pacing": "realtime", "joint_level": True, "episodes": 1}
+
+
+@pytest.fixture
+def relay(tmp_path: Path) -> Iterator[Relay]:
+    try:
+        find_assets(download=False)
+    except InputError as missing:
+        pytest.skip(str(missing))
+    with live_graph(tmp_path) as graph:
+        yield Relay(graph)
+
+
+def test_the_expert_stacks_the_cubes_through_the_driver_and_its_safety_gate(relay: Relay) -> None:
+    verdicts = relay.graph.listen(CommandVerdict, "command_verdict")
+    relay.graph.start("widowx_driver", robot="widowx")
+    relay.graph.start("sim_bridge", **JOINT_LEVEL)
+    (ended,) = relay.phase(EpisodeState.SUCCEEDED, timeout_s=180.0)
+    executed = sum(verdict.executed for verdict in verdicts)
+    assert 20 < executed <= len(relay.commands)
+    assert executed >= 0.8 * len(verdicts), [verdict.refused for verdict in verdicts if verdict.refused]
+    relay.phase(EpisodeState.FINISHED)
+    assert ended.step <= ended.max_steps
+    for process in relay.graph.processes.values():
+        assert "Traceback" not in process.output
+
+
+def test_an_emergency_stop_holds_the_simulated_arm_while_the_world_goes_on(relay: Relay) -> None:
+    graph = relay.graph
+    measured, states = graph.listen(JointState, "wx250s/joint_states"), graph.listen(DriverState, "driver_state")
+    graph.start("widowx_driver", robot="widowx")
+    graph.start("sim_bridge", **JOINT_LEVEL)
+    graph.until(lambda: any(state.phase == DriverState.MOVING for state in states), "motion", 120.0)
+    graph.publish("estop", Bool(data=True))
+    graph.until(lambda: states[-1].held_by == ["estop"], "the stop")
+    time.sleep(1.0)  # the simulated servos come to rest at what they were told last
+    measured.clear()
+    step = relay.states[-1].step
+    graph.until(lambda: relay.states[-1].step >= step + 5, "a second of simulation")
+    positions = np.stack([message.position for message in measured])
+    assert len(positions) > 50
+    assert np.ptp(positions, axis=0).max() < 1e-3
+
+
+@pytest.mark.parametrize(
+    ("changed", "complaint"),
+    [
+        ({"pacing": "lockstep"}, "parameter joint_level: expected pacing realtime"),
+        ({"task": "panda_pick_cube"}, "parameter joint_level: expected a task of the WidowX, panda is another"),
+    ],
+)
+def test_what_no_driver_can_drive_is_refused(relay: Relay, changed: dict, complaint: str) -> None:
+    process = relay.graph.start("sim_bridge", **{**JOINT_LEVEL, **changed})
+    assert process.wait(120.0) == 2
+    assert complaint in process.output and "Traceback" not in process.output
