@@ -16,7 +16,7 @@ from std_srvs.srv import Trigger
 
 from stvla_ros.control.safety.gate import SafetyGate, Setpoint
 from stvla_ros.control.safety.kinematics import Kinematics
-from stvla_ros.control.safety.watches import ClockWatch, TrackingWatch
+from stvla_ros.control.safety.watches import ClockWatch, StampWatch, TrackingWatch
 from stvla_ros.errors import InputError
 from stvla_ros.msg import CommandVerdict, DriverState, EndEffectorCommand
 from stvla_ros.nodes.base import LATCHED_QOS, RELIABLE_QOS, StvlaNode
@@ -38,7 +38,7 @@ _STOP_TIMEOUT_S = 2.0
 class Measured:
     """:param position: (n,) rad or m.
     :param gripper: opening, 0..1.
-    :param at: when it came, ``time.monotonic()``.
+    :param at: when it was measured, ``time.monotonic()``.
     """
 
     position: np.ndarray
@@ -115,6 +115,7 @@ class DriverNode(StvlaNode):
         with self._lock:
             self._engaged, self._engaging, self._measured = False, None, None
             self._clock_watch = ClockWatch()
+            self._stamp_watch = StampWatch(self.description.limits.joint_state_timeout)
             self._gate.inhibit("not started")
             self._gate.release("driver", self.now_ns())
         self.listen()
@@ -144,13 +145,22 @@ class DriverNode(StvlaNode):
 
     # --- what the robot says ------------------------------------------------------------------------------------------
 
-    def measured(self, position: np.ndarray, gripper: float, topic: str) -> None:
-        """Take what the robot measured; a NaN in it counts as nothing (a servo that could not be read)."""
-        if not (np.isfinite(position).all() and np.isfinite(gripper)):
-            self.reject(topic, f"topic {topic}: expected finite positions, got {np.round(position, 3)}, {gripper}")
-            return
+    def measured(self, position: np.ndarray, gripper: float, topic: str, stamp_ns: int) -> bool:
+        """Take what the robot measured, unless it is old, or has a NaN in it (a servo that could not be read).
+
+        :param stamp_ns: when it was measured; 0 for now.
+        :returns: whether it was taken.
+        """
+        try:
+            if not (np.isfinite(position).all() and np.isfinite(gripper)):
+                raise InputError(f"expected finite positions, got {np.round(position, 3)}, {gripper}")
+            age_s = self._stamp_watch.age_s(stamp_ns, self.now_ns())
+        except InputError as error:
+            self.reject(topic, f"topic {topic}: {error}")
+            return False
         with self._lock:
-            self._measured = Measured(position, gripper, time.monotonic())
+            self._measured = Measured(position, gripper, time.monotonic() - age_s)
+        return True
 
     @property
     def position(self) -> np.ndarray:

@@ -10,7 +10,7 @@ from std_msgs.msg import Float32
 from stvla_ros.control.safety.gate import Setpoint
 from stvla_ros.nodes.base import RELIABLE_QOS, SENSOR_QOS, run
 from stvla_ros.nodes.driver import DriverNode
-from stvla_ros.nodes.messages import make_header
+from stvla_ros.nodes.messages import make_header, stamp_ns
 from stvla_ros.robots.pose_arm import PoseArm
 from stvla_ros.strict_mapping import build
 
@@ -68,12 +68,13 @@ class GoogleRobotDriverNode(DriverNode):
             return
         pose[:3, :3] = Rotation.from_quat(quaternion).as_matrix()
         with self._lock:
+            # Where it starts is the reference: so that half a turn, where coordinates end, is as far away as can be.
             # An arm that still brakes, its robot silent for too long, does so in the coordinates that it has.
-            if not self.engaged and not self._gate.moving:
-                # Where it starts: so that half a turn, where coordinates end, is as far away as can be.
+            starts = not self.engaged and not self._gate.moving
+            position = np.concatenate([pose[:3, 3], np.zeros(3)]) if starts else self._arm.position_of(pose)
+            # The contract has no measured opening; until a command says another, the gripper is left alone.
+            if self.measured(position, 1.0, topic, stamp_ns(message.header)) and starts:
                 self._arm.reference = pose[:3, :3]
-        # The contract has no measured opening; until a command says another, the gripper is left alone.
-        self.measured(self._arm.position_of(pose), 1.0, topic)
 
     def send(self, setpoint: Setpoint) -> None:
         pose = setpoint.tool_pose

@@ -174,5 +174,6 @@ class ManagedNode(LifecycleNode):
         key, now = (kind, message.partition(":")[0]), time.monotonic()
         if now - self._logged_at.get(key, -LOG_PERIOD_S) < LOG_PERIOD_S:
             return False
-        self._logged_at[key] = now
+        # Only the last second counts; keys may be made of what came over the wire, and must not fill the memory.
+        self._logged_at = {each: at for each, at in self._logged_at.items() if now - at < LOG_PERIOD_S} | {key: now}
         return True

@@ -14,7 +14,7 @@ from stvla_ros.errors import InputError
 from stvla_ros.nodes.base import RELIABLE_QOS, SENSOR_QOS, run
 from stvla_ros.nodes.driver import DriverNode
 from stvla_ros.nodes.joint_positions import joint_positions
-from stvla_ros.nodes.messages import make_header
+from stvla_ros.nodes.messages import make_header, stamp_ns
 from stvla_ros.nodes.robot_geometry import make_urdf_arm
 from stvla_ros.robots.urdf_arm import UrdfArm
 from stvla_ros.strict_mapping import build
@@ -81,7 +81,7 @@ class MoveitServoDriverNode(DriverNode):
         opening = 1.0
         if settings.finger_joint:
             opening = opening_of(positions[-1], settings.finger_closed, settings.finger_open)
-        self.measured(positions[: len(joints)], opening, settings.joint_states_topic)
+        self.measured(positions[: len(joints)], opening, settings.joint_states_topic, stamp_ns(message.header))
 
     def send(self, setpoint: Setpoint) -> None:
         pose = setpoint.tool_pose

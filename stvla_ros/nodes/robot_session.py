@@ -22,6 +22,8 @@ _TEND_PERIOD_S = 0.1
 _WRITE_PERIOD_S = 1.0
 # Without commands for so long, it is asked whether the goal still runs.
 _DOUBT_S = 3.0
+# More than any driver has. Nonsense on a topic must not fill the memory.
+_MOST_KINDS = 100
 _PHASES = {value: name for name, value in vars(DriverState).items() if name in ("WAITING", "READY", "MOVING", "HELD")}
 
 
@@ -40,7 +42,7 @@ class RobotSessionNode(StvlaNode):
         self._executed, self._clipped, self._refused = 0, Counter(), Counter()
         self._phase, self._phase_since = "WAITING", time.monotonic()
         self._phases: Counter[str] = Counter()
-        self._held_by: set[str] = set()
+        self._held_by: Counter[str] = Counter()
         self._setpoints = _Way()
 
     def configure(self) -> None:
@@ -85,15 +87,17 @@ class RobotSessionNode(StvlaNode):
     def _on_verdict(self, verdict: CommandVerdict) -> None:
         self._last_command = time.monotonic()
         self._executed += verdict.executed
-        self._clipped.update(verdict.clipped)
+        for limit in verdict.clipped:
+            _count(self._clipped, limit)
         if not verdict.executed:
-            self._refused[verdict.refused.partition(":")[0]] += 1
+            _count(self._refused, verdict.refused.partition(":")[0])
 
     def _on_state(self, state: DriverState) -> None:
         now = time.monotonic()
         self._phases[self._phase] += now - self._phase_since
         self._phase, self._phase_since = _PHASES.get(state.phase, "?"), now
-        self._held_by |= set(state.held_by)
+        for reason in state.held_by:
+            _count(self._held_by, reason)
         self._ready = state.phase in (DriverState.READY, DriverState.MOVING)
 
     def _on_setpoint(self, message: JointState) -> None:
@@ -111,7 +115,7 @@ class RobotSessionNode(StvlaNode):
         print(f"commands: {self._executed} executed, clipped: {clipped}; refused: {refused}", flush=True)
         joints = self._setpoints.summary()["joints"]
         way = ", ".join(f"{name} {value['travel']:.2f}" for name, value in joints.items() if name != "gripper")
-        held_by = ", ".join(sorted(self._held_by - {"not started"}))
+        held_by = ", ".join(sorted(self._held_by.keys() - {"not started"}))
         print(f"ways of the joints, rad: {way or 'none'}; held by: {held_by or 'nothing'}", flush=True)
 
     def _write(self) -> None:
@@ -131,6 +135,10 @@ class RobotSessionNode(StvlaNode):
         write_json(self._output / "motion.json", summary)
 
 
+def _count(counts: Counter[str], kind: str) -> None:
+    counts[kind if kind in counts or len(counts) < _MOST_KINDS else "other"] += 1
+
+
 class _Way:
     """How far joints moved."""
 
@@ -141,6 +149,8 @@ class _Way:
 
     def add(self, position: dict[str, float]) -> None:
         self._count += 1
+        for name in [name for name in position if name not in self._travel][max(0, _MOST_KINDS - len(self._travel)) :]:
+            del position[name]
         for name, value in position.items():
             self._travel[name] += abs(value - self._last.get(name, value))
             self._lowest[name] = min(value, self._lowest.get(name, np.inf))

@@ -17,8 +17,6 @@ import threading
 import time
 import traceback
 
-from std_srvs.srv import Trigger
-
 from stvla_ros.control.actions import EndEffectorAction
 from stvla_ros.errors import InputError
 from stvla_ros.msg import ActionChunk, EndEffectorCommand, EpisodeState
@@ -28,11 +26,11 @@ from stvla_ros.nodes.episode_goal import EpisodeGoal
 from stvla_ros.nodes.joint_plant import JointPlant
 from stvla_ros.nodes.messages import command_to_action, make_chunk, make_header, stamp_ns
 from stvla_ros.nodes.observation_outputs import ObservationOutputs
+from stvla_ros.nodes.reset_services import CALL_TIMEOUT_S, ResetServices, wait_for
 from stvla_ros.sim.environment import Environment, Observation
 from stvla_ros.sim.tasks import find_task, make_environment
 
 PACINGS = ("lockstep", "realtime")
-CALL_TIMEOUT_S = 10.0
 # What a simulator gets to end its current step or reset when the node stops.
 STOP_TIMEOUT_S = 30.0
 
@@ -106,7 +104,7 @@ class SimBridgeNode(StvlaNode):
         self._outputs = ObservationOutputs(self, self._info)
         self._expert = self.create_publisher(ActionChunk, "expert_chunk", RELIABLE_QOS)
         self._state = self.create_publisher(EpisodeState, "episode_state", EPISODE_STATE_QOS)
-        self._reset_clients = [self.create_client(Trigger, name) for name in self._reset_services if name]
+        self._perception = ResetServices(self, [name for name in self._reset_services if name], self._stopping)
         self._goal = EpisodeGoal(self)
         self.get_logger().info(f"task {task}: {self._info.robot}, {self._info.control_hz:g} Hz, {self._pacing}")
 
@@ -183,7 +181,7 @@ class SimBridgeNode(StvlaNode):
         if self._pacing == "realtime":
             # The clock starts when the graph answers; otherwise its start-up would be charged to the policy.
             self._ask(observation)
-            self._reset_perception(time.monotonic() + self._give_up_s)
+            self._perception.reset(time.monotonic() + self._give_up_s)
             # The server answers one observation a control period, and that one was answered just now.
             self._stopping.wait(1.0 / self._info.control_hz)
         success = False
@@ -247,7 +245,7 @@ class SimBridgeNode(StvlaNode):
         give_up_at = time.monotonic() + self._give_up_s
         while not self._stopping.is_set():
             if self._step_number == 0:
-                self._reset_perception(give_up_at)
+                self._perception.reset(give_up_at)
             waits_until = time.monotonic() + self._resend_s
             while not self._tend_goal() and time.monotonic() < waits_until and not self._stopping.wait(0.01):
                 pass
@@ -293,35 +291,14 @@ class SimBridgeNode(StvlaNode):
         state.step, state.max_steps, state.phase, state.reason = self._step_number, self._limit, phase, reason
         self._state.publish(state)
 
-    # --- services and goals (simulator thread) --------------------------------------------------------------------
-
-    def _wait(self, done: threading.Event, timeout_s: float) -> bool:
-        """Wait for something that the executor's thread does."""
-        ends = time.monotonic() + timeout_s
-        while not done.wait(0.05):
-            if self._stopping.is_set() or time.monotonic() > ends:
-                return False
-        return True
-
-    def _reset_perception(self, give_up_at: float) -> None:
-        for client in self._reset_clients:
-            while not client.wait_for_service(timeout_sec=0.5):
-                if self._stopping.is_set() or time.monotonic() > give_up_at:
-                    return
-                self.get_logger().info(f"waiting for service {client.srv_name}", throttle_duration_sec=10.0)
-            future, done = client.call_async(Trigger.Request()), threading.Event()
-            future.add_done_callback(lambda _, done=done: done.set())
-            if not self._wait(done, CALL_TIMEOUT_S):
-                client.remove_pending_request(future)
-                if not self._stopping.is_set():
-                    self.get_logger().warning(f"service {client.srv_name}: no answer in {CALL_TIMEOUT_S:g} s")
+    # --- goals (simulator thread) ------------------------------------------------------------------------------------
 
     def _tend_goal(self) -> bool:
         return not self._send_goals or self._goal.tend(self._environment.instruction)
 
     def _end_goal(self) -> None:
         ended = self._goal.cancel()
-        if ended is not None and not self._wait(ended, CALL_TIMEOUT_S) and not self._stopping.is_set():
+        if ended is not None and not wait_for(ended, self._stopping, CALL_TIMEOUT_S) and not self._stopping.is_set():
             self.get_logger().warning(f"action execute_instruction: the goal did not end in {CALL_TIMEOUT_S:g} s")
 
 

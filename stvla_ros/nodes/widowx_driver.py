@@ -9,6 +9,7 @@ from stvla_ros.errors import InputError
 from stvla_ros.nodes.base import RELIABLE_QOS, SENSOR_QOS, run
 from stvla_ros.nodes.driver import DriverNode
 from stvla_ros.nodes.joint_positions import joint_positions
+from stvla_ros.nodes.messages import stamp_ns
 from stvla_ros.nodes.robot_geometry import make_urdf_arm
 from stvla_ros.nodes.service_sequence import Steps
 from stvla_ros.robots.urdf_arm import UrdfArm
@@ -65,7 +66,7 @@ class WidowxDriverNode(DriverNode):
             return
         settings = self._settings
         opening = opening_of(finger, settings.finger_closed, settings.finger_open)
-        self.measured(np.array(position), opening, self._states_topic)
+        self.measured(np.array(position), opening, self._states_topic, stamp_ns(message.header))
 
     def engage(self) -> Steps:
         """Position mode with a short time profile, torque on.

@@ -36,6 +36,7 @@ class Controller:
         self.states = graph.listen(DriverState, "driver_state")
         self.driver = graph.start("google_robot_driver", robot="google_robot")
         self.broken = False
+        self.also: Pose | None = None  # said right after where it is
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._say_where_it_is, daemon=True)
         self._thread.start()
@@ -51,6 +52,8 @@ class Controller:
             if self.broken:
                 message.pose.orientation.w = float("nan")
             self.graph.publish("tool_pose", message)
+            if self.also is not None:
+                self.graph.publish("tool_pose", PoseStamped(header=message.header, pose=self.also))
 
     def until_phase(self, phase: int) -> None:
         self.graph.until(lambda: self.states and self.states[-1].phase == phase, f"phase {phase}; {self.driver.output}")
@@ -105,6 +108,24 @@ def test_a_pose_that_is_none_stops_the_robot(controller: Controller) -> None:
     controller.graph.until(lambda: controller.verdicts[-1].refused == "held: joint states", "the refusal")
     controller.broken = False
     controller.until_phase(DriverState.READY)
+
+
+def test_a_pose_without_a_position_does_not_turn_the_robot(controller: Controller) -> None:
+    before = controller.targets[-1].pose.orientation
+    controller.broken = True
+    controller.until_phase(DriverState.WAITING)
+    controller.also = make_pose(np.full(3, np.nan), Rotation.identity())
+    controller.broken = False
+    controller.until_phase(DriverState.READY)
+    controller.also = None
+    controller.targets.clear()
+    controller.graph.until(lambda: controller.targets, "a target")
+    after = controller.targets[-1].pose.orientation
+    turn = (
+        Rotation.from_quat([after.x, after.y, after.z, after.w])
+        * Rotation.from_quat([before.x, before.y, before.z, before.w]).inv()
+    )
+    assert turn.magnitude() < 1e-6
 
 
 def test_an_emergency_stop_ends_the_way_within_a_control_period(controller: Controller) -> None:
