@@ -67,8 +67,15 @@ class Camera(threading.Thread):
         self.join()
 
 
+# What the arm says goes through the test's hands before the driver hears it.
+SAID, HEARD = "wx250s/joint_states", "heard/joint_states"
+
+
 class RobotRig:
-    """:param sim_time: the nodes' time is what :attr:`clock_offset_ns` makes of the machine's."""
+    """:param sim_time: the nodes' time is what :attr:`clock_offset_ns` makes of the machine's.
+
+    :attr:`joint_fault` stands between the arm's joint states and the driver.
+    """
 
     def __init__(self, graph: LiveGraph, folder: Path, sim_time: bool = False) -> None:
         self.graph, self.folder, self._sim_time = graph, folder, sim_time
@@ -80,7 +87,8 @@ class RobotRig:
         self.fault_at = 0.0
         self.states = graph.listen(DriverState, "driver_state")
         self.verdicts = graph.listen(CommandVerdict, "command_verdict")
-        graph.listen(JointState, "wx250s/joint_states", self._on_joint_states)
+        graph.listen(JointState, SAID, self._on_joint_states)
+        self.joint_fault: Callable[[JointState], list[JointState]] | None = None
         self._clock: threading.Thread | None = None
         self._stopping = threading.Event()
         if sim_time:
@@ -98,7 +106,9 @@ class RobotRig:
 
     def start(self, name: str) -> None:
         parameters = NODES.get(name, {"output": str(self.folder), "instruction": "move about"})
-        self.graph.start(name, **parameters, **({"use_sim_time": True} if self._sim_time else {}))
+        remappings = {SAID: HEARD} if name == "widowx_driver" else {}
+        sim_time = {"use_sim_time": True} if self._sim_time else {}
+        self.graph.start(name, remappings=remappings, **parameters, **sim_time)
 
     def now_ns(self) -> int:
         return time.time_ns() + self.clock_offset_ns
@@ -109,12 +119,10 @@ class RobotRig:
 
     def _on_joint_states(self, message: JointState) -> None:
         by_name = dict(zip(message.name, message.position))
-        if not by_name.keys() >= set(ROBOT.driver.arm.joints):
-            return  # garbage, not the arm's
-        position = np.array([by_name[name] for name in ROBOT.driver.arm.joints])
-        if np.isfinite(position).all():
-            self.times.append(time.monotonic())
-            self.positions.append(position)
+        self.times.append(time.monotonic())
+        self.positions.append(np.array([by_name[name] for name in ROBOT.driver.arm.joints]))
+        for each in [message] if self.joint_fault is None else self.joint_fault(message):
+            self.graph.publish(HEARD, each)
 
     # --- what is asked of it ---
 

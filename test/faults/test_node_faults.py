@@ -55,14 +55,18 @@ def test_killed(rig: RobotRig, node: str, figures) -> None:
     figures(held, motion, "moves again after its restart")
 
 
-@pytest.mark.parametrize("node", [name for name in (*NODES, "robot_session") if name != "fake_xs_arm"])
+@pytest.mark.parametrize("node", [*NODES, "robot_session"])
 def test_frozen(rig: RobotRig, node: str, figures) -> None:
     rig.until_moving()
     pid = rig.graph.processes[node].pid
     rig.strike(lambda: os.kill(pid, signal.SIGSTOP))
+    held, motion = 0.0, 0.0
     try:
-        held = 0.0 if HOLD_S[node] is None else rig.until_holding(10.0)
-        motion = rig.largest_motion()
+        if node == "fake_xs_arm":
+            # What an arm does that says nothing is not seen; when it speaks again, it is taken up where it stands.
+            rig.graph.until(lambda: rig.states[-1].held_by == ["joint states"], "the hold")
+        elif HOLD_S[node] is not None:
+            held, motion = rig.until_holding(10.0), rig.largest_motion()
     finally:
         os.kill(pid, signal.SIGCONT)
     assert HOLD_S[node] is None or held < HOLD_S[node]

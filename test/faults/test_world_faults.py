@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from live_graph import live_graph
-from robot_rig import RobotRig
+from robot_rig import HEARD, RobotRig
 from sensor_msgs.msg import CameraInfo, Image, JointState
 from std_msgs.msg import Header
 
@@ -84,8 +84,26 @@ def _garbage(random: np.random.Generator, now: int) -> list[tuple[str, Any]]:
         ("traced_depth", Image(header=header, width=0, height=0, encoding="32FC1")),
         ("camera_info", CameraInfo(header=header, k=[number() for _ in range(9)])),
         ("traces", TraceArray(header=header, num_frames=3, num_points=2**31)),
-        ("wx250s/joint_states", joints),
+        (HEARD, joints),
     ]
+
+
+def test_the_recorder_is_killed(rig: RobotRig, tmp_path: Path, figures) -> None:
+    rig.until_moving()
+    recorder = rig.graph.start("bag_recorder", output=str(tmp_path / "bag"))
+    rig.graph.until(lambda: list(tmp_path.glob("bag/*.mcap")), f"a bag; {recorder.output}")
+    time.sleep(4.0)
+    rig.strike(recorder.kill)
+    killed_ns = time.time_ns()
+    rig.until_moving()
+    motion = rig.largest_motion()
+    rig.check_limits()
+    with open_bag(tmp_path / "bag") as bag:
+        written = [at for _, at, _ in bag.messages()]
+    # It is written to the disk each second; that second is all that a killed recorder may lose.
+    assert killed_ns - max(written) < 1_500_000_000
+    assert max(written) - min(written) > 2_000_000_000
+    figures(0.0, motion, f"the arm goes on; {len(written)} messages recorded before are readable")
 
 
 def test_the_recorders_disk_is_full(rig: RobotRig, tmp_path: Path, figures) -> None:

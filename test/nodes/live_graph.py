@@ -290,9 +290,16 @@ class LiveGraph(Probe):
         self.processes: dict[str, NodeProcess] = {}
 
     def start(
-        self, executable: str, /, namespace: str = "", program: Path | None = None, **parameters: Any
+        self,
+        executable: str,
+        /,
+        namespace: str = "",
+        program: Path | None = None,
+        remappings: Mapping[str, str] | None = None,
+        **parameters: Any,
     ) -> NodeProcess:
-        arguments = ("-r", f"__ns:=/{namespace}") if namespace else ()
+        rules = {**({"__ns": f"/{namespace}"} if namespace else {}), **(remappings or {})}
+        arguments = tuple(part for old, new in rules.items() for part in ("-r", f"{old}:={new}"))
         self.processes[executable] = process = NodeProcess(executable, self.folder, parameters, arguments, program)
         return process
 
