@@ -10,6 +10,7 @@ from any_message import NOW_NS, wire
 from node_bench import Bench, ros
 from pytest import MonkeyPatch
 from sensor_msgs.msg import Joy
+from std_srvs.srv import SetBool
 
 from stvla_ros.nodes import deadman, driver, driver_reports, service_sequence
 from stvla_ros.nodes.driver import DriverNode
@@ -104,8 +105,8 @@ class RobotBench:
 
     def tick(self, count: int) -> None:
         for _ in range(count):
-            if self.holds and "joy" in self.bench.topics:
-                self.bench.receive("joy", wire(Joy(buttons=[1] * 5)))
+            if self.holds:
+                self.switch(True)
             if self.speaks:
                 self.bench.receive(self._topic, self._measure(self.node, self.position))
             engaged = self.node.engaged
@@ -132,6 +133,13 @@ class RobotBench:
         segment.ways.append(self.went)
         segment.held.append(self.since_stop)
         self.position = segment.positions[-1]
+
+    def switch(self, held: bool) -> None:
+        """The deadman's, whichever there is."""
+        if "joy" in self.bench.topics:
+            self.bench.receive("joy", wire(Joy(buttons=[int(held)] * 5)))
+        elif "~/deadman" in self.bench.services:
+            self.bench.call("~/deadman", SetBool.Request(data=held))
 
     def estop(self, message: Any) -> None:
         self.bench.receive("estop", message)

@@ -54,6 +54,7 @@ def events(measured: st.SearchStrategy[Any]) -> st.SearchStrategy[list[tuple]]:
         | st.tuples(st.just("lost"), st.tuples(way, way, way), st.tuples(way, way, way), measured)
         | st.tuples(st.just("estop"), messages(Bool))
         | st.tuples(st.just("joy"), messages(Joy))
+        | st.tuples(st.just("switch"), st.booleans())
         | st.tuples(st.just("reset"))
         | st.tuples(st.just("go"), st.sampled_from(["~/home", "~/rest"]))
         | st.tuples(st.just("speaks"), st.booleans())
@@ -95,7 +96,7 @@ def run(robot: RobotBench, event: tuple) -> None:
     elif kind == "joy":
         if "joy" in robot.bench.topics:
             robot.bench.receive("joy", wire(*rest))
-    elif kind in ("reset", "go"):
+    elif kind in ("reset", "go", "switch"):
         getattr(robot, kind)(*rest)
     elif kind in ("speaks", "holds"):
         setattr(robot, kind, *rest)

@@ -1,6 +1,7 @@
 """Whatever a driver is told, what it sends to the robot obeys the robot's file; and after an emergency stop, nothing
 moves until the reset."""
 
+import itertools
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -8,10 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
-from any_message import wire
+from any_message import messages, texts, wire
 from fuzzing import fuzz
 from geometry_msgs.msg import PoseStamped
 from hypothesis import given
+from hypothesis import strategies as st
 from robot_bench import RobotBench, Segment, robot_bench
 from robot_events import JOINTS, control_ticks, events, joint_states, play, poses
 from scipy.spatial.transform import Rotation
@@ -71,21 +73,21 @@ def check_rest(robot: RobotBench, segment: Segment) -> list[int]:
     return ticks
 
 
-@pytest.fixture
-def widowx() -> Iterator[RobotBench]:
+@pytest.fixture(params=["deadman:=joy", "deadman:=service", "dry_run:=true"])
+def widowx(request: pytest.FixtureRequest) -> Iterator[RobotBench]:
     from interbotix_xs_msgs.srv import RobotInfo
 
     def measure(node: DriverNode, position: np.ndarray) -> JointState:
         return wire(JointState(name=list(JOINTS), position=[*position.tolist(), 0.03]))
 
-    def answer(request: Any) -> Any:
-        if not isinstance(request, RobotInfo.Request):
+    def answer(asked: Any) -> Any:
+        if not isinstance(asked, RobotInfo.Request):
             return object()
-        mode = {"arm": "position", "gripper": "pwm"}[request.name]
+        mode = {"arm": "position", "gripper": "pwm"}[asked.name]
         return RobotInfo.Response(mode=mode, profile_type="time", joint_names=list(WIDOWX.arm.joints))
 
     outputs = ("wx250s/commands/joint_group", "wx250s/commands/joint_single")
-    settings = ("robot:=widowx", "deadman:=joy")
+    settings = ("robot:=widowx", request.param)
     with robot_bench(WidowxDriverNode, "wx250s/joint_states", measure, HOMES["widowx"], outputs, *settings) as made:
         made.answers = answer
         yield made
@@ -102,10 +104,48 @@ def test_fuzz_widowx_driver(widowx, happened):
         check_rest(widowx, segment)
         for position, sent in zip(segment.positions, segment.sent):
             arm, gripper = sent.values()
+            if widowx.node.dry_run:
+                assert not arm and not gripper, "a dry run moves the arm"
+                continue
             assert len(arm) == 1 and arm[0].name == "arm"
             assert np.array_equal(np.array(arm[0].cmd), position.astype(np.float32))
             for effort in gripper:
                 assert (effort.name, abs(effort.cmd)) in (("gripper", 250.0), ("gripper", 0.0))
+
+
+@st.composite
+def service_answers(draw: st.DrawFn) -> list[Any]:
+    """What xs_sdk says when it is asked about the arm and the gripper: anything, or nothing."""
+    from interbotix_xs_msgs.srv import RobotInfo
+
+    joints = list(WIDOWX.arm.joints)
+    names = st.sampled_from([joints, joints[::-1], joints[:-1], [*joints, "gripper"], []]) | st.lists(texts, max_size=7)
+    info = messages(
+        RobotInfo.Response,
+        mode=st.sampled_from(["position", "pwm", "velocity", ""]) | texts,
+        profile_type=st.sampled_from(["time", "velocity"]) | texts,
+        joint_names=st.just(joints) | names,
+    )
+    return draw(st.lists(st.none() | info.map(wire), min_size=1, max_size=5))
+
+
+@pytest.mark.parametrize("widowx", ["deadman:=joy"], indirect=True)
+@fuzz
+@given(service_answers(), events(joint_states))
+def test_fuzz_widowx_drivers_services(widowx, answers, happened):
+    asked = itertools.count()
+    given_before = widowx.answers
+    widowx.answers = lambda request: answers[next(asked) % len(answers)]
+    try:
+        play(widowx, happened)
+    finally:
+        widowx.answers = given_before
+    if not any(answer and list(answer.joint_names) == list(WIDOWX.arm.joints) for answer in answers):
+        assert not widowx.segments, "an arm of other joints is driven"
+    for segment in widowx.segments:
+        if segment.positions:
+            check_setpoints(widowx, segment)
+            check_rest(widowx, segment)
 
 
 @pytest.fixture

@@ -1,0 +1,89 @@
+"""Weights that are damaged in any way: they load, or are refused with one line, and then the network is as it was."""
+
+import json
+import shutil
+import struct
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from fuzzing import at_most, fuzz
+from hypothesis import given
+from hypothesis import strategies as st
+from mutations import changed_tree, damaged, only_bad_input
+from tiny_checkpoint import write_tiny_checkpoint
+
+from stvla_ros.learning.training.config import LoraConfig
+from stvla_ros.learning.training.lora import add_adapters
+from stvla_ros.policy import load_policy
+from stvla_ros.policy.spatialvla.adapters import ADAPTER_WEIGHTS, merge_into, read_adapter, save_adapter
+from stvla_ros.policy.spatialvla.checkpoint import WEIGHTS, load_model
+from stvla_ros.policy.spatialvla.model import SpatialVla
+
+_CPU = torch.device("cpu")
+
+
+@st.composite
+def damaged_tensors(draw: st.DrawFn, whole: bytes) -> bytes:
+    """A safetensors file that is damaged, mostly in its header: numbers that are others cannot be told."""
+    (length,) = struct.unpack("<Q", whole[:8])
+    header, numbers = whole[8 : 8 + length], whole[8 + length :]
+    kind = draw(st.sampled_from(["header", "header", "said", "said", "all"]))
+    if kind == "all":
+        return draw(damaged(whole))
+    if kind == "header":
+        return draw(damaged(whole[: 8 + length])) + numbers
+    said = json.dumps(draw(changed_tree(json.loads(header)))).encode()
+    return struct.pack("<Q", len(said)) + said + numbers
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_tiny_checkpoint(tmp_path_factory.mktemp("tiny"))
+
+
+# Each one makes a network.
+@at_most(2000)
+@given(data=st.data())
+def test_fuzz_loading(checkpoint: Path, tmp_path: Path, data: Any) -> None:
+    folder = tmp_path / "broken"
+    if not folder.exists():
+        shutil.copytree(checkpoint, folder)
+    content = (checkpoint / WEIGHTS).read_bytes()
+    (folder / WEIGHTS).write_bytes(data.draw(damaged_tensors(content)))
+    with only_bad_input(str(folder)):
+        load_model(folder, _CPU, torch.float32)
+
+
+@pytest.fixture(scope="module")
+def adapter(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("adapter")
+    trained = load_policy(str(checkpoint))
+    model = add_adapters(trained.model, LoraConfig(rank=2, alpha=4.0), train_action_embeddings=False)
+    save_adapter(model, folder, str(checkpoint), trained.processor)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def model(checkpoint: Path) -> SpatialVla:
+    return load_model(checkpoint, _CPU, torch.float32)
+
+
+@fuzz
+@given(data=st.data())
+def test_fuzz_merging(adapter: Path, model: SpatialVla, tmp_path: Path, data: Any) -> None:
+    folder = tmp_path / "broken"
+    if not folder.exists():
+        shutil.copytree(adapter, folder)
+    content = (adapter / ADAPTER_WEIGHTS).read_bytes()
+    (folder / ADAPTER_WEIGHTS).write_bytes(data.draw(damaged_tensors(content)))
+    before = {name: weight.clone() for name, weight in model.state_dict().items()}
+    merged = False
+    with only_bad_input(str(folder)):
+        merge_into(model, read_adapter(folder))
+        merged = True
+    if merged:
+        model.load_state_dict(before)
+    else:
+        assert all(torch.equal(before[name], weight) for name, weight in model.state_dict().items())
