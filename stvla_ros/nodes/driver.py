@@ -6,7 +6,6 @@ A subclass says how the robot is told and what it tells; see :class:`DriverNode`
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -16,7 +15,8 @@ from std_srvs.srv import Trigger
 
 from stvla_ros.control.safety.gate import SafetyGate, Setpoint
 from stvla_ros.control.safety.kinematics import Kinematics
-from stvla_ros.control.safety.watches import ClockWatch, StampWatch, TrackingWatch
+from stvla_ros.control.safety.measurements import Measurements
+from stvla_ros.control.safety.watches import ClockWatch, TrackingWatch
 from stvla_ros.errors import InputError
 from stvla_ros.msg import CommandVerdict, DriverState, EndEffectorCommand
 from stvla_ros.nodes.base import LATCHED_QOS, RELIABLE_QOS, StvlaNode
@@ -32,18 +32,6 @@ _ENGAGE_PERIOD_S = 0.05
 _CALL_TIMEOUT_S = 5.0
 _RETRY_S = 1.0
 _STOP_TIMEOUT_S = 2.0
-
-
-@dataclass(frozen=True, eq=False)
-class Measured:
-    """:param position: (n,) rad or m.
-    :param gripper: opening, 0..1.
-    :param at: when it was measured, ``time.monotonic()``.
-    """
-
-    position: np.ndarray
-    gripper: float
-    at: float
 
 
 class DriverNode(StvlaNode):
@@ -72,12 +60,12 @@ class DriverNode(StvlaNode):
         self._lock = threading.RLock()
         self._gate: SafetyGate | None = None
         self._ticker: Ticker | None = None
-        self._measured: Measured | None = None
         self._engaging: ServiceSequence | None = None
         self._engaged, self._yielded = False, False
         self._retry_at = 0.0
         self._detail = ""
         limits = self.description.limits
+        self._measurements = Measurements(limits.joint_state_timeout)
         self._tracking, self._clock_watch = TrackingWatch(limits.tracking_error, limits.tracking_time), ClockWatch()
 
     # --- to override --------------------------------------------------------------------------------------------------
@@ -113,9 +101,9 @@ class DriverNode(StvlaNode):
 
     def activate(self) -> None:
         with self._lock:
-            self._engaged, self._engaging, self._measured = False, None, None
+            self._engaged, self._engaging = False, None
+            self._measurements = Measurements(self.description.limits.joint_state_timeout)
             self._clock_watch = ClockWatch()
-            self._stamp_watch = StampWatch(self.description.limits.joint_state_timeout)
             self._gate.inhibit("not started")
             self._gate.release("driver", self.now_ns())
         self.listen()
@@ -145,32 +133,25 @@ class DriverNode(StvlaNode):
 
     # --- what the robot says ------------------------------------------------------------------------------------------
 
-    def measured(self, position: np.ndarray, gripper: float, topic: str, stamp_ns: int) -> bool:
-        """Take what the robot measured, unless it is old, or has a NaN in it (a servo that could not be read).
-
-        :param stamp_ns: when it was measured; 0 for now.
-        :returns: whether it was taken.
-        """
+    def measured(self, position: np.ndarray, opening: float, topic: str, stamp_ns: int) -> bool:
+        """Take what the robot measured; see :meth:`Measurements.take`. :returns: whether it counts."""
         try:
-            if not (np.isfinite(position).all() and np.isfinite(gripper)):
-                raise InputError(f"expected finite positions, got {np.round(position, 3)}, {gripper}")
-            age_s = self._stamp_watch.age_s(stamp_ns, self.now_ns())
+            with self._lock:
+                self._measurements.take(position, opening, stamp_ns, self.now_ns(), time.monotonic())
         except InputError as error:
             self.reject(topic, f"topic {topic}: {error}")
             return False
-        with self._lock:
-            self._measured = Measured(position, gripper, time.monotonic() - age_s)
         return True
 
     @property
     def position(self) -> np.ndarray:
         """(n,) as last measured."""
-        return self._measured.position
+        return self._measurements.last.position
 
     @property
     def opening(self) -> float:
         """Of the gripper, as last measured, 0..1."""
-        return self._measured.gripper
+        return self._measurements.last.opening
 
     @property
     def engaged(self) -> bool:
@@ -180,8 +161,7 @@ class DriverNode(StvlaNode):
     @property
     def fresh(self) -> bool:
         """Whether the robot said a moment ago where it is."""
-        timeout = self.description.limits.joint_state_timeout
-        return self._measured is not None and time.monotonic() - self._measured.at < timeout
+        return self._measurements.fresh(time.monotonic())
 
     def _engage_when_due(self) -> None:
         """Bring the robot up, and up again after it was away: it may have forgotten its settings, and been moved."""
@@ -198,7 +178,7 @@ class DriverNode(StvlaNode):
             if not self._engaging.done:
                 return
             with self._lock:
-                self._gate.start(self._measured.position, self._measured.gripper, self.now_ns())
+                self._gate.start(self.position, self.opening, self.now_ns())
                 self._gate.release("joint states", self.now_ns())
                 self._engaged, self._yielded, self._detail = True, False, ""
                 self._tracking.reset()
@@ -233,7 +213,7 @@ class DriverNode(StvlaNode):
         if self.fresh and not self._yielded and self._gate.inhibitors == {"tracking"}:
             self._yielded = True
             try:
-                self._gate.yield_to(self._measured.position)
+                self._gate.yield_to(self.position)
                 return
             except InputError as error:
                 self.reject("tracking", str(error))
@@ -255,7 +235,7 @@ class DriverNode(StvlaNode):
                 self._gate.inhibit("joint states")
                 self._engaged = False
         elif self._engaged and not self.dry_run:
-            lost = self._tracking.lost(self._measured.position, self._gate.position, time.monotonic())
+            lost = self._tracking.lost(self.position, self._gate.position, time.monotonic())
             if lost is not None and "tracking" not in self._gate.inhibitors:
                 self._detail = f"{self._gate.names[lost]} does not follow; {GO_ON}"
                 self._gate.inhibit("tracking")

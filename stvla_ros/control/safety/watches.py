@@ -1,8 +1,6 @@
-"""What the driver watches while the arm moves: that it follows and says where it is, and that no clock jumps."""
+"""What the driver watches while the arm moves: that it follows, and that the clock does not jump."""
 
 import numpy as np
-
-from stvla_ros.errors import InputError
 
 # A clock may run differently from the machine's by this much between two looks, seconds, before it counts as a jump.
 CLOCK_JUMP_S = 0.5
@@ -50,34 +48,3 @@ class ClockWatch:
         offset, before = clock_ns - steady_ns, self._offset_ns
         self._offset_ns = offset
         return before is not None and abs(offset - before) > CLOCK_JUMP_S * 1e9
-
-
-class StampWatch:
-    """Which measurements still say where the robot is: none that is late, and none that a newer one overtook.
-
-    :param timeout_s: greatest age.
-    """
-
-    def __init__(self, timeout_s: float) -> None:
-        self._timeout_ns = round(timeout_s * 1e9)
-        self._newest_ns = 0
-
-    def age_s(self, stamp_ns: int, now_ns: int) -> float:
-        """
-        :param stamp_ns: of the measurement; 0 for none, which counts as now.
-        :param now_ns: in the same clock. Stamps that are ahead of it count as now: two machines' clocks differ.
-        :raises InputError: when it is too old.
-        """
-        if not stamp_ns:
-            return 0.0
-        age_ns = now_ns - stamp_ns
-        if age_ns > self._timeout_ns:
-            raise InputError(
-                f"expected stamps at most {self._timeout_ns * 1e-9:g} s old, got {age_ns * 1e-9:.3g} s (if always: "
-                "set the clocks of both machines)"
-            )
-        # Farther back it is no overtaken one: the clock was set back.
-        if 0 < self._newest_ns - stamp_ns <= self._timeout_ns:
-            raise InputError(f"overtaken by one that is {(self._newest_ns - stamp_ns) * 1e-9:.3g} s newer")
-        self._newest_ns = stamp_ns
-        return max(0.0, age_ns * 1e-9)

@@ -1,0 +1,62 @@
+"""Where the robot said it is: the last measurement that counts, and whether it still does."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from stvla_ros.errors import InputError
+
+
+@dataclass(frozen=True, eq=False)
+class Measured:
+    """:param position: (n,) rad or m.
+    :param opening: of the gripper, 0..1.
+    :param at: when it was measured, seconds of a steady clock.
+    """
+
+    position: np.ndarray
+    opening: float
+    at: float
+
+
+class Measurements:
+    """Takes none that is late, that a newer one overtook, or that has a NaN in it (a servo that could not be read).
+
+    :param timeout_s: greatest age of one that counts.
+    """
+
+    def __init__(self, timeout_s: float) -> None:
+        self._timeout_s = timeout_s
+        self._newest_ns = 0
+        self.last: Measured | None = None
+
+    def take(self, position: np.ndarray, opening: float, stamp_ns: int, clock_ns: int, now: float) -> None:
+        """
+        :param position: (n,) rad or m.
+        :param stamp_ns: when it was measured; 0 for none, which counts as now.
+        :param clock_ns: now, in the stamps' clock. Stamps that are ahead of it count as now: two machines' clocks
+            differ.
+        :param now: seconds of a steady clock.
+        :raises InputError: when it does not count; then nothing is changed.
+        """
+        if not (np.isfinite(position).all() and np.isfinite(opening)):
+            raise InputError(f"expected finite positions, got {np.round(position, 3)}, {opening}")
+        age_s = self._age_s(stamp_ns, clock_ns) if stamp_ns else 0.0
+        self._newest_ns = stamp_ns or self._newest_ns
+        self.last = Measured(position, opening, now - age_s)
+
+    def fresh(self, now: float) -> bool:
+        """Whether the robot said a moment ago where it is."""
+        return self.last is not None and now - self.last.at < self._timeout_s
+
+    def _age_s(self, stamp_ns: int, clock_ns: int) -> float:
+        age_s, overtaken_s = (clock_ns - stamp_ns) * 1e-9, (self._newest_ns - stamp_ns) * 1e-9
+        if age_s > self._timeout_s:
+            raise InputError(
+                f"expected stamps at most {self._timeout_s:g} s old, got {age_s:.3g} s (if always: set the clocks of "
+                "both machines)"
+            )
+        # Farther back it is no overtaken one: the clock was set back.
+        if 0.0 < overtaken_s <= self._timeout_s:
+            raise InputError(f"overtaken by one that is {overtaken_s:.3g} s newer")
+        return max(0.0, age_s)
