@@ -12,11 +12,13 @@ from stvla_ros.nodes.base import StvlaNode
 from stvla_ros.nodes.xs_interface import JOINT_STATES_HZ, XsInterface
 from stvla_ros.robots.embodiments import find_embodiment
 from stvla_ros.robots.xs_settings import XsSettings
-from stvla_ros.sim.environment import Environment, StepResult
+from stvla_ros.sim.environment import Environment, Observation, StepResult
 from stvla_ros.strict_mapping import build
 
 # Simulated time between two looks at what the driver commands, seconds.
 _SLICE_S = 0.02
+# Silence after which no driver takes the arm for one that never was away, in its timeouts.
+_MISSED_TIMEOUTS = 2.0
 
 
 class JointPlant:
@@ -37,14 +39,26 @@ class JointPlant:
         limits = {name: driver.limits.joints[name] for name in driver.arm.joints}
         self._arm = SimulatedArm(settings)
         self._interface = XsInterface(node, settings, limits, self._arm)
-        node.every(1.0 / JOINT_STATES_HZ, lambda: self._interface.publish() if node.is_active else None)
+        self._says = False
+        self._missed_s = _MISSED_TIMEOUTS * driver.limits.joint_state_timeout
+        node.every(1.0 / JOINT_STATES_HZ, lambda: self._interface.publish() if node.is_active and self._says else None)
 
     def listen(self) -> None:
         self._interface.listen()
 
-    def reset(self) -> None:
-        """The environment was reset: the arm is elsewhere, and nothing is commanded yet."""
+    def reset(self, episode_id: int, seed: int, stopping: threading.Event) -> Observation:
+        """Reset the environment, with which the arm is elsewhere at once.
+
+        To the driver it is switched off, carried there and switched on: it says nothing for long enough to be missed,
+        so that it is taken up where it then is. An arm that jumped would be held as one that does not follow.
+        """
+        self._says = False
+        began = time.monotonic()
+        observation = self._environment.reset(episode_id, seed)
         self._arm.place(*self._environment.arm_state())
+        stopping.wait(max(0.0, began + self._missed_s - time.monotonic()))
+        self._says = True
+        return observation
 
     def run(self, began: float, stopping: threading.Event) -> StepResult:
         """Simulate one control period, then look.

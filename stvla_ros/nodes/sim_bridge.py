@@ -171,9 +171,10 @@ class SimBridgeNode(StvlaNode):
         environment = self._environment
         self._index, self._step_number = index, 0
         self._episode_id = (self._first_episode + index) % self._info.num_episodes
-        observation = environment.reset(self._episode_id, self._seed)
-        if self._plant is not None:
-            self._plant.reset()
+        if self._plant is None:
+            observation = environment.reset(self._episode_id, self._seed)
+        else:
+            observation = self._plant.reset(self._episode_id, self._seed, self._stopping)
         self._limit = self._max_steps or self._info.max_steps
         self._say(EpisodeState.RESETTING)
         self._inbox.clear()
