@@ -88,11 +88,11 @@ def changed_tree(draw: st.DrawFn, document: Any) -> Any:
             continue
         kind = draw(st.sampled_from(["other", "other", "other", "missing", "new", "moved"]))
         if kind == "other":
-            parent[key] = draw(trees)
+            parent[key] = copy.deepcopy(draw(trees))  # what is sampled is one object for all examples
         elif kind == "missing":
             del parent[key]
         elif kind == "new" and isinstance(parent, dict):
-            parent[draw(st.sampled_from(["new", "", "new\nline", "a.b", "__class__"]))] = draw(trees)
+            parent[draw(st.sampled_from(["new", "", "new\nline", "a.b", "__class__"]))] = copy.deepcopy(draw(trees))
         elif kind == "moved":
             parent[key] = [copy.deepcopy(parent[key])] * draw(st.integers(0, 3))
     return document
