@@ -1,5 +1,8 @@
 """The one error type for bad input."""
 
+# Of a long message both ends are kept: what it is about stands at the beginning, what was expected often at the end.
+_MOST_OF_AN_END = 1000
+
 
 class InputError(ValueError):
     """Something that a user or another process handed in cannot be used.
@@ -8,5 +11,8 @@ class InputError(ValueError):
     """
 
     def __init__(self, message: str) -> None:
-        # What was handed in may be part of it, with its line ends.
-        super().__init__(" ".join(message.splitlines()))
+        # What was handed in may be part of it, with its line ends, and of any length.
+        line = " ".join(message.splitlines())
+        if len(line) > 2 * _MOST_OF_AN_END:
+            line = f"{line[:_MOST_OF_AN_END]} … {line[-_MOST_OF_AN_END:]}"
+        super().__init__(line)

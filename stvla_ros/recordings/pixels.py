@@ -5,6 +5,7 @@ vision_opencv).
 """
 
 import re
+import struct
 
 import cv2
 import numpy as np
@@ -20,6 +21,8 @@ _DTYPES = {
     "32F": np.dtype(np.float32),
     "64F": np.dtype(np.float64),
 }
+# A png's first bytes, and what stands before and behind each chunk (PNG specification, 5.2 and 5.3).
+_PNG, _CHUNK_HEAD, _CHUNK_CHECK_BYTES = b"\x89PNG\r\n\x1a\n", struct.Struct(">I4s"), 4
 _CV_NAMES = {dtype.name: name for name, dtype in _DTYPES.items()}
 _GENERIC = re.compile("(8U|8S|16U|16S|32S|32F|64F)(?:C([1-9][0-9]{0,2}))?")
 
@@ -50,9 +53,22 @@ def decode_picture(data: bytes | np.ndarray, flags: int = cv2.IMREAD_COLOR) -> n
     """
     octets = np.frombuffer(data, np.uint8)
     try:
-        return cv2.imdecode(octets, flags) if octets.size else None
+        return cv2.imdecode(octets, flags) if octets.size and _holds_its_chunks(octets) else None
     except cv2.error:  # a damaged header can claim a picture of any size
         return None
+
+
+def _holds_its_chunks(octets: np.ndarray) -> bool:
+    """False for a png whose end is missing: OpenCV makes room for a chunk of any length before it looks for it."""
+    if octets[: len(_PNG)].tobytes() != _PNG:
+        return True
+    begin = len(_PNG)
+    while begin + _CHUNK_HEAD.size <= octets.size:
+        length, kind = _CHUNK_HEAD.unpack_from(octets, begin)
+        begin += _CHUNK_HEAD.size + length + _CHUNK_CHECK_BYTES
+        if kind == b"IEND":
+            return begin <= octets.size
+    return False
 
 
 def type_name(picture: np.ndarray) -> str:

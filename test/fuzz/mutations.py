@@ -128,7 +128,7 @@ def only_bad_input(*named: str) -> Iterator[None]:
         text = str(error)
         assert len(text.splitlines()) == 1, repr(text)
         assert any(name in text for name in named), f"none of {', '.join(named)} in: {text}"
-        assert len(text) < 4000
+        assert len(text) < 2100
     finally:
         signal.setitimer(signal.ITIMER_PROF, 0.0)
         signal.signal(signal.SIGPROF, handler)

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stvla_ros.errors import InputError
-from stvla_ros.recordings.pixels import convert_pixels, pixel_layout, unpack_pixels
+from stvla_ros.recordings.pixels import convert_pixels, decode_picture, pixel_layout, unpack_pixels
 
 ENCODINGS = ("mono8", "mono16", "rgb8", "bgra8", "yuv422", "bayer_rggb8", "16UC1", "32FC1", "64FC2", "8U")
 
@@ -88,3 +88,13 @@ def test_conversions_without_meaning_are_refused(source: str, target: str) -> No
     dtype, channels = pixel_layout(source)
     with pytest.raises(InputError, match=rf"\[{source}\]"):
         convert_pixels(np.zeros((2, 2, channels), dtype).squeeze(), source, target)
+
+
+def _png() -> bytes:
+    return cv2.imencode(".png", np.random.default_rng(0).integers(0, 256, (12, 16, 3), np.uint8))[1].tobytes()
+
+
+@pytest.mark.parametrize("missing", [1, 12, 13, 400])
+def test_a_png_whose_end_is_missing_is_no_picture(missing: int) -> None:
+    assert decode_picture(_png()) is not None
+    assert decode_picture(_png()[:-missing]) is None
