@@ -212,6 +212,10 @@ DAMAGES = {
         lambda f: change_column(f / DATA, "episode_index", [0] * 3 + [1] * 6),
         "expected 4 successive frames of episode 0, found 3",
     ),
+    "episodes by name": (
+        lambda f: change_column(f / DATA, "episode_index", ["a"] * 4 + ["b"] * 5),
+        "expected numbers in the column episode_index, got string",
+    ),
     "scattered frames": (
         lambda f: change_column(f / DATA, "episode_index", [0, 1, 0, 1, 0, 1, 0, 1, 1]),
         "expected 4 successive frames",

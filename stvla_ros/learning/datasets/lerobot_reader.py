@@ -174,7 +174,10 @@ class _DataFile:
                 raise InputError(f"{path}: expected a column episode_index, there is none")
             if len(self.columns) != len(self._file.schema_arrow.names):
                 raise InputError(f"{path}: expected each column once")
-            self._episodes = self._file.read(["episode_index"], use_threads=False)["episode_index"].to_numpy()
+            episodes = self._file.read(["episode_index"], use_threads=False)["episode_index"]
+            if not _is_number(episodes.type):
+                raise InputError(f"{path}: expected numbers in the column episode_index, got {episodes.type}")
+            self._episodes = episodes.to_numpy()
             groups = [self._file.metadata.row_group(group).num_rows for group in range(self._file.num_row_groups)]
         self._group_ends = np.cumsum(groups)
 

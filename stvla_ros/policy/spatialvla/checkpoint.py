@@ -24,6 +24,8 @@ WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
 # What is downloaded of a hub repository; everything else in it is code or for other programs.
 _FILES = ["*.safetensors", "*config.json", "tokenizer.json", "special_tokens_map.json", INDEX]
+# A name that is longer than any file's is asked for in vain.
+_WEIGHT_FILE = re.compile(r"[A-Za-z0-9_.-]{1,200}\.safetensors")
 _MOST_LISTED = 12
 # Quantised weights mean nothing without their scales.
 _STORED_TYPES = ("F64", "F32", "F16", "BF16")
@@ -200,7 +202,7 @@ def _weight_files(directory: Path) -> list[Path]:
             isinstance(weight_map, dict)
             and weight_map
             and all(
-                isinstance(name, str) and re.fullmatch(r"[\w.-]+\.safetensors", name) for name in weight_map.values()
+                isinstance(name, str) and re.fullmatch(_WEIGHT_FILE, name) for name in weight_map.values()
             )
         ):
             raise InputError(
