@@ -26,6 +26,10 @@ _SEGMENT_LOCK = re.compile(r"fast(?:rtps|dds)_[0-9a-f]{16}_el")
 _MB = 1e6
 
 
+# What 32 bits hold, as Fast DDS does.
+_MOST_DIGITS = 10
+
+
 @dataclass(frozen=True)
 class Profile:
     """What a profile file says about every participant.
@@ -60,7 +64,7 @@ def read_profile(file: Path) -> Profile:
         root = ElementTree.fromstring(file.read_bytes())
     except OSError as problem:
         raise InputError(f"Fast DDS profile {file}: expected a file ({problem.strerror})") from None
-    except ElementTree.ParseError as problem:
+    except (ElementTree.ParseError, LookupError, ValueError) as problem:  # the others for encodings
         raise InputError(f"Fast DDS profile {file}: expected XML ({problem})") from None
     for element in root.iter():
         element.tag = element.tag.rpartition("}")[2]  # the namespace differs between versions
@@ -80,7 +84,7 @@ def read_profile(file: Path) -> Profile:
 
 def _segment(file: Path, descriptor: ElementTree.Element) -> int:
     text = descriptor.findtext("segment_size", str(_STOCK_SEGMENT)).strip()
-    if not text.isdecimal():
+    if not text.isdecimal() or len(text) > _MOST_DIGITS:
         raise InputError(f"Fast DDS profile {file}: expected segment_size in bytes, got {text!r}")
     return int(text)
 

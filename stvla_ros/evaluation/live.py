@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable, Sequence
 from itertools import groupby
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -116,8 +117,17 @@ def contiguous(keys: Sequence[EpisodeKey]) -> list[list[EpisodeKey]]:
 
 
 def read_summary(file: Path, policy: str, task: str) -> dict[EpisodeKey, EpisodeResult]:
-    """The results in a live run's ``summary.json``. Goal conditions are not known there."""
-    summary = json.loads(file.read_text())
+    """The results in a live run's ``summary.json``. Goal conditions are not known there.
+
+    :raises InputError: when it is damaged.
+    """
+    try:
+        return _results(json.loads(file.read_text()), policy, task)
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        raise InputError(f"{file}: expected the summary of a live run ({type(error).__name__}: {error})") from error
+
+
+def _results(summary: dict[str, Any], policy: str, task: str) -> dict[EpisodeKey, EpisodeResult]:
     server = summary["stages"].get("vla_server", {})
     latency = {name: server.get(f"processing_{name}_ms") for name in ("p50", "p99")}
     inference = {name: value for name, value in latency.items() if isinstance(value, int | float)}

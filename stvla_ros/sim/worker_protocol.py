@@ -76,7 +76,10 @@ def receive(connection: socket.socket, timeout_s: float | None = None) -> dict[s
             return {key: filled(item) for key, item in value.items()}
         return [filled(item) for item in value] if isinstance(value, list) else value
 
-    message = filled(json.loads(_read(connection, length, deadline)))
+    try:
+        message = filled(json.loads(_read(connection, length, deadline)))
+    except (TypeError, OverflowError, RecursionError) as error:
+        raise ValueError(f"message header: {error}") from error
     if not isinstance(message, dict):
         raise ValueError(f"expected a message, got {type(message).__name__}")
     return message

@@ -5,7 +5,6 @@ One file an episode, moved into place when it is whole. Pictures and depth are P
 
 import json
 import os
-import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -15,6 +14,7 @@ import numpy as np
 from stvla_ros.errors import InputError
 from stvla_ros.learning.datasets.png import encode_png
 from stvla_ros.learning.datasets.schema import Demonstration
+from stvla_ros.recordings.pixels import decode_picture
 
 _ARRAYS = ("intrinsics", "stamps", "action", "executed_action", "state", "scene_points")
 
@@ -44,8 +44,8 @@ def load_episode(file: Path) -> Demonstration:
                 **{name: stored[name] if name in stored else None for name in _ARRAYS},
                 **rest,
             )
-    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile, cv2.error) as error:
-        raise InputError(f"{file}: expected a recorded episode ({error})") from error
+    except Exception as error:  # whatever NumPy and zipfile run into
+        raise InputError(f"{file}: expected a recorded episode ({type(error).__name__}: {error})") from error
 
 
 def _encoded(name: str, pictures: np.ndarray) -> dict[str, np.ndarray]:
@@ -57,4 +57,7 @@ def _encoded(name: str, pictures: np.ndarray) -> dict[str, np.ndarray]:
 def _decoded(stored: np.lib.npyio.NpzFile, name: str) -> np.ndarray:
     files = np.split(stored[name], stored[f"{name}_ends"][:-1])
     with ThreadPoolExecutor() as pool:
-        return np.stack(list(pool.map(lambda file: cv2.imdecode(file, cv2.IMREAD_UNCHANGED), files)))
+        pictures = list(pool.map(lambda file: decode_picture(file, cv2.IMREAD_UNCHANGED), files))
+    if any(picture is None for picture in pictures):
+        raise InputError(f"a picture of {name} cannot be decoded")
+    return np.stack(pictures)

@@ -32,6 +32,8 @@ def load_state(run: Path, settings: dict[str, Any]) -> dict[str, Any] | None:
         state = torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises whatever the pickle runs into
         raise InputError(f"{file}: expected the state of a training run ({type(error).__name__}: {error})") from error
+    if not isinstance(state, dict) or not isinstance(state.get("settings"), dict):
+        raise InputError(f"{file}: expected the state of a training run, got something else")
     for name, value in settings.items():
         if state["settings"].get(name) != value:
             raise InputError(

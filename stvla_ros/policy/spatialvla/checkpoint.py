@@ -201,9 +201,7 @@ def _weight_files(directory: Path) -> list[Path]:
         if not (
             isinstance(weight_map, dict)
             and weight_map
-            and all(
-                isinstance(name, str) and re.fullmatch(_WEIGHT_FILE, name) for name in weight_map.values()
-            )
+            and all(isinstance(name, str) and re.fullmatch(_WEIGHT_FILE, name) for name in weight_map.values())
         ):
             raise InputError(
                 f"{directory / INDEX}: expected a weight_map from tensors to *.safetensors files beside it"
