@@ -4,6 +4,13 @@
 _MOST_OF_AN_END = 1000
 
 
+def one_line(text: str) -> str:
+    """A message as one line that a person reads: what was handed in may be part of it, with its line ends, and of any
+    length."""
+    line = " ".join(text.splitlines())
+    return line if len(line) <= 2 * _MOST_OF_AN_END else f"{line[:_MOST_OF_AN_END]} … {line[-_MOST_OF_AN_END:]}"
+
+
 class InputError(ValueError):
     """Something that a user or another process handed in cannot be used.
 
@@ -11,8 +18,4 @@ class InputError(ValueError):
     """
 
     def __init__(self, message: str) -> None:
-        # What was handed in may be part of it, with its line ends, and of any length.
-        line = " ".join(message.splitlines())
-        if len(line) > 2 * _MOST_OF_AN_END:
-            line = f"{line[:_MOST_OF_AN_END]} … {line[-_MOST_OF_AN_END:]}"
-        super().__init__(line)
+        super().__init__(one_line(message))

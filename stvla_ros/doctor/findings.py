@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
-from stvla_ros.errors import InputError
+from stvla_ros.errors import InputError, one_line
 
 Level = Literal["ok", "note", "warning", "error"]
 LEVELS: tuple[Level, ...] = get_args(Level)
@@ -31,6 +31,8 @@ class Finding:
     def __post_init__(self) -> None:
         if self.level in ("warning", "error") and not self.advice:
             raise ValueError(f"{self.level} {self.text!r}: expected advice")
+        # Names that came over the wire may be part of it.
+        object.__setattr__(self, "text", one_line(self.text))
 
 
 @dataclass(frozen=True)
