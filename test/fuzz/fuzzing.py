@@ -21,8 +21,3 @@ settings.register_profile(
 )
 # As a decorator of each test, not loaded for the whole run: the other tests' settings are their own.
 fuzz = settings.get_profile("fuzz")
-
-
-def at_most(examples: int) -> settings:
-    """For inputs that take long."""
-    return settings(fuzz, max_examples=min(examples, fuzz.max_examples))

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from fuzzing import at_most, fuzz
+from fuzzing import fuzz
 from hypothesis import given
 from hypothesis import strategies as st
 from mutations import changed_tree, damaged, only_bad_input
@@ -55,8 +55,7 @@ def test_fuzz_model_configuration(tmp_path, content):
         SpatialVlaConfig.read(tmp_path)
 
 
-# Each one makes a network, though without memory for its weights.
-@at_most(500)
+@fuzz
 @given(json_files(config()))
 def test_fuzz_model_of_a_configuration(tmp_path, content):
     (tmp_path / "config.json").write_bytes(content)

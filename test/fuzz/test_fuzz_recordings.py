@@ -7,7 +7,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from fuzzing import at_most, fuzz
+from fuzzing import fuzz
 from hypothesis import example, given
 from hypothesis import strategies as st
 from mutations import damaged, only_bad_input
@@ -86,8 +86,7 @@ def video(path: Path) -> bytes:
     return path.read_bytes()
 
 
-# Opening and decoding one takes its time.
-@at_most(300)
+@fuzz
 @given(st.data())
 def test_fuzz_video(tmp_path, data):
     whole = tmp_path / "whole.mp4"

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from any_message import NOW_NS, messages, texts, wire
-from fuzzing import at_most, fuzz
+from fuzzing import fuzz
 from hypothesis import event as note
 from hypothesis import given
 from hypothesis import strategies as st
@@ -166,8 +166,7 @@ def network(monkeypatch) -> Iterator[Server]:
         yield Server(made)
 
 
-# Each answer of the network takes its time.
-@at_most(500)
+@fuzz
 @given(chunks("image", "traced_depth", "camera_info"))
 def test_fuzz_vla_server_with_a_network(network, frame):
     play(network, [("goal", ExecuteInstruction.Goal(instruction="stack the cubes")), ("frame", frame)])

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from fuzzing import at_most, fuzz
+from fuzzing import fuzz
 from hypothesis import given
 from hypothesis import strategies as st
 from mutations import changed_tree, damaged, only_bad_input
@@ -43,8 +43,7 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_tiny_checkpoint(tmp_path_factory.mktemp("tiny"))
 
 
-# Each one makes a network.
-@at_most(2000)
+@fuzz
 @given(data=st.data())
 def test_fuzz_loading(checkpoint: Path, tmp_path: Path, data: Any) -> None:
     folder = tmp_path / "broken"
