@@ -7,6 +7,8 @@
 #   make test        tests that take minutes are left out   (make test T=test/perception to choose)
 #   make test-all    all of them
 #   make test-faults killed and frozen nodes, bad cameras, clocks and joint states, with the arm in motion
+#   make fuzz        every message callback and file reader with 10,000 inputs (2 hours; N=500 for as many)
+#   make soak        half an hour of realtime simulation: memory, drops, latencies
 #   make bench       one table of latencies, rates and accuracies
 #   make eval-quick  a table of the policy that comes along and of random actions, within 10 minutes on 2 cores
 #   make policy      that policy anew: demonstrations, training, corrections, training (hours on 2 cores; docs/learning.md)
@@ -23,9 +25,9 @@ SIM_OPTIONS = $(foreach name,TASK EPISODES FIRST_EPISODE SEED PACING POLICY TRAC
               $(foreach name,FUSED RVIZ RECORD ADAPTIVE VIDEO JOINT_LEVEL,\
                 $(if $($(name)),--$(if $(filter false False 0 no,$($(name))),no-)$(subst _,-,$(shell echo $(name) | tr A-Z a-z))))
 
-.PHONY: help setup sim robot-fake test test-faults test-all bench eval-quick policy clean
+.PHONY: help setup sim robot-fake test test-faults test-all fuzz soak bench eval-quick policy clean
 help:
-	@sed -n 's/^# \{0,1\}//p' Makefile | head -15
+	@sed -n 's/^# \{0,1\}//p' Makefile | head -14
 
 setup:
 	@tools/setup.sh
@@ -49,6 +51,14 @@ test-all: setup
 
 test-faults: setup
 	@$(RUN) python -m pytest -m "" test/faults
+
+# No limit of time for one test, as setup.cfg sets for the others.
+N ?= 10000
+fuzz: setup
+	@$(RUN) STVLA_FUZZ_EXAMPLES=$(N) python -m pytest -m "" -o faulthandler_timeout=0 test/fuzz
+
+soak: setup
+	@$(RUN) python -m bench soak
 
 bench: setup
 	@$(RUN) python -m bench
