@@ -8,10 +8,17 @@ from stvla_ros.control.safety.limits import SafetyLimits
 from stvla_ros.doctor.drivers import DriverNeeds
 from stvla_ros.doctor.findings import Findings, error, note, ok, warning
 from stvla_ros.doctor.records import JointStates, Poses, Stream
-from stvla_ros.doctor.streams import Timing, check_presence, check_single_publisher, check_timing, largest_gap_s
+from stvla_ros.doctor.streams import (
+    CLOCK_ADVICE,
+    Timing,
+    check_presence,
+    check_single_publisher,
+    check_timing,
+    largest_gap_s,
+)
 
-# Of the joint states with a NaN: more is no read that failed now and then.
-_MANY_NAN = 0.2
+# Of the joint states with a NaN, or that come late: more is no read that failed now and then.
+_MANY = 0.2
 # The driver refuses a quaternion whose length is farther from 1.
 _UNIT_TOLERANCE = 1e-2
 
@@ -78,7 +85,7 @@ def _check_finite(states: JointStates, whole: np.ndarray) -> Findings:
     if not share:
         return
     names = [name for name, bad in zip(states.joints, failed.any(axis=0)) if bad]
-    yield (error if share > _MANY_NAN else warning)(
+    yield (error if share > _MANY else warning)(
         f"{states.stream.topic}: {share:.0%} of the messages have a NaN ({', '.join(names)}); they are not used",
         "a servo could not be read: see its cable, its power supply and the log of the robot's driver (Interbotix: "
         "latency_timer of the U2D2 1 ms)",
@@ -89,11 +96,23 @@ def _check_rate(stream: Stream, usable: np.ndarray, timeout_s: float) -> Finding
     """The rate of the robot's messages, and whether those that can be used come often enough."""
     timing = Timing(1.0 / timeout_s, timeout_s, "the driver stops the arm")
     yield from check_timing(stream, timing)
+    yield from _check_age(stream, timeout_s)
     gap = largest_gap_s(stream.arrivals_s[usable], stream.listened_s)
     if not usable.all() and gap > timeout_s:
         yield error(
             f"{stream.topic}: nothing that can be used for {gap:.2f} s; the driver stops the arm after {timeout_s:g} s",
             "see the lines about NaN and about missing joints",
+        )
+
+
+def _check_age(stream: Stream, timeout_s: float) -> Findings:
+    """As for the driver (control/safety/measurements.py): by its stamp, where it has one."""
+    old = (stream.stamps_ns != 0) & (stream.ages_s > timeout_s)
+    if old.any():
+        yield (error if old.mean() > _MANY else warning)(
+            f"{stream.topic}: {old.mean():.0%} of the messages are older than {timeout_s:g} s by their stamps, up to "
+            f"{stream.ages_s[old].max():.3g} s; they are not used",
+            CLOCK_ADVICE,
         )
 
 
@@ -143,5 +162,6 @@ def check_poses(poses: Poses, needs: DriverNeeds, base_frame: str, limits: Safet
         )
     timeout_s = limits.joint_state_timeout
     yield from check_timing(stream, Timing(1.0 / timeout_s, timeout_s, "the driver stops the arm"))
+    yield from _check_age(stream, timeout_s)
     if finite.any():
         yield from _check_limits(stream.topic, ("x", "y", "z"), poses.translations[finite][-1], limits)

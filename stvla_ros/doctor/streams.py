@@ -16,7 +16,7 @@ _AHEAD_S = 0.005
 _MANY = 0.05
 # A gap this many times as long as usual means that messages were lost.
 _LONG_GAP = 3.0
-_CLOCK_ADVICE = "where camera and robot are on two machines, synchronise their clocks (chrony or PTP)"
+CLOCK_ADVICE = "where camera and robot are on two machines, synchronise their clocks (chrony or PTP)"
 _MOST_LISTED = 6
 
 
@@ -157,7 +157,7 @@ def check_stamps(stream: Stream, oldest_s: float, hint: str = "") -> Findings:
 
 def _check_ages(topic: str, ages: np.ndarray, oldest_s: float, hint: str) -> Findings:
     median, least, most = float(np.median(ages)), float(ages.min()), float(ages.max())
-    advice = f"{hint}; else: {_CLOCK_ADVICE}" if hint else _CLOCK_ADVICE
+    advice = f"{hint}; else: {CLOCK_ADVICE}" if hint else CLOCK_ADVICE
     if least < -_FUTURE_S:
         yield error(
             f"{topic}: stamps are up to {_span(-least)} ahead of this machine's clock; commands to such observations "

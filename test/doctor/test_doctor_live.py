@@ -150,7 +150,7 @@ def test_a_servo_robot_and_its_description_from_topics(graph: LiveGraph) -> None
 
 
 def test_a_robot_that_tells_its_tools_pose(graph: LiveGraph) -> None:
-    pose = PoseStamped(header=make_header(1, "link_base"))
+    pose = PoseStamped(header=make_header(0, "link_base"))
     pose.pose.position.x, pose.pose.orientation.w = 0.5, 0.5
     with repeating(graph, tool_pose=pose):
         _, areas = diagnose(graph.folder, *"--robot google_robot --only state".split())

@@ -83,6 +83,21 @@ def test_nan_for_so_long_that_the_driver_stops() -> None:
     ]
 
 
+@pytest.mark.parametrize(("step", "level"), [(20, "warning"), (3, "error")])
+def test_messages_that_are_old_by_their_stamps(step: int, level: str) -> None:
+    records = states()
+    ages = records.stream.ages_s.copy()
+    ages[::step] = 61.0
+    found = only(examined(replace(records, stream=replace(records.stream, ages_s=ages))), level, "older than 0.25 s")
+    assert "up to 61 s; they are not used" in found.text and "clocks" in found.advice
+
+
+def test_messages_without_stamps_have_no_age() -> None:
+    stream = states().stream
+    unstamped = replace(stream, ages_s=np.full(200, 1.7e9), stamps_ns=np.zeros(200, np.int64))
+    assert all_good(examined(states(stream=unstamped)))
+
+
 def test_rate_and_gaps() -> None:
     slow = make_stream("/states", STATES, 200, 2.0)
     only(examined(states(stream=slow)), "error", "/states: 2.0 Hz, at least 4 Hz are needed")
