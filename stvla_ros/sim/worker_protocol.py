@@ -6,6 +6,7 @@ header mentions, in order. Nothing is pickled: reading a message never runs code
 
 import json
 import math
+import re
 import socket
 import struct
 import time
@@ -21,6 +22,8 @@ _LENGTH = struct.Struct("!I")
 _MAX_HEADER = 16 << 20
 _MAX_ARRAYS = 1 << 30
 _ARRAY = "$array"
+# Booleans, whole numbers, floating-point numbers, as NumPy writes them.
+_NUMBERS = re.compile(r"[<>|][biuf][1248]")
 
 
 class ConnectionClosed(Exception):
@@ -87,9 +90,12 @@ def receive(connection: socket.socket, timeout_s: float | None = None) -> dict[s
 
 def _array(connection: socket.socket, description: Any, deadline: float) -> np.ndarray:
     name, shape = description
+    # NumPy reads much more out of a text, parts of Python's syntax among it.
+    if not re.fullmatch(_NUMBERS, name) or not all(type(side) is int and side >= 0 for side in shape):
+        raise ValueError(f"array of {name} with shape {shape}")
     dtype = np.dtype(name)
     size = math.prod(shape) * dtype.itemsize
-    if dtype.kind not in "biuf" or not 0 <= size <= _MAX_ARRAYS:
+    if size > _MAX_ARRAYS:
         raise ValueError(f"array of {dtype} with shape {shape}")
     return np.frombuffer(_read(connection, size, deadline), dtype).reshape(shape)
 
