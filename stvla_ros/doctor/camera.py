@@ -14,6 +14,7 @@ from stvla_ros.doctor.streams import (
     check_timing,
     listed,
     paired,
+    sizes_text,
 )
 
 _START = (
@@ -99,7 +100,7 @@ def _check_pictures(pictures: Pictures, name: str, needs: CameraNeeds, hint: str
     if not stream.count:
         return
     yield from check_single_publisher(stream)
-    sizes = _sizes(pictures)
+    sizes = sizes_text(pictures.sizes)
     yield from check_timing(stream, needs.timing, (sizes, ", ".join(sorted(pictures.encodings))))
     yield from check_stamps(stream, needs.oldest_s, hint)
     if pictures.problem:
@@ -165,7 +166,8 @@ def _check_registration(image: Pictures, depth: Pictures) -> Findings:
     topic = depth.stream.topic
     if depth.sizes != image.sizes:
         yield error(
-            f"{topic}: {_sizes(depth)} pixels, the picture has {_sizes(image)}: it is not registered to the picture",
+            f"{topic}: {sizes_text(depth.sizes)} pixels, the picture has {sizes_text(image.sizes)}: it is not "
+            "registered to the picture",
             "give the registered depth (RealSense: align_depth.enable:=true and aligned_depth_to_color/image_raw)",
         )
         return
@@ -189,7 +191,3 @@ def _check_depth_stamps(image: Stream, depth: Stream, control_hz: float) -> Find
         yield warning(f"{text}; the others are not used", advice)
     else:
         yield ok(text)
-
-
-def _sizes(pictures: Pictures) -> str:
-    return ", ".join(f"{width}x{height}" for width, height in sorted(pictures.sizes))

@@ -4,6 +4,7 @@ import numpy as np
 
 from stvla_ros.doctor.findings import Findings, error, note, ok
 from stvla_ros.doctor.records import CameraInfos
+from stvla_ros.doctor.streams import sizes_text
 from stvla_ros.errors import InputError
 from stvla_ros.perception.geometry import check_intrinsics
 
@@ -35,9 +36,8 @@ def check_camera_info(info: CameraInfos, picture_sizes: frozenset[tuple[int, int
     if not picture_sizes:
         yield note(f"{topic}: not compared with the picture, because none came")
     elif picture_sizes != {size}:
-        sizes = ", ".join(f"{width}x{height}" for width, height in sorted(picture_sizes))
         yield error(
-            f"{topic}: for pictures of {size[0]}x{size[1]}, they are {sizes}",
+            f"{topic}: for pictures of {size[0]}x{size[1]}, they are {sizes_text(picture_sizes)}",
             "give the camera_info that belongs to the image topic, or calibrate at this resolution",
         )
     yield from _check_distortion(topic, info.distortion)

@@ -87,6 +87,11 @@ def _other(stream: Stream, setting: str) -> str:
     return f"for another topic: {setting}; {stream.type} comes on {listed(stream.others)}"
 
 
+def sizes_text(sizes: frozenset[tuple[int, int]]) -> str:
+    """Of pictures, (width, height), for people."""
+    return ", ".join(f"{width}x{height}" for width, height in sorted(sizes))
+
+
 def listed(topics: Sequence[str]) -> str:
     """The first few of them, for people."""
     more = f" and {len(topics) - _MOST_LISTED} more" if len(topics) > _MOST_LISTED else ""
