@@ -82,8 +82,8 @@ class RobotRig:
         self.clock_offset_ns = 0
         arm = ROBOT.driver.arm
         self._arm = UrdfArm(arm.urdf, arm.joints, arm.tool_frame, arm.guarded_frames)
-        self.times: list[float] = []
-        self.positions: list[np.ndarray] = []
+        # Times and positions in one list: two would get out of step when one is cleared beside the callback.
+        self.measured: list[tuple[float, np.ndarray]] = []
         self.fault_at = 0.0
         self.states = graph.listen(DriverState, "driver_state")
         self.verdicts = graph.listen(CommandVerdict, "command_verdict")
@@ -119,8 +119,8 @@ class RobotRig:
 
     def _on_joint_states(self, message: JointState) -> None:
         by_name = dict(zip(message.name, message.position))
-        self.times.append(time.monotonic())
-        self.positions.append(np.array([by_name[name] for name in ROBOT.driver.arm.joints]))
+        position = np.array([by_name[name] for name in ROBOT.driver.arm.joints])
+        self.measured.append((time.monotonic(), position))
         for each in [message] if self.joint_fault is None else self.joint_fault(message):
             self.graph.publish(HEARD, each)
 
@@ -137,11 +137,10 @@ class RobotRig:
 
     def still_for(self, seconds: float) -> bool:
         """Whether the arm has rested so long, and is seen to."""
-        if len(self.times) < 10:
+        if len(self.measured) < 10:
             return False
-        recent = [index for index, at in enumerate(self.times[-2000:], max(0, len(self.times) - 2000))]
         since = time.monotonic() - max(seconds, 0.1)
-        part = [self.positions[index] for index in recent if self.times[index] >= since]
+        part = [position for at, position in self.measured[-2000:] if at >= since]
         return len(part) > 3 and bool(np.abs(np.diff(np.stack(part), axis=0)).max() < STILL)
 
     def strike(self, fault: Callable[[], Any]) -> None:
@@ -167,14 +166,15 @@ class RobotRig:
         return float(np.linalg.norm(tools - tools[0], axis=1).max())
 
     def _since_fault(self) -> tuple[np.ndarray, np.ndarray]:
-        first = max(0, int(np.searchsorted(self.times, self.fault_at)) - 1)
-        count = min(len(self.times), len(self.positions))
-        return np.array(self.times[first:count]), np.stack(self.positions[first:count])
+        measured = self.measured[:]
+        times = np.array([at for at, _ in measured])
+        first = max(0, int(np.searchsorted(times, self.fault_at)) - 1)
+        return times[first:], np.stack([position for _, position in measured[first:]])
 
     def check_limits(self) -> None:
         """All that was measured obeyed the robot's limits."""
         limits = ROBOT.driver.limits
-        positions = np.stack(self.positions[:])
+        positions = np.stack([position for _, position in self.measured[:]])
         for number, name in enumerate(ROBOT.driver.arm.joints):
             joint = limits.joints[name]
             assert positions[:, number].min() >= joint.lower and positions[:, number].max() <= joint.upper, name

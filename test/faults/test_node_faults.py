@@ -34,19 +34,27 @@ def rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RobotRig]:
         rig.close()
 
 
+def hold(rig: RobotRig, node: str) -> tuple[float, float]:
+    """Wait until the arm rests without this node. :returns: seconds until then, and the tool's motion, metres; zeros
+    where the arm goes on, or says nothing by which it could be seen."""
+    if node == "fake_xs_arm":
+        rig.graph.until(lambda: rig.states[-1].held_by == ["joint states"], "the hold")
+        return 0.0, 0.0
+    if HOLD_S[node] is None:
+        return 0.0, 0.0
+    held = rig.until_holding(10.0)
+    assert held < HOLD_S[node]
+    return held, rig.largest_motion()
+
+
 @pytest.mark.parametrize("node", [*NODES, "robot_session"])
 def test_killed(rig: RobotRig, node: str, figures) -> None:
     rig.until_moving()
     rig.strike(rig.graph.processes[node].kill)
-    held, motion = 0.0, 0.0
+    held, motion = hold(rig, node)
     if node == "fake_xs_arm":
-        # An arm that is gone is not seen; the driver holds, and takes the new one up where it stands.
-        rig.graph.until(lambda: rig.states[-1].held_by == ["joint states"], "the hold")
-        rig.times.clear()
-        rig.positions.clear()
-    elif HOLD_S[node] is not None:
-        held, motion = rig.until_holding(10.0), rig.largest_motion()
-        assert held < HOLD_S[node]
+        # The new arm starts elsewhere; the driver takes it up where it stands.
+        rig.measured.clear()
     others = [name for name, process in rig.graph.processes.items() if name != node and not process.alive()]
     assert not others
     rig.start(node)
@@ -60,16 +68,10 @@ def test_frozen(rig: RobotRig, node: str, figures) -> None:
     rig.until_moving()
     pid = rig.graph.processes[node].pid
     rig.strike(lambda: os.kill(pid, signal.SIGSTOP))
-    held, motion = 0.0, 0.0
     try:
-        if node == "fake_xs_arm":
-            # What an arm does that says nothing is not seen; when it speaks again, it is taken up where it stands.
-            rig.graph.until(lambda: rig.states[-1].held_by == ["joint states"], "the hold")
-        elif HOLD_S[node] is not None:
-            held, motion = rig.until_holding(10.0), rig.largest_motion()
+        held, motion = hold(rig, node)
     finally:
         os.kill(pid, signal.SIGCONT)
-    assert HOLD_S[node] is None or held < HOLD_S[node]
     rig.until_moving()
     rig.check_limits()
     figures(held, motion, "moves again when it goes on")
