@@ -47,8 +47,8 @@ def bridge_steps_per_s() -> float:
     from rclpy.executors import SingleThreadedExecutor
 
     from stvla_ros.msg import ActionChunk, EndEffectorCommand, EpisodeState
-    from stvla_ros.nodes.base import EPISODE_STATE_QOS, RELIABLE_QOS
-    from stvla_ros.nodes.messages import stamp_ns
+    from stvla_ros.nodes.kit.base import EPISODE_STATE_QOS, RELIABLE_QOS
+    from stvla_ros.nodes.kit.messages import stamp_ns
 
     node = rclpy.create_node("bench")
     commands = node.create_publisher(EndEffectorCommand, "command", RELIABLE_QOS)
@@ -63,7 +63,7 @@ def bridge_steps_per_s() -> float:
     file = Path(tempfile.mkdtemp()) / "parameters.yaml"
     file.write_text(yaml.safe_dump({"/sim_bridge": {"ros__parameters": parameters}}))
     process = subprocess.Popen(
-        [sys.executable, "-m", "stvla_ros.nodes.sim_bridge", "--ros-args", "--params-file", str(file)],
+        [sys.executable, "-m", "stvla_ros.nodes.simulation.sim_bridge", "--ros-args", "--params-file", str(file)],
         stderr=subprocess.DEVNULL,
     )
     try:

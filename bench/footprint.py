@@ -22,7 +22,7 @@ def measure(name: str) -> dict[str, Any]:
     import rclpy
     from diagnostic_msgs.msg import DiagnosticArray
 
-    from stvla_ros.nodes.base import DIAGNOSTICS_PERIOD_S, RELIABLE_QOS
+    from stvla_ros.nodes.kit.base import DIAGNOSTICS_PERIOD_S, RELIABLE_QOS
 
     listener = rclpy.create_node("bench")
     seen: list[str] = []

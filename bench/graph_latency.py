@@ -43,8 +43,8 @@ def measure(kind: str, frames: int = FRAMES) -> dict[str, Any]:
     from rclpy.executors import SingleThreadedExecutor
     from sensor_msgs.msg import CameraInfo, Image
 
-    from stvla_ros.nodes.base import RELIABLE_QOS
-    from stvla_ros.nodes.messages import array_to_image, make_camera_info, make_header, stamp_ns
+    from stvla_ros.nodes.kit.base import RELIABLE_QOS
+    from stvla_ros.nodes.kit.messages import array_to_image, make_camera_info, make_header, stamp_ns
 
     pictures, depth = moving_frames(30)
     parameters = {f"/{name}": {"ros__parameters": {}} for name in NODES[kind]}

@@ -22,8 +22,8 @@ def send(width: int, height: int) -> None:
     import rclpy
     from sensor_msgs.msg import Image
 
-    from stvla_ros.nodes.base import RELIABLE_QOS
-    from stvla_ros.nodes.messages import array_to_image, make_header
+    from stvla_ros.nodes.kit.base import RELIABLE_QOS
+    from stvla_ros.nodes.kit.messages import array_to_image, make_header
 
     rclpy.init()
     node = rclpy.create_node("bench_sender")
@@ -45,8 +45,8 @@ def receive(width: int, height: int) -> None:
     from rclpy.executors import SingleThreadedExecutor
     from sensor_msgs.msg import Image
 
-    from stvla_ros.nodes.base import SENSOR_QOS
-    from stvla_ros.nodes.messages import stamp_ns
+    from stvla_ros.nodes.kit.base import SENSOR_QOS
+    from stvla_ros.nodes.kit.messages import stamp_ns
 
     rclpy.init()
     node = rclpy.create_node("bench_receiver")
@@ -86,7 +86,7 @@ def measure(width: int, height: int, profile: Path | None) -> tuple[float, float
 
 def rows() -> list[dict[str, Any]]:
     """One row per size and profile."""
-    from stvla_ros.config import config_directory
+    from stvla_ros.shared_files import config_directory
 
     result = []
     for width, height in ((224, 224), (640, 480)):

@@ -119,8 +119,8 @@ def _parts(policy: Any, rgb: np.ndarray, depth: np.ndarray) -> dict[str, Callabl
 
     from bench.policy_timing import legal_ranges
     from stvla_ros.policy.spatialvla.ego3d import scale_intrinsics
-    from stvla_ros.policy.spatialvla.images import prepare_depth, prepare_picture
-    from stvla_ros.policy.spatialvla.token_predictor import TokenPredictor
+    from stvla_ros.policy.pictures import prepare_depth, prepare_picture
+    from stvla_ros.policy.spatialvla.decoding.token_predictor import TokenPredictor
 
     model, ranges = policy.model, legal_ranges()
     size, picture_size = model.config.image_size, (rgb.shape[1], rgb.shape[0])

@@ -11,7 +11,7 @@ def ros_context() -> Iterator[None]:
     os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
     import rclpy
 
-    from stvla_ros.nodes.base import use_fastdds_profile
+    from stvla_ros.nodes.kit.base import use_fastdds_profile
 
     use_fastdds_profile()
     rclpy.init()

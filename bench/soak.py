@@ -44,7 +44,7 @@ def _watch(graph: subprocess.Popen) -> tuple[dict[str, list[tuple[float, float]]
     import rclpy
     from diagnostic_msgs.msg import DiagnosticArray
 
-    from stvla_ros.nodes.base import RELIABLE_QOS
+    from stvla_ros.nodes.kit.base import RELIABLE_QOS
 
     figures: dict[str, list[dict[str, float]]] = defaultdict(list)
 

@@ -3,7 +3,7 @@
 ``python -m bench.tracker_accuracy [task ...]``. In episodes of the scripted expert, points are drawn uniformly on the
 gripper, the objects and the background at every sixth frame, handed to the tracker and followed frame by frame to the
 end, up to 30 frames; only what was known at each frame counts. No point is chosen for being easy to follow. Metrics are
-TAP-Vid's (``perception/tap_vid.py``). ms/frame is processor time on one core with the tracker's own 100 points.
+TAP-Vid's (``bench/tap_vid.py``). ms/frame is processor time on one core with the tracker's own 100 points.
 """
 
 import sys
@@ -15,9 +15,9 @@ import numpy as np
 
 from bench.tracker_episodes import TASKS, RecordedEpisode, body_kind, record_episode
 from stvla_ros.errors import InputError
-from stvla_ros.perception.tap_vid import tap_vid_scores
+from bench.tap_vid import tap_vid_scores
 from stvla_ros.perception.trackers import Tracker, make_tracker
-from stvla_ros.sim.point_tracks import PointTrackRecorder
+from bench.point_tracks import PointTrackRecorder
 
 KINDS = ("gripper", "object", "background")
 EVERY = 6  # frames between two draws of points

@@ -2,8 +2,8 @@
 arguments."""
 
 from launch import LaunchDescription
-from stvla_ros.graph_arguments import RobotArguments
-from stvla_ros.nodes.launch_description import launch_description
+from stvla_ros.graph.arguments import RobotArguments
+from stvla_ros.graph.ros_launch import launch_description
 
 
 def generate_launch_description() -> LaunchDescription:

@@ -9,8 +9,8 @@ from datetime import datetime
 from pathlib import Path
 
 from stvla_ros.errors import InputError
-from stvla_ros.graph import Graph, robot_graph, sim_graph
-from stvla_ros.graph_arguments import RobotArguments, SimArguments
+from stvla_ros.graph.assemble import Graph, robot_graph, sim_graph
+from stvla_ros.graph.arguments import RobotArguments, SimArguments
 from stvla_ros.sim.tasks import task_names
 
 
@@ -36,7 +36,7 @@ COMMANDS = {
     "train": Command("stvla_ros.learning.training.run", "TrainArguments", "a policy on demonstrations"),
     "eval": Command("stvla_ros.evaluation.evaluate", "EvalArguments", "tables of how well policies do"),
     "ablate": Command("stvla_ros.evaluation.ablate", "AblateArguments", "the same with one thing varied"),
-    "model create": Command("stvla_ros.policy.spatialvla.creating", "CreateArguments", "a new, untrained checkpoint"),
+    "model create": Command("stvla_ros.policy.commands", "CreateArguments", "a new, untrained checkpoint"),
     "model merge": Command("stvla_ros.policy.spatialvla.merging", "MergeArguments", "an adapter into its checkpoint"),
 }
 # Their arguments make a graph of nodes.
@@ -71,7 +71,7 @@ def run(arguments: SimArguments | RobotArguments) -> int:
     :returns: the exit code.
     :raises InputError: for a bad argument.
     """
-    from stvla_ros.supervisor import run_graph
+    from stvla_ros.graph.supervisor import run_graph
 
     graph = describe(arguments)
     for note in graph.notes:

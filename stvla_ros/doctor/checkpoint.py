@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from stvla_ros.config import default_checkpoint
+from stvla_ros.shared_files import default_checkpoint
 from stvla_ros.doctor.findings import Findings, error, note, ok, warning
 from stvla_ros.errors import InputError
 from stvla_ros.policy.training_record import resolve_execution
@@ -74,10 +74,10 @@ def _check_weights(base: Path) -> Findings:
 
 
 def _check_processor(directory: Path, unnorm_key: str, robot_key: str) -> Findings:
-    from stvla_ros.policy.spatialvla.action_tokenizer import ActionTokenizer
+    from stvla_ros.policy.spatialvla.actions.action_tokenizer import ActionTokenizer
     from stvla_ros.policy.spatialvla.config import read_json
-    from stvla_ros.policy.spatialvla.inference import PROCESSOR_CONFIG
-    from stvla_ros.policy.spatialvla.statistics import read_statistics, select_statistics
+    from stvla_ros.policy.spatialvla.predictor import PROCESSOR_CONFIG
+    from stvla_ros.policy.action_statistics import read_statistics, select_statistics
 
     try:
         processor = read_json(directory / PROCESSOR_CONFIG)

@@ -9,10 +9,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Literal, get_args
 
-from stvla_ros.config import config_directory
+from stvla_ros.shared_files import config_directory
 from stvla_ros.control.safety.limits import SafetyLimits
 from stvla_ros.doctor.camera import CameraNeeds, check_camera
-from stvla_ros.doctor.drivers import DriverNeeds, driver_needs
+from stvla_ros.robots.drivers import DriverNeeds, driver_needs
 from stvla_ros.doctor.findings import Findings, Section, count_levels, error, examine, note
 from stvla_ros.doctor.gpu import check_gpu, torch_facts
 from stvla_ros.doctor.intrinsics import check_camera_info
@@ -20,9 +20,9 @@ from stvla_ros.doctor.records import Heard, Wanted
 from stvla_ros.doctor.report import line_width, section_text, summary_text, write_json
 from stvla_ros.doctor.robot_file import check_geometry, check_robot_file, find_robot_file
 from stvla_ros.doctor.ros import RosFacts, check_ros
-from stvla_ros.doctor.state import check_joint_states, check_poses, check_services
+from stvla_ros.doctor.robot_state import check_joint_states, check_poses, check_services
 from stvla_ros.errors import InputError
-from stvla_ros.graph_arguments import RobotArguments
+from stvla_ros.graph.arguments import RobotArguments
 from stvla_ros.robots.embodiments import ROBOT_DESCRIPTION, Embodiment, read_embodiment
 
 Area = Literal["ros", "dds", "gpu", "robot", "checkpoint", "camera", "intrinsics", "state"]
@@ -107,7 +107,7 @@ def _check_topics(arguments: DoctorArguments) -> None:
 class Doctor:
     """
     :param robot_file: of the robot, readable or not.
-    :param environment: of the process, as its user set it (nodes/base.py adds to it).
+    :param environment: of the process, as its user set it (nodes/kit/base.py adds to it).
     """
 
     def __init__(self, arguments: DoctorArguments, robot_file: Path, environment: dict[str, str]) -> None:
@@ -137,7 +137,7 @@ class Doctor:
 
     @cached_property
     def _ros(self) -> RosFacts:
-        from stvla_ros.nodes.doctor_ros import ros_facts
+        from stvla_ros.doctor.ros_facts import ros_facts
 
         return ros_facts(self._needs.packages)
 
@@ -146,14 +146,14 @@ class Doctor:
 
     def _check_fastdds(self) -> Findings:
         from stvla_ros.doctor.fastdds import check_fastdds, read_shared_memory
-        from stvla_ros.nodes.doctor_ros import fastdds_variable
+        from stvla_ros.doctor.ros_facts import fastdds_variable
 
         rmw = self._ros.rmw  # loads the middleware, whose library tells the variable
         own = config_directory() / "fastdds.xml"
         return check_fastdds(self._environment, rmw, fastdds_variable(), own, read_shared_memory())
 
     def _check_robot(self) -> Findings:
-        from stvla_ros.nodes.doctor_ros import driver_settings_problem
+        from stvla_ros.doctor.ros_facts import driver_settings_problem
 
         return check_robot_file(self._robot_file, driver_settings_problem)
 
@@ -236,7 +236,7 @@ class Doctor:
         )
         print(f"listening for {arguments.seconds:g} s …", file=sys.stderr, flush=True)
         try:
-            from stvla_ros.nodes.doctor_listener import listen
+            from stvla_ros.doctor.listener import listen
 
             return listen(wanted)
         except Exception as problem:  # said by each check that needs it

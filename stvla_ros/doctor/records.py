@@ -1,4 +1,4 @@
-"""What came while the doctor listened, as plain data: nodes/doctor_listener.py makes it, the checks judge it."""
+"""What came while the doctor listened, as plain data: doctor/listener.py makes it, the checks judge it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from stvla_ros.config import config_directory
-from stvla_ros.doctor.drivers import driver_needs
+from stvla_ros.shared_files import config_directory
+from stvla_ros.robots.drivers import driver_needs
 from stvla_ros.doctor.findings import Findings, error, note, ok, warning
 from stvla_ros.errors import InputError
 from stvla_ros.robots.embodiments import (

@@ -9,10 +9,10 @@ from typing import Any
 import yaml
 
 from stvla_ros.errors import InputError
-from stvla_ros.evaluation.episodes import EpisodeKey, EpisodeResult
-from stvla_ros.evaluation.policies import MEASURED, EvaluatedPolicy
-from stvla_ros.graph import sim_graph
-from stvla_ros.graph_arguments import SimArguments
+from stvla_ros.evaluation.journal import EpisodeKey, EpisodeResult
+from stvla_ros.acting.setup import MEASURED, EvaluatedPolicy
+from stvla_ros.graph.assemble import sim_graph
+from stvla_ros.graph.arguments import SimArguments
 
 INTERRUPTED = 130
 # Of a policy's parameters, those for which the graph has arguments of their own.
@@ -83,7 +83,7 @@ def run_live(
     :returns: the episodes without a result.
     :raises KeyboardInterrupt: after Ctrl-C; what was finished has been taken.
     """
-    from stvla_ros.supervisor import run_graph
+    from stvla_ros.graph.supervisor import run_graph
 
     by_label = {policy.label: policy for policy in policies}
     failed: list[EpisodeKey] = []

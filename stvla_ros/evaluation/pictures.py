@@ -6,7 +6,7 @@ from types import TracebackType
 import cv2
 import numpy as np
 
-from stvla_ros.evaluation.observations import Seen
+from stvla_ros.policy.observer import Seen
 from stvla_ros.perception.overlay import Caption, WideningRange, draw_traces, side_by_side
 from stvla_ros.recordings.video_writer import VideoWriter
 from stvla_ros.sim.environment import Observation

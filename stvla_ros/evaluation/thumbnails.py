@@ -8,7 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from stvla_ros.evaluation.episodes import EpisodeKey, EpisodeResult
+from stvla_ros.evaluation.journal import EpisodeKey, EpisodeResult
 from stvla_ros.perception.overlay import OUTCOME_COLOURS
 
 TILE_WIDTH = 160

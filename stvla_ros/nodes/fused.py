@@ -10,9 +10,9 @@ from sensor_msgs.msg import CameraInfo, Image
 
 from stvla_ros.errors import InputError
 from stvla_ros.msg import TraceArray
-from stvla_ros.nodes.base import RELIABLE_QOS, StvlaNode, run
-from stvla_ros.nodes.joins import StampOrder, subscribe_to_frames
-from stvla_ros.nodes.messages import (
+from stvla_ros.nodes.kit.base import RELIABLE_QOS, StvlaNode, run
+from stvla_ros.nodes.kit.joins import StampOrder, subscribe_to_frames
+from stvla_ros.nodes.kit.messages import (
     array_to_image,
     image_to_depth,
     image_to_rgb,
@@ -20,14 +20,14 @@ from stvla_ros.nodes.messages import (
     stamp_ns,
     traces_to_message,
 )
-from stvla_ros.nodes.perception_parameters import (
+from stvla_ros.nodes.perception.parameters import (
     declare_join_window,
     declare_queue_size,
     declare_sensor_qos,
     declare_spatial_traces,
 )
-from stvla_ros.nodes.trace_outputs import TraceOutputs
-from stvla_ros.nodes.vla_server import VlaServerNode
+from stvla_ros.nodes.perception.trace_outputs import TraceOutputs
+from stvla_ros.nodes.server.vla_server import VlaServerNode
 from stvla_ros.perception.spatial_traces import SpatialTraces
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from stvla_ros.config import parse_mapping
+from stvla_ros.shared_files import parse_mapping
 from stvla_ros.control.actions import EndEffectorAction
 from stvla_ros.errors import InputError
 
@@ -62,9 +62,9 @@ class Policy(ABC):
 
 # Module and class: imported when made, so that listing policies loads nothing.
 _POLICIES: dict[str, tuple[str, str] | Callable[..., Policy]] = {
-    "expert": ("stvla_ros.policy.expert", "ExpertPolicy"),
-    "random": ("stvla_ros.policy.random", "RandomPolicy"),
-    "stvla": ("stvla_ros.policy.stvla", "StvlaPolicy"),
+    "expert": ("stvla_ros.policy.baselines", "ExpertPolicy"),
+    "random": ("stvla_ros.policy.baselines", "RandomPolicy"),
+    "stvla": ("stvla_ros.policy.spatialvla.policy", "StvlaPolicy"),
 }
 
 

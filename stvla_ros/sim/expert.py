@@ -76,7 +76,7 @@ class GraspPlan:
     placed_radius: float = 0.015
 
 
-# Found by trial in ManiSkill 3 (python -m stvla_ros.sim.expert_evaluation).
+# Found by trial in ManiSkill 3 (python -m bench.expert_success).
 PLANS = {
     "stack_cube": GraspPlan(
         grasp_height=0.006, carry=0.06, release=0.036, symmetry=np.pi / 2, heading=np.pi / 2, placed_radius=0.008

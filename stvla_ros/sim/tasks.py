@@ -4,8 +4,8 @@ import difflib
 from dataclasses import dataclass
 
 from stvla_ros.errors import InputError
-from stvla_ros.sim import simpler_env_tasks
-from stvla_ros.sim.assets import find_assets
+from stvla_ros.sim.simpler_env.environment import tasks as simpler_env_tasks
+from stvla_ros.sim.maniskill.assets import find_assets
 from stvla_ros.sim.environment import Environment
 
 ZERO_DOWNLOAD_TASK = "panda_pick_cube"
@@ -125,6 +125,6 @@ def make_environment(task: str, *, image_size: tuple[int, int] | None = None, re
     found = find_task(task)
     if task not in MANISKILL_TASKS:
         return simpler_env_tasks.make(task, image_size=image_size, render=render)
-    from stvla_ros.sim.maniskill import ManiSkillEnvironment  # seconds to import, and only some need it
+    from stvla_ros.sim.maniskill.environment import ManiSkillEnvironment  # seconds to import, and only some need it
 
     return ManiSkillEnvironment(found, image_size=image_size, render=render)

@@ -14,8 +14,8 @@ from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
 from sensor_msgs.msg import CameraInfo, Image
 
-from stvla_ros.nodes.base import RELIABLE_QOS, use_fastdds_profile
-from stvla_ros.nodes.messages import array_to_image, make_camera_info, make_header
+from stvla_ros.nodes.kit.base import RELIABLE_QOS, use_fastdds_profile
+from stvla_ros.nodes.kit.messages import array_to_image, make_camera_info, make_header
 
 HZ = 15.0
 SIZE = (160, 120)

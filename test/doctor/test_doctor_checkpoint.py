@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from made_records import only
 
-from stvla_ros.config import default_checkpoint
+from stvla_ros.shared_files import default_checkpoint
 from stvla_ros.doctor.checkpoint import check_checkpoint
 from stvla_ros.doctor.findings import Finding
 

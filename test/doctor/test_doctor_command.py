@@ -12,9 +12,9 @@ import yaml
 from made_records import all_good, make_heard, make_states, only
 
 from stvla_ros.cli import main
-from stvla_ros.config import config_directory
+from stvla_ros.shared_files import config_directory
 from stvla_ros.doctor import command
-from stvla_ros.doctor.drivers import driver_needs
+from stvla_ros.robots.drivers import driver_needs
 from stvla_ros.doctor.findings import Finding, Section, error, examine, note, ok, warning
 from stvla_ros.doctor.records import Heard, Wanted
 from stvla_ros.doctor.report import as_json, section_text, summary_text
@@ -191,7 +191,7 @@ def test_listening_that_fails_is_tried_once_and_told_by_each_check(monkeypatch: 
         wanted.append(topics)
         raise RuntimeError("no network")
 
-    monkeypatch.setattr("stvla_ros.nodes.doctor_listener.listen", listen)
+    monkeypatch.setattr("stvla_ros.doctor.listener.listen", listen)
     arguments = command.DoctorArguments(only=command.LIVE, depth_topic="", use_sim_time=True)
     doctor = command.Doctor(arguments, config_directory() / "robots" / "widowx.yaml", {})
     for section in doctor.examine():

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from made_records import all_good, only
 
-from stvla_ros.config import config_directory
+from stvla_ros.shared_files import config_directory
 from stvla_ros.doctor.fastdds import SharedMemory, check_fastdds, read_profile, read_shared_memory
 from stvla_ros.doctor.findings import Finding
 from stvla_ros.doctor.gpu import Gpu, TorchFacts, check_gpu, torch_facts

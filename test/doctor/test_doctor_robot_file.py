@@ -10,11 +10,11 @@ import pytest
 import yaml
 from made_records import all_good, only
 
-from stvla_ros.config import config_directory
+from stvla_ros.shared_files import config_directory
 from stvla_ros.doctor.findings import Finding
 from stvla_ros.doctor.robot_file import check_geometry, check_robot_file, find_robot_file
 from stvla_ros.errors import InputError
-from stvla_ros.nodes.doctor_ros import driver_settings_problem
+from stvla_ros.doctor.ros_facts import driver_settings_problem
 from stvla_ros.robots.embodiments import find_embodiment
 
 ROBOTS = config_directory() / "robots"

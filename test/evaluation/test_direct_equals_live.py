@@ -7,10 +7,10 @@ import pytest
 import yaml
 
 from stvla_ros.control.actions import EndEffectorAction
-from stvla_ros.evaluation.episodes import EpisodeKey
-from stvla_ros.evaluation.observations import Observer
-from stvla_ros.evaluation.policies import EvaluatedPolicy
-from stvla_ros.evaluation.rollout import Rules, load_policy, make_control, run_episode
+from stvla_ros.evaluation.journal import EpisodeKey
+from stvla_ros.policy.observer import Observer
+from stvla_ros.acting.setup import EvaluatedPolicy
+from stvla_ros.acting.episode import Rules, load_policy, make_control, run_episode
 from stvla_ros.sim.environment import StepResult
 from stvla_ros.sim.tasks import make_environment
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from stvla_ros.errors import InputError
-from stvla_ros.evaluation.episodes import EpisodeKey, EpisodeResult, Journal, official_episodes
+from stvla_ros.evaluation.journal import EpisodeKey, EpisodeResult, Journal, official_episodes
 
 COMMON = {"until_limit": False, "max_steps": 0}
 POLICIES = {"ours": {"policy": "stvla", "traces": "depth"}}

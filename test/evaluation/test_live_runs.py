@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from stvla_ros.evaluation.episodes import EpisodeKey
+from stvla_ros.evaluation.journal import EpisodeKey
 from stvla_ros.evaluation.live import contiguous, read_summary, run_live, sim_arguments
-from stvla_ros.evaluation.policies import EvaluatedPolicy, parse_policy
-from stvla_ros.graph import sim_graph
+from stvla_ros.acting.setup import EvaluatedPolicy, parse_policy
+from stvla_ros.graph.assemble import sim_graph
 
 
 def _key(policy: str, episode: int, task: str = "panda_pick_cube") -> EpisodeKey:

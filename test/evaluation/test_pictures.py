@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from scripted_environment import ScriptedEnvironment
 
-from stvla_ros.evaluation.episodes import EpisodeKey, EpisodeResult
-from stvla_ros.evaluation.observations import Observer
+from stvla_ros.evaluation.journal import EpisodeKey, EpisodeResult
+from stvla_ros.policy.observer import Observer
 from stvla_ros.evaluation.pictures import EpisodePictures
 from stvla_ros.evaluation.plots import plot_lines, plot_settings, plot_table
-from stvla_ros.evaluation.policies import EvaluatedPolicy
-from stvla_ros.evaluation.rollout import load_policy, make_control, run_episode
+from stvla_ros.acting.setup import EvaluatedPolicy
+from stvla_ros.acting.episode import load_policy, make_control, run_episode
 from stvla_ros.evaluation.tables import make_table
 from stvla_ros.evaluation.thumbnails import contact_sheet, write_page
 from stvla_ros.perception.overlay import OUTCOME_COLOURS

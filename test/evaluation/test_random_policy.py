@@ -5,7 +5,7 @@ import pytest
 
 from stvla_ros.errors import InputError
 from stvla_ros.policy.base import PolicyInput, make_policy
-from stvla_ros.policy.random import MAX_ROTATION_RAD, MAX_TRANSLATION_M
+from stvla_ros.policy.baselines import MAX_ROTATION_RAD, MAX_TRANSLATION_M
 
 SEEN = PolicyInput(0, np.zeros((4, 4, 3), np.uint8), np.zeros((4, 4), np.float32), None, "go")
 

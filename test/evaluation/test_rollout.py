@@ -9,10 +9,10 @@ from scripted_environment import EPISODES, MAX_STEPS, ScriptedEnvironment
 
 from stvla_ros.control.actions import EndEffectorAction
 from stvla_ros.errors import InputError
-from stvla_ros.evaluation.episodes import EpisodeKey, EpisodeResult
-from stvla_ros.evaluation.observations import Observer
-from stvla_ros.evaluation.policies import EvaluatedPolicy, parse_policy
-from stvla_ros.evaluation.rollout import (
+from stvla_ros.evaluation.journal import EpisodeKey, EpisodeResult
+from stvla_ros.policy.observer import Observer
+from stvla_ros.acting.setup import EvaluatedPolicy, parse_policy
+from stvla_ros.acting.episode import (
     START_OFFSET_M,
     Rules,
     load_policy,

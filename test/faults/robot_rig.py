@@ -12,7 +12,7 @@ from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import JointState
 
 from stvla_ros.msg import CommandVerdict, DriverState
-from stvla_ros.nodes.messages import ns_to_time
+from stvla_ros.nodes.kit.messages import ns_to_time
 from stvla_ros.robots.embodiments import find_embodiment
 from stvla_ros.robots.urdf_arm import UrdfArm
 

@@ -11,7 +11,7 @@ from robot_rig import RobotRig
 from sensor_msgs.msg import JointState
 from std_srvs.srv import Trigger
 
-from stvla_ros.nodes.messages import ns_to_time, stamp_ns
+from stvla_ros.nodes.kit.messages import ns_to_time, stamp_ns
 
 pytest.importorskip("interbotix_xs_msgs", reason="fallback/interbotix_xs_msgs is not built")
 pytestmark = pytest.mark.slow

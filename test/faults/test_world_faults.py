@@ -14,7 +14,7 @@ from sensor_msgs.msg import CameraInfo, Image, JointState
 from std_msgs.msg import Header
 
 from stvla_ros.msg import ActionChunk, EndEffectorCommand, TraceArray
-from stvla_ros.nodes.messages import make_header
+from stvla_ros.nodes.kit.messages import make_header
 from stvla_ros.recordings.bag_files import open_bag
 
 pytest.importorskip("interbotix_xs_msgs", reason="fallback/interbotix_xs_msgs is not built")

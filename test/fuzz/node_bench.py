@@ -13,9 +13,9 @@ from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.serialization import serialize_message
 
 from stvla_ros.errors import InputError
-from stvla_ros.nodes import lifecycle
-from stvla_ros.nodes.base import StvlaNode
-from stvla_ros.nodes.worker import Worker
+from stvla_ros.nodes.kit import lifecycle
+from stvla_ros.nodes.kit.base import StvlaNode
+from stvla_ros.nodes.kit.threads import Worker
 
 
 class _WorkAtOnce(Worker):

@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from made_demonstrations import make_demonstration
 from mutations import changed_tree, damaged, only_bad_input
 
-from stvla_ros.learning.datasets.lerobot_reader import LeRobotReader
-from stvla_ros.learning.datasets.lerobot_writer import LeRobotWriter
+from stvla_ros.learning.datasets.lerobot.reader import LeRobotReader
+from stvla_ros.learning.datasets.lerobot.writer import LeRobotWriter
 
 
 def ours(folder: Path) -> None:

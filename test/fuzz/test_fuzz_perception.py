@@ -13,11 +13,11 @@ from node_bench import Bench, bench
 from sensor_msgs.msg import CameraInfo
 
 from stvla_ros.msg import TraceArray
-from stvla_ros.nodes.compositor import CompositorNode
-from stvla_ros.nodes.depth import DepthNode
+from stvla_ros.nodes.perception.compositor import CompositorNode
+from stvla_ros.nodes.perception.depth import DepthNode
 from stvla_ros.nodes.fused import PerceptionNode
-from stvla_ros.nodes.tracker import TrackerNode
-from stvla_ros.nodes.vla_server import VlaServerNode
+from stvla_ros.nodes.perception.tracker import TrackerNode
+from stvla_ros.nodes.server.vla_server import VlaServerNode
 
 cameras = messages(CameraInfo) | messages(
     CameraInfo,

@@ -18,8 +18,8 @@ from test_fuzz_perception import frames
 
 from stvla_ros.action import ExecuteInstruction
 from stvla_ros.msg import ActionChunk, CommandVerdict, EndEffectorCommand
-from stvla_ros.nodes import vla_server
-from stvla_ros.nodes.vla_server import VlaServerNode
+from stvla_ros.nodes.server import vla_server
+from stvla_ros.nodes.server.vla_server import VlaServerNode
 
 
 class _Alarm:

@@ -7,7 +7,7 @@ import json
 import sys
 from pathlib import Path
 
-from stvla_ros.graph import Graph, NodeSpec
+from stvla_ros.graph.assemble import Graph, NodeSpec
 
 
 def main() -> int:
@@ -19,11 +19,11 @@ def main() -> int:
     parameter_file.write_text(json.dumps(parameters))
     graph = Graph(nodes, folder, (parameter_file,) if parameters else ())
     if starter == "supervisor":
-        from stvla_ros.supervisor import run_graph
+        from stvla_ros.graph.supervisor import run_graph
 
         return run_graph(graph)
     from launch import LaunchDescription, LaunchService
-    from stvla_ros.nodes.launch_description import graph_entities
+    from stvla_ros.graph.ros_launch import graph_entities
 
     service = LaunchService()
     service.include_launch_description(LaunchDescription(graph_entities(graph)))

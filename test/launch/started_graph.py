@@ -20,7 +20,7 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.qos import QoSProfile
 
-from stvla_ros.graph import NodeSpec
+from stvla_ros.graph.assemble import NodeSpec
 
 _TOKEN = "STVLA_TEST_GRAPH"
 START_TIMEOUT_S = 90.0

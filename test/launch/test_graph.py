@@ -8,8 +8,8 @@ import pytest
 import yaml
 
 from stvla_ros.errors import InputError
-from stvla_ros.graph import Graph, NodeSpec, robot_graph, sim_graph
-from stvla_ros.graph_arguments import RobotArguments, SimArguments
+from stvla_ros.graph.assemble import Graph, NodeSpec, robot_graph, sim_graph
+from stvla_ros.graph.arguments import RobotArguments, SimArguments
 
 
 def _names(graph: Graph) -> list[str]:

@@ -15,9 +15,9 @@ from launch_ros.actions import Node  # noqa: E402
 
 from launch import LaunchContext, LaunchService  # noqa: E402
 from stvla_ros.errors import InputError  # noqa: E402
-from stvla_ros.graph import robot_graph, sim_graph  # noqa: E402
-from stvla_ros.graph_arguments import PerceptionArguments, RobotArguments, SimArguments  # noqa: E402
-from stvla_ros.supervisor import node_command  # noqa: E402
+from stvla_ros.graph.assemble import robot_graph, sim_graph  # noqa: E402
+from stvla_ros.graph.arguments import PerceptionArguments, RobotArguments, SimArguments  # noqa: E402
+from stvla_ros.graph.supervisor import node_command  # noqa: E402
 
 LAUNCH = Path(__file__).parents[2] / "launch"
 KINDS = {"sim": (SimArguments, sim_graph), "robot": (RobotArguments, robot_graph)}
@@ -136,7 +136,7 @@ def test_arguments_of_an_including_launch_file_do_no_harm(tmp_path: Path, monkey
 
 
 def test_the_arguments_are_read_by_their_types(tmp_path: Path) -> None:
-    from stvla_ros.nodes.launch_description import read_arguments
+    from stvla_ros.graph.ros_launch import read_arguments
 
     defaults = {name: str(f.default) for name, f in PerceptionArguments.__dataclass_fields__.items()}
     read = read_arguments(PerceptionArguments, defaults | {"buffer": "15", "fused": "true"})

@@ -19,9 +19,9 @@ from rclpy.qos import (
 from started_graph import StartedGraph
 from std_msgs.msg import String
 
-from stvla_ros.config import config_directory
-from stvla_ros.graph import sim_graph
-from stvla_ros.graph_arguments import SimArguments
+from stvla_ros.shared_files import config_directory
+from stvla_ros.graph.assemble import sim_graph
+from stvla_ros.graph.arguments import SimArguments
 from stvla_ros.robots.embodiments import embodiments
 
 CONFIG = yaml.safe_load((config_directory() / "stvla.rviz").read_text())

@@ -4,7 +4,7 @@ import pytest
 
 from stvla_ros.policy import load_policy
 from stvla_ros.policy.spatialvla.create import create_checkpoint
-from stvla_ros.policy.spatialvla.inference import SpatialVlaPredictor
+from stvla_ros.policy.spatialvla.predictor import SpatialVlaPredictor
 
 
 @pytest.fixture(scope="session")

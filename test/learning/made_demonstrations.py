@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from stvla_ros.learning.datasets.schema import Demonstration
+from stvla_ros.learning.datasets.demonstration import Demonstration
 
 
 def make_demonstration(

@@ -20,7 +20,7 @@ from scipy.spatial.transform import Rotation
 
 from stvla_ros.errors import InputError
 from stvla_ros.learning.datasets.convert import ConvertArguments, main
-from stvla_ros.learning.datasets.lerobot_reader import LeRobotReader
+from stvla_ros.learning.datasets.lerobot.reader import LeRobotReader
 
 # The wall clock of a simulator in lockstep: no step takes as long as another.
 UNEVEN = [START + offset * SECOND // 1000 for offset in (0, 310, 450, 1300, 1420)]

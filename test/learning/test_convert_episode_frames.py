@@ -6,7 +6,7 @@ from scipy.spatial.transform import Rotation
 
 from stvla_ros.control.actions import EndEffectorAction
 from stvla_ros.errors import InputError
-from stvla_ros.learning.datasets.episode_frames import RecordedEpisode, compose, keep_frames, resample_frames
+from stvla_ros.learning.datasets.bags.frames import RecordedEpisode, compose, keep_frames, resample_frames
 
 MILLISECOND = 1_000_000
 

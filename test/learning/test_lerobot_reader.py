@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from made_demonstrations import make_demonstration
 
 from stvla_ros.errors import InputError
-from stvla_ros.learning.datasets.lerobot_reader import LeRobotReader
-from stvla_ros.learning.datasets.lerobot_writer import LeRobotWriter
+from stvla_ros.learning.datasets.lerobot.reader import LeRobotReader
+from stvla_ros.learning.datasets.lerobot.writer import LeRobotWriter
 
 VERSIONS = pytest.mark.parametrize("version", ["v3.0", "v2.1"])
 DATA = "data/chunk-000/file-000.parquet"

@@ -16,8 +16,8 @@ from hypothesis.extra.numpy import arrays
 from made_demonstrations import differing_parts, make_demonstration, smooth_pictures
 
 from stvla_ros.errors import InputError
-from stvla_ros.learning.datasets.lerobot_reader import LeRobotReader
-from stvla_ros.learning.datasets.lerobot_writer import LeRobotWriter
+from stvla_ros.learning.datasets.lerobot.reader import LeRobotReader
+from stvla_ros.learning.datasets.lerobot.writer import LeRobotWriter
 
 FINITE = st.floats(width=32, allow_nan=False, allow_infinity=False)
 
@@ -168,7 +168,7 @@ def test_a_killed_run_leaves_no_half_data_set_and_the_next_one_tidies_up(tmp_pat
         import sys, time
         from pathlib import Path
         from made_demonstrations import make_demonstration
-        from stvla_ros.learning.datasets.lerobot_writer import LeRobotWriter
+        from stvla_ros.learning.datasets.lerobot.writer import LeRobotWriter
 
         writer = LeRobotWriter(Path(sys.argv[1]), "widowx")
         writer.add_episode(make_demonstration())

@@ -9,7 +9,7 @@ from torch import nn
 
 from stvla_ros.errors import InputError
 from stvla_ros.learning.training.config import LoraConfig
-from stvla_ros.learning.training.lora import TARGET_MODULES, add_adapters, count_by_part, trainable_parameters
+from stvla_ros.policy.lora import TARGET_MODULES, add_adapters, count_by_part, trainable_parameters
 from stvla_ros.policy.spatialvla.checkpoint import empty_model, load_model, published_name
 from stvla_ros.policy.spatialvla.config import SpatialVlaConfig
 from stvla_ros.policy.spatialvla.create import create_checkpoint

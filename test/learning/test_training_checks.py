@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from training_data import EPISODES, FRAMES, changed, check, demonstration, refusal, usual, write
 
 from stvla_ros.errors import InputError
-from stvla_ros.learning.datasets.lerobot_reader import LeRobotReader
+from stvla_ros.learning.datasets.lerobot.reader import LeRobotReader
 from stvla_ros.learning.training.checks import check_rotations, check_translations
 from stvla_ros.learning.training.config import DataConfig, TrainingConfig
 from stvla_ros.learning.training.selection import Selection, choose_episodes, select_episodes

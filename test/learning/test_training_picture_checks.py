@@ -7,7 +7,7 @@ import pytest
 from foreign_dataset import write_bridge_dataset
 from training_data import EPISODES, FRAMES, check, demonstration, refusal, usual, write
 
-from stvla_ros.learning.datasets.lerobot_reader import LeRobotReader
+from stvla_ros.learning.datasets.lerobot.reader import LeRobotReader
 from stvla_ros.learning.training.config import InputsConfig, LossConfig, TrainingConfig
 
 

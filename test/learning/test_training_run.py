@@ -20,7 +20,7 @@ from stvla_ros.errors import InputError
 from stvla_ros.learning.training.config import read_config, to_mapping
 from stvla_ros.learning.training.run import train
 from stvla_ros.policy import load_policy
-from stvla_ros.policy.spatialvla.statistics import fit_statistics
+from stvla_ros.policy.action_statistics import fit_statistics
 
 SETTINGS = {
     "size": "tiny",
@@ -81,7 +81,7 @@ def test_the_trained_checkpoint_loads_and_acts(trained: Path) -> None:
 
 
 def test_statistics_and_bins_are_those_of_the_training_set(trained: Path, dataset: Path) -> None:
-    from stvla_ros.learning.datasets.lerobot_reader import LeRobotReader
+    from stvla_ros.learning.datasets.lerobot.reader import LeRobotReader
 
     predictor = load_policy(str(trained / "checkpoint"))
     fitted = fit_statistics(LeRobotReader(dataset).actions(), training_data.EPISODES)

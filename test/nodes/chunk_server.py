@@ -17,7 +17,7 @@ from sensor_msgs.msg import Image
 
 from stvla_ros.action import ExecuteInstruction
 from stvla_ros.msg import ActionChunk, EndEffectorCommand
-from stvla_ros.nodes.messages import array_to_image, make_header, stamp_ns
+from stvla_ros.nodes.kit.messages import array_to_image, make_header, stamp_ns
 
 PERIOD_S = 0.2
 
@@ -28,7 +28,7 @@ import numpy as np
 
 from stvla_ros.control.actions import EndEffectorAction
 from stvla_ros.errors import InputError
-from stvla_ros.nodes.vla_server import main
+from stvla_ros.nodes.server.vla_server import main
 from stvla_ros.policy.base import Policy, register_policy
 
 

@@ -23,8 +23,8 @@ from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CameraInfo, Image
 
-from stvla_ros.nodes.base import use_fastdds_profile
-from stvla_ros.nodes.messages import array_to_image, make_camera_info, make_header
+from stvla_ros.nodes.kit.base import use_fastdds_profile
+from stvla_ros.nodes.kit.messages import array_to_image, make_camera_info, make_header
 
 TIMEOUT_S = 30.0  # far more than anything takes on an idle machine
 END_TIMEOUT_S = 5.0

@@ -20,7 +20,7 @@ from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.serialization import serialize_message
 from sensor_msgs.msg import CameraInfo, Image
 
-from stvla_ros.nodes.messages import array_to_image, make_camera_info, make_header
+from stvla_ros.nodes.kit.messages import array_to_image, make_camera_info, make_header
 from stvla_ros.recordings.bag_writer import BagWriter
 
 STAMPS = [1_700_000_000_000_000_007 + round(i * 1e9 / 30) for i in range(12)]

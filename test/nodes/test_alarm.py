@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from stvla_ros.nodes.alarm import Alarm
+from stvla_ros.nodes.kit.threads import Alarm
 
 
 class Bell:

@@ -16,7 +16,7 @@ from sensor_msgs.msg import CameraInfo, Image
 from visualization_msgs.msg import MarkerArray
 
 from stvla_ros.msg import TraceArray
-from stvla_ros.nodes.messages import (
+from stvla_ros.nodes.kit.messages import (
     array_to_image,
     image_to_depth,
     make_camera_info,

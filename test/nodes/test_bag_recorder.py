@@ -24,7 +24,7 @@ from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header, String
 
 from stvla_ros.msg import EpisodeState, TraceArray
-from stvla_ros.nodes.messages import (
+from stvla_ros.nodes.kit.messages import (
     array_to_image,
     image_to_rgb,
     make_camera_info,

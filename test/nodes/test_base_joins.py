@@ -8,9 +8,9 @@ import rclpy
 from live_graph import shut_down
 from sensor_msgs.msg import Image
 
-from stvla_ros.nodes.base import RELIABLE_QOS, StvlaNode
-from stvla_ros.nodes.joins import RESTART_NS, Join, Pairing, StampOrder
-from stvla_ros.nodes.messages import make_header, stamp_ns
+from stvla_ros.nodes.kit.base import RELIABLE_QOS, StvlaNode
+from stvla_ros.nodes.kit.joins import RESTART_NS, Join, Pairing, StampOrder
+from stvla_ros.nodes.kit.messages import make_header, stamp_ns
 
 BEGIN = 1_700_000_000_000_000_000
 SIZE = 4

@@ -11,7 +11,7 @@ from rcl_interfaces.msg import ParameterType
 from rclpy.parameter import Parameter
 
 from stvla_ros.errors import InputError
-from stvla_ros.nodes.base import StvlaNode
+from stvla_ros.nodes.kit.base import StvlaNode
 
 NODES = {
     "tracker": "TrackerNode",

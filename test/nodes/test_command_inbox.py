@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from stvla_ros.control.actions import EndEffectorAction
-from stvla_ros.nodes.command_inbox import MOST_KEPT, CommandInbox
+from stvla_ros.nodes.simulation.command_inbox import MOST_KEPT, CommandInbox
 
 
 class Inbox(CommandInbox):

@@ -1,4 +1,4 @@
-"""Which module stands behind the names of stvla_ros.nodes.compat."""
+"""Which module stands behind the names of stvla_ros.nodes.kit.compat."""
 
 import os
 import subprocess
@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 REPORT = """
-from stvla_ros.nodes.compat import cv_bridge, message_filters, tf_transformations
+from stvla_ros.nodes.kit.compat import cv_bridge, message_filters, tf_transformations
 print(cv_bridge.__name__, message_filters.__name__, tf_transformations.__name__)
 """
 
@@ -44,7 +44,7 @@ def test_installed_packages_are_used(tmp_path: Path) -> None:
     ("compiled", "expected"),
     [
         (b"..numpy._core._multiarray_umath..numpy.core._multiarray_umath..", "cv_bridge"),
-        (b"..numpy.core._multiarray_umath..", "stvla_ros.nodes.compat._cv_bridge"),
+        (b"..numpy.core._multiarray_umath..", "stvla_ros.nodes.kit.compat._cv_bridge"),
     ],
     ids=["built for NumPy 2", "built for NumPy 1"],
 )
@@ -58,6 +58,6 @@ def test_a_cv_bridge_that_would_crash_with_this_numpy_is_not_used(
 
 
 def test_choosing_message_filters_loads_no_opencv() -> None:
-    code = "import sys; from stvla_ros.nodes.compat import message_filters; print('cv2' in sys.modules)"
+    code = "import sys; from stvla_ros.nodes.kit.compat import message_filters; print('cv2' in sys.modules)"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
     assert result.stdout.strip() == "False"

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
-from stvla_ros.nodes.compat import cv_bridge
+from stvla_ros.nodes.kit.compat import cv_bridge
 
 BRIDGE = cv_bridge.CvBridge()
 LAYOUTS = {

@@ -14,7 +14,7 @@ from rclpy.qos import DurabilityPolicy, QoSProfile
 from sensor_msgs.msg import CameraInfo
 from std_msgs.msg import Header
 
-from stvla_ros.nodes.compat import message_filters
+from stvla_ros.nodes.kit.compat import message_filters
 
 
 def message(stamp: int, frame_id: str = "") -> CameraInfo:

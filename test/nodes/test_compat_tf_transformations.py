@@ -8,7 +8,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
-from stvla_ros.nodes.compat import tf_transformations as tf
+from stvla_ros.nodes.kit.compat import tf_transformations as tf
 
 components = st.floats(-1.0, 1.0)
 angles = st.floats(-math.pi, math.pi)

@@ -13,7 +13,7 @@ from test_sim_bridge import TASK, Relay
 
 from stvla_ros.errors import InputError
 from stvla_ros.msg import CommandVerdict, DriverState, EpisodeState
-from stvla_ros.sim.assets import find_assets
+from stvla_ros.sim.maniskill.assets import find_assets
 
 pytest.importorskip("interbotix_xs_msgs", reason="fallback/interbotix_xs_msgs is not built")
 

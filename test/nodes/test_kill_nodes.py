@@ -8,7 +8,7 @@ import pytest
 from live_graph import LiveGraph, live_graph
 
 from stvla_ros.msg import EpisodeState
-from stvla_ros.nodes.base import EPISODE_STATE_QOS
+from stvla_ros.nodes.kit.base import EPISODE_STATE_QOS
 
 RELIABLE = {"sensor_reliability": "reliable"}
 NODES: dict[str, dict[str, Any]] = {

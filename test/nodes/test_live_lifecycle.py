@@ -11,7 +11,7 @@ from live_graph import LiveGraph, live_graph, scene
 from sensor_msgs.msg import Image
 
 from stvla_ros.msg import TraceArray
-from stvla_ros.nodes.messages import stamp_ns
+from stvla_ros.nodes.kit.messages import stamp_ns
 
 BEGIN = 1_700_000_000_000_000_000
 CHAIN = ("tracker", "depth", "compositor")

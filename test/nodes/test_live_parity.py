@@ -9,7 +9,7 @@ from sensor_msgs.msg import Image
 from std_srvs.srv import Trigger
 
 from stvla_ros.msg import TraceArray
-from stvla_ros.nodes.messages import image_to_depth, message_to_traces, stamp_ns
+from stvla_ros.nodes.kit.messages import image_to_depth, message_to_traces, stamp_ns
 from stvla_ros.perception.compositor import CompositorConfig
 from stvla_ros.perception.spatial_traces import SpatialTraces, SpatialTracesConfig
 from stvla_ros.perception.tracking import TrackingConfig

@@ -15,7 +15,7 @@ from sensor_msgs.msg import CameraInfo, Image
 from stvla_ros.control.actions import EndEffectorAction
 from stvla_ros.errors import InputError
 from stvla_ros.msg import ActionChunk, EndEffectorCommand, TraceArray
-from stvla_ros.nodes import messages as m
+from stvla_ros.nodes.kit import messages as m
 from stvla_ros.perception.types import Traces
 
 HEADER = m.make_header(1_700_000_000_123_456_789, "camera")

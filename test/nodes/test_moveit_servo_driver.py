@@ -16,8 +16,8 @@ from std_msgs.msg import Bool, Float64, String
 
 from stvla_ros.control.actions import EndEffectorAction
 from stvla_ros.msg import CommandVerdict, DriverState
-from stvla_ros.nodes.base import LATCHED_QOS
-from stvla_ros.nodes.messages import action_to_command, make_header
+from stvla_ros.nodes.kit.base import LATCHED_QOS
+from stvla_ros.nodes.kit.messages import action_to_command, make_header
 from stvla_ros.robots.embodiments import ROBOT_DESCRIPTION, find_embodiment
 from stvla_ros.robots.urdf_arm import UrdfArm
 

@@ -11,7 +11,7 @@ from sensor_msgs.msg import Image
 
 from stvla_ros.action import ExecuteInstruction
 from stvla_ros.msg import ActionChunk, TraceArray
-from stvla_ros.nodes.messages import stamp_ns
+from stvla_ros.nodes.kit.messages import stamp_ns
 
 COUNT, CAMERA_HZ = 24, 8.0
 SENSOR = {"sensor_reliability": "reliable", "queue_size": COUNT}

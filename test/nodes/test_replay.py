@@ -21,7 +21,7 @@ from recording_support import (
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CameraInfo, Image
 
-from stvla_ros.nodes.messages import image_to_depth, image_to_rgb, stamp_ns
+from stvla_ros.nodes.kit.messages import image_to_depth, image_to_rgb, stamp_ns
 from stvla_ros.recordings.open_recording import open_recording
 
 

@@ -13,8 +13,8 @@ from sensor_msgs.msg import CameraInfo, Image, JointState
 
 from stvla_ros.action import ExecuteInstruction
 from stvla_ros.msg import ActionChunk, EndEffectorCommand, EpisodeState
-from stvla_ros.nodes.base import EPISODE_STATE_QOS
-from stvla_ros.nodes.messages import stamp_ns
+from stvla_ros.nodes.kit.base import EPISODE_STATE_QOS
+from stvla_ros.nodes.kit.messages import stamp_ns
 
 # The task that needs no download, at a size that renders fast.
 TASK = {"task": "panda_pick_cube", "image_width": 64, "image_height": 64, "reset_services": [""], "send_goals": False}

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stvla_ros.nodes import stage_statistics
-from stvla_ros.nodes.stage_statistics import StageStatistics
+from stvla_ros.nodes.kit import stage_statistics
+from stvla_ros.nodes.kit.stage_statistics import StageStatistics
 
 
 def test_counts_and_drops_are_told_by_reason() -> None:

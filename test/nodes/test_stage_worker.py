@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from stvla_ros.nodes.worker import FORGOTTEN, FULL, Worker
+from stvla_ros.nodes.kit.threads import FORGOTTEN, FULL, Worker
 
 LONG = 10.0
 

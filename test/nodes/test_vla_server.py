@@ -16,7 +16,7 @@ from sensor_msgs.msg import CameraInfo, Image
 from stvla_ros.action import ExecuteInstruction
 from stvla_ros.control.actions import EndEffectorAction
 from stvla_ros.msg import ActionChunk, CommandVerdict, EndEffectorCommand
-from stvla_ros.nodes.messages import array_to_image, make_camera_info, make_chunk, make_header, stamp_ns
+from stvla_ros.nodes.kit.messages import array_to_image, make_camera_info, make_chunk, make_header, stamp_ns
 
 Result = ExecuteInstruction.Result
 RGB = np.zeros((120, 160, 3), np.uint8)

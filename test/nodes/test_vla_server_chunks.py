@@ -13,7 +13,7 @@ from rclpy.action import ActionClient
 from stvla_ros.action import ExecuteInstruction
 from stvla_ros.control.chunk_execution import COMMAND_COST, SPACING
 from stvla_ros.msg import EndEffectorCommand
-from stvla_ros.nodes.messages import stamp_ns
+from stvla_ros.nodes.kit.messages import stamp_ns
 
 Result = ExecuteInstruction.Result
 
@@ -257,7 +257,7 @@ def test_fused_the_policy_sees_traces_where_the_mode_says(traces: str, tmp_path:
     pictures, depth = scene(14)
     with live_graph(tmp_path) as graph:
         program = tmp_path / "told_fused.py"
-        program.write_text(PLUG_IN.replace("stvla_ros.nodes.vla_server import", "stvla_ros.nodes.fused import"))
+        program.write_text(PLUG_IN.replace("stvla_ros.nodes.server.vla_server import", "stvla_ros.nodes.fused import"))
         reliable = {"sensor_reliability": "reliable"}
         server = {"policy": "told", "traces": traces, "pacing": "lockstep", "stall_timeout": 0.0, **reliable}
         process = graph.start("fused", program=program, perception=reliable, vla_server=server)

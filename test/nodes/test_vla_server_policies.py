@@ -13,7 +13,7 @@ from rclpy.action import ActionClient
 
 from stvla_ros.action import ExecuteInstruction
 from stvla_ros.msg import EndEffectorCommand
-from stvla_ros.nodes.messages import array_to_image, make_header
+from stvla_ros.nodes.kit.messages import array_to_image, make_header
 
 Result = ExecuteInstruction.Result
 
@@ -23,7 +23,7 @@ import time
 
 from stvla_ros.control.actions import EndEffectorAction
 from stvla_ros.errors import InputError
-from stvla_ros.nodes.vla_server import main
+from stvla_ros.nodes.server.vla_server import main
 from stvla_ros.policy.base import Policy, register_policy
 
 

@@ -11,7 +11,7 @@ from widowx_rig import PERIOD_S, ROBOT, Rig
 
 from stvla_ros.control.actions import EndEffectorAction
 from stvla_ros.msg import DriverState
-from stvla_ros.nodes.messages import action_to_command, make_header
+from stvla_ros.nodes.kit.messages import action_to_command, make_header
 
 pytest.importorskip("interbotix_xs_msgs", reason="fallback/interbotix_xs_msgs is not built")
 

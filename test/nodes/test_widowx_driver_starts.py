@@ -12,7 +12,7 @@ from std_srvs.srv import SetBool
 from widowx_rig import PERIOD_S, ROBOT, Rig
 
 from stvla_ros.msg import DriverState
-from stvla_ros.nodes.base import LATCHED_QOS
+from stvla_ros.nodes.kit.base import LATCHED_QOS
 
 pytest.importorskip("interbotix_xs_msgs", reason="fallback/interbotix_xs_msgs is not built")
 
@@ -93,7 +93,7 @@ def test_an_arm_with_other_joints_is_not_driven(tmp_path: Path) -> None:
 def test_without_interbotixs_messages_there_is_one_clear_error(tmp_path: Path) -> None:
     blocked = tmp_path / "without.py"
     blocked.write_text(
-        "import sys\nsys.modules['interbotix_xs_msgs'] = None\nfrom stvla_ros.nodes.widowx_driver import main\nmain()\n"
+        "import sys\nsys.modules['interbotix_xs_msgs'] = None\nfrom stvla_ros.nodes.drivers.widowx_driver import main\nmain()\n"
     )
     driver = NodeProcess("widowx_driver", tmp_path, {"robot": "widowx"}, program=blocked)
     assert driver.wait() == 2

@@ -10,7 +10,7 @@ from std_srvs.srv import Trigger
 
 from stvla_ros.control.actions import EndEffectorAction
 from stvla_ros.msg import CommandVerdict, DriverState
-from stvla_ros.nodes.messages import action_to_command, make_header
+from stvla_ros.nodes.kit.messages import action_to_command, make_header
 from stvla_ros.robots.embodiments import find_embodiment
 
 ROBOT = find_embodiment("widowx")

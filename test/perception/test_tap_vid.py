@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stvla_ros.errors import InputError
-from stvla_ros.perception.tap_vid import tap_vid_scores
+from bench.tap_vid import tap_vid_scores
 
 SQUARE = (256, 256)
 

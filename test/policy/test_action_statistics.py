@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from stvla_ros.errors import InputError
-from stvla_ros.policy.spatialvla.statistics import (
+from stvla_ros.policy.action_statistics import (
     MIN_ACTIONS,
     ActionStatistics,
     fit_statistics,

@@ -10,14 +10,14 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from stvla_ros.errors import InputError
-from stvla_ros.policy.spatialvla.action_tokenizer import (
+from stvla_ros.policy.spatialvla.actions.action_tokenizer import (
     COORDINATE_RANGES,
     COORDINATES,
     ROTATION_COORDINATES,
     ActionTokenizer,
     action_coordinates,
 )
-from stvla_ros.policy.spatialvla.bin_fitting import PUBLISHED_GAUSSIANS, bins_from_gaussians
+from stvla_ros.policy.spatialvla.actions.bin_fitting import PUBLISHED_GAUSSIANS, bins_from_gaussians
 
 TOKENIZER = bins_from_gaussians(PUBLISHED_GAUSSIANS)
 

@@ -14,10 +14,10 @@ from safetensors.torch import load_file, save_file
 
 from stvla_ros.errors import InputError
 from stvla_ros.learning.training.config import LoraConfig
-from stvla_ros.learning.training.lora import add_adapters, trainable_parameters
+from stvla_ros.policy.lora import add_adapters, trainable_parameters
 from stvla_ros.policy import load_policy
 from stvla_ros.policy.spatialvla.adapters import find_base, save_adapter
-from stvla_ros.policy.spatialvla.inference import SpatialVlaPredictor
+from stvla_ros.policy.spatialvla.predictor import SpatialVlaPredictor
 from stvla_ros.policy.spatialvla.merging import MergeArguments, main, merge_adapter
 
 RANK = 4

@@ -7,14 +7,14 @@ from hypothesis import strategies as st
 from scipy.stats import norm
 
 from stvla_ros.errors import InputError
-from stvla_ros.policy.spatialvla.action_tokenizer import (
+from stvla_ros.policy.spatialvla.actions.action_tokenizer import (
     COORDINATE_RANGES,
     COORDINATES,
     ROTATION_COORDINATES,
     TRANSLATION_COORDINATES,
     ActionTokenizer,
 )
-from stvla_ros.policy.spatialvla.bin_fitting import (
+from stvla_ros.policy.spatialvla.actions.bin_fitting import (
     PUBLISHED_GAUSSIANS,
     Gaussian,
     bins_from_gaussians,

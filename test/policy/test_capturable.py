@@ -11,7 +11,7 @@ from torch.utils._pytree import tree_leaves
 from stvla_ros.policy.spatialvla.checkpoint import empty_model
 from stvla_ros.policy.spatialvla.config import SpatialVlaConfig
 from stvla_ros.policy.spatialvla.sizes import published_config
-from stvla_ros.policy.spatialvla.token_predictor import TokenPredictor
+from stvla_ros.policy.spatialvla.decoding.token_predictor import TokenPredictor
 
 LEGAL = ((0, 4096), (4096, 8192), (8192, 8194)) * 4
 PADDED = 288

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from stvla_ros.errors import InputError
 from stvla_ros.policy import load_policy
-from stvla_ros.policy.spatialvla.bin_fitting import PUBLISHED_GAUSSIANS, bins_from_gaussians
-from stvla_ros.policy.spatialvla.consensus import CANDIDATES, Consensus, consensus_width, token_places
+from stvla_ros.policy.spatialvla.actions.bin_fitting import PUBLISHED_GAUSSIANS, bins_from_gaussians
+from stvla_ros.policy.spatialvla.actions.consensus import CANDIDATES, Consensus, consensus_width, token_places
 
 TOKENIZER = bins_from_gaussians(PUBLISHED_GAUSSIANS)
 PLACES = [torch.tensor(places) for places in token_places(TOKENIZER)]

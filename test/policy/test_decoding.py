@@ -11,9 +11,9 @@ from tiny_checkpoint import ACTION_BEGIN, depth_map, picture
 
 from stvla_ros.errors import InputError
 from stvla_ros.policy import load_policy
-from stvla_ros.policy.spatialvla.decoding import NO_TOKEN, Accelerations, ChunkDecoder, gumbel_noise
-from stvla_ros.policy.spatialvla.inference import SpatialVlaPredictor
-from stvla_ros.policy.spatialvla.token_predictor import GRAPH_TEXT_TOKENS, TokenPredictor
+from stvla_ros.policy.spatialvla.decoding.decoder import NO_TOKEN, Accelerations, ChunkDecoder, gumbel_noise
+from stvla_ros.policy.spatialvla.predictor import SpatialVlaPredictor
+from stvla_ros.policy.spatialvla.decoding.token_predictor import GRAPH_TEXT_TOKENS, TokenPredictor
 
 LEGAL = ((0, 4096), (4096, 8192), (8192, 8194)) * 4
 BRIDGE = "bridge_orig/1.0.0"
@@ -298,7 +298,7 @@ def test_warm_up_captures_all_that_calls_replay(on_cuda, monkeypatch):
     def refuse(*_, **__):
         raise AssertionError("captured after the warm-up")
 
-    monkeypatch.setattr("stvla_ros.policy.spatialvla.token_predictor.CudaGraph", refuse)
+    monkeypatch.setattr("stvla_ros.policy.spatialvla.decoding.token_predictor.CudaGraph", refuse)
     for seed, text in enumerate((*INSTRUCTIONS, "x" * 127)):
         policy.predict(picture(seed), text, depth_map(), unnorm_key=BRIDGE)
 

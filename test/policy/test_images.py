@@ -6,7 +6,7 @@ from PIL import Image
 from scipy.ndimage import distance_transform_edt
 
 from stvla_ros.errors import InputError
-from stvla_ros.policy.spatialvla.images import FARTHEST, prepare_depth, prepare_picture
+from stvla_ros.policy.pictures import FARTHEST, prepare_depth, prepare_picture
 
 SIZE = 224
 

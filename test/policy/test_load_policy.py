@@ -14,7 +14,7 @@ from tiny_checkpoint import HIDDEN, VOCABULARY, depth_map, picture, processor
 
 from stvla_ros.errors import InputError
 from stvla_ros.policy import load_policy
-from stvla_ros.policy.spatialvla.images import prepare_depth
+from stvla_ros.policy.pictures import prepare_depth
 
 REPOSITORY = Path(__file__).parents[2]
 

@@ -12,11 +12,11 @@ from policy_inputs import BRIDGE, CAMERA, FRACTAL
 from scipy.spatial.transform import Rotation
 from tiny_checkpoint import TEXT_LAYERS, depth_map, picture
 
-from stvla_ros.config import default_checkpoint
+from stvla_ros.shared_files import default_checkpoint
 from stvla_ros.control.actions import EndEffectorAction
 from stvla_ros.errors import InputError
 from stvla_ros.policy.base import PolicyInput, check_policy, make_policy
-from stvla_ros.policy.stvla import StvlaPolicy, to_end_effector_action
+from stvla_ros.policy.spatialvla.policy import StvlaPolicy, to_end_effector_action
 
 
 def observation(**changed):
@@ -101,7 +101,7 @@ def test_predict_before_load_is_refused(checkpoint):
 @pytest.fixture
 def without_warm_up(monkeypatch):
     """Only which statistics are chosen matters here."""
-    from stvla_ros.policy.spatialvla.inference import SpatialVlaPredictor
+    from stvla_ros.policy.spatialvla.predictor import SpatialVlaPredictor
 
     monkeypatch.setattr(SpatialVlaPredictor, "warm_up", lambda self: None)
 

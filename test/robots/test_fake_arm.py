@@ -5,7 +5,7 @@ import pytest
 
 from stvla_ros.control.gripper import opening_of
 from stvla_ros.robots.fake_arm import FakeArm
-from stvla_ros.robots.xs_gripper import gripper_effort
+from stvla_ros.robots.xs_settings import gripper_effort
 
 
 def make_arm() -> FakeArm:

@@ -5,8 +5,8 @@ import pytest
 
 from stvla_ros.control.actions import EndEffectorAction
 from stvla_ros.errors import InputError
-from stvla_ros.sim.assets import find_assets
-from stvla_ros.sim.expert_evaluation import run_episode
+from stvla_ros.sim.maniskill.assets import find_assets
+from bench.expert_success import run_episode
 from stvla_ros.sim.tasks import MANISKILL_TASKS, make_environment
 
 

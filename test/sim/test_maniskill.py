@@ -10,7 +10,7 @@ from scipy.spatial.transform import Rotation
 from stvla_ros.control.actions import EndEffectorAction
 from stvla_ros.errors import InputError
 from stvla_ros.perception.geometry import back_project
-from stvla_ros.sim.assets import find_assets
+from stvla_ros.sim.maniskill.assets import find_assets
 from stvla_ros.sim.tasks import make_environment
 
 TASKS = ["stack_cube", "panda_pick_cube"]

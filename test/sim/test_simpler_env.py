@@ -8,7 +8,7 @@ from scipy.spatial.transform import Rotation
 
 from stvla_ros.control.actions import EndEffectorAction
 from stvla_ros.errors import InputError
-from stvla_ros.sim.simpler_env_tasks import make, task_named
+from stvla_ros.sim.simpler_env.tasks import make, task_named
 
 pytestmark = [
     pytest.mark.slow,

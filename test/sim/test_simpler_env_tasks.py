@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from stvla_ros.errors import InputError
-from stvla_ros.sim.simpler_env_episodes import episode
-from stvla_ros.sim.simpler_env_tasks import make, simpler_env_tasks, simpler_python, task_named
+from stvla_ros.sim.simpler_env.episodes import episode
+from stvla_ros.sim.simpler_env.tasks import make, simpler_env_tasks, simpler_python, task_named
 
 TASKS = simpler_env_tasks()
 
@@ -82,7 +82,7 @@ def test_an_interpreter_without_simplerenv_is_one_clear_error(monkeypatch) -> No
 
 
 def test_the_table_imports_nothing_heavy() -> None:
-    script = "import sys, stvla_ros.sim.simpler_env_tasks; print(*sys.modules)"
+    script = "import sys, stvla_ros.sim.simpler_env.tasks; print(*sys.modules)"
     imported = subprocess.check_output([sys.executable, "-c", script], text=True).split()
     assert "numpy" in imported
     assert not {"torch", "rclpy", "sapien", "mani_skill", "cv2", "scipy"} & set(imported)

@@ -19,9 +19,9 @@ from hypothesis.extra import numpy as st_numpy
 
 from stvla_ros.control.actions import EndEffectorAction
 from stvla_ros.errors import InputError
-from stvla_ros.sim import worker_protocol as protocol
+from stvla_ros.sim.remote import protocol
 from stvla_ros.sim.environment import Environment, EnvironmentInfo, Observation, StepResult
-from stvla_ros.sim.worker_client import WorkerEnvironment, WorkerError
+from stvla_ros.sim.remote.client import WorkerEnvironment, WorkerError
 
 
 class PointRobot(Environment):
@@ -235,7 +235,7 @@ CLIENT = textwrap.dedent(
     import sys, time
     from pathlib import Path
     from stvla_ros.control.actions import EndEffectorAction
-    from stvla_ros.sim.worker_client import WorkerEnvironment
+    from stvla_ros.sim.remote.client import WorkerEnvironment
     environment = WorkerEnvironment(Path(sys.executable), sys.argv[1] + ":PointRobot", {}, name="point")
     print(environment.pid, flush=True)
     if sys.argv[2] != "waiting":

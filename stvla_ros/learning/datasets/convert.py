@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from stvla_ros.errors import InputError
-from stvla_ros.learning.datasets.schema import Demonstration, depth_to_millimetres
+from stvla_ros.learning.datasets.demonstration import Demonstration, depth_to_millimetres
 
 if TYPE_CHECKING:
-    from stvla_ros.learning.datasets.bag_episodes import BagEpisodes
-    from stvla_ros.learning.datasets.episode_frames import ChosenFrames, RecordedEpisode
+    from stvla_ros.learning.datasets.bags.episodes import BagEpisodes
+    from stvla_ros.learning.datasets.bags.frames import ChosenFrames, RecordedEpisode
     from stvla_ros.recordings.types import RecordedFrame
 
 
@@ -47,8 +47,8 @@ def main(arguments: ConvertArguments) -> int:
     """:returns: the exit code.
     :raises InputError: for a bad argument or a recording that cannot be used; then nothing is made.
     """
-    from stvla_ros.learning.datasets.bag_episodes import find_episodes
-    from stvla_ros.learning.datasets.lerobot_writer import LeRobotWriter
+    from stvla_ros.learning.datasets.bags.episodes import find_episodes
+    from stvla_ros.learning.datasets.lerobot.writer import LeRobotWriter
 
     _check(arguments)
     started = time.monotonic()
@@ -93,7 +93,7 @@ def _demonstrations(
     path: Path, found: "BagEpisodes", arguments: ConvertArguments, remarks: Counter[str]
 ) -> Iterator[Demonstration]:
     """One after the other, so that the pictures of one episode at a time are in memory."""
-    from stvla_ros.learning.datasets.episode_frames import keep_frames, resample_frames
+    from stvla_ros.learning.datasets.bags.frames import keep_frames, resample_frames
     from stvla_ros.recordings.bag_reader import read_bag
 
     frames = read_bag(path, found.topics)

@@ -19,7 +19,7 @@ import numpy as np
 from stvla_ros.child_process import end_with_parent
 from stvla_ros.control.actions import EndEffectorAction
 from stvla_ros.errors import InputError
-from stvla_ros.learning.datasets.lerobot_writer import LeRobotWriter
+from stvla_ros.learning.datasets.lerobot.writer import LeRobotWriter
 from stvla_ros.learning.demonstrations.noise import ActionNoise, NoiseParameters
 from stvla_ros.learning.demonstrations.staging import load_episode, save_episode
 from stvla_ros.sim.tasks import find_task

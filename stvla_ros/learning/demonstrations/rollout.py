@@ -7,7 +7,7 @@ from scipy.spatial.transform import Rotation
 
 from stvla_ros.control.actions import EndEffectorAction
 from stvla_ros.errors import InputError
-from stvla_ros.learning.datasets.schema import Demonstration, depth_to_millimetres
+from stvla_ros.learning.datasets.demonstration import Demonstration, depth_to_millimetres
 from stvla_ros.learning.demonstrations.noise import ActionNoise
 from stvla_ros.sim.environment import Environment, Observation
 

@@ -10,11 +10,11 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from stvla_ros.errors import InputError
-from stvla_ros.learning.datasets import schema
+from stvla_ros.learning.datasets import demonstration as schema
 from stvla_ros.learning.training.config import TrainingConfig
 from stvla_ros.learning.training.picture_checks import check_pictures
 from stvla_ros.learning.training.selection import Selection
-from stvla_ros.policy.spatialvla.statistics import MIN_ACTIONS
+from stvla_ros.policy.action_statistics import MIN_ACTIONS
 from stvla_ros.robots.embodiments import embodiments
 
 # Speeds that 99 % of the steps stay below. Of the 28 data sets in SpatialVLA's processor_config.json, those in metres

@@ -6,16 +6,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from stvla_ros.config import shown
+from stvla_ros.shared_files import shown
 from stvla_ros.control.chunk_execution import STRATEGIES
 from stvla_ros.errors import InputError
 from stvla_ros.policy.training_record import PUBLISHED_EXECUTION
-from stvla_ros.strict_mapping import build, read_mapping
+from stvla_ros.settings import build, read_mapping
 
 
 @dataclass(frozen=True)
 class InputsConfig:
-    """What the policy is shown; the names are those of ``stvla eval`` (``evaluation/policies.py``).
+    """What the policy is shown; the names are those of ``stvla eval`` (``acting/setup.py``).
 
     :param traces: where the traces are drawn: nowhere, on the depth map (ST-VLA), on the picture (as TraceVLA).
     :param depth: where metres come from (``depth_estimator_names()``): ``sensor``: the data's own depth; ``constant``:

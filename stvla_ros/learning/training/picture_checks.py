@@ -5,8 +5,8 @@ from collections.abc import Iterator
 import numpy as np
 
 from stvla_ros.errors import InputError
-from stvla_ros.learning.datasets import schema
-from stvla_ros.learning.datasets.schema import Demonstration
+from stvla_ros.learning.datasets import demonstration as schema
+from stvla_ros.learning.datasets.demonstration import Demonstration
 from stvla_ros.learning.training.selection import Selection
 
 _EPISODES = 3

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import yaml
 
-from stvla_ros.config import load_yaml
+from stvla_ros.shared_files import load_yaml
 from stvla_ros.errors import InputError
 from stvla_ros.learning.training.config import TrainingConfig, read_config, to_mapping
 
@@ -61,15 +61,15 @@ def train(config: TrainingConfig) -> Path:
     import torch
 
     from stvla_ros.devices import parse_device, set_threads
-    from stvla_ros.learning.datasets.lerobot_reader import LeRobotReader
-    from stvla_ros.learning.training.batches import BatchMaker
+    from stvla_ros.learning.datasets.lerobot.reader import LeRobotReader
+    from stvla_ros.learning.training.order import BatchMaker
     from stvla_ros.learning.training.briefing import briefing
     from stvla_ros.learning.training.checks import check_datasets
     from stvla_ros.learning.training.loop import Trainer
     from stvla_ros.learning.training.loop import train as run_loop
     from stvla_ros.learning.training.memory import keep_freed_memory
-    from stvla_ros.learning.training.prepare_model import prepare_model, save_result
-    from stvla_ros.learning.training.samples import prepare_samples
+    from stvla_ros.policy.spatialvla.training.trainable import prepare_model, save_result
+    from stvla_ros.learning.training.prepared_frames import prepare_samples
     from stvla_ros.learning.training.selection import select_episodes
     from stvla_ros.learning.training.state import load_state
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from stvla_ros.errors import InputError
-from stvla_ros.learning.datasets.lerobot_reader import LeRobotReader
+from stvla_ros.learning.datasets.lerobot.reader import LeRobotReader
 
 
 @dataclass(frozen=True, eq=False)

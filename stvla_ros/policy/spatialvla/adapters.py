@@ -21,7 +21,7 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from stvla_ros.config import shown
+from stvla_ros.shared_files import shown
 from stvla_ros.devices import memory_for
 from stvla_ros.errors import InputError
 from stvla_ros.policy.spatialvla.checkpoint import (
@@ -32,7 +32,7 @@ from stvla_ros.policy.spatialvla.checkpoint import (
     read_rows,
 )
 from stvla_ros.policy.spatialvla.config import read_json
-from stvla_ros.policy.spatialvla.inference import PROCESSOR_CONFIG
+from stvla_ros.policy.spatialvla.predictor import PROCESSOR_CONFIG
 from stvla_ros.policy.spatialvla.model import SpatialVla
 
 ADAPTER_CONFIG = "adapter_config.json"
@@ -86,7 +86,7 @@ def find_base(path_or_id: str) -> Path:
 
 
 def save_adapter(model: SpatialVla, directory: Path, base: str | Path, processor: Mapping[str, Any]) -> None:
-    """Write the adapters of a model (``learning/training/lora.py``), over an earlier save.
+    """Write the adapters of a model (``policy/lora.py``), over an earlier save.
 
     The action embeddings and the head's rows for action tokens are written in full when they are no longer the base's.
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from transformers import Gemma2Config, SiglipVisionConfig, ZoeDepthConfig
 
-from stvla_ros.config import shown
+from stvla_ros.shared_files import shown
 from stvla_ros.errors import InputError
 
 MODEL_TYPE = "spatialvla"

@@ -14,13 +14,13 @@ import torch
 from safetensors import SafetensorError
 
 from stvla_ros.errors import InputError
-from stvla_ros.policy.spatialvla.bin_fitting import PUBLISHED_GAUSSIANS, bins_from_gaussians
+from stvla_ros.policy.spatialvla.actions.bin_fitting import PUBLISHED_GAUSSIANS, bins_from_gaussians
 from stvla_ros.policy.spatialvla.checkpoint import empty_model, published_name, save_model
 from stvla_ros.policy.spatialvla.config import SpatialVlaConfig
-from stvla_ros.policy.spatialvla.images import PROCESSOR_CLASS, preprocessor_config
+from stvla_ros.policy.pictures import PROCESSOR_CLASS, preprocessor_config
 from stvla_ros.policy.spatialvla.model import SpatialVla
 from stvla_ros.policy.spatialvla.sizes import BOS, EOS, PAD, UNK, published_config
-from stvla_ros.policy.spatialvla.statistics import ActionStatistics
+from stvla_ros.policy.action_statistics import ActionStatistics
 from stvla_ros.policy.spatialvla.vocabulary import SPECIAL_TOKENS, make_tokenizer
 
 UNTRAINED_KEY = "untrained"

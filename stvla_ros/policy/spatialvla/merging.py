@@ -41,7 +41,7 @@ def merge_adapter(adapter: str, output: Path, dtype: str = "float32") -> None:
     from stvla_ros.policy.spatialvla.checkpoint import find_checkpoint
     from stvla_ros.policy.spatialvla.config import SpatialVlaConfig
     from stvla_ros.policy.spatialvla.create import count_parameters, new_folder
-    from stvla_ros.policy.spatialvla.loading import load_policy
+    from stvla_ros.policy.spatialvla.family import load_policy
 
     bytes_each = parse_dtype(dtype, "dtype").itemsize
     directory = find_checkpoint(adapter)

@@ -1,0 +1,161 @@
+"""One episode of one policy, straight on the environment."""
+
+import time
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from stvla_ros.control.actions import EndEffectorAction
+from stvla_ros.errors import InputError
+from stvla_ros.acting.control_loop import Control, LockstepControl, RealtimeControl
+from stvla_ros.evaluation.journal import EpisodeKey, EpisodeResult
+from stvla_ros.policy.observer import Observer, Seen
+from stvla_ros.acting.setup import MEASURED, EvaluatedPolicy
+from stvla_ros.policy.base import Policy, make_policy
+from stvla_ros.robots.embodiments import find_embodiment
+from stvla_ros.sim.environment import Environment, Observation
+
+START_OFFSET_M = 0.01
+"""A seed other than 0 moves the arm by at most this along each axis before the policy begins."""
+
+# Called with every observation, what it became, and the outcome: "" while the episode runs.
+Watch = Callable[[Observation, Seen, int, str], None]
+
+
+@dataclass(frozen=True)
+class Rules:
+    """When an episode ends.
+
+    :param until_limit: False: with the first success, as in the live graph. True: with the time limit, and success is
+        what holds then: the published protocol (SimplerEnv runs every episode to its limit and takes the last step's).
+    :param max_steps: time limit in control steps; 0 for the task's own.
+    """
+
+    until_limit: bool = False
+    max_steps: int = 0
+
+
+def start_offset(seed: int, episode: int) -> np.ndarray | None:
+    """(3,) metres in the base frame by which the arm's first control step moves it; None for seed 0.
+
+    The benchmark fixes everything by the episode's id: without this, a policy that does not sample would do the same
+    for every seed. Seed 0 is the benchmark itself.
+    """
+    if seed == 0:
+        return None
+    return np.random.default_rng([seed, episode]).uniform(-START_OFFSET_M, START_OFFSET_M, 3)
+
+
+def policy_seed(key: EpisodeKey) -> int:
+    """Seed of what a sampling policy draws in this episode, the same whatever ran before it."""
+    entropy = [key.seed, key.episode, zlib.crc32(key.task.encode())]
+    return int(np.random.SeedSequence(entropy).generate_state(1)[0] >> 1)
+
+
+def load_policy(policy: EvaluatedPolicy, robot: str, seed: int) -> Policy:
+    """Make the policy for a robot and load it.
+
+    :param seed: for policies that take one and were given none.
+    :raises InputError: when it cannot be had.
+    """
+    given = policy.given_parameters()
+    # One thread each: episodes run side by side in processes of their own.
+    fallbacks: dict[str, Any] = {"seed": seed, "threads": 1}
+    if key := find_embodiment(robot).unnorm_key:
+        fallbacks["fallback_unnorm_key"] = key
+    made = make_policy(policy.policy, {k: v for k, v in fallbacks.items() if k not in given}, **given)
+    made.load()
+    return made
+
+
+def make_control(evaluated: EvaluatedPolicy, policy: Policy, environment: Environment) -> Control:
+    """What drives the policy in one episode."""
+    info = environment.info
+    how = (policy, evaluated.strategy, round(1e9 / info.control_hz), evaluated.sticky_steps(info.robot))
+    if evaluated.pacing == "lockstep":
+        return LockstepControl(*how)
+    latency = evaluated.inference_latency
+    latency_s = None if latency == MEASURED else float(latency) * 1e-3
+    return RealtimeControl(*how, latency_s=latency_s, added_s=evaluated.added_latency * 1e-3)
+
+
+def run_episode(
+    environment: Environment,
+    key: EpisodeKey,
+    observer: Observer,
+    control: Control,
+    rules: Rules = Rules(),
+    needs_expert: bool = False,
+    watch: Watch = lambda *_: None,
+) -> EpisodeResult:
+    """
+    :param control: new for this episode.
+    :param needs_expert: whether the policy relays the environment's scripted expert.
+    :param watch: sees every observation, for videos.
+    :raises InputError: when the environment or the policy refuses something; the message names the episode.
+    """
+    try:
+        return _run(environment, key, observer, control, rules, needs_expert, watch)
+    except InputError as error:
+        raise InputError(f"{key.policy} on {key.task}, seed {key.seed}, episode {key.episode}: {error}") from error
+
+
+def _run(
+    environment: Environment,
+    key: EpisodeKey,
+    observer: Observer,
+    control: Control,
+    rules: Rules,
+    needs_expert: bool,
+    watch: Watch,
+) -> EpisodeResult:
+    observation = environment.reset(key.episode, key.seed)
+    observer.reset()
+    instruction = environment.instruction
+    period = round(1e9 / environment.info.control_hz)
+    limit = rules.max_steps or environment.info.max_steps
+    success, ever, steps, held = False, False, 0, 0
+    conditions: dict[str, bool] = {}
+    offset = start_offset(key.seed, key.episode)
+    if offset is not None:
+        observation = environment.step(EndEffectorAction(offset, np.zeros(3), observation.gripper)).observation
+        steps = 1
+    began = steps
+    for steps in range(began + 1, limit + 1):
+        stamp = (steps - 1 - began) * period
+        started = time.perf_counter()
+        seen = observer.observe(observation.rgb, observation.depth, observation.intrinsics, stamp, instruction)
+        perception_s = time.perf_counter() - started
+        watch(observation, seen, steps - 1, "")
+        given = seen.given
+        if needs_expert:
+            expert = environment.expert_action()
+            given = replace(given, expert_actions=None if expert is None else (expert,))
+        action = control.act(given, perception_s)
+        if action is None:
+            held += 1
+            action = EndEffectorAction.hold(observation.gripper)
+        result = environment.step(action)
+        observation, success = result.observation, result.success
+        ever |= success
+        for name, holds in environment.goal_conditions().items():
+            conditions[name] = conditions.get(name, False) or bool(holds)
+        if success and not rules.until_limit:
+            break
+    seen = observer.observe(
+        observation.rgb, observation.depth, observation.intrinsics, (steps - began) * period, instruction
+    )
+    watch(observation, seen, steps, "success" if success else "failure")
+    return EpisodeResult(key, success, ever, steps, instruction, conditions, held, _milliseconds(control.inference_s))
+
+
+def _milliseconds(seconds: list[float]) -> dict[str, float]:
+    if not seconds:
+        return {"calls": 0}
+    values = np.array(seconds) * 1e3
+    p50, p99 = np.percentile(values, [50, 99])
+    figures = {"mean": values.mean(), "p50": p50, "p99": p99}
+    return {"calls": len(seconds)} | {name: round(float(value), 3) for name, value in figures.items()}

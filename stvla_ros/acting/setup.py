@@ -1,0 +1,291 @@
+"""What is evaluated: a policy and how it is run, written as a short text or in a YAML file.
+
+    [label=]NAME[:CHECKPOINT][?key=value,key=value,…]      NAME: expert, random, stvla or another registered policy
+    [label=]CHECKPOINT[?key=value,…]                       a folder or hub id; the policy is then stvla
+
+A key is a field of :class:`EvaluatedPolicy` (``traces=none``, ``execution=chunk``, ``buffer=15``, …); any other key
+is one of the policy's own parameters (``resize=area``). Values are read as YAML. In a file: a list of mappings with
+the same fields, the policy's own parameters under ``parameters``.
+
+A checkpoint that was trained here (``training.json``) is shown what it was trained with, unless a key says otherwise.
+"""
+
+import hashlib
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any
+
+from stvla_ros.shared_files import default_checkpoint, load_yaml
+from stvla_ros.control.chunk_execution import STRATEGIES
+from stvla_ros.errors import InputError
+from stvla_ros.perception.depth.constant import NO_DEPTH
+from stvla_ros.perception.depth.registry import depth_estimator_names
+from stvla_ros.perception.trackers import tracker_names
+from stvla_ros.policy.base import check_policy, policy_names
+from stvla_ros.policy.training_record import AUTO_EXECUTION, resolve_execution, training_record
+from stvla_ros.robots.embodiments import find_embodiment
+
+PACINGS = ("lockstep", "realtime")
+MEASURED = "measured"
+# They look at nothing, so nothing need be made for them to look at.
+SIGHTLESS = ("expert", "random")
+_LABEL = r"[A-Za-z0-9][A-Za-z0-9._@+-]*"
+_HASHED_BYTES = 1 << 20
+# Fields that the short text says otherwise.
+_NOT_KEYS = ("label", "policy", "checkpoint", "parameters")
+
+
+@dataclass(frozen=True)
+class EvaluatedPolicy:
+    """One policy and everything that decides what it does in an episode.
+
+    :param label: its name in tables and files: letters, digits and ``._@+-``.
+    :param policy: registered name.
+    :param checkpoint: folder or hub id; empty for policies without a network.
+    :param parameters: the policy's own parameters.
+    :param traces: what the traces are drawn on: ``none``, ``depth`` or ``rgb``.
+    :param depth: depth backend; ``constant``: the same distance everywhere ("without depth").
+    :param execution: how chunks are executed, one of ``STRATEGIES``, or ``auto``: as the checkpoint is meant.
+    :param sticky_gripper: control steps for which a change of the gripper is held; None for the robot's own (0 for the
+        expert, as in the live graph).
+    :param pacing: ``lockstep``: the world waits; ``realtime``: it does not, in simulated time.
+    :param inference_latency: realtime: ``measured`` (each call's own wall time) or milliseconds.
+    :param added_latency: realtime: milliseconds on top of it.
+    :raises InputError: naming the field that cannot be used.
+    """
+
+    label: str
+    policy: str
+    checkpoint: str = ""
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    traces: str = "depth"
+    depth: str = "sensor"
+    depth_parameters: Mapping[str, Any] = field(default_factory=dict)
+    tracker: str = "lucas_kanade"
+    tracker_parameters: Mapping[str, Any] = field(default_factory=dict)
+    buffer: int = 30
+    adaptive: bool = True
+    variant: str = "C"
+    execution: str = AUTO_EXECUTION
+    sticky_gripper: int | None = None
+    pacing: str = "lockstep"
+    inference_latency: str | float = MEASURED
+    added_latency: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.label, str) or not re.fullmatch(_LABEL, self.label):
+            raise InputError(f"policy label: expected letters, digits and ._@+-, got {self.label!r}")
+        choices = {
+            "policy": policy_names(),
+            "traces": ("none", "depth", "rgb"),
+            "depth": depth_estimator_names(),
+            "tracker": tracker_names(),
+            "variant": ("A", "B", "C"),
+            "execution": (AUTO_EXECUTION, *STRATEGIES),
+            "pacing": PACINGS,
+            "adaptive": (True, False),
+        }
+        for name, allowed in choices.items():
+            if getattr(self, name) not in allowed:
+                self._refuse(name, f"one of {', '.join(map(str, allowed))}")
+        if self.depth == NO_DEPTH and self.traces == "depth":
+            # Everything drawn on it would have its own depth.
+            self._refuse("traces", f"none or rgb with depth {NO_DEPTH}")
+        for name in ("parameters", "depth_parameters", "tracker_parameters"):
+            if not isinstance(getattr(self, name), Mapping):
+                self._refuse(name, "a mapping")
+        if type(self.buffer) is not int or self.buffer < 2:
+            self._refuse("buffer", "at least 2 frames")
+        if self.sticky_gripper is not None and (type(self.sticky_gripper) is not int or self.sticky_gripper < 0):
+            self._refuse("sticky_gripper", "control steps from 0")
+        if self.inference_latency != MEASURED and not _is_milliseconds(self.inference_latency):
+            self._refuse("inference_latency", f"{MEASURED} or milliseconds")
+        if not _is_milliseconds(self.added_latency):
+            self._refuse("added_latency", "milliseconds from 0")
+        check_policy(self.policy, self.given_parameters())
+
+    def _refuse(self, name: str, expected: str) -> None:
+        raise InputError(f"policy {self.label}: {name}: expected {expected}, got {getattr(self, name)!r}")
+
+    @property
+    def sightless(self) -> bool:
+        """Whether no picture is needed to run it."""
+        return self.policy in SIGHTLESS and self.traces == "none" and self.depth == NO_DEPTH
+
+    @property
+    def samples(self) -> bool:
+        """Whether it draws its actions at random: it then gets a seed of its own for every episode."""
+        return self.policy == "random" or bool(self.parameters.get("temperature", 0.0))
+
+    def given_parameters(self) -> dict[str, Any]:
+        """Parameters for ``make_policy``."""
+        return ({"checkpoint": self.checkpoint} if self.checkpoint else {}) | dict(self.parameters)
+
+    def sticky_steps(self, robot: str) -> int:
+        """Control steps for which a change of the gripper is held on this robot."""
+        if self.sticky_gripper is not None:
+            return self.sticky_gripper
+        return 0 if self.policy == "expert" else find_embodiment(robot).sticky_gripper_steps
+
+    @property
+    def strategy(self) -> str:
+        """How chunks are executed, one of ``STRATEGIES``. :raises InputError: when it cannot be found out."""
+        return resolve_execution(self.execution, self.checkpoint)
+
+    def identity(self) -> dict[str, Any]:
+        """All that decides its results, JSON-able; a local checkpoint by its content."""
+        values = asdict(self)
+        folder = Path(self.checkpoint)
+        if self.checkpoint and folder.is_dir():
+            values["checkpoint"] = fingerprint(folder)
+        return values
+
+
+def fingerprint(folder: Path) -> str:
+    """Digest of a checkpoint's files: names, sizes, and the first and last megabyte of each."""
+    digest = hashlib.sha256()
+    for file in sorted(path for path in folder.iterdir() if path.is_file()):
+        size = file.stat().st_size
+        digest.update(f"{file.name} {size}\n".encode())
+        with file.open("rb") as stream:
+            digest.update(stream.read(_HASHED_BYTES))
+            stream.seek(max(0, size - _HASHED_BYTES))
+            digest.update(stream.read())
+    return f"sha256:{digest.hexdigest()[:16]}"
+
+
+def trained_inputs(checkpoint: str) -> dict[str, Any]:
+    """What a checkpoint was shown in its training, as fields of :class:`EvaluatedPolicy`; empty where none is told.
+
+    :raises InputError: when its record cannot be read.
+    """
+    record = training_record(checkpoint)
+    if not record:
+        return {}
+    inputs = dict(record["inputs"])
+    resize = {"resize": inputs.pop("resize")} if "resize" in inputs else {}
+    known = {field.name for field in fields(EvaluatedPolicy)}
+    return {**{name: value for name, value in inputs.items() if name in known}, "parameters": resize}
+
+
+def parse_policy(text: str) -> EvaluatedPolicy:
+    """One policy out of its short text, see the head of this file. :raises InputError: naming what is wrong."""
+    head, _, options = text.partition("?")
+    label, equals, target = head.rpartition("=")
+    if equals and not label or not target:
+        raise InputError(f"policies: expected [label=]name[:checkpoint][?key=value,…], got {text!r}")
+    name, colon, checkpoint = target.partition(":")
+    if name not in policy_names() and (colon or not _is_checkpoint(target)):
+        names = ", ".join(policy_names())
+        raise InputError(f"policies: expected one of {names}, a checkpoint folder or a hub id, got {target!r}")
+    if name not in policy_names():
+        name, checkpoint = "stvla", target
+    given: dict[str, Any] = {"policy": name, "checkpoint": checkpoint}
+    for part in filter(None, options.split(",")):
+        key, equals, value = part.partition("=")
+        if not equals:
+            raise InputError(f"policies: expected key=value after the ?, got {part!r} in {text!r}")
+        given[key] = _read(key, value)
+        if key in _NOT_KEYS:
+            raise InputError(f"policies: {key} has a place of its own in [label=]name[:checkpoint], got {text!r}")
+    own = set(given) - {field.name for field in fields(EvaluatedPolicy)}
+    given["parameters"] = {key: given.pop(key) for key in own}
+    return _make({"label": label or _label(name, checkpoint), **given})
+
+
+def read_policies(file: Path) -> list[EvaluatedPolicy]:
+    """The policies of a YAML file. :raises InputError: naming the file and what is wrong in it."""
+    try:
+        entries = load_yaml(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"policies_file {file}: expected a YAML file ({type(error).__name__})") from None
+    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+        raise InputError(f"policies_file {file}: expected a list of mappings")
+    known = {field.name for field in fields(EvaluatedPolicy)}
+    policies = []
+    for entry in entries:
+        if unknown := set(entry) - known:
+            raise InputError(
+                f"policies_file {file}: unknown {min(map(str, unknown))!r}, expected {', '.join(sorted(known))}"
+            )
+        if not isinstance(entry.get("policy", "stvla"), str) or not isinstance(entry.get("checkpoint", ""), str):
+            raise InputError(f"policies_file {file}: expected texts for policy and checkpoint, got {entry}")
+        name = entry.get("policy", "stvla")
+        label = entry.get("label", _label(name, entry.get("checkpoint", "")))
+        policies.append(_make({**entry, "policy": name, "label": label}))
+    return policies
+
+
+def unique(policies: Sequence[EvaluatedPolicy]) -> list[EvaluatedPolicy]:
+    """:raises InputError: when two have the same label, or there is none."""
+    if not policies:
+        raise InputError("policies: expected at least one")
+    labels = [policy.label for policy in policies]
+    for label in labels:
+        if labels.count(label) > 1:
+            raise InputError(f"policies: expected different labels, got {label!r} twice; write another=… before one")
+    return list(policies)
+
+
+def at_latencies(
+    policies: Sequence[EvaluatedPolicy], executions: Sequence[str], latencies: Sequence[float]
+) -> list[EvaluatedPolicy]:
+    """Every policy in realtime under every execution strategy and every added latency (milliseconds)."""
+    return [
+        replace(
+            policy,
+            label=f"{policy.label}@{execution}+{latency:g}ms",
+            pacing="realtime",
+            execution=execution,
+            added_latency=float(latency),
+        )
+        for policy in policies
+        for execution in executions
+        for latency in latencies
+    ]
+
+
+def _make(given: dict[str, Any]) -> EvaluatedPolicy:
+    if given["policy"] == "stvla":
+        given["checkpoint"] = given.get("checkpoint") or _default_checkpoint()
+    checkpoint = given.get("checkpoint", "")
+    usual = trained_inputs(checkpoint)
+    if given["policy"] in SIGHTLESS:
+        usual |= {"traces": "none", "depth": NO_DEPTH}
+    if given.get("depth") == NO_DEPTH:
+        usual |= {"traces": "none"}
+    parameters = given.get("parameters", {})
+    if isinstance(parameters, Mapping):
+        parameters = {**usual.get("parameters", {}), **parameters}
+    return EvaluatedPolicy(**{**usual, **given, "parameters": parameters})
+
+
+def _default_checkpoint() -> str:
+    folder = default_checkpoint()
+    if not folder.is_dir():
+        raise InputError(
+            f"policies: stvla: expected a checkpoint after it; the one that comes along is not at {folder}"
+        )
+    return str(folder)
+
+
+def _label(name: str, checkpoint: str) -> str:
+    folder = Path(checkpoint)
+    return (folder.resolve().name if checkpoint and folder.exists() else folder.name) or name
+
+
+def _is_checkpoint(text: str) -> bool:
+    return Path(text).is_dir() or "/" in text
+
+
+def _is_milliseconds(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0.0 <= value < float("inf")
+
+
+def _read(key: str, value: str) -> Any:
+    try:
+        return load_yaml(value) if value not in ("none", "") else value
+    except ValueError:
+        raise InputError(f"policies: {key}: expected a YAML value, got {value!r}") from None

@@ -1,0 +1,270 @@
+"""Listens for `stvla doctor` to the camera and to the robot, as our nodes would, and writes down what came."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import rclpy
+from geometry_msgs.msg import PoseStamped
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
+from rclpy.parameter import Parameter
+from rclpy.qos import HistoryPolicy, QoSCompatibility, QoSProfile, ReliabilityPolicy, qos_check_compatible
+from sensor_msgs.msg import CameraInfo, Image, JointState
+from std_msgs.msg import String
+
+from stvla_ros.doctor.records import CameraInfos, Heard, JointStates, Pictures, Poses, Publisher, Stream, Wanted
+from stvla_ros.errors import InputError
+from stvla_ros.nodes.kit.base import LATCHED_QOS, use_fastdds_profile
+from stvla_ros.nodes.kit.messages import image_to_depth, image_to_rgb, stamp_ns
+from stvla_ros.robots.embodiments import ROBOT_DESCRIPTION
+
+# The nodes' SENSOR_QOS, with a longer queue: what this Python is slow at must not look like the camera's loss.
+_QOS = QoSProfile(history=HistoryPolicy.KEEP_LAST, depth=100, reliability=ReliabilityPolicy.BEST_EFFORT)
+# What nodes get to find each other before the listening begins.
+_DISCOVERY_S = 3.0
+_SETTLE_S = 0.3
+# Looking at all pixels of all pictures would slow the listening down.
+_LOOK_PERIOD_S = 0.2
+_EVERY_PIXEL = 4
+
+
+class _Recorder:
+    """Writes down what comes on one topic.
+
+    :param look: called with each message.
+    """
+
+    def __init__(self, node: Node, kind: type, topic: str, look: Callable[[Any], None]) -> None:
+        self._node, self._kind, self._look = node, kind, look
+        self.topic = node.resolve_topic_name(topic)
+        self.recording = False
+        self._arrivals: list[float] = []
+        self._stamps: list[int] = []
+        self._ages: list[float] = []
+        self._frames: set[str] = set()
+        node.create_subscription(kind, self.topic, self._take, _QOS)
+
+    def _take(self, message: Any) -> None:
+        if not self.recording:
+            return
+        stamp = stamp_ns(message.header)
+        self._arrivals.append(time.monotonic())
+        self._stamps.append(stamp)
+        self._ages.append((self._node.get_clock().now().nanoseconds - stamp) * 1e-9)
+        self._frames.add(message.header.frame_id)
+        self._look(message)
+
+    @property
+    def found(self) -> bool:
+        return self._node.count_publishers(self.topic) > 0
+
+    def stream(self, listened_s: float) -> Stream:
+        kind = _type_name(self._kind)
+        others = [
+            name
+            for name, types in self._node.get_topic_names_and_types()
+            if kind in types and name != self.topic and self._node.count_publishers(name)
+        ]
+        return Stream(
+            self.topic,
+            kind,
+            tuple(_publisher(info) for info in self._node.get_publishers_info_by_topic(self.topic)),
+            tuple(sorted(others)),
+            listened_s,
+            np.array(self._arrivals),
+            np.array(self._stamps, dtype=np.int64),
+            np.array(self._ages),
+            frozenset(self._frames),
+        )
+
+
+class _PictureLook:
+    """What the pictures of a topic are like.
+
+    :param depth: whether they are depth.
+    """
+
+    def __init__(self, topic: str, depth: bool) -> None:
+        self._topic, self._depth = topic, depth
+        self._sizes: set[tuple[int, int]] = set()
+        self._encodings: set[str] = set()
+        self._problem = ""
+        self._shares: list[float] = []
+        self._medians: list[float] = []
+        self._looked_at = -_LOOK_PERIOD_S
+
+    def __call__(self, message: Image) -> None:
+        self._sizes.add((message.width, message.height))
+        self._encodings.add(message.encoding)
+        if time.monotonic() - self._looked_at < _LOOK_PERIOD_S or self._problem:
+            return
+        self._looked_at = time.monotonic()
+        try:
+            if self._depth:
+                self._measure(image_to_depth(message, self._topic))
+            else:
+                image_to_rgb(message, self._topic)
+        except InputError as problem:
+            self._problem = str(problem)
+
+    def _measure(self, depth: np.ndarray) -> None:
+        part = depth[::_EVERY_PIXEL, ::_EVERY_PIXEL].astype(np.float64) * (1e-3 if depth.dtype == np.uint16 else 1.0)
+        valid = part[np.isfinite(part) & (part > 0.0)]
+        self._shares.append(len(valid) / part.size)
+        self._medians.append(float(np.median(valid)) if len(valid) else np.nan)
+
+    def pictures(self, stream: Stream) -> Pictures:
+        return Pictures(
+            stream,
+            frozenset(self._sizes),
+            frozenset(self._encodings),
+            self._problem,
+            np.array(self._shares),
+            np.array(self._medians),
+        )
+
+
+def listen(wanted: Wanted) -> Heard:
+    """Be a node for a few seconds.
+
+    :raises InputError: when ROS 2 cannot be started, or a topic cannot be subscribed to.
+    """
+    use_fastdds_profile()
+    context = rclpy.Context()
+    try:
+        rclpy.init(context=context)
+        override = [Parameter("use_sim_time", value=True)] if wanted.use_sim_time else []
+        node = rclpy.create_node(
+            "stvla_doctor",
+            context=context,
+            parameter_overrides=override,
+            start_parameter_services=False,
+            enable_rosout=False,
+        )
+    except Exception as problem:  # rcl's own types
+        rclpy.try_shutdown(context=context)
+        raise InputError(f"ROS 2 does not start: {str(problem).splitlines()[0]}") from problem
+    executor = SingleThreadedExecutor(context=context)
+    executor.add_node(node)
+    try:
+        return _Listening(node, wanted).run(executor)
+    finally:
+        executor.shutdown()
+        node.destroy_node()
+        rclpy.try_shutdown(context=context)
+
+
+class _Listening:
+    def __init__(self, node: Node, wanted: Wanted) -> None:
+        self._node, self._wanted = node, wanted
+        self._infos: list[CameraInfo] = []
+        self._states: list[JointState] = []
+        self._poses: list[PoseStamped] = []
+        self._description = ""
+        self._looks = {
+            "image": _PictureLook(wanted.image_topic, depth=False),
+            "depth": _PictureLook(wanted.depth_topic, depth=True),
+        }
+        self._recorders: dict[str, _Recorder] = {}
+        self._record("image", Image, wanted.image_topic, self._looks["image"])
+        self._record("camera_info", CameraInfo, wanted.camera_info_topic, self._infos.append)
+        self._record("depth", Image, wanted.depth_topic, self._looks["depth"])
+        self._record("joint_states", JointState, wanted.joint_states_topic, self._states.append)
+        self._record("poses", PoseStamped, wanted.pose_topic, self._poses.append)
+        if wanted.robot_description:
+            node.create_subscription(String, ROBOT_DESCRIPTION, self._on_description, LATCHED_QOS)
+
+    def _record(self, name: str, kind: type, topic: str, look: Callable[[Any], None]) -> None:
+        if not topic:
+            return
+        try:
+            self._recorders[name] = _Recorder(self._node, kind, topic, look)
+        except Exception as problem:  # rclpy's exceptions for names and types have no common type
+            reason = " ".join(str(problem).split())[:160]
+            raise InputError(f"topic {topic} ({name}): cannot be subscribed to ({reason})") from None
+
+    def _on_description(self, message: String) -> None:
+        self._description = message.data
+
+    def run(self, executor: SingleThreadedExecutor) -> Heard:
+        recorders = self._recorders.values()
+        _spin(executor, _DISCOVERY_S, lambda: all(recorder.found for recorder in recorders))
+        # A publisher is known before the messages flow, and its first ones may be of before.
+        _spin(executor, _SETTLE_S)
+        for recorder in recorders:
+            recorder.recording = True
+        started = time.monotonic()
+        _spin(executor, self._wanted.seconds)
+        listened_s = time.monotonic() - started
+        return self._heard({name: recorder.stream(listened_s) for name, recorder in self._recorders.items()})
+
+    def _heard(self, streams: dict[str, Stream]) -> Heard:
+        joint_states = depth = poses = None
+        if "depth" in streams:
+            depth = self._looks["depth"].pictures(streams["depth"])
+        if "joint_states" in streams:
+            joint_states = _joint_table(streams["joint_states"], self._states, self._wanted.joints)
+        if "poses" in streams:
+            poses = _pose_table(streams["poses"], self._poses)
+        return Heard(
+            self._looks["image"].pictures(streams["image"]),
+            _last_info(streams["camera_info"], self._infos),
+            depth,
+            joint_states,
+            poses,
+            self._description,
+            {name: types[0] for name, types in self._node.get_service_names_and_types()},
+            self._node.count_publishers("/clock"),
+        )
+
+
+def _spin(executor: SingleThreadedExecutor, seconds: float, enough: Callable[[], bool] = lambda: False) -> None:
+    ends = time.monotonic() + seconds
+    while (left := ends - time.monotonic()) > 0.0 and not enough():
+        executor.spin_once(timeout_sec=min(left, 0.1))
+
+
+def _last_info(stream: Stream, messages: list[CameraInfo]) -> CameraInfos:
+    if not messages:
+        return CameraInfos(stream)
+    last = messages[-1]
+    matrix = np.array(last.k, dtype=np.float64).reshape(3, 3)
+    return CameraInfos(stream, matrix, tuple(float(value) for value in last.d), (last.width, last.height))
+
+
+def _joint_table(stream: Stream, messages: list[JointState], joints: tuple[str, ...]) -> JointStates:
+    positions = np.full((len(messages), len(joints)), np.nan)
+    present = np.zeros(positions.shape, bool)
+    names: set[str] = set()
+    for row, message in enumerate(messages):
+        by_name = dict(zip(message.name, message.position))
+        names |= by_name.keys()
+        for column, joint in enumerate(joints):
+            if joint in by_name:
+                positions[row, column], present[row, column] = by_name[joint], True
+    return JointStates(stream, joints, positions, present, frozenset(names))
+
+
+def _pose_table(stream: Stream, messages: list[PoseStamped]) -> Poses:
+    at = [message.pose.position for message in messages]
+    turned = [message.pose.orientation for message in messages]
+    return Poses(
+        stream,
+        np.array([(p.x, p.y, p.z) for p in at], dtype=np.float64).reshape(-1, 3),
+        np.array([(q.x, q.y, q.z, q.w) for q in turned], dtype=np.float64).reshape(-1, 4),
+    )
+
+
+def _publisher(info: Any) -> Publisher:
+    profile = info.qos_profile
+    verdict, reason = qos_check_compatible(profile, _QOS)
+    problem = reason if verdict == QoSCompatibility.ERROR else ""
+    reliable = profile.reliability == ReliabilityPolicy.RELIABLE
+    return Publisher(f"{info.node_namespace.rstrip('/')}/{info.node_name}", info.topic_type, reliable, problem)
+
+
+def _type_name(kind: type) -> str:
+    package = kind.__module__.partition(".")[0]
+    return f"{package}/msg/{kind.__name__}"

@@ -1,0 +1,167 @@
+"""Check 6: what the robot says about itself."""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from stvla_ros.control.safety.limits import SafetyLimits
+from stvla_ros.robots.drivers import DriverNeeds
+from stvla_ros.doctor.findings import Findings, error, note, ok, warning
+from stvla_ros.doctor.records import JointStates, Poses, Stream
+from stvla_ros.doctor.streams import (
+    CLOCK_ADVICE,
+    Timing,
+    check_presence,
+    check_single_publisher,
+    check_timing,
+    largest_gap_s,
+)
+
+# Of the joint states with a NaN, or that come late: more is no read that failed now and then.
+_MANY = 0.2
+# The driver refuses a quaternion whose length is farther from 1.
+_UNIT_TOLERANCE = 1e-2
+
+
+def check_services(services: Mapping[str, str], needs: DriverNeeds, told: bool = False) -> Findings:
+    """
+    :param services: that are there, by full name, each with its type.
+    :param told: whether how to start what offers them was said already.
+    """
+    lacking = [name for name in needs.services if name not in services]
+    if lacking:
+        advice = "they come with what is to be started above" if told else needs.start
+        yield error(f"services that the driver calls are not there: {', '.join(lacking)}", advice)
+    for name, kind in needs.services.items():
+        if services.get(name, kind) != kind:
+            yield error(
+                f"service {name}: expected {kind}, it is {services[name]}",
+                "end what offers it under the name of the robot's own driver",
+            )
+    if needs.services and not lacking:
+        yield ok(f"{len(needs.services)} services that the driver calls are there")
+
+
+def check_joint_states(states: JointStates, needs: DriverNeeds, limits: SafetyLimits) -> Findings:
+    stream = states.stream
+    yield from check_presence(stream, needs.start, needs.setting)
+    if not stream.count:
+        return
+    if not needs.shared_topic:
+        yield from check_single_publisher(stream)
+    missing = [name for name, there in zip(states.joints, states.present.any(axis=0)) if not there]
+    if missing:
+        yield error(
+            f"{stream.topic}: no position of {', '.join(missing)}; it has {', '.join(sorted(states.names)) or 'none'}",
+            "name the joints in the robot's file as its driver names them (driver.arm.joints, finger_joint)",
+        )
+        return
+    whole = states.present.all(axis=1)
+    yield from _check_whole(states, whole)
+    yield from _check_finite(states, whole)
+    usable = whole & np.isfinite(states.positions).all(axis=1)
+    own = states.present.any(axis=1)
+    yield from _check_rate(stream.only(own), usable[own], limits.joint_state_timeout)
+    if usable.any():
+        yield from _check_limits(stream.topic, states.joints, states.positions[usable][-1], limits)
+
+
+def _check_whole(states: JointStates, whole: np.ndarray) -> Findings:
+    """Whether messages have all of the arm's joints, or none: others may publish theirs on the same topic."""
+    partly = states.present.any(axis=1) & ~whole
+    if partly.any():
+        yield (warning if whole.any() else error)(
+            f"{states.stream.topic}: {partly.sum()} messages have only some of the joints; they are not used",
+            "have one publisher send all of the arm's joints in one message (as joint_state_broadcaster does)",
+        )
+    strangers = int((~states.present.any(axis=1)).sum())
+    if strangers:
+        yield note(f"{states.stream.topic}: {strangers} of {states.stream.count} messages are of other joints")
+
+
+def _check_finite(states: JointStates, whole: np.ndarray) -> Findings:
+    failed = ~np.isfinite(states.positions[whole])
+    share = float(failed.any(axis=1).mean()) if whole.any() else 0.0
+    if not share:
+        return
+    names = [name for name, bad in zip(states.joints, failed.any(axis=0)) if bad]
+    yield (error if share > _MANY else warning)(
+        f"{states.stream.topic}: {share:.0%} of the messages have a NaN ({', '.join(names)}); they are not used",
+        "a servo could not be read: see its cable, its power supply and the log of the robot's driver (Interbotix: "
+        "latency_timer of the U2D2 1 ms)",
+    )
+
+
+def _check_rate(stream: Stream, usable: np.ndarray, timeout_s: float) -> Findings:
+    """The rate of the robot's messages, and whether those that can be used come often enough."""
+    timing = Timing(1.0 / timeout_s, timeout_s, "the driver stops the arm")
+    yield from check_timing(stream, timing)
+    yield from _check_age(stream, timeout_s)
+    gap = largest_gap_s(stream.arrivals_s[usable], stream.listened_s)
+    if not usable.all() and gap > timeout_s:
+        yield error(
+            f"{stream.topic}: nothing that can be used for {gap:.2f} s; the driver stops the arm after {timeout_s:g} s",
+            "see the lines about NaN and about missing joints",
+        )
+
+
+def _check_age(stream: Stream, timeout_s: float) -> Findings:
+    """As for the driver (control/safety/measurements.py): by its stamp, where it has one."""
+    old = (stream.stamps_ns != 0) & (stream.ages_s > timeout_s)
+    if old.any():
+        yield (error if old.mean() > _MANY else warning)(
+            f"{stream.topic}: {old.mean():.0%} of the messages are older than {timeout_s:g} s by their stamps, up to "
+            f"{stream.ages_s[old].max():.3g} s; they are not used",
+            CLOCK_ADVICE,
+        )
+
+
+def _check_limits(topic: str, names: tuple[str, ...], position: np.ndarray, limits: SafetyLimits) -> Findings:
+    inside = True
+    for name, value in zip(names, position):
+        if name not in limits.joints:
+            continue  # the finger
+        joint, margin = limits.joints[name], limits.joint_margin
+        # As the safety gate does: sensors round, and a hanging arm rests on its stops.
+        if not joint.lower - margin <= value <= joint.upper + margin:
+            inside = False
+            yield error(
+                f"{topic}: {name} is at {value:.3f}, beyond its limits {joint.lower:g} to {joint.upper:g}; the driver "
+                "will not start",
+                "bring the arm within its limits by hand with the torque off, or correct the file's limits",
+            )
+        elif not joint.lower + margin <= value <= joint.upper - margin:
+            inside = False
+            yield note(f"{topic}: {name} is at {value:.3f}, at its limit; it can only move away from it")
+    if inside:
+        yield ok(f"{topic}: the position is within the file's limits")
+
+
+def check_poses(poses: Poses, needs: DriverNeeds, base_frame: str, limits: SafetyLimits) -> Findings:
+    """For a robot that tells its tool's pose in place of joints."""
+    stream = poses.stream
+    yield from check_presence(stream, needs.start, needs.setting)
+    if not stream.count:
+        return
+    yield from check_single_publisher(stream)
+    finite = np.isfinite(poses.translations).all(axis=1) & np.isfinite(poses.quaternions).all(axis=1)
+    if not finite.all():
+        yield error(
+            f"{stream.topic}: {(~finite).sum()} of {stream.count} poses have a NaN", "see the log of the robot's driver"
+        )
+    lengths = np.linalg.norm(poses.quaternions[finite], axis=1)
+    if (np.abs(lengths - 1.0) > _UNIT_TOLERANCE).any():
+        yield error(
+            f"{stream.topic}: a quaternion of length {lengths[np.abs(lengths - 1.0).argmax()]:.3f}",
+            "have the robot's driver send unit quaternions, in the order x, y, z, w",
+        )
+    if stream.frame_ids != {base_frame}:
+        yield error(
+            f"{stream.topic}: frame_id {', '.join(sorted(stream.frame_ids)) or 'empty'}, expected {base_frame}",
+            "have the driver send poses in the base frame, or set base_frame in the robot's file",
+        )
+    timeout_s = limits.joint_state_timeout
+    yield from check_timing(stream, Timing(1.0 / timeout_s, timeout_s, "the driver stops the arm"))
+    yield from _check_age(stream, timeout_s)
+    if finite.any():
+        yield from _check_limits(stream.topic, ("x", "y", "z"), poses.translations[finite][-1], limits)

@@ -1,0 +1,118 @@
+"""What `stvla doctor` says about ROS 2: gathered here, judged in stvla_ros/doctor/ros.py.
+
+Nothing of ROS is imported at the top: that it cannot be is what is to be found out.
+"""
+
+import importlib
+import importlib.util
+from collections.abc import Sequence
+from pathlib import Path
+
+from stvla_ros.shared_files import config_directory
+from stvla_ros.doctor.fastdds import VARIABLES
+from stvla_ros.doctor.ros import RosFacts
+from stvla_ros.errors import InputError
+from stvla_ros.robots.embodiments import DriverDescription
+from stvla_ros.settings import build
+
+_OPTIONAL = ("message_filters", "cv_bridge", "tf_transformations")
+# Class of each driver's settings, in the module of its name.
+_SETTINGS = {
+    "widowx_driver": "XsSettings",
+    "google_robot_driver": "PoseSettings",
+    "moveit_servo_driver": "ServoSettings",
+}
+
+
+def ros_facts(packages: Sequence[str]) -> RosFacts:
+    """
+    :param packages: that the robot's driver imports.
+    """
+    try:
+        import rclpy
+    except Exception as problem:  # also libraries that are not found
+        return RosFacts("", _line(problem))
+    messages_problem, lacking = _messages()
+    return RosFacts(
+        rclpy=rclpy.__file__,
+        wheels=importlib.util.find_spec("ros_wheels_bootstrapper") is not None,
+        messages_problem=messages_problem,
+        lacking=lacking,
+        optional={name: _origin(name) for name in _OPTIONAL},
+        packages={name: _import_problem(name) for name in packages},
+        rmw=_middleware(),
+    )
+
+
+def fastdds_variable() -> str:
+    """The variable in which the loaded Fast DDS looks for its profile; empty when none is loaded."""
+    libraries = {
+        Path(line.split()[-1]).name for line in Path("/proc/self/maps").read_text().splitlines() if "/" in line
+    }
+    for variable, name in zip(VARIABLES, ("libfastrtps.so", "libfastdds.so")):
+        if any(library.startswith(name) for library in libraries):
+            return variable
+    return ""
+
+
+def driver_settings_problem(driver: DriverDescription) -> str:
+    """What is wrong with ``driver.settings``; empty when nothing is, or the driver cannot be imported."""
+    try:
+        module = importlib.import_module(f"stvla_ros.nodes.{driver.executable}")
+    except Exception:  # said by the checks of ROS
+        return ""
+    try:
+        build(getattr(module, _SETTINGS[driver.executable]), dict(driver.settings), "driver.settings.")
+    except InputError as problem:
+        return str(problem)
+    return ""
+
+
+def _messages() -> tuple[str, tuple[str, ...]]:
+    """Why the generated modules cannot be used, and which interfaces they lack."""
+    lacking: list[str] = []
+    try:
+        from rclpy.type_support import check_for_type_support
+
+        for kind in ("msg", "action"):
+            module = importlib.import_module(f"stvla_ros.{kind}")
+            defined = sorted(file.stem for file in (config_directory().parent / kind).glob(f"*.{kind}"))
+            lacking += [name for name in defined if not hasattr(module, name)]
+            if kind == "msg" and not lacking:
+                # Loads the library with the type's C code.
+                check_for_type_support(getattr(module, defined[0]))
+    except Exception as problem:  # whatever a half-built package runs into
+        return _line(problem), ()
+    return "", tuple(lacking)
+
+
+def _origin(name: str) -> str:
+    """Where an optional package comes from: ``real``, ``fallback``, or why it cannot be imported."""
+    try:
+        from stvla_ros.nodes.kit import compat
+
+        module = getattr(compat, name)
+    except Exception as problem:  # an installed package may be broken
+        return _line(problem)
+    return "fallback" if module.__name__.startswith("stvla_ros.") else "real"
+
+
+def _import_problem(name: str) -> str:
+    try:
+        importlib.import_module(f"{name}.msg")
+    except Exception as problem:  # also libraries that are not found
+        return _line(problem)
+    return ""
+
+
+def _middleware() -> str:
+    import rclpy
+
+    try:
+        return rclpy.get_rmw_implementation_identifier()
+    except Exception:  # the checks say that it cannot be loaded
+        return ""
+
+
+def _line(problem: Exception) -> str:
+    return f"{type(problem).__name__}: {' '.join(str(problem).split())[:200]}"

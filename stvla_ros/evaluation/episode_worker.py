@@ -1,0 +1,143 @@
+"""One process that runs episodes for the runner, one after the other.
+
+Nothing heavy is imported at the top: how many threads the renderer and torch take is told by environment variables,
+which must be set before these are loaded.
+"""
+
+import os
+import signal
+import traceback
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from stvla_ros.child_process import end_with_parent
+from stvla_ros.errors import InputError
+from stvla_ros.evaluation.journal import EpisodeKey, EpisodeResult
+from stvla_ros.acting.setup import EvaluatedPolicy
+
+if TYPE_CHECKING:
+    from stvla_ros.acting.episode import Rules
+    from stvla_ros.sim.environment import Environment
+
+ONE_THREAD = {name: "1" for name in ("LP_NUM_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
+PICTURES = ("videos", "thumbnails", "none")
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why an episode gave no result.
+
+    :param message: one line.
+    :param of_policy: whether the policy cannot be had at all, so that its other episodes need not be tried.
+    """
+
+    message: str
+    of_policy: bool = False
+
+
+class PolicyUnusable(InputError):
+    """A policy or its perception cannot be made."""
+
+
+@dataclass(frozen=True)
+class WorkerSettings:
+    """What every worker of a run is told.
+
+    :param policies: by label.
+    :param rules: when episodes end.
+    :param pictures: what is kept to look at, one of ``PICTURES``.
+    :param folder: where it is kept.
+    :param make_environment: ``(task, render=…)``; a function of a module, or a ``functools.partial`` of one.
+    """
+
+    policies: Mapping[str, EvaluatedPolicy]
+    rules: "Rules"
+    pictures: str
+    folder: Path
+    make_environment: Callable[..., "Environment"]
+
+
+def work(connection: Connection, settings: WorkerSettings) -> None:
+    """Answer every :class:`EpisodeKey` with its result or a :class:`Failure`, until None comes."""
+    # Ctrl-C reaches the whole group; the runner decides what becomes of its workers.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    end_with_parent()
+    os.environ.update(ONE_THREAD)
+    try:
+        with _Episodes(settings) as episodes:
+            while (key := connection.recv()) is not None:
+                try:
+                    answer: EpisodeResult | Failure = episodes.run(key)
+                except InputError as error:
+                    answer = Failure(str(error), isinstance(error, PolicyUnusable))
+                except Exception as error:  # a simulator or a policy may raise anything: the other episodes go on
+                    traceback.print_exc()
+                    name = f"{key.policy} on {key.task}, seed {key.seed}, episode {key.episode}"
+                    answer = Failure(f"{name}: {type(error).__name__}: {error}")
+                connection.send(answer)
+    except (EOFError, OSError):
+        pass  # the runner is gone
+
+
+class _Episodes:
+    """Keeps the environment and the policy of the last episode: making them takes longer than most episodes."""
+
+    def __init__(self, settings: WorkerSettings) -> None:
+        self._settings = settings
+        self._environment: Any = None
+        self._environment_of: tuple[str, bool] | None = None
+        self._policy: Any = None
+        self._policy_of: tuple[Any, ...] | None = None
+
+    def run(self, key: EpisodeKey) -> EpisodeResult:
+        from stvla_ros.acting import episode as rollout
+        from stvla_ros.evaluation.pictures import EpisodePictures
+
+        evaluated = self._settings.policies[key.policy]
+        pictures = self._settings.pictures
+        environment = self._environment_for(key.task, pictures != "none" or not evaluated.sightless)
+        policy, observer = self._policy_for(evaluated, key, environment.info.robot)
+        control = rollout.make_control(evaluated, policy, environment)
+        run = (environment, key, observer, control, self._settings.rules, policy.needs_expert)
+        if pictures == "none":
+            return rollout.run_episode(*run)
+        stem = self._settings.folder / key.file_stem
+        title = f"{key.task} {key.episode}, {key.policy}"
+        with EpisodePictures(stem, title, environment.info.control_hz, pictures == "videos") as kept:
+            return rollout.run_episode(*run, watch=kept.watch)
+
+    def _environment_for(self, task: str, render: bool) -> "Environment":
+        if self._environment_of != (task, render):
+            self.close()
+            self._environment = self._settings.make_environment(task, render=render)
+            self._environment_of = (task, render)
+        return self._environment
+
+    def _policy_for(self, evaluated: EvaluatedPolicy, key: EpisodeKey, robot: str) -> tuple[Any, Any]:
+        from stvla_ros.policy.observer import Observer
+        from stvla_ros.acting.episode import load_policy, policy_seed
+
+        # A sampling policy starts anew with every episode, so that the order of the episodes does not matter.
+        wanted = (evaluated.label, robot, key if evaluated.samples else None)
+        if self._policy_of != wanted:
+            self._policy_of = None
+            try:
+                self._policy = (load_policy(evaluated, robot, policy_seed(key)), Observer(evaluated))
+            except InputError as error:
+                raise PolicyUnusable(f"policy {evaluated.label}: {error}") from error
+            self._policy_of = wanted
+        return self._policy
+
+    def close(self) -> None:
+        if self._environment is not None:
+            self._environment.close()
+            self._environment = self._environment_of = None
+
+    def __enter__(self) -> "_Episodes":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()

@@ -1,0 +1,163 @@
+"""What is run, what came of it, and the file that remembers it."""
+
+import json
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from stvla_ros.errors import InputError
+from stvla_ros.settings import build
+
+JOURNAL = "episodes.jsonl"
+SETTINGS = "settings.json"
+
+
+@dataclass(frozen=True, order=True)
+class EpisodeKey:
+    """One episode to run.
+
+    :param policy: label.
+    :param episode: official id within the task.
+    """
+
+    task: str
+    policy: str
+    seed: int
+    episode: int
+
+    @property
+    def file_stem(self) -> str:
+        """Path of its pictures, without ending, below the output folder's ``pictures``."""
+        return f"{self.policy}/{self.task.replace('/', '-')}/seed{self.seed}_episode{self.episode:03d}"
+
+
+@dataclass(frozen=True)
+class EpisodeResult:
+    """What came of an episode.
+
+    :param success: whether the success condition held at its end.
+    :param ever: whether it held after any step.
+    :param conditions: by name, whether the goal condition held after any step.
+    :param steps: control steps that were run.
+    :param held_steps: of these, those without a command (realtime only).
+    :param inference_ms: wall time of the policy's calls: their number, mean, p50, p99. Not part of any table.
+    """
+
+    key: EpisodeKey
+    success: bool
+    ever: bool
+    steps: int
+    instruction: str = ""
+    conditions: Mapping[str, bool] = field(default_factory=dict)
+    held_steps: int = 0
+    inference_ms: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def conditions_met(self) -> float:
+        """Share of the goal conditions that were met, 0 to 1; success counts as the only one where none are known."""
+        return sum(self.conditions.values()) / len(self.conditions) if self.conditions else float(self.ever)
+
+
+def official_episodes(
+    policies: Sequence[str], tasks: Sequence[str], seeds: Sequence[int], episodes: Mapping[str, int]
+) -> list[EpisodeKey]:
+    """Every episode 0 .. ``episodes[task]`` - 1 of every task, for every policy and seed. Task by task and in it policy
+    by policy, because environments and policies take long to make."""
+    return [
+        EpisodeKey(task, policy, seed, episode)
+        for task in tasks
+        for policy in policies
+        for seed in seeds
+        for episode in range(episodes[task])
+    ]
+
+
+class Journal:
+    """The results in a folder, one JSON line each, written as they come. Use as a context manager.
+
+    A line that was cut off when the process was killed is dropped, and its episode runs again.
+
+    :param folder: made when it is not there.
+    :param common: what decides every result (JSON-able).
+    :param policies: what decides a policy's results, by label (JSON-able).
+    :raises InputError: when the folder holds results of another evaluation, or lines that are none.
+    """
+
+    def __init__(self, folder: Path, common: Mapping[str, Any], policies: Mapping[str, Mapping[str, Any]]) -> None:
+        self.path = folder / JOURNAL
+        folder.mkdir(parents=True, exist_ok=True)
+        self._agree(folder / SETTINGS, _plain({"common": common, "policies": policies}))
+        self.results: dict[EpisodeKey, EpisodeResult] = {}
+        self._read()
+        self._file = self.path.open("a")
+
+    def _agree(self, file: Path, settings: dict[str, Any]) -> None:
+        if file.exists():
+            before = self._read_settings(file)
+            for name, value in settings["common"].items():
+                if before["common"].get(name) != value:
+                    raise InputError(
+                        f"output {file.parent}: holds results with {name} {before['common'].get(name)!r}, asked for "
+                        f"{value!r}; choose another folder"
+                    )
+            for label, policy in settings["policies"].items():
+                known = before["policies"].get(label, policy)
+                for name in policy:
+                    if known.get(name) != policy[name]:
+                        raise InputError(
+                            f"output {file.parent}: holds results of policy {label} with {name} {known.get(name)!r}, "
+                            f"asked for {policy[name]!r}; choose another folder or label"
+                        )
+            settings["policies"] = before["policies"] | settings["policies"]
+        partial = file.with_suffix(".part")
+        partial.write_text(json.dumps(settings, indent=2, sort_keys=True) + "\n")
+        partial.replace(file)
+
+    @staticmethod
+    def _read_settings(file: Path) -> dict[str, dict[str, Any]]:
+        try:
+            before = json.loads(file.read_text(encoding="utf-8"))
+            blocks = [before["common"], before["policies"], *before["policies"].values()]
+            if all(isinstance(block, dict) for block in blocks):
+                return before
+        except (OSError, ValueError, RecursionError, TypeError, KeyError, AttributeError):
+            pass
+        raise InputError(f"{file}: expected the settings of an evaluation (common, policies), got something else")
+
+    def _read(self) -> None:
+        if not self.path.exists():
+            return
+        data = self.path.read_bytes()
+        whole = data[: data.rfind(b"\n") + 1]
+        if len(whole) < len(data):
+            os.truncate(self.path, len(whole))
+        for number, line in enumerate(whole.split(b"\n")[:-1], 1):
+            try:
+                result = build(EpisodeResult, json.loads(line.decode("utf-8")))
+            except (ValueError, RecursionError) as error:  # InputError is a ValueError
+                reason = str(error)[:160]
+                raise InputError(f"{self.path}: line {number}: expected an episode's result ({reason})") from None
+            self.results[result.key] = result
+
+    def missing(self, keys: Iterable[EpisodeKey]) -> list[EpisodeKey]:
+        """Those without a result yet."""
+        return [key for key in keys if key not in self.results]
+
+    def add(self, result: EpisodeResult) -> None:
+        """Note down a result; it is on the disk when this returns."""
+        self.results[result.key] = result
+        self._file.write(json.dumps(asdict(result), sort_keys=True) + "\n")
+        self._file.flush()
+        os.fsync(self._file.fileno())
+
+    def __enter__(self) -> "Journal":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+
+def _plain(value: Any) -> Any:
+    return json.loads(json.dumps(value))

@@ -1,0 +1,266 @@
+"""The one description of the node graph. `stvla sim|robot` (supervisor.py) and the launch files both start what is
+described here."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+
+from stvla_ros.shared_files import config_directory, default_checkpoint, parse_mapping
+from stvla_ros.errors import InputError
+from stvla_ros.graph.arguments import PerceptionArguments, RobotArguments, SimArguments
+from stvla_ros.perception.depth.registry import depth_estimator_names
+from stvla_ros.perception.trackers import tracker_names
+from stvla_ros.policy.base import check_policy, given_parameters, policy_names
+from stvla_ros.policy.training_record import resolve_execution
+from stvla_ros.robots.embodiments import Embodiment, find_embodiment
+from stvla_ros.sim.tasks import find_task, resolve_task
+
+Parameters = Mapping[str, Any]
+
+# A real camera's noise changes every picture; a simulator's still scene does not, so there it is not asked.
+FROZEN_PICTURE_S = 1.0
+# Stand-ins of robots, by driver.
+FAKES = {"widowx_driver": "fake_xs_arm"}
+
+
+@dataclass(frozen=True)
+class NodeSpec:
+    """One process of the graph.
+
+    :param executable: module in ``stvla_ros/nodes`` and name of the installed executable.
+    :param parameters: by node name (a process may hold several nodes).
+    :param remappings: topic name in the node to topic name in the graph.
+    :param ends_graph: whether the graph ends, successfully, when this process does.
+    :param command: another package's program instead: (package, executable, arguments…).
+    :param on_failure: what happens when it fails: all ends, it alone starts again, or the others go on without it. Bad
+        parameters (exit code 2) always end all.
+    """
+
+    executable: str
+    parameters: Mapping[str, Parameters] = field(default_factory=dict)
+    remappings: Mapping[str, str] = field(default_factory=dict)
+    ends_graph: bool = False
+    command: tuple[str, ...] = ()
+    on_failure: Literal["stop", "restart", "ignore"] = "stop"
+
+
+@dataclass(frozen=True)
+class Graph:
+    """What is to be started.
+
+    :param nodes: the processes.
+    :param run_directory: where this run writes.
+    :param parameter_files: ROS 2 parameter files for every node, later ones win.
+    :param notes: lines for the user.
+    """
+
+    nodes: tuple[NodeSpec, ...]
+    run_directory: Path
+    parameter_files: tuple[Path, ...]
+    notes: tuple[str, ...] = ()
+
+
+def sim_graph(arguments: SimArguments, run_directory: Path) -> Graph:
+    """The graph of `sim.launch.py`. :raises InputError: naming the bad argument."""
+    task, note = resolve_task(arguments.task)
+    simulated = find_task(task)
+    if arguments.policy == "expert" and not simulated.has_expert:
+        raise InputError(f"policy: the scripted expert cannot do task {task}; it can do the WidowX and Panda tasks")
+    lockstep = arguments.pacing == "lockstep"
+    # In lockstep every frame counts, and time does not: the server may take as long as it needs.
+    sensor = {"sensor_reliability": "reliable" if lockstep else "best_effort"}
+    server = {
+        **_server(arguments, find_embodiment(simulated.robot)),
+        "control_hz": simulated.control_hz,
+        "pacing": arguments.pacing,
+        **({"stall_timeout": 0.0} if lockstep else {}),
+    }
+    bridge = {
+        "task": task,
+        "episodes": arguments.episodes,
+        "first_episode": arguments.first_episode,
+        "seed": arguments.seed,
+        "pacing": arguments.pacing,
+        "max_steps": arguments.max_steps,
+        "joint_level": arguments.joint_level,
+        "reset_services": ["perception/reset" if arguments.fused else "tracker/reset"],
+    }
+    recorder = {
+        "output": str(run_directory),
+        "video": arguments.video,
+        "fps": 2.0 * simulated.control_hz,
+        **_run_facts(arguments),
+        "pacing": arguments.pacing,
+    }
+    nodes = [
+        *_perception_and_server(arguments, sensor, server, {}),
+        NodeSpec("sim_bridge", {"sim_bridge": bridge}),
+        NodeSpec("episode_recorder", {"episode_recorder": recorder}, ends_graph=True),
+        *_optional(arguments, run_directory, server["base_frame"], {}),
+    ]
+    if arguments.joint_level:
+        if lockstep:
+            raise InputError("joint_level: expected pacing realtime, a driver does not wait for a simulator")
+        nodes.append(NodeSpec("widowx_driver", {"widowx_driver": {"robot": simulated.robot}}))
+    return _finish(nodes, arguments, run_directory, common={}, notes=(note,) if note else ())
+
+
+def robot_graph(arguments: RobotArguments, run_directory: Path) -> Graph:
+    """The graph of `robot.launch.py`. :raises InputError: naming the bad argument."""
+    embodiment = find_embodiment(arguments.robot)
+    server = {**_server(arguments, embodiment), "frozen_picture_timeout": FROZEN_PICTURE_S}
+    remappings = {
+        "image": arguments.image_topic,
+        "camera_info": arguments.camera_info_topic,
+        "sensor_depth": arguments.depth_topic,
+    }
+    nodes = _perception_and_server(arguments, {}, server, remappings)
+    nodes += _driver(arguments, embodiment, run_directory)
+    # A robot's graph survives the loss of a part: the driver holds the arm until it is back.
+    nodes = [replace(node, on_failure="restart") for node in nodes]
+    if arguments.replay:
+        replay = {
+            "source": arguments.replay,
+            "use_sim_time": False,
+            # Every node that takes the image, so that none misses the beginning: the perception (alone or tracker,
+            # depth and compositor), the recorder, and the server unless it takes the overlay instead.
+            "min_subscribers": 2 if arguments.fused else 4 if arguments.traces == "rgb" else 5,
+            **parse_mapping("replay_parameters", arguments.replay_parameters),
+        }
+        recorder = {
+            "output": str(run_directory),
+            **_run_facts(arguments),
+            "pacing": "realtime",
+            "fps": 30.0,
+        }
+        nodes.append(NodeSpec("replay", {"replay": replay}, remappings, ends_graph=True))
+        nodes.append(NodeSpec("episode_recorder", {"episode_recorder": recorder}, remappings))
+    # Neither the recorder nor the picture is worth stopping a robot for.
+    extras = _optional(arguments, run_directory, embodiment.base_frame, remappings)
+    nodes += [replace(node, on_failure="ignore") for node in extras]
+    # A recording carries its own time, which the replay publishes as the clock.
+    return _finish(nodes, arguments, run_directory, common={"use_sim_time": bool(arguments.replay)})
+
+
+def _driver(arguments: RobotArguments, embodiment: Embodiment, run_directory: Path) -> list[NodeSpec]:
+    """What moves the robot; nothing where a recording plays and the hardware is real."""
+    if embodiment.driver is None:
+        raise InputError(f"robot: {arguments.robot} has no driver, it is in simulation alone")
+    if arguments.use_fake_hardware and embodiment.driver.executable not in FAKES:
+        raise InputError(f"use_fake_hardware: expected a robot with a stand-in, {arguments.robot} has none")
+    if arguments.replay and not arguments.use_fake_hardware:
+        return []
+    robot = str(Path(arguments.robot).resolve()) if arguments.robot.endswith((".yaml", ".yml")) else arguments.robot
+    driver = {
+        "robot": robot,
+        "dry_run": arguments.dry_run,
+        "home_first": arguments.home_first,
+        "deadman": arguments.deadman,
+    }
+    session = {"output": str(run_directory), "instruction": arguments.instruction}
+    nodes = [
+        NodeSpec(embodiment.driver.executable, {embodiment.driver.executable: driver}),
+        NodeSpec("robot_session", {"robot_session": session}),
+    ]
+    if arguments.use_fake_hardware:
+        fake = FAKES[embodiment.driver.executable]
+        nodes.append(NodeSpec(fake, {fake: {"robot": robot}}))
+    return nodes
+
+
+def _server(arguments: PerceptionArguments, embodiment: Embodiment) -> dict[str, Any]:
+    """The action server's parameters. :raises InputError: for arguments that the policy refuses."""
+    texts = {name: getattr(arguments, name) for name in ("checkpoint", "device", "dtype", "unnorm_key")}
+    _check_name("policy", arguments.policy, policy_names())
+    if arguments.checkpoint and Path(arguments.checkpoint).is_dir():
+        texts["checkpoint"] = str(Path(arguments.checkpoint).resolve())
+    check_policy(arguments.policy, given_parameters("policy_parameters", arguments.policy_parameters, **texts))
+    return {
+        "policy": arguments.policy,
+        **texts,
+        "policy_parameters": arguments.policy_parameters,
+        "fallback_unnorm_key": embodiment.unnorm_key,
+        "traces": arguments.traces,
+        "execution": _execution(arguments),
+        # The expert knows when to grasp; a network wavers.
+        "sticky_gripper": 0 if arguments.policy == "expert" else embodiment.sticky_gripper_steps,
+        "base_frame": embodiment.base_frame,
+        "control_hz": embodiment.control_hz,
+    }
+
+
+def _run_facts(arguments: PerceptionArguments) -> dict[str, Any]:
+    """What the summary says about the run."""
+    facts = {name: getattr(arguments, name) for name in ("policy", "checkpoint", "traces", "fused")}
+    return {**facts, "execution": _execution(arguments)}
+
+
+def _execution(arguments: PerceptionArguments) -> str:
+    default = str(default_checkpoint()) if arguments.policy == "stvla" else ""
+    return resolve_execution(arguments.execution, arguments.checkpoint or default)
+
+
+def _perception_and_server(
+    arguments: PerceptionArguments, sensor: Parameters, server: Parameters, remappings: Mapping[str, str]
+) -> list[NodeSpec]:
+    _check_name("tracker", arguments.tracker, tracker_names())
+    _check_name("depth", arguments.depth, depth_estimator_names())
+    tracking = {
+        "tracker": arguments.tracker,
+        "tracker_parameters": arguments.tracker_parameters,
+        "buffer": arguments.buffer,
+        "adaptive": arguments.adaptive,
+    }
+    depth = {"depth": arguments.depth, "depth_parameters": arguments.depth_parameters}
+    compositor = {"variant": arguments.variant}
+    if arguments.fused:
+        perception = {**tracking, **depth, **compositor, **sensor}
+        return [NodeSpec("fused", {"perception": perception, "vla_server": {**server, **sensor}}, remappings)]
+    return [
+        NodeSpec("tracker", {"tracker": {**tracking, **sensor}}, remappings),
+        NodeSpec("depth", {"depth": {**depth, **sensor}}, remappings),
+        NodeSpec("compositor", {"compositor": {**compositor, **sensor}}, remappings),
+        NodeSpec("vla_server", {"vla_server": {**server, **sensor}}, remappings),
+    ]
+
+
+def _check_name(argument: str, name: str, names: Sequence[str]) -> None:
+    if name not in names:
+        raise InputError(f"{argument}: expected one of {', '.join(names)}, got {name!r}")
+
+
+def _optional(
+    arguments: PerceptionArguments, run_directory: Path, base_frame: str, remappings: Mapping[str, str]
+) -> list[NodeSpec]:
+    nodes = []
+    if arguments.record:
+        nodes.append(NodeSpec("bag_recorder", {"bag_recorder": {"output": str(run_directory / "bag")}}))
+    if arguments.rviz:
+        command = ("rviz2", "rviz2", "-d", str(config_directory() / "stvla.rviz"), "-f", base_frame)
+        # rviz2's node is called rviz; it looks at the camera's own topics, in the recording's time.
+        nodes.append(NodeSpec("rviz2", {"rviz": {}}, remappings, command=command))
+    return nodes
+
+
+def _finish(
+    nodes: list[NodeSpec],
+    arguments: PerceptionArguments,
+    run_directory: Path,
+    common: Parameters,
+    notes: tuple[str, ...] = (),
+) -> Graph:
+    """Write the graph's parameters into the run's folder, where they also say later what was run."""
+    extra = Path(arguments.params_file).resolve() if arguments.params_file else None
+    if extra and not extra.is_file():
+        raise InputError(f"params_file: expected a ROS 2 parameter file, there is no {extra}")
+    by_node = {name: {**common, **values} for node in nodes for name, values in node.parameters.items()}
+    # An empty mapping is not a valid parameter file.
+    parameters = {f"/{name}": {"ros__parameters": values} for name, values in by_node.items() if values}
+    run_directory.mkdir(parents=True, exist_ok=True)
+    file = run_directory / "parameters.yaml"
+    file.write_text(yaml.safe_dump(parameters))
+    files = [file, extra] if extra else [file]
+    return Graph(tuple(nodes), run_directory, tuple(files), notes)

@@ -1,0 +1,161 @@
+"""The graph for `ros2 launch`: the launch arguments, and the same processes that `stvla sim|robot` starts.
+
+Only the launch files import this module; it needs the packages `launch` and `launch_ros` of a ROS 2 distribution.
+"""
+
+import ast
+import dataclasses
+import difflib
+import inspect
+import textwrap
+from collections.abc import Mapping
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+from ament_index_python.packages import PackageNotFoundError, get_package_prefix
+from launch.actions import DeclareLaunchArgument, LogInfo, OpaqueFunction, RegisterEventHandler, Shutdown
+from launch.event_handlers import OnProcessExit, OnShutdown
+from launch.events.process import ProcessExited
+from launch.utilities.type_utils import coerce_to_type
+from launch_ros.actions import Node
+
+from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
+from stvla_ros.cli import describe
+from stvla_ros.errors import InputError
+from stvla_ros.graph.assemble import Graph, NodeSpec
+from stvla_ros.graph.arguments import PerceptionArguments
+from stvla_ros.graph.supervisor import (
+    BAD_PARAMETERS,
+    CONSEQUENCES,
+    INTERRUPT_GRACE_S,
+    RESTART_DELAY_S,
+    TERMINATE_GRACE_S,
+)
+
+# As close as "episode" is to "episodes".
+MISSPELLING_CUTOFF = 0.85
+
+
+def launch_description(kind: type[PerceptionArguments]) -> LaunchDescription:
+    """What a launch file returns.
+
+    :param kind: SimArguments or RobotArguments; every field is a launch argument.
+    """
+    return LaunchDescription([*declare_arguments(kind), OpaqueFunction(function=_start, args=[kind])])
+
+
+def declare_arguments(kind: type[PerceptionArguments]) -> list[DeclareLaunchArgument]:
+    """One launch argument a field, with the field's docstring, default and choices."""
+    types, descriptions = get_type_hints(kind), field_docstrings(kind)
+    return [
+        DeclareLaunchArgument(
+            field.name,
+            default_value=_to_text(field.default),
+            description=descriptions[field.name],
+            choices=list(get_args(types[field.name])) if get_origin(types[field.name]) is Literal else None,
+        )
+        for field in dataclasses.fields(kind)
+    ]
+
+
+def read_arguments(kind: type[PerceptionArguments], texts: Mapping[str, str]) -> PerceptionArguments:
+    """The arguments from the launch configurations.
+
+    :param texts: launch configurations by name; those of an including launch file may be among them.
+    :raises InputError: when a value has the wrong type, or a name looks like a misspelt argument.
+    """
+    types = get_type_hints(kind)
+    # An including launch file's own arguments are visible here too: only near misses can be told to be mistakes.
+    for unknown in texts.keys() - types.keys():
+        if close := difflib.get_close_matches(unknown, types, n=1, cutoff=MISSPELLING_CUTOFF):
+            raise InputError(f"{unknown}: no such launch argument, did you mean {close[0]}?")
+    return kind(**{name: _from_text(name, texts[name], type_) for name, type_ in types.items()})
+
+
+def graph_entities(graph: Graph) -> list[LaunchDescriptionEntity]:
+    """Launch actions that start the graph, end with it, and fail with it.
+
+    :raises InputError: when another package's program is not installed.
+    """
+    notes = [LogInfo(msg=f"note: {note}") for note in graph.notes]
+    nodes = [(spec, _node(spec, graph)) for spec in graph.nodes]
+    # Handlers first: a process may end at once.
+    handlers = [
+        RegisterEventHandler(OnProcessExit(target_action=node, on_exit=_ExitHandler(spec))) for spec, node in nodes
+    ]
+    results = RegisterEventHandler(OnShutdown(on_shutdown=[LogInfo(msg=f"results in {graph.run_directory}")]))
+    return [*notes, results, *handlers, *(node for _, node in nodes)]
+
+
+def field_docstrings(kind: type) -> dict[str, str]:
+    """By field name the text below each field of a dataclass and of its bases, on one line."""
+    found: dict[str, str] = {}
+    for base in reversed(kind.__mro__[:-1]):
+        body = ast.parse(textwrap.dedent(inspect.getsource(base))).body[0].body
+        for field, text in zip(body, body[1:], strict=False):
+            if isinstance(field, ast.AnnAssign) and isinstance(text, ast.Expr) and isinstance(text.value, ast.Constant):
+                found[field.target.id] = " ".join(str(text.value.value).split())
+    return found
+
+
+def _start(context: LaunchContext, kind: type[PerceptionArguments]) -> list[LaunchDescriptionEntity]:
+    return graph_entities(describe(read_arguments(kind, context.launch_configurations)))
+
+
+def _node(spec: NodeSpec, graph: Graph) -> Node:
+    package, executable, *arguments = spec.command or ("stvla_ros", spec.executable)
+    try:
+        get_package_prefix(package)
+    except PackageNotFoundError:
+        raise InputError(f"{executable}: the ROS 2 package {package} is not installed") from None
+    # No name: it would rename every node of a process that holds several.
+    return Node(
+        package=package,
+        executable=executable,
+        arguments=arguments,
+        parameters=[str(file) for file in graph.parameter_files],
+        remappings=list(spec.remappings.items()),
+        output="screen",
+        additional_env={"PYTHONUNBUFFERED": "1"},
+        sigterm_timeout=str(INTERRUPT_GRACE_S),
+        sigkill_timeout=str(TERMINATE_GRACE_S),
+        respawn=spec.on_failure == "restart",
+        respawn_delay=RESTART_DELAY_S,
+    )
+
+
+class _ExitHandler:
+    """Called when the process of ``spec`` has ended."""
+
+    def __init__(self, spec: NodeSpec) -> None:
+        self._spec = spec
+
+    def __call__(self, event: ProcessExited, context: LaunchContext) -> Shutdown | LogInfo | None:
+        if context.is_shutdown:
+            return None
+        code = event.returncode
+        if code == 0 and self._spec.ends_graph:
+            return Shutdown(reason=f"{self._spec.executable} is done")
+        how = f"killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
+        on_failure = "stop" if code == BAD_PARAMETERS else self._spec.on_failure
+        if on_failure != "stop":
+            return LogInfo(msg=f"error: node {self._spec.executable} {how}; {CONSEQUENCES[on_failure]}")
+        # An exception is what makes `ros2 launch` stop everything and exit with an error; the line is its message.
+        raise RuntimeError(f"node {self._spec.executable} {how}; stopping all")
+
+
+def _to_text(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _from_text(name: str, text: str, type_: Any) -> Any:
+    if get_origin(type_) is Literal:
+        return text
+    try:
+        value = coerce_to_type(text, type_)
+        # An empty text passes launch's own conversion unconverted.
+        if isinstance(value, type_):
+            return value
+    except ValueError:
+        pass
+    expected = {bool: "true or false", int: "a whole number"}[type_]
+    raise InputError(f"{name}: expected {expected}, got {text!r}")

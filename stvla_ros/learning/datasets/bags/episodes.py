@@ -1,0 +1,224 @@
+"""The episodes in a bag of the live graph: stamps, commands and outcomes, without the pictures."""
+
+from collections import Counter, defaultdict, deque
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rosbags.highlevel import AnyReader
+from rosbags.interfaces import Connection
+
+from stvla_ros.control.actions import EndEffectorAction
+from stvla_ros.errors import InputError
+from stvla_ros.learning.datasets.bags.frames import RecordedEpisode
+from stvla_ros.recordings.bag_files import is_bag, open_bag
+from stvla_ros.recordings.bag_reader import COMPRESSED_TYPE, IMAGE_TYPE, BagTopics
+from stvla_ros.robots.embodiments import embodiments
+
+_COMMAND_TYPE = "stvla_ros/msg/EndEffectorCommand"
+_STATE_TYPE = "stvla_ros/msg/EpisodeState"
+_CHUNK_TYPE = "stvla_ros/msg/ActionChunk"
+_UNUSED = "commands left out, of a chunk that a newer one replaced or the episode's end cut"
+# EpisodeState.phase (msg/EpisodeState.msg).
+_RESETTING, _RUNNING, _SUCCEEDED, _FAILED = 0, 1, 2, 3
+
+
+@dataclass
+class BagEpisodes:
+    """:param topics: of the pictures, for ``read_bag``.
+    :param robot: embodiment in whose base frame the commands are; empty where unknown.
+    :param remarks: what is not in any episode, by reason.
+    """
+
+    topics: BagTopics
+    robot: str
+    episodes: list[RecordedEpisode]
+    remarks: Counter[str]
+
+
+@dataclass
+class _Messages:
+    """What the bag says, by stamp (ns) where it has one."""
+
+    frames: list[int] = field(default_factory=list)
+    depths: set[int] = field(default_factory=set)
+    commands: dict[int, list[EndEffectorAction]] = field(default_factory=lambda: defaultdict(list))
+    states: list[tuple[int, Any]] = field(default_factory=list)
+    base_frame: str = ""
+    period_ns: int = 0
+    repeated_stamps: int = 0
+
+
+@dataclass
+class _Course:
+    """An episode as its states tell it."""
+
+    state: Any
+    steps: dict[int, int] = field(default_factory=dict)  # step by stamp of the observation
+    ended: bool = False
+
+
+def find_episodes(path: Path, image: str, instruction: str) -> BagEpisodes:
+    """:param image: topic of the colour pictures; the graph's other topics are beside it.
+    :param instruction: of the only episode of a bag without episode_state; empty: there must be one.
+    :raises InputError: not a bag, broken, without pictures or commands, or without any instruction.
+    """
+    if not is_bag(path):
+        raise InputError(f"bag {path}: expected a rosbag2 folder or file, there is none")
+    # All of it in here: a bag brings its own definitions of types, so that any field may be missing or be anything.
+    with open_bag(path) as bag:
+        topics = _choose(path, bag.connections, image)
+        messages = _read(path, bag, topics, _beside(image, "command"), _beside(image, "episode_state"))
+        return _put_together(path, topics, messages, instruction)
+
+
+def _put_together(path: Path, topics: BagTopics, messages: _Messages, instruction: str) -> BagEpisodes:
+    remarks = Counter({"frames left out, their stamp repeats or goes back": messages.repeated_stamps})
+    if topics.depth:
+        with_depth = [stamp for stamp in messages.frames if stamp in messages.depths]
+        remarks["frames left out, no depth of their stamp"] = len(messages.frames) - len(with_depth)
+        messages.frames = with_depth
+    robot = next((name for name, body in embodiments().items() if body.base_frame == messages.base_frame), "")
+    episodes = list(_episodes(path, messages, instruction, remarks))
+    remarks["commands left out, their frame is not recorded"] = len(set(messages.commands) - set(messages.frames))
+    return BagEpisodes(topics, robot, episodes, +remarks)
+
+
+def _beside(image: str, name: str) -> str:
+    return f"{image.removesuffix('/compressed').rpartition('/')[0]}/{name}"
+
+
+def _choose(path: Path, connections: list[Connection], image: str) -> BagTopics:
+    recorded = {connection.topic: connection.msgtype for connection in connections if connection.msgcount}
+    if recorded.get(image) not in (IMAGE_TYPE, COMPRESSED_TYPE):
+        pictures = sorted(topic for topic, kind in recorded.items() if kind in (IMAGE_TYPE, COMPRESSED_TYPE))
+        raise InputError(
+            f"bag {path}: expected pictures on {image}; it has them on {', '.join(pictures) or 'no topic'}"
+        )
+    command = _beside(image, "command")
+    if recorded.get(command) != _COMMAND_TYPE:
+        raise InputError(f"bag {path}: expected a topic {command} of type {_COMMAND_TYPE}, found none")
+    camera_info, depth = _beside(image, "camera_info"), _beside(image, "sensor_depth")
+    return BagTopics(image, camera_info if camera_info in recorded else "", depth if depth in recorded else "")
+
+
+def _read(path: Path, bag: AnyReader, topics: BagTopics, command: str, state: str) -> _Messages:
+    found = _Messages()
+    wanted = [c for c in bag.connections if c.topic in (topics.image, topics.depth, command, state)]
+    chunks = [c for c in bag.connections if c.msgtype == _CHUNK_TYPE]
+    for connection, recorded_ns, data in bag.messages(connections=wanted + chunks):
+        message = bag.deserialize(data, connection.msgtype)
+        stamp = message.header.stamp.sec * 1_000_000_000 + message.header.stamp.nanosec
+        if connection.topic == topics.image:
+            stamp = stamp or recorded_ns
+            if found.frames and stamp <= found.frames[-1]:
+                found.repeated_stamps += 1
+            else:
+                found.frames.append(stamp)
+        elif connection.topic == topics.depth:
+            found.depths.add(stamp or recorded_ns)
+        elif connection.topic == command:
+            found.base_frame = message.header.frame_id
+            try:
+                found.commands[stamp].append(_action(message))
+            except InputError as error:
+                raise InputError(f"bag {path}, topic {command}, stamp {stamp}: {error}") from None
+        elif connection.topic == state:
+            found.states.append((stamp, message))
+        else:
+            found.period_ns = message.period.sec * 1_000_000_000 + message.period.nanosec
+    return found
+
+
+def _action(message: Any) -> EndEffectorAction:
+    t, r = message.translation, message.rotation
+    return EndEffectorAction(np.array([t.x, t.y, t.z]), np.array([r.x, r.y, r.z]), message.gripper)
+
+
+def _episodes(path: Path, messages: _Messages, instruction: str, remarks: Counter[str]) -> Iterator[RecordedEpisode]:
+    # A recorded run's bag is always called `bag`; its folder tells which run it is.
+    source = {"bag": "/".join(path.resolve().parts[-2:])}
+    if not messages.states:
+        if not instruction.strip():
+            raise InputError(f"bag {path}: expected an instruction to be given, it has no topic episode_state")
+        stamps = np.array(messages.frames, np.int64)
+        actions = _answers(messages.frames, messages.commands, remarks)
+        yield RecordedEpisode(f"bag {path}", stamps, stamps, actions, instruction, source=source)
+        return
+    courses = list(_courses(messages.states))
+    remarks["frames left out, in no episode's course (the one after its last step among them)"] = len(
+        set(messages.frames) - {stamp for course in courses for stamp in course.steps}
+    )
+    for course in courses:
+        if not course.ended:
+            remarks["episodes left out, the recording ends before they do"] += 1
+            continue
+        state = course.state
+        stamps = _answered_once(course, messages, remarks)
+        actions = _answers(stamps, messages.commands, remarks)
+        steps = np.array([course.steps[stamp] for stamp in stamps], np.int64)
+        yield RecordedEpisode(
+            name=f"bag {path}, episode {state.index}",
+            stamps=np.array(stamps, np.int64),
+            times=steps * messages.period_ns if messages.period_ns else np.array(stamps, np.int64),
+            actions=actions,
+            instruction=state.instruction,
+            fps=1e9 / messages.period_ns if messages.period_ns else 0.0,
+            success=state.phase == _SUCCEEDED,
+            source={**source, "task": state.task, "episode_id": state.episode_id, "index": state.index},
+        )
+
+
+def _courses(states: list[tuple[int, Any]]) -> Iterator[_Course]:
+    course: _Course | None = None
+    for stamp, state in states:
+        if state.phase == _RESETTING or (
+            state.phase == _RUNNING and (course is None or state.index != course.state.index)
+        ):
+            if course is not None:
+                yield course
+            course = _Course(state)
+        if course is None:
+            continue
+        if state.phase == _RUNNING:
+            course.steps[stamp] = state.step
+        elif state.phase in (_SUCCEEDED, _FAILED):
+            course.state, course.ended = state, True
+    if course is not None:
+        yield course
+
+
+def _answered_once(course: _Course, messages: _Messages, remarks: Counter[str]) -> list[int]:
+    """The frames of an episode; of an observation that was sent several times, the answered one."""
+    by_step: dict[int, int] = {}
+    for stamp in messages.frames:
+        step = course.steps.get(stamp)
+        if step is None:
+            continue
+        if step in by_step:
+            remarks["frames left out, another one of the same control step is kept"] += 1
+        if step not in by_step or stamp in messages.commands:
+            by_step[step] = stamp
+    return sorted(by_step.values())
+
+
+def _answers(
+    stamps: list[int], commands: dict[int, list[EndEffectorAction]], remarks: Counter[str]
+) -> list[EndEffectorAction | None]:
+    """The command under each frame's stamp. Further ones under it are of the same chunk and belong to the frames after
+    it, as long as these have none of their own."""
+    further: deque[EndEffectorAction] = deque()
+    answers: list[EndEffectorAction | None] = []
+    unused = 0
+    for stamp in stamps:
+        own = commands.get(stamp, [])
+        if own:
+            unused += len(further)
+            further = deque(own[1:])
+            answers.append(own[0])
+        else:
+            answers.append(further.popleft() if further else None)
+    remarks[_UNUSED] += unused + len(further)
+    return answers

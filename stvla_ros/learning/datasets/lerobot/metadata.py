@@ -1,0 +1,272 @@
+"""`meta/` of a LeRobotDataset on disk: v3.0, and v2.0 or v2.1 with one file per episode."""
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from stvla_ros.errors import InputError
+from stvla_ros.learning.datasets.lerobot import format as layout
+from stvla_ros.learning.datasets import demonstration as schema
+
+READABLE_VERSIONS = (layout.VERSION, "v2.1", "v2.0")
+_PICTURES = "observation.images."
+
+
+@dataclass(frozen=True)
+class DatasetInfo:
+    """:param version: of the format, such as v3.0.
+    :param fps: frames a second.
+    :param robot_type: empty where the data set does not say.
+    :param features: by column: dtype, shape, names.
+    :param picture: key of the colour pictures that are read.
+    :param picture_is_video: whether they are in mp4 files.
+    """
+
+    path: Path
+    version: str
+    fps: float
+    robot_type: str
+    features: Mapping[str, Mapping[str, Any]]
+    num_episodes: int
+    num_frames: int
+    picture: str
+    picture_is_video: bool
+
+
+@dataclass(frozen=True)
+class EpisodeEntry:
+    """Where an episode is.
+
+    :param index: `episode_index` of its rows.
+    :param length: frames.
+    :param video_file: None where the pictures are in the data file.
+    :param video_start_s: time of its first frame in the video.
+    """
+
+    index: int
+    length: int
+    data_file: Path
+    video_file: Path | None = None
+    video_start_s: float = 0.0
+    success: bool = True
+    source: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Metadata:
+    """:param tasks: instruction by `task_index`.
+    :param episodes: in the order of their indices.
+    """
+
+    info: DatasetInfo
+    tasks: Mapping[int, str]
+    episodes: list[EpisodeEntry]
+
+
+def read_metadata(path: Path, picture: str = "") -> Metadata:
+    """:param picture: key of the colour pictures; empty: the first `observation.images.*` that is no depth.
+    :raises InputError: one line that names the file and what is missing, damaged or does not fit.
+    """
+    document = _read_info(path)
+    info = _check_info(path, document, picture)
+    episodes = _episodes_v3(info, document) if info.version == layout.VERSION else _episodes_v2(info, document)
+    tasks = _tasks_v3(path) if info.version == layout.VERSION else _tasks_v2(path)
+    where = path / layout.INFO_PATH
+    frames = sum(episode.length for episode in episodes)
+    if (len(episodes), frames) != (info.num_episodes, info.num_frames):
+        raise InputError(
+            f"{where}: expected {info.num_episodes} episodes and {info.num_frames} frames as it says, "
+            f"the table of episodes has {len(episodes)} and {frames}"
+        )
+    if len({episode.index for episode in episodes}) != len(episodes):
+        raise InputError(f"{path / layout.EPISODES_FOLDER}: expected every episode_index once")
+    for episode in episodes:
+        for file in (episode.data_file, episode.video_file):
+            if file is not None and not file.is_file():
+                raise InputError(f"{file}: expected the file of episode {episode.index}, there is none")
+    return Metadata(info, tasks, sorted(episodes, key=lambda episode: episode.index))
+
+
+@contextmanager
+def reading(file: Path) -> Iterator[None]:
+    """Turns what goes wrong while a file is read into one line that names it."""
+    try:
+        yield
+    except InputError:
+        raise
+    except FileNotFoundError:
+        raise InputError(f"{file}: expected this file of a LeRobotDataset, there is none") from None
+    except KeyError as error:
+        raise InputError(f"{file}: expected {error}, which is missing") from None
+    except Exception as error:  # Damage shows in whatever is done with a value: a division by a chunk size of zero, …
+        lines = str(error).splitlines() or [type(error).__name__]
+        raise InputError(f"{file}: cannot be read ({lines[0]})") from None
+
+
+# --- info.json --------------------------------------------------------------------------------------------------------
+
+
+def _read_info(path: Path) -> Mapping[str, Any]:
+    file = path / layout.INFO_PATH
+    if not path.is_dir():
+        raise InputError(f"data set {path}: expected a folder, there is none")
+    with reading(file):
+        document = json.loads(file.read_text(encoding="utf-8"))
+        version = document["codebase_version"]
+    if version not in READABLE_VERSIONS:
+        raise InputError(f"{file}: expected codebase_version {', '.join(READABLE_VERSIONS)}, got {version!r}")
+    return document
+
+
+def _check_info(path: Path, document: Mapping[str, Any], picture: str) -> DatasetInfo:
+    file = path / layout.INFO_PATH
+    with reading(file):
+        features, fps = document["features"], float(document["fps"])
+        if not 0 < fps <= 1000:
+            raise InputError(f"{file}: expected fps above 0 and at most 1000, got {fps:g}")
+        _check_action(file, features)
+        picture = _choose_picture(file, features, picture)
+        return DatasetInfo(
+            path=path,
+            version=document["codebase_version"],
+            fps=fps,
+            robot_type=document.get("robot_type") or "",
+            features=features,
+            num_episodes=int(document["total_episodes"]),
+            num_frames=int(document["total_frames"]),
+            picture=picture,
+            picture_is_video=features[picture]["dtype"] == "video",
+        )
+
+
+def _check_action(file: Path, features: Mapping[str, Mapping[str, Any]]) -> None:
+    if schema.ACTION not in features:
+        raise InputError(f"{file}: expected a feature action, got {', '.join(features)}")
+    expected = ", ".join(schema.ACTION_NAMES)
+    if list(features[schema.ACTION]["shape"]) != [len(schema.ACTION_NAMES)]:
+        shape = features[schema.ACTION]["shape"]
+        raise InputError(f"{file}: expected action of shape [7] ({expected}), got {shape}")
+    names = feature_names(features[schema.ACTION])
+    if any("joint" in name.lower() for name in names):
+        raise InputError(f"{file}: expected action to be deltas of the end effector ({expected}), got {names}")
+
+
+def feature_names(feature: Mapping[str, Any]) -> list[str]:
+    """Names of a feature's elements, which are a list or a mapping of lists; empty where there are none."""
+    names = feature.get("names") or []
+    if isinstance(names, Mapping):
+        names = [name for group in names.values() for name in (group if isinstance(group, list) else [group])]
+    return [str(name) for name in names]
+
+
+def _choose_picture(file: Path, features: Mapping[str, Mapping[str, Any]], wanted: str) -> str:
+    pictures = [
+        name
+        for name, feature in features.items()
+        if feature["dtype"] in ("image", "video") and name != schema.DEPTH and not _is_depth(feature)
+    ]
+    if wanted:
+        if wanted not in pictures:
+            raise InputError(f"{file}: expected a picture {wanted}, it has {', '.join(pictures) or 'none'}")
+        return wanted
+    observed = [name for name in pictures if name.startswith(_PICTURES)]
+    if not observed:
+        raise InputError(f"{file}: expected a feature {_PICTURES}* that is an image or a video, got none")
+    return observed[0]
+
+
+def _is_depth(feature: Mapping[str, Any]) -> bool:
+    marks = feature.get("info") or {}
+    return bool(marks.get("is_depth_map") or marks.get("video.is_depth_map"))
+
+
+# --- v3.0 -------------------------------------------------------------------------------------------------------------
+
+
+def _episodes_v3(info: DatasetInfo, document: Mapping[str, Any]) -> list[EpisodeEntry]:
+    folder = info.path / layout.EPISODES_FOLDER
+    files = sorted(folder.glob("*/*.parquet"))
+    if not files:
+        raise InputError(f"{folder}: expected the table of episodes (chunk-000/file-000.parquet), there is none")
+    video = [f"videos/{info.picture}/{name}" for name in ("chunk_index", "file_index", "from_timestamp")]
+    wanted = ["episode_index", "length", "data/chunk_index", "data/file_index"]
+    wanted += video if info.picture_is_video else []
+    episodes = []
+    for file in files:
+        with reading(file):
+            present = pq.read_schema(file).names
+            columns = wanted + [name for name in ("success", "source") if name in present]
+            for name in columns:
+                if name not in present:
+                    raise InputError(f"{file}: expected a column {name}, there is none")
+            for row in pq.read_table(file, columns=columns).to_pylist():
+                data = document["data_path"].format(
+                    chunk_index=row["data/chunk_index"], file_index=row["data/file_index"]
+                )
+                place: dict[str, Any] = {}
+                if info.picture_is_video:
+                    chunk, number, start = (row[name] for name in video)
+                    name = document["video_path"].format(video_key=info.picture, chunk_index=chunk, file_index=number)
+                    place = {"video_file": info.path / name, "video_start_s": float(start)}
+                episodes.append(
+                    EpisodeEntry(
+                        index=int(row["episode_index"]),
+                        length=int(row["length"]),
+                        data_file=info.path / data,
+                        success=bool(row.get("success", True)),
+                        source=json.loads(row["source"]) if row.get("source") else {},
+                        **place,
+                    )
+                )
+    return episodes
+
+
+def _tasks_v3(path: Path) -> dict[int, str]:
+    file = path / layout.TASKS_PATH
+    with reading(file):
+        # The column of instructions is pandas' index: `task`, or without a name.
+        table = pq.read_table(file)
+        texts = [name for name in table.column_names if pa.types.is_string(table.schema.field(name).type)]
+        texts += [name for name in table.column_names if pa.types.is_large_string(table.schema.field(name).type)]
+        if len(texts) != 1 or "task_index" not in table.column_names:
+            raise InputError(
+                f"{file}: expected the columns task_index and task (text), got {', '.join(table.column_names)}"
+            )
+        return dict(zip(table["task_index"].to_pylist(), table[texts[0]].to_pylist()))
+
+
+# --- v2.0, v2.1 -------------------------------------------------------------------------------------------------------
+
+
+def _episodes_v2(info: DatasetInfo, document: Mapping[str, Any]) -> list[EpisodeEntry]:
+    file = info.path / "meta/episodes.jsonl"
+    episodes = []
+    with reading(file):
+        for row in _json_lines(file):
+            index = int(row["episode_index"])
+            chunk = index // int(document["chunks_size"])
+            data = document["data_path"].format(episode_chunk=chunk, episode_index=index)
+            video = None
+            if info.picture_is_video:
+                name = document["video_path"].format(episode_chunk=chunk, video_key=info.picture, episode_index=index)
+                video = info.path / name
+            episodes.append(EpisodeEntry(index, int(row["length"]), info.path / data, video))
+    return episodes
+
+
+def _tasks_v2(path: Path) -> dict[int, str]:
+    file = path / "meta/tasks.jsonl"
+    with reading(file):
+        return {int(row["task_index"]): str(row["task"]) for row in _json_lines(file)}
+
+
+def _json_lines(file: Path) -> Iterator[Mapping[str, Any]]:
+    for line in file.read_text(encoding="utf-8").splitlines():
+        if line.strip():
+            yield json.loads(line)

@@ -1,0 +1,262 @@
+"""Reads a LeRobotDataset from a local folder: ours, and foreign ones of Bridge's shape."""
+
+import math
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from stvla_ros.errors import InputError
+from stvla_ros.learning.datasets.lerobot import format as layout
+from stvla_ros.learning.datasets import demonstration as schema
+from stvla_ros.learning.datasets.lerobot.metadata import EpisodeEntry, feature_names, read_metadata, reading
+from stvla_ros.learning.datasets.lerobot.video import read_frames
+from stvla_ros.learning.datasets.demonstration import Demonstration
+from stvla_ros.recordings.pixels import decode_picture
+
+_OPEN_FILES = 4
+
+
+class LeRobotReader:
+    """A data set; pictures are decoded when an episode is asked for.
+
+    Readable are v3.0, v2.1 and v2.0 with one colour picture (image or video), a 7-D action (x y z roll pitch yaw
+    gripper) and an instruction for each episode. What a foreign data set does not have (depth, intrinsics, …) is None;
+    its stamps are the frames' numbers divided by the rate; a state is taken where its elements' names contain those of
+    the action.
+
+    :param path: the data set's folder.
+    :param picture: key of the colour pictures; empty: the only `observation.images.*`, or the first of several.
+    :raises InputError: one line that names the file and what was expected; so do all methods.
+    """
+
+    def __init__(self, path: Path, picture: str = "") -> None:
+        self._metadata = read_metadata(Path(path), picture)
+        self.info = self._metadata.info
+        self._files: dict[Path, _DataFile] = {}
+
+    def __len__(self) -> int:
+        """Episodes."""
+        return len(self._metadata.episodes)
+
+    def episode_lengths(self) -> np.ndarray:
+        """(episodes,) int64 frames."""
+        return np.array([episode.length for episode in self._metadata.episodes], np.int64)
+
+    def instructions(self) -> list[str]:
+        """The instruction of each episode."""
+        episodes = self._metadata.episodes
+        texts = [self._text(episode, self._table(episode, ["task_index"])) for episode in episodes]
+        untold = [episode.index for episode, text in zip(episodes, texts) if not text]
+        if untold:
+            raise InputError(
+                f"data set {self.info.path}: expected an instruction (a task's text) for every episode, "
+                f"{len(untold)} of {len(episodes)} have none, such as episode {untold[0]}"
+            )
+        return texts
+
+    def actions(self) -> np.ndarray:
+        """(frames, 7) float32 actions of all episodes, one after the other."""
+        parts = [self._action(episode, self._table(episode, [schema.ACTION])) for episode in self._metadata.episodes]
+        return np.concatenate(parts)
+
+    def episode(self, number: int) -> Demonstration:
+        """:param number: 0 to ``len(self) - 1``."""
+        if not 0 <= number < len(self):
+            raise InputError(f"data set {self.info.path}: expected an episode 0 to {len(self) - 1}, got {number}")
+        entry = self._metadata.episodes[number]
+        present = self._open(entry.data_file).columns
+        table = self._table(entry, [name for name in self._columns() if name in present])
+
+        def numbers(name: str, *shape: int) -> np.ndarray | None:
+            if name not in present:
+                return None
+            return _numbers(entry, table, name, math.prod(shape)).reshape(-1, *shape)
+
+        intrinsics = numbers(schema.INTRINSICS, 3, 3)
+        stamps = self._stamps(entry, table)
+        if (np.diff(stamps) <= 0).any():
+            raise InputError(f"{entry.data_file}, episode {entry.index}: expected stamps that increase")
+        parts = dict(
+            rgb=self._rgb(entry, table),
+            depth=_decode_pictures(entry, table, schema.DEPTH, depth=True) if schema.DEPTH in present else None,
+            intrinsics=None if intrinsics is None else _constant(entry, intrinsics).astype(np.float64),
+            stamps=stamps,
+            action=self._action(entry, table),
+            instruction=self._instruction(entry, table),
+            fps=self.info.fps,
+            success=entry.success,
+            executed_action=numbers(schema.EXECUTED_ACTION, len(schema.ACTION_NAMES)),
+            state=self._state(entry, table),
+            scene_points=numbers(schema.SCENE_POINTS_FEATURE, len(schema.SCENE_POINTS), 3),
+            source=entry.source,
+        )
+        try:
+            return Demonstration(**parts)
+        except InputError as error:
+            raise InputError(f"{entry.data_file}, episode {entry.index}: {error}") from None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Open files stay behind when a data loader sends the reader to its workers."""
+        return {**self.__dict__, "_files": {}}
+
+    # --- parts --------------------------------------------------------------------------------------------------------
+
+    def _columns(self) -> list[str]:
+        pictures = [] if self.info.picture_is_video else [self.info.picture]
+        known = [schema.DEPTH, schema.INTRINSICS, schema.STATE, schema.ACTION, schema.EXECUTED_ACTION]
+        return [*pictures, *known, schema.SCENE_POINTS_FEATURE, schema.STAMP, "task_index"]
+
+    def _open(self, path: Path) -> "_DataFile":
+        if path not in self._files:
+            while len(self._files) >= _OPEN_FILES:
+                self._files.pop(next(iter(self._files)))
+            self._files[path] = _DataFile(path)
+        return self._files[path]
+
+    def _table(self, entry: EpisodeEntry, columns: list[str]) -> pa.Table:
+        return self._open(entry.data_file).read(entry, columns)
+
+    def _action(self, entry: EpisodeEntry, table: pa.Table) -> np.ndarray:
+        return _numbers(entry, table, schema.ACTION, len(schema.ACTION_NAMES)).astype(np.float32)
+
+    def _instruction(self, entry: EpisodeEntry, table: pa.Table) -> str:
+        text = self._text(entry, table)
+        if not text:
+            raise InputError(
+                f"{entry.data_file}, episode {entry.index}: expected an instruction (a task's text), got none"
+            )
+        return text
+
+    def _text(self, entry: EpisodeEntry, table: pa.Table) -> str:
+        """The task's text, empty where there is none."""
+        used = {int(index) for index in _numbers(entry, table, "task_index")}
+        if len(used) != 1:
+            raise InputError(f"{entry.data_file}, episode {entry.index}: expected one task_index, got {sorted(used)}")
+        text = self._metadata.tasks.get(used.pop()) or ""
+        return text if text.strip() else ""
+
+    def _rgb(self, entry: EpisodeEntry, table: pa.Table) -> np.ndarray:
+        if entry.video_file is None:
+            return _decode_pictures(entry, table, self.info.picture, depth=False)
+        return read_frames(entry.video_file, entry.video_start_s, entry.length, self.info.fps)
+
+    def _stamps(self, entry: EpisodeEntry, table: pa.Table) -> np.ndarray:
+        if schema.STAMP in table.column_names:
+            return _numbers(entry, table, schema.STAMP).astype(np.int64)
+        return np.round(np.arange(entry.length) * 1e9 / self.info.fps).astype(np.int64)
+
+    def _state(self, entry: EpisodeEntry, table: pa.Table) -> np.ndarray | None:
+        if schema.STATE not in table.column_names:
+            return None
+        with reading(self.info.path / layout.INFO_PATH):
+            names = feature_names(self.info.features[schema.STATE])
+        if not set(schema.ACTION_NAMES) <= set(names):
+            return None
+        values = _numbers(entry, table, schema.STATE, len(names))
+        return values[:, [names.index(name) for name in schema.ACTION_NAMES]].astype(np.float32)
+
+
+class _DataFile:
+    """One parquet file of frames; only an episode's own row groups are read."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        with reading(path):
+            # Plain reads: a data loader's worker is a fork, in which the threads of Arrow's pool are gone.
+            self._file = pq.ParquetFile(path, pre_buffer=False)
+            self.columns = set(self._file.schema_arrow.names)
+            if "episode_index" not in self.columns:
+                raise InputError(f"{path}: expected a column episode_index, there is none")
+            if len(self.columns) != len(self._file.schema_arrow.names):
+                raise InputError(f"{path}: expected each column once")
+            episodes = self._file.read(["episode_index"], use_threads=False)["episode_index"]
+            if not _is_number(episodes.type):
+                raise InputError(f"{path}: expected numbers in the column episode_index, got {episodes.type}")
+            self._episodes = episodes.to_numpy()
+            groups = [self._file.metadata.row_group(group).num_rows for group in range(self._file.num_row_groups)]
+        self._group_ends = np.cumsum(groups)
+
+    def read(self, entry: EpisodeEntry, columns: list[str]) -> pa.Table:
+        """Rows of an episode."""
+        rows = np.flatnonzero(self._episodes == entry.index)
+        if len(rows) != entry.length or len(rows) == 0 or rows[-1] - rows[0] + 1 != len(rows):
+            raise InputError(
+                f"{self._path}: expected {entry.length} successive frames of episode {entry.index}, found {len(rows)}"
+            )
+        for name in columns:
+            if name not in self.columns:
+                raise InputError(f"{self._path}: expected a column {name}, there is none")
+        first, last = np.searchsorted(self._group_ends, [rows[0], rows[-1]], side="right")
+        with reading(self._path):
+            table = self._file.read_row_groups(range(first, last + 1), columns=columns, use_threads=False)
+        skipped = self._group_ends[first - 1] if first else 0
+        return table.slice(rows[0] - skipped, entry.length)
+
+
+def _numbers(entry: EpisodeEntry, table: pa.Table, name: str, width: int | None = None) -> np.ndarray:
+    """:return: (T,), or (T, width), of the column's own type."""
+    where = f"{entry.data_file}, episode {entry.index}, column {name}"
+    if name not in table.column_names:
+        raise InputError(f"{where}: expected {'a number' if width is None else f'{width} numbers'} a frame, got none")
+    column = table[name].combine_chunks()
+    if column.null_count:
+        raise InputError(f"{where}: expected a number in every frame, {column.null_count} have none")
+    if width is None:
+        if not _is_number(column.type):
+            raise InputError(f"{where}: expected one number a frame, got {column.type}")
+        return _finite(where, column.to_numpy(zero_copy_only=False))
+    if not (pa.types.is_list(column.type) or pa.types.is_fixed_size_list(column.type)):
+        raise InputError(f"{where}: expected {width} numbers a frame, got {column.type}")
+    if not _is_number(column.type.value_type):
+        raise InputError(f"{where}: expected {width} numbers a frame, got {column.type}")
+    lengths = pc.unique(pc.list_value_length(column)).to_pylist()
+    if lengths != [width]:
+        raise InputError(f"{where}: expected {width} numbers a frame, got {lengths}")
+    return _finite(where, column.flatten().to_numpy(zero_copy_only=False).reshape(-1, width))
+
+
+def _is_number(kind: pa.DataType) -> bool:
+    return pa.types.is_integer(kind) or pa.types.is_floating(kind)
+
+
+def _finite(where: str, values: np.ndarray) -> np.ndarray:
+    if not np.isfinite(values).all():
+        raise InputError(f"{where}: expected finite numbers")
+    return values
+
+
+def _constant(entry: EpisodeEntry, intrinsics: np.ndarray) -> np.ndarray:
+    """The camera of an episode, which no zoom changes."""
+    if (intrinsics != intrinsics[0]).any():
+        raise InputError(f"{entry.data_file}, episode {entry.index}: expected the same intrinsics in all of its frames")
+    return intrinsics[0]
+
+
+def _decode_pictures(entry: EpisodeEntry, table: pa.Table, name: str, depth: bool) -> np.ndarray:
+    """:return: (T, H, W, 3) uint8 rgb, or (T, H, W) uint16 depth."""
+    where = f"{entry.data_file}, episode {entry.index}, column {name}"
+    if name not in table.column_names:
+        raise InputError(f"{where}: expected encoded pictures (bytes, path), there are none")
+    kind = table[name].type
+    place = kind.get_field_index("bytes") if pa.types.is_struct(kind) else -1
+    if place < 0 or not (
+        pa.types.is_binary(kind.field(place).type) or pa.types.is_large_binary(kind.field(place).type)
+    ):
+        raise InputError(f"{where}: expected encoded pictures (bytes, path), got {kind}")
+    pictures: list[np.ndarray] = []
+    for number, encoded in enumerate(table[name].combine_chunks().field("bytes")):
+        data = encoded.as_py() or b""
+        picture = decode_picture(data, cv2.IMREAD_UNCHANGED if depth else cv2.IMREAD_COLOR)
+        if picture is None:
+            raise InputError(f"{where}: expected a png or jpeg in frame {number}, got {len(data)} other bytes")
+        if depth and (picture.dtype != np.uint16 or picture.ndim != 2):
+            raise InputError(f"{where}: expected uint16 (H, W) in frame {number}, got {picture.dtype} {picture.shape}")
+        if pictures and picture.shape != pictures[0].shape:
+            raise InputError(f"{where}: expected one size of picture, got {pictures[0].shape} and {picture.shape}")
+        pictures.append(picture if depth else cv2.cvtColor(picture, cv2.COLOR_BGR2RGB))
+    return np.stack(pictures)

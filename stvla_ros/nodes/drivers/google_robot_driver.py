@@ -1,0 +1,102 @@
+"""Node ``google_robot_driver``: a robot whose own controller takes poses of its tool (contract: docs/robot.md)."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from geometry_msgs.msg import Point, Pose, PoseStamped, Quaternion
+from scipy.spatial.transform import Rotation
+from std_msgs.msg import Float32
+
+from stvla_ros.control.safety.gate import Setpoint
+from stvla_ros.nodes.kit.base import RELIABLE_QOS, SENSOR_QOS, run
+from stvla_ros.nodes.drivers.driver import DriverNode
+from stvla_ros.nodes.kit.messages import make_header, stamp_ns
+from stvla_ros.robots.pose_arm import PoseArm
+from stvla_ros.settings import build
+
+# A rotation's four numbers have length 1; farther off they are no rotation.
+_UNIT_TOLERANCE = 1e-2
+
+
+@dataclass(frozen=True)
+class PoseSettings:
+    """``driver.settings`` of the robot's file.
+
+    :param pose_topic: measured pose of the tool point in the base frame (geometry_msgs/PoseStamped), at 10 Hz or more.
+    :param target_topic: wanted poses (geometry_msgs/PoseStamped), at ``tick_hz``.
+    :param gripper_topic: wanted opening (std_msgs/Float32), 0 closed to 1 open.
+    :param relative_gripper: changes of the opening in place of it; their sum is what is wanted.
+    """
+
+    pose_topic: str
+    target_topic: str
+    gripper_topic: str
+    relative_gripper: bool = True
+
+
+class GoogleRobotDriverNode(DriverNode):
+    def __init__(self) -> None:
+        super().__init__("google_robot_driver")
+        self._settings = build(PoseSettings, dict(self.description.settings), "driver.settings.")
+        self._said_gripper: float | None = None
+
+    def make_arm(self) -> PoseArm:
+        self._arm = PoseArm(np.eye(3))
+        return self._arm
+
+    def connect(self) -> None:
+        self._targets = self.create_publisher(PoseStamped, self._settings.target_topic, RELIABLE_QOS)
+        self._grippers = self.create_publisher(Float32, self._settings.gripper_topic, RELIABLE_QOS)
+
+    def listen(self) -> None:
+        self._said_gripper = None
+        self.subscribe(PoseStamped, self._settings.pose_topic, self._on_pose, SENSOR_QOS)
+
+    def _on_pose(self, message: PoseStamped) -> None:
+        topic = self._settings.pose_topic
+        if message.header.frame_id != self.embodiment.base_frame:
+            self.reject(
+                topic, f"topic {topic}: expected frame_id {self.embodiment.base_frame}, got {message.header.frame_id!r}"
+            )
+            return
+        at, turned = message.pose.position, message.pose.orientation
+        quaternion = np.array([turned.x, turned.y, turned.z, turned.w])
+        pose = np.eye(4)
+        pose[:3, 3] = at.x, at.y, at.z
+        if not abs(np.linalg.norm(quaternion) - 1.0) < _UNIT_TOLERANCE:  # also true for NaN
+            self.reject(topic, f"topic {topic}: expected a unit quaternion, got {quaternion}")
+            return
+        pose[:3, :3] = Rotation.from_quat(quaternion).as_matrix()
+        with self._lock:
+            # Where it starts is the reference: so that half a turn, where coordinates end, is as far away as can be.
+            # An arm that still brakes, its robot silent for too long, does so in the coordinates that it has.
+            starts = not self.engaged and not self._gate.moving
+            position = np.concatenate([pose[:3, 3], np.zeros(3)]) if starts else self._arm.position_of(pose)
+            # The contract has no measured opening; until a command says another, the gripper is left alone.
+            if self.measured(position, 1.0, topic, stamp_ns(message.header)) and starts:
+                self._arm.reference = pose[:3, :3]
+
+    def send(self, setpoint: Setpoint) -> None:
+        pose = setpoint.tool_pose
+        x, y, z, w = Rotation.from_matrix(pose[:3, :3]).as_quat()
+        message = PoseStamped(header=make_header(self.now_ns(), self.embodiment.base_frame))
+        message.pose = Pose(
+            position=Point(**dict(zip("xyz", pose[:3, 3].tolist()))),
+            orientation=Quaternion(x=float(x), y=float(y), z=float(z), w=float(w)),
+        )
+        self._targets.publish(message)
+        if setpoint.gripper is None:
+            return
+        before = 1.0 if self._said_gripper is None else self._said_gripper
+        if setpoint.gripper != self._said_gripper:
+            self._said_gripper = setpoint.gripper
+            relative = setpoint.gripper - before
+            self._grippers.publish(Float32(data=relative if self._settings.relative_gripper else setpoint.gripper))
+
+
+def main() -> None:
+    run(GoogleRobotDriverNode)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,125 @@
+"""Node ``moveit_servo_driver``: any arm behind MoveIt Servo, which takes velocities of the tool."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from geometry_msgs.msg import TwistStamped, Vector3
+from scipy.spatial.transform import Rotation
+from sensor_msgs.msg import JointState
+from std_msgs.msg import Float64
+
+from stvla_ros.control.gripper import opening_of
+from stvla_ros.control.safety.gate import Setpoint
+from stvla_ros.errors import InputError
+from stvla_ros.nodes.kit.base import RELIABLE_QOS, SENSOR_QOS, run
+from stvla_ros.nodes.drivers.driver import DriverNode
+from stvla_ros.nodes.kit.messages import joint_positions
+from stvla_ros.nodes.kit.messages import make_header, stamp_ns
+from stvla_ros.nodes.drivers.robot_geometry import make_urdf_arm
+from stvla_ros.robots.urdf_arm import UrdfArm
+from stvla_ros.settings import build
+
+
+@dataclass(frozen=True)
+class ServoSettings:
+    """``driver.settings`` of the robot's file.
+
+    :param twist_topic: Servo's input (geometry_msgs/TwistStamped, ``command_in_type: speed_units``).
+    :param joint_states_topic: positions of the arm's joints, and of the finger where one is named.
+    :param gripper_topic: wanted opening (std_msgs/Float64), 0 closed to 1 open, for the gripper's own controller.
+    :param finger_joint: joint whose position tells the opening; empty where none does.
+    :param finger_closed, finger_open: this position, rad or m.
+    :param gain: share of the distance between wanted and measured pose that is made up for in a second, 1/s.
+    """
+
+    twist_topic: str
+    joint_states_topic: str
+    gripper_topic: str
+    finger_joint: str = ""
+    finger_closed: float = 0.0
+    finger_open: float = 1.0
+    gain: float = 2.0
+
+    def __post_init__(self) -> None:
+        if self.finger_closed == self.finger_open:
+            raise InputError("finger_closed, finger_open: expected different positions, got the same")
+        if not 0.0 <= self.gain <= 20.0:
+            raise InputError(f"gain: expected 0 to 20, got {self.gain}")
+
+
+class MoveitServoDriverNode(DriverNode):
+    def __init__(self) -> None:
+        super().__init__("moveit_servo_driver")
+        self._settings = build(ServoSettings, dict(self.description.settings), "driver.settings.")
+        self._before: np.ndarray | None = None
+        self._said_gripper: float | None = None
+
+    def make_arm(self) -> UrdfArm:
+        # Two: one for the gate, in whatever thread asks it, one for what is measured, in the ticker's.
+        arms = [make_urdf_arm(self, self.description.arm) for _ in range(2)]
+        self._measured_arm = arms[1]
+        return arms[0]
+
+    def connect(self) -> None:
+        self._twists = self.create_publisher(TwistStamped, self._settings.twist_topic, RELIABLE_QOS)
+        self._grippers = self.create_publisher(Float64, self._settings.gripper_topic, RELIABLE_QOS)
+
+    def listen(self) -> None:
+        self._before, self._said_gripper = None, None
+        self.subscribe(JointState, self._settings.joint_states_topic, self._on_joint_states, SENSOR_QOS)
+
+    def _on_joint_states(self, message: JointState) -> None:
+        settings = self._settings
+        joints = self.description.arm.joints
+        names = (*joints, settings.finger_joint) if settings.finger_joint else joints
+        try:
+            positions = joint_positions(message, names, settings.joint_states_topic)
+        except InputError as error:
+            # Others publish their joints on the same topic: silence is what ends the motion, not a stranger's message.
+            self.reject("joint states", str(error))
+            return
+        opening = 1.0
+        if settings.finger_joint:
+            opening = opening_of(positions[-1], settings.finger_closed, settings.finger_open)
+        self.measured(positions[: len(joints)], opening, settings.joint_states_topic, stamp_ns(message.header))
+
+    def send(self, setpoint: Setpoint) -> None:
+        pose = setpoint.tool_pose
+        before, self._before = pose if self._before is None else self._before, pose
+        hertz, gain = self.description.tick_hz, self._settings.gain
+        # The setpoint's own speed, and what the arm is behind: speeds alone would add up to an error.
+        linear, angular = _difference(before, pose) * hertz
+        behind_linear, behind_angular = np.zeros((2, 3))
+        with self._lock:
+            held = bool(self._gate.inhibitors) and not self._gate.moving
+        # An arm that is held and was pushed aside stays there: making up for it would be a motion after a stop.
+        if self.fresh and not held:
+            behind_linear, behind_angular = _difference(self._measured_arm.tool_pose(self.position), pose) * gain
+        message = TwistStamped(header=make_header(self.now_ns(), self.embodiment.base_frame))
+        limits = self.description.limits
+        message.twist.linear = _vector(linear + behind_linear, limits.tool_speed)
+        message.twist.angular = _vector(angular + behind_angular, limits.tool_turn_rate)
+        self._twists.publish(message)
+        if setpoint.gripper is not None and setpoint.gripper != self._said_gripper:
+            self._said_gripper = setpoint.gripper
+            self._grippers.publish(Float64(data=setpoint.gripper))
+
+
+def _difference(start: np.ndarray, end: np.ndarray) -> np.ndarray:
+    """(2, 3): metres and radians (rotation vector) from one pose to another, in the base frame."""
+    turn = Rotation.from_matrix(end[:3, :3] @ start[:3, :3].T).as_rotvec()
+    return np.stack([end[:3, 3] - start[:3, 3], turn])
+
+
+def _vector(value: np.ndarray, most: float) -> Vector3:
+    length = float(np.linalg.norm(value))
+    value = value * min(1.0, most / length) if length > 0.0 else value
+    return Vector3(x=float(value[0]), y=float(value[1]), z=float(value[2]))
+
+
+def main() -> None:
+    run(MoveitServoDriverNode)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,24 @@
+"""The arm's kinematics from its file, or from the topic ``robot_description``."""
+
+from rclpy.wait_for_message import wait_for_message
+from std_msgs.msg import String
+
+from stvla_ros.errors import InputError
+from stvla_ros.nodes.kit.base import LATCHED_QOS, StvlaNode
+from stvla_ros.robots.embodiments import ROBOT_DESCRIPTION, ArmDescription
+from stvla_ros.robots.urdf_arm import UrdfArm
+
+_WAIT_S = 10.0
+
+
+def make_urdf_arm(node: StvlaNode, arm: ArmDescription | None) -> UrdfArm:
+    """:raises InputError: when there is no description, no URDF, or it lacks a joint or link."""
+    if arm is None:
+        raise InputError("robot: expected driver.arm with urdf, joints and tool_frame, it is missing")
+    urdf = arm.urdf
+    if urdf == ROBOT_DESCRIPTION:
+        came, message = wait_for_message(String, node, ROBOT_DESCRIPTION, qos_profile=LATCHED_QOS, time_to_wait=_WAIT_S)
+        if not came:
+            raise InputError(f"topic {ROBOT_DESCRIPTION}: expected the robot's URDF within {_WAIT_S:g} s, got nothing")
+        urdf = message.data
+    return UrdfArm(urdf, arm.joints, arm.tool_frame, arm.guarded_frames)

@@ -1,0 +1,177 @@
+"""Node ``robot_session``: gives the instruction while the driver is ready, and writes down what the robot did.
+
+``motion.json`` in its folder: commands executed, clipped and refused, by limit; how far the setpoints moved; what held
+the arm, for how long.
+"""
+
+import threading
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from sensor_msgs.msg import JointState
+
+from stvla_ros.msg import CommandVerdict, DriverState
+from stvla_ros.nodes.kit.base import LATCHED_QOS, RELIABLE_QOS, StvlaNode, run
+from stvla_ros.nodes.server.goal_client import EpisodeGoal
+from stvla_ros.nodes.kit.run_folder import make_run_folder, write_json
+
+_TEND_PERIOD_S = 0.1
+_WRITE_PERIOD_S = 1.0
+# Without commands for so long, it is asked whether the goal still runs.
+_DOUBT_S = 3.0
+# More than any driver has. Nonsense on a topic must not fill the memory.
+_MOST_KINDS = 100
+_PHASES = {value: name for name, value in vars(DriverState).items() if name in ("WAITING", "READY", "MOVING", "HELD")}
+
+
+class RobotSessionNode(StvlaNode):
+    def __init__(self) -> None:
+        super().__init__("robot_session")
+        self._output = Path(self.parameter("output", "out/robot/manual", "folder for motion.json"))
+        self._instruction = self.parameter(
+            "instruction", "", "what the robot shall do; empty: a goal is sent by others"
+        )
+        self._goal: EpisodeGoal | None = None
+        self._tending: threading.Thread | None = None
+        self._stopping = threading.Event()
+        self._ready = False
+        self._last_command = time.monotonic()
+        self._executed, self._clipped, self._refused = 0, Counter(), Counter()
+        self._phase, self._phase_since = "WAITING", time.monotonic()
+        self._phases: Counter[str] = Counter()
+        self._held_by: Counter[str] = Counter()
+        self._setpoints = _Way()
+
+    def configure(self) -> None:
+        make_run_folder(self._output)
+        self._goal = EpisodeGoal(self) if self._instruction else None
+        self.every(_WRITE_PERIOD_S, self._write)
+
+    def activate(self) -> None:
+        self._stopping.clear()
+        self.subscribe(CommandVerdict, "command_verdict", self._on_verdict, watched=False)
+        self.subscribe(DriverState, "driver_state", self._on_state, LATCHED_QOS, watched=False)
+        self.subscribe(JointState, "setpoint", self._on_setpoint, RELIABLE_QOS, watched=False)
+        if self._goal is not None:
+            self._tending = threading.Thread(target=self._tend, name="goal", daemon=True)
+            self._tending.start()
+        self.on_stop_inputs(self._stop)
+
+    def _stop(self) -> None:
+        self._stopping.set()
+        if self._tending is not None:
+            self._tending.join()
+            self._tending = None
+        self._write()
+        self._say()
+
+    def cleanup(self) -> None:
+        if self._goal is not None:
+            self._goal.destroy()
+            self._goal = None
+
+    def _tend(self) -> None:
+        """The goal runs while the driver takes commands. A thread of its own: see EpisodeGoal."""
+        while not self._stopping.wait(_TEND_PERIOD_S):
+            if not self._ready:
+                self._goal.cancel()
+                self._last_command = time.monotonic()
+            elif self._goal.tend(self._instruction) and time.monotonic() - self._last_command > _DOUBT_S:
+                # A server that was killed and started anew knows nothing of the goal.
+                self._goal.doubt()
+                self._last_command = time.monotonic()
+
+    def _on_verdict(self, verdict: CommandVerdict) -> None:
+        self._last_command = time.monotonic()
+        self._executed += verdict.executed
+        for limit in verdict.clipped:
+            _count(self._clipped, limit)
+        if not verdict.executed:
+            _count(self._refused, verdict.refused.partition(":")[0])
+
+    def _on_state(self, state: DriverState) -> None:
+        now = time.monotonic()
+        self._phases[self._phase] += now - self._phase_since
+        self._phase, self._phase_since = _PHASES.get(state.phase, "?"), now
+        for reason in state.held_by:
+            _count(self._held_by, reason)
+        self._ready = state.phase in (DriverState.READY, DriverState.MOVING)
+
+    def _on_setpoint(self, message: JointState) -> None:
+        if not np.isfinite(message.position).all():
+            self.reject("setpoint", f"topic setpoint: expected finite positions, got {list(message.position)}")
+            return
+        self._setpoints.add(dict(zip(message.name, message.position)))
+
+    def _say(self) -> None:
+        """The outcome, in two lines for a person."""
+        clipped, refused = (
+            ", ".join(f"{count} {limit}" for limit, count in counts.items()) or "none"
+            for counts in (self._clipped, self._refused)
+        )
+        print(f"commands: {self._executed} executed, clipped: {clipped}; refused: {refused}", flush=True)
+        joints = self._setpoints.summary()["joints"]
+        way = ", ".join(f"{name} {value['travel']:.2f}" for name, value in joints.items() if name != "gripper")
+        held_by = ", ".join(sorted(self._held_by.keys() - {"not started"}))
+        print(f"ways of the joints, rad: {way or 'none'}; held by: {held_by or 'nothing'}", flush=True)
+
+    def _write(self) -> None:
+        phases = Counter(self._phases)
+        phases[self._phase] += time.monotonic() - self._phase_since
+        summary: dict[str, Any] = {
+            "instruction": self._instruction,
+            "commands": {
+                "executed": self._executed,
+                "clipped": dict(self._clipped),
+                "refused": dict(self._refused),
+            },
+            "setpoints": self._setpoints.summary(),
+            "driver": {"phase": self._phase, "seconds": {key: round(value, 2) for key, value in phases.items()}},
+            "held_by": sorted(self._held_by),
+        }
+        write_json(self._output / "motion.json", summary)
+
+
+def _count(counts: Counter[str], kind: str) -> None:
+    counts[kind if kind in counts or len(counts) < _MOST_KINDS else "other"] += 1
+
+
+class _Way:
+    """How far joints moved."""
+
+    def __init__(self) -> None:
+        self._count, self._travel, self._last = 0, Counter(), {}
+        self._lowest: dict[str, float] = {}
+        self._highest: dict[str, float] = {}
+
+    def add(self, position: dict[str, float]) -> None:
+        self._count += 1
+        for name in [name for name in position if name not in self._travel][max(0, _MOST_KINDS - len(self._travel)) :]:
+            del position[name]
+        for name, value in position.items():
+            self._travel[name] += abs(value - self._last.get(name, value))
+            self._lowest[name] = min(value, self._lowest.get(name, np.inf))
+            self._highest[name] = max(value, self._highest.get(name, -np.inf))
+        self._last = position
+
+    def summary(self) -> dict[str, Any]:
+        joints = {
+            name: {
+                "travel": round(self._travel[name], 4),
+                "lowest": round(self._lowest[name], 4),
+                "highest": round(self._highest[name], 4),
+            }
+            for name in self._last
+        }
+        return {"count": self._count, "joints": joints}
+
+
+def main() -> None:
+    run(RobotSessionNode)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,260 @@
+"""The base of every node: parameters, lifecycle with autostart, input watch, diagnostics, and the main function."""
+
+import os
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import rclpy
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
+from rclpy.clock import Clock, ClockType
+from rclpy.exceptions import (
+    InvalidParameterTypeException,
+    InvalidParameterValueException,
+    ParameterUninitializedException,
+)
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.impl.implementation_singleton import rclpy_implementation
+from rclpy.lifecycle import TransitionCallbackReturn
+from rclpy.parameter import Parameter
+from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.signals import SignalHandlerOptions
+
+from stvla_ros.shared_files import config_directory
+from stvla_ros.errors import InputError
+from stvla_ros.nodes.kit.input_watch import InputWatch
+from stvla_ros.nodes.kit.lifecycle import ManagedNode
+from stvla_ros.nodes.kit.stop_signals import StopSignals
+
+DIAGNOSTICS_PERIOD_S = 1.0
+
+# REP-2003: sensor data is published reliably and subscribed to with best effort.
+SENSOR_QOS = QoSProfile(history=HistoryPolicy.KEEP_LAST, depth=5, reliability=ReliabilityPolicy.BEST_EFFORT)
+RELIABLE_QOS = QoSProfile(history=HistoryPolicy.KEEP_LAST, depth=5, reliability=ReliabilityPolicy.RELIABLE)
+LATCHED_QOS = QoSProfile(
+    history=HistoryPolicy.KEEP_LAST,
+    depth=1,
+    reliability=ReliabilityPolicy.RELIABLE,
+    durability=DurabilityPolicy.TRANSIENT_LOCAL,
+)
+# Latched, and deep enough that the states of a short burst (end, finished) never overwrite each other.
+EPISODE_STATE_QOS = QoSProfile(
+    history=HistoryPolicy.KEEP_LAST,
+    depth=16,
+    reliability=ReliabilityPolicy.RELIABLE,
+    durability=DurabilityPolicy.TRANSIENT_LOCAL,
+)
+
+
+class StvlaNode(ManagedNode):
+    """A lifecycle node that configures and activates itself unless ``autostart`` is false.
+
+    Subclasses declare their parameters in ``__init__`` with :meth:`parameter`, build what they need in
+    :meth:`configure` (models are loaded and warmed up there; publishers, services, timers and workers made there end
+    with the cleanup), subscribe in :meth:`activate` with :meth:`subscribe`, and free what else they hold in
+    :meth:`cleanup`. Bad input found while running goes to :meth:`reject`; the node lives on.
+    """
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self._inputs: dict[str, InputWatch] = {}
+        self.autostart = self.parameter("autostart", True, "configure and activate without a lifecycle manager")
+        self._input_timeout_s = self.parameter(
+            "input_timeout", 2.0, "seconds of silence after which an input is reported as missing", low=0.1, high=3600.0
+        )
+        self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", RELIABLE_QOS)
+        self.every(DIAGNOSTICS_PERIOD_S, self.publish_diagnostics)
+
+    # --- parameters -----------------------------------------------------------------------------------------------
+
+    def parameter(
+        self,
+        name: str,
+        default: Any,
+        description: str,
+        *,
+        low: float | None = None,
+        high: float | None = None,
+        choices: Sequence[str] = (),
+    ) -> Any:
+        """Declare a read-only parameter and return its value.
+
+        :raises InputError: when the given value has the wrong type, lies outside ``low`` .. ``high`` or is not one of
+            ``choices``.
+        """
+        descriptor = ParameterDescriptor(description=description, read_only=True)
+        expected = f"a value like {default!r}"
+        if isinstance(default, float) and low is not None:
+            descriptor.floating_point_range = [FloatingPointRange(from_value=float(low), to_value=float(high))]
+            expected = f"a number from {low} to {high}"
+        elif isinstance(default, int) and low is not None:
+            descriptor.integer_range = [IntegerRange(from_value=int(low), to_value=int(high))]
+            expected = f"a whole number from {low} to {high}"
+        elif choices:
+            descriptor.additional_constraints = expected = "one of: " + ", ".join(choices)
+        override = self._parameter_overrides.get(name)
+        if isinstance(default, float) and override is not None and override.type_ == Parameter.Type.INTEGER:
+            # `-p rate:=1` arrives as an integer; a whole number is a number.
+            self._parameter_overrides[name] = Parameter(name, value=float(override.value))
+        try:
+            value = self.declare_parameter(name, default, descriptor).value
+        except (InvalidParameterTypeException, InvalidParameterValueException, ParameterUninitializedException):
+            given = self._parameter_overrides[name].value
+            raise InputError(f"parameter {name}: expected {expected}, got {given!r}") from None
+        if choices and value not in choices:
+            raise InputError(f"parameter {name}: expected {expected}, got {value!r}")
+        return list(value) if isinstance(default, list) else value
+
+    def check_no_unknown_parameters(self) -> None:
+        """:raises InputError: when a parameter was given that this node does not have (rclpy would ignore it)."""
+        unknown = [name for name in self._parameter_overrides if not self.has_parameter(name)]
+        # QoS overrides are declared by rclpy when the topic is created.
+        unknown = [name for name in unknown if not name.startswith("qos_overrides.")]
+        if unknown:
+            known = ", ".join(sorted(self._parameters))
+            raise InputError(f"parameter {unknown[0]}: {self.get_name()} has no such parameter; it has: {known}")
+
+    def every(self, period_s: float, callback: Callable[[], None]) -> None:
+        """Call back periodically, on the machine's clock: simulated time that stands still must not silence a node."""
+        self.create_timer(period_s, callback, clock=Clock(clock_type=ClockType.STEADY_TIME))
+
+    # --- inputs ---------------------------------------------------------------------------------------------------
+
+    def subscribe(
+        self,
+        message_type: type,
+        topic: str,
+        callback: Callable[[Any], None],
+        qos: QoSProfile = RELIABLE_QOS,
+        *,
+        watched: bool = True,
+    ) -> None:
+        """Subscribe while the node is active.
+
+        :param watched: report the topic as missing when it falls silent. Not for what is usually silent: a stop button.
+        """
+        watch = self.watch_input(topic) if watched else None
+
+        def received(message: Any) -> None:
+            if watch is not None:
+                watch.seen()
+            callback(message)
+
+        subscription = self.create_subscription(message_type, topic, received, qos)
+        self.on_stop_inputs(lambda: self.destroy_subscription(subscription))
+
+    def watch_input(self, topic: str) -> InputWatch:
+        """Watch over an input that comes by other means than :meth:`subscribe`; call ``seen()`` for each message."""
+        self._inputs[topic] = watch = InputWatch(self, topic, self._input_timeout_s)
+        self.on_stop_inputs(lambda: self._inputs.pop(topic, None))
+        return watch
+
+    def now_ns(self) -> int:
+        return self.get_clock().now().nanoseconds
+
+    def latency_s(self, stamp_ns: int) -> float:
+        """Age of the frame with this stamp, in the node's clock."""
+        return (self.now_ns() - stamp_ns) * 1e-9
+
+    # --- diagnostics ----------------------------------------------------------------------------------------------
+
+    def extra_diagnostics(self) -> dict[str, Any]:
+        """Further figures of the subclass."""
+        return {}
+
+    def publish_diagnostics(self) -> None:
+        """Publish this node's status on ``/diagnostics``: counters, rates, latencies, missing inputs, the last
+        error."""
+        level, message = DiagnosticStatus.OK, "ok"
+        missing = [text for text in (watch.check() for watch in self._inputs.values()) if text]
+        if self.configure_error:
+            level, message = DiagnosticStatus.ERROR, self.configure_error
+        elif error := self.stage.recent_error():
+            level, message = DiagnosticStatus.ERROR, error
+        elif not self.is_active:
+            level, message = DiagnosticStatus.WARN, "not active"
+        elif missing:
+            level, message = DiagnosticStatus.WARN, "; ".join(missing)
+        status = DiagnosticStatus(level=level, name=self.get_fully_qualified_name(), message=message)
+        values = self.stage.values() | self.extra_diagnostics()
+        status.values = [KeyValue(key=key, value=str(value)) for key, value in values.items()]
+        array = DiagnosticArray(status=[status])
+        array.header.stamp = self.get_clock().now().to_msg()
+        self._diagnostics.publish(array)
+
+
+def use_fastdds_profile() -> None:
+    """Have Fast DDS use config/fastdds.xml, unless the user named a profile.
+
+    It reads the variables when the participant is created, so calling this before ``rclpy.init`` covers every way of
+    starting.
+    """
+    for name in ("FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE"):
+        os.environ.setdefault(name, str(config_directory() / "fastdds.xml"))
+
+
+def run(create: Callable[[], StvlaNode] | Sequence[Callable[[], StvlaNode]]) -> None:
+    """Run one node, or several in one process, until a signal comes or a node sets ``exit_code``; the main function
+    of every executable.
+
+    Exits with 2 after one clear line when parameters are bad or an autostarted node cannot be configured.
+    """
+    use_fastdds_profile()
+    nodes: list[StvlaNode] = []
+    exit_code = 0
+    signals = StopSignals()
+    try:
+        # rclpy's own handlers end the context, and with it every publisher: a driver could not stop its arm any more.
+        rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
+        executor = SingleThreadedExecutor()
+        for factory in [create] if callable(create) else create:
+            node = factory()
+            nodes.append(node)
+            node.check_no_unknown_parameters()
+            executor.add_node(node)
+        exit_code = 0 if all(_autostart(node) for node in nodes) else 2
+        signals.wake(executor.wake)
+        while not exit_code and not signals.stop and rclpy.ok() and not any(_wants_to_end(node) for node in nodes):
+            _spin_once(executor, nodes[0])
+        exit_code = max([exit_code, *(getattr(node, "exit_code", None) or 0 for node in nodes)])
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr, flush=True)
+        exit_code = 2
+    except rclpy_implementation.RCLError as error:
+        # rcl's own: arguments or a parameter file that it cannot read.
+        print(f"error: {str(error).splitlines()[0]}", file=sys.stderr, flush=True)
+        exit_code = 2
+    except (KeyboardInterrupt, ExternalShutdownException):
+        pass
+    finally:
+        signals.ignore()
+        for node in nodes:
+            try:
+                node.end()
+            except Exception:
+                traceback.print_exc()
+        rclpy.try_shutdown()
+    sys.exit(exit_code)
+
+
+def _autostart(node: StvlaNode) -> bool:
+    """Whether the node is as it should be at the start. Why not is in the log by then."""
+    if not node.autostart:
+        return True
+    configured = node.trigger_configure() == TransitionCallbackReturn.SUCCESS
+    return configured and node.trigger_activate() == TransitionCallbackReturn.SUCCESS
+
+
+def _wants_to_end(node: StvlaNode) -> bool:
+    return getattr(node, "exit_code", None) is not None
+
+
+def _spin_once(executor: SingleThreadedExecutor, node: StvlaNode) -> None:
+    try:
+        executor.spin_once(timeout_sec=0.5)
+    except ExternalShutdownException:
+        raise
+    except Exception as error:
+        node.survive(error)

@@ -1,0 +1,148 @@
+"""Joins on equal stamps, with everything unmatched counted; and the rule for stamps that do not advance."""
+
+from collections.abc import Callable
+from typing import Any, Generic, TypeVar
+
+from rclpy.qos import QoSProfile
+from sensor_msgs.msg import Image
+
+from stvla_ros.nodes.kit.base import StvlaNode
+from stvla_ros.nodes.kit.compat import message_filters
+from stvla_ros.nodes.kit.messages import stamp_ns
+
+# A stamp this much older than the newest one is no late frame but a restarted source (a new bag, a clock set back).
+RESTART_NS = 1_000_000_000
+
+
+class StampOrder:
+    """Tells frames in order from repeated or late ones, and from a source that started anew."""
+
+    def __init__(self) -> None:
+        self._newest: int | None = None
+
+    def is_restart(self, stamp: int) -> bool:
+        """Whether the source jumped back in time; from then on its stamps count anew."""
+        restart = self._newest is not None and stamp < self._newest - RESTART_NS
+        if self._newest is None or restart or stamp > self._newest:
+            self._newest = stamp
+        return restart
+
+
+class Join:
+    """Call back with one message of each topic, all with the same stamp, until the node stops its inputs.
+
+    Messages that never matched by the time the queue is full are counted as drops of the node's stage.
+
+    :param topics: (type, topic, QoS) of each input.
+    :param callback: called with the messages in that order.
+    :param queue_size: unmatched messages kept of each topic.
+    """
+
+    def __init__(
+        self,
+        node: StvlaNode,
+        topics: list[tuple[type, str, QoSProfile]],
+        callback: Callable[..., None],
+        queue_size: int,
+    ) -> None:
+        self._node = node
+        self._callback = callback
+        self._names = [topic for _, topic, _ in topics]
+        self._received = dict.fromkeys(self._names, 0)
+        self._matched = 0
+        self._counted = dict.fromkeys(self._names, 0)
+        self._orders = {name: StampOrder() for name in self._names}
+        self._subscribers = []
+        for message_type, topic, qos in topics:
+            subscriber = message_filters.Subscriber(node, message_type, topic, qos_profile=qos)
+            # Registered before the synchronizer's own callback, so that counts never lag behind matches.
+            subscriber.registerCallback(self._seen, topic, node.watch_input(topic))
+            self._subscribers.append(subscriber)
+        self._synchronizer = message_filters.TimeSynchronizer(self._subscribers, queue_size)
+        self._synchronizer.registerCallback(self._joined)
+        node.on_stop_inputs(self.destroy)
+
+    def _seen(self, message: Any, topic: str, watch: Any) -> None:
+        watch.seen()
+        self._count_drops()
+        if topic == self._names[0]:
+            self._node.stage.received()
+        if self._orders[topic].is_restart(stamp_ns(message.header)):
+            # The synchronizer evicts the smallest stamp, so what is left of the old time would block the new one. Each
+            # topic by itself: the others may have sent something of the new time already.
+            self._synchronizer.queues[self._names.index(topic)].clear()
+            self._count_drops()
+        self._received[topic] += 1
+
+    def _joined(self, *messages: Any) -> None:
+        self._matched += 1
+        self._count_drops()
+        try:
+            self._callback(*messages)
+        except Exception as error:  # message_filters would never release its lock
+            self._node.survive(error)
+
+    def _count_drops(self) -> None:
+        for queue, name in zip(self._synchronizer.queues, self._names):
+            missed = self._received[name] - self._matched - len(queue)
+            if missed > self._counted[name]:
+                self._node.stage.dropped(f"{name} without partner", missed - self._counted[name])
+                self._counted[name] = missed
+
+    def destroy(self) -> None:
+        """Unsubscribe. What waits for a partner is counted as dropped."""
+        for subscriber in self._subscribers:
+            self._node.destroy_subscription(subscriber.sub)
+        for queue in self._synchronizer.queues:
+            queue.clear()
+        self._count_drops()
+
+
+def subscribe_to_frames(
+    node: StvlaNode, with_sensor_depth: bool, qos: QoSProfile, window: int, submit: Callable[[tuple[Image, ...]], None]
+) -> None:
+    """Call ``submit`` with (image,) or (image, sensor_depth) of each frame while the node is active."""
+    if with_sensor_depth:
+        Join(node, [(Image, "image", qos), (Image, "sensor_depth", qos)], lambda *frame: submit(frame), window)
+        return
+
+    def received(image: Image) -> None:
+        node.stage.received()
+        submit((image,))
+
+    node.subscribe(Image, "image", received, qos)
+
+
+Left = TypeVar("Left")
+Right = TypeVar("Right")
+
+
+class Pairing(Generic[Left, Right]):
+    """Pairs by equal stamp what comes from two sides in any order. Not thread-safe.
+
+    :param size: unpaired items kept of each side.
+    :param on_drop: called with the name of the side whose oldest item is given up.
+    """
+
+    def __init__(self, left: str, right: str, size: int, on_drop: Callable[[str], None]) -> None:
+        self._waiting: dict[str, dict[int, Any]] = {left: {}, right: {}}
+        self._size = size
+        self._on_drop = on_drop
+
+    def add(self, side: str, stamp: int, item: Left | Right) -> tuple[Left, Right] | None:
+        """:return: (left, right) when the other side's item was there already."""
+        (other,) = self._waiting.keys() - {side}
+        if stamp in self._waiting[other]:
+            partner = self._waiting[other].pop(stamp)
+            return (item, partner) if side == next(iter(self._waiting)) else (partner, item)
+        waiting = self._waiting[side]
+        waiting[stamp] = item
+        if len(waiting) > self._size:
+            # By arrival, not by stamp: after a jump back in time the old stamps are the larger ones.
+            del waiting[next(iter(waiting))]
+            self._on_drop(side)
+        return None
+
+    def clear(self) -> None:
+        for waiting in self._waiting.values():
+            waiting.clear()

@@ -1,0 +1,230 @@
+"""Between ROS messages and the core's types.
+
+Arrays travel through ``array.array``: rclpy checks other sequences element by element.
+"""
+
+from array import array
+
+import numpy as np
+from builtin_interfaces.msg import Duration, Time
+from geometry_msgs.msg import Transform, Vector3
+from sensor_msgs.msg import CameraInfo, Image
+from std_msgs.msg import Header
+
+from stvla_ros.control.actions import EndEffectorAction
+from stvla_ros.errors import InputError
+from stvla_ros.msg import ActionChunk, EndEffectorCommand, TraceArray
+from stvla_ros.nodes.kit.compat import cv_bridge, tf_transformations
+from stvla_ros.perception.geometry import check_intrinsics
+from stvla_ros.perception.types import Traces
+import numpy as np
+from sensor_msgs.msg import CameraInfo
+from stvla_ros.errors import InputError
+from stvla_ros.nodes.kit.lifecycle import ManagedNode
+from stvla_ros.nodes.kit.messages import camera_info_to_intrinsics
+from collections.abc import Sequence
+import numpy as np
+from sensor_msgs.msg import JointState
+from stvla_ros.errors import InputError
+
+_BRIDGE = cv_bridge.CvBridge()
+
+DEPTH_ENCODINGS = ("16UC1", "mono16", "32FC1")
+# First and last time that a message holds.
+_LEAST_NS, _MOST_NS = -(2**31) * 1_000_000_000, 2**31 * 1_000_000_000 - 1
+# What the perception stages call their inputs is what the topics are called.
+_STAGE_INPUTS = ("image", "sensor_depth", "depth", "traces")
+
+
+def naming_topic(error: InputError) -> str:
+    """The error's line with the topic in it: the perception stages know of none."""
+    text = str(error)
+    if text.startswith("topic "):
+        return text
+    return f"topic {text}" if text.startswith(_STAGE_INPUTS) else f"topic image: {text}"
+
+
+def ns_to_time(nanoseconds: int) -> Time:
+    """The nearest one that a message holds."""
+    return Time(**_seconds_and_rest(nanoseconds))
+
+
+def ns_to_duration(nanoseconds: int) -> Duration:
+    """The nearest one that a message holds."""
+    return Duration(**_seconds_and_rest(nanoseconds))
+
+
+def _seconds_and_rest(nanoseconds: int) -> dict[str, int]:
+    # rclpy would send 32 bits of what is longer, which is another time altogether.
+    seconds, rest = divmod(min(max(nanoseconds, _LEAST_NS), _MOST_NS), 1_000_000_000)
+    return {"sec": seconds, "nanosec": rest}
+
+
+def seconds_to_duration(seconds: float) -> Duration:
+    return ns_to_duration(round(seconds * 1e9))
+
+
+def stamp_to_ns(stamp: Time | Duration) -> int:
+    return stamp.sec * 1_000_000_000 + stamp.nanosec
+
+
+def stamp_ns(header: Header) -> int:
+    """The header's stamp as int nanoseconds."""
+    return stamp_to_ns(header.stamp)
+
+
+def make_header(stamp: int, frame_id: str) -> Header:
+    return Header(stamp=ns_to_time(stamp), frame_id=frame_id)
+
+
+def image_to_rgb(message: Image, topic: str) -> np.ndarray:
+    """(H, W, 3) uint8 rgb; a view of the message where its encoding is rgb8 already.
+
+    :raises InputError: for an encoding that is no colour picture, a zero size, or too little data.
+    """
+    return _to_array(message, topic, "rgb8", "rgb8, bgr8, rgba8, bgra8 or mono8")
+
+
+def image_to_depth(message: Image, topic: str) -> np.ndarray:
+    """(H, W) uint16 millimetres or float32 metres, as the message has it (REP-118).
+
+    :raises InputError: for another encoding, a zero size, or too little data.
+    """
+    if message.encoding not in DEPTH_ENCODINGS:
+        raise InputError(
+            f"topic {topic}: expected encoding 16UC1 (millimetres) or 32FC1 (metres), got {message.encoding!r}"
+        )
+    return _to_array(message, topic, "passthrough", "16UC1 or 32FC1")
+
+
+def _to_array(message: Image, topic: str, encoding: str, expected: str) -> np.ndarray:
+    if not message.width or not message.height:
+        raise InputError(f"topic {topic}: expected a picture, got {message.width}x{message.height} pixels")
+    try:
+        picture = _BRIDGE.imgmsg_to_cv2(message, desired_encoding=encoding)
+        # The distribution's cv_bridge takes a row length that is too short for a narrower picture.
+        if picture.shape[:2] != (message.height, message.width):
+            raise ValueError("row length too short")
+        return picture
+    except (cv_bridge.CvBridgeError, ValueError, TypeError) as error:
+        raise InputError(
+            f"topic {topic}: expected {expected}, {message.width}x{message.height} with all of its data; "
+            f"got encoding {message.encoding!r}, step {message.step}, {len(message.data)} bytes ({error})"
+        ) from None
+
+
+def array_to_image(picture: np.ndarray, encoding: str, header: Header) -> Image:
+    return _BRIDGE.cv2_to_imgmsg(np.ascontiguousarray(picture), encoding=encoding, header=header)
+
+
+def camera_info_to_intrinsics(message: CameraInfo, topic: str) -> np.ndarray:
+    """(3, 3) float64 pinhole matrix.
+
+    :raises InputError: when it is not finite or a focal length is not positive (an uncalibrated camera sends zeros).
+    """
+    intrinsics = np.asarray(message.k, dtype=np.float64).reshape(3, 3)
+    try:
+        return check_intrinsics(intrinsics)
+    except InputError as error:
+        raise InputError(f"topic {topic}: {error}") from None
+
+
+def make_camera_info(intrinsics: np.ndarray, width: int, height: int, header: Header) -> CameraInfo:
+    """CameraInfo of an ideal pinhole camera."""
+    message = CameraInfo(header=header, width=width, height=height, distortion_model="plumb_bob", d=[0.0] * 5)
+    message.k = intrinsics.reshape(9)
+    message.r = np.eye(3).reshape(9)
+    message.p = np.hstack([intrinsics, np.zeros((3, 1))]).reshape(12)
+    return message
+
+
+def traces_to_message(traces: Traces, header: Header) -> TraceArray:
+    num_frames, num_points = traces.visible.shape
+    message = TraceArray(header=header, num_frames=num_frames, num_points=num_points)
+    message.image_width, message.image_height = traces.image_size
+    message.frame_stamps = [ns_to_time(int(stamp)) for stamp in traces.frame_stamps]
+    message.point_ids = array("I", traces.ids.astype(np.uint32).tobytes())
+    message.points = array("f", np.ascontiguousarray(traces.points, np.float32).tobytes())
+    message.visible = traces.visible.reshape(-1).tolist()
+    return message
+
+
+def message_to_traces(message: TraceArray, topic: str) -> Traces:
+    """:raises InputError: when the lengths of the fields do not belong together or a number is not finite."""
+    frames, points = message.num_frames, message.num_points
+    lengths = (len(message.frame_stamps), len(message.point_ids), len(message.points), len(message.visible))
+    expected = (frames, points, frames * points * 2, frames * points)
+    if frames < 1 or lengths != expected:
+        raise InputError(
+            f"topic {topic}: expected frame_stamps, point_ids, points, visible of lengths {expected}, got {lengths}"
+        )
+    # A NaN may stand where a point was not seen; where it was, a coordinate is a number.
+    xy = np.frombuffer(message.points, np.float32).reshape(frames, points, 2)
+    visible = np.array(message.visible, bool).reshape(frames, points)
+    if not np.isfinite(xy[visible]).all():
+        raise InputError(f"topic {topic}: expected finite coordinates for visible points")
+    return Traces(
+        points=xy,
+        visible=visible,
+        ids=np.frombuffer(message.point_ids, np.uint32),
+        frame_stamps=np.array([stamp_to_ns(stamp) for stamp in message.frame_stamps], np.int64),
+        image_size=(message.image_width, message.image_height),
+    )
+
+
+def action_to_command(action: EndEffectorAction, header: Header) -> EndEffectorCommand:
+    return EndEffectorCommand(
+        header=header,
+        translation=Vector3(x=action.translation[0], y=action.translation[1], z=action.translation[2]),
+        rotation=Vector3(x=action.rotation[0], y=action.rotation[1], z=action.rotation[2]),
+        gripper=float(action.gripper),
+    )
+
+
+def command_to_action(message: EndEffectorCommand, topic: str) -> EndEffectorAction:
+    """:raises InputError: for NaN, infinity or a gripper outside 0..1."""
+    t, r = message.translation, message.rotation
+    try:
+        return EndEffectorAction(np.array([t.x, t.y, t.z]), np.array([r.x, r.y, r.z]), message.gripper)
+    except InputError as error:
+        raise InputError(f"topic {topic}: {error}") from None
+
+
+def make_chunk(actions: list[EndEffectorAction], policy: str, period_s: float, header: Header) -> ActionChunk:
+    commands = [action_to_command(action, header) for action in actions]
+    return ActionChunk(header=header, policy=policy, period=seconds_to_duration(period_s), actions=commands)
+
+
+def pose_to_transform(pose: np.ndarray) -> Transform:
+    """(4, 4) rigid transform to geometry_msgs/Transform."""
+    message = Transform()
+    message.translation.x, message.translation.y, message.translation.z = pose[:3, 3].tolist()
+    x, y, z, w = tf_transformations.quaternion_from_matrix(pose)
+    message.rotation.x, message.rotation.y, message.rotation.z, message.rotation.w = map(float, (x, y, z, w))
+    return message
+
+
+def usable_intrinsics(node: ManagedNode, message: CameraInfo) -> np.ndarray | None:
+    """
+    :param node: reports intrinsics that cannot be used.
+    :returns: (3, 3) float64 pinhole matrix in pixels; None when it cannot be used.
+    """
+    try:
+        return camera_info_to_intrinsics(message, "camera_info")
+    except InputError as error:
+        node.reject("camera_info", str(error))
+        return None
+
+
+def joint_positions(message: JointState, names: Sequence[str], topic: str) -> np.ndarray:
+    """(n,) positions of the joints, rad or m; a NaN stays one.
+
+    :raises InputError: when one of them is not in the message.
+    """
+    by_name = dict(zip(message.name, message.position))
+    for name in names:
+        if name not in by_name:
+            raise InputError(
+                f"topic {topic}: expected the position of {name}, got those of {', '.join(by_name) or 'none'}"
+            )
+    return np.array([by_name[name] for name in names], dtype=np.float64)

@@ -1,0 +1,184 @@
+"""A thread that works through a bounded queue, so that the executor's thread never waits for a stage."""
+
+import threading
+from collections import deque
+from collections.abc import Callable
+from typing import Generic, TypeVar
+import threading
+from collections.abc import Callable
+import threading
+import time
+from collections.abc import Callable
+
+Item = TypeVar("Item")
+
+FULL = "queue full"
+FORGOTTEN = "forgotten at a reset or the end"
+
+
+class Worker(Generic[Item]):
+    """Call ``process`` for each submitted item in order, in a thread of its own. A full queue drops its oldest item.
+
+    :param process: called with each item.
+    :param queue_size: most items that wait, at least 1.
+    :param on_drop: called with the reason (``FULL`` or ``FORGOTTEN``) and the number of items that are never processed.
+    :param on_error: called in the worker's thread with whatever ``process`` raises; the next item follows.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        process: Callable[[Item], None],
+        queue_size: int,
+        on_drop: Callable[[str, int], None],
+        on_error: Callable[[Exception], None],
+    ) -> None:
+        self._process = process
+        self._on_drop = on_drop
+        self._on_error = on_error
+        self._queue: deque[Item] = deque()
+        self._queue_size = queue_size
+        self._changed = threading.Condition()
+        self._busy = False
+        self._stopping = False
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self._thread.start()
+
+    def submit(self, item: Item) -> None:
+        """Queue an item. After :meth:`stop` it is dropped."""
+        reason = None
+        with self._changed:
+            if self._stopping:
+                reason = FORGOTTEN
+            else:
+                if len(self._queue) >= self._queue_size:
+                    self._queue.popleft()
+                    reason = FULL
+                self._queue.append(item)
+                # All, because a thread in `run_idle` may wait on the same condition and would swallow a single wake-up.
+                self._changed.notify_all()
+        if reason:
+            self._on_drop(reason, 1)
+
+    def is_idle(self) -> bool:
+        """Whether everything submitted so far has been processed."""
+        with self._changed:
+            return not self._queue and not self._busy
+
+    def run_idle(self, action: Callable[[], None], timeout_s: float) -> bool:
+        """Forget what waits, let the current item end, then run ``action`` while nothing is processed.
+
+        Not to be called from ``process``.
+
+        :return: False when the current item did not end in time; then nothing was done to the stage.
+        """
+        with self._changed:
+            self._forget()
+            idle = self._changed.wait_for(lambda: not self._busy, timeout_s)
+            if idle:
+                action()
+        return idle
+
+    def stop(self, timeout_s: float = 5.0) -> None:
+        """Drop what waits and end the thread after the current item. Safe to call twice."""
+        with self._changed:
+            self._stopping = True
+            self._forget()
+            self._changed.notify_all()
+        if threading.current_thread() is not self._thread:
+            self._thread.join(timeout_s)
+
+    def _forget(self) -> None:
+        forgotten = len(self._queue)
+        self._queue.clear()
+        if forgotten:
+            self._on_drop(FORGOTTEN, forgotten)
+
+    def _run(self) -> None:
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._queue or self._stopping)
+                if self._stopping:
+                    return
+                item = self._queue.popleft()
+                self._busy = True
+            try:
+                self._process(item)
+            except Exception as error:
+                self._on_error(error)
+            finally:
+                with self._changed:
+                    self._busy = False
+                    self._changed.notify_all()
+
+
+# Node clocks can run at other speeds than the machine's (a recording's time), so the clock is asked again this often.
+LONGEST_WAIT_S = 0.02
+
+
+class Alarm:
+    """
+    :param ring: does what is due, and returns the seconds until more is, None when that depends on :meth:`wake`.
+    :param on_error: called in the alarm's thread with whatever ``ring`` raises; it is called again after a wake.
+    """
+
+    def __init__(self, name: str, ring: Callable[[], float | None], on_error: Callable[[Exception], None]) -> None:
+        self._ring = ring
+        self._on_error = on_error
+        self._woken = threading.Event()
+        self._stopping = False
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self._thread.start()
+
+    def wake(self) -> None:
+        """Something changed: look at once what is due. May be called from any thread, and with locks held."""
+        self._woken.set()
+
+    def stop(self, timeout_s: float = 5.0) -> None:
+        """End the thread. Not to be called from ``ring`` or with a lock that it takes. Safe to call twice."""
+        self._stopping = True
+        self._woken.set()
+        self._thread.join(timeout_s)
+
+    def _run(self) -> None:
+        wait_s: float | None = None
+        while True:
+            self._woken.wait(None if wait_s is None else min(wait_s, LONGEST_WAIT_S))
+            self._woken.clear()
+            if self._stopping:
+                return
+            try:
+                wait_s = self._ring()
+            except Exception as error:
+                wait_s = None
+                self._on_error(error)
+
+
+class Ticker:
+    """
+    :param period_s: seconds between two calls; a call that comes late does not make the next ones hurry.
+    :param tick: called in the ticker's thread.
+    :param on_error: called with whatever ``tick`` raises; the ticker goes on.
+    """
+
+    def __init__(self, period_s: float, tick: Callable[[], None], on_error: Callable[[Exception], None]) -> None:
+        self._period_s, self._tick, self._on_error = period_s, tick, on_error
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="ticker", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End after the current call. Not to be called from ``tick``."""
+        self._stopping.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        due = time.monotonic()
+        while True:
+            due = max(due + self._period_s, time.monotonic())
+            if self._stopping.wait(max(0.0, due - time.monotonic())):
+                return
+            try:
+                self._tick()
+            except Exception as error:
+                self._on_error(error)

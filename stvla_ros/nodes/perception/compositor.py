@@ -1,0 +1,73 @@
+"""Node ``compositor``: traces drawn onto the metric depth of the same frame; overlay and markers for people."""
+
+import time
+
+from sensor_msgs.msg import CameraInfo, Image
+
+from stvla_ros.errors import InputError
+from stvla_ros.msg import TraceArray
+from stvla_ros.nodes.kit.base import RELIABLE_QOS, StvlaNode, run
+from stvla_ros.nodes.kit.joins import Join
+from stvla_ros.nodes.kit.messages import (
+    array_to_image,
+    image_to_depth,
+    image_to_rgb,
+    message_to_traces,
+    naming_topic,
+    stamp_ns,
+)
+from stvla_ros.nodes.perception.parameters import (
+    declare_compositor,
+    declare_join_window,
+    declare_queue_size,
+    declare_sensor_qos,
+)
+from stvla_ros.nodes.perception.trace_outputs import TraceOutputs
+from stvla_ros.perception.compositor import Compositor
+
+
+class CompositorNode(StvlaNode):
+    def __init__(self) -> None:
+        super().__init__("compositor")
+        self._config = declare_compositor(self)
+        self._sensor_qos = declare_sensor_qos(self)
+        self._queue_size = declare_queue_size(self)
+        self._join_window = declare_join_window(self)
+
+    def configure(self) -> None:
+        self._compositor = Compositor(self._config)
+        self._outputs = TraceOutputs(self, self._compositor.vertex_depths)
+        self._worker = self.start_worker("compositor", self._process, self._queue_size)
+
+    def activate(self) -> None:
+        topics = [
+            (Image, "image", self._sensor_qos),
+            (Image, "depth", RELIABLE_QOS),
+            (TraceArray, "traces", RELIABLE_QOS),
+        ]
+        Join(self, topics, lambda *messages: self._worker.submit(messages), self._join_window)
+        self.subscribe(CameraInfo, "camera_info", self._outputs.set_camera_info, self._sensor_qos)
+
+    def _process(self, messages: tuple[Image, Image, TraceArray]) -> None:
+        started = time.monotonic()
+        image, depth_message, trace_array = messages
+        header = image.header
+        try:
+            rgb = image_to_rgb(image, "image")
+            traces = message_to_traces(trace_array, "traces")
+            depth = image_to_depth(depth_message, "depth")
+            traced = self._compositor.step(traces, depth)
+        except InputError as error:
+            self.reject("input", naming_topic(error))
+            return
+        self._outputs.traced_depth.publish(array_to_image(traced, "32FC1", header))
+        self.stage.published(self.latency_s(stamp_ns(header)), time.monotonic() - started)
+        self._outputs.publish_for_people(rgb, traces, header)
+
+
+def main() -> None:
+    run(CompositorNode)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,121 @@
+"""The perception stages' parameters: the same names and ranges in the separate nodes and in the fused one."""
+
+from typing import Any
+
+from stvla_ros.shared_files import parse_mapping
+from stvla_ros.nodes.kit.base import RELIABLE_QOS, SENSOR_QOS, StvlaNode
+from stvla_ros.perception.compositor import VARIANTS, CompositorConfig
+from stvla_ros.perception.depth.registry import depth_estimator_names
+from stvla_ros.perception.selection import SelectionParameters
+from stvla_ros.perception.spatial_traces import SpatialTracesConfig
+from stvla_ros.perception.trackers import tracker_names
+from stvla_ros.perception.tracking import TrackingConfig
+
+
+def declare_tracking(node: StvlaNode) -> TrackingConfig:
+    """Declare the tracker's parameters and read its configuration. :raises InputError: naming the bad parameter."""
+    default, selection = TrackingConfig(), SelectionParameters()
+    return TrackingConfig(
+        tracker=node.parameter("tracker", default.tracker, "tracker backend", choices=tracker_names()),
+        buffer=node.parameter(
+            "buffer", default.buffer, "frames in the trace window (paper: 7, 15, 30)", low=2, high=1000
+        ),
+        warm_up_frames=node.parameter(
+            "warm_up_frames",
+            default.warm_up_frames,
+            "frames at the start of an episode without traces",
+            low=0,
+            high=1000,
+        ),
+        adaptive=node.parameter("adaptive", default.adaptive, "stretch the window while motion is slow"),
+        selection=SelectionParameters(
+            max_traces=node.parameter("max_traces", selection.max_traces, "most traces at a time", low=1, high=1000),
+            min_extent=node.parameter(
+                "min_extent",
+                selection.min_extent,
+                "least motion of a trace, share of the image diagonal",
+                low=1e-4,
+                high=0.99,
+            ),
+            max_wander=node.parameter(
+                "max_wander",
+                selection.max_wander,
+                "longest path of a trace as a multiple of its extent",
+                low=1.0,
+                high=1e6,
+            ),
+            min_spacing=node.parameter(
+                "min_spacing",
+                selection.min_spacing,
+                "least distance of two traces, share of the image diagonal",
+                low=0.0,
+                high=0.99,
+            ),
+        ),
+        tracker_parameters=_mapping(node, "tracker_parameters", "the tracker backend's own parameters"),
+    )
+
+
+def declare_compositor(node: StvlaNode) -> CompositorConfig:
+    """Declare the compositor's parameters and read its configuration. :raises InputError: naming the bad parameter."""
+    default = CompositorConfig()
+    return CompositorConfig(
+        variant=node.parameter("variant", default.variant, "depth at which traces are drawn", choices=VARIANTS),
+        size=node.parameter("size", default.size, "side of the traced depth map, pixels", low=8, high=4096),
+        line_width=node.parameter("line_width", default.line_width, "odd, pixels of the map", low=1, high=31),
+        min_vertex_distance=node.parameter(
+            "min_vertex_distance",
+            default.min_vertex_distance,
+            "thinning: least distance of vertices, pixels of the map",
+            low=0.0,
+            high=4096.0,
+        ),
+        closest_percentile=node.parameter(
+            "closest_percentile",
+            default.closest_percentile,
+            "variant C: percentile that counts as the closest object",
+            low=0.0,
+            high=50.0,
+        ),
+    )
+
+
+def declare_depth(node: StvlaNode) -> tuple[str, dict[str, Any]]:
+    """Declare the depth stage's parameters: backend name and its own parameters. :raises InputError: naming the bad
+    parameter."""
+    name = node.parameter("depth", "sensor", "depth backend", choices=depth_estimator_names())
+    return name, _mapping(node, "depth_parameters", "the depth backend's own parameters")
+
+
+def declare_spatial_traces(node: StvlaNode) -> SpatialTracesConfig:
+    """All of the above, for the fused node."""
+    depth, parameters = declare_depth(node)
+    return SpatialTracesConfig(
+        tracking=declare_tracking(node), depth=depth, depth_parameters=parameters, compositor=declare_compositor(node)
+    )
+
+
+def declare_sensor_qos(node: StvlaNode) -> Any:
+    """QoS of the camera topics' subscriptions: REP-2003's best effort, or reliable where every frame counts
+    (lockstep)."""
+    reliability = node.parameter(
+        "sensor_reliability", "best_effort", "QoS of camera topics", choices=("best_effort", "reliable")
+    )
+    return RELIABLE_QOS if reliability == "reliable" else SENSOR_QOS
+
+
+def declare_queue_size(node: StvlaNode) -> int:
+    return node.parameter("queue_size", 5, "frames that may wait; a full queue drops its oldest", low=1, high=1000)
+
+
+def declare_join_window(node: StvlaNode) -> int:
+    # Longer than any stage's backlog (2 s at 30 Hz): where the wait for a slow partner outlasts the window, nothing
+    # ever matches.
+    return node.parameter(
+        "join_window", 60, "frames of a topic that wait for those with the same stamp", low=1, high=10_000
+    )
+
+
+def _mapping(node: StvlaNode, name: str, description: str) -> dict[str, Any]:
+    text = node.parameter(name, "{}", f"{description}, as a YAML mapping like '{{key: value}}'")
+    return parse_mapping(f"parameter {name}", text or "{}")

@@ -1,0 +1,233 @@
+"""Node ``bag_recorder``: writes the graph's topics into a rosbag2 bag (MCAP), as they come off the wire."""
+
+import importlib
+import re
+import threading
+import time
+from collections import deque
+from typing import NamedTuple
+
+from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.topic_endpoint_info import TopicEndpointInfo
+
+from stvla_ros.errors import InputError
+from stvla_ros.nodes.kit.base import StvlaNode, run
+from stvla_ros.recordings.bag_writer import BagWriter
+
+DISCOVERY_PERIOD_S = 0.2
+# A second of a usual camera: what may arrive while the executor is busy with another topic.
+SUBSCRIPTION_DEPTH = 30
+_MEGABYTE = 1_000_000
+# What a killed recorder loses at most.
+FLUSH_PERIOD_S = 1.0
+_TYPE_NAME = re.compile(r"[a-z][a-z0-9_]*/msg/[A-Z][A-Za-z0-9]*")
+
+
+class _Topic(NamedTuple):
+    name: str
+    type_name: str
+    qos: QoSProfile
+
+
+class _Received(NamedTuple):
+    topic: _Topic
+    time_ns: int
+    arrived: float
+    cdr: bytes
+
+
+class BagRecorderNode(StvlaNode):
+    def __init__(self) -> None:
+        super().__init__("bag_recorder")
+        self._output = self.parameter("output", "", "folder of the new bag")
+        topics = self.parameter("topics", [""], "topics to record; empty: all that are not hidden")
+        self._wanted = {self.resolve_topic_name(topic) for topic in topics if topic}
+        self._queue_mb = self.parameter("queue_mb", 256, "megabytes that may wait for the disk", low=1, high=100_000)
+        self.exit_code: int | None = None
+        self._recorded: set[str] = set()
+        self._refused: set[str] = set()
+        self._thread: _WriterThread | None = None
+
+    def configure(self) -> None:
+        if not self._output:
+            raise InputError("parameter output: expected a folder for the new bag, got nothing")
+        self._thread = _WriterThread(self, BagWriter(self._output), self._queue_mb * _MEGABYTE)
+        self.every(DISCOVERY_PERIOD_S, lambda: self._discover() if self.is_active else None)
+
+    def activate(self) -> None:
+        self.on_stop_inputs(self._recorded.clear)
+        self._discover()
+
+    def cleanup(self) -> None:
+        if self._thread:
+            print(self._thread.close(), flush=True)
+            self._thread = None
+
+    def fail(self, message: str) -> None:
+        """End the process: nothing more can be recorded."""
+        self.reject("bag", message)
+        self.exit_code = 1
+
+    def extra_diagnostics(self) -> dict[str, object]:
+        missing = sorted(self._wanted - self._recorded - self._refused)
+        return {"topics": len(self._recorded), "waiting for": ", ".join(missing) or "nothing"}
+
+    # --- topics ---------------------------------------------------------------------------------------------------
+
+    def _discover(self) -> None:
+        """Subscribe to what has a publisher by now."""
+        for name, types in self.get_topic_names_and_types():
+            if name in self._recorded or name in self._refused:
+                continue
+            if name not in self._wanted if self._wanted else _is_hidden(name):
+                continue
+            publishers = self.get_publishers_info_by_topic(name)
+            if publishers:
+                try:
+                    self._record(_Topic(name, _only_type(name, types), _matching_qos(publishers)))
+                    self._recorded.add(name)
+                except InputError as error:
+                    self._refused.add(name)
+                    self.reject("topic", str(error))
+
+    def _record(self, topic: _Topic) -> None:
+        message_type = _load_type(topic)
+        self._thread.add_topic(topic)
+
+        def received(cdr: bytes) -> None:
+            self.stage.received()
+            self._thread.submit(_Received(topic, self.now_ns(), time.monotonic(), cdr))
+
+        subscription = self.create_subscription(message_type, topic.name, received, topic.qos, raw=True)
+        self.on_stop_inputs(lambda: self.destroy_subscription(subscription))
+
+
+class _WriterThread:
+    """Owns the bag. A full queue drops its oldest message; closing writes what waits."""
+
+    def __init__(self, node: BagRecorderNode, bag: BagWriter, queue_bytes: int) -> None:
+        self._node = node
+        self._bag = bag
+        self._bag_lock = threading.Lock()
+        self._queue: deque[_Received] = deque()
+        self._queue_bytes = queue_bytes
+        self._waiting_bytes = 0
+        self._changed = threading.Condition()
+        self._closing = False
+        self._flush_at = 0.0
+        self._thread = threading.Thread(target=self._run, name="bag_writer", daemon=True)
+        self._thread.start()
+
+    def add_topic(self, topic: _Topic) -> None:
+        """:raises InputError: when the type's definition cannot be found."""
+        with self._bag_lock:
+            if topic.name not in self._bag.topics:  # it is there already when the node was deactivated in between
+                self._bag.add_topic(
+                    topic.name,
+                    topic.type_name,
+                    reliable=topic.qos.reliability == ReliabilityPolicy.RELIABLE,
+                    latched=topic.qos.durability == DurabilityPolicy.TRANSIENT_LOCAL,
+                )
+
+    def submit(self, message: _Received) -> None:
+        dropped = 0
+        with self._changed:
+            self._queue.append(message)
+            self._waiting_bytes += len(message.cdr)
+            while self._waiting_bytes > self._queue_bytes and len(self._queue) > 1:
+                self._waiting_bytes -= len(self._queue.popleft().cdr)
+                dropped += 1
+            self._changed.notify()
+        self._node.stage.dropped("disk too slow", dropped)
+
+    def close(self) -> str:
+        """Write what waits, then the index. :return: one line on what is in the bag."""
+        with self._changed:
+            self._closing = True
+            self._changed.notify()
+        self._thread.join()
+        with self._bag_lock:
+            try:
+                self._bag.close()
+            except OSError as error:
+                return f"bag {self._bag.folder}: incomplete, its index cannot be written ({error.strerror})"
+        return f"bag {self._bag.folder}: {self._bag.messages} messages of {len(self._bag.topics)} topics recorded"
+
+    def _run(self) -> None:
+        # With simulated time, latched messages arrive before the clock starts: they belong to its first moment. A bag
+        # that starts at zero would be played for decades.
+        early: list[_Received] = []
+        try:
+            while message := self._next():
+                if message.time_ns == 0:
+                    early.append(message)
+                    continue
+                while early:
+                    self._write(early.pop(0), message.time_ns)
+                self._write(message, message.time_ns)
+            for message in early:
+                self._write(message, 0)
+        except OSError as error:
+            self._node.fail(f"bag {self._bag.folder}: cannot be written ({error.strerror})")
+
+    def _next(self) -> _Received | None:
+        """The oldest waiting message; None: closing, and all are written."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._queue or self._closing)
+            if not self._queue:
+                return None
+            message = self._queue.popleft()
+            self._waiting_bytes -= len(message.cdr)
+            return message
+
+    def _write(self, message: _Received, time_ns: int) -> None:
+        started = time.monotonic()
+        with self._bag_lock:
+            self._bag.write(message.topic.name, time_ns, message.cdr)
+            if started > self._flush_at:
+                self._flush_at = started + FLUSH_PERIOD_S
+                self._bag.flush()
+        self._node.stage.published(started - message.arrived, time.monotonic() - started)
+
+
+def _is_hidden(topic: str) -> bool:
+    """Topics of actions and tools: a part of the name starts with an underscore."""
+    return "/_" in topic
+
+
+def _only_type(topic: str, types: list[str]) -> str:
+    if len(types) != 1:
+        raise InputError(f"topic {topic}: expected one message type, its publishers have several: {', '.join(types)}")
+    return types[0]
+
+
+def _load_type(topic: _Topic) -> type:
+    # Whatever takes part in the graph names types; only such names are looked for among Python's modules.
+    if not _TYPE_NAME.fullmatch(topic.type_name):
+        raise InputError(f"topic {topic.name}: expected a type like std_msgs/msg/String, got {topic.type_name!r}")
+    package, _, name = topic.type_name.partition("/msg/")
+    try:
+        return getattr(importlib.import_module(f"{package}.msg"), name)
+    except (ImportError, AttributeError):
+        raise InputError(f"topic {topic.name}: cannot be recorded without the package {package}") from None
+
+
+def _matching_qos(publishers: list[TopicEndpointInfo]) -> QoSProfile:
+    """A profile that every publisher satisfies and that asks for as much as all of them offer."""
+    profiles = [publisher.qos_profile for publisher in publishers]
+    reliable = all(profile.reliability == ReliabilityPolicy.RELIABLE for profile in profiles)
+    latched = all(profile.durability == DurabilityPolicy.TRANSIENT_LOCAL for profile in profiles)
+    return QoSProfile(
+        history=HistoryPolicy.KEEP_LAST,
+        depth=SUBSCRIPTION_DEPTH,
+        reliability=ReliabilityPolicy.RELIABLE if reliable else ReliabilityPolicy.BEST_EFFORT,
+        durability=DurabilityPolicy.TRANSIENT_LOCAL if latched else DurabilityPolicy.VOLATILE,
+    )
+
+
+def main() -> None:
+    run(BagRecorderNode)
+
+
+if __name__ == "__main__":
+    main()

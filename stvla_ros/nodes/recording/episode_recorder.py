@@ -1,0 +1,184 @@
+"""Node ``episode_recorder``: a video of what the robot and the policy saw, a line per episode, and the run's summary.
+
+It ends by itself after the last episode, and with it the whole graph.
+"""
+
+import json
+import math
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+from diagnostic_msgs.msg import DiagnosticArray
+from sensor_msgs.msg import Image
+
+from stvla_ros.errors import InputError
+from stvla_ros.msg import EpisodeState
+from stvla_ros.nodes.kit.base import DIAGNOSTICS_PERIOD_S, EPISODE_STATE_QOS, RELIABLE_QOS, StvlaNode, run
+from stvla_ros.nodes.kit.joins import Join
+from stvla_ros.nodes.kit.messages import image_to_depth, image_to_rgb, stamp_ns
+from stvla_ros.nodes.perception.parameters import declare_join_window
+from stvla_ros.nodes.kit.run_folder import make_run_folder, write_json
+from stvla_ros.perception.overlay import Caption, WideningRange, side_by_side
+from stvla_ros.recordings.video_writer import VideoWriter
+
+TERMINAL = (EpisodeState.SUCCEEDED, EpisodeState.FAILED)
+# Enough for the states of all frames that wait for their pictures.
+STATES_KEPT = 256
+LAST_FRAME_SHOWN_S = 1.0
+NICENESS = 5
+
+
+class EpisodeRecorderNode(StvlaNode):
+    def __init__(self) -> None:
+        super().__init__("episode_recorder")
+        self._output = Path(self.parameter("output", "out/sim/manual", "folder for summary.json and video.mp4"))
+        self._fps = self.parameter("fps", 10.0, "pictures a second of the video", low=1.0, high=120.0)
+        self._video = self.parameter("video", True, "write a video")
+        self._run_facts = {
+            "policy": self.parameter("policy", "expert", "for the summary"),
+            "checkpoint": self.parameter("checkpoint", "", "for the summary"),
+            "traces": self.parameter("traces", "depth", "for the summary"),
+            "execution": self.parameter("execution", "ensemble", "for the summary"),
+            "pacing": self.parameter("pacing", "lockstep", "for the summary"),
+            "fused": self.parameter("fused", False, "for the summary"),
+        }
+        self._join_window = declare_join_window(self)
+        self._task = ""
+        self._episodes: list[dict[str, Any]] = []
+        self._stages: dict[str, dict[str, Any]] = {}
+        self._states: dict[int, EpisodeState] = {}
+        # One range of colours an episode, so that they do not flicker.
+        self._depth_range, self._depth_range_of = WideningRange(), -1
+        self._writer: VideoWriter | None = None
+        self._finish_at: float | None = None
+        self.exit_code: int | None = None
+
+    def configure(self) -> None:
+        make_run_folder(self._output)
+        self._writer = VideoWriter(self._output / "video.mp4", fps=self._fps) if self._video else None
+        self._worker = self.start_worker("recorder", self._write_frame, 64)
+        self.every(0.1, self._finish_when_due)
+
+    def activate(self) -> None:
+        if self._video:
+            topics = [(Image, name, RELIABLE_QOS) for name in ("image", "traced_depth", "overlay")]
+            Join(self, topics, lambda *messages: self._worker.submit(messages), self._join_window)
+        self.subscribe(EpisodeState, "episode_state", self._on_state, EPISODE_STATE_QOS)
+        self.subscribe(DiagnosticArray, "/diagnostics", self._on_diagnostics)
+
+    def cleanup(self) -> None:
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None
+
+    # --- episodes -------------------------------------------------------------------------------------------------
+
+    def _on_state(self, state: EpisodeState) -> None:
+        self._states[stamp_ns(state.header)] = state
+        while len(self._states) > STATES_KEPT:
+            del self._states[next(iter(self._states))]
+        self._task = state.task
+        if state.phase in TERMINAL:
+            success = state.phase == EpisodeState.SUCCEEDED
+            self._episodes.append(
+                {
+                    "episode_id": state.episode_id,
+                    "instruction": state.instruction,
+                    "success": success,
+                    "steps": state.step,
+                    "reason": state.reason,
+                }
+            )
+            word = "success" if success else "failure"
+            total = f"/{state.total}" if state.total else ""
+            print(
+                f"episode {state.index + 1}{total} ({state.task} {state.episode_id}): {word} after {state.step} steps"
+                f" - {state.instruction}",
+                flush=True,
+            )
+            self._write_summary()
+        elif state.phase == EpisodeState.FINISHED:
+            # One more round of diagnostics, so that the counters include the last frames.
+            self._finish_at = time.monotonic() + 1.5 * DIAGNOSTICS_PERIOD_S
+
+    def _write_frame(self, messages: tuple[Image, Image, Image]) -> None:
+        started = time.monotonic()
+        image, traced_depth, overlay = messages
+        stamp = stamp_ns(image.header)
+        state = self._states.get(stamp)
+        ended = state is not None and state.phase in TERMINAL
+        caption = Caption(
+            instruction=state.instruction if state else "",
+            detail=f"{state.task}  episode {state.episode_id}" if state else "",
+            step=state.step if state else None,
+            outcome=("success" if state.phase == EpisodeState.SUCCEEDED else "failure") if ended else "",
+        )
+        try:
+            depth = image_to_depth(traced_depth, "traced_depth")
+            if state is not None and state.index != self._depth_range_of:
+                self._depth_range_of = state.index
+                self._depth_range.reset()
+            frame = side_by_side(
+                image_to_rgb(image, "image"),
+                depth,
+                image_to_rgb(overlay, "overlay"),
+                caption,
+                near_far=self._depth_range.update(depth),
+            )
+            for _ in range(round(LAST_FRAME_SHOWN_S * self._fps) if ended else 1):
+                self._writer.write(frame)
+        except InputError as error:
+            self.reject("frame", str(error))
+            return
+        self.stage.published(self.latency_s(stamp), time.monotonic() - started)
+
+    # --- summary --------------------------------------------------------------------------------------------------
+
+    def _on_diagnostics(self, message: DiagnosticArray) -> None:
+        for status in message.status:
+            self._stages[status.name.lstrip("/")] = {item.key: _number(item.value) for item in status.values}
+
+    def _finish_when_due(self) -> None:
+        if self._finish_at is not None and time.monotonic() > self._finish_at and self._worker.is_idle():
+            self._write_summary()
+            self.exit_code = 0
+
+    def _write_summary(self) -> None:
+        successes = sum(episode["success"] for episode in self._episodes)
+        summary = {
+            "task": self._task,
+            **self._run_facts,
+            "episodes": self._episodes,
+            "success_rate": successes / len(self._episodes) if self._episodes else 0.0,
+            "stages": {
+                name: {
+                    "p50_ms": values.get("latency_p50_ms"),
+                    "p99_ms": values.get("latency_p99_ms"),
+                    "drops": values.get("dropped", 0),
+                    **values,
+                }
+                for name, values in sorted(self._stages.items())
+            },
+        }
+        write_json(self._output / "summary.json", summary)
+
+
+def _number(text: str) -> float | str:
+    """A figure out of the diagnostics; the text where it is none, or none that JSON can hold."""
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        return text
+    return value if isinstance(value, int) or (isinstance(value, float) and math.isfinite(value)) else text
+
+
+def main() -> None:
+    # Drawing and compressing must not take the processor from what moves the robot; the queue is long enough.
+    os.nice(NICENESS)
+    run(EpisodeRecorderNode)
+
+
+if __name__ == "__main__":
+    main()

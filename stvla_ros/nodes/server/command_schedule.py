@@ -1,0 +1,142 @@
+"""When the action server thinks and when it acts: pacing, chunk execution, gripper, and their figures."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from stvla_ros.control.actions import EndEffectorAction
+from stvla_ros.control.chunk_execution import (
+    RESTART_NS,
+    STRATEGIES,
+    ChunkExecutor,
+    Due,
+    RateLimit,
+    TimedChunk,
+)
+from stvla_ros.control.gripper import StickyGripper
+from stvla_ros.nodes.kit.base import StvlaNode
+from stvla_ros.nodes.kit.stage_statistics import Rate
+
+PACINGS = ("lockstep", "realtime")
+# Under which observations are counted that the policy never sees.
+STALE = "stale observation"
+NOT_WANTED = "no inference wanted"
+
+
+class CommandSchedule:
+    """One goal after another. Not thread-safe.
+
+    In realtime, time is the node's clock. In lockstep the world stands still while the policy thinks: time is then the
+    number of observations that were answered, in control periods, and every observation gets exactly one command.
+    """
+
+    def __init__(self, node: StvlaNode) -> None:
+        """Declare the parameters. :raises InputError: naming the bad one."""
+        self._node = node
+        control_hz = node.parameter("control_hz", 5.0, "control steps per second of the robot", low=0.1, high=1000.0)
+        self.period_s = 1.0 / control_hz
+        execution = node.parameter("execution", "ensemble", "how chunks are executed", choices=tuple(STRATEGIES))
+        pacing = node.parameter("pacing", "realtime", "whether the world waits for each command", choices=PACINGS)
+        sticky = node.parameter(
+            "sticky_gripper",
+            0,
+            "control steps for which a change of the gripper is held; 0 passes the policy's opening through",
+            low=0,
+            high=1000,
+        )
+        max_age_s = node.parameter(
+            "max_observation_age",
+            1.5,
+            "realtime: oldest observation that is acted on, seconds; 0 for any",
+            low=0.0,
+            high=3600.0,
+        )
+        self.lockstep = pacing == "lockstep"
+        self._period = round(self.period_s * 1e9)
+        self._max_age = 0 if self.lockstep else round(max_age_s * 1e9)
+        self._executor = ChunkExecutor(execution, self._period, self._max_age)
+        self._gripper = StickyGripper(sticky)
+        self._thinking = RateLimit(self._period)
+        self._newest_stamp = 0
+        self._answered = 0
+        self._chunks, self._actions, self._late, self._unused = 0, 0, 0, 0
+        self._chunk_rate, self._action_rate = Rate(), Rate()
+
+    def forget_chunks(self) -> None:
+        """Nothing more leaves until the next chunk: the robot holds."""
+        self._executor.reset()
+
+    def reset(self) -> None:
+        """A goal begins or ends."""
+        self._executor.reset()
+        self._gripper.reset()
+        self._thinking.reset()
+
+    def refusal(self, stamp: int) -> str:
+        """Why the policy should not answer the observation with this stamp; empty when it should.
+
+        On average at most one inference a control period.
+        """
+        if self.lockstep:
+            return "" if self._executor.wants_inference(self._now()) else NOT_WANTED
+        if self._max_age and self._node.now_ns() - stamp > self._max_age:
+            return STALE
+        if stamp < self._newest_stamp - RESTART_NS:
+            self.reset()  # the source started anew
+            self._newest_stamp = stamp
+        self._newest_stamp = max(self._newest_stamp, stamp)
+        wanted = self._thinking.earliest(stamp) == stamp and self._executor.wants_inference(stamp)
+        return "" if wanted else NOT_WANTED
+
+    def think(self, stamp: int) -> None:
+        """The policy begins with the observation with this stamp."""
+        if not self.lockstep:
+            self._thinking.count(stamp)
+
+    def add(self, stamp: int, actions: Sequence[EndEffectorAction]) -> None:
+        """Take the policy's answer to the observation with this stamp."""
+        now = self._now()
+        chunk = TimedChunk(now if self.lockstep else stamp, tuple(actions))
+        self._chunks += 1
+        self._chunk_rate.count()
+        self._late += self._executor.is_late(chunk, now)
+        self._unused += not self._executor.add(chunk, now)
+
+    def answer(self, stamp: int) -> Due | None:
+        """Lockstep: the command for the observation with this stamp; None when there is no action."""
+        due = self.due()
+        self._answered += due is not None
+        return due and replace(due, stamp=stamp)
+
+    def due(self) -> Due | None:
+        """The command whose time has come."""
+        due = self._executor.take(self._now())
+        if due is None:
+            return None
+        self._actions += 1
+        self._action_rate.count()
+        return replace(due, action=replace(due.action, gripper=self._gripper.step(due.action.gripper)))
+
+    def wait_s(self) -> float | None:
+        """Seconds until the next command leaves; None when there is nothing to wait for."""
+        now = self._now()
+        at = self._executor.next_at(now)
+        return None if at is None else (at - now) * 1e-9
+
+    def figures(self) -> dict[str, Any]:
+        """For the diagnostics.
+
+        Late chunks came when their first action's step was over; of unused ones nothing could be executed any more.
+        """
+        return {
+            "chunks": self._chunks,
+            "actions": self._actions,
+            "chunks_per_s": self._chunk_rate.per_second(),
+            "actions_per_s": self._action_rate.per_second(),
+            "late_chunks": self._late,
+            "late_chunk_share": round(self._late / self._chunks, 4) if self._chunks else 0.0,
+            "unused_chunks": self._unused,
+        }
+
+    def _now(self) -> int:
+        return self._answered * self._period if self.lockstep else self._node.now_ns()

@@ -1,0 +1,156 @@
+"""The goals of the action ``execute_instruction``: at most one runs, and a newer one pre-empts it."""
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from rclpy.action import ActionServer, CancelResponse, GoalResponse
+from rclpy.action.server import ServerGoalHandle
+from rclpy.task import Future
+
+from stvla_ros.action import ExecuteInstruction
+from stvla_ros.nodes.kit.base import StvlaNode
+from stvla_ros.nodes.kit.messages import stamp_to_ns
+
+Result = ExecuteInstruction.Result
+
+WATCH_PERIOD_S = 0.1
+
+
+@dataclass(eq=False)
+class Goal:
+    """One instruction on its way. Whoever counts or publishes for it holds the lock."""
+
+    handle: ServerGoalHandle
+    instruction: str
+    deadline_ns: int | None
+    done: Future
+    last_progress: float
+    steps: int = 0
+    chunks: int = 0
+    clipped: int = 0
+    refused: int = 0
+    last_refusal: str = ""
+    outcome: int = Result.FAULT
+    reason: str = ""
+
+
+class InstructionGoals:
+    """The action server.
+
+    :param node: declares its parameter and spins it.
+    :param lock: re-entrant; held while ``current`` changes, so that holding it means that the goal goes on.
+    :param on_begin: called with the lock held when a goal became the current one.
+    :param on_end: called with the lock held when the current goal has ended.
+    """
+
+    def __init__(
+        self, node: StvlaNode, lock: threading.RLock, on_begin: Callable[[Goal], None], on_end: Callable[[], None]
+    ) -> None:
+        self._node = node
+        self._lock = lock
+        self._on_begin = on_begin
+        self._on_end = on_end
+        self._stall_s = node.parameter(
+            "stall_timeout",
+            10.0,
+            "seconds without a command after which a goal ends as stalled; 0 for never",
+            low=0.0,
+            high=86400.0,
+        )
+        self._goals: dict[bytes, Goal] = {}
+        self._server: ActionServer | None = None
+        self.current: Goal | None = None
+
+    def serve(self) -> None:
+        """Offer the action until :meth:`destroy`. To be called from the node's ``configure``."""
+        self._server = ActionServer(
+            self._node,
+            ExecuteInstruction,
+            "execute_instruction",
+            execute_callback=self._execute,
+            goal_callback=self._on_goal,
+            handle_accepted_callback=self._on_accepted,
+            cancel_callback=self._on_cancel,
+        )
+        self._node.every(WATCH_PERIOD_S, self._watch)
+
+    def destroy(self) -> None:
+        if self._server is not None:
+            self._server.destroy()
+            self._server = None
+
+    def end(self, goal: Goal | None, outcome: int, reason: str) -> None:
+        """End the goal if it is the current one. Once this returns, nothing more is published for it."""
+        with self._lock:
+            if goal is None or self.current is not goal:
+                return
+            self.current = None
+            goal.outcome, goal.reason = outcome, reason
+            self._on_end()
+        goal.done.set_result(None)
+        # Setting the result does not by itself wake an executor that waits in another thread.
+        if self._node.executor is not None:
+            self._node.executor.wake()
+
+    def _on_goal(self, request: ExecuteInstruction.Goal) -> GoalResponse:
+        problem = ""
+        if not self._node.is_active:
+            problem = "the server is not active"
+        elif not request.instruction.strip():
+            problem = "goal instruction: expected words, got an empty text"
+        elif stamp_to_ns(request.time_limit) < 0:
+            problem = "goal time_limit: expected 0 (none) or more"
+        if problem:
+            self._node.get_logger().error(f"goal rejected: {problem}")
+            return GoalResponse.REJECT
+        return GoalResponse.ACCEPT
+
+    def _on_accepted(self, handle: ServerGoalHandle) -> None:
+        limit = stamp_to_ns(handle.request.time_limit)
+        deadline = self._node.now_ns() + limit if limit else None
+        done = Future(executor=self._node.executor)
+        goal = Goal(handle, handle.request.instruction, deadline, done, time.monotonic())
+        with self._lock:
+            self.end(self.current, Result.PREEMPTED, f"a newer goal took over: {goal.instruction}")
+            self._goals[bytes(handle.goal_id.uuid)] = goal
+            self.current = goal
+            self._on_begin(goal)
+        handle.execute()
+
+    def _on_cancel(self, handle: ServerGoalHandle) -> CancelResponse:
+        self.end(self._goals.get(bytes(handle.goal_id.uuid)), Result.STOPPED, "cancelled by the caller")
+        return CancelResponse.ACCEPT
+
+    def _watch(self) -> None:
+        with self._lock:
+            goal = self.current
+            if goal is None:
+                return
+            if goal.deadline_ns is not None and self._node.now_ns() > goal.deadline_ns:
+                self.end(goal, Result.TIME_LIMIT, "time limit reached")
+            elif self._stall_s and time.monotonic() - goal.last_progress > self._stall_s:
+                reason = f"no command for {self._stall_s} s: no fresh observation or no policy output"
+                self.end(goal, Result.STALLED, reason)
+
+    async def _execute(self, handle: ServerGoalHandle) -> Result:
+        goal = self._goals[bytes(handle.goal_id.uuid)]
+        await goal.done
+        del self._goals[bytes(handle.goal_id.uuid)]
+        if goal.outcome == Result.STOPPED:
+            handle.canceled()
+        elif goal.outcome == Result.TIME_LIMIT:
+            handle.succeed()
+        else:
+            handle.abort()
+        self._node.get_logger().info(f"goal ended after {goal.steps} steps: {goal.reason}")
+        return Result(
+            outcome=goal.outcome,
+            reason=goal.reason,
+            steps=goal.steps,
+            chunks=goal.chunks,
+            clipped=goal.clipped,
+            refused=goal.refused,
+            last_refusal=goal.last_refusal,
+        )

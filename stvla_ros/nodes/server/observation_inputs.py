@@ -1,0 +1,124 @@
+"""Where the action server's observations come from: topics, in one of three input modes, or the process' perception."""
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+from sensor_msgs.msg import CameraInfo, Image
+
+from stvla_ros.errors import InputError
+from stvla_ros.nodes.kit.base import RELIABLE_QOS, StvlaNode
+from stvla_ros.nodes.kit.messages import usable_intrinsics
+from stvla_ros.nodes.kit.joins import Join
+from stvla_ros.nodes.kit.messages import image_to_depth, image_to_rgb, stamp_ns
+from stvla_ros.nodes.perception.parameters import declare_join_window, declare_sensor_qos
+from stvla_ros.perception.depth.base import without_invalid
+from stvla_ros.perception.frozen_picture import FrozenPicture
+from stvla_ros.perception.overlay import draw_traces
+from stvla_ros.perception.types import TracedDepth
+from stvla_ros.policy.base import PolicyInput
+
+# What the first picture waits for the first intrinsics, where somebody publishes them.
+CAMERA_INFO_WAIT_S = 2.0
+# What the traces are drawn on: nothing (SpatialVLA), the depth (ST-VLA), or the picture (as TraceVLA does).
+# By mode the topics of picture and depth.
+TOPICS = {"none": ("image", "depth"), "depth": ("image", "traced_depth"), "rgb": ("overlay", "depth")}
+
+
+class ObservationInputs:
+    """Joins picture, depth and intrinsics to a :class:`PolicyInput` and hands it on.
+
+    :param node: declares its parameters, subscribes, and reports bad input.
+    :param take: called with each observation, its instruction still empty; from the thread that brought it.
+    """
+
+    def __init__(self, node: StvlaNode, take: Callable[[PolicyInput], None]) -> None:
+        self._node = node
+        self._take = take
+        self._traces = node.parameter("traces", "depth", "what the traces are drawn on", choices=tuple(TOPICS))
+        self._sensor_qos = declare_sensor_qos(node)
+        self._join_window = declare_join_window(node)
+        self._frozen_s = node.parameter(
+            "frozen_picture_timeout",
+            0.0,
+            "seconds for which a picture may stay the same to the bit while its stamps advance; 0 for ever",
+            low=0.0,
+            high=3600.0,
+        )
+        self._frozen = FrozenPicture()
+        self._intrinsics: np.ndarray | None = None
+        self._lock = threading.Lock()
+        self._knows_camera = False
+        self._first_at: float | None = None
+        self._waiting: PolicyInput | None = None
+
+    def subscribe(self) -> None:
+        """Take observations from topics while the node is active."""
+        picture, depth = TOPICS[self._traces]
+        # Our own nodes publish all but the camera's topics reliably.
+        qos = self._sensor_qos if picture == "image" else RELIABLE_QOS
+        Join(
+            self._node,
+            [(Image, picture, qos), (Image, depth, RELIABLE_QOS)],
+            lambda *messages: self._on_messages(picture, depth, *messages),
+            self._join_window,
+        )
+        self._node.subscribe(CameraInfo, "camera_info", self.set_camera_info, self._sensor_qos)
+
+    def set_camera_info(self, message: CameraInfo) -> None:
+        """Take the intrinsics; bad ones are reported, and the policy then gets none."""
+        intrinsics = usable_intrinsics(self._node, message)
+        with self._lock:
+            self._intrinsics, self._knows_camera = intrinsics, True
+            waiting, self._waiting = self._waiting, None
+        if waiting is not None:
+            self._take(replace(waiting, intrinsics=intrinsics))
+
+    def take_traced(self, rgb: np.ndarray, result: TracedDepth) -> None:
+        """Take one frame from the perception in the same process. Thread-safe.
+
+        :param rgb: (H, W, 3) uint8, the frame.
+        """
+        self._node.stage.received()
+        picture = draw_traces(rgb, result.traces) if self._traces == "rgb" else rgb
+        depth = result.depth if self._traces == "depth" else without_invalid(result.metric_depth)
+        self._hand_on(result.stamp, picture, depth)
+
+    def _on_messages(self, picture: str, depth: str, image: Image, depth_image: Image) -> None:
+        try:
+            rgb = image_to_rgb(image, picture)
+            metres = image_to_depth(depth_image, depth)
+            if metres.dtype != np.float32:
+                raise InputError(f"topic {depth}: expected 32FC1 (metres), got {depth_image.encoding!r}")
+            if depth == "depth":
+                metres = without_invalid(metres)  # REP-118 marks unknown by NaN, the policies by 0
+            elif not np.isfinite(metres).all():
+                raise InputError(f"topic {depth}: expected finite float32 metres (0 where unknown)")
+        except InputError as error:
+            self._node.reject("input", str(error))
+            return
+        self._hand_on(stamp_ns(image.header), rgb, metres)
+
+    def _hand_on(self, stamp: int, rgb: np.ndarray, depth: np.ndarray) -> None:
+        if self._frozen_s and (same_s := self._frozen.update(rgb, stamp)) > self._frozen_s:
+            # Acting on it would be acting blindly.
+            self._node.reject("frozen picture", f"topic image: the same picture for {same_s:.1f} s under new stamps")
+            return
+        with self._lock:
+            observation = PolicyInput(stamp, rgb, depth, self._intrinsics, "")
+            if self._awaits_camera():
+                self._waiting = observation
+                return
+        self._take(observation)
+
+    def _awaits_camera(self) -> bool:
+        """Whether the camera's first intrinsics are on their way, which may come after its first picture: the same
+        picture would be answered differently without them."""
+        if self._knows_camera:
+            return False
+        self._first_at = self._first_at or time.monotonic()
+        if time.monotonic() - self._first_at > CAMERA_INFO_WAIT_S:
+            return False
+        return self._node.count_publishers(self._node.resolve_topic_name("camera_info")) > 0

@@ -1,0 +1,242 @@
+"""Node ``vla_server``: the ExecuteInstruction action server around a policy.
+
+One goal at a time; a newer goal pre-empts the running one. Inference runs in a thread of its own, and so do, in
+realtime, the commands whose time has come. A command is published only while its goal is active, so after a cancel, a
+pre-emption, a time limit or a stall nothing more comes out.
+"""
+
+import threading
+import time
+from dataclasses import replace
+from typing import Any
+
+from stvla_ros.action import ExecuteInstruction
+from stvla_ros.control.actions import EndEffectorAction
+from stvla_ros.control.chunk_execution import Due
+from stvla_ros.errors import InputError
+from stvla_ros.msg import ActionChunk, CommandVerdict, EndEffectorCommand
+from stvla_ros.nodes.kit.threads import Alarm
+from stvla_ros.nodes.kit.base import RELIABLE_QOS, StvlaNode, run
+from stvla_ros.nodes.server.command_schedule import CommandSchedule
+from stvla_ros.nodes.server.instruction_goals import Goal, InstructionGoals
+from stvla_ros.nodes.kit.joins import Pairing
+from stvla_ros.nodes.kit.messages import (
+    action_to_command,
+    command_to_action,
+    make_chunk,
+    make_header,
+    seconds_to_duration,
+    stamp_ns,
+)
+from stvla_ros.nodes.server.observation_inputs import ObservationInputs
+from stvla_ros.nodes.server.parameters import declare_policy
+from stvla_ros.policy.base import PolicyInput
+
+Result = ExecuteInstruction.Result
+
+# Expert chunks and observations that wait for each other; more than ever are on their way at once.
+PENDING = 16
+
+
+class VlaServerNode(StvlaNode):
+    """:param subscribe_to_perception: False when the perception in the same process feeds :attr:`inputs` (fused)."""
+
+    def __init__(self, subscribe_to_perception: bool = True) -> None:
+        super().__init__("vla_server")
+        self._subscribe_to_perception = subscribe_to_perception
+        self._choice = declare_policy(self)
+        self._base_frame = self.parameter("base_frame", "base_link", "frame_id of the commands: the robot's base link")
+        self._schedule = CommandSchedule(self)
+        self.inputs = ObservationInputs(self, self._observe)
+        # Re-entrant: ending a goal from within a locked section is common.
+        self._lock = threading.RLock()
+        self._goals = InstructionGoals(self, self._lock, self._begin, self._schedule.reset)
+        # Only the policy's thread touches this and the policy.
+        self._goal_of_policy: Goal | None = None
+        # The newest observation, until it is answered.
+        self._latest: PolicyInput | None = None
+        self._pairs: Pairing[PolicyInput, tuple[EndEffectorAction, ...]] = Pairing(
+            "observation", "expert chunk", PENDING, lambda side: self.stage.dropped(f"{side} without partner")
+        )
+        self._alarm: Alarm | None = None
+        self._verdict = CommandVerdict(executed=True)
+
+    # --- lifecycle ------------------------------------------------------------------------------------------------
+
+    def configure(self) -> None:
+        self._policy = self._choice.make()
+        self._policy.load()
+        self._chunks = self.create_publisher(ActionChunk, "action_chunk", RELIABLE_QOS)
+        self._commands = self.create_publisher(EndEffectorCommand, "command", RELIABLE_QOS)
+        # One observation may wait: an older one would only lead to a staler command.
+        self._worker = self.start_worker("policy", self._answer, 1, overflow="superseded by a newer observation")
+        if not self._schedule.lockstep:
+            self._alarm = Alarm("commands", self._command_when_due, self.survive)
+        self._goals.serve()
+
+    def activate(self) -> None:
+        if self._subscribe_to_perception:
+            self.inputs.subscribe()
+        if self._policy.needs_expert:
+            self.subscribe(ActionChunk, "expert_chunk", self._on_expert_chunk)
+        # In simulation there is no driver, and none is missed.
+        self.subscribe(CommandVerdict, "command_verdict", self._on_verdict, watched=False)
+        self.on_stop_inputs(self._forget_all)
+
+    def _forget_all(self) -> None:
+        with self._lock:
+            self._goals.end(self._goals.current, Result.FAULT, "the server was deactivated")
+            # The world may have moved on by the time the server is active again.
+            self._latest = None
+            self._pairs.clear()
+
+    def cleanup(self) -> None:
+        if self._alarm is not None:
+            self._alarm.stop()
+            self._alarm = None
+        self._goals.destroy()
+
+    def extra_diagnostics(self) -> dict[str, Any]:
+        with self._lock:
+            return self._schedule.figures()
+
+    # --- observations ---------------------------------------------------------------------------------------------
+
+    def _observe(self, observation: PolicyInput) -> None:
+        """Take one observation; called from the executor's thread, or from the perception's. Thread-safe."""
+        with self._lock:
+            if not self.is_active:
+                return
+            if not self._policy.needs_expert:
+                self._offer(observation)
+            elif pair := self._pairs.add("observation", observation.stamp, observation):
+                self._offer(*pair)
+
+    def _on_expert_chunk(self, chunk: ActionChunk) -> None:
+        try:
+            actions = tuple(command_to_action(command, "expert_chunk") for command in chunk.actions)
+        except InputError as error:
+            self.reject("expert_chunk", str(error))
+            return
+        with self._lock:
+            if pair := self._pairs.add("expert chunk", stamp_ns(chunk.header), actions):
+                self._offer(*pair)
+
+    def _offer(self, observation: PolicyInput, expert: tuple[EndEffectorAction, ...] | None = None) -> None:
+        self._latest = observation = replace(observation, expert_actions=expert)
+        goal = self._goals.current
+        if goal is None:
+            return
+        # In lockstep each one is answered, with or without inference.
+        if not self._schedule.lockstep and (reason := self._schedule.refusal(observation.stamp)):
+            self.stage.dropped(reason)
+        else:
+            self._worker.submit((goal, observation))
+
+    def _begin(self, goal: Goal) -> None:
+        self._verdict = CommandVerdict(executed=True)
+        if self._latest is not None:
+            # A paused source (lockstep) sends nothing new until its last observation is answered.
+            self._worker.submit((goal, self._latest))
+
+    # --- from observation to chunk (policy's thread) --------------------------------------------------------------
+
+    def _answer(self, item: tuple[Goal, PolicyInput]) -> None:
+        goal, observation = item
+        with self._lock:
+            if self._goals.current is not goal:
+                self.stage.dropped("goal ended before inference")
+                return
+            # Asked again: another observation may have been answered since this one came.
+            refusal = self._schedule.refusal(observation.stamp)
+            if not refusal:
+                self._schedule.think(observation.stamp)
+            elif not self._schedule.lockstep:
+                self.stage.dropped(refusal)
+                return
+        if not refusal and not self._infer(goal, observation):
+            return
+        if self._alarm is not None:
+            self._alarm.wake()
+            return
+        with self._lock:
+            if self._goals.current is goal and (due := self._schedule.answer(observation.stamp)):
+                self._command(goal, due)
+
+    def _infer(self, goal: Goal, observation: PolicyInput) -> bool:
+        """Ask the policy and publish its chunk. :return: whether there is one and its goal goes on."""
+        started = time.monotonic()
+        try:
+            if self._goal_of_policy is not goal:
+                self._policy.reset()
+                self._goal_of_policy = goal
+            actions = list(self._policy.predict(replace(observation, instruction=goal.instruction)))
+            if not actions:
+                raise ValueError("expected at least one action, got none")
+            header = make_header(observation.stamp, self._base_frame)
+            chunk = make_chunk(actions, self._choice.name, self._schedule.period_s, header)
+        except InputError as error:
+            self.reject("policy", str(error))
+            with self._lock:
+                if self._goals.current is goal:
+                    self._schedule.forget_chunks()
+            return False
+        except Exception as error:  # a policy is a plug-in: whatever it raises must end the goal, never the server
+            problem = f"policy {self._choice.name}: {type(error).__name__}: {error}"
+            self.reject("policy", problem)
+            self._goals.end(goal, Result.FAULT, problem)
+            return False
+        with self._lock:
+            if self._goals.current is not goal:
+                self.stage.dropped("goal ended during inference")
+                return False
+            self._chunks.publish(chunk)
+            goal.chunks += 1
+            self.stage.published(self.latency_s(observation.stamp), time.monotonic() - started)
+            if self._latest is not None and self._latest.stamp == observation.stamp:
+                self._latest = None
+            self._schedule.add(observation.stamp, actions)
+        return True
+
+    # --- commands -------------------------------------------------------------------------------------------------
+
+    def _command_when_due(self) -> float | None:
+        """Realtime, called by the alarm. :return: seconds until there is more to do, None when nothing waits."""
+        with self._lock:
+            if self._goals.current is None:
+                return None
+            if due := self._schedule.due():
+                self._command(self._goals.current, due)
+            return self._schedule.wait_s()
+
+    def _command(self, goal: Goal, due: Due) -> None:
+        command = action_to_command(due.action, make_header(due.stamp, self._base_frame))
+        self._commands.publish(command)
+        goal.steps += 1
+        goal.last_progress = time.monotonic()
+        if self._latest is not None and self._latest.stamp == due.stamp:
+            self._latest = None
+        feedback = ExecuteInstruction.Feedback(step=goal.steps, chunk=goal.chunks, command=command)
+        # The driver's answer to an earlier command; to this one there is none yet.
+        feedback.clipped, feedback.refused = self._verdict.clipped, self._verdict.refused
+        feedback.latency = seconds_to_duration(max(self.latency_s(due.stamp), 0.0))
+        goal.handle.publish_feedback(feedback)
+
+    def _on_verdict(self, verdict: CommandVerdict) -> None:
+        with self._lock:
+            self._verdict = verdict
+            goal = self._goals.current
+            if goal is None:
+                return
+            goal.clipped += bool(verdict.clipped)
+            if not verdict.executed:
+                goal.refused += 1
+                goal.last_refusal = verdict.refused
+
+
+def main() -> None:
+    run(VlaServerNode)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,124 @@
+"""The simulated arm, joint by joint, behind the topics and services of ``xs_sdk``: the WidowX driver drives it as it
+drives the real one.
+"""
+
+import threading
+import time
+
+import numpy as np
+
+from stvla_ros.errors import InputError
+from stvla_ros.nodes.kit.base import StvlaNode
+from stvla_ros.nodes.drivers.xs_interface import JOINT_STATES_HZ, XsInterface
+from stvla_ros.robots.embodiments import find_embodiment
+from stvla_ros.robots.xs_settings import XsSettings
+from stvla_ros.sim.environment import Environment, Observation, StepResult
+from stvla_ros.settings import build
+
+# Simulated time between two looks at what the driver commands, seconds.
+_SLICE_S = 0.02
+# Silence after which no driver takes the arm for one that never was away, in its timeouts.
+_MISSED_TIMEOUTS = 2.0
+
+
+class JointPlant:
+    """To be made in the node's ``configure``. The simulator's thread calls :meth:`reset` and :meth:`run`.
+
+    :param environment: one whose joints can be driven.
+    :raises InputError: when its robot has no driver of this kind.
+    """
+
+    def __init__(self, node: StvlaNode, environment: Environment) -> None:
+        driver = find_embodiment(environment.info.robot).driver
+        if driver is None or driver.executable != "widowx_driver":
+            raise InputError(
+                f"parameter joint_level: expected a task of the WidowX, {environment.info.robot} is another"
+            )
+        settings = build(XsSettings, dict(driver.settings), "driver.settings.")
+        self._environment = environment
+        limits = {name: driver.limits.joints[name] for name in driver.arm.joints}
+        self._arm = SimulatedArm(settings)
+        self._interface = XsInterface(node, settings, limits, self._arm)
+        self._says = False
+        self._missed_s = _MISSED_TIMEOUTS * driver.limits.joint_state_timeout
+        node.every(1.0 / JOINT_STATES_HZ, lambda: self._interface.publish() if node.is_active and self._says else None)
+
+    def listen(self) -> None:
+        self._interface.listen()
+
+    def reset(self, episode_id: int, seed: int, stopping: threading.Event) -> Observation:
+        """Reset the environment, with which the arm is elsewhere at once.
+
+        To the driver it is switched off, carried there and switched on: it says nothing for long enough to be missed,
+        so that it is taken up where it then is. An arm that jumped would be held as one that does not follow.
+        """
+        self._says = False
+        began = time.monotonic()
+        observation = self._environment.reset(episode_id, seed)
+        self._arm.place(*self._environment.arm_state())
+        stopping.wait(max(0.0, began + self._missed_s - time.monotonic()))
+        self._says = True
+        return observation
+
+    def run(self, began: float, stopping: threading.Event) -> StepResult:
+        """Simulate one control period, then look.
+
+        Always a whole one: on a machine that is too slow, simulated time falls behind the clock, and with it the
+        commands, which answer what is seen; the arm is never left out.
+
+        :param began: ``time.monotonic()`` of the period's beginning.
+        """
+        slices = round(1.0 / (self._environment.info.control_hz * _SLICE_S))
+        for number in range(1, slices + 1):
+            self._environment.drive(*self._arm.wanted(), _SLICE_S)
+            self._arm.measure(*self._environment.arm_state())
+            if stopping.wait(max(0.0, began + number * _SLICE_S - time.monotonic())):
+                break
+        return self._environment.observe()
+
+
+class SimulatedArm:
+    """What is wanted of the arm and where it was measured; the simulator's thread and the executor's meet here."""
+
+    def __init__(self, settings: XsSettings) -> None:
+        self._settings = settings
+        self._lock = threading.Lock()
+        self._goal, self._opening_goal = np.zeros(6), 1.0
+        self._position, self._opening = np.zeros(6), 1.0
+        self.profile_s, self.acceleration_s, self.torque = 2.0, 1.0, True
+
+    def place(self, position: np.ndarray, opening: float) -> None:
+        with self._lock:
+            self._goal = self._position = position
+            self._opening_goal = self._opening = opening
+
+    def measure(self, position: np.ndarray, opening: float) -> None:
+        with self._lock:
+            self._position, self._opening = position, opening
+
+    def wanted(self) -> tuple[np.ndarray, float]:
+        with self._lock:
+            return self._goal, self._opening_goal
+
+    def position(self, now: float) -> np.ndarray:
+        with self._lock:
+            return self._position
+
+    def finger(self, now: float) -> float:
+        closed, opened = self._settings.finger_closed, self._settings.finger_open
+        with self._lock:
+            return closed + self._opening * (opened - closed)
+
+    def command(self, goal: np.ndarray, now: float) -> list[int]:
+        usable = np.isfinite(goal)
+        with self._lock:
+            self._goal = np.where(usable, goal, self._goal)
+        return np.flatnonzero(~usable).tolist()
+
+    def move_gripper(self, effort: float, now: float) -> None:
+        with self._lock:
+            self._opening_goal = 1.0 if effort > 0.0 else 0.0 if effort < 0.0 else self._opening
+
+    def switch_torque(self, on: bool, now: float) -> None:
+        with self._lock:
+            self._goal, self.torque = self._position, on

@@ -1,0 +1,311 @@
+"""Node ``sim_bridge``: a simulator as the robot and the camera.
+
+It runs the episodes: reset the scene and the perception's buffers, send the instruction as a goal, then observation
+and command in turn until the task succeeds or its time is up.
+
+Pacing
+* ``lockstep``: simulated time stands still until the command that answers the observation arrives. Deterministic. An
+  observation that stays unanswered is sent again under a new stamp (a node was killed or not there yet); at the start
+  of an episode after another reset.
+* ``realtime``: one control step per control period of wall-clock time. At each tick the newest command is executed
+  once; without a new one the arm holds its target pose. A policy slower than a period therefore loses steps, as on a
+  robot, unless further actions of its last chunk fill them. These carry the same stamp as the first.
+"""
+
+import concurrent.futures
+import threading
+import time
+import traceback
+
+from stvla_ros.control.actions import EndEffectorAction
+from stvla_ros.errors import InputError
+from stvla_ros.msg import ActionChunk, EndEffectorCommand, EpisodeState
+from stvla_ros.nodes.kit.base import EPISODE_STATE_QOS, RELIABLE_QOS, StvlaNode, run
+from stvla_ros.nodes.simulation.command_inbox import CommandInbox
+from stvla_ros.nodes.server.goal_client import EpisodeGoal
+from stvla_ros.nodes.simulation.joint_plant import JointPlant
+from stvla_ros.nodes.kit.messages import command_to_action, make_chunk, make_header, stamp_ns
+from stvla_ros.nodes.simulation.observation_outputs import ObservationOutputs
+from stvla_ros.nodes.simulation.reset_services import CALL_TIMEOUT_S, ResetServices, wait_for
+from stvla_ros.sim.environment import Environment, Observation
+from stvla_ros.sim.tasks import find_task, make_environment
+
+PACINGS = ("lockstep", "realtime")
+# What a simulator gets to end its current step or reset when the node stops.
+STOP_TIMEOUT_S = 30.0
+
+
+class GaveUp(Exception):
+    """Nobody answers the observations of an episode."""
+
+
+class SimBridgeNode(StvlaNode):
+    def __init__(self) -> None:
+        super().__init__("sim_bridge")
+        self._task = self.parameter("task", "stack_cube", "task, see stvla_ros/sim/tasks.py")
+        self._episodes = self.parameter("episodes", 3, "episodes to run; 0 for no end", low=0, high=1_000_000)
+        self._first_episode = self.parameter("first_episode", 0, "episode_id of the first one", low=0, high=1_000_000)
+        self._seed = self.parameter("seed", 0, "seed of the simulator", low=0, high=2**31 - 1)
+        self._pacing = self.parameter("pacing", "lockstep", "how simulated time passes", choices=PACINGS)
+        self._joint_level = self.parameter(
+            "joint_level", False, "realtime: the robot's own driver moves the joints, in place of commands the tool"
+        )
+        self._max_steps = self.parameter(
+            "max_steps", 0, "time limit in control steps; 0 for the task's own", low=0, high=1_000_000
+        )
+        self._width = self.parameter("image_width", 0, "pixels; 0 for the task's own", low=0, high=8192)
+        self._height = self.parameter("image_height", 0, "pixels; 0 for the task's own", low=0, high=8192)
+        self._send_goals = self.parameter("send_goals", True, "send each episode's instruction to the action server")
+        self._reset_services = self.parameter(
+            "reset_services", ["tracker/reset"], "services called before an episode starts; [''] for none"
+        )
+        self._resend_s = self.parameter(
+            "resend_after",
+            10.0,
+            "lockstep: seconds before an unanswered observation is sent again",
+            low=0.1,
+            high=3600.0,
+        )
+        self._give_up_s = self.parameter(
+            "give_up_after", 120.0, "seconds without any command after which the run ends", low=1.0, high=86400.0
+        )
+        self._stopping = threading.Event()
+        self._simulator: concurrent.futures.ThreadPoolExecutor | None = None
+        self._environment: Environment | None = None
+        self._goal: EpisodeGoal | None = None
+        self._late = 0
+        self._held = 0
+        self._continued = 0
+        self._newest_answered = 0
+        self.exit_code: int | None = None
+
+    # --- lifecycle ------------------------------------------------------------------------------------------------
+
+    def configure(self) -> None:
+        if bool(self._width) != bool(self._height):
+            raise InputError(
+                f"parameter image_width, image_height: expected both or none, got {self._width}x{self._height}"
+            )
+        if self._joint_level and self._pacing != "realtime":
+            raise InputError("parameter joint_level: expected pacing realtime, a driver does not wait for a simulator")
+        task = self._task
+        num_episodes = find_task(task).num_episodes
+        if self._episodes and self._first_episode + self._episodes > num_episodes:
+            last = self._first_episode + self._episodes - 1
+            raise InputError(
+                f"parameter episodes: task {task} has episodes 0 to {num_episodes - 1}, asked for up to {last}"
+            )
+        size = (self._width, self._height) if self._width else None
+        # The simulator lives in one thread; the executor's stays free to receive.
+        self._simulator = concurrent.futures.ThreadPoolExecutor(max_workers=1, thread_name_prefix="simulator")
+        self._environment = self._simulator.submit(make_environment, task, image_size=size).result()
+        self._info = self._environment.info
+        self._plant = JointPlant(self, self._environment) if self._joint_level else None
+        self._outputs = ObservationOutputs(self, self._info)
+        self._expert = self.create_publisher(ActionChunk, "expert_chunk", RELIABLE_QOS)
+        self._state = self.create_publisher(EpisodeState, "episode_state", EPISODE_STATE_QOS)
+        self._perception = ResetServices(self, [name for name in self._reset_services if name], self._stopping)
+        self._goal = EpisodeGoal(self)
+        self.get_logger().info(f"task {task}: {self._info.robot}, {self._info.control_hz:g} Hz, {self._pacing}")
+
+    def activate(self) -> None:
+        """Start with the first episode."""
+        self._stopping.clear()
+        self._inbox = CommandInbox(lambda count: self.stage.dropped("command for another observation", count))
+        self.subscribe(EndEffectorCommand, "command", self._on_command)
+        if self._plant is not None:
+            self._plant.listen()
+        running = self._simulator.submit(self._run)
+        self.on_stop_inputs(lambda: self._stop(running))
+
+    def cleanup(self) -> None:
+        if self._environment is not None:
+            self._simulator.submit(self._environment.close).result()
+            self._environment = None
+        if self._simulator is not None:
+            self._simulator.shutdown()
+            self._simulator = None
+        if self._goal is not None:
+            self._goal.destroy()
+            self._goal = None
+
+    def _stop(self, running: concurrent.futures.Future) -> None:
+        self._stopping.set()
+        self._inbox.close()
+        concurrent.futures.wait([running], STOP_TIMEOUT_S)
+
+    def extra_diagnostics(self) -> dict[str, int]:
+        return {"late_commands": self._late, "held_steps": self._held, "continued_steps": self._continued}
+
+    def _on_command(self, message: EndEffectorCommand) -> None:
+        self.stage.received()
+        try:
+            self._inbox.put(stamp_ns(message.header), command_to_action(message, "command"))
+        except InputError as error:
+            self.reject("command", str(error))
+
+    # --- episodes (simulator thread) ------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        try:
+            index = 0
+            while not self._stopping.is_set() and (not self._episodes or index < self._episodes):
+                self._episode(index)
+                index += 1
+            if not self._stopping.is_set():
+                self._say(EpisodeState.FINISHED)
+        except GaveUp as error:
+            self.get_logger().error(str(error))
+            self._say(EpisodeState.FAILED, str(error))
+            self.exit_code = 1
+        except Exception as error:
+            if self.context.ok():  # else publishers fail because the process ends
+                traceback.print_exception(error)
+                self.reject("simulator", f"simulator: {type(error).__name__}: {error}")
+                self.exit_code = 1
+        finally:
+            if self.context.ok():
+                self._goal.cancel()
+
+    def _episode(self, index: int) -> None:
+        environment = self._environment
+        self._index, self._step_number = index, 0
+        self._episode_id = (self._first_episode + index) % self._info.num_episodes
+        if self._plant is None:
+            observation = environment.reset(self._episode_id, self._seed)
+        else:
+            observation = self._plant.reset(self._episode_id, self._seed, self._stopping)
+        self._limit = self._max_steps or self._info.max_steps
+        self._say(EpisodeState.RESETTING)
+        self._inbox.clear()
+        execute = self._ask if self._pacing == "lockstep" else self._realtime
+        if self._pacing == "realtime":
+            # The clock starts when the graph answers; otherwise its start-up would be charged to the policy.
+            self._ask(observation)
+            self._perception.reset(time.monotonic() + self._give_up_s)
+            # The server answers one observation a control period, and that one was answered just now.
+            self._stopping.wait(1.0 / self._info.control_hz)
+        success = False
+        self._began = self.now_ns()
+        self._last_answer = time.monotonic()
+        self._next_tick = time.monotonic()
+        for self._step_number in range(self._limit):
+            action = execute(observation)
+            if action is None:
+                return
+            # Driven joint by joint, the world went on while the command was awaited.
+            result = environment.step(action) if self._plant is None else self._seen
+            observation = result.observation
+            if result.success:
+                success = True
+                break
+        self._step_number += 1
+        phase = EpisodeState.SUCCEEDED if success else EpisodeState.FAILED
+        # The final observation is shown, and answered by nobody: the goal ends first.
+        self._end_goal()
+        stamp = self.now_ns()
+        self._say(phase, "success condition holds" if success else "time limit", stamp)
+        self._outputs.publish(observation, stamp)
+
+    def _realtime(self, observation: Observation) -> EndEffectorAction | None:
+        self._tend_goal()
+        stamp = self._publish(observation)
+        self._next_tick += 1.0 / self._info.control_hz
+        behind = time.monotonic() - self._next_tick
+        if behind > 0:
+            # The simulator itself is too slow for real time; catching up would only bunch the steps.
+            self.stage.dropped("control period overrun by the simulator")
+            self._next_tick += behind
+        elif self._plant is None and self._stopping.wait(-behind):
+            return None
+        if self._plant is not None:
+            self._seen = self._plant.run(self._next_tick - 1.0 / self._info.control_hz, self._stopping)
+            if self._stopping.is_set():
+                return None
+        newest = self._inbox.take_newest(self._began)
+        if newest is None:
+            self._held += 1
+            if time.monotonic() - self._last_answer > self._resend_s:
+                self._goal.doubt()
+                self._last_answer = time.monotonic()
+            return EndEffectorAction.hold(observation.gripper)
+        answered, action = newest
+        if answered > self._newest_answered:
+            self._late += answered != stamp
+            self._newest_answered = answered
+            self._count_answer(answered)
+        else:
+            # A further action of a chunk: on time, though the observation is an older one.
+            self._continued += 1
+            self._last_answer = time.monotonic()
+        return action
+
+    def _ask(self, observation: Observation) -> EndEffectorAction | None:
+        """Publish until a command answers. :raises GaveUp: when none comes for ``give_up_after``."""
+        stamps: set[int] = set()
+        give_up_at = time.monotonic() + self._give_up_s
+        while not self._stopping.is_set():
+            if self._step_number == 0:
+                self._perception.reset(give_up_at)
+            waits_until = time.monotonic() + self._resend_s
+            while not self._tend_goal() and time.monotonic() < waits_until and not self._stopping.wait(0.01):
+                pass
+            stamps.add(self._publish(observation))
+            if answer := self._inbox.wait_for(stamps, self._resend_s):
+                self._count_answer(answer[0])
+                return answer[1]
+            if self._stopping.is_set():
+                return None
+            self._goal.doubt()
+            self.stage.dropped("observation sent again")
+            commanders = self.count_publishers(self.resolve_topic_name("command"))
+            self.get_logger().warning(
+                f"topic command: no answer in {self._resend_s:g} s ({commanders} publishers); sending again"
+            )
+            if time.monotonic() > give_up_at:
+                raise GaveUp(
+                    f"topic command: nothing answered the observations for {self._give_up_s:g} s "
+                    f"({commanders} publishers)"
+                )
+        return None
+
+    def _publish(self, observation: Observation) -> int:
+        started = time.monotonic()
+        stamp = self.now_ns()
+        self._say(EpisodeState.RUNNING, "", stamp)
+        expert = self._environment.expert_action()
+        if expert is not None:
+            header = make_header(stamp, self._info.base_frame)
+            self._expert.publish(make_chunk([expert], "expert", 1.0 / self._info.control_hz, header))
+        self._outputs.publish(observation, stamp)
+        self._publishing_s = time.monotonic() - started
+        return stamp
+
+    def _count_answer(self, stamp: int) -> None:
+        self._last_answer = time.monotonic()
+        self.stage.published(self.latency_s(stamp), self._publishing_s)
+
+    def _say(self, phase: int, reason: str = "", stamp: int | None = None) -> None:
+        state = EpisodeState(task=self._task, instruction=self._environment.instruction, episode_id=self._episode_id)
+        state.header = make_header(self.now_ns() if stamp is None else stamp, self._info.base_frame)
+        state.index, state.total = self._index, self._episodes
+        state.step, state.max_steps, state.phase, state.reason = self._step_number, self._limit, phase, reason
+        self._state.publish(state)
+
+    # --- goals (simulator thread) ------------------------------------------------------------------------------------
+
+    def _tend_goal(self) -> bool:
+        return not self._send_goals or self._goal.tend(self._environment.instruction)
+
+    def _end_goal(self) -> None:
+        ended = self._goal.cancel()
+        if ended is not None and not wait_for(ended, self._stopping, CALL_TIMEOUT_S) and not self._stopping.is_set():
+            self.get_logger().warning(f"action execute_instruction: the goal did not end in {CALL_TIMEOUT_S:g} s")
+
+
+def main() -> None:
+    run(SimBridgeNode)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,181 @@
+"""Between actions in SI units and normalized actions: the statistics of the data set trained on."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from stvla_ros.errors import InputError
+from stvla_ros.policy.spatialvla.actions.action_tokenizer import ACTION_DIMENSIONS, checked_actions
+
+_LOW_QUANTILE, _HIGH_QUANTILE = 0.01, 0.99
+# With fewer, the 1 % quantile lies between the smallest value and the next, whatever the distribution.
+MIN_ACTIONS = 100
+
+
+@dataclass(frozen=True, eq=False)
+class ActionStatistics:
+    """How the actions of one data set are scaled: the 1 % and 99 % quantiles become -1 and 1.
+
+    An action is (x, y, z) metres, (roll, pitch, yaw) radians about fixed axes, gripper 0 (closed) to 1 (open).
+
+    :param q01: (7,) float64, 1 % quantile, in the action's units.
+    :param q99: (7,) float64, 99 % quantile, in the action's units.
+    :param mask: (7,) bool, which dimensions are scaled; the others pass through (the gripper).
+    :param other_entries: what else the published block says (mean, proprio, num_trajectories, ...), kept for writing.
+    :raises InputError: for wrong lengths, numbers that are not finite, or a q01 above its q99.
+    """
+
+    q01: np.ndarray
+    q99: np.ndarray
+    mask: np.ndarray
+    other_entries: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name, dtype in (("q01", np.float64), ("q99", np.float64), ("mask", np.bool_)):
+            object.__setattr__(self, name, _checked_row(f"statistics {name}", getattr(self, name), dtype))
+        above = np.flatnonzero(self.q01 > self.q99)
+        if len(above):
+            i = above[0]
+            raise InputError(f"statistics q01: expected at most q99, got {self.q01[i]} > {self.q99[i]} at index {i}")
+
+    @classmethod
+    def from_config(cls, block: Mapping[str, Any]) -> "ActionStatistics":
+        """
+        :param block: one data set's entry under ``statistics`` in ``processor_config.json``. Without
+            ``action.mask``, every dimension is scaled.
+        :raises InputError: naming what is missing or wrong.
+        """
+        if not isinstance(block, Mapping) or not isinstance(block.get("action"), Mapping):
+            raise InputError("statistics action: expected an object with q01 and q99, which is missing")
+        action = dict(block["action"])
+        missing = [name for name in ("q01", "q99") if name not in action]
+        if missing:
+            raise InputError(f"statistics {missing[0]}: expected {ACTION_DIMENSIONS} numbers, which are missing")
+        return cls(
+            q01=action.pop("q01"),
+            q99=action.pop("q99"),
+            mask=action.pop("mask", [True] * ACTION_DIMENSIONS),
+            other_entries={**block, "action": action},
+        )
+
+    def to_config(self) -> dict[str, Any]:
+        """The data set's entry under ``statistics`` in ``processor_config.json``."""
+        action = {
+            **self.other_entries.get("action", {}),
+            "q01": self.q01.tolist(),
+            "q99": self.q99.tolist(),
+            "mask": self.mask.tolist(),
+        }
+        return {**self.other_entries, "action": action}
+
+    def normalize(self, actions: ArrayLike) -> np.ndarray:
+        """
+        :param actions: (..., 7) in metres, radians and gripper opening.
+        :returns: (..., 7) float64, scaled dimensions clipped to -1..1; 0 where q01 equals q99.
+        :raises InputError: for another shape, or a NaN or infinity.
+        """
+        actions = checked_actions("actions", actions)
+        span = self.q99 - self.q01
+        scaled = 2.0 * (actions - self.q01) / np.where(span > 0.0, span, 1.0) - 1.0
+        scaled = np.where(span > 0.0, np.clip(scaled, -1.0, 1.0), 0.0)
+        return np.where(self.mask, scaled, actions)
+
+    def unnormalize(self, normalized: ArrayLike) -> np.ndarray:
+        """
+        :param normalized: (..., 7) normalized actions.
+        :returns: (..., 7) float64 in metres, radians and gripper opening.
+        :raises InputError: for another shape, or a NaN or infinity.
+        """
+        normalized = checked_actions("normalized actions", normalized)
+        return np.where(self.mask, 0.5 * (normalized + 1.0) * (self.q99 - self.q01) + self.q01, normalized)
+
+
+def read_statistics(config: Mapping[str, Any]) -> dict[str, ActionStatistics]:
+    """
+    :param config: a checkpoint's ``processor_config.json``.
+    :returns: the statistics by data set ("un-norm key").
+    :raises InputError: when there are none, or naming the data set whose entry is wrong.
+    """
+    blocks = config.get("statistics")
+    if not isinstance(blocks, Mapping) or not blocks:
+        raise InputError("processor_config.json statistics: expected at least one data set, got none")
+    statistics = {}
+    for key, block in blocks.items():
+        try:
+            statistics[key] = ActionStatistics.from_config(block)
+        except InputError as error:
+            raise InputError(f"processor_config.json, data set {key!r}: {error}") from error
+    return statistics
+
+
+def select_statistics(
+    statistics: Mapping[str, ActionStatistics], unnorm_key: str | None, fallback: str = ""
+) -> tuple[str, ActionStatistics]:
+    """The statistics to act by.
+
+    :param unnorm_key: a data set of the checkpoint; None or empty for the only one, or else for ``fallback``.
+    :param fallback: what the robot in use would take, if the checkpoint has it.
+    :returns: the key and its statistics.
+    :raises InputError: when there is no such key, or none was given and there are several; lists those that exist.
+    """
+    if not unnorm_key:
+        if len(statistics) == 1:
+            return next(iter(statistics.items()))
+        unnorm_key = fallback if fallback in statistics else ""
+    if unnorm_key not in statistics:
+        existing = ", ".join(statistics) or "none (the checkpoint has no statistics)"
+        got = repr(unnorm_key) if unnorm_key else "none"
+        raise InputError(f"unnorm_key: expected one of {existing}; got {got}")
+    return unnorm_key, statistics[unnorm_key]
+
+
+def fit_statistics(actions: ArrayLike, num_trajectories: int) -> ActionStatistics:
+    """The statistics of a new data set, in the published layout.
+
+    :param actions: (N, 7) in metres, radians and gripper opening 0..1, N >= ``MIN_ACTIONS``.
+    :param num_trajectories: how many demonstrations they come from; only written down.
+    :returns: quantiles and moments of all dimensions; the gripper is not scaled.
+    :raises InputError: for another shape, too few actions, a NaN or infinity, or a gripper outside 0..1.
+    """
+    actions = checked_actions("actions", actions)
+    if actions.ndim != 2 or len(actions) < MIN_ACTIONS:
+        raise InputError(
+            f"actions: expected shape (N, {ACTION_DIMENSIONS}) with N >= {MIN_ACTIONS}, got {actions.shape}"
+        )
+    if not 1 <= num_trajectories <= len(actions):
+        raise InputError(f"num_trajectories: expected 1..{len(actions)} (the actions), got {num_trajectories}")
+    gripper = actions[:, -1]
+    if gripper.min() < 0.0 or gripper.max() > 1.0:
+        raise InputError(
+            f"actions: expected a gripper of 0 (closed) to 1 (open), got {gripper.min():g}..{gripper.max():g}"
+        )
+    moments = {
+        "mean": actions.mean(axis=0),
+        "std": actions.std(axis=0),
+        "max": actions.max(axis=0),
+        "min": actions.min(axis=0),
+    }
+    return ActionStatistics(
+        q01=np.quantile(actions, _LOW_QUANTILE, axis=0),
+        q99=np.quantile(actions, _HIGH_QUANTILE, axis=0),
+        mask=np.arange(ACTION_DIMENSIONS) < ACTION_DIMENSIONS - 1,
+        other_entries={
+            "action": {name: values.tolist() for name, values in moments.items()},
+            "num_transitions": len(actions),
+            "num_trajectories": num_trajectories,
+        },
+    )
+
+
+def _checked_row(name: str, values: Any, dtype: type) -> np.ndarray:
+    try:
+        row = np.array(values, dtype=dtype)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise InputError(f"{name}: expected {ACTION_DIMENSIONS} numbers, got {type(values).__name__}") from error
+    if row.shape != (ACTION_DIMENSIONS,) or not np.isfinite(row).all():
+        raise InputError(f"{name}: expected {ACTION_DIMENSIONS} finite numbers, got {row.tolist()}")
+    row.setflags(write=False)
+    return row

@@ -1,0 +1,212 @@
+"""A loaded checkpoint that answers pictures and instructions with actions."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from stvla_ros.devices import memory_for
+from stvla_ros.errors import InputError
+from stvla_ros.policy.spatialvla.actions.action_tokenizer import ActionTokenizer
+from stvla_ros.policy.spatialvla.checkpoint import save_model
+from stvla_ros.policy.spatialvla.actions.consensus import Consensus, consensus_width
+from stvla_ros.policy.spatialvla.decoding.decoder import NO_TOKEN, Accelerations, gumbel_noise
+from stvla_ros.policy.spatialvla.ego3d import scale_intrinsics
+from stvla_ros.policy.pictures import RESIZE_METHODS, prepare_depth, prepare_picture, preprocessor_config
+from stvla_ros.policy.spatialvla.model import SpatialVla
+from stvla_ros.policy.spatialvla.prompt import PromptTokenizer
+from stvla_ros.policy.action_statistics import read_statistics, select_statistics
+from stvla_ros.policy.spatialvla.decoding.token_predictor import TokenPredictor
+
+PROCESSOR_CONFIG = "processor_config.json"
+DEFAULT_INTRINSICS = "default"
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """One chunk of T = 4 actions.
+
+    :param tokens: (T, 3) int64 offsets of the action tokens: translation, rotation, gripper.
+    :param normalized: (T, 7) float64 in [-1, 1], the gripper 0 or 1.
+    :param actions: (T, 7) float64: x y z in metres, roll pitch yaw in radians, gripper 0 (closed) or 1 (open); each
+        relative to the pose before it.
+    """
+
+    tokens: np.ndarray
+    normalized: np.ndarray
+    actions: np.ndarray
+
+
+@dataclass(frozen=True)
+class DetailedPrediction(Prediction):
+    """
+    :param depth: (224, 224) float32 metres that the model used.
+    :param xyz: (256, 12) float32 metres: four points a patch in the camera's optical frame.
+    :param image_features: (256, E) float32, the picture's tokens as the language model gets them.
+    :param logits: (V,) float32 scores of the whole vocabulary for the first action token.
+    """
+
+    depth: np.ndarray
+    xyz: np.ndarray
+    image_features: np.ndarray
+    logits: np.ndarray
+
+
+class SpatialVlaPredictor:
+    """A model with what belongs to it. Not thread-safe.
+
+    :param model: the network, on its device.
+    :param prompt_tokenizer: turns instructions into token ids.
+    :param processor: content of processor_config.json: action bins, statistics, default intrinsics.
+    :param accelerations: what of them to use.
+    :param resize: how pictures come to the model's size, one of ``RESIZE_METHODS``.
+    :param temperature: 0 for the best token, else tokens are sampled from the softmax at this temperature.
+    :param seed: of the sampling.
+    :raises InputError: for a value out of range, or a processor that does not belong to the model.
+    """
+
+    def __init__(
+        self,
+        model: SpatialVla,
+        prompt_tokenizer: PromptTokenizer,
+        processor: Mapping[str, Any],
+        accelerations: Accelerations = Accelerations(),
+        resize: str = "bicubic",
+        temperature: float = 0.0,
+        seed: int = 0,
+    ) -> None:
+        if resize not in RESIZE_METHODS:
+            raise InputError(f"resize: expected one of {', '.join(RESIZE_METHODS)}, got {resize!r}")
+        if not isinstance(temperature, int | float) or not 0.0 <= temperature <= 100.0:
+            raise InputError(f"temperature: expected 0 (greedy) to 100, got {temperature!r}")
+        if not isinstance(seed, int) or not 0 <= seed < 2**63:
+            raise InputError(f"seed: expected a whole number from 0 to {2**63 - 1}, got {seed!r}")
+        self.model, self.prompt_tokenizer, self.processor = model, prompt_tokenizer, processor
+        self.action_tokenizer = ActionTokenizer.from_config(processor)
+        self.statistics = read_statistics(processor)
+        if self.action_tokenizer.num_tokens != model.config.num_action_tokens:
+            raise InputError(
+                f"{PROCESSOR_CONFIG}: expected bins for the {model.config.num_action_tokens} action tokens of "
+                f"config.json, got bins for {self.action_tokenizer.num_tokens}"
+            )
+        self._resize, self._temperature = resize, temperature
+        self._generator = torch.Generator().manual_seed(seed)
+        self._legal_ranges = self.action_tokenizer.legal_ranges * self.action_tokenizer.chunk_size
+        width = consensus_width(processor)
+        consensus = Consensus(self.action_tokenizer, width, model.device) if width else None
+        self._predict_tokens = TokenPredictor(model, self._legal_ranges, accelerations, consensus)
+
+    @torch.inference_mode()
+    def warm_up(self) -> None:
+        """Do now what only the first calls would have to wait for."""
+        size = self.model.config.image_size
+        pixels = torch.zeros(1, 3, size, size, device=self.model.device)
+        k = self._intrinsics(np.array([[size, 0, size / 2], [0, size, size / 2], [0, 0, 1]]), None, (size, size))
+        points = self.model.points(self.model.estimate_depth(pixels), k)
+        ids = torch.from_numpy(self.prompt_tokenizer.encode("put the spoon on the towel"))[None].to(self.model.device)
+        self._predict_tokens.warm_up(pixels, points, ids, self._noise())
+
+    def predict(
+        self,
+        rgb: np.ndarray,
+        instruction: str,
+        depth: np.ndarray | None = None,
+        intrinsics: np.ndarray | None = None,
+        unnorm_key: str | None = None,
+        return_details: bool = False,
+    ) -> Prediction:
+        """The next actions for one picture.
+
+        :param rgb: (H, W, 3) uint8 of any size.
+        :param instruction: what to do, in words.
+        :param depth: (H, W) or (224, 224) floating-point metres registered to the picture, 0 where unknown; with
+            traces drawn in or not. None: the checkpoint's own ZoeDepth estimates it.
+        :param intrinsics: (3, 3) in the picture's pixels. None: those that the checkpoint has for its data set.
+        :param unnorm_key: data set whose statistics turn normalised actions into metres. None: the only one.
+        :returns: a ``DetailedPrediction`` when ``return_details``.
+        :raises InputError: naming the argument that cannot be used; when memory runs out.
+        """
+        key, statistics = select_statistics(self.statistics, unnorm_key)
+        ids = torch.from_numpy(self.prompt_tokenizer.encode(instruction))[None]
+        details: dict[str, np.ndarray] = {}
+        with torch.inference_mode(), memory_for(f"inference on {self.model.device}"):
+            picture = prepare_picture(rgb, self.model.config.image_size, self._resize)
+            picture_size = (rgb.shape[1], rgb.shape[0])
+            metres = None if depth is None else prepare_depth(depth, picture_size, self.model.config.image_size)
+            k = self._intrinsics(intrinsics, key, picture_size)
+            offsets = self._run(picture, metres, k, ids.to(self.model.device), details if return_details else None)
+        tokens = offsets.cpu().numpy().reshape(-1, 3)
+        if (tokens == NO_TOKEN).any():
+            raise InputError(
+                f"inference: expected finite scores, got NaN: weights, depth or intrinsics are beyond what "
+                f"{self.model.dtype} can hold"
+            )
+        normalized = self.action_tokenizer.decode(tokens)
+        answer = (tokens, normalized, statistics.unnormalize(normalized))
+        return DetailedPrediction(*answer, **details) if return_details else Prediction(*answer)
+
+    def _run(
+        self,
+        picture: np.ndarray,
+        metres: np.ndarray | None,
+        intrinsics: torch.Tensor,
+        ids: torch.Tensor,
+        details: dict[str, np.ndarray] | None,
+    ) -> torch.Tensor:
+        model = self.model
+        pixels = torch.from_numpy(picture)[None].to(model.device)
+        if metres is None:
+            depth = model.estimate_depth(pixels)
+        else:
+            depth = torch.from_numpy(metres)[None].to(model.device)
+        points = model.points(depth, intrinsics)
+        if details is None:
+            return self._predict_tokens(pixels, points, ids, self._noise())
+        features = model.image_features(pixels, points)
+        decoded = self._predict_tokens.decode(features, ids, self._noise())
+        details["depth"] = depth[0].cpu().numpy()
+        details["xyz"] = points[0].cpu().numpy()
+        details["image_features"] = features[0].float().cpu().numpy()
+        details["logits"] = model.logits(decoded.hidden)[0].cpu().numpy()
+        return decoded.offsets
+
+    def _noise(self) -> torch.Tensor | None:
+        if not self._temperature:
+            return None
+        widest = max(end - first for first, end in self._legal_ranges)
+        return self._temperature * gumbel_noise(len(self._legal_ranges), widest, self._generator).to(self.model.device)
+
+    def _intrinsics(
+        self, intrinsics: np.ndarray | None, unnorm_key: str | None, picture_size: tuple[int, int]
+    ) -> torch.Tensor:
+        """(1, 3, 3) float32 in pixels of the model's picture, on its device."""
+        if intrinsics is None:
+            intrinsics, picture_size = self._published_intrinsics(unnorm_key)
+        scaled = scale_intrinsics(intrinsics, picture_size, self.model.config.image_size)
+        return torch.from_numpy(scaled)[None].to(self.model.device)
+
+    def _published_intrinsics(self, unnorm_key: str | None) -> tuple[np.ndarray, tuple[int, int]]:
+        """Those of a data set's camera, else the default ones: (3, 3), and (width, height) of the picture."""
+        known = self.processor.get("intrinsic_config")
+        try:
+            entry = next(known[key] for key in (unnorm_key, DEFAULT_INTRINSICS) if key in known)
+            return np.array(entry["intrinsic"], dtype=np.float64), (int(entry["width"]), int(entry["height"]))
+        except (KeyError, StopIteration, TypeError, ValueError) as error:
+            raise InputError(
+                f"intrinsics: expected the camera's, because {PROCESSOR_CONFIG} has no intrinsic_config "
+                f"{DEFAULT_INTRINSICS!r} with intrinsic, width and height"
+            ) from error
+
+    def save_pretrained(self, directory: str | Path, max_shard_size: int | str = "5GB") -> None:
+        """Write a checkpoint in the published layout: weights, config.json, and what processes pictures and words."""
+        directory = Path(directory)
+        save_model(self.model, directory, max_shard_size)
+        (directory / PROCESSOR_CONFIG).write_text(json.dumps(self.processor, indent=2) + "\n")
+        config = self.model.config
+        preprocessor = preprocessor_config(config.image_size, config.num_image_tokens)
+        (directory / "preprocessor_config.json").write_text(json.dumps(preprocessor, indent=2) + "\n")
+        self.prompt_tokenizer.save(directory)

@@ -1,0 +1,86 @@
+"""Dataclasses out of YAML mappings: what is unknown, missing or of the wrong type is refused by its dotted name."""
+
+import collections.abc
+import dataclasses
+import difflib
+import re
+from pathlib import Path
+from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+
+from stvla_ros.shared_files import load_yaml, shown
+from stvla_ros.errors import InputError
+
+Kind = TypeVar("Kind")
+
+
+def read_mapping(file: Path, what: str) -> dict[str, Any]:
+    """The YAML mapping in a file. :raises InputError: naming ``what`` and the file."""
+    try:
+        content = load_yaml(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{what} {file}: expected a YAML file ({' '.join(str(error).split())[:160]})") from error
+    if not isinstance(content, dict):
+        raise InputError(f"{what} {file}: expected a YAML mapping, got {type(content).__name__}")
+    return content
+
+
+def build(kind: type[Kind], content: Any, prefix: str = "") -> Kind:
+    """The dataclass ``kind`` with the mapping's values.
+
+    :param prefix: what error messages put before a key's name.
+    :raises InputError: naming the key that is unknown, missing, or has a wrong type or value.
+    """
+    if not isinstance(content, dict):
+        raise InputError(f"{prefix.rstrip('.')}: expected a mapping, got {shown(content)}")
+    hints = get_type_hints(kind)
+    values = {}
+    for key, value in content.items():
+        if key not in hints:
+            named = key[:200] if isinstance(key, str) else shown(key)
+            close = difflib.get_close_matches(named, hints, n=1)
+            hint = f" (did you mean {prefix}{close[0]}?)" if close else ""
+            raise InputError(f"{prefix}{named}: no such key{hint}, expected one of {', '.join(hints)}")
+        values[key] = _value(hints[key], value, f"{prefix}{key}")
+    for field in dataclasses.fields(kind):
+        needed = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+        if needed and field.name not in values:
+            raise InputError(f"{prefix}{field.name}: expected a value, it is missing")
+    try:
+        return kind(**values)
+    except InputError as error:
+        # A dataclass that checks itself knows its own fields, not where it stands.
+        names_field = re.split(r"[.:,]", str(error))[0] in hints
+        where = prefix if names_field or not prefix else f"{prefix.rstrip('.')}: "
+        raise InputError(f"{where}{error}") from None
+
+
+def _value(hint: Any, value: Any, name: str) -> Any:
+    options = [each for each in get_args(hint) if each is not type(None)]
+    if type(None) in get_args(hint):
+        return None if value is None else _value(options[0], value, name)
+    if dataclasses.is_dataclass(hint):
+        return build(hint, value, f"{name}.")
+    if get_origin(hint) is Literal:
+        if value not in options:
+            raise InputError(f"{name}: expected one of {', '.join(map(str, options))}, got {shown(value)}")
+        return value
+    if get_origin(hint) is collections.abc.Mapping:
+        if not isinstance(value, dict):
+            raise InputError(f"{name}: expected a mapping, got {shown(value)}")
+        return {key: _value(options[1], each, f"{name}.{key}") for key, each in value.items()}
+    if get_origin(hint) is tuple:
+        kind = options[0]
+        if not isinstance(value, list | tuple):
+            raise InputError(f"{name}: expected a list, got {shown(value)}")
+        return tuple(_value(kind, each, f"{name}[{number}]") for number, each in enumerate(value))
+    if hint is Any:
+        return value
+    # YAML 1.1 reads 5e-5 as a text.
+    if hint is float and isinstance(value, int | str) and not isinstance(value, bool):
+        try:
+            return float(value)
+        except (ValueError, OverflowError):
+            pass
+    if not isinstance(value, hint) or (hint is int and isinstance(value, bool)):
+        raise InputError(f"{name}: expected {hint.__name__}, got {shown(value)}")
+    return value

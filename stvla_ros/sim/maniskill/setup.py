@@ -1,0 +1,168 @@
+"""What ManiSkill 3 needs to be told before its environments behave as this package wants."""
+
+import logging
+import os
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from stvla_ros.errors import InputError
+from stvla_ros.sim import expert
+from stvla_ros.sim.maniskill.assets import find_assets
+from stvla_ros.sim.tasks import ROBOTS_WITH_ASSETS, Task
+
+
+@dataclass(frozen=True)
+class Robot:
+    """What ManiSkill does not say of its robots in one way.
+
+    :param camera: name of the one camera that is used; ``image_size`` is its (width, height) in pixels by default.
+    :param control_mode: ManiSkill's name of the controller that takes end-effector deltas from its target pose.
+    :param tool_link: the link whose pose that controller steers.
+    :param finger_joint: the joint that tells the opening; ``closed`` and ``opened`` are its ends of travel, metres.
+    :param finger_range: where the controller steers that joint at -1 and +1; past both ends, to press.
+    """
+
+    camera: str
+    image_size: tuple[int, int]
+    control_mode: str
+    tool_link: str
+    finger_joint: str
+    closed: float
+    opened: float
+    finger_range: tuple[float, float]
+    axes: expert.GripperAxes
+
+
+_X, _Y, _Z = np.eye(3)
+ROBOTS = {
+    "widowx": Robot(
+        camera="3rd_view_camera",
+        image_size=(640, 480),
+        control_mode="arm_pd_ee_target_delta_pose_align2_gripper_pd_joint_pos",
+        tool_link="ee_gripper_link",
+        finger_joint="right_finger",
+        closed=0.015,
+        opened=0.037,
+        finger_range=(0.014, 0.038),
+        axes=expert.GripperAxes(approach=_X, opening=_Y),
+    ),
+    "panda": Robot(
+        camera="base_camera",
+        image_size=(640, 480),
+        control_mode="pd_ee_target_delta_pose",
+        tool_link="panda_hand_tcp",
+        finger_joint="panda_finger_joint1",
+        closed=0.0,
+        opened=0.04,
+        finger_range=(-0.01, 0.04),
+        axes=expert.GripperAxes(approach=_Z, opening=_Y),
+    ),
+}
+
+# Lines that ManiSkill logs on every start and that nobody can act on.
+_KNOWN_NOISE = (
+    "Mimic targets dictionary is missing",
+    "No initial pose set for actor builder",
+    "Requested to use render device",
+)
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Drop the known noise, and only that."""
+
+    def wanted(record: logging.LogRecord) -> bool:
+        return not record.getMessage().startswith(_KNOWN_NOISE)
+
+    logger = logging.getLogger("mani_skill ")  # the name does end in a space
+    logger.addFilter(wanted)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="Creating a tensor from a list of numpy.ndarrays")
+            yield
+    finally:
+        logger.removeFilter(wanted)
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """ManiSkill's tensors are so small that torch's threads only wait for each other: 167 instead of 47 ms a step
+    were measured on two busy cores."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+def gripper_action(opening: float, robot: Robot) -> float:
+    """-1..1 for an opening 0..1: that very opening in between, and pressing against the ends of travel at 0 and 1."""
+    inner = np.array([0.05, 0.95])
+    fingers = robot.closed + inner * (robot.opened - robot.closed)
+    lower, upper = robot.finger_range
+    actions = 2.0 * (fingers - lower) / (upper - lower) - 1.0
+    return float(np.interp(opening, [0.0, *inner, 1.0], [-1.0, *actions, 1.0]))
+
+
+def make(task: Task, robot: Robot, width: int, height: int, render: bool) -> Any:
+    """ManiSkill's own environment of a task, without gymnasium's wrappers.
+
+    :raises InputError: when the task's files cannot be had.
+    """
+    needs_assets = task.robot in ROBOTS_WITH_ASSETS
+    try:
+        root = find_assets(download=needs_assets)
+    except InputError:
+        if needs_assets:
+            raise
+    else:
+        os.environ["MS_ASSET_DIR"] = str(root)  # read on import, once; set for all, because other tasks may follow
+    import gymnasium
+    import mani_skill
+    import mani_skill.envs  # noqa: F401  registers the environments
+    from mani_skill.envs.tasks.digital_twins.base_env import BaseDigitalTwinEnv
+    from mani_skill.envs.tasks.digital_twins.bridge_dataset_eval.base_env import BaseBridgeEnv
+
+    if needs_assets and mani_skill.ASSET_DIR.parent.resolve() != root.resolve():
+        imported = mani_skill.ASSET_DIR.parent
+        raise InputError(f"MS_ASSET_DIR: expected {root}, but mani_skill was imported before with {imported}")
+    # The class declares colour only, although its cameras render depth as well.
+    BaseBridgeEnv.SUPPORTED_OBS_MODES = ["none", "rgb+segmentation", "rgb+depth+segmentation"]
+    camera: dict[str, Any] = {"width": width, "height": height}
+    if task.robot == "widowx":
+        camera["intrinsic"] = _bridge_intrinsics(width, height)
+    else:
+        camera["fov"] = 1.1  # vertical, radians; at ManiSkill's own 1.57 the cube is a few pixels large
+    with quiet():
+        env = gymnasium.make(
+            task.simulator_id,
+            num_envs=1,
+            obs_mode="rgb+depth+segmentation" if render else "none",
+            control_mode=robot.control_mode,
+            sim_backend="physx_cpu",
+            render_backend="gpu",  # falls back to the CPU where there is none
+            sim_config={"control_freq": round(task.control_hz)},
+            sensor_configs={robot.camera: camera},
+        )
+    env = env.unwrapped  # past gymnasium's wrappers: the time limit is the caller's
+    if task.reversed:
+        env.source_obj_name, env.target_obj_name = env.target_obj_name, env.source_obj_name
+    if isinstance(env, BaseDigitalTwinEnv):
+        # These belong to the class: another environment would replace this one's photograph and add to its foreground.
+        env._rgb_overlay_images = dict(env._rgb_overlay_images)
+        BaseDigitalTwinEnv._objects_to_remove_from_greenscreen = []
+    return env
+
+
+def _bridge_intrinsics(width: int, height: int) -> np.ndarray:
+    """(3, 3) of the bridge tasks' camera at another size. SAPIEN's pixel edges are at integers: all entries scale."""
+    native = np.array([[623.588, 0.0, 319.501], [0.0, 623.588, 239.545], [0.0, 0.0, 1.0]])
+    return np.diag([width / 640, height / 480, 1.0]) @ native

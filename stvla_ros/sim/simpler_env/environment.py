@@ -1,0 +1,193 @@
+"""The original SimplerEnv behind `Environment`. Runs in SimplerEnv's own interpreter (docs/simpler_env.md)."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NoReturn
+
+import mani_skill2_real2sim
+import numpy as np
+import simpler_env
+from mani_skill2_real2sim.utils.registration import REGISTERED_ENVS
+from scipy.spatial.transform import Rotation
+
+from stvla_ros.control.actions import EndEffectorAction
+from stvla_ros.errors import InputError
+from stvla_ros.sim import expert
+from stvla_ros.sim.simpler_env.environment import actions
+from stvla_ros.sim.simpler_env.environment import episodes
+from stvla_ros.sim.environment import Environment, EnvironmentInfo, Observation, StepResult
+from stvla_ros.sim.simpler_env.scene import SceneOptions, configured_scene
+from stvla_ros.sim.simpler_env.tasks import PREFIX, task_named
+
+# The ManiSkill backend has the same scenes with the same objects.
+_EXPERT_PLANS = {
+    "widowx_stack_cube": expert.PLANS["stack_cube"],
+    "widowx_carrot_on_plate": expert.PLANS["carrot_on_plate"],
+    # A little higher than there: here the fingers would press on the table, whose friction keeps them from closing.
+    "widowx_spoon_on_towel": replace(expert.PLANS["spoon_on_towel"], grasp_height=0.0035),
+    "widowx_put_eggplant_in_basket": expert.PLANS["eggplant_in_basket"],
+}
+_WIDOWX_AXES = expert.GripperAxes(approach=np.array([1.0, 0.0, 0.0]), opening=np.array([0.0, 1.0, 0.0]))
+# The object counts as held from this force (newtons) on each finger, up to this angle (degrees) between the force and
+# the finger's travel: the ManiSkill backend's rule.
+_GRASP_FORCE = 0.1
+_GRASP_ANGLE = 85
+_CAMERAS = {"widowx": "3rd_view_camera", "google_robot": "overhead_camera"}
+
+
+def create(task: str, image_size: list[int] | None = None, render: bool = True) -> "SimplerEnvEnvironment":
+    """`SimplerEnvEnvironment` from JSON values: what the worker process calls."""
+    return SimplerEnvEnvironment(task, None if image_size is None else (image_size[0], image_size[1]), render)
+
+
+class SimplerEnvEnvironment(Environment):
+    """One of ``simpler_env.ENVIRONMENTS`` in its prepackaged visual-matching configuration.
+
+    WidowX: the action is a delta from the controller's target pose. Google robot: upstream's controller starts every
+    control step from the *measured* pose, so the action is a delta from that, as in the benchmark.
+
+    :param task: upstream's name.
+    :param image_size: (width, height) in pixels; the benchmark's by default.
+    :param render: without it ``rgb`` and ``depth`` are empty (0 x 0) and a step costs only the physics.
+    :raises InputError: for an unknown task, or when its assets are missing.
+    """
+
+    def __init__(self, task: str, image_size: tuple[int, int] | None = None, render: bool = True) -> None:
+        known = task_named(task)
+        self._task = known.name
+        self._camera = _CAMERAS[known.robot]
+        self._render = render
+        scene_id, arguments = simpler_env.ENVIRONMENT_MAP[known.name]
+        # The scene rather than simpler_env.make: that one overrides shader_dir and camera_cfgs whatever it is given.
+        scene_class = configured_scene(REGISTERED_ENVS[scene_id].cls, SceneOptions(self._camera, image_size))
+        try:
+            self._scene = scene_class(obs_mode="image" if render else "none", prepackaged_config=True, **arguments)
+        except FileNotFoundError as error:
+            self._assets_missing(error)
+        urdf = mani_skill2_real2sim.format_path(self._scene.agent.get_default_config().urdf_path)
+        self.info = EnvironmentInfo(
+            task=PREFIX + known.name,
+            robot=known.robot,
+            control_hz=float(self._scene.control_freq),
+            max_steps=known.max_steps,
+            num_episodes=known.num_episodes,
+            base_frame=self._scene.agent.robot.get_links()[0].name,
+            camera_frame=f"{self._camera}_optical_frame",
+            urdf=Path(urdf),
+        )
+
+    def reset(self, episode_id: int, seed: int = 0) -> Observation:
+        episode = episodes.episode(self._task, episode_id)
+        # What the scripts do not fix (the arm's recolouring, the object of pick_object) is drawn from this seed.
+        scene_seed = int(np.random.SeedSequence([seed, episode_id]).generate_state(1)[0])
+        self._scene.episode = episode
+        try:
+            # A rebuilt scene has no history: what was done in an earlier episode cannot change this one.
+            observation, _ = self._scene.reset(seed=scene_seed, options={**episode.options, "reconfigure": True})
+        except FileNotFoundError as error:
+            self._assets_missing(error)
+        return self._observation(observation)
+
+    def step(self, action: EndEffectorAction) -> StepResult:
+        command = self._command(action)
+        # Upstream's dtype is float32; the arm's target is kept in that precision too.
+        observation, _, success, _, _ = self._scene.step(command.astype(np.float32))
+        return StepResult(self._observation(observation), bool(success))
+
+    @property
+    def instruction(self) -> str:
+        return self._scene.get_language_instruction()
+
+    def expert_action(self) -> EndEffectorAction | None:
+        if self._task not in _EXPERT_PLANS:
+            return None
+        return expert.expert_action(self._expert_state(), _EXPERT_PLANS[self._task], _WIDOWX_AXES)
+
+    def close(self) -> None:
+        self._scene.close()
+
+    def _command(self, action: EndEffectorAction) -> np.ndarray:
+        controllers = self._scene.agent.controller.controllers
+        arm, gripper = controllers["arm"], controllers["gripper"]
+        if self.info.robot == "widowx":
+            measured = arm.compute_fk(arm.qpos)  # the very pose that the controller will turn about
+            translation = actions.ee_align2_translation(
+                action.translation, action.rotation, arm._target_pose.p, measured.p
+            )
+            opening = actions.widowx_gripper(action.gripper)
+        else:
+            # ee_align turns about the tool point by itself.
+            translation = action.translation
+            opening = actions.google_gripper(
+                action.gripper,
+                float(np.mean(gripper._last_drive_qpos_targets)),
+                float(np.mean(gripper._target_qpos)),
+            )
+        return np.concatenate([translation, action.rotation, [opening]])
+
+    def _expert_state(self) -> expert.ExpertState:
+        """The true state as the scripted expert takes it; WidowX scenes only."""
+        agent, moved = self._scene.agent, self._scene.episode_source_obj
+        poses = [agent.robot.pose, self._scene.tcp.pose, moved.pose, self._scene.episode_target_obj.pose]
+        world = _matrices(poses)
+        _, gripper, source, goal = np.linalg.inv(world[0]) @ world
+        return expert.ExpertState(
+            base_from_target=_matrices([agent.controller.controllers["arm"]._target_pose])[0],
+            base_from_gripper=gripper,
+            gripper=self._opening(),
+            grasped=bool(agent.check_grasp(moved, _GRASP_FORCE * self._scene.sim_timestep, _GRASP_ANGLE)),
+            object_position=source[:3, 3],
+            object_axis=source[:3, 0],  # every object's longest side lies along its x axis
+            goal_position=goal[:3, 3],
+        )
+
+    def _opening(self) -> float:
+        return float(np.clip(1.0 - self._scene.agent.get_gripper_closedness(), 0.0, 1.0))
+
+    def _observation(self, observation: dict[str, Any]) -> Observation:
+        agent = self._scene.agent
+        # A scene is rebuilt at every reset, and its links with it.
+        links = agent.robot.get_links()
+        poses = _matrices([link.pose for link in links])
+        base_from_world = np.linalg.inv(poses[0])
+        base_from_link = dict(zip([link.name for link in links], base_from_world @ poses, strict=True))
+        rgb, depth, camera = self._pictures(observation)
+        return Observation(
+            rgb=rgb,
+            depth=depth,
+            intrinsics=actions.centred_intrinsics(camera["intrinsic_cv"]),
+            base_from_camera=base_from_world @ np.linalg.inv(camera["extrinsic_cv"].astype(np.float64)),
+            base_from_gripper=base_from_link[self._scene.tcp.name],
+            joint_names=tuple(joint.name for joint in agent.robot.get_active_joints()),
+            joint_positions=agent.robot.get_qpos().astype(np.float64),
+            gripper=self._opening(),
+            base_from_link=base_from_link,
+        )
+
+    def _pictures(self, observation: dict[str, Any]) -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]:
+        """Picture (H, W, 3) uint8, depth (H, W) float32 metres, and the camera's matrices."""
+        if not self._render:
+            self._scene.update_render()  # moves the cameras along with the robot
+            parameters = self._scene.get_camera_params()[self._camera]
+            return np.zeros((0, 0, 3), np.uint8), np.zeros((0, 0), np.float32), parameters
+        images = observation["image"][self._camera]
+        # Exactly upstream's rgbd wrapper: truncated, not rounded.
+        rgb = np.clip(images["Color"][..., :3] * 255, 0, 255).astype(np.uint8)
+        # OpenGL camera coordinates look along -z; where nothing was hit z is 0.
+        depth = np.maximum(-images["Position"][..., 2], 0.0)
+        return rgb, depth, observation["camera_param"][self._camera]
+
+    def _assets_missing(self, error: FileNotFoundError) -> NoReturn:
+        what = str(error).split(" is not found")[0]
+        raise InputError(
+            f"task {PREFIX}{self._task}: asset {what} is missing; MS2_REAL2SIM_ASSET_DIR must name "
+            "SimplerEnv's data folder (docs/simpler_env.md)"
+        ) from error
+
+
+def _matrices(poses: list[Any]) -> np.ndarray:
+    """(N, 4, 4) float64 of SAPIEN poses."""
+    matrices = np.tile(np.eye(4), (len(poses), 1, 1))
+    matrices[:, :3, :3] = Rotation.from_quat(np.array([pose.q for pose in poses])[:, [1, 2, 3, 0]]).as_matrix()
+    matrices[:, :3, 3] = [pose.p for pose in poses]
+    return matrices

@@ -1,0 +1,103 @@
+"""Which initial configurations SimplerEnv's evaluation scripts use (visual matching), as options of its ``reset``.
+
+Upstream passes these on the command line of ``scripts/*_visual_matching.sh``; its prepackaged environments draw some of
+them at random instead, which would make an episode id mean nothing. Numbers are facts of those scripts.
+"""
+
+import itertools
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from scipy.spatial.transform import Rotation
+
+from stvla_ros.errors import InputError
+from stvla_ros.sim.simpler_env.tasks import task_named
+
+# --obj-init-x -0.35 -0.12 5 --obj-init-y -0.02 0.42 5, metres, the y value changes fastest.
+_CAN_POSITIONS = tuple(itertools.product(np.linspace(-0.35, -0.12, 5), np.linspace(-0.02, 0.42, 5)))
+_CAN_ORIENTATIONS = ("lr_switch", "upright", "laid_vertically")
+# --obj-init-x-range -0.08 -0.02 3 --obj-init-y-range -0.02 0.08 3.
+_PLACE_POSITIONS = tuple(itertools.product(np.linspace(-0.08, -0.02, 3), np.linspace(-0.02, 0.08, 3)))
+# Background picture -> robot base (x m, y m, yaw rad) in front of the drawers.
+_DRAWER_STANDS = {
+    "a0": (0.644, -0.179, -0.03),
+    "a1": (0.765, -0.182, -0.02),
+    "a2": (0.889, -0.203, -0.06),
+    "b0": (0.652, 0.009, 0.0),
+    "b1": (0.752, 0.009, 0.0),
+    "b2": (0.851, 0.035, 0.0),
+    "c0": (0.665, 0.224, 0.0),
+    "c1": (0.765, 0.222, -0.025),
+    "c2": (0.865, 0.222, -0.025),
+}
+_PLACE_STANDS = ("a0", "b0", "c0")
+_DRAWERS = ("top", "middle", "bottom")
+
+
+@dataclass(frozen=True)
+class DrawerStand:
+    """Where the robot stands in front of the drawers, and the picture taken from there.
+
+    :param picture: file name below the assets' ``real_inpainting`` folder.
+    :param xy: (2,) position of the robot's base, metres, world frame.
+    :param quaternion: (4,) orientation of the robot's base, w first.
+    """
+
+    picture: str
+    xy: np.ndarray
+    quaternion: np.ndarray
+
+
+@dataclass(frozen=True)
+class Episode:
+    """One official initial configuration.
+
+    :param options: ``options`` for upstream's ``reset``.
+    :param drawer: ``top``, ``middle`` or ``bottom``; None where the task fixes it or has no drawers.
+    :param stand: None where there are no drawers.
+    """
+
+    options: dict[str, Any] = field(default_factory=dict)
+    drawer: str | None = None
+    stand: DrawerStand | None = None
+
+
+def episode(task: str, episode_id: int) -> Episode:
+    """The configuration of the task's episode ``episode_id``.
+
+    :raises InputError: when the task or the episode does not exist.
+    """
+    known = task_named(task)
+    if not 0 <= episode_id < known.num_episodes:
+        raise InputError(f"episode_id: expected 0..{known.num_episodes - 1} for {known.name}, got {episode_id}")
+    if "drawer" in known.name:
+        return _drawer_episode(known.name, episode_id)
+    if "pick" in known.name:
+        orientation, position = divmod(episode_id, len(_CAN_POSITIONS))
+        options: dict[str, Any] = {"init_xy": list(_CAN_POSITIONS[position])}
+        if known.name == "google_robot_pick_coke_can":
+            options["orientation"] = _CAN_ORIENTATIONS[orientation]
+        return Episode({"obj_init_options": options})
+    return Episode({"obj_init_options": {"episode_id": episode_id}})
+
+
+def _drawer_episode(name: str, episode_id: int) -> Episode:
+    options: dict[str, Any] = {}
+    place = "place" in name
+    stands = _PLACE_STANDS if place else tuple(_DRAWER_STANDS)
+    rest = episode_id
+    if place:
+        rest, position = divmod(rest, len(_PLACE_POSITIONS))
+        options["obj_init_options"] = {"init_xy": list(_PLACE_POSITIONS[position])}
+    drawer, stand = divmod(rest, len(stands))
+    # The tasks named after a drawer set it themselves; the others draw it at random unless told.
+    fixed = any(f"_{word}_drawer" in name for word in _DRAWERS)
+    return Episode(options, None if fixed else _DRAWERS[drawer], _stand(stands[stand]))
+
+
+def _stand(name: str) -> DrawerStand:
+    x, y, yaw = _DRAWER_STANDS[name]
+    # Yaw half a turn, then the script's small correction: the robot faces the drawers.
+    quaternion = (Rotation.from_euler("z", yaw) * Rotation.from_euler("z", np.pi)).as_quat()
+    return DrawerStand(f"open_drawer_{name}.png", np.array([x, y]), quaternion[[3, 0, 1, 2]])
