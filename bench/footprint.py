@@ -13,6 +13,7 @@ from typing import Any
 import psutil
 
 from bench.ros_context import ros_context
+from stvla_ros.nodes.executables import module_of
 
 NODES = ("tracker", "depth", "compositor")
 
@@ -31,7 +32,7 @@ def measure(name: str) -> dict[str, Any]:
     )
     started = time.monotonic()
     process = subprocess.Popen(
-        [sys.executable, "-X", "importtime", "-m", f"stvla_ros.nodes.{name}"], stderr=subprocess.PIPE, text=True
+        [sys.executable, "-X", "importtime", "-m", module_of(name)], stderr=subprocess.PIPE, text=True
     )
     try:
         while f"/{name}" not in seen and time.monotonic() - started < 30:

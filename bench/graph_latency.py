@@ -18,6 +18,7 @@ import numpy as np
 import yaml
 
 from bench.ros_context import ros_context
+from stvla_ros.nodes.executables import module_of
 
 FRAMES = 300
 RATE_HZ = 30.0
@@ -52,7 +53,7 @@ def measure(kind: str, frames: int = FRAMES) -> dict[str, Any]:
     file.write_text(yaml.safe_dump(parameters))
     processes = [
         subprocess.Popen(
-            [sys.executable, "-m", f"stvla_ros.nodes.{name}", "--ros-args", "--params-file", str(file)],
+            [sys.executable, "-m", module_of(name), "--ros-args", "--params-file", str(file)],
             stderr=subprocess.DEVNULL,
         )
         for name in NODES[kind]

@@ -24,9 +24,9 @@ import torch
 from bench.policy_timing import interleave, legal_ranges, network_inputs, spread
 from stvla_ros.policy.spatialvla.config import SpatialVlaConfig
 from stvla_ros.policy.spatialvla.decoding.decoder import Accelerations
+from stvla_ros.policy.spatialvla.decoding.token_predictor import TokenPredictor
 from stvla_ros.policy.spatialvla.model import SpatialVla
 from stvla_ros.policy.spatialvla.sizes import published_config
-from stvla_ros.policy.spatialvla.decoding.token_predictor import TokenPredictor
 
 REPEATS = 5
 SEED = 0

@@ -118,8 +118,7 @@ def _parts(policy: Any, rgb: np.ndarray, depth: np.ndarray) -> dict[str, Callabl
     import torch
 
     from bench.policy_timing import legal_ranges
-    from stvla_ros.policy.spatialvla.ego3d import scale_intrinsics
-    from stvla_ros.policy.pictures import prepare_depth, prepare_picture
+    from stvla_ros.policy.pictures import prepare_depth, prepare_picture, scale_intrinsics
     from stvla_ros.policy.spatialvla.decoding.token_predictor import TokenPredictor
 
     model, ranges = policy.model, legal_ranges()

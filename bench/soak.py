@@ -68,7 +68,7 @@ def _watch(graph: subprocess.Popen) -> tuple[dict[str, list[tuple[float, float]]
                 module = next((part for part in process.cmdline() if part.startswith(_MODULE)), "")
                 if module:
                     megabytes = process.memory_info().rss / 1e6
-                    memory[module.removeprefix(_MODULE)].append((time.monotonic() - began, megabytes))
+                    memory[module.rpartition(".")[2]].append((time.monotonic() - began, megabytes))
             except psutil.NoSuchProcess:
                 continue
     listener.destroy_node()

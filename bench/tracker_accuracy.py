@@ -13,11 +13,11 @@ from collections.abc import Callable, Sequence
 import cv2
 import numpy as np
 
+from bench.point_tracks import PointTrackRecorder
+from bench.tap_vid import tap_vid_scores
 from bench.tracker_episodes import TASKS, RecordedEpisode, body_kind, record_episode
 from stvla_ros.errors import InputError
-from bench.tap_vid import tap_vid_scores
 from stvla_ros.perception.trackers import Tracker, make_tracker
-from bench.point_tracks import PointTrackRecorder
 
 KINDS = ("gripper", "object", "background")
 EVERY = 6  # frames between two draws of points

@@ -1,16 +1,11 @@
 """The `stvla` command: the graph without the `launch` package."""
 
 import importlib
-import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
-from pathlib import Path
 
 from stvla_ros.errors import InputError
-from stvla_ros.graph.assemble import Graph, robot_graph, sim_graph
-from stvla_ros.graph.arguments import RobotArguments, SimArguments
 from stvla_ros.sim.tasks import task_names
 
 
@@ -28,8 +23,8 @@ class Command:
 
 
 COMMANDS = {
-    "sim": Command("stvla_ros.cli", "SimArguments", "episodes in a simulator, through the live graph"),
-    "robot": Command("stvla_ros.cli", "RobotArguments", "the graph on a robot's camera, or on a recording"),
+    "sim": Command("stvla_ros.graph.run", "SimArguments", "episodes in a simulator, through the live graph"),
+    "robot": Command("stvla_ros.graph.run", "RobotArguments", "the graph on a robot's camera, or on a recording"),
     "doctor": Command("stvla_ros.doctor.command", "DoctorArguments", "checks this machine, its camera and its robot"),
     "record": Command("stvla_ros.learning.demonstrations.record", "RecordArguments", "demonstrations in simulation"),
     "convert": Command("stvla_ros.learning.datasets.convert", "ConvertArguments", "a recorded bag to a data set"),
@@ -39,8 +34,6 @@ COMMANDS = {
     "model create": Command("stvla_ros.policy.commands", "CreateArguments", "a new, untrained checkpoint"),
     "model merge": Command("stvla_ros.policy.spatialvla.merging", "MergeArguments", "an adapter into its checkpoint"),
 }
-# Their arguments make a graph of nodes.
-GRAPHS = ("sim", "robot")
 USAGE = "\n".join(
     [
         "usage: stvla COMMAND [--help | options]",
@@ -48,37 +41,6 @@ USAGE = "\n".join(
         f"       {'tasks':<14}list the simulated tasks\n",
     ]
 )
-
-
-def describe(arguments: SimArguments | RobotArguments) -> Graph:
-    """The graph for these arguments; its run folder is named by the time, and the link ``latest`` leads to it.
-
-    :raises InputError: for a bad argument; then nothing was made.
-    """
-    parent = Path(arguments.output).resolve()
-    run = parent / datetime.now().strftime("%Y-%m-%d_%H-%M-%S_%f")
-    graph = sim_graph(arguments, run) if isinstance(arguments, SimArguments) else robot_graph(arguments, run)
-    # Made aside and moved, so that `latest` never points nowhere.
-    aside = parent / f".latest-{os.getpid()}"
-    aside.symlink_to(run.name)
-    aside.replace(parent / "latest")
-    return graph
-
-
-def run(arguments: SimArguments | RobotArguments) -> int:
-    """Run the graph to its end.
-
-    :returns: the exit code.
-    :raises InputError: for a bad argument.
-    """
-    from stvla_ros.graph.supervisor import run_graph
-
-    graph = describe(arguments)
-    for note in graph.notes:
-        print(f"note: {note}", flush=True)
-    code = run_graph(graph)
-    print(f"results in {graph.run_directory}", flush=True)
-    return code
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -96,7 +58,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     rest = words[len(name.split()) :]
     chosen = tyro.cli(getattr(module, COMMANDS[name].arguments), args=rest, prog=f"stvla {name}")
     try:
-        sys.exit((run if name in GRAPHS else module.main)(chosen))
+        sys.exit(module.main(chosen))
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)

@@ -1,16 +1,23 @@
-"""Dataclasses out of YAML mappings: what is unknown, missing or of the wrong type is refused by its dotted name."""
+"""Settings out of YAML: texts, mappings and the dataclasses that they fill. What is unknown, missing or of the wrong type
+is refused by its dotted name."""
 
 import collections.abc
 import dataclasses
 import difflib
 import re
+import reprlib
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
-from stvla_ros.shared_files import load_yaml, shown
+import yaml
+
 from stvla_ros.errors import InputError
 
 Kind = TypeVar("Kind")
+
+# A few lines of YAML can name a value of gigabytes, by aliases of aliases.
+_SHORT = reprlib.Repr()
+_SHORT.maxlevel, _SHORT.maxstring, _SHORT.maxother, _SHORT.maxlong = 3, 200, 200, 80
 
 
 def read_mapping(file: Path, what: str) -> dict[str, Any]:
@@ -83,4 +90,38 @@ def _value(hint: Any, value: Any, name: str) -> Any:
             pass
     if not isinstance(value, hint) or (hint is int and isinstance(value, bool)):
         raise InputError(f"{name}: expected {hint.__name__}, got {shown(value)}")
+    return value
+
+
+def load_yaml(text: str) -> Any:
+    """What a YAML text says.
+
+    :raises ValueError: with one line, when it is none.
+    """
+    try:
+        return yaml.safe_load(text)
+    except Exception as error:
+        # Not YAMLError alone: `!!bool x` is a KeyError in PyYAML, 2020-13-45 a ValueError, `[[[[…` a RecursionError.
+        raise ValueError(" ".join(str(error).split())[:160] or type(error).__name__) from error
+
+
+def shown(value: Any) -> str:
+    """A value as an error message shows it: short, however large it is."""
+    try:
+        return _SHORT.repr(value)
+    except ValueError:  # Python writes no number of more than 4300 digits
+        return f"a huge {type(value).__name__}"
+
+
+def parse_mapping(name: str, text: str) -> dict[str, Any]:
+    """A YAML mapping given as the value of an argument or parameter.
+
+    :raises InputError: naming it, when the text is no mapping.
+    """
+    try:
+        value = load_yaml(text)
+    except ValueError:
+        value = None
+    if not isinstance(value, dict):
+        raise InputError(f"{name}: expected a YAML mapping like '{{key: value}}', got {shown(text)}")
     return value

@@ -8,13 +8,14 @@ from typing import Any
 
 import numpy as np
 
+from stvla_ros.acting.control_loop import Control, LockstepControl, RealtimeControl
+from stvla_ros.acting.results import EpisodeKey, EpisodeResult
+from stvla_ros.acting.setup import MEASURED, EvaluatedPolicy
 from stvla_ros.control.actions import EndEffectorAction
 from stvla_ros.errors import InputError
-from stvla_ros.acting.control_loop import Control, LockstepControl, RealtimeControl
-from stvla_ros.evaluation.journal import EpisodeKey, EpisodeResult
+from stvla_ros.policy.base import Policy
 from stvla_ros.policy.observer import Observer, Seen
-from stvla_ros.acting.setup import MEASURED, EvaluatedPolicy
-from stvla_ros.policy.base import Policy, make_policy
+from stvla_ros.policy.registry import make_policy
 from stvla_ros.robots.embodiments import find_embodiment
 from stvla_ros.sim.environment import Environment, Observation
 

@@ -17,15 +17,16 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
-from stvla_ros.shared_files import default_checkpoint, load_yaml
 from stvla_ros.control.chunk_execution import STRATEGIES
 from stvla_ros.errors import InputError
 from stvla_ros.perception.depth.constant import NO_DEPTH
 from stvla_ros.perception.depth.registry import depth_estimator_names
 from stvla_ros.perception.trackers import tracker_names
-from stvla_ros.policy.base import check_policy, policy_names
+from stvla_ros.policy.registry import check_policy, policy_names
 from stvla_ros.policy.training_record import AUTO_EXECUTION, resolve_execution, training_record
 from stvla_ros.robots.embodiments import find_embodiment
+from stvla_ros.settings import load_yaml
+from stvla_ros.shared_files import default_checkpoint
 
 PACINGS = ("lockstep", "realtime")
 MEASURED = "measured"

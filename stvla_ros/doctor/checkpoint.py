@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from stvla_ros.shared_files import default_checkpoint
 from stvla_ros.doctor.findings import Findings, error, note, ok, warning
 from stvla_ros.errors import InputError
 from stvla_ros.policy.training_record import resolve_execution
+from stvla_ros.shared_files import default_checkpoint
 
 _DOWNLOAD = "copy it again, or: hf download ID --local-dir FOLDER, then give FOLDER"
 
@@ -74,10 +74,10 @@ def _check_weights(base: Path) -> Findings:
 
 
 def _check_processor(directory: Path, unnorm_key: str, robot_key: str) -> Findings:
-    from stvla_ros.policy.spatialvla.actions.action_tokenizer import ActionTokenizer
-    from stvla_ros.policy.spatialvla.config import read_json
-    from stvla_ros.policy.spatialvla.predictor import PROCESSOR_CONFIG
     from stvla_ros.policy.action_statistics import read_statistics, select_statistics
+    from stvla_ros.policy.checkpoints import read_json
+    from stvla_ros.policy.spatialvla.actions.action_tokenizer import ActionTokenizer
+    from stvla_ros.policy.spatialvla.predictor import PROCESSOR_CONFIG
 
     try:
         processor = read_json(directory / PROCESSOR_CONFIG)

@@ -9,21 +9,21 @@ from functools import cached_property
 from pathlib import Path
 from typing import Literal, get_args
 
-from stvla_ros.shared_files import config_directory
 from stvla_ros.control.safety.limits import SafetyLimits
 from stvla_ros.doctor.camera import CameraNeeds, check_camera
-from stvla_ros.robots.drivers import DriverNeeds, driver_needs
 from stvla_ros.doctor.findings import Findings, Section, count_levels, error, examine, note
 from stvla_ros.doctor.gpu import check_gpu, torch_facts
 from stvla_ros.doctor.intrinsics import check_camera_info
 from stvla_ros.doctor.records import Heard, Wanted
 from stvla_ros.doctor.report import line_width, section_text, summary_text, write_json
 from stvla_ros.doctor.robot_file import check_geometry, check_robot_file, find_robot_file
-from stvla_ros.doctor.ros import RosFacts, check_ros
 from stvla_ros.doctor.robot_state import check_joint_states, check_poses, check_services
+from stvla_ros.doctor.ros import RosFacts, check_ros
 from stvla_ros.errors import InputError
 from stvla_ros.graph.arguments import RobotArguments
+from stvla_ros.robots.drivers import DriverNeeds, driver_needs
 from stvla_ros.robots.embodiments import ROBOT_DESCRIPTION, Embodiment, read_embodiment
+from stvla_ros.shared_files import config_directory
 
 Area = Literal["ros", "dds", "gpu", "robot", "checkpoint", "camera", "intrinsics", "state"]
 TITLES: dict[Area, str] = {
@@ -153,7 +153,7 @@ class Doctor:
         return check_fastdds(self._environment, rmw, fastdds_variable(), own, read_shared_memory())
 
     def _check_robot(self) -> Findings:
-        from stvla_ros.doctor.ros_facts import driver_settings_problem
+        from stvla_ros.robots.drivers import driver_settings_problem
 
         return check_robot_file(self._robot_file, driver_settings_problem)
 

@@ -5,10 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
-from stvla_ros.shared_files import config_directory
-from stvla_ros.robots.drivers import driver_needs
 from stvla_ros.doctor.findings import Findings, error, note, ok, warning
 from stvla_ros.errors import InputError
+from stvla_ros.robots.drivers import driver_needs
 from stvla_ros.robots.embodiments import (
     ROBOT_DESCRIPTION,
     ArmDescription,
@@ -18,6 +17,7 @@ from stvla_ros.robots.embodiments import (
 )
 from stvla_ros.robots.pose_arm import PoseArm
 from stvla_ros.robots.urdf_arm import UrdfArm
+from stvla_ros.shared_files import config_directory
 
 # Degrees rounded to four digits of a radian differ by less.
 _ROUNDING_RAD = 1e-3

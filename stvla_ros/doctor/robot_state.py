@@ -5,7 +5,6 @@ from collections.abc import Mapping
 import numpy as np
 
 from stvla_ros.control.safety.limits import SafetyLimits
-from stvla_ros.robots.drivers import DriverNeeds
 from stvla_ros.doctor.findings import Findings, error, note, ok, warning
 from stvla_ros.doctor.records import JointStates, Poses, Stream
 from stvla_ros.doctor.streams import (
@@ -16,6 +15,7 @@ from stvla_ros.doctor.streams import (
     check_timing,
     largest_gap_s,
 )
+from stvla_ros.robots.drivers import DriverNeeds
 
 # Of the joint states with a NaN, or that come late: more is no read that failed now and then.
 _MANY = 0.2

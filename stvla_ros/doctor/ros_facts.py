@@ -8,20 +8,11 @@ import importlib.util
 from collections.abc import Sequence
 from pathlib import Path
 
-from stvla_ros.shared_files import config_directory
 from stvla_ros.doctor.fastdds import VARIABLES
 from stvla_ros.doctor.ros import RosFacts
-from stvla_ros.errors import InputError
-from stvla_ros.robots.embodiments import DriverDescription
-from stvla_ros.settings import build
+from stvla_ros.shared_files import config_directory
 
 _OPTIONAL = ("message_filters", "cv_bridge", "tf_transformations")
-# Class of each driver's settings, in the module of its name.
-_SETTINGS = {
-    "widowx_driver": "XsSettings",
-    "google_robot_driver": "PoseSettings",
-    "moveit_servo_driver": "ServoSettings",
-}
 
 
 def ros_facts(packages: Sequence[str]) -> RosFacts:
@@ -52,19 +43,6 @@ def fastdds_variable() -> str:
     for variable, name in zip(VARIABLES, ("libfastrtps.so", "libfastdds.so")):
         if any(library.startswith(name) for library in libraries):
             return variable
-    return ""
-
-
-def driver_settings_problem(driver: DriverDescription) -> str:
-    """What is wrong with ``driver.settings``; empty when nothing is, or the driver cannot be imported."""
-    try:
-        module = importlib.import_module(f"stvla_ros.nodes.{driver.executable}")
-    except Exception:  # said by the checks of ROS
-        return ""
-    try:
-        build(getattr(module, _SETTINGS[driver.executable]), dict(driver.settings), "driver.settings.")
-    except InputError as problem:
-        return str(problem)
     return ""
 
 

@@ -9,11 +9,11 @@ from typing import Any, Literal
 
 from tyro.conf import Positional
 
+from stvla_ros.acting.setup import EvaluatedPolicy, parse_policy, trained_inputs
 from stvla_ros.errors import InputError
 from stvla_ros.evaluation.ablation_kinds import ABLATIONS, SCALE_NOTE, Ablation, Setting, make_settings
 from stvla_ros.evaluation.evaluate import INTERRUPTED, conclude, run_evaluation, table_of, write_results
 from stvla_ros.evaluation.plan import EvalArguments, Evaluation, evaluation_of
-from stvla_ros.acting.setup import EvaluatedPolicy, parse_policy, trained_inputs
 from stvla_ros.evaluation.tables import Beside, Table, as_markdown, write_table
 
 PAPER = "paper (4B)"

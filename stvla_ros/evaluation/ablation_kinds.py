@@ -4,8 +4,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from stvla_ros.errors import InputError
 from stvla_ros.acting.setup import EvaluatedPolicy
+from stvla_ros.errors import InputError
 from stvla_ros.perception.depth.constant import NO_DEPTH
 
 SCALE_NOTE = (

@@ -13,10 +13,10 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from stvla_ros.acting.results import EpisodeKey, EpisodeResult
+from stvla_ros.acting.setup import EvaluatedPolicy
 from stvla_ros.child_process import end_with_parent
 from stvla_ros.errors import InputError
-from stvla_ros.evaluation.journal import EpisodeKey, EpisodeResult
-from stvla_ros.acting.setup import EvaluatedPolicy
 
 if TYPE_CHECKING:
     from stvla_ros.acting.episode import Rules
@@ -117,8 +117,8 @@ class _Episodes:
         return self._environment
 
     def _policy_for(self, evaluated: EvaluatedPolicy, key: EpisodeKey, robot: str) -> tuple[Any, Any]:
-        from stvla_ros.policy.observer import Observer
         from stvla_ros.acting.episode import load_policy, policy_seed
+        from stvla_ros.policy.observer import Observer
 
         # A sampling policy starts anew with every episode, so that the order of the episodes does not matter.
         wanted = (evaluated.label, robot, key if evaluated.samples else None)

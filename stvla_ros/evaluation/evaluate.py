@@ -5,7 +5,8 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
-from stvla_ros.evaluation.journal import EpisodeKey, EpisodeResult, Journal
+from stvla_ros.acting.results import EpisodeKey, EpisodeResult
+from stvla_ros.evaluation.journal import Journal
 from stvla_ros.evaluation.plan import EvalArguments, Evaluation, plan
 from stvla_ros.evaluation.tables import MEAN, Table, as_markdown, make_table, write_table, write_timings
 from stvla_ros.sim.environment import Environment
@@ -69,8 +70,8 @@ def _run(
         video = arguments.pictures == "videos"
         return run_live(missing, evaluation.policies, arguments.max_steps, video, folder, take, report)
     from stvla_ros.acting.episode import Rules
-    from stvla_ros.evaluation.runner import run_episodes
     from stvla_ros.evaluation.episode_worker import WorkerSettings
+    from stvla_ros.evaluation.runner import run_episodes
 
     size = None if arguments.image_size == (0, 0) else arguments.image_size
     settings = WorkerSettings(

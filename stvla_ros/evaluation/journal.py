@@ -3,61 +3,16 @@
 import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from stvla_ros.acting.results import EpisodeKey, EpisodeResult
 from stvla_ros.errors import InputError
 from stvla_ros.settings import build
 
 JOURNAL = "episodes.jsonl"
 SETTINGS = "settings.json"
-
-
-@dataclass(frozen=True, order=True)
-class EpisodeKey:
-    """One episode to run.
-
-    :param policy: label.
-    :param episode: official id within the task.
-    """
-
-    task: str
-    policy: str
-    seed: int
-    episode: int
-
-    @property
-    def file_stem(self) -> str:
-        """Path of its pictures, without ending, below the output folder's ``pictures``."""
-        return f"{self.policy}/{self.task.replace('/', '-')}/seed{self.seed}_episode{self.episode:03d}"
-
-
-@dataclass(frozen=True)
-class EpisodeResult:
-    """What came of an episode.
-
-    :param success: whether the success condition held at its end.
-    :param ever: whether it held after any step.
-    :param conditions: by name, whether the goal condition held after any step.
-    :param steps: control steps that were run.
-    :param held_steps: of these, those without a command (realtime only).
-    :param inference_ms: wall time of the policy's calls: their number, mean, p50, p99. Not part of any table.
-    """
-
-    key: EpisodeKey
-    success: bool
-    ever: bool
-    steps: int
-    instruction: str = ""
-    conditions: Mapping[str, bool] = field(default_factory=dict)
-    held_steps: int = 0
-    inference_ms: Mapping[str, float] = field(default_factory=dict)
-
-    @property
-    def conditions_met(self) -> float:
-        """Share of the goal conditions that were met, 0 to 1; success counts as the only one where none are known."""
-        return sum(self.conditions.values()) / len(self.conditions) if self.conditions else float(self.ever)
 
 
 def official_episodes(

@@ -8,11 +8,11 @@ from typing import Any
 
 import yaml
 
-from stvla_ros.errors import InputError
-from stvla_ros.evaluation.journal import EpisodeKey, EpisodeResult
+from stvla_ros.acting.results import EpisodeKey, EpisodeResult
 from stvla_ros.acting.setup import MEASURED, EvaluatedPolicy
-from stvla_ros.graph.assemble import sim_graph
+from stvla_ros.errors import InputError
 from stvla_ros.graph.arguments import SimArguments
+from stvla_ros.graph.assemble import sim_graph
 
 INTERRUPTED = 130
 # Of a policy's parameters, those for which the graph has arguments of their own.

@@ -5,9 +5,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
-from stvla_ros.errors import InputError
-from stvla_ros.evaluation.journal import EpisodeKey, official_episodes
+from stvla_ros.acting.results import EpisodeKey
 from stvla_ros.acting.setup import MEASURED, EvaluatedPolicy, at_latencies, parse_policy, read_policies, unique
+from stvla_ros.errors import InputError
+from stvla_ros.evaluation.journal import official_episodes
 from stvla_ros.evaluation.presets import Preset, find_preset
 from stvla_ros.policy.training_record import AUTO_EXECUTION
 from stvla_ros.sim.tasks import find_task, resolve_task

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 
-from stvla_ros.evaluation.journal import EpisodeKey, EpisodeResult
+from stvla_ros.acting.results import EpisodeKey, EpisodeResult
 from stvla_ros.evaluation.episode_worker import WorkerSettings, work
 
 # Workers that died one after the other without any result in between: it will not get better.

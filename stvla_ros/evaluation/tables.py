@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from stvla_ros.evaluation.journal import EpisodeResult
+from stvla_ros.acting.results import EpisodeResult
 from stvla_ros.evaluation.intervals import Rate, mean_rate, paired_p_value, rate
 
 MEAN = "mean"

@@ -8,8 +8,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from stvla_ros.evaluation.journal import EpisodeKey, EpisodeResult
-from stvla_ros.perception.overlay import OUTCOME_COLOURS
+from stvla_ros.acting.results import EpisodeKey, EpisodeResult
+from stvla_ros.perception.side_by_side import OUTCOME_COLOURS
 
 TILE_WIDTH = 160
 COLUMNS = 8

@@ -2,65 +2,27 @@
 described here."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import yaml
 
-from stvla_ros.shared_files import config_directory, default_checkpoint, parse_mapping
 from stvla_ros.errors import InputError
 from stvla_ros.graph.arguments import PerceptionArguments, RobotArguments, SimArguments
+from stvla_ros.graph.specification import Graph, NodeSpec, Parameters
 from stvla_ros.perception.depth.registry import depth_estimator_names
 from stvla_ros.perception.trackers import tracker_names
-from stvla_ros.policy.base import check_policy, given_parameters, policy_names
+from stvla_ros.policy.registry import check_policy, given_parameters, policy_names
 from stvla_ros.policy.training_record import resolve_execution
+from stvla_ros.robots.drivers import FAKES
 from stvla_ros.robots.embodiments import Embodiment, find_embodiment
+from stvla_ros.settings import parse_mapping
+from stvla_ros.shared_files import config_directory, default_checkpoint
 from stvla_ros.sim.tasks import find_task, resolve_task
-
-Parameters = Mapping[str, Any]
 
 # A real camera's noise changes every picture; a simulator's still scene does not, so there it is not asked.
 FROZEN_PICTURE_S = 1.0
-# Stand-ins of robots, by driver.
-FAKES = {"widowx_driver": "fake_xs_arm"}
-
-
-@dataclass(frozen=True)
-class NodeSpec:
-    """One process of the graph.
-
-    :param executable: module in ``stvla_ros/nodes`` and name of the installed executable.
-    :param parameters: by node name (a process may hold several nodes).
-    :param remappings: topic name in the node to topic name in the graph.
-    :param ends_graph: whether the graph ends, successfully, when this process does.
-    :param command: another package's program instead: (package, executable, arguments…).
-    :param on_failure: what happens when it fails: all ends, it alone starts again, or the others go on without it. Bad
-        parameters (exit code 2) always end all.
-    """
-
-    executable: str
-    parameters: Mapping[str, Parameters] = field(default_factory=dict)
-    remappings: Mapping[str, str] = field(default_factory=dict)
-    ends_graph: bool = False
-    command: tuple[str, ...] = ()
-    on_failure: Literal["stop", "restart", "ignore"] = "stop"
-
-
-@dataclass(frozen=True)
-class Graph:
-    """What is to be started.
-
-    :param nodes: the processes.
-    :param run_directory: where this run writes.
-    :param parameter_files: ROS 2 parameter files for every node, later ones win.
-    :param notes: lines for the user.
-    """
-
-    nodes: tuple[NodeSpec, ...]
-    run_directory: Path
-    parameter_files: tuple[Path, ...]
-    notes: tuple[str, ...] = ()
 
 
 def sim_graph(arguments: SimArguments, run_directory: Path) -> Graph:

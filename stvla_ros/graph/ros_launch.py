@@ -19,10 +19,10 @@ from launch.utilities.type_utils import coerce_to_type
 from launch_ros.actions import Node
 
 from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
-from stvla_ros.cli import describe
 from stvla_ros.errors import InputError
-from stvla_ros.graph.assemble import Graph, NodeSpec
 from stvla_ros.graph.arguments import PerceptionArguments
+from stvla_ros.graph.run import describe
+from stvla_ros.graph.specification import Graph, NodeSpec
 from stvla_ros.graph.supervisor import (
     BAD_PARAMETERS,
     CONSEQUENCES,

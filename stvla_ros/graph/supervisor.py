@@ -12,7 +12,8 @@ from collections.abc import Iterable, Mapping
 from typing import IO
 
 from stvla_ros.errors import InputError
-from stvla_ros.graph.assemble import Graph, NodeSpec
+from stvla_ros.graph.specification import Graph, NodeSpec
+from stvla_ros.nodes.executables import module_of
 
 # What a node gets to end by itself after SIGINT (a bag to close, a video to finish), then after SIGTERM.
 INTERRUPT_GRACE_S = 15.0
@@ -41,7 +42,7 @@ def node_command(node: NodeSpec, graph: Graph) -> list[str]:
             raise InputError(f"{executable}: not found on PATH; it comes with a ROS 2 distribution")
         command = [path, *arguments]
     else:
-        command = [sys.executable, "-m", f"stvla_ros.nodes.{node.executable}"]
+        command = [sys.executable, "-m", module_of(node.executable)]
     command += ["--ros-args"]
     for file in graph.parameter_files:
         command += ["--params-file", str(file)]

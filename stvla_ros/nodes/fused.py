@@ -20,12 +20,8 @@ from stvla_ros.nodes.kit.messages import (
     stamp_ns,
     traces_to_message,
 )
-from stvla_ros.nodes.perception.parameters import (
-    declare_join_window,
-    declare_queue_size,
-    declare_sensor_qos,
-    declare_spatial_traces,
-)
+from stvla_ros.nodes.kit.parameters import declare_join_window, declare_queue_size, declare_sensor_qos
+from stvla_ros.nodes.perception.parameters import declare_spatial_traces
 from stvla_ros.nodes.perception.trace_outputs import TraceOutputs
 from stvla_ros.nodes.server.vla_server import VlaServerNode
 from stvla_ros.perception.spatial_traces import SpatialTraces

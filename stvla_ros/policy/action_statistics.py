@@ -8,7 +8,6 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from stvla_ros.errors import InputError
-from stvla_ros.policy.spatialvla.actions.action_tokenizer import ACTION_DIMENSIONS, checked_actions
 
 _LOW_QUANTILE, _HIGH_QUANTILE = 0.01, 0.99
 # With fewer, the 1 % quantile lies between the smallest value and the next, whatever the distribution.
@@ -179,3 +178,23 @@ def _checked_row(name: str, values: Any, dtype: type) -> np.ndarray:
         raise InputError(f"{name}: expected {ACTION_DIMENSIONS} finite numbers, got {row.tolist()}")
     row.setflags(write=False)
     return row
+
+
+ACTION_DIMENSIONS = 7
+
+
+def checked_actions(name: str, actions: ArrayLike) -> np.ndarray:
+    """
+    :returns: ``actions`` as float64.
+    :raises InputError: unless they are finite numbers of shape (..., 7); the message starts with ``name``.
+    """
+    try:
+        checked = np.asarray(actions, dtype=np.float64)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise InputError(f"{name}: expected numbers of shape (..., {ACTION_DIMENSIONS}), got {error}") from error
+    if checked.ndim < 1 or checked.shape[-1] != ACTION_DIMENSIONS:
+        raise InputError(f"{name}: expected shape (..., {ACTION_DIMENSIONS}), got {checked.shape}")
+    if not np.isfinite(checked).all():
+        wrong = int((~np.isfinite(checked)).any(axis=-1).sum())
+        raise InputError(f"{name}: expected finite numbers, got NaN or infinity in {wrong} actions")
+    return checked

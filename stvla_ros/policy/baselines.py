@@ -1,12 +1,12 @@
-"""The policy that relays the simulator's scripted expert, so that the whole loop runs without a network."""
+"""The policies without a network: one relays the simulator's scripted expert, the other draws random actions.
+
+The first lets the whole loop run and be timed; the second is what any policy must beat.
+"""
 
 from collections.abc import Sequence
 
-from stvla_ros.control.actions import EndEffectorAction
-from stvla_ros.errors import InputError
-from stvla_ros.policy.base import Policy, PolicyInput
-from collections.abc import Sequence
 import numpy as np
+
 from stvla_ros.control.actions import EndEffectorAction
 from stvla_ros.errors import InputError
 from stvla_ros.policy.base import Policy, PolicyInput

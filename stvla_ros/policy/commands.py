@@ -31,3 +31,18 @@ def main(arguments: CreateArguments) -> int:
     stored = sum(file.stat().st_size for file in directory.iterdir())
     print(f"{'all':<24}{sum(counts.values()) / 1e6:10.2f} M parameters, {stored / 1e6:.1f} MB in {directory}")
     return 0
+
+
+@dataclass(frozen=True)
+class MergeArguments:
+    """Merge a LoRA adapter into the checkpoint that it was trained on; the result is in the published layout."""
+
+    adapter: str
+    """Folder with an adapter (adapter_config.json), or its hub id."""
+
+    output: str
+    """Folder to make; it must not exist, or be empty."""
+
+    dtype: str = "float32"
+    """Type of the weights written: float32 acts exactly as the adapter does; bfloat16 takes half the disk, but rounds
+    small updates away."""

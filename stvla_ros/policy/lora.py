@@ -7,22 +7,33 @@ zero; with action bins that were fitted anew, the action embeddings are trained 
 """
 
 from collections import Counter
+from dataclasses import dataclass
 
 import peft
 import torch
 from torch import nn
 
 from stvla_ros.errors import InputError
-from stvla_ros.learning.training.config import LoraConfig
 from stvla_ros.policy.spatialvla.model import SpatialVla
+from stvla_ros.policy.spatialvla.training.options import TARGET_MODULES
 
-# Full names, anchored by their parts: ZoeDepth's layers have the same last names. They fit the published module
-# names (vision_tower.vision_model.…) too, so that the published code reads an adapter_config.json with them.
-TARGET_MODULES = (
-    r"(language_model\.model|vision_tower|multi_modal_projector|position_embedding_3d)\.(.+\.)?"
-    r"([qkvo]_proj|out_proj|gate_proj|up_proj|down_proj|fc1|fc2|linear|position_embedding_head\.[03])"
-)
 _ADAPTER = "default"
+
+
+@dataclass(frozen=True)
+class LoraConfig:
+    """Low-rank adapters (peft) instead of all weights.
+
+    :param rank: r.
+    :param alpha: scale; the update counts alpha / r.
+    :param dropout: on the adapters' inputs.
+    :param merge: also write a checkpoint with the adapters merged into the weights.
+    """
+
+    rank: int = 32
+    alpha: float = 32.0
+    dropout: float = 0.0
+    merge: bool = False
 
 
 def add_adapters(

@@ -1,37 +1,17 @@
 """Camera picture and depth map to what the model takes. Pure functions on arrays."""
 
-from typing import Any
-
 import cv2
 import numpy as np
 from PIL import Image
 
 from stvla_ros.errors import InputError
 from stvla_ros.perception.compositor import resize_depth
+from stvla_ros.perception.geometry import check_intrinsics, check_size
 
-PROCESSOR_CLASS = "SpatialVLAProcessor"
 # bicubic: the published processor's; area: that of the published evaluation in SimplerEnv.
 RESIZE_METHODS = ("bicubic", "area")
 # Metres. No camera on a robot sees as far; what is beyond is in other units, and the largest would overflow.
 FARTHEST = 10_000.0
-
-
-def preprocessor_config(size: int, num_image_tokens: int) -> dict[str, Any]:
-    """Content of the published preprocessor_config.json: ``prepare_picture``, as `transformers` says it."""
-    return {
-        "image_processor_type": "SiglipImageProcessor",
-        "processor_class": PROCESSOR_CLASS,
-        "image_seq_length": num_image_tokens,
-        "size": {"height": size, "width": size},
-        "do_resize": True,
-        "resample": int(Image.Resampling.BICUBIC),
-        "do_rescale": True,
-        "rescale_factor": 1 / 255,
-        # The network normalises.
-        "do_normalize": False,
-        "image_mean": [0.5, 0.5, 0.5],
-        "image_std": [0.5, 0.5, 0.5],
-    }
 
 
 def prepare_picture(rgb: np.ndarray, size: int, method: str = "bicubic") -> np.ndarray:
@@ -100,3 +80,19 @@ def fill_unknown(depth: np.ndarray) -> np.ndarray:
     by_label = np.zeros(labels.max() + 1, dtype=np.float32)
     by_label[labels[~unknown]] = depth[~unknown]
     return np.where(unknown, by_label[labels], depth)
+
+
+def scale_intrinsics(intrinsics: np.ndarray, from_size: tuple[int, int], size: int) -> np.ndarray:
+    """
+    :param intrinsics: (3, 3) in pixels of a picture of ``from_size`` (width, height).
+    :param size: side of the square picture that it was resized to, each axis by its own factor.
+    :returns: (3, 3) float32.
+    :raises InputError: as ``check_intrinsics``; a size that is not positive; numbers that float32 cannot hold.
+    """
+    width, height = check_size(from_size, "from_size")
+    numbers = check_intrinsics(intrinsics)
+    k = numbers * np.array([[size / width], [size / height], [1.0]])
+    limits = np.finfo(np.float32)
+    if np.abs(k).max() > limits.max or min(k[0, 0], k[1, 1]) < limits.tiny:
+        raise InputError(f"intrinsics: expected focal lengths and centre in pixels, got {numbers.tolist()}")
+    return k.astype(np.float32)

@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 
 from stvla_ros.errors import InputError
 from stvla_ros.robots.embodiments import DriverDescription
+from stvla_ros.robots.xs_settings import XsSettings
+from stvla_ros.settings import build
 
 _XS_SERVICES = {
     "set_operating_modes": "interbotix_xs_msgs/srv/OperatingModes",
@@ -73,3 +75,66 @@ def _text(driver: DriverDescription, key: str) -> str:
     if not isinstance(value, str) or not value:
         raise InputError(f"driver.settings.{key}: expected a name, got {value!r}")
     return value
+
+
+@dataclass(frozen=True)
+class PoseSettings:
+    """``driver.settings`` of the robot's file.
+
+    :param pose_topic: measured pose of the tool point in the base frame (geometry_msgs/PoseStamped), at 10 Hz or more.
+    :param target_topic: wanted poses (geometry_msgs/PoseStamped), at ``tick_hz``.
+    :param gripper_topic: wanted opening (std_msgs/Float32), 0 closed to 1 open.
+    :param relative_gripper: changes of the opening in place of it; their sum is what is wanted.
+    """
+
+    pose_topic: str
+    target_topic: str
+    gripper_topic: str
+    relative_gripper: bool = True
+
+
+@dataclass(frozen=True)
+class ServoSettings:
+    """``driver.settings`` of the robot's file.
+
+    :param twist_topic: Servo's input (geometry_msgs/TwistStamped, ``command_in_type: speed_units``).
+    :param joint_states_topic: positions of the arm's joints, and of the finger where one is named.
+    :param gripper_topic: wanted opening (std_msgs/Float64), 0 closed to 1 open, for the gripper's own controller.
+    :param finger_joint: joint whose position tells the opening; empty where none does.
+    :param finger_closed, finger_open: this position, rad or m.
+    :param gain: share of the distance between wanted and measured pose that is made up for in a second, 1/s.
+    """
+
+    twist_topic: str
+    joint_states_topic: str
+    gripper_topic: str
+    finger_joint: str = ""
+    finger_closed: float = 0.0
+    finger_open: float = 1.0
+    gain: float = 2.0
+
+    def __post_init__(self) -> None:
+        if self.finger_closed == self.finger_open:
+            raise InputError("finger_closed, finger_open: expected different positions, got the same")
+        if not 0.0 <= self.gain <= 20.0:
+            raise InputError(f"gain: expected 0 to 20, got {self.gain}")
+
+
+# Stand-ins of robots, by driver.
+FAKES = {"widowx_driver": "fake_xs_arm"}
+
+
+_SETTINGS = {
+    "widowx_driver": XsSettings,
+    "google_robot_driver": PoseSettings,
+    "moveit_servo_driver": ServoSettings,
+}
+
+
+def driver_settings_problem(driver: DriverDescription) -> str:
+    """What is wrong with ``driver.settings``; empty when nothing is."""
+    try:
+        build(_SETTINGS[driver.executable], dict(driver.settings), "driver.settings.")
+    except InputError as problem:
+        return str(problem)
+    return ""

@@ -7,10 +7,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from stvla_ros.shared_files import config_directory
 from stvla_ros.control.safety.limits import SafetyLimits
 from stvla_ros.errors import InputError
 from stvla_ros.settings import build, read_mapping
+from stvla_ros.shared_files import config_directory
 
 DRIVERS = ("widowx_driver", "google_robot_driver", "moveit_servo_driver")
 # In place of a URDF file: the topic of this name.

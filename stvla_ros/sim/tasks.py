@@ -1,76 +1,13 @@
 """The simulated tasks by name, and how an environment for one is made. Importing this module starts no simulator."""
 
 import difflib
-from dataclasses import dataclass
 
 from stvla_ros.errors import InputError
-from stvla_ros.sim.simpler_env.environment import tasks as simpler_env_tasks
-from stvla_ros.sim.maniskill.assets import find_assets
 from stvla_ros.sim.environment import Environment
-
-ZERO_DOWNLOAD_TASK = "panda_pick_cube"
-ROBOTS_WITH_ASSETS = ("widowx",)
-
-
-@dataclass(frozen=True)
-class Task:
-    """One simulated task.
-
-    :param name: name in this package; names of other backends start with the backend's name and a slash.
-    :param simulator_id: what the simulator calls the task.
-    :param robot: name of the embodiment, e.g. ``widowx``.
-    :param control_hz: control steps per second of simulated time.
-    :param max_steps: time limit in control steps.
-    :param num_episodes: number of initial configurations; episode ids are 0 .. num_episodes-1.
-    :param has_expert: whether the scripted expert can solve it.
-    :param instruction: what the policy is told; empty for what the simulator says.
-    :param reversed: the scene's two objects change roles: what was the goal is moved onto what was moved.
-    """
-
-    name: str
-    simulator_id: str
-    robot: str
-    control_hz: float
-    max_steps: int
-    num_episodes: int
-    has_expert: bool = True
-    instruction: str = ""
-    reversed: bool = False
-
-
-# Rates, limits and episode counts are those of SimplerEnv's WidowX protocol (arXiv 2405.05941), as ManiSkill 3 has
-# them. Of the eggplant's 64 configurations the protocol evaluates the first 24. The Panda task has no fixed
-# configurations (an episode id is a seed) and no protocol at 5 Hz (ManiSkill runs it at 20 Hz): count, rate and limit
-# follow the WidowX tasks. stack_cube_reversed is ours: the same 24 scenes as stack_cube, so that only the instruction
-# tells what to do. It is no task of the benchmark.
-MANISKILL_TASKS = {
-    task.name: task
-    for task in (
-        Task("stack_cube", "StackGreenCubeOnYellowCubeBakedTexInScene-v1", "widowx", 5.0, 60, 24),
-        Task(
-            "stack_cube_reversed",
-            "StackGreenCubeOnYellowCubeBakedTexInScene-v1",
-            "widowx",
-            5.0,
-            60,
-            24,
-            instruction="stack the yellow block on the green block",
-            reversed=True,
-        ),
-        Task("carrot_on_plate", "PutCarrotOnPlateInScene-v1", "widowx", 5.0, 60, 24),
-        Task("spoon_on_towel", "PutSpoonOnTableClothInScene-v1", "widowx", 5.0, 60, 24),
-        Task("eggplant_in_basket", "PutEggplantInBasketScene-v1", "widowx", 5.0, 120, 64),
-        Task(
-            ZERO_DOWNLOAD_TASK,
-            "PickCube-v1",
-            "panda",
-            5.0,
-            60,
-            24,
-            instruction="move the red cube to the green ball",
-        ),
-    )
-}
+from stvla_ros.sim.maniskill.assets import find_assets
+from stvla_ros.sim.maniskill.tasks import MANISKILL_TASKS, ROBOTS_WITH_ASSETS, ZERO_DOWNLOAD_TASK
+from stvla_ros.sim.simpler_env import tasks as simpler_env_tasks
+from stvla_ros.sim.task import Task
 
 
 def task_names() -> list[str]:

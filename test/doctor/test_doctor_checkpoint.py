@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from made_records import only
 
-from stvla_ros.shared_files import default_checkpoint
 from stvla_ros.doctor.checkpoint import check_checkpoint
 from stvla_ros.doctor.findings import Finding
+from stvla_ros.shared_files import default_checkpoint
 
 ROBOT_KEY = "bridge_orig/1.0.0"
 

@@ -12,15 +12,15 @@ import yaml
 from made_records import all_good, make_heard, make_states, only
 
 from stvla_ros.cli import main
-from stvla_ros.shared_files import config_directory
 from stvla_ros.doctor import command
-from stvla_ros.robots.drivers import driver_needs
 from stvla_ros.doctor.findings import Finding, Section, error, examine, note, ok, warning
 from stvla_ros.doctor.records import Heard, Wanted
 from stvla_ros.doctor.report import as_json, section_text, summary_text
 from stvla_ros.doctor.ros import RosFacts
 from stvla_ros.errors import InputError
+from stvla_ros.robots.drivers import driver_needs
 from stvla_ros.robots.embodiments import find_embodiment
+from stvla_ros.shared_files import config_directory
 
 # What needs neither ROS 2 nor torch.
 QUICK = ("doctor", "--only", "robot")

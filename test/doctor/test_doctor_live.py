@@ -14,9 +14,9 @@ from geometry_msgs.msg import PoseStamped
 from sensor_msgs.msg import CompressedImage, JointState
 from std_msgs.msg import String
 
-from stvla_ros.shared_files import config_directory
 from stvla_ros.nodes.kit.base import LATCHED_QOS
 from stvla_ros.nodes.kit.messages import make_header
+from stvla_ros.shared_files import config_directory
 
 sys.path.append(str(Path(__file__).parents[1] / "nodes"))
 from live_graph import LiveGraph, NodeProcess, live_graph  # noqa: E402

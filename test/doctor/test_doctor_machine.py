@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 from made_records import all_good, only
 
-from stvla_ros.shared_files import config_directory
 from stvla_ros.doctor.fastdds import SharedMemory, check_fastdds, read_profile, read_shared_memory
 from stvla_ros.doctor.findings import Finding
 from stvla_ros.doctor.gpu import Gpu, TorchFacts, check_gpu, torch_facts
 from stvla_ros.doctor.ros import RosFacts, check_ros
 from stvla_ros.errors import InputError
+from stvla_ros.shared_files import config_directory
 
 OWN = config_directory() / "fastdds.xml"
 GB, MB = 10**9, 10**6

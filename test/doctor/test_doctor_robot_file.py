@@ -10,12 +10,12 @@ import pytest
 import yaml
 from made_records import all_good, only
 
-from stvla_ros.shared_files import config_directory
 from stvla_ros.doctor.findings import Finding
 from stvla_ros.doctor.robot_file import check_geometry, check_robot_file, find_robot_file
 from stvla_ros.errors import InputError
-from stvla_ros.doctor.ros_facts import driver_settings_problem
+from stvla_ros.robots.drivers import driver_settings_problem
 from stvla_ros.robots.embodiments import find_embodiment
+from stvla_ros.shared_files import config_directory
 
 ROBOTS = config_directory() / "robots"
 

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from made_records import POSE, STATES, all_good, make_poses, make_states, make_stream, only, silent
 
-from stvla_ros.robots.drivers import DriverNeeds, driver_needs
 from stvla_ros.doctor.findings import Finding
 from stvla_ros.doctor.records import JointStates, Publisher
 from stvla_ros.doctor.robot_state import check_joint_states, check_poses, check_services
 from stvla_ros.errors import InputError
+from stvla_ros.robots.drivers import DriverNeeds, driver_needs
 from stvla_ros.robots.embodiments import DriverDescription, find_embodiment
 
 WIDOWX = find_embodiment("widowx").driver

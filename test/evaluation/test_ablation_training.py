@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 import yaml
 
+from stvla_ros.acting.episode import load_policy
+from stvla_ros.acting.setup import EvaluatedPolicy
 from stvla_ros.evaluation.ablate import trained_policy
 from stvla_ros.evaluation.ablation_kinds import make_settings
-from stvla_ros.acting.setup import EvaluatedPolicy
-from stvla_ros.acting.episode import load_policy
 
 sys.path.append(str(Path(__file__).parents[1] / "learning"))
 

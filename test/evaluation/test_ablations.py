@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
+from stvla_ros.acting.results import EpisodeKey, EpisodeResult
+from stvla_ros.acting.setup import EvaluatedPolicy
 from stvla_ros.errors import InputError
 from stvla_ros.evaluation.ablate import PAPER, AblateArguments, plan, write_ablation
 from stvla_ros.evaluation.ablation_kinds import ABLATIONS, SCALE_NOTE, make_settings
-from stvla_ros.evaluation.journal import EpisodeKey, EpisodeResult
 from stvla_ros.evaluation.plan import EvalArguments, evaluation_of
-from stvla_ros.acting.setup import EvaluatedPolicy
 from stvla_ros.evaluation.tables import make_table
 from stvla_ros.learning.training.config import read_config
 

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from stvla_ros.acting.control_loop import LockstepControl, RealtimeControl
 from stvla_ros.control.actions import EndEffectorAction
 from stvla_ros.control.chunk_execution import STRATEGIES
 from stvla_ros.errors import InputError
-from stvla_ros.acting.control_loop import LockstepControl, RealtimeControl
 from stvla_ros.policy.base import Policy, PolicyInput
 
 PERIOD = 200_000_000

@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from stvla_ros.control.actions import EndEffectorAction
-from stvla_ros.evaluation.journal import EpisodeKey
-from stvla_ros.policy.observer import Observer
-from stvla_ros.acting.setup import EvaluatedPolicy
 from stvla_ros.acting.episode import Rules, load_policy, make_control, run_episode
+from stvla_ros.acting.results import EpisodeKey
+from stvla_ros.acting.setup import EvaluatedPolicy
+from stvla_ros.control.actions import EndEffectorAction
+from stvla_ros.policy.observer import Observer
 from stvla_ros.sim.environment import StepResult
 from stvla_ros.sim.tasks import make_environment
 

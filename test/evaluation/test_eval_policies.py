@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from stvla_ros.shared_files import default_checkpoint
-from stvla_ros.errors import InputError
 from stvla_ros.acting.setup import EvaluatedPolicy, at_latencies, parse_policy, read_policies, unique
+from stvla_ros.errors import InputError
+from stvla_ros.shared_files import default_checkpoint
 
 
 @pytest.fixture

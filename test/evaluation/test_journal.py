@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from stvla_ros.acting.results import EpisodeKey, EpisodeResult
 from stvla_ros.errors import InputError
-from stvla_ros.evaluation.journal import EpisodeKey, EpisodeResult, Journal, official_episodes
+from stvla_ros.evaluation.journal import Journal, official_episodes
 
 COMMON = {"until_limit": False, "max_steps": 0}
 POLICIES = {"ours": {"policy": "stvla", "traces": "depth"}}

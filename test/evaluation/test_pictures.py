@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 from scripted_environment import ScriptedEnvironment
 
-from stvla_ros.evaluation.journal import EpisodeKey, EpisodeResult
-from stvla_ros.policy.observer import Observer
+from stvla_ros.acting.episode import load_policy, make_control, run_episode
+from stvla_ros.acting.results import EpisodeKey, EpisodeResult
+from stvla_ros.acting.setup import EvaluatedPolicy
 from stvla_ros.evaluation.pictures import EpisodePictures
 from stvla_ros.evaluation.plots import plot_lines, plot_settings, plot_table
-from stvla_ros.acting.setup import EvaluatedPolicy
-from stvla_ros.acting.episode import load_policy, make_control, run_episode
 from stvla_ros.evaluation.tables import make_table
 from stvla_ros.evaluation.thumbnails import contact_sheet, write_page
-from stvla_ros.perception.overlay import OUTCOME_COLOURS
+from stvla_ros.perception.side_by_side import OUTCOME_COLOURS
+from stvla_ros.policy.observer import Observer
 from stvla_ros.recordings.video_reader import read_video
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from stvla_ros.errors import InputError
 from stvla_ros.evaluation.plan import EvalArguments, plan
-from stvla_ros.sim.tasks import ZERO_DOWNLOAD_TASK
+from stvla_ros.sim.maniskill.tasks import ZERO_DOWNLOAD_TASK
 
 BOTH = ("expert", "random")
 

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from stvla_ros.errors import InputError
-from stvla_ros.policy.base import PolicyInput, make_policy
+from stvla_ros.policy.base import PolicyInput
 from stvla_ros.policy.baselines import MAX_ROTATION_RAD, MAX_TRANSLATION_M
+from stvla_ros.policy.registry import make_policy
 
 SEEN = PolicyInput(0, np.zeros((4, 4, 3), np.uint8), np.zeros((4, 4), np.float32), None, "go")
 

@@ -7,11 +7,6 @@ import numpy as np
 import pytest
 from scripted_environment import EPISODES, MAX_STEPS, ScriptedEnvironment
 
-from stvla_ros.control.actions import EndEffectorAction
-from stvla_ros.errors import InputError
-from stvla_ros.evaluation.journal import EpisodeKey, EpisodeResult
-from stvla_ros.policy.observer import Observer
-from stvla_ros.acting.setup import EvaluatedPolicy, parse_policy
 from stvla_ros.acting.episode import (
     START_OFFSET_M,
     Rules,
@@ -21,10 +16,15 @@ from stvla_ros.acting.episode import (
     run_episode,
     start_offset,
 )
+from stvla_ros.acting.results import EpisodeKey, EpisodeResult
+from stvla_ros.acting.setup import EvaluatedPolicy, parse_policy
+from stvla_ros.control.actions import EndEffectorAction
+from stvla_ros.errors import InputError
 from stvla_ros.perception.compositor import CompositorConfig
 from stvla_ros.perception.spatial_traces import SpatialTraces, SpatialTracesConfig
 from stvla_ros.perception.tracking import TrackingConfig
 from stvla_ros.policy.base import Policy, PolicyInput
+from stvla_ros.policy.observer import Observer
 
 
 def _run(

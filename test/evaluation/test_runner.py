@@ -11,11 +11,12 @@ from pathlib import Path
 import pytest
 from scripted_environment import EPISODES, make_scripted
 
-from stvla_ros.evaluation.journal import JOURNAL, EpisodeKey, EpisodeResult, official_episodes
-from stvla_ros.acting.setup import EvaluatedPolicy, parse_policy
 from stvla_ros.acting.episode import Rules
-from stvla_ros.evaluation.runner import run_episodes
+from stvla_ros.acting.results import EpisodeKey, EpisodeResult
+from stvla_ros.acting.setup import EvaluatedPolicy, parse_policy
 from stvla_ros.evaluation.episode_worker import WorkerSettings
+from stvla_ros.evaluation.journal import JOURNAL, official_episodes
+from stvla_ros.evaluation.runner import run_episodes
 
 SCRIPT = Path(__file__).with_name("run_scripted.py")
 TABLES = ("table.md", "table.csv", "table.json")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from stvla_ros.evaluation.journal import EpisodeKey, EpisodeResult
+from stvla_ros.acting.results import EpisodeKey, EpisodeResult
 from stvla_ros.evaluation.tables import (
     MEAN,
     Beside,

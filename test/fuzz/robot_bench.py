@@ -12,11 +12,9 @@ from pytest import MonkeyPatch
 from sensor_msgs.msg import Joy
 from std_srvs.srv import SetBool
 
-from stvla_ros.nodes.drivers import deadman
-from stvla_ros.nodes.drivers import driver
-from stvla_ros.nodes.drivers import driver_reports
-from stvla_ros.nodes.kit import service_sequence
+from stvla_ros.nodes.drivers import deadman, driver, driver_reports
 from stvla_ros.nodes.drivers.driver import DriverNode
+from stvla_ros.nodes.kit import service_sequence
 from stvla_ros.nodes.kit.messages import ns_to_time
 
 

@@ -14,10 +14,10 @@ from sensor_msgs.msg import CameraInfo
 from std_msgs.msg import String
 
 from stvla_ros.doctor.command import Doctor, DoctorArguments
+from stvla_ros.doctor.listener import _Listening
 from stvla_ros.doctor.records import Wanted
 from stvla_ros.doctor.robot_file import find_robot_file
 from stvla_ros.nodes.kit.base import SENSOR_QOS
-from stvla_ros.doctor.listener import _Listening
 
 TOPICS = {
     "image": colour_images(),

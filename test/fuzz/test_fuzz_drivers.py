@@ -19,12 +19,12 @@ from robot_events import JOINTS, control_ticks, events, joint_states, play, pose
 from scipy.spatial.transform import Rotation
 from sensor_msgs.msg import JointState
 
-from stvla_ros.shared_files import config_directory
 from stvla_ros.nodes.drivers.driver import DriverNode
 from stvla_ros.nodes.drivers.google_robot_driver import GoogleRobotDriverNode
 from stvla_ros.nodes.drivers.moveit_servo_driver import MoveitServoDriverNode
 from stvla_ros.nodes.drivers.widowx_driver import WidowxDriverNode
 from stvla_ros.robots.embodiments import find_embodiment
+from stvla_ros.shared_files import config_directory
 
 # Rounding of the trajectories and of float32, relative and absolute.
 SLACK, TINY = 1.001, 2e-5

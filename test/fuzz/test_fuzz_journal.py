@@ -7,7 +7,8 @@ from fuzzing import fuzz
 from hypothesis import given
 from mutations import changed_tree, damaged, only_bad_input
 
-from stvla_ros.evaluation.journal import JOURNAL, SETTINGS, EpisodeKey, EpisodeResult, Journal
+from stvla_ros.acting.results import EpisodeKey, EpisodeResult
+from stvla_ros.evaluation.journal import JOURNAL, SETTINGS, Journal
 
 COMMON = {"until_limit": False, "max_steps": 0}
 POLICIES = {"ours": {"policy": "stvla", "traces": "depth"}}

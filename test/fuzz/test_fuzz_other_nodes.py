@@ -16,12 +16,12 @@ from node_bench import Bench, bench, ros
 from sensor_msgs.msg import JointState
 
 from stvla_ros.msg import CommandVerdict, DriverState, EndEffectorCommand, EpisodeState
-from stvla_ros.nodes.recording.bag_recorder import BagRecorderNode, _matching_qos, _Topic
-from stvla_ros.nodes.simulation.command_inbox import MOST_KEPT, CommandInbox
-from stvla_ros.nodes.recording.episode_recorder import EpisodeRecorderNode
 from stvla_ros.nodes.drivers.fake_xs_arm import FakeXsArmNode
-from stvla_ros.nodes.kit.messages import stamp_ns
 from stvla_ros.nodes.drivers.robot_session import RobotSessionNode
+from stvla_ros.nodes.kit.messages import stamp_ns
+from stvla_ros.nodes.recording.bag_recorder import BagRecorderNode, _matching_qos, _Topic
+from stvla_ros.nodes.recording.episode_recorder import EpisodeRecorderNode
+from stvla_ros.nodes.simulation.command_inbox import MOST_KEPT, CommandInbox
 from stvla_ros.nodes.simulation.sim_bridge import SimBridgeNode
 from stvla_ros.robots.embodiments import find_embodiment
 

@@ -18,14 +18,14 @@ from made_demonstrations import make_demonstration
 from mutations import changed_tree, damaged, only_bad_input
 from tiny_checkpoint import tokenizer
 
-from stvla_ros.shared_files import config_directory
+from stvla_ros.acting.setup import read_policies
 from stvla_ros.doctor.fastdds import read_profile
 from stvla_ros.errors import InputError
 from stvla_ros.evaluation.live import read_summary
-from stvla_ros.acting.setup import read_policies
 from stvla_ros.learning.demonstrations.staging import load_episode, save_episode
 from stvla_ros.learning.training.state import load_state, save_state
 from stvla_ros.policy.spatialvla.prompt import PromptTokenizer
+from stvla_ros.shared_files import config_directory
 from stvla_ros.sim.remote.protocol import ConnectionClosed, receive, send
 
 TOKENIZER = "tokenizer.json"

@@ -13,9 +13,9 @@ from node_bench import Bench, bench
 from sensor_msgs.msg import CameraInfo
 
 from stvla_ros.msg import TraceArray
+from stvla_ros.nodes.fused import PerceptionNode
 from stvla_ros.nodes.perception.compositor import CompositorNode
 from stvla_ros.nodes.perception.depth import DepthNode
-from stvla_ros.nodes.fused import PerceptionNode
 from stvla_ros.nodes.perception.tracker import TrackerNode
 from stvla_ros.nodes.server.vla_server import VlaServerNode
 

@@ -9,10 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from mutations import changed_tree, damaged, only_bad_input
 
-from stvla_ros.shared_files import config_directory, parse_mapping
 from stvla_ros.learning.training.config import read_config
 from stvla_ros.robots.embodiments import read_embodiment
 from stvla_ros.robots.urdf_arm import UrdfArm
+from stvla_ros.settings import parse_mapping
+from stvla_ros.shared_files import config_directory
 
 ROBOT = config_directory() / "robots" / "widowx.yaml"
 URDF = config_directory() / "robots" / "wx250s.urdf"

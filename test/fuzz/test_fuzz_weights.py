@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 from mutations import changed_tree, damaged, only_bad_input
 from tiny_checkpoint import write_tiny_checkpoint
 
-from stvla_ros.learning.training.config import LoraConfig
-from stvla_ros.policy.lora import add_adapters
 from stvla_ros.policy import load_policy
+from stvla_ros.policy.checkpoints import WEIGHTS
+from stvla_ros.policy.lora import LoraConfig, add_adapters
 from stvla_ros.policy.spatialvla.adapters import ADAPTER_WEIGHTS, merge_into, read_adapter, save_adapter
-from stvla_ros.policy.spatialvla.checkpoint import WEIGHTS, load_model
+from stvla_ros.policy.spatialvla.checkpoint import load_model
 from stvla_ros.policy.spatialvla.model import SpatialVla
 
 _CPU = torch.device("cpu")

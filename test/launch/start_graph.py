@@ -7,7 +7,7 @@ import json
 import sys
 from pathlib import Path
 
-from stvla_ros.graph.assemble import Graph, NodeSpec
+from stvla_ros.graph.specification import Graph, NodeSpec
 
 
 def main() -> int:

@@ -20,7 +20,8 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.qos import QoSProfile
 
-from stvla_ros.graph.assemble import NodeSpec
+from stvla_ros.graph.specification import NodeSpec
+from stvla_ros.nodes.executables import module_of
 
 _TOKEN = "STVLA_TEST_GRAPH"
 START_TIMEOUT_S = 90.0
@@ -85,7 +86,7 @@ class StartedGraph:
             # A zombie has no command line any more.
             if f"{_TOKEN}={self._token}".encode() not in environment or command == [b""]:
                 continue
-            names = (f"stvla_ros.nodes.{executable}".encode(), f"/lib/stvla_ros/{executable}".encode())
+            names = (module_of(executable).encode(), f"/lib/stvla_ros/{executable}".encode())
             if not executable or any(part.endswith(names) for part in command):
                 found.append(int(folder.name))
         return found

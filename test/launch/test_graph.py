@@ -8,8 +8,9 @@ import pytest
 import yaml
 
 from stvla_ros.errors import InputError
-from stvla_ros.graph.assemble import Graph, NodeSpec, robot_graph, sim_graph
 from stvla_ros.graph.arguments import RobotArguments, SimArguments
+from stvla_ros.graph.assemble import robot_graph, sim_graph
+from stvla_ros.graph.specification import Graph, NodeSpec
 
 
 def _names(graph: Graph) -> list[str]:

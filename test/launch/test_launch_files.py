@@ -15,8 +15,8 @@ from launch_ros.actions import Node  # noqa: E402
 
 from launch import LaunchContext, LaunchService  # noqa: E402
 from stvla_ros.errors import InputError  # noqa: E402
-from stvla_ros.graph.assemble import robot_graph, sim_graph  # noqa: E402
 from stvla_ros.graph.arguments import PerceptionArguments, RobotArguments, SimArguments  # noqa: E402
+from stvla_ros.graph.assemble import robot_graph, sim_graph  # noqa: E402
 from stvla_ros.graph.supervisor import node_command  # noqa: E402
 
 LAUNCH = Path(__file__).parents[2] / "launch"

@@ -19,10 +19,10 @@ from rclpy.qos import (
 from started_graph import StartedGraph
 from std_msgs.msg import String
 
-from stvla_ros.shared_files import config_directory
-from stvla_ros.graph.assemble import sim_graph
 from stvla_ros.graph.arguments import SimArguments
+from stvla_ros.graph.assemble import sim_graph
 from stvla_ros.robots.embodiments import embodiments
+from stvla_ros.shared_files import config_directory
 
 CONFIG = yaml.safe_load((config_directory() / "stvla.rviz").read_text())
 DISPLAYS = CONFIG["Visualization Manager"]["Displays"]

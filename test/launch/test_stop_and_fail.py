@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from started_graph import StartedGraph
 
-from stvla_ros.graph.assemble import NodeSpec
+from stvla_ros.graph.specification import NodeSpec
 
 END_TIMEOUT_S = 30
 TRACKER, COMPOSITOR = NodeSpec("tracker"), NodeSpec("compositor")

@@ -10,8 +10,8 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from stvla_ros.learning.datasets.convert import ConvertArguments, main
-from stvla_ros.learning.datasets.lerobot.reader import LeRobotReader
 from stvla_ros.learning.datasets.demonstration import depth_to_millimetres
+from stvla_ros.learning.datasets.lerobot.reader import LeRobotReader
 from stvla_ros.sim.tasks import make_environment
 
 TASK, EPISODES, STEPS = "panda_pick_cube", 2, 8

@@ -17,10 +17,10 @@ from scipy.spatial.transform import Rotation
 
 from stvla_ros.control.actions import EndEffectorAction
 from stvla_ros.errors import InputError
+from stvla_ros.learning.datasets.demonstration import action_row
 from stvla_ros.learning.datasets.lerobot.reader import LeRobotReader
 from stvla_ros.learning.demonstrations.noise import ActionNoise, NoiseParameters
 from stvla_ros.learning.demonstrations.record import RecordArguments, main
-from stvla_ros.learning.demonstrations.rollout import action_row
 from stvla_ros.learning.demonstrations.staging import load_episode, save_episode
 from stvla_ros.policy.spatialvla.policy import to_end_effector_action
 from stvla_ros.sim.maniskill.assets import find_assets

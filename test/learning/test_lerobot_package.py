@@ -10,9 +10,9 @@ import pytest
 from made_demonstrations import make_demonstration, smooth_pictures
 
 from stvla_ros.learning.datasets import demonstration as schema
+from stvla_ros.learning.datasets.demonstration import Demonstration
 from stvla_ros.learning.datasets.lerobot.reader import LeRobotReader
 from stvla_ros.learning.datasets.lerobot.writer import LeRobotWriter
-from stvla_ros.learning.datasets.demonstration import Demonstration
 
 LEROBOT_PYTHON = os.environ.get("STVLA_LEROBOT_PYTHON", "")
 

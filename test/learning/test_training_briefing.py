@@ -11,13 +11,14 @@ from training_data import EPISODES, FRAMES, demonstration, usual, write
 from stvla_ros.learning.datasets.lerobot.reader import LeRobotReader
 from stvla_ros.learning.training import briefing as pages
 from stvla_ros.learning.training.briefing import LINES, WIDTH, estimate_memory, optimizer_bytes
-from stvla_ros.learning.training.config import DataConfig, InputsConfig, LoraConfig, OptimizerConfig, TrainingConfig
-from stvla_ros.policy.spatialvla.training.forward import legal_scores, run
-from stvla_ros.policy.lora import add_adapters, trainable_parameters
+from stvla_ros.learning.training.config import DataConfig, OptimizerConfig, TrainingConfig
 from stvla_ros.learning.training.selection import select_episodes
+from stvla_ros.policy.inputs import InputsConfig
+from stvla_ros.policy.lora import LoraConfig, add_adapters, trainable_parameters
 from stvla_ros.policy.spatialvla.checkpoint import load_model
 from stvla_ros.policy.spatialvla.create import create_checkpoint
 from stvla_ros.policy.spatialvla.model import SpatialVla
+from stvla_ros.policy.spatialvla.training.forward import legal_scores, run
 
 LORA = LoraConfig(rank=4)
 

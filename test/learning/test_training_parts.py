@@ -7,15 +7,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stvla_ros.learning.training.augmentation import augment
+from stvla_ros.learning.training.config import AugmentationConfig
 from stvla_ros.learning.training.order import batch_indices
-from stvla_ros.learning.training.config import AugmentationConfig, LossConfig
-from stvla_ros.policy.spatialvla.training.forward import legal_scores, run
-from stvla_ros.policy.spatialvla.training.new_actions import smooth_embeddings
-from stvla_ros.policy.spatialvla.training.scene_loss import SceneHeads
-from stvla_ros.policy.spatialvla.training.token_loss import ChunkLoss
 from stvla_ros.policy.spatialvla.actions.bin_fitting import PUBLISHED_GAUSSIANS, bins_from_gaussians
 from stvla_ros.policy.spatialvla.decoding.decoder import Accelerations, ChunkDecoder
 from stvla_ros.policy.spatialvla.predictor import SpatialVlaPredictor
+from stvla_ros.policy.spatialvla.training.forward import legal_scores, run
+from stvla_ros.policy.spatialvla.training.new_actions import smooth_embeddings
+from stvla_ros.policy.spatialvla.training.options import LossConfig
+from stvla_ros.policy.spatialvla.training.scene_loss import SceneHeads
+from stvla_ros.policy.spatialvla.training.token_loss import ChunkLoss
 
 TOKENIZER = bins_from_gaussians(PUBLISHED_GAUSSIANS)
 

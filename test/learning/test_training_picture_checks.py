@@ -8,7 +8,9 @@ from foreign_dataset import write_bridge_dataset
 from training_data import EPISODES, FRAMES, check, demonstration, refusal, usual, write
 
 from stvla_ros.learning.datasets.lerobot.reader import LeRobotReader
-from stvla_ros.learning.training.config import InputsConfig, LossConfig, TrainingConfig
+from stvla_ros.learning.training.config import TrainingConfig
+from stvla_ros.policy.inputs import InputsConfig
+from stvla_ros.policy.spatialvla.training.options import LossConfig
 
 
 @pytest.fixture(scope="module")

@@ -9,11 +9,10 @@ import training_data
 
 from stvla_ros.errors import InputError
 from stvla_ros.learning.datasets.lerobot.reader import LeRobotReader
-from stvla_ros.learning.training.config import InputsConfig
 from stvla_ros.learning.training.prepared_frames import Samples, prepare_samples
 from stvla_ros.perception.spatial_traces import SpatialTraces
-from stvla_ros.policy.spatialvla.ego3d import scale_intrinsics
-from stvla_ros.policy.pictures import prepare_depth, prepare_picture
+from stvla_ros.policy.inputs import InputsConfig
+from stvla_ros.policy.pictures import prepare_depth, prepare_picture, scale_intrinsics
 
 DEFAULT = np.array([[600.0, 0, 320], [0, 600, 240], [0, 0, 1]]), (640, 480)
 

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from stvla_ros.errors import InputError
+from stvla_ros.learning.datasets.demonstration import Demonstration
 from stvla_ros.learning.datasets.lerobot.reader import LeRobotReader
 from stvla_ros.learning.datasets.lerobot.writer import LeRobotWriter
-from stvla_ros.learning.datasets.demonstration import Demonstration
 from stvla_ros.learning.training.checks import check_datasets
 from stvla_ros.learning.training.config import TrainingConfig
 from stvla_ros.learning.training.selection import select_episodes

@@ -23,6 +23,7 @@ from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CameraInfo, Image
 
+from stvla_ros.nodes.executables import module_of
 from stvla_ros.nodes.kit.base import use_fastdds_profile
 from stvla_ros.nodes.kit.messages import array_to_image, make_camera_info, make_header
 
@@ -85,7 +86,7 @@ class NodeProcess:
         file.write_text(
             yaml.safe_dump({f"/**/{name}": {"ros__parameters": dict(values)} for name, values in by_node.items()})
         )
-        target = [str(program)] if program else ["-m", f"stvla_ros.nodes.{executable}"]
+        target = [str(program)] if program else ["-m", module_of(executable)]
         command = [sys.executable, *target, "--ros-args"]
         if any(by_node.values()):
             command += ["--params-file", str(file)]

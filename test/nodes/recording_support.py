@@ -20,6 +20,7 @@ from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.serialization import serialize_message
 from sensor_msgs.msg import CameraInfo, Image
 
+from stvla_ros.nodes.executables import module_of
 from stvla_ros.nodes.kit.messages import array_to_image, make_camera_info, make_header
 from stvla_ros.recordings.bag_writer import BagWriter
 
@@ -57,7 +58,7 @@ class NodeProcess:
     """One node of this package in a process of its own."""
 
     def __init__(self, name: str, limit_file_size: int | None = None, **parameters: Any) -> None:
-        command = [sys.executable, "-m", f"stvla_ros.nodes.{name}", "--ros-args"]
+        command = [sys.executable, "-m", module_of(name), "--ros-args"]
         for key, value in parameters.items():
             command += ["-p", f"{key}:={value}"]
         if limit_file_size is not None:

@@ -11,6 +11,7 @@ from rcl_interfaces.msg import ParameterType
 from rclpy.parameter import Parameter
 
 from stvla_ros.errors import InputError
+from stvla_ros.nodes.executables import module_of
 from stvla_ros.nodes.kit.base import StvlaNode
 
 NODES = {
@@ -30,7 +31,7 @@ def make() -> Iterator:
 
     def make(name: str, *parameters: str) -> StvlaNode:
         rclpy.init(args=["--ros-args", *(word for parameter in parameters for word in ("-p", parameter))])
-        made.append(getattr(importlib.import_module(f"stvla_ros.nodes.{name}"), NODES[name])())
+        made.append(getattr(importlib.import_module(module_of(name)), NODES[name])())
         made[-1].check_no_unknown_parameters()
         return made[-1]
 

@@ -3,8 +3,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stvla_ros.errors import InputError
 from bench.tap_vid import tap_vid_scores
+from stvla_ros.errors import InputError
 
 SQUARE = (256, 256)
 

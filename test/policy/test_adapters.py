@@ -13,12 +13,12 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from stvla_ros.errors import InputError
-from stvla_ros.learning.training.config import LoraConfig
-from stvla_ros.policy.lora import add_adapters, trainable_parameters
 from stvla_ros.policy import load_policy
+from stvla_ros.policy.commands import MergeArguments
+from stvla_ros.policy.lora import LoraConfig, add_adapters, trainable_parameters
 from stvla_ros.policy.spatialvla.adapters import find_base, save_adapter
+from stvla_ros.policy.spatialvla.merging import main, merge_adapter
 from stvla_ros.policy.spatialvla.predictor import SpatialVlaPredictor
-from stvla_ros.policy.spatialvla.merging import MergeArguments, main, merge_adapter
 
 RANK = 4
 WEIGHTS = "adapter_model.safetensors"

@@ -10,8 +10,8 @@ from torch.utils._pytree import tree_leaves
 
 from stvla_ros.policy.spatialvla.checkpoint import empty_model
 from stvla_ros.policy.spatialvla.config import SpatialVlaConfig
-from stvla_ros.policy.spatialvla.sizes import published_config
 from stvla_ros.policy.spatialvla.decoding.token_predictor import TokenPredictor
+from stvla_ros.policy.spatialvla.sizes import published_config
 
 LEGAL = ((0, 4096), (4096, 8192), (8192, 8194)) * 4
 PADDED = 288

@@ -18,9 +18,10 @@ from transformers import AutoImageProcessor, AutoTokenizer
 from stvla_ros.cli import main
 from stvla_ros.errors import InputError
 from stvla_ros.policy import load_policy
+from stvla_ros.policy.checkpoints import new_folder
 from stvla_ros.policy.spatialvla.checkpoint import empty_model, published_name
 from stvla_ros.policy.spatialvla.config import SpatialVlaConfig
-from stvla_ros.policy.spatialvla.create import UNTRAINED_KEY, count_parameters, create_checkpoint, new_folder
+from stvla_ros.policy.spatialvla.create import UNTRAINED_KEY, count_parameters, create_checkpoint
 from stvla_ros.policy.spatialvla.sizes import published_config, size_names
 
 INSTRUCTION = "put the spoon on the towel"

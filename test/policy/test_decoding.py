@@ -12,8 +12,8 @@ from tiny_checkpoint import ACTION_BEGIN, depth_map, picture
 from stvla_ros.errors import InputError
 from stvla_ros.policy import load_policy
 from stvla_ros.policy.spatialvla.decoding.decoder import NO_TOKEN, Accelerations, ChunkDecoder, gumbel_noise
-from stvla_ros.policy.spatialvla.predictor import SpatialVlaPredictor
 from stvla_ros.policy.spatialvla.decoding.token_predictor import GRAPH_TEXT_TOKENS, TokenPredictor
+from stvla_ros.policy.spatialvla.predictor import SpatialVlaPredictor
 
 LEGAL = ((0, 4096), (4096, 8192), (8192, 8194)) * 4
 BRIDGE = "bridge_orig/1.0.0"

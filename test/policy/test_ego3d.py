@@ -5,7 +5,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stvla_ros.errors import InputError
-from stvla_ros.policy.spatialvla.ego3d import Ego3dPositionEmbedding, back_project_patches, scale_intrinsics
+from stvla_ros.policy.pictures import scale_intrinsics
+from stvla_ros.policy.spatialvla.ego3d import Ego3dPositionEmbedding, back_project_patches
 
 SIZE, PATCH, RESOLUTION = 224, 14, 2
 PUBLISHED = np.array([[623.588, 0, 319.501], [0, 623.588, 239.545], [0, 0, 1]])

@@ -7,7 +7,8 @@ import pytest
 from stvla_ros.control.actions import EndEffectorAction
 from stvla_ros.errors import InputError
 from stvla_ros.policy import base
-from stvla_ros.policy.base import Policy, PolicyInput, check_policy, given_parameters, make_policy, register_policy
+from stvla_ros.policy.base import Policy, PolicyInput
+from stvla_ros.policy.registry import check_policy, given_parameters, make_policy, register_policy
 
 
 class Network(Policy):

@@ -12,11 +12,12 @@ from policy_inputs import BRIDGE, CAMERA, FRACTAL
 from scipy.spatial.transform import Rotation
 from tiny_checkpoint import TEXT_LAYERS, depth_map, picture
 
-from stvla_ros.shared_files import default_checkpoint
 from stvla_ros.control.actions import EndEffectorAction
 from stvla_ros.errors import InputError
-from stvla_ros.policy.base import PolicyInput, check_policy, make_policy
+from stvla_ros.policy.base import PolicyInput
+from stvla_ros.policy.registry import check_policy, make_policy
 from stvla_ros.policy.spatialvla.policy import StvlaPolicy, to_end_effector_action
+from stvla_ros.shared_files import default_checkpoint
 
 
 def observation(**changed):

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import yaml
 
-from stvla_ros.shared_files import config_directory
 from stvla_ros.errors import InputError
 from stvla_ros.robots.embodiments import embodiments, find_embodiment, read_embodiment
+from stvla_ros.shared_files import config_directory
 
 WIDOWX = yaml.safe_load((config_directory() / "robots" / "widowx.yaml").read_text())
 

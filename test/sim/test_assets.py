@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from stvla_ros.errors import InputError
-from stvla_ros.sim.maniskill.environment import assets
+from stvla_ros.sim.maniskill import assets
 
 
 @pytest.fixture

@@ -3,11 +3,12 @@
 import numpy as np
 import pytest
 
+from bench.expert_success import run_episode
 from stvla_ros.control.actions import EndEffectorAction
 from stvla_ros.errors import InputError
 from stvla_ros.sim.maniskill.assets import find_assets
-from bench.expert_success import run_episode
-from stvla_ros.sim.tasks import MANISKILL_TASKS, make_environment
+from stvla_ros.sim.maniskill.tasks import MANISKILL_TASKS
+from stvla_ros.sim.tasks import make_environment
 
 
 @pytest.fixture(params=MANISKILL_TASKS)

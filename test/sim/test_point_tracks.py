@@ -4,11 +4,11 @@ import cv2
 import numpy as np
 import pytest
 
+from bench.point_tracks import PointTrackRecorder
 from stvla_ros.control.actions import EndEffectorAction
 from stvla_ros.errors import InputError
 from stvla_ros.perception.geometry import back_project, project
 from stvla_ros.sim.maniskill.assets import find_assets
-from bench.point_tracks import PointTrackRecorder
 from stvla_ros.sim.tasks import make_environment
 
 _GRID = np.stack(np.meshgrid(np.arange(4, 640, 8), np.arange(4, 480, 8)), axis=-1).reshape(-1, 2)

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as st_numpy
 from scipy.spatial.transform import Rotation
 
-from stvla_ros.sim.simpler_env.environment import actions
+from stvla_ros.sim.simpler_env import actions
 
 VECTORS = st_numpy.arrays(np.float64, 3, elements=st.floats(-0.5, 0.5))
 OPENINGS = st.floats(0.0, 1.0)

@@ -6,7 +6,8 @@ import sys
 import pytest
 
 from stvla_ros.errors import InputError
-from stvla_ros.sim.tasks import ZERO_DOWNLOAD_TASK, find_task, make_environment, resolve_task, task_names
+from stvla_ros.sim.maniskill.tasks import ZERO_DOWNLOAD_TASK
+from stvla_ros.sim.tasks import find_task, make_environment, resolve_task, task_names
 
 
 def test_every_listed_task_is_found_under_its_name():

@@ -19,8 +19,8 @@ from hypothesis.extra import numpy as st_numpy
 
 from stvla_ros.control.actions import EndEffectorAction
 from stvla_ros.errors import InputError
-from stvla_ros.sim.remote import protocol
 from stvla_ros.sim.environment import Environment, EnvironmentInfo, Observation, StepResult
+from stvla_ros.sim.remote import protocol
 from stvla_ros.sim.remote.client import WorkerEnvironment, WorkerError
 
 

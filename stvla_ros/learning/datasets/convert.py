@@ -127,7 +127,7 @@ def _pictures(
 def _demonstration(
     episode: "RecordedEpisode", chosen: "ChosenFrames", frames: "list[RecordedFrame]", remarks: Counter[str]
 ) -> Demonstration:
-    from stvla_ros.learning.demonstrations.rollout import action_row
+    from stvla_ros.learning.datasets.demonstration import action_row
 
     _check_frames(episode, frames)
     first = frames[0]

@@ -5,8 +5,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from scipy.spatial.transform import Rotation
 
+from stvla_ros.control.actions import EndEffectorAction
 from stvla_ros.errors import InputError
+from stvla_ros.sim.environment import Observation
 
 # The points of ``Demonstration.scene_points``, in this order.
 SCENE_POINTS = ("object", "goal", "gripper")
@@ -98,3 +101,16 @@ def depth_to_millimetres(depth: np.ndarray) -> np.ndarray:
     millimetres = np.round(1000.0 * depth.astype(np.float64))
     known = np.isfinite(millimetres) & (millimetres > 0) & (millimetres <= np.iinfo(np.uint16).max)
     return np.where(known, millimetres, 0).astype(np.uint16)
+
+
+def action_row(action: EndEffectorAction) -> np.ndarray:
+    """(7,) float32: x y z metres, roll pitch yaw radians about the fixed axes, gripper 0..1 (the OXE convention)."""
+    angles = Rotation.from_rotvec(action.rotation).as_euler("xyz")
+    return np.array([*action.translation, *angles, action.gripper], dtype=np.float32)
+
+
+def state_row(observation: Observation) -> np.ndarray:
+    """(7,) float32: pose of the tool point in the base frame and opening, as ``Demonstration.state``."""
+    pose = observation.base_from_gripper
+    angles = Rotation.from_matrix(pose[:3, :3]).as_euler("xyz")
+    return np.array([*pose[:3, 3], *angles, observation.gripper], dtype=np.float32)

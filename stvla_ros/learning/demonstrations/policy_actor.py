@@ -3,10 +3,10 @@
 
 import numpy as np
 
+from stvla_ros.acting.episode import load_policy, make_control
+from stvla_ros.acting.setup import parse_policy
 from stvla_ros.control.actions import EndEffectorAction
 from stvla_ros.policy.observer import Observer
-from stvla_ros.acting.setup import parse_policy
-from stvla_ros.acting.episode import load_policy, make_control
 from stvla_ros.sim.environment import Environment, Observation
 
 # Control steps that one of them acts. The policy needs long enough to make its own mistakes, and the expert long enough

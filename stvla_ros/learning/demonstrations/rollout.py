@@ -3,29 +3,15 @@
 from collections.abc import Callable
 
 import numpy as np
-from scipy.spatial.transform import Rotation
 
 from stvla_ros.control.actions import EndEffectorAction
 from stvla_ros.errors import InputError
-from stvla_ros.learning.datasets.demonstration import Demonstration, depth_to_millimetres
+from stvla_ros.learning.datasets.demonstration import Demonstration, action_row, depth_to_millimetres, state_row
 from stvla_ros.learning.demonstrations.noise import ActionNoise
 from stvla_ros.sim.environment import Environment, Observation
 
 # From the observation, its stamp (ns), the instruction and the expert's clean answer to what is executed.
 Actor = Callable[[Observation, int, str, EndEffectorAction], EndEffectorAction]
-
-
-def action_row(action: EndEffectorAction) -> np.ndarray:
-    """(7,) float32: x y z metres, roll pitch yaw radians about the fixed axes, gripper 0..1 (the OXE convention)."""
-    angles = Rotation.from_rotvec(action.rotation).as_euler("xyz")
-    return np.array([*action.translation, *angles, action.gripper], dtype=np.float32)
-
-
-def state_row(observation: Observation) -> np.ndarray:
-    """(7,) float32: pose of the tool point in the base frame and opening, as ``Demonstration.state``."""
-    pose = observation.base_from_gripper
-    angles = Rotation.from_matrix(pose[:3, :3]).as_euler("xyz")
-    return np.array([*pose[:3, 3], *angles, observation.gripper], dtype=np.float32)
 
 
 def roll_out(

@@ -12,8 +12,8 @@ import cv2
 import numpy as np
 
 from stvla_ros.errors import InputError
-from stvla_ros.learning.datasets.lerobot.png import encode_png
 from stvla_ros.learning.datasets.demonstration import Demonstration
+from stvla_ros.learning.datasets.lerobot.png import encode_png
 from stvla_ros.recordings.pixels import decode_picture
 
 _ARRAYS = ("intrinsics", "stamps", "action", "executed_action", "state", "scene_points")

@@ -13,10 +13,10 @@ from torch import nn
 
 from stvla_ros.learning.datasets import demonstration as schema
 from stvla_ros.learning.training.config import OptimizerConfig, TrainingConfig
-from stvla_ros.policy.lora import count_by_part, trainable_parameters
 from stvla_ros.learning.training.optimizer import make_optimizers
 from stvla_ros.learning.training.selection import Selection
 from stvla_ros.perception.depth.constant import NO_DEPTH
+from stvla_ros.policy.lora import count_by_part, trainable_parameters
 from stvla_ros.policy.spatialvla.model import SpatialVla
 
 WIDTH, LINES = 100, 60

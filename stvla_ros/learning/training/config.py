@@ -6,38 +6,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from stvla_ros.shared_files import shown
 from stvla_ros.control.chunk_execution import STRATEGIES
 from stvla_ros.errors import InputError
+from stvla_ros.policy.inputs import InputsConfig
+from stvla_ros.policy.lora import LoraConfig
+from stvla_ros.policy.spatialvla.training.options import LossConfig
 from stvla_ros.policy.training_record import PUBLISHED_EXECUTION
-from stvla_ros.settings import build, read_mapping
-
-
-@dataclass(frozen=True)
-class InputsConfig:
-    """What the policy is shown; the names are those of ``stvla eval`` (``acting/setup.py``).
-
-    :param traces: where the traces are drawn: nowhere, on the depth map (ST-VLA), on the picture (as TraceVLA).
-    :param depth: where metres come from (``depth_estimator_names()``): ``sensor``: the data's own depth; ``constant``:
-        the same distance everywhere, the baseline without depth; a network.
-    :param depth_parameters: the depth backend's own.
-    :param tracker: name of the tracker.
-    :param tracker_parameters: the tracker's own.
-    :param buffer: frames in the trace window.
-    :param variant: depth at which traces are drawn.
-    :param adaptive: whether the window stretches while motion is slow.
-    :param resize: how pictures come to the model's size.
-    """
-
-    traces: Literal["none", "depth", "rgb"] = "depth"
-    depth: str = "sensor"
-    depth_parameters: Mapping[str, Any] = field(default_factory=dict)
-    tracker: str = "lucas_kanade"
-    tracker_parameters: Mapping[str, Any] = field(default_factory=dict)
-    buffer: int = 30
-    variant: Literal["A", "B", "C"] = "C"
-    adaptive: bool = True
-    resize: Literal["bicubic", "area"] = "bicubic"
+from stvla_ros.settings import build, read_mapping, shown
 
 
 @dataclass(frozen=True)
@@ -61,22 +36,6 @@ class DataConfig:
 
 
 @dataclass(frozen=True)
-class LoraConfig:
-    """Low-rank adapters (peft) instead of all weights.
-
-    :param rank: r.
-    :param alpha: scale; the update counts alpha / r.
-    :param dropout: on the adapters' inputs.
-    :param merge: also write a checkpoint with the adapters merged into the weights.
-    """
-
-    rank: int = 32
-    alpha: float = 32.0
-    dropout: float = 0.0
-    merge: bool = False
-
-
-@dataclass(frozen=True)
 class OptimizerConfig:
     """
     :param name: ``adamw``; ``muon``: orthogonalised momentum for the layers' matrices, AdamW for the rest.
@@ -95,21 +54,6 @@ class OptimizerConfig:
     warmup_steps: int = 0
     max_gradient_norm: float = 1.0
     ema: float = 0.0
-
-
-@dataclass(frozen=True)
-class LossConfig:
-    """
-    :param smoothing: 0: the action's own token is the only right answer; else tokens count by their distance to the
-        action, exp(-d^2 / 2 smoothing^2), in units of the normalised action.
-    :param gripper_weight: of the gripper's token against the other two.
-    :param scene_weight: of the auxiliary loss: where object, goal and gripper are; 0 without (needs
-        privileged.scene_points in the data).
-    """
-
-    smoothing: float = 0.0
-    gripper_weight: float = 1.0
-    scene_weight: float = 0.0
 
 
 @dataclass(frozen=True)

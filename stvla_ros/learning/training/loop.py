@@ -14,16 +14,17 @@ from torch import nn
 
 from stvla_ros.devices import memory_for
 from stvla_ros.errors import InputError
-from stvla_ros.learning.training.order import Batch, BatchMaker, batch_indices
 from stvla_ros.learning.training.config import TrainingConfig
-from stvla_ros.policy.spatialvla.training.forward import legal_scores, run
 from stvla_ros.learning.training.optimizer import AveragedWeights, learning_rate, make_optimizers, set_learning_rate
-from stvla_ros.policy.spatialvla.training.scene_loss import SceneHeads
+from stvla_ros.learning.training.order import batch_indices
 from stvla_ros.learning.training.state import MetricsLog, save_state
-from stvla_ros.policy.spatialvla.training.token_loss import ChunkLoss
+from stvla_ros.policy.action_statistics import ActionStatistics
 from stvla_ros.policy.spatialvla.actions.action_tokenizer import ActionTokenizer
 from stvla_ros.policy.spatialvla.model import SpatialVla
-from stvla_ros.policy.action_statistics import ActionStatistics
+from stvla_ros.policy.spatialvla.training.batch import Batch, BatchMaker
+from stvla_ros.policy.spatialvla.training.forward import legal_scores, run
+from stvla_ros.policy.spatialvla.training.scene_loss import SceneHeads
+from stvla_ros.policy.spatialvla.training.token_loss import ChunkLoss
 
 _VALIDATION_SAMPLES = 256
 _VALIDATION_BATCH = 32

@@ -21,11 +21,10 @@ import numpy as np
 
 from stvla_ros.child_process import end_with_parent
 from stvla_ros.errors import InputError
-from stvla_ros.policy.observer import Observer
 from stvla_ros.learning.datasets.lerobot.reader import LeRobotReader
-from stvla_ros.learning.training.config import InputsConfig
-from stvla_ros.policy.spatialvla.ego3d import scale_intrinsics
-from stvla_ros.policy.pictures import prepare_depth, prepare_picture
+from stvla_ros.policy.inputs import InputsConfig
+from stvla_ros.policy.observer import Observer
+from stvla_ros.policy.pictures import prepare_depth, prepare_picture, scale_intrinsics
 
 _PICTURES, _DEPTHS, _NUMBERS = "pictures.npy", "depths.npy", "numbers.npz"
 _PER_FRAME = ("intrinsics", "actions", "scene_points", "episode", "last")

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import yaml
 
-from stvla_ros.shared_files import load_yaml
 from stvla_ros.errors import InputError
 from stvla_ros.learning.training.config import TrainingConfig, read_config, to_mapping
+from stvla_ros.settings import load_yaml
 
 # What may change when a run goes on.
 _FREE_SETTINGS = ("output", "save_every", "log_every", "validate_every", "device")
@@ -62,16 +62,16 @@ def train(config: TrainingConfig) -> Path:
 
     from stvla_ros.devices import parse_device, set_threads
     from stvla_ros.learning.datasets.lerobot.reader import LeRobotReader
-    from stvla_ros.learning.training.order import BatchMaker
     from stvla_ros.learning.training.briefing import briefing
     from stvla_ros.learning.training.checks import check_datasets
     from stvla_ros.learning.training.loop import Trainer
     from stvla_ros.learning.training.loop import train as run_loop
     from stvla_ros.learning.training.memory import keep_freed_memory
-    from stvla_ros.policy.spatialvla.training.trainable import prepare_model, save_result
     from stvla_ros.learning.training.prepared_frames import prepare_samples
     from stvla_ros.learning.training.selection import select_episodes
     from stvla_ros.learning.training.state import load_state
+    from stvla_ros.policy.spatialvla.training.batch import BatchMaker
+    from stvla_ros.policy.spatialvla.training.trainable import prepare_model, save_result
 
     run_folder = Path(config.output).resolve()
     run_folder.mkdir(parents=True, exist_ok=True)

@@ -19,9 +19,9 @@ from stvla_ros.control.safety.measurements import Measurements
 from stvla_ros.control.safety.watches import ClockWatch, TrackingWatch
 from stvla_ros.errors import InputError
 from stvla_ros.msg import CommandVerdict, DriverState, EndEffectorCommand
-from stvla_ros.nodes.kit.base import LATCHED_QOS, RELIABLE_QOS, StvlaNode
 from stvla_ros.nodes.drivers.deadman import Deadman
 from stvla_ros.nodes.drivers.driver_reports import DriverReports
+from stvla_ros.nodes.kit.base import LATCHED_QOS, RELIABLE_QOS, StvlaNode
 from stvla_ros.nodes.kit.messages import command_to_action, stamp_ns
 from stvla_ros.nodes.kit.service_sequence import ServiceSequence, Steps
 from stvla_ros.nodes.kit.threads import Ticker

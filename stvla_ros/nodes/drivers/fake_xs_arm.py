@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from stvla_ros.errors import InputError
-from stvla_ros.nodes.kit.base import StvlaNode, run
 from stvla_ros.nodes.drivers.xs_interface import JOINT_STATES_HZ, XsInterface
+from stvla_ros.nodes.kit.base import StvlaNode, run
 from stvla_ros.robots.embodiments import find_embodiment
 from stvla_ros.robots.fake_arm import FakeArm
 from stvla_ros.robots.xs_settings import XsSettings

@@ -1,37 +1,20 @@
 """Node ``google_robot_driver``: a robot whose own controller takes poses of its tool (contract: docs/robot.md)."""
 
-from dataclasses import dataclass
-
 import numpy as np
 from geometry_msgs.msg import Point, Pose, PoseStamped, Quaternion
 from scipy.spatial.transform import Rotation
 from std_msgs.msg import Float32
 
 from stvla_ros.control.safety.gate import Setpoint
-from stvla_ros.nodes.kit.base import RELIABLE_QOS, SENSOR_QOS, run
 from stvla_ros.nodes.drivers.driver import DriverNode
+from stvla_ros.nodes.kit.base import RELIABLE_QOS, SENSOR_QOS, run
 from stvla_ros.nodes.kit.messages import make_header, stamp_ns
+from stvla_ros.robots.drivers import PoseSettings
 from stvla_ros.robots.pose_arm import PoseArm
 from stvla_ros.settings import build
 
 # A rotation's four numbers have length 1; farther off they are no rotation.
 _UNIT_TOLERANCE = 1e-2
-
-
-@dataclass(frozen=True)
-class PoseSettings:
-    """``driver.settings`` of the robot's file.
-
-    :param pose_topic: measured pose of the tool point in the base frame (geometry_msgs/PoseStamped), at 10 Hz or more.
-    :param target_topic: wanted poses (geometry_msgs/PoseStamped), at ``tick_hz``.
-    :param gripper_topic: wanted opening (std_msgs/Float32), 0 closed to 1 open.
-    :param relative_gripper: changes of the opening in place of it; their sum is what is wanted.
-    """
-
-    pose_topic: str
-    target_topic: str
-    gripper_topic: str
-    relative_gripper: bool = True
 
 
 class GoogleRobotDriverNode(DriverNode):

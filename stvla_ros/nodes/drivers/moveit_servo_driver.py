@@ -1,7 +1,5 @@
 """Node ``moveit_servo_driver``: any arm behind MoveIt Servo, which takes velocities of the tool."""
 
-from dataclasses import dataclass
-
 import numpy as np
 from geometry_msgs.msg import TwistStamped, Vector3
 from scipy.spatial.transform import Rotation
@@ -11,40 +9,13 @@ from std_msgs.msg import Float64
 from stvla_ros.control.gripper import opening_of
 from stvla_ros.control.safety.gate import Setpoint
 from stvla_ros.errors import InputError
-from stvla_ros.nodes.kit.base import RELIABLE_QOS, SENSOR_QOS, run
 from stvla_ros.nodes.drivers.driver import DriverNode
-from stvla_ros.nodes.kit.messages import joint_positions
-from stvla_ros.nodes.kit.messages import make_header, stamp_ns
 from stvla_ros.nodes.drivers.robot_geometry import make_urdf_arm
+from stvla_ros.nodes.kit.base import RELIABLE_QOS, SENSOR_QOS, run
+from stvla_ros.nodes.kit.messages import joint_positions, make_header, stamp_ns
+from stvla_ros.robots.drivers import ServoSettings
 from stvla_ros.robots.urdf_arm import UrdfArm
 from stvla_ros.settings import build
-
-
-@dataclass(frozen=True)
-class ServoSettings:
-    """``driver.settings`` of the robot's file.
-
-    :param twist_topic: Servo's input (geometry_msgs/TwistStamped, ``command_in_type: speed_units``).
-    :param joint_states_topic: positions of the arm's joints, and of the finger where one is named.
-    :param gripper_topic: wanted opening (std_msgs/Float64), 0 closed to 1 open, for the gripper's own controller.
-    :param finger_joint: joint whose position tells the opening; empty where none does.
-    :param finger_closed, finger_open: this position, rad or m.
-    :param gain: share of the distance between wanted and measured pose that is made up for in a second, 1/s.
-    """
-
-    twist_topic: str
-    joint_states_topic: str
-    gripper_topic: str
-    finger_joint: str = ""
-    finger_closed: float = 0.0
-    finger_open: float = 1.0
-    gain: float = 2.0
-
-    def __post_init__(self) -> None:
-        if self.finger_closed == self.finger_open:
-            raise InputError("finger_closed, finger_open: expected different positions, got the same")
-        if not 0.0 <= self.gain <= 20.0:
-            raise InputError(f"gain: expected 0 to 20, got {self.gain}")
 
 
 class MoveitServoDriverNode(DriverNode):

@@ -6,15 +6,13 @@ from sensor_msgs.msg import JointState
 from stvla_ros.control.gripper import opening_of
 from stvla_ros.control.safety.gate import Setpoint
 from stvla_ros.errors import InputError
-from stvla_ros.nodes.kit.base import RELIABLE_QOS, SENSOR_QOS, run
 from stvla_ros.nodes.drivers.driver import DriverNode
-from stvla_ros.nodes.kit.messages import joint_positions
-from stvla_ros.nodes.kit.messages import stamp_ns
 from stvla_ros.nodes.drivers.robot_geometry import make_urdf_arm
+from stvla_ros.nodes.kit.base import RELIABLE_QOS, SENSOR_QOS, run
+from stvla_ros.nodes.kit.messages import joint_positions, stamp_ns
 from stvla_ros.nodes.kit.service_sequence import Steps
 from stvla_ros.robots.urdf_arm import UrdfArm
-from stvla_ros.robots.xs_settings import gripper_effort
-from stvla_ros.robots.xs_settings import XsSettings
+from stvla_ros.robots.xs_settings import XsSettings, gripper_effort
 from stvla_ros.settings import build
 
 # Where a profile is half acceleration, half deceleration.

@@ -22,11 +22,11 @@ from rclpy.parameter import Parameter
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.signals import SignalHandlerOptions
 
-from stvla_ros.shared_files import config_directory
 from stvla_ros.errors import InputError
 from stvla_ros.nodes.kit.input_watch import InputWatch
 from stvla_ros.nodes.kit.lifecycle import ManagedNode
 from stvla_ros.nodes.kit.stop_signals import StopSignals
+from stvla_ros.shared_files import config_directory
 
 DIAGNOSTICS_PERIOD_S = 1.0
 

@@ -4,28 +4,21 @@ Arrays travel through ``array.array``: rclpy checks other sequences element by e
 """
 
 from array import array
+from collections.abc import Sequence
 
 import numpy as np
 from builtin_interfaces.msg import Duration, Time
 from geometry_msgs.msg import Transform, Vector3
-from sensor_msgs.msg import CameraInfo, Image
+from sensor_msgs.msg import CameraInfo, Image, JointState
 from std_msgs.msg import Header
 
 from stvla_ros.control.actions import EndEffectorAction
 from stvla_ros.errors import InputError
 from stvla_ros.msg import ActionChunk, EndEffectorCommand, TraceArray
 from stvla_ros.nodes.kit.compat import cv_bridge, tf_transformations
+from stvla_ros.nodes.kit.lifecycle import ManagedNode
 from stvla_ros.perception.geometry import check_intrinsics
 from stvla_ros.perception.types import Traces
-import numpy as np
-from sensor_msgs.msg import CameraInfo
-from stvla_ros.errors import InputError
-from stvla_ros.nodes.kit.lifecycle import ManagedNode
-from stvla_ros.nodes.kit.messages import camera_info_to_intrinsics
-from collections.abc import Sequence
-import numpy as np
-from sensor_msgs.msg import JointState
-from stvla_ros.errors import InputError
 
 _BRIDGE = cv_bridge.CvBridge()
 

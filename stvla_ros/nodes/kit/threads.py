@@ -1,14 +1,13 @@
-"""A thread that works through a bounded queue, so that the executor's thread never waits for a stage."""
+"""The threads of the nodes: a worker behind a bounded queue, an alarm for what falls due, a ticker with an even beat.
+
+The executor's thread never waits for any of them.
+"""
 
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 from typing import Generic, TypeVar
-import threading
-from collections.abc import Callable
-import threading
-import time
-from collections.abc import Callable
 
 Item = TypeVar("Item")
 

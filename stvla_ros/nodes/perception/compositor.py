@@ -16,12 +16,8 @@ from stvla_ros.nodes.kit.messages import (
     naming_topic,
     stamp_ns,
 )
-from stvla_ros.nodes.perception.parameters import (
-    declare_compositor,
-    declare_join_window,
-    declare_queue_size,
-    declare_sensor_qos,
-)
+from stvla_ros.nodes.kit.parameters import declare_join_window, declare_queue_size, declare_sensor_qos
+from stvla_ros.nodes.perception.parameters import declare_compositor
 from stvla_ros.nodes.perception.trace_outputs import TraceOutputs
 from stvla_ros.perception.compositor import Compositor
 

@@ -8,12 +8,8 @@ from stvla_ros.errors import InputError
 from stvla_ros.nodes.kit.base import RELIABLE_QOS, StvlaNode, run
 from stvla_ros.nodes.kit.joins import subscribe_to_frames
 from stvla_ros.nodes.kit.messages import array_to_image, image_to_depth, image_to_rgb, naming_topic, stamp_ns
-from stvla_ros.nodes.perception.parameters import (
-    declare_depth,
-    declare_join_window,
-    declare_queue_size,
-    declare_sensor_qos,
-)
+from stvla_ros.nodes.kit.parameters import declare_join_window, declare_queue_size, declare_sensor_qos
+from stvla_ros.nodes.perception.parameters import declare_depth
 from stvla_ros.perception.depth.registry import make_depth_estimator
 
 

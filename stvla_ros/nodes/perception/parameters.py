@@ -2,14 +2,14 @@
 
 from typing import Any
 
-from stvla_ros.shared_files import parse_mapping
-from stvla_ros.nodes.kit.base import RELIABLE_QOS, SENSOR_QOS, StvlaNode
+from stvla_ros.nodes.kit.base import StvlaNode
 from stvla_ros.perception.compositor import VARIANTS, CompositorConfig
 from stvla_ros.perception.depth.registry import depth_estimator_names
 from stvla_ros.perception.selection import SelectionParameters
 from stvla_ros.perception.spatial_traces import SpatialTracesConfig
 from stvla_ros.perception.trackers import tracker_names
 from stvla_ros.perception.tracking import TrackingConfig
+from stvla_ros.settings import parse_mapping
 
 
 def declare_tracking(node: StvlaNode) -> TrackingConfig:
@@ -92,27 +92,6 @@ def declare_spatial_traces(node: StvlaNode) -> SpatialTracesConfig:
     depth, parameters = declare_depth(node)
     return SpatialTracesConfig(
         tracking=declare_tracking(node), depth=depth, depth_parameters=parameters, compositor=declare_compositor(node)
-    )
-
-
-def declare_sensor_qos(node: StvlaNode) -> Any:
-    """QoS of the camera topics' subscriptions: REP-2003's best effort, or reliable where every frame counts
-    (lockstep)."""
-    reliability = node.parameter(
-        "sensor_reliability", "best_effort", "QoS of camera topics", choices=("best_effort", "reliable")
-    )
-    return RELIABLE_QOS if reliability == "reliable" else SENSOR_QOS
-
-
-def declare_queue_size(node: StvlaNode) -> int:
-    return node.parameter("queue_size", 5, "frames that may wait; a full queue drops its oldest", low=1, high=1000)
-
-
-def declare_join_window(node: StvlaNode) -> int:
-    # Longer than any stage's backlog (2 s at 30 Hz): where the wait for a slow partner outlasts the window, nothing
-    # ever matches.
-    return node.parameter(
-        "join_window", 60, "frames of a topic that wait for those with the same stamp", low=1, high=10_000
     )
 
 

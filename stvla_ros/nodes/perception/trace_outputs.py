@@ -9,8 +9,7 @@ from std_msgs.msg import ColorRGBA, Header
 from visualization_msgs.msg import ImageMarker, Marker, MarkerArray
 
 from stvla_ros.nodes.kit.base import RELIABLE_QOS, StvlaNode
-from stvla_ros.nodes.kit.messages import usable_intrinsics
-from stvla_ros.nodes.kit.messages import array_to_image, seconds_to_duration
+from stvla_ros.nodes.kit.messages import array_to_image, seconds_to_duration, usable_intrinsics
 from stvla_ros.perception.compositor import traces_3d
 from stvla_ros.perception.overlay import draw_traces, trace_colour
 from stvla_ros.perception.types import Traces

@@ -9,7 +9,8 @@ from stvla_ros.msg import TraceArray
 from stvla_ros.nodes.kit.base import RELIABLE_QOS, StvlaNode, run
 from stvla_ros.nodes.kit.joins import StampOrder
 from stvla_ros.nodes.kit.messages import image_to_rgb, naming_topic, stamp_ns, traces_to_message
-from stvla_ros.nodes.perception.parameters import declare_queue_size, declare_sensor_qos, declare_tracking
+from stvla_ros.nodes.kit.parameters import declare_queue_size, declare_sensor_qos
+from stvla_ros.nodes.perception.parameters import declare_tracking
 from stvla_ros.perception.tracking import TraceTracker
 
 

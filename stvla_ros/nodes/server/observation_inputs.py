@@ -10,10 +10,9 @@ from sensor_msgs.msg import CameraInfo, Image
 
 from stvla_ros.errors import InputError
 from stvla_ros.nodes.kit.base import RELIABLE_QOS, StvlaNode
-from stvla_ros.nodes.kit.messages import usable_intrinsics
 from stvla_ros.nodes.kit.joins import Join
-from stvla_ros.nodes.kit.messages import image_to_depth, image_to_rgb, stamp_ns
-from stvla_ros.nodes.perception.parameters import declare_join_window, declare_sensor_qos
+from stvla_ros.nodes.kit.messages import image_to_depth, image_to_rgb, stamp_ns, usable_intrinsics
+from stvla_ros.nodes.kit.parameters import declare_join_window, declare_sensor_qos
 from stvla_ros.perception.depth.base import without_invalid
 from stvla_ros.perception.frozen_picture import FrozenPicture
 from stvla_ros.perception.overlay import draw_traces

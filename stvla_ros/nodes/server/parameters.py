@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from stvla_ros.nodes.kit.base import StvlaNode
-from stvla_ros.policy.base import DTYPES, Policy, given_parameters, make_policy, policy_names
+from stvla_ros.policy.base import Policy
+from stvla_ros.policy.registry import DTYPES, given_parameters, make_policy, policy_names
 
 
 @dataclass(frozen=True)

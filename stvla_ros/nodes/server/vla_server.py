@@ -15,10 +15,7 @@ from stvla_ros.control.actions import EndEffectorAction
 from stvla_ros.control.chunk_execution import Due
 from stvla_ros.errors import InputError
 from stvla_ros.msg import ActionChunk, CommandVerdict, EndEffectorCommand
-from stvla_ros.nodes.kit.threads import Alarm
 from stvla_ros.nodes.kit.base import RELIABLE_QOS, StvlaNode, run
-from stvla_ros.nodes.server.command_schedule import CommandSchedule
-from stvla_ros.nodes.server.instruction_goals import Goal, InstructionGoals
 from stvla_ros.nodes.kit.joins import Pairing
 from stvla_ros.nodes.kit.messages import (
     action_to_command,
@@ -28,6 +25,9 @@ from stvla_ros.nodes.kit.messages import (
     seconds_to_duration,
     stamp_ns,
 )
+from stvla_ros.nodes.kit.threads import Alarm
+from stvla_ros.nodes.server.command_schedule import CommandSchedule
+from stvla_ros.nodes.server.instruction_goals import Goal, InstructionGoals
 from stvla_ros.nodes.server.observation_inputs import ObservationInputs
 from stvla_ros.nodes.server.parameters import declare_policy
 from stvla_ros.policy.base import PolicyInput

@@ -8,12 +8,12 @@ import time
 import numpy as np
 
 from stvla_ros.errors import InputError
-from stvla_ros.nodes.kit.base import StvlaNode
 from stvla_ros.nodes.drivers.xs_interface import JOINT_STATES_HZ, XsInterface
+from stvla_ros.nodes.kit.base import StvlaNode
 from stvla_ros.robots.embodiments import find_embodiment
 from stvla_ros.robots.xs_settings import XsSettings
-from stvla_ros.sim.environment import Environment, Observation, StepResult
 from stvla_ros.settings import build
+from stvla_ros.sim.environment import Environment, Observation, StepResult
 
 # Simulated time between two looks at what the driver commands, seconds.
 _SLICE_S = 0.02

@@ -21,10 +21,10 @@ from stvla_ros.control.actions import EndEffectorAction
 from stvla_ros.errors import InputError
 from stvla_ros.msg import ActionChunk, EndEffectorCommand, EpisodeState
 from stvla_ros.nodes.kit.base import EPISODE_STATE_QOS, RELIABLE_QOS, StvlaNode, run
-from stvla_ros.nodes.simulation.command_inbox import CommandInbox
-from stvla_ros.nodes.server.goal_client import EpisodeGoal
-from stvla_ros.nodes.simulation.joint_plant import JointPlant
 from stvla_ros.nodes.kit.messages import command_to_action, make_chunk, make_header, stamp_ns
+from stvla_ros.nodes.server.goal_client import EpisodeGoal
+from stvla_ros.nodes.simulation.command_inbox import CommandInbox
+from stvla_ros.nodes.simulation.joint_plant import JointPlant
 from stvla_ros.nodes.simulation.observation_outputs import ObservationOutputs
 from stvla_ros.nodes.simulation.reset_services import CALL_TIMEOUT_S, ResetServices, wait_for
 from stvla_ros.sim.environment import Environment, Observation

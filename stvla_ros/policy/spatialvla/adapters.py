@@ -21,19 +21,13 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from stvla_ros.shared_files import shown
 from stvla_ros.devices import memory_for
 from stvla_ros.errors import InputError
-from stvla_ros.policy.spatialvla.checkpoint import (
-    find_checkpoint,
-    fingerprint,
-    open_tensors,
-    published_name,
-    read_rows,
-)
-from stvla_ros.policy.spatialvla.config import read_json
-from stvla_ros.policy.spatialvla.predictor import PROCESSOR_CONFIG
+from stvla_ros.policy.checkpoints import find_checkpoint, fingerprint, open_tensors, read_json, read_rows
+from stvla_ros.policy.spatialvla.checkpoint import published_name
 from stvla_ros.policy.spatialvla.model import SpatialVla
+from stvla_ros.policy.spatialvla.predictor import PROCESSOR_CONFIG
+from stvla_ros.settings import shown
 
 ADAPTER_CONFIG = "adapter_config.json"
 ADAPTER_WEIGHTS = "adapter_model.safetensors"

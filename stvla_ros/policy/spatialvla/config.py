@@ -8,8 +8,9 @@ from typing import Any
 
 from transformers import Gemma2Config, SiglipVisionConfig, ZoeDepthConfig
 
-from stvla_ros.shared_files import shown
 from stvla_ros.errors import InputError
+from stvla_ros.policy.checkpoints import read_json
+from stvla_ros.settings import shown
 
 MODEL_TYPE = "spatialvla"
 # More than any instruction and chunk take (prompt.py bounds the former).
@@ -151,16 +152,3 @@ def _check_sizes(source: str, block: Mapping[str, Any], name: str = "") -> None:
             f"{source}: expected {name}image_size of at most {_MOST_PATCHES} patches, got {shown(image)} and patches "
             f"of {shown(patch)}"
         )
-
-
-def read_json(file: Path) -> dict[str, Any]:
-    """:raises InputError: when the file is missing, unreadable or holds no JSON object."""
-    try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise InputError(f"checkpoint {file.parent}: expected a file {file.name}, there is none") from None
-    except (OSError, ValueError, RecursionError) as error:
-        raise InputError(f"{file}: expected JSON ({error})") from error
-    if not isinstance(content, dict):
-        raise InputError(f"{file}: expected a JSON object, got {type(content).__name__}")
-    return content

@@ -2,25 +2,22 @@
 
 import json
 import math
-import os
-import shutil
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
+from PIL import Image
 
 from stvla_ros.errors import InputError
+from stvla_ros.policy.action_statistics import ActionStatistics
+from stvla_ros.policy.checkpoints import new_folder
 from stvla_ros.policy.spatialvla.actions.bin_fitting import PUBLISHED_GAUSSIANS, bins_from_gaussians
 from stvla_ros.policy.spatialvla.checkpoint import empty_model, published_name, save_model
 from stvla_ros.policy.spatialvla.config import SpatialVlaConfig
-from stvla_ros.policy.pictures import PROCESSOR_CLASS, preprocessor_config
 from stvla_ros.policy.spatialvla.model import SpatialVla
 from stvla_ros.policy.spatialvla.sizes import BOS, EOS, PAD, UNK, published_config
-from stvla_ros.policy.action_statistics import ActionStatistics
 from stvla_ros.policy.spatialvla.vocabulary import SPECIAL_TOKENS, make_tokenizer
 
 UNTRAINED_KEY = "untrained"
@@ -66,33 +63,6 @@ def count_parameters(config: SpatialVlaConfig) -> dict[str, int]:
     for name, tensor in empty_model(config).state_dict().items():
         counts[published_name(name).split(".")[0]] += math.prod(tensor.shape)
     return dict(counts)
-
-
-@contextmanager
-def new_folder(directory: Path, needed: int) -> Iterator[Path]:
-    """A folder that becomes ``directory`` when the block ends well, and is removed when it does not.
-
-    :param needed: bytes that will be written, about.
-    :raises InputError: when ``directory`` is not free, or for what the disk refuses in the block.
-    """
-    directory = directory.expanduser().absolute()
-    aside = directory.parent / f".{directory.name}-{os.getpid()}"
-    try:
-        if directory.exists() and not (directory.is_dir() and not any(directory.iterdir())):
-            raise InputError(f"output {directory}: expected a new or empty folder, it is there already")
-        directory.parent.mkdir(parents=True, exist_ok=True)
-        free = shutil.disk_usage(directory.parent).free
-        if free < needed:
-            raise InputError(
-                f"output {directory}: expected {needed / 1e9:.2f} GB of free disk, there are {free / 1e9:.2f} GB"
-            )
-        aside.mkdir()
-        yield aside
-        aside.replace(directory)
-    except (OSError, SafetensorError) as error:
-        raise InputError(f"output {directory}: cannot be written ({error})") from error
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
 
 
 def _random_model(config: SpatialVlaConfig, seed: int) -> SpatialVla:
@@ -148,4 +118,25 @@ def _processor_config() -> dict[str, Any]:
         "num_obs_steps": 1,
         "obs_delta": 1,
         "statistics": {UNTRAINED_KEY: statistics.to_config()},
+    }
+
+
+PROCESSOR_CLASS = "SpatialVLAProcessor"
+
+
+def preprocessor_config(size: int, num_image_tokens: int) -> dict[str, Any]:
+    """Content of the published preprocessor_config.json: ``prepare_picture``, as `transformers` says it."""
+    return {
+        "image_processor_type": "SiglipImageProcessor",
+        "processor_class": PROCESSOR_CLASS,
+        "image_seq_length": num_image_tokens,
+        "size": {"height": size, "width": size},
+        "do_resize": True,
+        "resample": int(Image.Resampling.BICUBIC),
+        "do_rescale": True,
+        "rescale_factor": 1 / 255,
+        # The network normalises.
+        "do_normalize": False,
+        "image_mean": [0.5, 0.5, 0.5],
+        "image_std": [0.5, 0.5, 0.5],
     }

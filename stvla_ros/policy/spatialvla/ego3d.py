@@ -6,33 +6,13 @@ does; that is half a source pixel off perception/geometry.py's convention, and w
 with). Camera frames are optical frames (REP-103): x right, y down, z forward, metres.
 """
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-from stvla_ros.errors import InputError
-from stvla_ros.perception.geometry import check_intrinsics, check_size
-
 # Middle of the working space that the encoding covers, x y z in metres, and half its extent (reference model).
 CENTRE = (0.0, 0.0, 2.0)
 HALF_EXTENT = 2.0
-
-
-def scale_intrinsics(intrinsics: np.ndarray, from_size: tuple[int, int], size: int) -> np.ndarray:
-    """
-    :param intrinsics: (3, 3) in pixels of a picture of ``from_size`` (width, height).
-    :param size: side of the square picture that it was resized to, each axis by its own factor.
-    :returns: (3, 3) float32.
-    :raises InputError: as ``check_intrinsics``; a size that is not positive; numbers that float32 cannot hold.
-    """
-    width, height = check_size(from_size, "from_size")
-    numbers = check_intrinsics(intrinsics)
-    k = numbers * np.array([[size / width], [size / height], [1.0]])
-    limits = np.finfo(np.float32)
-    if np.abs(k).max() > limits.max or min(k[0, 0], k[1, 1]) < limits.tiny:
-        raise InputError(f"intrinsics: expected focal lengths and centre in pixels, got {numbers.tolist()}")
-    return k.astype(np.float32)
 
 
 def back_project_patches(

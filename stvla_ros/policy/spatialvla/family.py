@@ -3,9 +3,10 @@
 from typing import Any
 
 from stvla_ros.devices import parse_device, parse_dtype
+from stvla_ros.policy.checkpoints import find_checkpoint, read_json
 from stvla_ros.policy.spatialvla.adapters import is_adapter, merge_into, read_adapter
-from stvla_ros.policy.spatialvla.checkpoint import find_checkpoint, load_model
-from stvla_ros.policy.spatialvla.config import SpatialVlaConfig, read_json
+from stvla_ros.policy.spatialvla.checkpoint import load_model
+from stvla_ros.policy.spatialvla.config import SpatialVlaConfig
 from stvla_ros.policy.spatialvla.predictor import PROCESSOR_CONFIG, SpatialVlaPredictor
 from stvla_ros.policy.spatialvla.prompt import PromptTokenizer
 

@@ -1,26 +1,11 @@
 """`stvla model merge`: an adapter and the checkpoint that it was trained on become one checkpoint."""
 
 import shutil
-from dataclasses import dataclass
 from pathlib import Path
 
 from stvla_ros.errors import InputError
+from stvla_ros.policy.commands import MergeArguments
 from stvla_ros.policy.training_record import TRAINING_RECORD
-
-
-@dataclass(frozen=True)
-class MergeArguments:
-    """Merge a LoRA adapter into the checkpoint that it was trained on; the result is in the published layout."""
-
-    adapter: str
-    """Folder with an adapter (adapter_config.json), or its hub id."""
-
-    output: str
-    """Folder to make; it must not exist, or be empty."""
-
-    dtype: str = "float32"
-    """Type of the weights written: float32 acts exactly as the adapter does; bfloat16 takes half the disk, but rounds
-    small updates away."""
 
 
 def main(arguments: MergeArguments) -> int:
@@ -37,10 +22,10 @@ def merge_adapter(adapter: str, output: Path, dtype: str = "float32") -> None:
     """
     # torch, only now: `stvla` imports this module for its arguments.
     from stvla_ros.devices import parse_dtype
+    from stvla_ros.policy.checkpoints import find_checkpoint, new_folder
     from stvla_ros.policy.spatialvla.adapters import ADAPTER_CONFIG, is_adapter, read_adapter
-    from stvla_ros.policy.spatialvla.checkpoint import find_checkpoint
     from stvla_ros.policy.spatialvla.config import SpatialVlaConfig
-    from stvla_ros.policy.spatialvla.create import count_parameters, new_folder
+    from stvla_ros.policy.spatialvla.create import count_parameters
     from stvla_ros.policy.spatialvla.family import load_policy
 
     bytes_each = parse_dtype(dtype, "dtype").itemsize

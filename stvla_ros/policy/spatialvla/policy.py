@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from stvla_ros.shared_files import default_checkpoint
 from stvla_ros.control.actions import EndEffectorAction
 from stvla_ros.errors import InputError
 from stvla_ros.policy import load_policy
-from stvla_ros.policy.base import Policy, PolicyInput
 from stvla_ros.policy.action_statistics import select_statistics
+from stvla_ros.policy.base import Policy, PolicyInput
+from stvla_ros.shared_files import default_checkpoint
 
 if TYPE_CHECKING:
     from stvla_ros.policy.spatialvla.predictor import SpatialVlaPredictor

@@ -11,16 +11,16 @@ import torch
 
 from stvla_ros.devices import memory_for
 from stvla_ros.errors import InputError
+from stvla_ros.policy.action_statistics import read_statistics, select_statistics
+from stvla_ros.policy.pictures import RESIZE_METHODS, prepare_depth, prepare_picture, scale_intrinsics
 from stvla_ros.policy.spatialvla.actions.action_tokenizer import ActionTokenizer
-from stvla_ros.policy.spatialvla.checkpoint import save_model
 from stvla_ros.policy.spatialvla.actions.consensus import Consensus, consensus_width
+from stvla_ros.policy.spatialvla.checkpoint import save_model
+from stvla_ros.policy.spatialvla.create import preprocessor_config
 from stvla_ros.policy.spatialvla.decoding.decoder import NO_TOKEN, Accelerations, gumbel_noise
-from stvla_ros.policy.spatialvla.ego3d import scale_intrinsics
-from stvla_ros.policy.pictures import RESIZE_METHODS, prepare_depth, prepare_picture, preprocessor_config
+from stvla_ros.policy.spatialvla.decoding.token_predictor import TokenPredictor
 from stvla_ros.policy.spatialvla.model import SpatialVla
 from stvla_ros.policy.spatialvla.prompt import PromptTokenizer
-from stvla_ros.policy.action_statistics import read_statistics, select_statistics
-from stvla_ros.policy.spatialvla.decoding.token_predictor import TokenPredictor
 
 PROCESSOR_CONFIG = "processor_config.json"
 DEFAULT_INTRINSICS = "default"

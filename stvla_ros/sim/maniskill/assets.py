@@ -77,7 +77,7 @@ def _references(root: Path, file: Path) -> list[str]:
 
 def _shared_folders() -> list[Path]:
     """Places beside the checkout (or, when installed elsewhere, beside the working directory)."""
-    checkout = Path(__file__).resolve().parents[2]
+    checkout = Path(__file__).resolve().parents[3]
     return [folder.parent / "shared/assets/maniskill3" for folder in (checkout, Path.cwd().resolve())]
 
 

@@ -15,7 +15,7 @@ from stvla_ros.sim import expert
 from stvla_ros.sim.environment import Environment, EnvironmentInfo, Observation, StepResult
 from stvla_ros.sim.maniskill.placements import Placements, make_placements
 from stvla_ros.sim.maniskill.setup import ROBOTS, gripper_action, make, one_thread, quiet
-from stvla_ros.sim.tasks import Task
+from stvla_ros.sim.task import Task
 
 # Takes part in the seeds of demonstrations, so that none is that of an official episode.
 _RANDOM_PLACEMENT = 0x5EED

@@ -9,7 +9,7 @@ import numpy as np
 
 from stvla_ros.errors import InputError
 from stvla_ros.sim.maniskill.regions import REGIONS, Placement, draw_placement, is_near
-from stvla_ros.sim.tasks import Task
+from stvla_ros.sim.task import Task
 
 # Seeds that tables are made with: the Panda's episodes are drawn from them.
 EVALUATION_SEEDS = (0, 1, 2)

@@ -13,8 +13,8 @@ from typing import Any
 import stvla_ros
 from stvla_ros.control.actions import EndEffectorAction
 from stvla_ros.errors import InputError
-from stvla_ros.sim.remote import protocol
 from stvla_ros.sim.environment import Environment, Observation, StepResult
+from stvla_ros.sim.remote import protocol
 
 # The worker's interpreter must see this one package and nothing else of ours: a PYTHONPATH or a site-packages folder
 # made for another Python would shadow its own numpy. Hence -I, and the package loaded from its folder.

@@ -19,8 +19,8 @@ from collections.abc import Callable
 from typing import Any
 
 from stvla_ros.errors import InputError
-from stvla_ros.sim.remote import protocol
 from stvla_ros.sim.environment import Environment
+from stvla_ros.sim.remote import protocol
 
 
 def _die_with_the_client(lifeline: int) -> None:

@@ -13,9 +13,8 @@ from scipy.spatial.transform import Rotation
 from stvla_ros.control.actions import EndEffectorAction
 from stvla_ros.errors import InputError
 from stvla_ros.sim import expert
-from stvla_ros.sim.simpler_env.environment import actions
-from stvla_ros.sim.simpler_env.environment import episodes
 from stvla_ros.sim.environment import Environment, EnvironmentInfo, Observation, StepResult
+from stvla_ros.sim.simpler_env import actions, episodes
 from stvla_ros.sim.simpler_env.scene import SceneOptions, configured_scene
 from stvla_ros.sim.simpler_env.tasks import PREFIX, task_named
 

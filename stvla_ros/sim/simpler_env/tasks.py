@@ -10,7 +10,7 @@ from stvla_ros.sim.environment import Environment
 from stvla_ros.sim.remote.client import WorkerEnvironment
 
 PREFIX = "simpler/"
-_REPOSITORY = Path(__file__).resolve().parents[2]
+_REPOSITORY = Path(__file__).resolve().parents[3]
 _FACTORY = "stvla_ros.sim.simpler_env.environment:create"
 
 

@@ -8,8 +8,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from stvla_ros.learning.datasets.lerobot import format as layout
 from stvla_ros.learning.datasets import demonstration as schema
+from stvla_ros.learning.datasets.lerobot import format as layout
 from stvla_ros.learning.datasets.lerobot.stats import FeatureStats
 from stvla_ros.recordings.video_writer import VideoWriter
 

@@ -11,8 +11,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from stvla_ros.errors import InputError
-from stvla_ros.learning.datasets.lerobot import format as layout
 from stvla_ros.learning.datasets import demonstration as schema
+from stvla_ros.learning.datasets.lerobot import format as layout
 
 READABLE_VERSIONS = (layout.VERSION, "v2.1", "v2.0")
 _PICTURES = "observation.images."

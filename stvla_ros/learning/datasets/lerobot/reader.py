@@ -11,11 +11,11 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from stvla_ros.errors import InputError
-from stvla_ros.learning.datasets.lerobot import format as layout
 from stvla_ros.learning.datasets import demonstration as schema
+from stvla_ros.learning.datasets.demonstration import Demonstration
+from stvla_ros.learning.datasets.lerobot import format as layout
 from stvla_ros.learning.datasets.lerobot.metadata import EpisodeEntry, feature_names, read_metadata, reading
 from stvla_ros.learning.datasets.lerobot.video import read_frames
-from stvla_ros.learning.datasets.demonstration import Demonstration
 from stvla_ros.recordings.pixels import decode_picture
 
 _OPEN_FILES = 4

@@ -14,12 +14,12 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from stvla_ros.errors import InputError
-from stvla_ros.learning.datasets.lerobot import format as layout
 from stvla_ros.learning.datasets import demonstration as schema
-from stvla_ros.learning.datasets.lerobot.files import DataFiles, EpisodeTable, VideoFiles
-from stvla_ros.learning.datasets.lerobot.stats import FeatureStats, RunningStats, number_stats, picture_stats
-from stvla_ros.learning.datasets.lerobot.png import encode_png
 from stvla_ros.learning.datasets.demonstration import Demonstration
+from stvla_ros.learning.datasets.lerobot import format as layout
+from stvla_ros.learning.datasets.lerobot.files import DataFiles, EpisodeTable, VideoFiles
+from stvla_ros.learning.datasets.lerobot.png import encode_png
+from stvla_ros.learning.datasets.lerobot.stats import FeatureStats, RunningStats, number_stats, picture_stats
 
 _MEGABYTE = 1024**2
 

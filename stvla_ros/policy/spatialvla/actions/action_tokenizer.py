@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from stvla_ros.errors import InputError
+from stvla_ros.policy.action_statistics import checked_actions
 
 TRANSLATION_COORDINATES = ("theta", "phi", "r")
 ROTATION_COORDINATES = ("roll", "pitch", "yaw")
@@ -28,7 +29,6 @@ COORDINATE_RANGES = {
     "pitch": (-1.0, 1.0),
     "yaw": (-1.0, 1.0),
 }
-ACTION_DIMENSIONS = 7
 TOKENS_PER_ACTION = 3
 _TOKEN_KINDS = ("translation", "rotation", "gripper")
 _GRIPPER_TOKENS = 2
@@ -211,23 +211,6 @@ class ActionTokenizer:
                     f"action offsets: expected {begin}..{end - 1} for a {kind}, got {int(values[wrong].flat[0])}"
                 )
         return offsets.astype(np.int64)
-
-
-def checked_actions(name: str, actions: ArrayLike) -> np.ndarray:
-    """
-    :returns: ``actions`` as float64.
-    :raises InputError: unless they are finite numbers of shape (..., 7); the message starts with ``name``.
-    """
-    try:
-        checked = np.asarray(actions, dtype=np.float64)
-    except (TypeError, ValueError, OverflowError) as error:
-        raise InputError(f"{name}: expected numbers of shape (..., {ACTION_DIMENSIONS}), got {error}") from error
-    if checked.ndim < 1 or checked.shape[-1] != ACTION_DIMENSIONS:
-        raise InputError(f"{name}: expected shape (..., {ACTION_DIMENSIONS}), got {checked.shape}")
-    if not np.isfinite(checked).all():
-        wrong = int((~np.isfinite(checked)).any(axis=-1).sum())
-        raise InputError(f"{name}: expected finite numbers, got NaN or infinity in {wrong} actions")
-    return checked
 
 
 def action_coordinates(actions: np.ndarray) -> tuple[np.ndarray, ...]:

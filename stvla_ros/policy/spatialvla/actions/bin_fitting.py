@@ -13,6 +13,7 @@ from scipy.interpolate import RegularGridInterpolator
 from scipy.stats import truncnorm
 
 from stvla_ros.errors import InputError
+from stvla_ros.policy.action_statistics import checked_actions
 from stvla_ros.policy.spatialvla.actions.action_tokenizer import (
     COORDINATE_RANGES,
     COORDINATES,
@@ -20,7 +21,6 @@ from stvla_ros.policy.spatialvla.actions.action_tokenizer import (
     TRANSLATION_COORDINATES,
     ActionTokenizer,
     action_coordinates,
-    checked_actions,
 )
 
 PUBLISHED_NUM_BINS: Mapping[str, int] = {"theta": 16, "phi": 32, "r": 8, "roll": 16, "pitch": 16, "yaw": 16}

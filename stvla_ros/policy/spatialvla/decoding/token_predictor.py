@@ -6,8 +6,8 @@ import torch
 from transformers.cache_utils import Cache
 
 from stvla_ros.errors import InputError
-from stvla_ros.policy.spatialvla.actions.consensus import Consensus
 from stvla_ros.policy.cuda_graph import CudaGraph
+from stvla_ros.policy.spatialvla.actions.consensus import Consensus
 from stvla_ros.policy.spatialvla.decoding.decoder import Accelerations, ChunkDecoder, Decoded
 from stvla_ros.policy.spatialvla.model import SpatialVla
 

@@ -6,11 +6,11 @@ from typing import Any
 import numpy as np
 import torch
 
+from stvla_ros.policy.action_statistics import ActionStatistics, fit_statistics
 from stvla_ros.policy.spatialvla.actions.action_tokenizer import ActionTokenizer
 from stvla_ros.policy.spatialvla.actions.bin_fitting import fit_bins, regrid_embeddings
 from stvla_ros.policy.spatialvla.actions.consensus import token_places
 from stvla_ros.policy.spatialvla.model import SpatialVla
-from stvla_ros.policy.action_statistics import ActionStatistics, fit_statistics
 
 # Actions nearer than this, in normalised units, start with nearly the same embedding.
 _LENGTH_SCALE = 0.4

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 
-from stvla_ros.learning.training.config import LossConfig
 from stvla_ros.policy.spatialvla.actions.action_tokenizer import ActionTokenizer
 from stvla_ros.policy.spatialvla.actions.consensus import token_places
+from stvla_ros.policy.spatialvla.training.options import LossConfig
 
 # Rotations count less in the smoothing's distance: 0.5 makes their bins as coarse as the translations'.
 _ROTATION_SCALE = 0.5

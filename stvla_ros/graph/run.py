@@ -1,0 +1,40 @@
+"""From arguments to a graph that runs, and back with its exit code."""
+
+import os
+from datetime import datetime
+from pathlib import Path
+
+from stvla_ros.graph.arguments import RobotArguments, SimArguments
+from stvla_ros.graph.assemble import robot_graph, sim_graph
+from stvla_ros.graph.specification import Graph
+
+
+def describe(arguments: SimArguments | RobotArguments) -> Graph:
+    """The graph for these arguments; its run folder is named by the time, and the link ``latest`` leads to it.
+
+    :raises InputError: for a bad argument; then nothing was made.
+    """
+    parent = Path(arguments.output).resolve()
+    run = parent / datetime.now().strftime("%Y-%m-%d_%H-%M-%S_%f")
+    graph = sim_graph(arguments, run) if isinstance(arguments, SimArguments) else robot_graph(arguments, run)
+    # Made aside and moved, so that `latest` never points nowhere.
+    aside = parent / f".latest-{os.getpid()}"
+    aside.symlink_to(run.name)
+    aside.replace(parent / "latest")
+    return graph
+
+
+def main(arguments: SimArguments | RobotArguments) -> int:
+    """Run the graph to its end.
+
+    :returns: the exit code.
+    :raises InputError: for a bad argument.
+    """
+    from stvla_ros.graph.supervisor import run_graph
+
+    graph = describe(arguments)
+    for note in graph.notes:
+        print(f"note: {note}", flush=True)
+    code = run_graph(graph)
+    print(f"results in {graph.run_directory}", flush=True)
+    return code

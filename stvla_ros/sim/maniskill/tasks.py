@@ -1,0 +1,43 @@
+"""The tasks on ManiSkill 3."""
+
+from stvla_ros.sim.task import Task
+
+ZERO_DOWNLOAD_TASK = "panda_pick_cube"
+
+
+ROBOTS_WITH_ASSETS = ("widowx",)
+
+
+# Rates, limits and episode counts are those of SimplerEnv's WidowX protocol (arXiv 2405.05941), as ManiSkill 3 has
+# them. Of the eggplant's 64 configurations the protocol evaluates the first 24. The Panda task has no fixed
+# configurations (an episode id is a seed) and no protocol at 5 Hz (ManiSkill runs it at 20 Hz): count, rate and limit
+# follow the WidowX tasks. stack_cube_reversed is ours: the same 24 scenes as stack_cube, so that only the instruction
+# tells what to do. It is no task of the benchmark.
+MANISKILL_TASKS = {
+    task.name: task
+    for task in (
+        Task("stack_cube", "StackGreenCubeOnYellowCubeBakedTexInScene-v1", "widowx", 5.0, 60, 24),
+        Task(
+            "stack_cube_reversed",
+            "StackGreenCubeOnYellowCubeBakedTexInScene-v1",
+            "widowx",
+            5.0,
+            60,
+            24,
+            instruction="stack the yellow block on the green block",
+            reversed=True,
+        ),
+        Task("carrot_on_plate", "PutCarrotOnPlateInScene-v1", "widowx", 5.0, 60, 24),
+        Task("spoon_on_towel", "PutSpoonOnTableClothInScene-v1", "widowx", 5.0, 60, 24),
+        Task("eggplant_in_basket", "PutEggplantInBasketScene-v1", "widowx", 5.0, 120, 64),
+        Task(
+            ZERO_DOWNLOAD_TASK,
+            "PickCube-v1",
+            "panda",
+            5.0,
+            60,
+            24,
+            instruction="move the red cube to the green ball",
+        ),
+    )
+}
