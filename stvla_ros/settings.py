@@ -1,5 +1,6 @@
-"""Settings out of YAML: texts, mappings and the dataclasses that they fill. What is unknown, missing or of the wrong type
-is refused by its dotted name."""
+"""Settings out of YAML: texts, mappings and the dataclasses that they fill. What is unknown, missing or of the wrong
+type is refused by its dotted name.
+"""
 
 import collections.abc
 import dataclasses

@@ -93,7 +93,8 @@ def test_an_arm_with_other_joints_is_not_driven(tmp_path: Path) -> None:
 def test_without_interbotixs_messages_there_is_one_clear_error(tmp_path: Path) -> None:
     blocked = tmp_path / "without.py"
     blocked.write_text(
-        "import sys\nsys.modules['interbotix_xs_msgs'] = None\nfrom stvla_ros.nodes.drivers.widowx_driver import main\nmain()\n"
+        "import sys\nsys.modules['interbotix_xs_msgs'] = None\n"
+        "from stvla_ros.nodes.drivers.widowx_driver import main\nmain()\n"
     )
     driver = NodeProcess("widowx_driver", tmp_path, {"robot": "widowx"}, program=blocked)
     assert driver.wait() == 2

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-_ORDER, _AUGMENTATION = 1, 2
+_ORDER = 1
 
 
 def batch_indices(seed: int, batch: int, batch_size: int, indices: np.ndarray) -> np.ndarray:

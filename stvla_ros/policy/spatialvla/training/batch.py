@@ -13,6 +13,8 @@ from stvla_ros.policy.action_statistics import ActionStatistics
 from stvla_ros.policy.spatialvla.actions.action_tokenizer import ActionTokenizer
 from stvla_ros.policy.spatialvla.prompt import PromptTokenizer
 
+_AUGMENTATION = 2
+
 
 @dataclass(frozen=True)
 class Batch:
