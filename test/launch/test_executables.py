@@ -5,30 +5,37 @@ import os
 import subprocess
 from pathlib import Path
 
+import pytest
 from ament_index_python.packages import get_package_prefix
 
-ROOT = Path(__file__).parents[2]
-SCRIPTS = ROOT / "scripts"
+from stvla_ros.errors import InputError
+from stvla_ros.nodes.executables import executables, module_of
+
+NODES = Path(__file__).parents[2] / "stvla_ros" / "nodes"
 
 
-def _nodes() -> set[str]:
+def _modules_with_main() -> set[str]:
     """Modules of stvla_ros/nodes with a main function."""
 
     def has_main(file: Path) -> bool:
         return any(isinstance(s, ast.FunctionDef) and s.name == "main" for s in ast.parse(file.read_text()).body)
 
-    return {file.stem for file in (ROOT / "stvla_ros" / "nodes").glob("*.py") if has_main(file)}
+    files = (file.relative_to(NODES.parents[1]) for file in NODES.rglob("*.py") if has_main(file))
+    return {".".join(file.with_suffix("").parts) for file in files}
 
 
 def test_every_node_has_an_executable_and_every_executable_a_node() -> None:
-    assert {file.name for file in SCRIPTS.iterdir()} == _nodes()
-    for file in SCRIPTS.iterdir():
-        assert f"from stvla_ros.nodes.{file.name} import main" in file.read_text()
+    assert {module_of(name) for name in executables()} == _modules_with_main()
+
+
+def test_another_name_is_refused_with_the_names_that_exist() -> None:
+    with pytest.raises(InputError, match="executable: expected one of tracker, .*, got 'camera'"):
+        module_of("camera")
 
 
 def test_the_build_installs_the_executables_where_ros2_run_looks() -> None:
     installed = Path(get_package_prefix("stvla_ros")) / "lib" / "stvla_ros"
-    assert all(os.access(installed / file.name, os.X_OK) for file in SCRIPTS.iterdir())
+    assert all(os.access(installed / name, os.X_OK) for name in executables())
 
 
 def test_an_installed_executable_runs_its_node() -> None:

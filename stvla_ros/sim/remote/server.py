@@ -1,7 +1,8 @@
 """The process in which an environment lives that needs an interpreter of its own. `client` starts it.
 
 ``python -m stvla_ros.sim.remote.server --factory MODULE_OR_FILE:FUNCTION --arguments JSON --socket FD --lifeline FD``
-makes the environment with ``FUNCTION(**arguments)`` and answers the client's requests until the client closes the socket.
+makes the environment with ``FUNCTION(**arguments)`` and answers the client's requests until the client closes the
+socket.
 Needs numpy and scipy, and whatever the environment needs.
 """
 
