@@ -7,6 +7,7 @@ import dataclasses
 import difflib
 import re
 import reprlib
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
@@ -15,6 +16,9 @@ import yaml
 from stvla_ros.errors import InputError
 
 Kind = TypeVar("Kind")
+
+FORMER_NAME = "former name"
+"""Key of a dataclass field's metadata: what it was called before. Who still writes that is told the new name."""
 
 # A few lines of YAML can name a value of gigabytes, by aliases of aliases.
 _SHORT = reprlib.Repr()
@@ -45,8 +49,7 @@ def build(kind: type[Kind], content: Any, prefix: str = "") -> Kind:
     for key, value in content.items():
         if key not in hints:
             named = key[:200] if isinstance(key, str) else shown(key)
-            close = difflib.get_close_matches(named, hints, n=1)
-            hint = f" (did you mean {prefix}{close[0]}?)" if close else ""
+            hint = _hint(kind, named, hints, prefix)
             raise InputError(f"{prefix}{named}: no such key{hint}, expected one of {', '.join(hints)}")
         values[key] = _value(hints[key], value, f"{prefix}{key}")
     for field in dataclasses.fields(kind):
@@ -60,6 +63,14 @@ def build(kind: type[Kind], content: Any, prefix: str = "") -> Kind:
         names_field = re.split(r"[.:,]", str(error))[0] in hints
         where = prefix if names_field or not prefix else f"{prefix.rstrip('.')}: "
         raise InputError(f"{where}{error}") from None
+
+
+def _hint(kind: type, unknown: str, known: Iterable[str], prefix: str) -> str:
+    for field in dataclasses.fields(kind):
+        if field.metadata.get(FORMER_NAME) == unknown:
+            return f" (it is called {prefix}{field.name} now)"
+    close = difflib.get_close_matches(unknown, known, n=1)
+    return f" (did you mean {prefix}{close[0]}?)" if close else ""
 
 
 def _value(hint: Any, value: Any, name: str) -> Any:

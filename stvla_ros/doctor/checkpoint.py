@@ -10,11 +10,11 @@ from stvla_ros.shared_files import default_checkpoint
 _DOWNLOAD = "copy it again, or: hf download ID --local-dir FOLDER, then give FOLDER"
 
 
-def check_checkpoint(path_or_id: str, unnorm_key: str, robot_key: str) -> Findings:
+def check_checkpoint(path_or_id: str, unnorm_key: str, fallback_unnorm_key: str) -> Findings:
     """
     :param path_or_id: folder or hub id; empty for the checkpoint that comes along.
     :param unnorm_key: data set asked for; empty for the robot's own.
-    :param robot_key: the robot's own data set in the published checkpoints.
+    :param fallback_unnorm_key: the robot's own data set in the published checkpoints.
     """
     from stvla_ros.policy.spatialvla.adapters import is_adapter, read_adapter
 
@@ -38,7 +38,7 @@ def check_checkpoint(path_or_id: str, unnorm_key: str, robot_key: str) -> Findin
             return
         yield ok(f"adapter {directory}, on {base}")
     yield from _check_weights(base)
-    yield from _check_processor(directory, unnorm_key, robot_key)
+    yield from _check_processor(directory, unnorm_key, fallback_unnorm_key)
     yield from _check_record(directory)
 
 
@@ -73,7 +73,7 @@ def _check_weights(base: Path) -> Findings:
     yield ok(f"checkpoint {base}: {parameters / 1e6:.0f} million parameters, {gigabytes:.2f} GB, complete")
 
 
-def _check_processor(directory: Path, unnorm_key: str, robot_key: str) -> Findings:
+def _check_processor(directory: Path, unnorm_key: str, fallback_unnorm_key: str) -> Findings:
     from stvla_ros.policy.action_statistics import read_statistics, select_statistics
     from stvla_ros.policy.checkpoints import read_json
     from stvla_ros.policy.spatialvla.actions.action_tokenizer import ActionTokenizer
@@ -87,19 +87,19 @@ def _check_processor(directory: Path, unnorm_key: str, robot_key: str) -> Findin
         yield error(f"checkpoint {directory}: {problem}", _DOWNLOAD)
         return
     try:
-        key, _ = select_statistics(statistics, unnorm_key, robot_key)
+        key, _ = select_statistics(statistics, unnorm_key, fallback_unnorm_key)
     except InputError as problem:
         yield error(
             f"checkpoint {directory}: {problem}",
             "give --unnorm-key the data set that was recorded on this kind of robot, or train on some",
         )
         return
-    if key == robot_key or key == unnorm_key:
+    if key == fallback_unnorm_key or key == unnorm_key:
         yield ok(f"action statistics {key!r} ({'asked for' if key == unnorm_key else 'the robot has them'})")
     else:
         yield note(
             f"action statistics {key!r}: the checkpoint's only ones"
-            + (f", {robot_key!r} would be the robot's" if robot_key else ""),
+            + (f", {fallback_unnorm_key!r} would be the robot's" if fallback_unnorm_key else ""),
             "make sure that the checkpoint was trained on this kind of robot: sizes of motions follow from them",
         )
 

@@ -160,8 +160,8 @@ class Doctor:
     def _check_checkpoint(self) -> Findings:
         from stvla_ros.doctor.checkpoint import check_checkpoint
 
-        robot_key = self._embodiment.unnorm_key if self._embodiment else ""
-        return check_checkpoint(self._arguments.checkpoint, self._arguments.unnorm_key, robot_key)
+        fallback_unnorm_key = self._embodiment.unnorm_key if self._embodiment else ""
+        return check_checkpoint(self._arguments.checkpoint, self._arguments.unnorm_key, fallback_unnorm_key)
 
     # --- the robot ---------------------------------------------------------------------------------------------------
 

@@ -31,8 +31,8 @@ def replace_json(file: Path, change: Callable[[dict[str, Any]], None]) -> None:
     file.write_text(json.dumps(content))
 
 
-def examined(folder: Path | str, unnorm_key: str = "", robot_key: str = ROBOT_KEY) -> list[Finding]:
-    return list(check_checkpoint(str(folder), unnorm_key, robot_key))
+def examined(folder: Path | str, unnorm_key: str = "", fallback_unnorm_key: str = ROBOT_KEY) -> list[Finding]:
+    return list(check_checkpoint(str(folder), unnorm_key, fallback_unnorm_key))
 
 
 def test_the_small_checkpoint_is_whole_and_has_one_set_of_statistics() -> None:
@@ -50,7 +50,9 @@ def test_the_robots_statistics_are_chosen_and_others_must_be_asked_for(folder: P
     replace_json(folder / "processor_config.json", add)
     assert "action statistics 'bridge_orig/1.0.0' (the robot has them)" in [f.text for f in examined(folder)]
     assert "action statistics 'other' (asked for)" in [f.text for f in examined(folder, "other")]
-    found = only(examined(folder, robot_key="none/1"), "error", "unnorm_key: expected one of stvla, bridge_orig/1.0.0")
+    found = only(
+        examined(folder, fallback_unnorm_key="none/1"), "error", "unnorm_key: expected one of stvla, bridge_orig/1.0.0"
+    )
     assert "--unnorm-key" in found.advice
     only(examined(folder, "nine"), "error", "unnorm_key: expected one of stvla, bridge_orig/1.0.0, other; got 'nine'")
 

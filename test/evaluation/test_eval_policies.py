@@ -112,6 +112,12 @@ def test_a_checkpoint_is_shown_what_it_was_trained_with_unless_told_otherwise(ch
     assert (other.buffer, other.parameters, other.depth, other.traces) == (7, {"resize": "bicubic"}, "constant", "none")
 
 
+def test_a_record_with_names_of_before_is_still_read(checkpoint: Path) -> None:
+    record = {"data": {"statistics_key": "mine"}, "inputs": {"buffer": 7}, "execution": "chunk"}
+    (checkpoint / "training.json").write_text(json.dumps(record))
+    assert parse_policy(str(checkpoint)).buffer == 7
+
+
 def test_stvla_alone_is_the_checkpoint_that_comes_along() -> None:
     if default_checkpoint().is_dir():
         policy = parse_policy("stvla")

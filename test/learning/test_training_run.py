@@ -181,6 +181,10 @@ def test_lora_adapters_of_the_papers_recipe_train_and_load(trained: Path, datase
     ("changes", "message"),
     [
         ({"stepz": 1}, "stepz: no such key .did you mean steps"),
+        (
+            {"data": {"statistics_key": "mine"}},
+            r"data.statistics_key: no such key \(it is called data.unnorm_key now\)",
+        ),
         ({"optimizer": {"name": "sgd"}}, "optimizer.name: expected one of adamw, muon"),
         ({"batch_size": 0}, "batch_size: expected more than 0"),
         ({"epochs": 1.0}, "steps, epochs: expected one of them"),

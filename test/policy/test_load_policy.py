@@ -202,7 +202,7 @@ def test_unusable_instruction_is_refused(predictor, instruction):
 
 
 @pytest.mark.parametrize("key", ["nope", "", None, 5])
-def test_statistics_key_that_is_not_there_lists_those_that_are(predictor, key):
+def test_an_unnorm_key_that_is_not_there_lists_those_that_are(predictor, key):
     message = refusal(predictor, unnorm_key=key)
     assert message.startswith("unnorm_key: expected one of ") and BRIDGE in message and FRACTAL in message
 

@@ -12,7 +12,7 @@ from stvla_ros.policy.inputs import InputsConfig
 from stvla_ros.policy.lora import LoraConfig
 from stvla_ros.policy.spatialvla.training.options import LossConfig
 from stvla_ros.policy.training_record import PUBLISHED_EXECUTION
-from stvla_ros.settings import build, read_mapping, shown
+from stvla_ros.settings import FORMER_NAME, build, read_mapping, shown
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class DataConfig:
     :param paths: LeRobotDatasets (folders).
     :param episodes: use only the first so many of each instruction; 0 for all.
     :param picture: the picture's feature name; empty for the only or first one.
-    :param statistics_key: name of the training set inside the checkpoint ("un-norm key").
+    :param unnorm_key: name that the training set's action statistics have in the checkpoint.
     :param validation_share: share of the episodes that is held out, 0..0.5.
     :param cache: folder for prepared frames.
     """
@@ -30,7 +30,7 @@ class DataConfig:
     paths: tuple[str, ...] = ()
     episodes: int = 0
     picture: str = ""
-    statistics_key: str = "stvla"
+    unnorm_key: str = field(default="stvla", metadata={FORMER_NAME: "statistics_key"})
     validation_share: float = 0.03
     cache: str = "out/cache"
 

@@ -55,7 +55,7 @@ def prepare_model(
     shape = SpatialVlaConfig.read(base)
     old_processor = read_json(base / PROCESSOR_CONFIG)
     processor, tokenizer, statistics = fit_processor(
-        old_processor, actions, episodes, config.data.statistics_key, config.refit_bins
+        old_processor, actions, episodes, config.data.unnorm_key, config.refit_bins
     )
     if config.consensus_width:
         processor["decoding"] = {"consensus_width": config.consensus_width}
