@@ -26,7 +26,7 @@ MAX_OBSERVATION_AGE_NS = 1_500_000_000
 class Control(ABC):
     """One policy in one episode.
 
-    :param execution: strategy, one of ``STRATEGIES``.
+    :param execution: how chunks are executed, one of ``EXECUTIONS``.
     :param period: control period, nanoseconds.
     :param sticky_steps: control steps for which a change of the gripper is held.
     """

@@ -75,7 +75,7 @@ def load_policy(policy: EvaluatedPolicy, robot: str, seed: int) -> Policy:
 def make_control(evaluated: EvaluatedPolicy, policy: Policy, environment: Environment) -> Control:
     """What drives the policy in one episode."""
     info = environment.info
-    how = (policy, evaluated.strategy, round(1e9 / info.control_hz), evaluated.sticky_steps(info.robot))
+    how = (policy, evaluated.resolved_execution, round(1e9 / info.control_hz), evaluated.sticky_steps(info.robot))
     if evaluated.pacing == "lockstep":
         return LockstepControl(*how)
     latency = evaluated.inference_latency

@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
-from stvla_ros.control.chunk_execution import STRATEGIES
+from stvla_ros.control.chunk_execution import EXECUTIONS
 from stvla_ros.errors import InputError
 from stvla_ros.perception.depth.constant import NO_DEPTH
 from stvla_ros.perception.depth.registry import depth_estimator_names
@@ -48,7 +48,7 @@ class EvaluatedPolicy:
     :param parameters: the policy's own parameters.
     :param traces: what the traces are drawn on: ``none``, ``depth`` or ``rgb``.
     :param depth: depth backend; ``constant``: the same distance everywhere ("without depth").
-    :param execution: how chunks are executed, one of ``STRATEGIES``, or ``auto``: as the checkpoint is meant.
+    :param execution: how chunks are executed, one of ``EXECUTIONS``, or ``auto``: as the checkpoint is meant.
     :param sticky_gripper: control steps for which a change of the gripper is held; None for the robot's own (0 for the
         expert, as in the live graph).
     :param pacing: ``lockstep``: the world waits; ``realtime``: it does not, in simulated time.
@@ -84,7 +84,7 @@ class EvaluatedPolicy:
             "depth": depth_estimator_names(),
             "tracker": tracker_names(),
             "variant": ("A", "B", "C"),
-            "execution": (AUTO_EXECUTION, *STRATEGIES),
+            "execution": (AUTO_EXECUTION, *EXECUTIONS),
             "pacing": PACINGS,
             "adaptive": (True, False),
         }
@@ -131,8 +131,8 @@ class EvaluatedPolicy:
         return 0 if self.policy == "expert" else find_embodiment(robot).sticky_gripper_steps
 
     @property
-    def strategy(self) -> str:
-        """How chunks are executed, one of ``STRATEGIES``. :raises InputError: when it cannot be found out."""
+    def resolved_execution(self) -> str:
+        """How chunks are executed, one of ``EXECUTIONS``. :raises InputError: when it cannot be found out."""
         return resolve_execution(self.execution, self.checkpoint)
 
     def identity(self) -> dict[str, Any]:
@@ -233,7 +233,7 @@ def unique(policies: Sequence[EvaluatedPolicy]) -> list[EvaluatedPolicy]:
 def at_latencies(
     policies: Sequence[EvaluatedPolicy], executions: Sequence[str], latencies: Sequence[float]
 ) -> list[EvaluatedPolicy]:
-    """Every policy in realtime under every execution strategy and every added latency (milliseconds)."""
+    """Every policy in realtime under every execution and every added latency (milliseconds)."""
     return [
         replace(
             policy,

@@ -4,7 +4,7 @@ T is the control period. An inference on the observation with stamp s gives a ch
 control step [s + i T, s + (i + 1) T): it is timed from the observation, not from the end of the inference, so actions
 whose step is over by then are skipped.
 
-Strategies
+Executions
 * ``receding``: the first action of each chunk that is not past; then nothing until the next chunk.
 * ``chunk``: open loop. All actions of a chunk, T apart; no inference is wanted before they are used up.
 * ``ensemble``: the mean of what the last 4 chunks say about this step, weights exp(0.8 i), i = 0 the oldest: the
@@ -124,7 +124,7 @@ def _normalized(exponents: np.ndarray) -> np.ndarray:
 
 
 @dataclass(frozen=True)
-class Strategy:
+class Execution:
     """
     :param history: chunks that are kept.
     :param continues: whether a chunk's further actions follow its first.
@@ -139,28 +139,28 @@ class Strategy:
     weights: Callable[[np.ndarray], np.ndarray] = exponential_weights
 
 
-STRATEGIES = {
-    "receding": Strategy(continues=False),
-    "chunk": Strategy(open_loop=True),
-    "ensemble": Strategy(ENSEMBLED_CHUNKS, grace=GRACE, weights=exponential_weights),
-    "mean_ensemble": Strategy(ENSEMBLED_CHUNKS, grace=GRACE, weights=equal_weights),
-    "adaptive_ensemble": Strategy(ENSEMBLED_CHUNKS, grace=GRACE, weights=adaptive_weights),
+EXECUTIONS = {
+    "receding": Execution(continues=False),
+    "chunk": Execution(open_loop=True),
+    "ensemble": Execution(ENSEMBLED_CHUNKS, grace=GRACE, weights=exponential_weights),
+    "mean_ensemble": Execution(ENSEMBLED_CHUNKS, grace=GRACE, weights=equal_weights),
+    "adaptive_ensemble": Execution(ENSEMBLED_CHUNKS, grace=GRACE, weights=adaptive_weights),
 }
 
 
 class ChunkExecutor:
     """Takes chunks, gives actions. Not thread-safe.
 
-    :param strategy: name in ``STRATEGIES``.
+    :param execution: name in ``EXECUTIONS``.
     :param period: control period, ns.
     :param max_age: oldest observation that is acted on, ns; 0 for any.
-    :raises InputError: for an unknown strategy.
+    :raises InputError: for an unknown execution.
     """
 
-    def __init__(self, strategy: str, period: int, max_age: int = 0) -> None:
-        if strategy not in STRATEGIES:
-            raise InputError(f"execution: expected one of {', '.join(STRATEGIES)}, got {strategy!r}")
-        self._strategy = STRATEGIES[strategy]
+    def __init__(self, execution: str, period: int, max_age: int = 0) -> None:
+        if execution not in EXECUTIONS:
+            raise InputError(f"execution: expected one of {', '.join(EXECUTIONS)}, got {execution!r}")
+        self._execution = EXECUTIONS[execution]
         self._period = period
         self._max_age = max_age
         self._rate = RateLimit(round(COMMAND_COST * period))
@@ -177,7 +177,7 @@ class ChunkExecutor:
 
     def wants_inference(self, stamp: int) -> bool:
         """Whether an observation with this stamp should be answered with a new chunk."""
-        if not self._strategy.open_loop:
+        if not self._execution.open_loop:
             return True
         last = self._last_command
         if last is not None and last - RESTART_NS <= stamp < last:
@@ -193,7 +193,7 @@ class ChunkExecutor:
             return False
         if self._chunks and chunk.stamp <= self._chunks[-1].stamp:
             self._chunks.clear()  # of a time that is over
-        self._chunks = [*self._chunks, chunk][-self._strategy.history :]
+        self._chunks = [*self._chunks, chunk][-self._execution.history :]
         self._next_index = 0
         return True
 
@@ -207,9 +207,9 @@ class ChunkExecutor:
             return None
         newest, at = self._chunks[-1], self._rate.earliest(now)
         if self._next_index:
-            if not self._strategy.continues:
+            if not self._execution.continues:
                 return None
-            wait = self._strategy.grace if self._expects_chunk else 0.0
+            wait = self._execution.grace if self._expects_chunk else 0.0
             at = max(at, self._last_command + self._period + round(wait * self._period))
         index = max(self._index(newest, at), self._next_index)
         return None if index >= len(newest.actions) or self._is_stale(newest, at) else at
@@ -239,7 +239,7 @@ class ChunkExecutor:
         if len(said) == 1:
             return said[0]
         predictions = np.array([[*action.translation, *action.rotation, action.gripper] for action in said])
-        mean = self._strategy.weights(predictions) @ predictions
+        mean = self._execution.weights(predictions) @ predictions
         return EndEffectorAction(mean[:3], mean[3:6], float(np.clip(mean[6], 0.0, 1.0)))
 
     def _index(self, chunk: TimedChunk, now: int) -> int:

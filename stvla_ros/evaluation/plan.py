@@ -46,7 +46,7 @@ class EvalArguments:
     latency: str = "0"
     """Realtime: added latencies in milliseconds, e.g. 0,100,200,400. Several make a plot."""
     executions: str = ""
-    """Realtime: strategies to compare, e.g. receding,chunk,ensemble; empty for each policy's own."""
+    """Realtime: executions to compare, e.g. receding,chunk,ensemble; empty for each policy's own."""
     inference_latency: str = "measured"
     """Realtime: what an inference takes: its own wall time, or milliseconds, which makes the run deterministic."""
     live: bool = False
@@ -155,7 +155,7 @@ def _with_latencies(
     found: list[EvaluatedPolicy] = []
     lines: dict[str, str] = {}
     for policy in policies:
-        for execution in executions or [policy.strategy]:
+        for execution in executions or [policy.resolved_execution]:
             made = at_latencies([policy], [execution], latencies)
             lines |= {each.label: f"{policy.label}, {execution}" for each in made}
             found += made

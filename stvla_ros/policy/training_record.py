@@ -33,7 +33,7 @@ def training_record(checkpoint: str) -> Mapping[str, Any]:
 
 def resolve_execution(execution: str, checkpoint: str) -> str:
     """
-    :param execution: a strategy, or ``auto``: the one that this checkpoint's chunks are meant for.
+    :param execution: one of ``EXECUTIONS``, or ``auto``: the one that this checkpoint's chunks are meant for.
     :raises InputError: when the checkpoint's record cannot be read.
     """
     if execution != AUTO_EXECUTION:

@@ -1,4 +1,4 @@
-"""When which action of which chunk leaves: the strategies on an ideal clock, and what holds for any arrivals."""
+"""When which action of which chunk leaves: the executions on an ideal clock, and what holds for any arrivals."""
 
 import math
 
@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from stvla_ros.control.actions import EndEffectorAction
 from stvla_ros.control.chunk_execution import (
     COMMAND_COST,
+    EXECUTIONS,
     SPACING,
-    STRATEGIES,
     ChunkExecutor,
     Due,
     RateLimit,
@@ -57,7 +57,7 @@ def run(executor: ChunkExecutor, arrivals: list[tuple[int, TimedChunk]], until: 
     return left
 
 
-# --- strategies ---
+# --- executions ---
 
 
 def test_receding_takes_one_action_of_each_chunk() -> None:
@@ -117,9 +117,9 @@ def test_adaptive_ensemble_weighs_by_agreement_with_the_newest_chunk() -> None:
     assert said(executor.take(T)) == pytest.approx(np.array([-1.0, 1.0]) @ weights / weights.sum())
 
 
-@pytest.mark.parametrize("strategy", ["ensemble", "mean_ensemble", "adaptive_ensemble"])
-def test_an_ensemble_of_single_actions_is_the_newest_action_itself(strategy: str) -> None:
-    left = run(ChunkExecutor(strategy, T), [(n * T, chunk(n * T, n, count=1)) for n in range(4)], 4 * T)
+@pytest.mark.parametrize("execution", ["ensemble", "mean_ensemble", "adaptive_ensemble"])
+def test_an_ensemble_of_single_actions_is_the_newest_action_itself(execution: str) -> None:
+    left = run(ChunkExecutor(execution, T), [(n * T, chunk(n * T, n, count=1)) for n in range(4)], 4 * T)
     assert [said(due) for _, due in left] == [0, 1, 2, 3]
 
 
@@ -133,17 +133,17 @@ def test_ensemble_waits_a_quarter_period_for_a_late_chunk_and_is_then_back_in_ti
     assert lateness == [50, 50, 90, 50, 50]
 
 
-@pytest.mark.parametrize("strategy", ["ensemble", "mean_ensemble", "adaptive_ensemble"])
-def test_an_ensemble_goes_on_without_a_chunk_that_does_not_come(strategy: str) -> None:
-    left = run(ChunkExecutor(strategy, T), [(50 * MS, chunk(0))], 10 * T)
+@pytest.mark.parametrize("execution", ["ensemble", "mean_ensemble", "adaptive_ensemble"])
+def test_an_ensemble_goes_on_without_a_chunk_that_does_not_come(execution: str) -> None:
+    left = run(ChunkExecutor(execution, T), [(50 * MS, chunk(0))], 10 * T)
     assert [said(due) for _, due in left] == [0, 1, 2, 3]
     assert [(now - 50 * MS) / T for now, _ in left] == [0, 1.25, 2.25, 3.25]
 
 
 @pytest.mark.parametrize(("latency_ms", "first"), [(0, 0), (199, 0), (200, 1), (450, 2), (799, 3)])
-@pytest.mark.parametrize("strategy", STRATEGIES)
-def test_actions_that_are_past_when_the_inference_ends_are_skipped(strategy: str, latency_ms: int, first: int) -> None:
-    executor = ChunkExecutor(strategy, T)
+@pytest.mark.parametrize("execution", EXECUTIONS)
+def test_actions_that_are_past_when_the_inference_ends_are_skipped(execution: str, latency_ms: int, first: int) -> None:
+    executor = ChunkExecutor(execution, T)
     late = chunk(0)
     now = latency_ms * MS
     assert executor.is_late(late, now) == (first > 0)
@@ -151,9 +151,9 @@ def test_actions_that_are_past_when_the_inference_ends_are_skipped(strategy: str
     assert said(executor.take(now)) == first
 
 
-@pytest.mark.parametrize("strategy", STRATEGIES)
-def test_a_chunk_whose_steps_are_all_over_is_useless(strategy: str) -> None:
-    executor = ChunkExecutor(strategy, T)
+@pytest.mark.parametrize("execution", EXECUTIONS)
+def test_a_chunk_whose_steps_are_all_over_is_useless(execution: str) -> None:
+    executor = ChunkExecutor(execution, T)
     assert not executor.add(chunk(0), 4 * T)
     assert executor.next_at(4 * T) is None
 
@@ -166,9 +166,9 @@ def test_in_an_ensemble_a_useless_chunk_does_not_end_what_still_runs() -> None:
     assert said(executor.take(5 * T + T // 4)) == 1
 
 
-@pytest.mark.parametrize("strategy", STRATEGIES)
-def test_with_an_answer_to_each_observation_in_a_world_that_waits_each_gets_one_command(strategy: str) -> None:
-    executor = ChunkExecutor(strategy, T)
+@pytest.mark.parametrize("execution", EXECUTIONS)
+def test_with_an_answer_to_each_observation_in_a_world_that_waits_each_gets_one_command(execution: str) -> None:
+    executor = ChunkExecutor(execution, T)
     thoughts = 0
     for n in range(20):
         if executor.wants_inference(n * T):
@@ -176,12 +176,12 @@ def test_with_an_answer_to_each_observation_in_a_world_that_waits_each_gets_one_
             thoughts += 1
         assert executor.take(n * T) is not None
         assert executor.take(n * T) is None
-    assert thoughts == (5 if strategy == "chunk" else 20)
+    assert thoughts == (5 if execution == "chunk" else 20)
 
 
-@pytest.mark.parametrize("strategy", STRATEGIES)
-def test_after_a_reset_nothing_leaves_but_the_rate_stays_limited(strategy: str) -> None:
-    executor = ChunkExecutor(strategy, T)
+@pytest.mark.parametrize("execution", EXECUTIONS)
+def test_after_a_reset_nothing_leaves_but_the_rate_stays_limited(execution: str) -> None:
+    executor = ChunkExecutor(execution, T)
     executor.add(chunk(0), 0)
     executor.take(0)
     executor.reset()
@@ -190,9 +190,9 @@ def test_after_a_reset_nothing_leaves_but_the_rate_stays_limited(strategy: str) 
     assert executor.next_at(60 * MS) == round(SPACING * COMMAND_COST * T)
 
 
-@pytest.mark.parametrize("strategy", STRATEGIES)
-def test_a_clock_that_is_set_back_does_not_stop_the_commands(strategy: str) -> None:
-    executor = ChunkExecutor(strategy, T)
+@pytest.mark.parametrize("execution", EXECUTIONS)
+def test_a_clock_that_is_set_back_does_not_stop_the_commands(execution: str) -> None:
+    executor = ChunkExecutor(execution, T)
     executor.add(chunk(START), START)
     executor.take(START)
     executor.reset()
@@ -236,13 +236,13 @@ def arrivals(draw: st.DrawFn) -> list[tuple[int, TimedChunk]]:
 
 
 MAX_AGE = 5 * T // 2
-names = st.sampled_from(sorted(STRATEGIES))
+names = st.sampled_from(sorted(EXECUTIONS))
 
 
 @given(names, arrivals())
 @settings(max_examples=200, deadline=None)
-def test_commands_are_never_faster_than_the_control_steps(strategy: str, found: list[tuple[int, TimedChunk]]) -> None:
-    times = [now for now, _ in run(ChunkExecutor(strategy, T), found, 200 * T)]
+def test_commands_are_never_faster_than_the_control_steps(execution: str, found: list[tuple[int, TimedChunk]]) -> None:
+    times = [now for now, _ in run(ChunkExecutor(execution, T), found, 200 * T)]
     step = COMMAND_COST * T
     assert all(later - earlier >= SPACING * step for earlier, later in zip(times, times[1:]))
     for begin, earlier in enumerate(times):
@@ -253,21 +253,21 @@ def test_commands_are_never_faster_than_the_control_steps(strategy: str, found: 
 @given(names, arrivals())
 @settings(max_examples=200, deadline=None)
 def test_no_action_leaves_from_a_stale_observation_or_after_its_step(
-    strategy: str, found: list[tuple[int, TimedChunk]]
+    execution: str, found: list[tuple[int, TimedChunk]]
 ) -> None:
     by_stamp = {c.stamp: c for _, c in found}
-    for now, due in run(ChunkExecutor(strategy, T, MAX_AGE), found, 200 * T):
+    for now, due in run(ChunkExecutor(execution, T, MAX_AGE), found, 200 * T):
         age = now - due.stamp
         assert 0 <= age <= MAX_AGE
         assert age // T < len(by_stamp[due.stamp].actions), "all its steps are over"
-        if STRATEGIES[strategy].history == 1:
+        if EXECUTIONS[execution].history == 1:
             assert any(due.action is a for a in by_stamp[due.stamp].actions[age // T :])
 
 
 @given(names, arrivals())
 @settings(max_examples=100, deadline=None)
-def test_no_action_leaves_twice(strategy: str, found: list[tuple[int, TimedChunk]]) -> None:
-    left = run(ChunkExecutor(strategy, T), found, 200 * T)
+def test_no_action_leaves_twice(execution: str, found: list[tuple[int, TimedChunk]]) -> None:
+    left = run(ChunkExecutor(execution, T), found, 200 * T)
     steps = [(due.stamp, (now - due.stamp) // T) for now, due in left]
     assert len(set(steps)) == len(steps)
     assert [due.stamp for _, due in left] == sorted(due.stamp for _, due in left)
@@ -275,9 +275,9 @@ def test_no_action_leaves_twice(strategy: str, found: list[tuple[int, TimedChunk
 
 @given(names, arrivals())
 @settings(max_examples=100, deadline=None)
-def test_what_leaves_lies_within_what_the_chunks_say(strategy: str, found: list[tuple[int, TimedChunk]]) -> None:
-    for now, due in run(ChunkExecutor(strategy, T), found, 200 * T):
-        alone = STRATEGIES[strategy].history == 1
+def test_what_leaves_lies_within_what_the_chunks_say(execution: str, found: list[tuple[int, TimedChunk]]) -> None:
+    for now, due in run(ChunkExecutor(execution, T), found, 200 * T):
+        alone = EXECUTIONS[execution].history == 1
         kept = [c for at, c in found if at <= now and (c.stamp == due.stamp if alone else c.stamp <= due.stamp)]
         said_by = np.array([[*a.translation, a.gripper] for c in kept for a in c.actions])
         given_ = np.array([*due.action.translation, due.action.gripper])
@@ -287,8 +287,8 @@ def test_what_leaves_lies_within_what_the_chunks_say(strategy: str, found: list[
 
 @given(names, arrivals())
 @settings(max_examples=50, deadline=None)
-def test_the_same_arrivals_give_the_same_commands(strategy: str, found: list[tuple[int, TimedChunk]]) -> None:
-    first, second = (run(ChunkExecutor(strategy, T), found, 200 * T) for _ in range(2))
+def test_the_same_arrivals_give_the_same_commands(execution: str, found: list[tuple[int, TimedChunk]]) -> None:
+    first, second = (run(ChunkExecutor(execution, T), found, 200 * T) for _ in range(2))
     assert [(now, due.stamp, said(due), due.action.gripper) for now, due in first] == [
         (now, due.stamp, said(due), due.action.gripper) for now, due in second
     ]

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from stvla_ros.acting.control_loop import LockstepControl, RealtimeControl
 from stvla_ros.control.actions import EndEffectorAction
-from stvla_ros.control.chunk_execution import STRATEGIES
+from stvla_ros.control.chunk_execution import EXECUTIONS
 from stvla_ros.errors import InputError
 from stvla_ros.policy.base import Policy, PolicyInput
 
@@ -57,7 +57,7 @@ def test_in_lockstep_chunk_thinks_again_when_its_actions_are_used_up() -> None:
     assert policy.asked == [0, 4]
 
 
-@given(st.sampled_from(sorted(STRATEGIES)), st.integers(1, 6), st.integers(1, 30))
+@given(st.sampled_from(sorted(EXECUTIONS)), st.integers(1, 6), st.integers(1, 30))
 def test_in_lockstep_every_observation_has_exactly_one_action(execution: str, length: int, steps: int) -> None:
     assert None not in _run(LockstepControl(Numbered(length), execution, PERIOD, 0), steps)
 
@@ -110,7 +110,7 @@ def test_nothing_is_executed_from_an_observation_older_than_the_live_graph_would
 
 
 @settings(deadline=None)
-@given(st.sampled_from(sorted(STRATEGIES)), st.floats(0, 900), st.integers(1, 6))
+@given(st.sampled_from(sorted(EXECUTIONS)), st.floats(0, 900), st.integers(1, 6))
 def test_a_given_latency_makes_the_same_run_every_time(execution: str, latency: float, length: int) -> None:
     runs = [_run(_realtime(Numbered(length), execution, latency), 15) for _ in range(2)]
     assert runs[0] == runs[1]

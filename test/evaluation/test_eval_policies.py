@@ -27,7 +27,7 @@ def test_a_name_alone_is_that_policy_and_sees_nothing() -> None:
 def test_a_folder_alone_is_a_checkpoint_of_stvla(checkpoint: Path) -> None:
     policy = parse_policy(str(checkpoint))
     assert (policy.label, policy.policy, policy.checkpoint) == ("ours", "stvla", str(checkpoint))
-    assert (policy.traces, policy.depth, policy.strategy) == ("depth", "sensor", "ensemble")
+    assert (policy.traces, policy.depth, policy.resolved_execution) == ("depth", "sensor", "ensemble")
     assert not policy.sightless
 
 
@@ -104,8 +104,8 @@ def test_a_checkpoint_is_shown_what_it_was_trained_with_unless_told_otherwise(ch
     inputs = {"traces": "rgb", "depth": "zoedepth", "buffer": 15, "variant": "B", "adaptive": False, "resize": "area"}
     (checkpoint / "training.json").write_text(json.dumps({"inputs": inputs, "execution": "mean_ensemble"}))
     policy = parse_policy(str(checkpoint))
-    assert policy.strategy == "mean_ensemble"
-    assert parse_policy(f"{checkpoint}?execution=chunk").strategy == "chunk"
+    assert policy.resolved_execution == "mean_ensemble"
+    assert parse_policy(f"{checkpoint}?execution=chunk").resolved_execution == "chunk"
     assert (policy.traces, policy.depth, policy.buffer, policy.variant) == ("rgb", "zoedepth", 15, "B")
     assert policy.adaptive is False and policy.parameters == {"resize": "area"}
     other = parse_policy(f"{checkpoint}?buffer=7,resize=bicubic,depth=constant")

@@ -1,4 +1,4 @@
-"""Chunk execution through a live server: strategies, slow inference, stale pictures, cancel, rates, gripper."""
+"""Chunk execution through a live server: executions, slow inference, stale pictures, cancel, rates, gripper."""
 
 import time
 from collections.abc import Iterator

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from stvla_ros.control.chunk_execution import STRATEGIES
+from stvla_ros.control.chunk_execution import EXECUTIONS
 from stvla_ros.errors import InputError
 from stvla_ros.policy.inputs import InputsConfig
 from stvla_ros.policy.lora import LoraConfig
@@ -148,8 +148,8 @@ class TrainingConfig:
         for name, (value, high) in shares.items():
             if not 0 <= value <= high:
                 raise InputError(f"{name}: expected 0 to {high:g}, got {value}")
-        if self.execution not in STRATEGIES:
-            raise InputError(f"execution: expected one of {', '.join(STRATEGIES)}, got {self.execution!r}")
+        if self.execution not in EXECUTIONS:
+            raise InputError(f"execution: expected one of {', '.join(EXECUTIONS)}, got {self.execution!r}")
         if self.lora is not None and self.lora.rank < 1:
             raise InputError(f"lora.rank: expected at least 1, got {self.lora.rank}")
 

@@ -6,8 +6,8 @@ from typing import Any
 
 from stvla_ros.control.actions import EndEffectorAction
 from stvla_ros.control.chunk_execution import (
+    EXECUTIONS,
     RESTART_NS,
-    STRATEGIES,
     ChunkExecutor,
     Due,
     RateLimit,
@@ -35,7 +35,7 @@ class CommandSchedule:
         self._node = node
         control_hz = node.parameter("control_hz", 5.0, "control steps per second of the robot", low=0.1, high=1000.0)
         self.period_s = 1.0 / control_hz
-        execution = node.parameter("execution", "ensemble", "how chunks are executed", choices=tuple(STRATEGIES))
+        execution = node.parameter("execution", "ensemble", "how chunks are executed", choices=tuple(EXECUTIONS))
         pacing = node.parameter("pacing", "realtime", "whether the world waits for each command", choices=PACINGS)
         sticky = node.parameter(
             "sticky_gripper",
