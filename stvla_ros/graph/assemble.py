@@ -11,8 +11,8 @@ import yaml
 from stvla_ros.errors import InputError
 from stvla_ros.graph.arguments import PerceptionArguments, RobotArguments, SimArguments
 from stvla_ros.graph.specification import Graph, NodeSpec, Parameters
-from stvla_ros.perception.depth.registry import depth_estimator_names
-from stvla_ros.perception.trackers import tracker_names
+from stvla_ros.perception.depth import DEPTH_ESTIMATORS
+from stvla_ros.perception.trackers import TRACKERS
 from stvla_ros.policy.registry import check_policy, given_parameters, policy_names
 from stvla_ros.policy.training_record import resolve_execution
 from stvla_ros.robots.drivers import FAKES
@@ -168,8 +168,8 @@ def _execution(arguments: PerceptionArguments) -> str:
 def _perception_and_server(
     arguments: PerceptionArguments, sensor: Parameters, server: Parameters, remappings: Mapping[str, str]
 ) -> list[NodeSpec]:
-    _check_name("tracker", arguments.tracker, tracker_names())
-    _check_name("depth", arguments.depth, depth_estimator_names())
+    TRACKERS.check(arguments.tracker)
+    DEPTH_ESTIMATORS.check(arguments.depth)
     tracking = {
         "tracker": arguments.tracker,
         "tracker_parameters": arguments.tracker_parameters,

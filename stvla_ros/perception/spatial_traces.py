@@ -21,7 +21,7 @@ class SpatialTracesConfig:
     """Configuration of ``SpatialTraces``.
 
     :param tracking: frame buffer, tracker and selection.
-    :param depth: name of the depth backend (``depth.depth_estimator_names()``).
+    :param depth: name of the depth backend (``DEPTH_ESTIMATORS.names()``).
     :param depth_parameters: the backend's own parameters by name.
     :param compositor: how the traces are drawn.
     """

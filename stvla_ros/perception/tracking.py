@@ -18,7 +18,7 @@ from stvla_ros.perception.types import Traces
 class TrackingConfig:
     """Configuration of ``TraceTracker``.
 
-    :param tracker: name of the tracker (``trackers.tracker_names()``).
+    :param tracker: name of the tracker (``TRACKERS.names()``).
     :param buffer: b, frames in the trace window, at least 2 (the paper's: 7, 15, 30).
     :param warm_up_frames: number of frames at the start of an episode that carry no traces (the paper's: 5).
     :param adaptive: whether the window stretches when motion is slow (``adaptive.py``).

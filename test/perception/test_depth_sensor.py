@@ -7,13 +7,7 @@ import numpy as np
 import pytest
 
 from stvla_ros.errors import InputError
-from stvla_ros.perception.depth import (
-    DepthEstimator,
-    depth_estimator_names,
-    make_depth_estimator,
-    register_depth_estimator,
-    registry,
-)
+from stvla_ros.perception.depth import make_depth_estimator
 
 RGB = np.zeros((4, 6, 3), np.uint8)
 
@@ -73,25 +67,6 @@ def test_an_unknown_backend_names_the_known_ones():
 def test_an_unknown_parameter_is_named():
     with pytest.raises(InputError, match="'sensor'.*scale"):
         make_depth_estimator("sensor", scale=2.0)
-
-
-def test_a_registered_backend_is_made_with_its_parameters(monkeypatch):
-    monkeypatch.setattr(registry, "_BACKENDS", dict(registry._BACKENDS))
-
-    class Flat(DepthEstimator):
-        def __init__(self, metres: float) -> None:
-            self.metres = metres
-
-        def estimate(self, rgb, sensor_depth=None):
-            return np.full(rgb.shape[:2], self.metres, np.float32)
-
-    register_depth_estimator("flat", Flat)
-    assert "flat" in depth_estimator_names()
-    np.testing.assert_array_equal(
-        make_depth_estimator("flat", metres=3.0).estimate(RGB), np.full((4, 6), 3, np.float32)
-    )
-    with pytest.raises(InputError, match="taken"):
-        register_depth_estimator("flat", Flat)
 
 
 def test_sensor_depth_and_the_compositor_import_no_torch():

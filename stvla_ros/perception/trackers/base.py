@@ -1,8 +1,7 @@
 """What a tracker is, and the registry of trackers by name."""
 
 from abc import ABC, abstractmethod
-from dataclasses import fields
-from importlib import import_module
+from dataclasses import fields, is_dataclass
 from typing import Any, ClassVar
 
 import numpy as np
@@ -11,6 +10,7 @@ from stvla_ros.errors import InputError
 from stvla_ros.perception.adaptive import KeyFrameRule
 from stvla_ros.perception.frame_buffer import FrameBuffer
 from stvla_ros.perception.types import Traces
+from stvla_ros.plugins import Registry, subclass_of
 
 MIN_SIDE = 32  # px; below this no window around a point fits the picture
 
@@ -102,43 +102,37 @@ class Tracker(ABC):
         """Drop all state other than the buffer and the id counter."""
 
 
-_TRACKERS: dict[str, type[Tracker] | str] = {
-    "lucas_kanade": "stvla_ros.perception.trackers.lucas_kanade:LucasKanade",
-    "cotracker": "stvla_ros.perception.trackers.cotracker:CoTracker",
-}
+def _is_tracker(thing: Any) -> bool:
+    return subclass_of(Tracker)(thing) and is_dataclass(getattr(thing, "Parameters", None))
+
+
+TRACKERS: Registry[type[Tracker]] = Registry(
+    kind="tracker",
+    group="trackers",
+    built_in={
+        "lucas_kanade": "stvla_ros.perception.trackers.lucas_kanade:LucasKanade",
+        "cotracker": "stvla_ros.perception.trackers.cotracker:CoTracker",
+    },
+    expected="a subclass of Tracker with _track, _query, _forget and a dataclass Parameters",
+    fits=_is_tracker,
+)
 
 
 def tracker_names() -> tuple[str, ...]:
     """Names that ``make_tracker`` knows."""
-    return tuple(sorted(_TRACKERS))
-
-
-def register_tracker(name: str, tracker: type[Tracker] | str) -> None:
-    """Make a tracker known by name.
-
-    :param tracker: the class, or ``module:Class`` to import it only when it is asked for.
-    :raises InputError: when the name is taken.
-    """
-    if name in _TRACKERS:
-        raise InputError(f"tracker {name!r} is already registered")
-    _TRACKERS[name] = tracker
+    return TRACKERS.names()
 
 
 def make_tracker(name: str, buffer: int = 30, key_rule: KeyFrameRule | None = None, **parameters: Any) -> Tracker:
     """Build a tracker.
 
-    :param name: one of ``tracker_names()``.
+    :param name: one of ``TRACKERS.names()``.
     :param buffer: frames in the trace window, at least 2.
     :param key_rule: which frames stay in the window; None keeps every frame.
     :param parameters: the tracker's own parameters.
     :raises InputError: for an unknown name or parameter, or whatever the tracker itself cannot be built from.
     """
-    if name not in _TRACKERS:
-        raise InputError(f"tracker: expected one of {', '.join(tracker_names())}, got {name!r}")
-    target = _TRACKERS[name]
-    if isinstance(target, str):
-        module, _, attribute = target.partition(":")
-        target = getattr(import_module(module), attribute)
+    target = TRACKERS.find(name)
     known = [field.name for field in fields(target.Parameters)]
     for key in parameters:
         if key not in known:

@@ -1,0 +1,134 @@
+"""Things by name: those of this package, and those that other packages add by entry points.
+
+An entry point of the group ``stvla_ros.trackers`` named ``mine`` with the value ``my_package:MyTracker`` makes
+``tracker:=mine`` known. Every process scans for itself, so what the command knows its nodes and workers know too.
+Names are listed without an import: an added thing is imported, and its faults are told, when it is used.
+"""
+
+import importlib
+from collections.abc import Callable, Iterable, Mapping
+from functools import cache
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from stvla_ros.errors import InputError
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
+
+Thing = TypeVar("Thing")
+
+PREFIX = "stvla_ros."
+
+
+class Registry(Generic[Thing]):
+    """The things of one kind by name.
+
+    :param kind: what one is called, and the argument that names it: ``tracker``.
+    :param group: of the entry points, without the prefix ``stvla_ros.``.
+    :param built_in: ``module:attribute`` of those that come along, by name.
+    :param expected: what an entry point must lead to, for its error.
+    :param fits: whether an object is that.
+    """
+
+    def __init__(
+        self, kind: str, group: str, built_in: Mapping[str, str], expected: str, fits: Callable[[Any], bool]
+    ) -> None:
+        self.kind, self.group = kind, PREFIX + group
+        self._built_in, self._expected, self._fits = dict(built_in), expected, fits
+        self._found: dict[str, Thing] = {}
+
+    def names(self) -> tuple[str, ...]:
+        """Those that come along, then those added; some of these may turn out not to be usable."""
+        return (*self._built_in, *sorted({point.name for point in self.entry_points()} - self._built_in.keys()))
+
+    def built_in(self) -> tuple[str, ...]:
+        """Names of those that come along."""
+        return tuple(self._built_in)
+
+    def entry_points(self) -> "list[EntryPoint]":
+        """Those of other packages in this group."""
+        return _scan().get(self.group, [])
+
+    def check(self, name: str, argument: str = "") -> None:
+        """Tell now what :meth:`find` would refuse; what comes along is not imported for it.
+
+        :param argument: how the error calls what was given; the kind by default.
+        :raises InputError: for an unknown name, and for an added thing that cannot be used.
+        """
+        if name not in self.names():
+            raise InputError(f"{argument or self.kind}: expected one of {', '.join(self.names())}, got {name!r}")
+        if self._added(name) is not None:
+            self.find(name)
+
+    def find(self, name: str) -> Thing:
+        """The thing of that name, imported.
+
+        :raises InputError: for an unknown name, an added thing that cannot be used (the entry point and its package are
+            named), or one that comes along and lacks a package.
+        """
+        if name not in self._found:
+            self._found[name] = self._load(name)
+        return self._found[name]
+
+    def _load(self, name: str) -> Thing:
+        point = self._added(name)
+        if point is not None:
+            return self._load_added(point)
+        if name not in self._built_in:
+            raise InputError(f"{self.kind}: expected one of {', '.join(self.names())}, got {name!r}")
+        module, _, attribute = self._built_in[name].partition(":")
+        try:
+            return getattr(importlib.import_module(module), attribute)
+        except ModuleNotFoundError as error:
+            raise InputError(
+                f"{self.kind} {name}: needs the package {error.name!r}: pip install -r requirements/models.txt"
+            ) from error
+
+    def _added(self, name: str) -> "EntryPoint | None":
+        """:raises InputError: for a name that several packages claim, or one and this package."""
+        points = [point for point in self.entry_points() if point.name == name]
+        if points and name in self._built_in:
+            raise InputError(f"{self.kind} {name}: {_shown(points[0])} takes a name of stvla_ros; rename or remove it")
+        if len(points) > 1:
+            raise InputError(
+                f"{self.kind} {name}: {' and '.join(map(_shown, points))} have the same name; rename or remove one"
+            )
+        return points[0] if points else None
+
+    def _load_added(self, point: "EntryPoint") -> Thing:
+        try:
+            thing = point.load()
+        except Exception as error:  # whatever the foreign module runs into
+            reason = f"{type(error).__name__}: {error}"
+            raise InputError(f"{self.kind} {point.name}: {_shown(point)} cannot be imported ({reason})") from error
+        if not self._fits(thing):
+            raise InputError(f"{self.kind} {point.name}: {_shown(point)}: expected {self._expected}, got {thing!r}")
+        return thing
+
+
+def subclass_of(base: type) -> Callable[[Any], bool]:
+    """For :class:`Registry`: whether an object is a class made from ``base`` with nothing left abstract."""
+    return lambda thing: (
+        isinstance(thing, type) and issubclass(thing, base) and not getattr(thing, "__abstractmethods__", None)
+    )
+
+
+def other_groups(known: Iterable[str]) -> list[str]:
+    """Entry points whose group begins as ours do and is none of them: misspelt ones, each as an error shows it."""
+    others = _scan().keys() - set(known)
+    return [_shown(point) for group in sorted(others) for point in _scan()[group]]
+
+
+def _shown(point: "EntryPoint") -> str:
+    package = f"{point.dist.name} {point.dist.version}" if point.dist is not None else "an unknown package"
+    return f"entry point '{point.name} = {point.value}' ({point.group}) of {package}"
+
+
+@cache
+def _scan() -> "Mapping[str, list[EntryPoint]]":
+    """Entry points of the installed packages in groups that begin as ours do. About 20 ms for 300 packages, once in a
+    process."""
+    from importlib.metadata import entry_points
+
+    found = entry_points()
+    return {group: list(found.select(group=group)) for group in found.groups if group.startswith(PREFIX)}
