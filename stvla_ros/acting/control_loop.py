@@ -8,7 +8,6 @@ simulator executes the newest command that arrived within the control period, or
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -17,7 +16,8 @@ from stvla_ros.control.actions import EndEffectorAction
 from stvla_ros.control.chunk_execution import ChunkExecutor, Due, RateLimit, TimedChunk
 from stvla_ros.control.gripper import StickyGripper
 from stvla_ros.errors import InputError
-from stvla_ros.policy.base import Policy, PolicyInput
+from stvla_ros.policy.base import InputNeeds, Policy, PolicyInput
+from stvla_ros.policy.completion import InputCompletion
 
 # The live graph's default for realtime: nothing is executed from an older observation.
 MAX_OBSERVATION_AGE_NS = 1_500_000_000
@@ -35,12 +35,18 @@ class Control(ABC):
 
     def __init__(self, policy: Policy, execution: str, period: int, sticky_steps: int) -> None:
         self._policy = policy
+        self._completion = InputCompletion(policy.needs)
         self._period = period
         self._executor = ChunkExecutor(execution, period, self.max_age)
         self._gripper = StickyGripper(sticky_steps)
         self.inference_s: list[float] = []
         """Wall time of each call of the policy, seconds."""
         policy.reset()
+
+    @property
+    def needs(self) -> InputNeeds:
+        """The policy's."""
+        return self._policy.needs
 
     @abstractmethod
     def act(self, observation: PolicyInput, perception_s: float) -> EndEffectorAction | None:
@@ -51,13 +57,15 @@ class Control(ABC):
         :raises InputError: when the policy cannot use the observation.
         """
 
-    def _infer(self, observation: PolicyInput) -> tuple[EndEffectorAction, ...]:
+    def _infer(self, observation: PolicyInput, now: int) -> tuple[EndEffectorAction, ...]:
+        """:param now: when it is asked, on the executor's clock."""
+        observation = self._completion.commit(observation, lambda: self._executor.planned(now))
         started = time.perf_counter()
-        actions: Sequence[EndEffectorAction] = self._policy.predict(observation)
+        actions = self._policy.predict(observation).actions
         self.inference_s.append(time.perf_counter() - started)
         if not actions:
             raise InputError(f"policy {self._policy.name}: expected at least one action, got none")
-        return tuple(actions)
+        return actions
 
     def _finish(self, due: Due) -> EndEffectorAction:
         # The command's message carries the opening as float32.
@@ -74,8 +82,9 @@ class LockstepControl(Control):
 
     def act(self, observation: PolicyInput, perception_s: float) -> EndEffectorAction:
         now = self._answered * self._period
+        observation = self._completion.remember(observation)
         if self._executor.wants_inference(now):
-            self._executor.add(TimedChunk(now, self._infer(observation)), now)
+            self._executor.add(TimedChunk(now, self._infer(observation, now)), now)
         due = self._executor.take(now)
         if due is None:
             raise AssertionError("in lockstep every observation has an action")
@@ -122,7 +131,7 @@ class RealtimeControl(Control):
         # The perception takes one frame after the other.
         seconds = perception_s if self._latency_s is None else 0.0
         self._perceived_until = max(tick, self._perceived_until) + round(seconds * 1e9)
-        self._arriving.append((self._perceived_until, observation))
+        self._arriving.append((self._perceived_until, self._completion.remember(observation)))
         while (event := self._next_event()) is not None and event[0] < tick + self._period:
             self._now, kind = event
             (self._end_inference, self._send, self._arrive)[kind]()
@@ -160,7 +169,7 @@ class RealtimeControl(Control):
         if not self._is_wanted(observation):
             return
         self._thinking.count(observation.stamp)
-        actions = self._infer(observation)
+        actions = self._infer(observation, observation.stamp)
         seconds = self.inference_s[-1] if self._latency_s is None else self._latency_s
         ends = self._now + round((seconds + self._added_s) * 1e9)
         self._answer = (ends, TimedChunk(observation.stamp, actions))

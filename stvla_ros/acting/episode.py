@@ -13,7 +13,7 @@ from stvla_ros.acting.results import EpisodeKey, EpisodeResult
 from stvla_ros.acting.setup import MEASURED, EvaluatedPolicy
 from stvla_ros.control.actions import EndEffectorAction
 from stvla_ros.errors import InputError
-from stvla_ros.policy.base import Policy
+from stvla_ros.policy.base import InputNeeds, Policy, RobotState
 from stvla_ros.policy.observer import Observer, Seen
 from stvla_ros.policy.registry import make_policy
 from stvla_ros.robots.embodiments import find_embodiment
@@ -22,6 +22,8 @@ from stvla_ros.sim.environment import Environment, Observation
 START_OFFSET_M = 0.01
 """A seed other than 0 moves the arm by at most this along each axis before the policy begins."""
 
+# What an environment can give a policy.
+GIVEN = InputNeeds(state=("joints", "base_from_tool", "opening"), history_s=float("inf"), committed=True, expert=True)
 # Called with every observation, what it became, and the outcome: "" while the episode runs.
 Watch = Callable[[Observation, Seen, int, str], None]
 
@@ -69,7 +71,14 @@ def load_policy(policy: EvaluatedPolicy, robot: str, seed: int) -> Policy:
         fallbacks["fallback_unnorm_key"] = key
     made = make_policy(policy.policy, {k: v for k, v in fallbacks.items() if k not in given}, **given)
     made.load()
+    made.needs.require(made.name, GIVEN, "a simulator")
     return made
+
+
+def robot_state(observation: Observation) -> RobotState:
+    """What the simulated robot says of itself."""
+    joints = dict(zip(observation.joint_names, observation.joint_positions.tolist(), strict=True))
+    return RobotState(joints, observation.base_from_gripper, observation.gripper)
 
 
 def make_control(evaluated: EvaluatedPolicy, policy: Policy, environment: Environment) -> Control:
@@ -89,17 +98,15 @@ def run_episode(
     observer: Observer,
     control: Control,
     rules: Rules = Rules(),
-    needs_expert: bool = False,
     watch: Watch = lambda *_: None,
 ) -> EpisodeResult:
     """
     :param control: new for this episode.
-    :param needs_expert: whether the policy relays the environment's scripted expert.
     :param watch: sees every observation, for videos.
     :raises InputError: when the environment or the policy refuses something; the message names the episode.
     """
     try:
-        return _run(environment, key, observer, control, rules, needs_expert, watch)
+        return _run(environment, key, observer, control, rules, watch)
     except InputError as error:
         raise InputError(f"{key.policy} on {key.task}, seed {key.seed}, episode {key.episode}: {error}") from error
 
@@ -110,7 +117,6 @@ def _run(
     observer: Observer,
     control: Control,
     rules: Rules,
-    needs_expert: bool,
     watch: Watch,
 ) -> EpisodeResult:
     observation = environment.reset(key.episode, key.seed)
@@ -132,7 +138,9 @@ def _run(
         perception_s = time.perf_counter() - started
         watch(observation, seen, steps - 1, "")
         given = seen.given
-        if needs_expert:
+        if control.needs.state:
+            given = replace(given, state=robot_state(observation))
+        if control.needs.expert:
             expert = environment.expert_action()
             given = replace(given, expert_actions=None if expert is None else (expert,))
         action = control.act(given, perception_s)

@@ -227,6 +227,17 @@ class ChunkExecutor:
         self._rate.count(now)
         return Due(newest.stamp, self._combine(index, now))
 
+    def planned(self, now: int) -> tuple[EndEffectorAction, ...]:
+        """What would leave from ``now`` on, a control step each, if no further chunk came."""
+        if not self._chunks:
+            return ()
+        newest = self._chunks[-1]
+        if self._is_stale(newest, now) or (self._next_index and not self._strategy.continues):
+            return ()
+        first = max(self._index(newest, now), self._next_index)
+        last = len(newest.actions) if self._strategy.continues else min(first + 1, len(newest.actions))
+        return tuple(self._combine(index, now) for index in range(first, last))
+
     def _combine(self, index: int, now: int) -> EndEffectorAction:
         """What the kept chunks say together about the step of the newest chunk's action ``index``."""
         newest = self._chunks[-1]

@@ -101,7 +101,7 @@ class _Episodes:
         environment = self._environment_for(key.task, pictures != "none" or not evaluated.sightless)
         policy, observer = self._policy_for(evaluated, key, environment.info.robot)
         control = rollout.make_control(evaluated, policy, environment)
-        run = (environment, key, observer, control, self._settings.rules, policy.needs_expert)
+        run = (environment, key, observer, control, self._settings.rules)
         if pictures == "none":
             return rollout.run_episode(*run)
         stem = self._settings.folder / key.file_stem

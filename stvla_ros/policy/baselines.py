@@ -3,25 +3,23 @@
 The first lets the whole loop run and be timed; the second is what any policy must beat.
 """
 
-from collections.abc import Sequence
-
 import numpy as np
 
 from stvla_ros.control.actions import EndEffectorAction
 from stvla_ros.errors import InputError
-from stvla_ros.policy.base import Policy, PolicyInput
+from stvla_ros.policy.base import Answer, InputNeeds, Policy, PolicyInput
 
 
 class ExpertPolicy(Policy):
     name = "expert"
-    needs_expert = True
+    needs = InputNeeds(cameras=(), expert=True)
 
-    def predict(self, observation: PolicyInput) -> Sequence[EndEffectorAction]:
+    def predict(self, observation: PolicyInput) -> Answer:
         if not observation.expert_actions:
             raise InputError(
                 "policy expert: expected the simulator's expert actions, got none (is there an expert for this task?)"
             )
-        return observation.expert_actions
+        return Answer(observation.expert_actions)
 
 
 # The most that the scripted expert moves in a control step, and what usual demonstrations turn in one.
@@ -38,13 +36,15 @@ class RandomPolicy(Policy):
     """
 
     name = "random"
+    needs = InputNeeds(cameras=())
+    draws_at_random = True
 
     def __init__(self, seed: int = 0) -> None:
         if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
             raise InputError(f"seed: expected a whole number from 0, got {seed!r}")
         self._random = np.random.default_rng(seed)
 
-    def predict(self, observation: PolicyInput) -> Sequence[EndEffectorAction]:
+    def predict(self, observation: PolicyInput) -> Answer:
         translation = self._random.uniform(-MAX_TRANSLATION_M, MAX_TRANSLATION_M, 3)
         rotation = self._random.uniform(-MAX_ROTATION_RAD, MAX_ROTATION_RAD, 3)
-        return [EndEffectorAction(translation, rotation, float(self._random.integers(2)))]
+        return Answer((EndEffectorAction(translation, rotation, float(self._random.integers(2))),))

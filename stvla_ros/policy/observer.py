@@ -75,7 +75,7 @@ class Observer:
         else:
             depth = without_invalid(self._depth.estimate(rgb, depth))
         picture = draw_traces(rgb, traces) if self._mode == "rgb" else rgb
-        return Seen(PolicyInput(stamp, picture, depth, intrinsics, instruction), traces, traced)
+        return Seen(PolicyInput.of(stamp, picture, depth, intrinsics, instruction), traces, traced)
 
     def _choose(self, result: TracedDepth) -> np.ndarray:
         return result.depth if self._mode == "depth" else without_invalid(result.metric_depth)

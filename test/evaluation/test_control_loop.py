@@ -1,6 +1,6 @@
 """Lockstep and simulated realtime: what is executed in which control step."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ from stvla_ros.acting.control_loop import LockstepControl, RealtimeControl
 from stvla_ros.control.actions import EndEffectorAction
 from stvla_ros.control.chunk_execution import EXECUTIONS
 from stvla_ros.errors import InputError
-from stvla_ros.policy.base import Policy, PolicyInput
+from stvla_ros.policy.base import Answer, Policy, PolicyInput
 
 PERIOD = 200_000_000
 PICTURE = np.zeros((4, 4, 3), np.uint8)
@@ -26,14 +26,16 @@ class Numbered(Policy):
         self.length = length
         self.asked: list[int] = []
 
-    def predict(self, observation: PolicyInput) -> Sequence[EndEffectorAction]:
+    def predict(self, observation: PolicyInput) -> Answer:
         step = observation.stamp // PERIOD
         self.asked.append(step)
-        return [EndEffectorAction(np.array([step + i / 10, 0, 0]), np.zeros(3), 1.0) for i in range(self.length)]
+        return Answer(
+            tuple(EndEffectorAction(np.array([step + i / 10, 0, 0]), np.zeros(3), 1.0) for i in range(self.length))
+        )
 
 
 def _observation(step: int) -> PolicyInput:
-    return PolicyInput(step * PERIOD, PICTURE, np.zeros((4, 4), np.float32), None, "go")
+    return PolicyInput.of(step * PERIOD, PICTURE, np.zeros((4, 4), np.float32), None, "go")
 
 
 def _run(control: LockstepControl | RealtimeControl, steps: int) -> list[float | None]:
@@ -145,9 +147,9 @@ def test_the_gripper_holds_a_change(make: Callable[[Policy], LockstepControl | R
     class Wavering(Policy):
         name = "wavering"
 
-        def predict(self, observation: PolicyInput) -> Sequence[EndEffectorAction]:
+        def predict(self, observation: PolicyInput) -> Answer:
             closed = observation.stamp // PERIOD == 1
-            return [EndEffectorAction(np.zeros(3), np.zeros(3), 0.0 if closed else 0.9)]
+            return Answer((EndEffectorAction(np.zeros(3), np.zeros(3), 0.0 if closed else 0.9),))
 
     control = make(Wavering())
     assert [control.act(_observation(step), 0.0).gripper for step in range(5)] == [1, 0, 0, 0, 1]

@@ -39,7 +39,6 @@ def _direct(policy: EvaluatedPolicy, max_steps: int) -> tuple[list[EndEffectorAc
             Observer(policy),
             make_control(policy, loaded, environment),
             Rules(max_steps=max_steps),
-            loaded.needs_expert,
         )
     finally:
         environment.close()

@@ -31,7 +31,7 @@ def test_a_video_shows_every_observation(traces: str, size: tuple[int, int] | No
     control = make_control(policy, load_policy(policy, "panda", 0), environment)
     with EpisodePictures(tmp_path / "a" / "b", "reach 0", 5.0) as pictures:
         key = EpisodeKey("reach", "ours", 0, 0)
-        result = run_episode(environment, key, Observer(policy), control, needs_expert=True, watch=pictures.watch)
+        result = run_episode(environment, key, Observer(policy), control, watch=pictures.watch)
     frames = list(read_video(tmp_path / "a" / "b.mp4"))
     assert len(frames) == result.steps + 10, "at 10 pictures a second the last one is shown for a second"
     height, width = frames[0].rgb.shape[:2]

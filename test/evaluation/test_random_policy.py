@@ -8,13 +8,13 @@ from stvla_ros.policy.base import PolicyInput
 from stvla_ros.policy.baselines import MAX_ROTATION_RAD, MAX_TRANSLATION_M
 from stvla_ros.policy.registry import make_policy
 
-SEEN = PolicyInput(0, np.zeros((4, 4, 3), np.uint8), np.zeros((4, 4), np.float32), None, "go")
+SEEN = PolicyInput.of(0, np.zeros((4, 4, 3), np.uint8), np.zeros((4, 4), np.float32), None, "go")
 
 
 def _drawn(seed: int, count: int) -> np.ndarray:
     """(count, 7) of one policy."""
     policy = make_policy("random", seed=seed)
-    chunks = [policy.predict(SEEN) for _ in range(count)]
+    chunks = [policy.predict(SEEN).actions for _ in range(count)]
     assert all(len(chunk) == 1 for chunk in chunks)
     return np.array([[*action.translation, *action.rotation, action.gripper] for [action] in chunks])
 

@@ -1,6 +1,5 @@
 """One episode straight on the environment."""
 
-from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -23,7 +22,7 @@ from stvla_ros.errors import InputError
 from stvla_ros.perception.compositor import CompositorConfig
 from stvla_ros.perception.spatial_traces import SpatialTraces, SpatialTracesConfig
 from stvla_ros.perception.tracking import TrackingConfig
-from stvla_ros.policy.base import Policy, PolicyInput
+from stvla_ros.policy.base import Answer, Policy, PolicyInput
 from stvla_ros.policy.observer import Observer
 
 
@@ -35,9 +34,7 @@ def _run(
     loaded = load_policy(policy, "panda", policy_seed(key))
     seen: list = []
     control = make_control(policy, loaded, environment)
-    result = run_episode(
-        environment, key, Observer(policy), control, rules, loaded.needs_expert, lambda *each: seen.append(each)
-    )
+    result = run_episode(environment, key, Observer(policy), control, rules, lambda *each: seen.append(each))
     return result, environment, seen
 
 
@@ -61,8 +58,8 @@ def test_success_that_is_lost_again_counts_only_as_ever() -> None:
 
         name = "passing"
 
-        def predict(self, observation: PolicyInput) -> Sequence[EndEffectorAction]:
-            return [EndEffectorAction(np.array([0.025, 0.0, -0.025]), np.zeros(3), 1.0)]
+        def predict(self, observation: PolicyInput) -> Answer:
+            return Answer((EndEffectorAction(np.array([0.025, 0.0, -0.025]), np.zeros(3), 1.0),))
 
     environment, plain = ScriptedEnvironment("reach"), parse_policy("expert")
     for until_limit, success, steps in ((True, False, MAX_STEPS), (False, True, 4)):
@@ -126,21 +123,23 @@ def test_a_policy_gets_what_the_perception_makes_of_the_frames() -> None:
     for index, (observation, each, *_) in enumerate(seen):
         expected = plain.step(observation.rgb, index * 200_000_000, observation.depth)
         assert each.given.stamp == expected.stamp
-        assert np.array_equal(each.given.depth, expected.depth)
-        assert np.array_equal(each.given.rgb, observation.rgb)
-        assert np.array_equal(each.given.intrinsics, observation.intrinsics)
+        assert np.array_equal(each.given.picture.depth, expected.depth)
+        assert np.array_equal(each.given.picture.rgb, observation.rgb)
+        assert np.array_equal(each.given.picture.intrinsics, observation.intrinsics)
 
 
 @pytest.mark.parametrize("traces", ["none", "rgb"])
 def test_without_depth_a_policy_sees_a_plane(traces: str) -> None:
     _, _, seen = _run(EvaluatedPolicy("blind", "expert", traces=traces, depth="constant"), rules=Rules(max_steps=8))
     for observation, each, *_ in seen:
-        assert each.given.depth.shape == observation.rgb.shape[:2] and each.given.depth.dtype == np.float32
-        assert (each.given.depth == 1.0).all()
+        assert (
+            each.given.picture.depth.shape == observation.rgb.shape[:2] and each.given.picture.depth.dtype == np.float32
+        )
+        assert (each.given.picture.depth == 1.0).all()
         assert (each.traces is not None) == (traces == "rgb")
 
 
 def test_without_traces_a_policy_sees_the_clean_depth_in_metres() -> None:
     _, _, seen = _run(EvaluatedPolicy("plain", "expert", traces="none"), rules=Rules(max_steps=3))
     for observation, each, *_ in seen:
-        assert np.array_equal(each.given.depth, observation.depth * np.float32(1e-3))
+        assert np.array_equal(each.given.picture.depth, observation.depth * np.float32(1e-3))

@@ -29,7 +29,8 @@ import numpy as np
 from stvla_ros.control.actions import EndEffectorAction
 from stvla_ros.errors import InputError
 from stvla_ros.nodes.server.vla_server import main
-from stvla_ros.policy.base import Policy, register_policy
+from stvla_ros.policy.base import Answer, Policy
+from stvla_ros.policy.registry import register_policy
 
 
 class Told(Policy):
@@ -57,10 +58,10 @@ class Told(Policy):
         ]
         if told.get("see") == "yes":
             # What the policy sees: redness of the picture, depth in the corner and its size.
-            rgb, depth = observation.rgb, observation.depth
+            rgb, depth = observation.picture.rgb, observation.picture.depth
             chunk = [EndEffectorAction(np.array([rgb[..., 0].mean(), depth[0, 0], depth.shape[1]]), np.zeros(3), 1.0)]
         self.thoughts += 1
-        return chunk
+        return Answer(tuple(chunk))
 
 
 register_policy("told", Told)

@@ -24,7 +24,8 @@ import time
 from stvla_ros.control.actions import EndEffectorAction
 from stvla_ros.errors import InputError
 from stvla_ros.nodes.server.vla_server import main
-from stvla_ros.policy.base import Policy, register_policy
+from stvla_ros.policy.base import Answer, Policy
+from stvla_ros.policy.registry import register_policy
 
 
 class Moody(Policy):
@@ -50,8 +51,9 @@ class Moody(Policy):
             time.sleep(1.0)
         if mood == "count":
             # One thread ever, told by the gripper.
-            return [EndEffectorAction.hold(1.0 if len(self.threads) == 1 else 0.0)]
-        return {"nothing": [], "garbage": ["left", "right"]}.get(mood, [EndEffectorAction.hold(0.5)])
+            return Answer((EndEffectorAction.hold(1.0 if len(self.threads) == 1 else 0.0),))
+        said = {"nothing": (), "garbage": ("left", "right")}
+        return Answer(said.get(mood, (EndEffectorAction.hold(0.5),)))
 
 
 register_policy("moody", Moody)

@@ -1,13 +1,11 @@
 """The registry of policies: parameters that are passed on, and those that are refused."""
 
-from collections.abc import Sequence
-
 import pytest
 
 from stvla_ros.control.actions import EndEffectorAction
 from stvla_ros.errors import InputError
-from stvla_ros.policy import base
-from stvla_ros.policy.base import Policy, PolicyInput
+from stvla_ros.policy import registry
+from stvla_ros.policy.base import Answer, Policy, PolicyInput
 from stvla_ros.policy.registry import check_policy, given_parameters, make_policy, register_policy
 
 
@@ -17,13 +15,13 @@ class Network(Policy):
     def __init__(self, checkpoint: str, unnorm_key: str = "", fallback_unnorm_key: str = "") -> None:
         self.made_with = (checkpoint, unnorm_key, fallback_unnorm_key)
 
-    def predict(self, observation: PolicyInput) -> Sequence[EndEffectorAction]:
-        return [EndEffectorAction.hold(1.0)]
+    def predict(self, observation: PolicyInput) -> Answer:
+        return Answer((EndEffectorAction.hold(1.0),))
 
 
 @pytest.fixture(autouse=True)
 def network(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(base, "_POLICIES", dict(base._POLICIES))
+    monkeypatch.setattr(registry, "_POLICIES", dict(registry._POLICIES))
     register_policy("network", Network)
 
 
@@ -56,7 +54,7 @@ def test_what_a_policy_does_not_take_or_lacks_is_told_before_it_is_made(
 
 
 def test_a_missing_package_is_named_with_the_way_to_get_it() -> None:
-    base._POLICIES["lost"] = ("no_such_package.policy", "Lost")
+    registry._POLICIES["lost"] = ("no_such_package.policy", "Lost")
     with pytest.raises(InputError, match="^policy lost: needs the package 'no_such_package': pip install"):
         make_policy("lost")
 

@@ -22,7 +22,7 @@ from stvla_ros.shared_files import default_checkpoint
 
 def observation(**changed):
     usual = {"stamp": 0, "rgb": picture(1), "depth": depth_map(), "intrinsics": CAMERA, "instruction": "put the spoon"}
-    return PolicyInput(**{**usual, **changed})
+    return PolicyInput.of(**{**usual, **changed})
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +55,7 @@ def test_load_has_run_the_whole_network(policy, calls):
 
 
 def test_chunk_is_the_predictors_with_rotation_vectors(policy, predictor):
-    actions = policy.predict(observation())
+    actions = policy.predict(observation()).actions
     assert len(actions) == 4 and all(isinstance(action, EndEffectorAction) for action in actions)
     expected = predictor.predict(picture(1), "put the spoon", depth_map(), CAMERA, FRACTAL).actions
     vectors = Rotation.from_euler("xyz", expected[:, 3:6]).as_rotvec()
@@ -63,20 +63,22 @@ def test_chunk_is_the_predictors_with_rotation_vectors(policy, predictor):
 
 
 def test_same_observation_gives_the_same_chunk(policy):
-    first = as_array(policy.predict(observation()))
+    first = as_array(policy.predict(observation()).actions)
     policy.predict(observation(instruction="close drawer", rgb=picture(2)))
-    np.testing.assert_array_equal(as_array(policy.predict(observation(stamp=9))), first)
+    np.testing.assert_array_equal(as_array(policy.predict(observation(stamp=9)).actions), first)
 
 
 def test_reset_changes_nothing_because_nothing_is_remembered(policy):
-    first = as_array(policy.predict(observation()))
+    first = as_array(policy.predict(observation()).actions)
     policy.reset()
-    np.testing.assert_array_equal(as_array(policy.predict(observation())), first)
+    np.testing.assert_array_equal(as_array(policy.predict(observation()).actions), first)
 
 
 def test_camera_without_intrinsics_gets_the_checkpoints(policy, predictor):
     expected = predictor.predict(picture(1), "put the spoon", depth_map(), None, FRACTAL).actions
-    np.testing.assert_array_equal(as_array(policy.predict(observation(intrinsics=None)))[:, :3], expected[:, :3])
+    np.testing.assert_array_equal(
+        as_array(policy.predict(observation(intrinsics=None)).actions)[:, :3], expected[:, :3]
+    )
 
 
 @pytest.mark.parametrize(
@@ -116,7 +118,7 @@ def test_statistics_are_the_given_ones_or_else_the_robots(
     policy = StvlaPolicy(str(checkpoint), "cpu", unnorm_key=own, fallback_unnorm_key=fallback)
     policy.load()
     answer = predictor.predict(picture(1), "put the spoon", depth_map(), CAMERA, expected).actions
-    np.testing.assert_array_equal(as_array(policy.predict(observation()))[:, :3], answer[:, :3])
+    np.testing.assert_array_equal(as_array(policy.predict(observation()).actions)[:, :3], answer[:, :3])
 
 
 @pytest.mark.parametrize(("own", "fallback"), [("nope", FRACTAL), ("", ""), ("", "of/another_robot")])
@@ -148,7 +150,7 @@ def test_without_a_checkpoint_it_is_the_one_that_comes_along():
     policy.load()
     rgb, metres = np.zeros((48, 64, 3), np.uint8), np.ones((48, 64), np.float32)
     k = np.array([[60.0, 0, 32], [0, 60, 24], [0, 0, 1]])
-    actions = policy.predict(PolicyInput(0, rgb, metres, k, "stack the green block on the yellow block"))
+    actions = policy.predict(PolicyInput.of(0, rgb, metres, k, "stack the green block on the yellow block")).actions
     assert len(actions) == 4
     assert sum(file.stat().st_size for file in default_checkpoint().glob("*.safetensors")) < 20e6
 

@@ -204,7 +204,7 @@ def _prepare_episode(job) -> dict:
             demonstration.intrinsics,
             int(demonstration.stamps[frame]),
             demonstration.instruction,
-        ).given
+        ).given.picture
         row = first + frame
         prepared = prepare_picture(seen.rgb, size, inputs.resize)
         pictures[row] = np.round(255.0 * prepared.transpose(1, 2, 0)).astype(np.uint8)

@@ -102,6 +102,10 @@ class CommandSchedule:
         self._late += self._executor.is_late(chunk, now)
         self._unused += not self._executor.add(chunk, now)
 
+    def planned(self, stamp: int) -> tuple[EndEffectorAction, ...]:
+        """What is executed from the observation with this stamp on, unless the policy's next answer says otherwise."""
+        return self._executor.planned(self._now() if self.lockstep else stamp)
+
     def answer(self, stamp: int) -> Due | None:
         """Lockstep: the command for the observation with this stamp; None when there is no action."""
         due = self.due()

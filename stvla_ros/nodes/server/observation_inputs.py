@@ -17,7 +17,7 @@ from stvla_ros.perception.depth.base import without_invalid
 from stvla_ros.perception.frozen_picture import FrozenPicture
 from stvla_ros.perception.overlay import draw_traces
 from stvla_ros.perception.types import TracedDepth
-from stvla_ros.policy.base import PolicyInput
+from stvla_ros.policy.base import MAIN_CAMERA, PolicyInput
 
 # What the first picture waits for the first intrinsics, where somebody publishes them.
 CAMERA_INFO_WAIT_S = 2.0
@@ -73,7 +73,8 @@ class ObservationInputs:
             self._intrinsics, self._knows_camera = intrinsics, True
             waiting, self._waiting = self._waiting, None
         if waiting is not None:
-            self._take(replace(waiting, intrinsics=intrinsics))
+            picture = replace(waiting.picture, intrinsics=intrinsics)
+            self._take(replace(waiting, pictures={MAIN_CAMERA: picture}))
 
     def take_traced(self, rgb: np.ndarray, result: TracedDepth) -> None:
         """Take one frame from the perception in the same process. Thread-safe.
@@ -106,7 +107,7 @@ class ObservationInputs:
             self._node.reject("frozen picture", f"topic image: the same picture for {same_s:.1f} s under new stamps")
             return
         with self._lock:
-            observation = PolicyInput(stamp, rgb, depth, self._intrinsics, "")
+            observation = PolicyInput.of(stamp, rgb, depth, self._intrinsics)
             if self._awaits_camera():
                 self._waiting = observation
                 return

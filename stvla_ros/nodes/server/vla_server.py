@@ -10,6 +10,8 @@ import time
 from dataclasses import replace
 from typing import Any
 
+from sensor_msgs.msg import JointState
+
 from stvla_ros.action import ExecuteInstruction
 from stvla_ros.control.actions import EndEffectorAction
 from stvla_ros.control.chunk_execution import Due
@@ -30,12 +32,16 @@ from stvla_ros.nodes.server.command_schedule import CommandSchedule
 from stvla_ros.nodes.server.instruction_goals import Goal, InstructionGoals
 from stvla_ros.nodes.server.observation_inputs import ObservationInputs
 from stvla_ros.nodes.server.parameters import declare_policy
-from stvla_ros.policy.base import PolicyInput
+from stvla_ros.nodes.server.robot_states import RobotStates
+from stvla_ros.policy.base import MAIN_CAMERA, InputNeeds, PolicyInput
+from stvla_ros.policy.completion import InputCompletion
 
 Result = ExecuteInstruction.Result
 
 # Expert chunks and observations that wait for each other; more than ever are on their way at once.
 PENDING = 16
+# What the graph can give a policy.
+GIVEN = InputNeeds((MAIN_CAMERA,), state=("joints",), history_s=float("inf"), committed=True, expert=True)
 
 
 class VlaServerNode(StvlaNode):
@@ -58,6 +64,7 @@ class VlaServerNode(StvlaNode):
         self._pairs: Pairing[PolicyInput, tuple[EndEffectorAction, ...]] = Pairing(
             "observation", "expert chunk", PENDING, lambda side: self.stage.dropped(f"{side} without partner")
         )
+        self._states = RobotStates(self, self._complete)
         self._alarm: Alarm | None = None
         self._verdict = CommandVerdict(executed=True)
 
@@ -66,6 +73,8 @@ class VlaServerNode(StvlaNode):
     def configure(self) -> None:
         self._policy = self._choice.make()
         self._policy.load()
+        self._policy.needs.require(self._choice.name, GIVEN, "the graph")
+        self._completion = InputCompletion(self._policy.needs)
         self._chunks = self.create_publisher(ActionChunk, "action_chunk", RELIABLE_QOS)
         self._commands = self.create_publisher(EndEffectorCommand, "command", RELIABLE_QOS)
         # One observation may wait: an older one would only lead to a staler command.
@@ -77,8 +86,10 @@ class VlaServerNode(StvlaNode):
     def activate(self) -> None:
         if self._subscribe_to_perception:
             self.inputs.subscribe()
-        if self._policy.needs_expert:
+        if self._policy.needs.expert:
             self.subscribe(ActionChunk, "expert_chunk", self._on_expert_chunk)
+        if self._policy.needs.state:
+            self.subscribe(JointState, "joint_states", self._on_joint_states)
         # In simulation there is no driver, and none is missed.
         self.subscribe(CommandVerdict, "command_verdict", self._on_verdict, watched=False)
         self.on_stop_inputs(self._forget_all)
@@ -89,6 +100,8 @@ class VlaServerNode(StvlaNode):
             # The world may have moved on by the time the server is active again.
             self._latest = None
             self._pairs.clear()
+            self._states.clear()
+            self._completion.reset()
 
     def cleanup(self) -> None:
         if self._alarm is not None:
@@ -107,10 +120,20 @@ class VlaServerNode(StvlaNode):
         with self._lock:
             if not self.is_active:
                 return
-            if not self._policy.needs_expert:
-                self._offer(observation)
-            elif pair := self._pairs.add("observation", observation.stamp, observation):
-                self._offer(*pair)
+            if self._policy.needs.state:
+                self._states.add(observation)
+            else:
+                self._complete(observation)
+
+    def _on_joint_states(self, message: JointState) -> None:
+        with self._lock:
+            self._states.add_joints(message)
+
+    def _complete(self, observation: PolicyInput) -> None:
+        if not self._policy.needs.expert:
+            self._offer(observation)
+        elif pair := self._pairs.add("observation", observation.stamp, observation):
+            self._offer(*pair)
 
     def _on_expert_chunk(self, chunk: ActionChunk) -> None:
         try:
@@ -123,7 +146,8 @@ class VlaServerNode(StvlaNode):
                 self._offer(*pair)
 
     def _offer(self, observation: PolicyInput, expert: tuple[EndEffectorAction, ...] | None = None) -> None:
-        self._latest = observation = replace(observation, expert_actions=expert)
+        observation = replace(observation, expert_actions=expert)
+        self._latest = observation = self._completion.remember(observation)
         goal = self._goals.current
         if goal is None:
             return
@@ -134,6 +158,7 @@ class VlaServerNode(StvlaNode):
             self._worker.submit((goal, observation))
 
     def _begin(self, goal: Goal) -> None:
+        self._completion.reset()
         self._verdict = CommandVerdict(executed=True)
         if self._latest is not None:
             # A paused source (lockstep) sends nothing new until its last observation is answered.
@@ -150,6 +175,8 @@ class VlaServerNode(StvlaNode):
             # Asked again: another observation may have been answered since this one came.
             refusal = self._schedule.refusal(observation.stamp)
             if not refusal:
+                stamp = observation.stamp
+                observation = self._completion.commit(observation, lambda: self._schedule.planned(stamp))
                 self._schedule.think(observation.stamp)
             elif not self._schedule.lockstep:
                 self.stage.dropped(refusal)
@@ -170,11 +197,11 @@ class VlaServerNode(StvlaNode):
             if self._goal_of_policy is not goal:
                 self._policy.reset()
                 self._goal_of_policy = goal
-            actions = list(self._policy.predict(replace(observation, instruction=goal.instruction)))
-            if not actions:
+            answer = self._policy.predict(replace(observation, instruction=goal.instruction))
+            if not answer.actions:
                 raise ValueError("expected at least one action, got none")
             header = make_header(observation.stamp, self._base_frame)
-            chunk = make_chunk(actions, self._choice.name, self._schedule.period_s, header)
+            chunk = make_chunk(answer.actions, self._choice.name, self._schedule.period_s, header)
         except InputError as error:
             self.reject("policy", str(error))
             with self._lock:
@@ -195,7 +222,7 @@ class VlaServerNode(StvlaNode):
             self.stage.published(self.latency_s(observation.stamp), time.monotonic() - started)
             if self._latest is not None and self._latest.stamp == observation.stamp:
                 self._latest = None
-            self._schedule.add(observation.stamp, actions)
+            self._schedule.add(observation.stamp, answer.actions)
         return True
 
     # --- commands -------------------------------------------------------------------------------------------------

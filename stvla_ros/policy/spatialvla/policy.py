@@ -1,6 +1,5 @@
 """The ST-VLA policy: a SpatialVLA checkpoint that is given the traced depth."""
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,7 +9,7 @@ from stvla_ros.control.actions import EndEffectorAction
 from stvla_ros.errors import InputError
 from stvla_ros.policy import load_policy
 from stvla_ros.policy.action_statistics import select_statistics
-from stvla_ros.policy.base import Policy, PolicyInput
+from stvla_ros.policy.base import Answer, Policy, PolicyInput
 from stvla_ros.shared_files import default_checkpoint
 
 if TYPE_CHECKING:
@@ -51,6 +50,7 @@ class StvlaPolicy(Policy):
         self._keys = (unnorm_key, fallback_unnorm_key)
         self._options = {"resize": resize, "temperature": temperature, "seed": seed}
         self._threads = threads
+        self.draws_at_random = bool(temperature)
         self._predictor: "SpatialVlaPredictor | None" = None
         self._unnorm_key = ""
 
@@ -65,13 +65,14 @@ class StvlaPolicy(Policy):
         predictor.warm_up()
         self._predictor = predictor
 
-    def predict(self, observation: PolicyInput) -> Sequence[EndEffectorAction]:
+    def predict(self, observation: PolicyInput) -> Answer:
         if self._predictor is None:
             raise InputError("policy stvla: expected load() before predict()")
+        seen = observation.picture
         prediction = self._predictor.predict(
-            observation.rgb, observation.instruction, observation.depth, observation.intrinsics, self._unnorm_key
+            seen.rgb, observation.instruction, seen.depth, seen.intrinsics, self._unnorm_key
         )
-        return [to_end_effector_action(action) for action in prediction.actions]
+        return Answer(tuple(to_end_effector_action(action) for action in prediction.actions))
 
 
 def to_end_effector_action(action: np.ndarray) -> EndEffectorAction:
