@@ -28,12 +28,12 @@ class InputCompletion:
             return observation
         if self._history and observation.stamp < self._history[-1].stamp:
             self.reset()  # the source started anew
-        completed = replace(observation, history=self._history)
         oldest = observation.stamp - round(self._needs.history_s * 1e9)
-        kept = [past for past in self._history if past.stamp >= oldest]
-        # One that is older than asked for stays until a newer one is old enough: frames come at any rate.
-        older = self._history[: len(self._history) - len(kept)][-1:]
-        self._history = (*older, *kept, Past(observation.stamp, observation.pictures, observation.state))
+        recent = tuple(past for past in self._history if past.stamp > oldest)
+        # And the newest that is old enough: frames come at any rate.
+        older = self._history[: len(self._history) - len(recent)][-1:]
+        completed = replace(observation, history=(*older, *recent))
+        self._history = (*completed.history, Past(observation.stamp, observation.pictures, observation.state))
         return completed
 
     def commit(self, observation: PolicyInput, planned: Callable[[], tuple[EndEffectorAction, ...]]) -> PolicyInput:
