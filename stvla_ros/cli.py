@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from stvla_ros.errors import InputError
+from stvla_ros.sim.simulators import SIMULATORS
 from stvla_ros.sim.tasks import task_names
 
 
@@ -46,8 +47,7 @@ USAGE = "\n".join(
 def main(argv: Sequence[str] | None = None) -> None:
     words = list(sys.argv[1:] if argv is None else argv)
     if words[:1] == ["tasks"]:
-        print("\n".join(task_names()))
-        return
+        sys.exit(_list_tasks())
     name = next((name for name in COMMANDS if words[: len(name.split())] == name.split()), None)
     if name is None:
         sys.stderr.write(USAGE)
@@ -64,6 +64,18 @@ def main(argv: Sequence[str] | None = None) -> None:
         sys.exit(2)
     except KeyboardInterrupt:
         sys.exit(130)
+
+
+def _list_tasks() -> int:
+    """:returns: exit code: 2 when the simulator of another package cannot be used; the others' tasks are listed."""
+    code = 0
+    for simulator in SIMULATORS.names():
+        try:
+            print("\n".join(task_names(simulator)))
+        except InputError as error:
+            print(f"error: {error}", file=sys.stderr)
+            code = 2
+    return code
 
 
 if __name__ == "__main__":

@@ -35,7 +35,6 @@ class Registry(Generic[Thing]):
     ) -> None:
         self.kind, self.group = kind, PREFIX + group
         self._built_in, self._expected, self._fits = dict(built_in), expected, fits
-        self._found: dict[str, Thing] = {}
 
     def names(self) -> tuple[str, ...]:
         """Those that come along, then those added; some of these may turn out not to be usable."""
@@ -66,11 +65,6 @@ class Registry(Generic[Thing]):
         :raises InputError: for an unknown name, an added thing that cannot be used (the entry point and its package are
             named), or one that comes along and lacks a package.
         """
-        if name not in self._found:
-            self._found[name] = self._load(name)
-        return self._found[name]
-
-    def _load(self, name: str) -> Thing:
         point = self._added(name)
         if point is not None:
             return self._load_added(point)

@@ -1,8 +1,15 @@
 """Before ROS 2 is loaded: a domain of its own for every test process, so that no other graph is heard."""
 
 import os
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
 
 import hypothesis
+import pytest
+
+Installed = Callable[..., AbstractContextManager[Path]]
 
 # 0 to 101 are safe on Linux whatever the ephemeral ports; 0 is everybody's default.
 os.environ["ROS_DOMAIN_ID"] = str(1 + os.getpid() % 101)
@@ -13,3 +20,45 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 # A busy machine is no reason to fail.
 hypothesis.settings.register_profile("untimed", deadline=None)
 hypothesis.settings.load_profile("untimed")
+
+
+@pytest.fixture
+def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Installed:
+    """``with installed(modules, entry_points, name) as folder:`` a package is installed, for this process and for those
+    that it starts.
+
+    modules: text of each, by name. entry_points: values by name, by group without the prefix ``stvla_ros.``.
+    """
+    from stvla_ros import plugins
+
+    @contextmanager
+    def install(
+        modules: Mapping[str, str], entry_points: Mapping[str, Mapping[str, str]], name: str = "added"
+    ) -> Iterator[Path]:
+        folder = tmp_path / f"{name}_installed"
+        write_package(folder, name, modules, entry_points)
+        with monkeypatch.context() as patch:
+            patch.syspath_prepend(str(folder))
+            patch.setenv("PYTHONPATH", str(folder), prepend=os.pathsep)
+            plugins._scan.cache_clear()
+            yield folder
+        plugins._scan.cache_clear()
+        for module in modules:
+            sys.modules.pop(module, None)
+
+    return install
+
+
+def write_package(
+    folder: Path, name: str, modules: Mapping[str, str], entry_points: Mapping[str, Mapping[str, str]]
+) -> None:
+    """What `pip install --target FOLDER` leaves of a small package."""
+    metadata = folder / f"{name}-1.0.dist-info"
+    metadata.mkdir(parents=True)
+    for module, text in modules.items():
+        (folder / f"{module}.py").write_text(text)
+    (metadata / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
+    lines = []
+    for group, points in entry_points.items():
+        lines += [f"[stvla_ros.{group}]", *(f"{key} = {value}" for key, value in points.items())]
+    (metadata / "entry_points.txt").write_text("\n".join(lines) + "\n")

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 class Task:
     """One simulated task.
 
-    :param name: name in this package; names of other backends start with the backend's name and a slash.
+    :param name: name in this package; names of simulators other than ManiSkill start with the simulator's and a slash.
     :param simulator_id: what the simulator calls the task.
-    :param robot: name of the embodiment, e.g. ``widowx``.
+    :param robot: name of the embodiment, e.g. ``widowx``, or a YAML file that describes one.
     :param control_hz: control steps per second of simulated time.
     :param max_steps: time limit in control steps.
     :param num_episodes: number of initial configurations; episode ids are 0 .. num_episodes-1.

@@ -2,11 +2,10 @@
 
 import subprocess
 import sys
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 
 import pytest
-from added_packages import write_package
 
 from stvla_ros import plugins
 from stvla_ros.errors import InputError
@@ -30,19 +29,15 @@ Install = Callable[..., Registry[type]]
 
 
 @pytest.fixture
-def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Install:
-    """Install packages in this process; returns a registry that sees them."""
+def install(installed: Callable) -> Iterator[Install]:
+    """Install a package for the length of the test; returns a registry that sees it."""
+    with ExitStack() as stack:
 
-    def install(name: str = "added", module: str = MODULE, group: str = "trackers", **points: str) -> Registry[type]:
-        write_package(tmp_path / name, name, {f"{name}_module": module}, {group: points})
-        monkeypatch.syspath_prepend(str(tmp_path / name))
-        plugins._scan.cache_clear()
-        return make_registry()
+        def add(name: str = "added", module: str = MODULE, group: str = "trackers", **points: str) -> Registry[type]:
+            stack.enter_context(installed({f"{name}_module": module}, {group: points}, name))
+            return make_registry()
 
-    yield install
-    plugins._scan.cache_clear()
-    for name in [name for name in sys.modules if name.endswith("_module")]:
-        del sys.modules[name]
+        yield add
 
 
 def test_what_a_package_adds_is_listed_after_the_built_in_and_found(install: Install) -> None:
@@ -127,9 +122,8 @@ def test_a_misspelt_group_is_found(install: Install) -> None:
     assert found == "entry point 'mine = added_module:Mine' (stvla_ros.tracker) of added 1.0"
 
 
-def test_another_process_knows_them_too(tmp_path: Path) -> None:
-    folder = write_package(tmp_path, "added", {"added_module": MODULE}, {"trackers": {"mine": "added_module:Mine"}})
+def test_another_process_knows_them_too(install: Install) -> None:
+    install(mine="added_module:Mine")
     code = "from stvla_ros.perception.trackers import make_tracker; print(type(make_tracker('mine')).__name__)"
-    path = ":".join([str(folder), *sys.path])
-    done = subprocess.run([sys.executable, "-c", code], env={"PYTHONPATH": path}, capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert done.stdout == "Mine\n", done.stderr

@@ -8,7 +8,8 @@ from scipy.spatial.transform import Rotation
 
 from stvla_ros.control.actions import EndEffectorAction
 from stvla_ros.errors import InputError
-from stvla_ros.sim.simpler_env.tasks import make, task_named
+from stvla_ros.sim.simpler_env.tasks import task_named
+from stvla_ros.sim.tasks import make_environment
 
 pytestmark = [
     pytest.mark.slow,
@@ -33,7 +34,7 @@ def google():
 
 
 def _made(task, **options):
-    environment = make(task, **options)
+    environment = make_environment(task, **options)
     yield environment
     environment.close()
 
@@ -204,5 +205,5 @@ def test_missing_assets_are_one_line_that_names_the_file_and_the_variable(monkey
     monkeypatch.setenv("MS2_REAL2SIM_ASSET_DIR", str(tmp_path))
     message = "^task simpler/widowx_stack_cube: asset .* is missing; MS2_REAL2SIM_ASSET_DIR"
     with pytest.raises(InputError, match=message) as caught:
-        make(WIDOWX)
+        make_environment(WIDOWX)
     assert "\n" not in str(caught.value) and str(tmp_path) in str(caught.value)

@@ -8,15 +8,14 @@ import pytest
 
 from stvla_ros.errors import InputError
 from stvla_ros.sim.simpler_env.episodes import episode
-from stvla_ros.sim.simpler_env.tasks import make, simpler_env_tasks, simpler_python, task_named
-
-TASKS = simpler_env_tasks()
+from stvla_ros.sim.simpler_env.tasks import SIMPLER_ENV_TASKS, simpler_python, task_named
+from stvla_ros.sim.tasks import make_environment
 
 
 def test_the_table_has_21_google_and_4_widowx_tasks() -> None:
-    robots = [task.robot for task in TASKS.values()]
+    robots = [task.robot for task in SIMPLER_ENV_TASKS.values()]
     assert (robots.count("google_robot"), robots.count("widowx")) == (21, 4)
-    assert all(name == f"simpler/{task.name}" and task.name.startswith(task.robot) for name, task in TASKS.items())
+    assert all(name == task.name == f"simpler/{task.simulator_id}" for name, task in SIMPLER_ENV_TASKS.items())
 
 
 def test_a_task_is_found_with_and_without_the_prefix() -> None:
@@ -28,7 +27,7 @@ def test_an_unknown_task_is_named_with_what_exists() -> None:
         task_named("simpler/juggle")
 
 
-@pytest.mark.parametrize("task", TASKS.values(), ids=TASKS)
+@pytest.mark.parametrize("task", SIMPLER_ENV_TASKS.values(), ids=SIMPLER_ENV_TASKS)
 def test_every_episode_of_a_task_is_another_configuration(task) -> None:
     configurations = [_plain(episode(task.name, number)) for number in range(task.num_episodes)]
     assert len(set(configurations)) == task.num_episodes
@@ -61,7 +60,7 @@ def test_the_robot_faces_the_drawers_with_the_scripts_small_turn() -> None:
 def test_a_missing_interpreter_is_named_with_the_page_that_helps(monkeypatch, tmp_path) -> None:
     monkeypatch.setenv("STVLA_SIMPLER_PYTHON", str(tmp_path / "python"))
     with pytest.raises(InputError, match=r"^STVLA_SIMPLER_PYTHON .*/python: no such interpreter; docs/simpler_env\.md"):
-        make("simpler/widowx_stack_cube")
+        make_environment("simpler/widowx_stack_cube")
 
 
 def test_the_interpreter_named_by_the_variable_is_used(monkeypatch) -> None:
@@ -71,14 +70,14 @@ def test_the_interpreter_named_by_the_variable_is_used(monkeypatch) -> None:
 
 @pytest.mark.parametrize("size", [(0, 480), (640,), (640, -1)])
 def test_an_impossible_image_size_is_an_input_error(size) -> None:
-    with pytest.raises(InputError, match="^image_size: expected a positive width and height"):
-        make("simpler/widowx_stack_cube", image_size=size)
+    with pytest.raises(InputError, match="^image_size: expected .width, height. of at least 1 pixel"):
+        make_environment("simpler/widowx_stack_cube", image_size=size)
 
 
 def test_an_interpreter_without_simplerenv_is_one_clear_error(monkeypatch) -> None:
     monkeypatch.setenv("STVLA_SIMPLER_PYTHON", sys.executable)
     with pytest.raises(InputError, match="^worker simpler/widowx_stack_cube: No module named .*docs/simpler_env.md"):
-        make("simpler/widowx_stack_cube")
+        make_environment("simpler/widowx_stack_cube")
 
 
 def test_the_table_imports_nothing_heavy() -> None:

@@ -7,11 +7,12 @@ import pytest
 
 from stvla_ros.errors import InputError
 from stvla_ros.sim.maniskill.tasks import ZERO_DOWNLOAD_TASK
+from stvla_ros.sim.simulators import SIMULATORS
 from stvla_ros.sim.tasks import find_task, make_environment, resolve_task, task_names
 
 
 def test_every_listed_task_is_found_under_its_name():
-    names = task_names()
+    names = [name for simulator in SIMULATORS.names() for name in task_names(simulator)]
     assert {"stack_cube", "carrot_on_plate", "spoon_on_towel", "eggplant_in_basket", ZERO_DOWNLOAD_TASK} <= set(names)
     assert "simpler/google_robot_pick_coke_can" in names
     assert [find_task(name).name for name in names] == names
@@ -57,9 +58,42 @@ def test_the_zero_download_task_needs_nothing(tmp_path, monkeypatch):
     assert resolve_task(ZERO_DOWNLOAD_TASK) == (ZERO_DOWNLOAD_TASK, None)
 
 
+@pytest.mark.parametrize("tasks", ["{'reach/ball': ball}", "{'reach/ball': ball, 'other/ball': ball}"])
+def test_another_packages_tasks_are_found_by_its_simulators_name(tasks, installed):
+    """The second one has a task that is not the simulator's own."""
+    module = f"""
+from stvla_ros.sim.simulators import Simulator
+from stvla_ros.sim.task import Task
+
+ball = Task("reach/ball", "Ball-v0", "panda", 5.0, 20, 3)
+
+class Reach(Simulator):
+    def tasks(self):
+        return {tasks}
+
+    def make(self, task, image_size, render):
+        return (task.name, image_size, render)
+"""
+    with installed({"reach_module": module}, {"simulators": {"reach": "reach_module:Reach"}}):
+        assert find_task("stack_cube").robot == "widowx"
+        if "other" in tasks:
+            with pytest.raises(
+                InputError, match="^simulator reach: expected tasks .* reach/TASK, got 'other/ball' for"
+            ):
+                find_task("reach/ball")
+            return
+        assert find_task("reach/ball").num_episodes == 3 and task_names("reach") == ["reach/ball"]
+        assert resolve_task("reach/ball") == ("reach/ball", None)
+        assert make_environment("reach/ball", render=False) == ("reach/ball", None, False)
+        with pytest.raises(InputError, match=r"^task 'reach/bull': .*did you mean reach/ball\?\), expected"):
+            find_task("reach/bull")
+        with pytest.raises(InputError, match="^task 'x/y': no such task.*stack_cube, .*, reach/…$"):
+            find_task("x/y")
+
+
 def test_looking_up_tasks_starts_no_simulator():
     script = (
-        "import sys; from stvla_ros.sim.tasks import task_names; task_names();"
+        "import sys; from stvla_ros.sim.tasks import task_names; task_names('maniskill'); task_names('simpler');"
         "print([name for name in ('torch', 'mani_skill', 'sapien', 'gymnasium') if name in sys.modules])"
     )
     result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)

@@ -1,12 +1,14 @@
-"""The tasks on ManiSkill 3."""
+"""ManiSkill 3 and its tasks, without importing it."""
 
+from collections.abc import Mapping
+
+from stvla_ros.sim.environment import Environment
+from stvla_ros.sim.maniskill.assets import find_assets
+from stvla_ros.sim.simulators import Simulator
 from stvla_ros.sim.task import Task
 
 ZERO_DOWNLOAD_TASK = "panda_pick_cube"
-
-
 ROBOTS_WITH_ASSETS = ("widowx",)
-
 
 # Rates, limits and episode counts are those of SimplerEnv's WidowX protocol (arXiv 2405.05941), as ManiSkill 3 has
 # them. Of the eggplant's 64 configurations the protocol evaluates the first 24. The Panda task has no fixed
@@ -41,3 +43,17 @@ MANISKILL_TASKS = {
         ),
     )
 }
+
+
+class ManiSkill(Simulator):
+    def tasks(self) -> Mapping[str, Task]:
+        return MANISKILL_TASKS
+
+    def require(self, task: Task) -> None:
+        if task.robot in ROBOTS_WITH_ASSETS:
+            find_assets()
+
+    def make(self, task: Task, image_size: tuple[int, int] | None, render: bool) -> Environment:
+        from stvla_ros.sim.maniskill.environment import ManiSkillEnvironment  # seconds to import
+
+        return ManiSkillEnvironment(task, image_size=image_size, render=render)

@@ -53,10 +53,10 @@ class SimplerEnvEnvironment(Environment):
 
     def __init__(self, task: str, image_size: tuple[int, int] | None = None, render: bool = True) -> None:
         known = task_named(task)
-        self._task = known.name
+        self._task = known.simulator_id
         self._camera = _CAMERAS[known.robot]
         self._render = render
-        scene_id, arguments = simpler_env.ENVIRONMENT_MAP[known.name]
+        scene_id, arguments = simpler_env.ENVIRONMENT_MAP[known.simulator_id]
         # The scene rather than simpler_env.make: that one overrides shader_dir and camera_cfgs whatever it is given.
         scene_class = configured_scene(REGISTERED_ENVS[scene_id].cls, SceneOptions(self._camera, image_size))
         try:
@@ -65,7 +65,7 @@ class SimplerEnvEnvironment(Environment):
             self._assets_missing(error)
         urdf = mani_skill2_real2sim.format_path(self._scene.agent.get_default_config().urdf_path)
         self.info = EnvironmentInfo(
-            task=PREFIX + known.name,
+            task=known.name,
             robot=known.robot,
             control_hz=float(self._scene.control_freq),
             max_steps=known.max_steps,

@@ -69,14 +69,15 @@ def episode(task: str, episode_id: int) -> Episode:
     :raises InputError: when the task or the episode does not exist.
     """
     known = task_named(task)
+    name = known.simulator_id
     if not 0 <= episode_id < known.num_episodes:
-        raise InputError(f"episode_id: expected 0..{known.num_episodes - 1} for {known.name}, got {episode_id}")
-    if "drawer" in known.name:
-        return _drawer_episode(known.name, episode_id)
-    if "pick" in known.name:
+        raise InputError(f"episode_id: expected 0..{known.num_episodes - 1} for {name}, got {episode_id}")
+    if "drawer" in name:
+        return _drawer_episode(name, episode_id)
+    if "pick" in name:
         orientation, position = divmod(episode_id, len(_CAN_POSITIONS))
         options: dict[str, Any] = {"init_xy": list(_CAN_POSITIONS[position])}
-        if known.name == "google_robot_pick_coke_can":
+        if name == "google_robot_pick_coke_can":
             options["orientation"] = _CAN_ORIENTATIONS[orientation]
         return Episode({"obj_init_options": options})
     return Episode({"obj_init_options": {"episode_id": episode_id}})

@@ -1,44 +1,28 @@
-"""The tasks of the original SimplerEnv, by name, without importing it (it lives in another interpreter)."""
+"""The original SimplerEnv and its tasks, without importing it (it lives in another interpreter)."""
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from stvla_ros.errors import InputError
 from stvla_ros.sim.environment import Environment
 from stvla_ros.sim.remote.client import WorkerEnvironment
+from stvla_ros.sim.simulators import Simulator
+from stvla_ros.sim.task import Task
 
 PREFIX = "simpler/"
 _REPOSITORY = Path(__file__).resolve().parents[3]
 _FACTORY = "stvla_ros.sim.simpler_env.environment:create"
 
 
-@dataclass(frozen=True)
-class SimplerEnvTask:
-    """What is known of one SimplerEnv task before the simulator starts.
-
-    :param name: the upstream name, e.g. ``widowx_stack_cube``; in this package it is ``simpler/widowx_stack_cube``.
-    :param robot: ``widowx`` or ``google_robot``.
-    :param control_hz: control steps per second (SimplerEnv's prepackaged configurations: WidowX 5, Google robot 3).
-    :param max_steps: upstream's ``max_episode_steps``.
-    :param num_episodes: initial configurations in upstream's visual-matching evaluation scripts
-        (`stvla_ros.sim.simpler_env.episodes` says which).
-    """
-
-    name: str
-    robot: str
-    control_hz: float
-    max_steps: int
-    num_episodes: int
+# Control steps a second: SimplerEnv's prepackaged configurations. Limits: upstream's max_episode_steps. Counts: initial
+# configurations in upstream's visual-matching scripts (episodes.py says which).
+def _widowx(name: str, max_steps: int) -> Task:
+    return Task(PREFIX + name, name, "widowx", 5.0, max_steps, 24)
 
 
-def _widowx(name: str, max_steps: int) -> SimplerEnvTask:
-    return SimplerEnvTask(name, "widowx", 5.0, max_steps, 24)
-
-
-def _google(name: str, max_steps: int, num_episodes: int) -> SimplerEnvTask:
-    return SimplerEnvTask(name, "google_robot", 3.0, max_steps, num_episodes)
+def _google(name: str, max_steps: int, num_episodes: int) -> Task:
+    return Task(PREFIX + name, name, "google_robot", 3.0, max_steps, num_episodes, has_expert=False)
 
 
 _DRAWERS = ("top", "middle", "bottom")
@@ -62,42 +46,39 @@ _TASKS = (
 )
 
 
-def simpler_env_tasks() -> dict[str, SimplerEnvTask]:
-    """The 25 tasks of SimplerEnv by their name in this package (``simpler/<upstream name>``)."""
-    return {PREFIX + task.name: task for task in _TASKS}
+SIMPLER_ENV_TASKS = {task.name: task for task in _TASKS}
 
 
-def task_named(name: str) -> SimplerEnvTask:
-    """The task with this name, with or without the prefix.
+def task_named(name: str) -> Task:
+    """The task of this name, ours (``simpler/widowx_stack_cube``) or upstream's (``widowx_stack_cube``).
 
     :raises InputError: when there is no such task.
     """
-    tasks = simpler_env_tasks()
     try:
-        return tasks[PREFIX + name.removeprefix(PREFIX)]
+        return SIMPLER_ENV_TASKS[PREFIX + name.removeprefix(PREFIX)]
     except KeyError:
-        raise InputError(f"task {name!r}: not one of {', '.join(tasks)}") from None
+        raise InputError(f"task {name!r}: not one of {', '.join(SIMPLER_ENV_TASKS)}") from None
 
 
-def make(task: str, *, image_size: tuple[int, int] | None = None, render: bool = True) -> Environment:
-    """Start the task in a worker process of SimplerEnv's own interpreter (docs/simpler_env.md).
+class SimplerEnv(Simulator):
+    """In a worker process of an interpreter of its own (docs/simpler_env.md)."""
 
-    :param task: e.g. ``simpler/widowx_stack_cube``.
-    :param image_size: (width, height) in pixels; by default as upstream (WidowX 640x480, Google robot 640x512).
-    :param render: whether pictures are rendered; without, ``rgb`` and ``depth`` of the observations are empty (0 x 0).
-    :raises InputError: for an unknown task or size, without an interpreter for SimplerEnv, or when assets are missing.
-    :raises stvla_ros.sim.remote.client.WorkerError: when the worker process dies or does not answer.
-    """
-    name = task_named(task).name
-    if image_size is not None and (len(image_size) != 2 or min(image_size) < 1):
-        raise InputError(f"image_size: expected a positive width and height, got {image_size}")
-    arguments = {"task": name, "image_size": None if image_size is None else list(image_size), "render": render}
-    python, variables = simpler_python(), _asset_variables(os.environ)
-    try:
-        return WorkerEnvironment(python, _FACTORY, arguments, name=PREFIX + name, variables=variables)
-    except ModuleNotFoundError as error:
-        how = "docs/simpler_env.md says how to get it"
-        raise InputError(f"worker {PREFIX}{name}: {error} in {python}; {how}") from error
+    def tasks(self) -> Mapping[str, Task]:
+        return SIMPLER_ENV_TASKS
+
+    def require(self, task: Task) -> None:
+        simpler_python()
+
+    def make(self, task: Task, image_size: tuple[int, int] | None, render: bool) -> Environment:
+        """:raises stvla_ros.sim.remote.client.WorkerError: when the worker process dies or does not answer."""
+        size = None if image_size is None else list(image_size)
+        arguments = {"task": task.simulator_id, "image_size": size, "render": render}
+        python, variables = simpler_python(), _asset_variables(os.environ)
+        try:
+            return WorkerEnvironment(python, _FACTORY, arguments, name=task.name, variables=variables)
+        except ModuleNotFoundError as error:
+            how = "docs/simpler_env.md says how to get it"
+            raise InputError(f"worker {task.name}: {error} in {python}; {how}") from error
 
 
 def simpler_python() -> Path:
