@@ -69,6 +69,18 @@ def test_euler_angles_are_about_fixed_x_then_y_then_z(roll: float, pitch: float,
     np.testing.assert_allclose(from_quaternion[:3, :3], expected, atol=1e-9)
 
 
+@pytest.mark.parametrize(
+    ("axes", "as_scipy"), [("szyx", "zyx"), ("sxzy", "xzy"), ("rxyz", "XYZ"), ("rzyx", "ZYX"), ("rzxz", "ZXZ")]
+)
+def test_axes_names_fixed_and_turning_axes(axes: str, as_scipy: str) -> None:
+    angles = (0.3, -1.1, 2.0)
+    expected = Rotation.from_euler(as_scipy, angles).as_matrix()
+    np.testing.assert_allclose(tf.euler_matrix(*angles, axes)[:3, :3], expected, atol=1e-12)
+    np.testing.assert_allclose(tf.quaternion_matrix(tf.quaternion_from_euler(*angles, axes))[:3, :3], expected)
+    back = tf.euler_from_matrix(tf.euler_matrix(*angles, axes), axes)
+    np.testing.assert_allclose(tf.euler_matrix(*back, axes)[:3, :3], expected, atol=1e-9)
+
+
 @given(angles, st.floats(-1.5, 1.5), angles)
 def test_euler_angles_come_back(roll: float, pitch: float, yaw: float) -> None:
     quaternion = tf.quaternion_from_euler(roll, pitch, yaw)

@@ -1,67 +1,53 @@
-"""Fallback for the ROS package `tf_transformations`, on the same library (transforms3d).
+"""Fallback for the ROS package `tf_transformations`, on scipy's `Rotation`.
 
-Quaternions are (x, y, z, w), angles radians, matrices (4, 4) homogeneous; Euler angles are about the fixed x, y, z
-axes in that order ('sxyz') unless `axes` says otherwise.
+Quaternions are (x, y, z, w), angles radians, matrices (4, 4) homogeneous. `axes` names three Euler angles as the
+package does: 'sxyz' (the default) turns about the fixed ('s') x, y, z axes in that order, 'rzyx' about the axes that
+turn along ('r').
 """
 
 from collections.abc import Sequence
 
 import numpy as np
-from transforms3d import affines, euler, quaternions
-
-Quaternion = tuple[float, float, float, float]
-
-
-def _wxyz(quaternion: Sequence[float]) -> Quaternion:
-    x, y, z, w = quaternion
-    return w, x, y, z
-
-
-def _xyzw(quaternion: Sequence[float]) -> Quaternion:
-    w, x, y, z = quaternion
-    return x, y, z, w
-
-
-def _affine(rotation: np.ndarray, translation: Sequence[float] = (0.0, 0.0, 0.0)) -> np.ndarray:
-    return affines.compose(translation, rotation, np.ones(3))
+from scipy.spatial.transform import Rotation
 
 
 def identity_matrix() -> np.ndarray:
-    return _affine(np.identity(3))
+    return np.identity(4)
 
 
 def translation_matrix(direction: Sequence[float]) -> np.ndarray:
     """(4, 4) matrix that moves by `direction` (3,)."""
-    return _affine(np.identity(3), direction)
+    return _matrix(Rotation.identity(), direction)
 
 
 def translation_from_matrix(matrix: np.ndarray) -> np.ndarray:
     """(3,) translation of a (4, 4) matrix."""
-    return affines.decompose(matrix)[0]
+    return np.array(matrix, dtype=np.float64)[:3, 3]
 
 
 def quaternion_matrix(quaternion: Sequence[float]) -> np.ndarray:
     """(4, 4) rotation; a quaternion of any length but zero is normalised, zero gives the identity."""
-    return _affine(quaternions.quat2mat(_wxyz(quaternion)))
+    return _matrix(Rotation.from_quat(quaternion) if np.any(quaternion) else Rotation.identity())
 
 
-def quaternion_from_matrix(matrix: np.ndarray) -> Quaternion:
-    """Rotation of a (4, 4) matrix; w >= 0."""
-    return _xyzw(quaternions.mat2quat(affines.decompose(matrix)[1]))
+def quaternion_from_matrix(matrix: np.ndarray) -> np.ndarray:
+    """(4,) rotation of a (4, 4) matrix; w >= 0."""
+    return _rotation(matrix).as_quat(canonical=True)
 
 
-def quaternion_from_euler(ai: float, aj: float, ak: float, axes: str = "sxyz") -> Quaternion:
-    return _xyzw(euler.euler2quat(ai, aj, ak, axes=axes))
+def quaternion_from_euler(ai: float, aj: float, ak: float, axes: str = "sxyz") -> np.ndarray:
+    """(4,) rotation by three Euler angles."""
+    return Rotation.from_euler(_sequence(axes), [ai, aj, ak]).as_quat()
 
 
-def quaternion_about_axis(angle: float, axis: Sequence[float]) -> Quaternion:
-    """Rotation by `angle` about `axis` (3,) of any length but zero."""
-    return _xyzw(quaternions.axangle2quat(axis, angle))
+def quaternion_about_axis(angle: float, axis: Sequence[float]) -> np.ndarray:
+    """(4,) rotation by `angle` about `axis` (3,) of any length but zero."""
+    return Rotation.from_rotvec(angle * np.asarray(axis, dtype=np.float64) / np.linalg.norm(axis)).as_quat()
 
 
-def quaternion_multiply(quaternion1: Sequence[float], quaternion0: Sequence[float]) -> Quaternion:
-    """The rotation `quaternion0` followed by `quaternion1`."""
-    return _xyzw(quaternions.qmult(_wxyz(quaternion1), _wxyz(quaternion0)))
+def quaternion_multiply(quaternion1: Sequence[float], quaternion0: Sequence[float]) -> np.ndarray:
+    """(4,) rotation `quaternion0` followed by `quaternion1`, both of length one."""
+    return (Rotation.from_quat(quaternion1) * Rotation.from_quat(quaternion0)).as_quat()
 
 
 def quaternion_conjugate(quaternion: Sequence[float]) -> np.ndarray:
@@ -74,11 +60,12 @@ def quaternion_inverse(quaternion: Sequence[float]) -> np.ndarray:
 
 def euler_matrix(ai: float, aj: float, ak: float, axes: str = "sxyz") -> np.ndarray:
     """(4, 4) rotation by three Euler angles."""
-    return _affine(euler.euler2mat(ai, aj, ak, axes=axes))
+    return _matrix(Rotation.from_euler(_sequence(axes), [ai, aj, ak]))
 
 
 def euler_from_matrix(matrix: np.ndarray, axes: str = "sxyz") -> tuple[float, float, float]:
-    return euler.mat2euler(matrix, axes=axes)
+    first, second, third = _rotation(matrix).as_euler(_sequence(axes), suppress_warnings=True)
+    return float(first), float(second), float(third)
 
 
 def euler_from_quaternion(quaternion: Sequence[float], axes: str = "sxyz") -> tuple[float, float, float]:
@@ -95,3 +82,19 @@ def concatenate_matrices(*matrices: np.ndarray) -> np.ndarray:
     for matrix in matrices:
         product = product @ matrix
     return product
+
+
+def _rotation(matrix: np.ndarray) -> Rotation:
+    return Rotation.from_matrix(np.asarray(matrix, dtype=np.float64)[:3, :3])
+
+
+def _matrix(rotation: Rotation, translation: Sequence[float] = (0.0, 0.0, 0.0)) -> np.ndarray:
+    matrix = np.identity(4)
+    matrix[:3, :3], matrix[:3, 3] = rotation.as_matrix(), translation
+    return matrix
+
+
+def _sequence(axes: str) -> str:
+    """scipy's name: lower case for fixed axes, upper case for those that turn along."""
+    fixed, order = axes[0] == "s", axes[1:]
+    return order if fixed else order.upper()
