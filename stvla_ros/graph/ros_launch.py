@@ -3,14 +3,12 @@
 Only the launch files import this module; it needs the packages `launch` and `launch_ros` of a ROS 2 distribution.
 """
 
-import ast
 import dataclasses
 import difflib
-import inspect
-import textwrap
 from collections.abc import Mapping
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
+import docstring_parser
 from ament_index_python.packages import PackageNotFoundError, get_package_prefix
 from launch.actions import DeclareLaunchArgument, LogInfo, OpaqueFunction, RegisterEventHandler, Shutdown
 from launch.event_handlers import OnProcessExit, OnShutdown
@@ -88,13 +86,8 @@ def graph_entities(graph: Graph) -> list[LaunchDescriptionEntity]:
 
 def field_docstrings(kind: type) -> dict[str, str]:
     """By field name the text below each field of a dataclass and of its bases, on one line."""
-    found: dict[str, str] = {}
-    for base in reversed(kind.__mro__[:-1]):
-        body = ast.parse(textwrap.dedent(inspect.getsource(base))).body[0].body
-        for field, text in zip(body, body[1:], strict=False):
-            if isinstance(field, ast.AnnAssign) and isinstance(text, ast.Expr) and isinstance(text.value, ast.Constant):
-                found[field.target.id] = " ".join(str(text.value.value).split())
-    return found
+    fields = [field for base in reversed(kind.__mro__[:-1]) for field in docstring_parser.parse_from_object(base).params]
+    return {field.arg_name: " ".join((field.description or "").split()) for field in fields}
 
 
 def _start(context: LaunchContext, kind: type[PerceptionArguments]) -> list[LaunchDescriptionEntity]:

@@ -15,7 +15,13 @@ from torch import nn
 from stvla_ros.devices import memory_for
 from stvla_ros.errors import InputError
 from stvla_ros.learning.training.config import TrainingConfig
-from stvla_ros.learning.training.optimizer import AveragedWeights, learning_rate, make_optimizers, set_learning_rate
+from stvla_ros.learning.training.optimizer import (
+    averaged_weights,
+    exchange,
+    learning_rate,
+    make_optimizers,
+    set_learning_rate,
+)
 from stvla_ros.learning.training.order import batch_indices
 from stvla_ros.learning.training.state import MetricsLog, save_state
 from stvla_ros.policy.action_statistics import ActionStatistics
@@ -70,7 +76,8 @@ class Trainer:
             if parameter.requires_grad
         }
         self._optimizers = make_optimizers(self.trained, config.optimizer)
-        self._average = AveragedWeights(self.trained, config.optimizer.ema) if config.optimizer.ema else None
+        self._weights = nn.ParameterList(self.trained.values())
+        self._average = averaged_weights(self._weights, config.optimizer.ema) if config.optimizer.ema else None
         self._reader = ThreadPoolExecutor(1)
         self._coming: tuple[int, Future[Batch]] | None = None
         self.step = 0
@@ -81,7 +88,7 @@ class Trainer:
             "step": self.step,
             "weights": {name: parameter.detach() for name, parameter in self.trained.items()},
             "optimizers": [optimizer.state_dict() for optimizer in self._optimizers],
-            "average": None if self._average is None else self._average.values,
+            "average": None if self._average is None else self._average.state_dict(),
         }
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -90,8 +97,8 @@ class Trainer:
             with torch.no_grad():
                 for name, parameter in self.trained.items():
                     parameter.copy_(state["weights"][name])
-                    if self._average is not None:
-                        self._average.values[name].copy_(state["average"][name])
+            if self._average is not None:
+                self._average.load_state_dict(state["average"])
             for optimizer, kept in zip(self._optimizers, state["optimizers"], strict=True):
                 optimizer.load_state_dict(kept)
         except (KeyError, RuntimeError, ValueError, TypeError) as error:
@@ -123,7 +130,7 @@ class Trainer:
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
         if self._average is not None:
-            self._average.update(self.step)
+            self._average.update_parameters(self._weights)
         self.step += 1
         return {**sums, "gradient_norm": float(norm)}
 
@@ -172,12 +179,12 @@ class Trainer:
         """The weights that are saved: their average, where there is one."""
         self._model.eval()
         if self._average is not None:
-            self._average.swap()
+            exchange(self._average.module, self._weights)
         try:
             yield
         finally:
             if self._average is not None:
-                self._average.swap()
+                exchange(self._average.module, self._weights)
             self._model.train()
 
     def _losses(self, batch: Batch, errors: bool = False) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 
 import torch
 from torch import nn
+from torch.optim.swa_utils import AveragedModel
 
 from stvla_ros.learning.training.config import OptimizerConfig
 
@@ -50,30 +51,31 @@ def learning_rate(config: OptimizerConfig, step: int, steps: int) -> float:
     return config.learning_rate * 0.5 * (1.0 + math.cos(math.pi * done))
 
 
-class AveragedWeights:
-    """Exponential moving average of what is trained.
+def averaged_weights(trained: nn.Module, decay: float) -> AveragedModel:
+    """Exponential moving average, from the weights as they are now. ``update_parameters`` adds those of one step.
 
-    :param named: what is trained.
-    :param decay: of an old value, a step.
+    :param trained: what is trained and nothing else: it is copied.
+    :param decay: of an old value, a step; less in the first steps, whose weights are useless.
     """
 
-    def __init__(self, named: Mapping[str, nn.Parameter], decay: float) -> None:
-        self._named, self._decay = dict(named), decay
-        self.values = {name: parameter.detach().clone() for name, parameter in named.items()}
-
     @torch.no_grad()
-    def update(self, step: int) -> None:
-        decay = min(self._decay, (1 + step) / (_EMA_WARMUP + step))
-        for name, parameter in self._named.items():
-            self.values[name].lerp_(parameter.detach(), 1.0 - decay)
+    def average(values: list[torch.Tensor], weights: list[torch.Tensor], taken: torch.Tensor) -> None:
+        # The weights before the first step are the first that were taken.
+        step = int(taken) - 1
+        torch._foreach_lerp_(values, weights, 1.0 - min(decay, (1 + step) / (_EMA_WARMUP + step)))
 
-    @torch.no_grad()
-    def swap(self) -> None:
-        """Exchange the average and the weights; again to change back."""
-        for name, parameter in self._named.items():
-            kept = parameter.detach().clone()
-            parameter.copy_(self.values[name])
-            self.values[name].copy_(kept)
+    averaged = AveragedModel(trained, multi_avg_fn=average)
+    averaged.update_parameters(trained)
+    return averaged
+
+
+@torch.no_grad()
+def exchange(some: nn.Module, other: nn.Module) -> None:
+    """Exchange the weights of two modules of one form; again to change back."""
+    for one, another in zip(some.parameters(), other.parameters(), strict=True):
+        kept = one.detach().clone()
+        one.copy_(another)
+        another.copy_(kept)
 
 
 def set_learning_rate(optimizers: Iterable[torch.optim.Optimizer], rate: float) -> None:
