@@ -86,8 +86,8 @@ def graph_entities(graph: Graph) -> list[LaunchDescriptionEntity]:
 
 def field_docstrings(kind: type) -> dict[str, str]:
     """By field name the text below each field of a dataclass and of its bases, on one line."""
-    fields = [field for base in reversed(kind.__mro__[:-1]) for field in docstring_parser.parse_from_object(base).params]
-    return {field.arg_name: " ".join((field.description or "").split()) for field in fields}
+    parsed = [docstring_parser.parse_from_object(base) for base in reversed(kind.__mro__[:-1])]
+    return {field.arg_name: " ".join((field.description or "").split()) for each in parsed for field in each.params}
 
 
 def _start(context: LaunchContext, kind: type[PerceptionArguments]) -> list[LaunchDescriptionEntity]:
