@@ -14,7 +14,7 @@ import numpy as np
 
 from bench.tracker_episodes import RecordedEpisode, record_episode
 from stvla_ros.perception.geometry import project
-from stvla_ros.perception.selection import motion
+from stvla_ros.perception.moving_points import motion
 from stvla_ros.perception.tracking import TraceTracker, TrackingConfig
 from stvla_ros.perception.types import Traces
 

@@ -71,8 +71,8 @@ def measure(threading: str, with_parts: bool) -> list[dict[str, Any]]:
         size_mb = sum(file.stat().st_size for file in (Path(folder) / "small").iterdir()) / 1e6
         policy = load_policy(str(Path(folder) / "small"))
 
-    def chunks(count: int, metres: np.ndarray | None = depth) -> np.ndarray:
-        return np.array([time_ms(lambda: policy.predict(rgb, INSTRUCTION, metres), cpu) for _ in range(count)])
+    def chunks(count: int, with_depth: np.ndarray | None = depth) -> np.ndarray:
+        return np.array([time_ms(lambda: policy.predict(rgb, INSTRUCTION, with_depth), cpu) for _ in range(count)])
 
     def row(what: str, milliseconds: np.ndarray, **more: Any) -> dict[str, Any]:
         p50, p99 = np.percentile(milliseconds, (50, 99))
@@ -125,8 +125,8 @@ def _parts(policy: Any, rgb: np.ndarray, depth: np.ndarray) -> dict[str, Callabl
     size, picture_size = model.config.image_size, (rgb.shape[1], rgb.shape[0])
     intrinsics = torch.from_numpy(scale_intrinsics(np.diag([600.0, 600.0, 1.0]), picture_size, size))[None]
     pixels = torch.from_numpy(prepare_picture(rgb, size))[None]
-    metres = torch.from_numpy(prepare_depth(depth, picture_size, size))[None]
-    points = model.points(metres, intrinsics)
+    prepared_depth = torch.from_numpy(prepare_depth(depth, picture_size, size))[None]
+    points = model.points(prepared_depth, intrinsics)
     ids = torch.from_numpy(policy.prompt_tokenizer.encode(INSTRUCTION))[None]
     features = model.image_features(pixels, points)
     first, chunk = TokenPredictor(model, ranges[:1]), TokenPredictor(model, ranges)
@@ -134,7 +134,7 @@ def _parts(policy: Any, rgb: np.ndarray, depth: np.ndarray) -> dict[str, Callabl
         "picture to 224x224": lambda: prepare_picture(rgb, size),
         "depth check": lambda: prepare_depth(depth, picture_size, size),
         "prompt": lambda: policy.prompt_tokenizer.encode(INSTRUCTION),
-        "points": lambda: model.points(metres, intrinsics),
+        "points": lambda: model.points(prepared_depth, intrinsics),
         "picture encoder": lambda: model.image_features(pixels, points),
         "prefill and first token": lambda: first.decode(features, ids),
         "12 tokens": lambda: chunk.decode(features, ids),

@@ -58,7 +58,7 @@ def policy_seed(key: EpisodeKey) -> int:
     return int(np.random.SeedSequence(entropy).generate_state(1)[0] >> 1)
 
 
-def load_policy(policy: EvaluatedPolicy, robot: str, seed: int) -> Policy:
+def load_evaluated_policy(policy: EvaluatedPolicy, robot: str, seed: int) -> Policy:
     """Make the policy for a robot and load it.
 
     :param seed: for policies that take one and were given none.

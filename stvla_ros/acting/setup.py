@@ -140,11 +140,11 @@ class EvaluatedPolicy:
         values = asdict(self)
         folder = Path(self.checkpoint)
         if self.checkpoint and folder.is_dir():
-            values["checkpoint"] = fingerprint(folder)
+            values["checkpoint"] = files_digest(folder)
         return values
 
 
-def fingerprint(folder: Path) -> str:
+def files_digest(folder: Path) -> str:
     """Digest of a checkpoint's files: names, sizes, and the first and last megabyte of each."""
     digest = hashlib.sha256()
     for file in sorted(path for path in folder.iterdir() if path.is_file()):

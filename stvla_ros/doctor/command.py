@@ -15,7 +15,7 @@ from stvla_ros.doctor.findings import Findings, Section, count_levels, error, ex
 from stvla_ros.doctor.gpu import check_gpu, torch_facts
 from stvla_ros.doctor.intrinsics import check_camera_info
 from stvla_ros.doctor.records import Heard, Wanted
-from stvla_ros.doctor.report import line_width, section_text, summary_text, write_json
+from stvla_ros.doctor.report import line_width, section_text, summary_text, write_report
 from stvla_ros.doctor.robot_file import check_geometry, check_robot_file, find_robot_file
 from stvla_ros.doctor.robot_state import check_joint_states, check_poses, check_services
 from stvla_ros.doctor.ros import RosFacts, check_ros
@@ -90,7 +90,7 @@ def main(arguments: DoctorArguments) -> int:
         print(section_text(section, width), end="\n\n", flush=True)
     print(summary_text(sections))
     if output:
-        write_json(output, sections)
+        write_report(output, sections)
     return 1 if count_levels(sections)["error"] else 0
 
 

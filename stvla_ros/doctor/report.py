@@ -39,7 +39,7 @@ def summary_text(sections: Sequence[Section]) -> str:
     return f"{told}. No errors in what was checked."
 
 
-def as_json(sections: Sequence[Section]) -> dict[str, Any]:
+def report_content(sections: Sequence[Section]) -> dict[str, Any]:
     counts = count_levels(sections)
     findings = [
         {"area": section.area, "level": finding.level, "found": finding.text, "advice": finding.advice}
@@ -49,10 +49,10 @@ def as_json(sections: Sequence[Section]) -> dict[str, Any]:
     return {"passed": not counts["error"], "counts": {level: counts[level] for level in LEVELS}, "findings": findings}
 
 
-def write_json(file: Path, sections: Sequence[Section]) -> None:
+def write_report(file: Path, sections: Sequence[Section]) -> None:
     """:raises InputError: when the file cannot be written."""
     try:
-        file.write_text(json.dumps(as_json(sections), indent=2) + "\n", encoding="utf-8")
+        file.write_text(json.dumps(report_content(sections), indent=2) + "\n", encoding="utf-8")
     except OSError as problem:
         raise InputError(f"json: expected a file that can be written, got {file} ({problem.strerror})") from None
 

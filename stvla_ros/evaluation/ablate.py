@@ -57,7 +57,7 @@ class AblateArguments:
     """Folder for the results; empty: out/ablation/KIND."""
 
 
-def train(config: Path, overrides: Mapping[str, Any], output: Path) -> Path:
+def train_setting(config: Path, overrides: Mapping[str, Any], output: Path) -> Path:
     """Train a model; goes on where it was stopped.
 
     :param overrides: of the configuration's keys, dotted.
@@ -71,7 +71,7 @@ def train(config: Path, overrides: Mapping[str, Any], output: Path) -> Path:
     return run_training(read_config(config, {**overrides, "output": str(output)}))
 
 
-def plan(arguments: AblateArguments) -> tuple[list[Setting], Path]:
+def plan_ablation(arguments: AblateArguments) -> tuple[list[Setting], Path]:
     """The settings and the output folder. Nothing is trained or made yet.
 
     :raises InputError: naming the bad argument.
@@ -91,7 +91,7 @@ def main(arguments: AblateArguments) -> int:
 
     :raises InputError: for a bad argument; then nothing was run.
     """
-    settings, folder = plan(arguments)
+    settings, folder = plan_ablation(arguments)
     eval_arguments = replace(_eval_arguments(arguments), output=str(folder))
     try:
         policies = [trained_policy(setting, Path(arguments.config), folder / "training") for setting in settings]
@@ -142,7 +142,7 @@ def trained_policy(setting: Setting, config: Path, folder: Path) -> EvaluatedPol
     finished = json.loads(noted.read_text()) if noted.is_file() else {}
     if any(finished.get(name) != value for name, value in wanted.items()):
         print(f"training for {setting.policy.label}", flush=True)
-        finished = {**wanted, "checkpoint": train(config, setting.overrides, output).name}
+        finished = {**wanted, "checkpoint": train_setting(config, setting.overrides, output).name}
         noted.write_text(json.dumps(finished, indent=2) + "\n")
     checkpoint = str(output / finished["checkpoint"])
     inputs = trained_inputs(checkpoint)

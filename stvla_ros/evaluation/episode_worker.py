@@ -94,7 +94,7 @@ class _Episodes:
 
     def run(self, key: EpisodeKey) -> EpisodeResult:
         from stvla_ros.acting import episode as rollout
-        from stvla_ros.evaluation.pictures import EpisodePictures
+        from stvla_ros.evaluation.episode_pictures import EpisodePictures
 
         evaluated = self._settings.policies[key.policy]
         pictures = self._settings.pictures
@@ -117,7 +117,7 @@ class _Episodes:
         return self._environment
 
     def _policy_for(self, evaluated: EvaluatedPolicy, key: EpisodeKey, robot: str) -> tuple[Any, Any]:
-        from stvla_ros.acting.episode import load_policy, policy_seed
+        from stvla_ros.acting.episode import load_evaluated_policy, policy_seed
         from stvla_ros.policy.observer import Observer
 
         # A sampling policy starts anew with every episode, so that the order of the episodes does not matter.
@@ -125,7 +125,7 @@ class _Episodes:
         if self._policy_of != wanted:
             self._policy_of = None
             try:
-                self._policy = (load_policy(evaluated, robot, policy_seed(key)), Observer(evaluated))
+                self._policy = (load_evaluated_policy(evaluated, robot, policy_seed(key)), Observer(evaluated))
             except InputError as error:
                 raise PolicyUnusable(f"policy {evaluated.label}: {error}") from error
             self._policy_of = wanted

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from stvla_ros.acting.results import EpisodeKey, EpisodeResult
 from stvla_ros.evaluation.journal import Journal
-from stvla_ros.evaluation.plan import EvalArguments, Evaluation, plan
+from stvla_ros.evaluation.plan import EvalArguments, Evaluation, plan_evaluation
 from stvla_ros.evaluation.tables import MEAN, Table, as_markdown, make_table, write_table, write_timings
 from stvla_ros.sim.environment import Environment
 from stvla_ros.sim.tasks import make_environment
@@ -130,7 +130,7 @@ def main(arguments: EvalArguments) -> int:
 
     :raises InputError: for a bad argument; then nothing was run.
     """
-    evaluation = plan(arguments)
+    evaluation = plan_evaluation(arguments)
     folder = Path(arguments.output).resolve()
     try:
         results, failed = run_evaluation(evaluation, arguments)

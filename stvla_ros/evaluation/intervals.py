@@ -11,7 +11,7 @@ CONFIDENCE = 0.95
 
 
 @dataclass(frozen=True)
-class Rate:
+class SuccessRate:
     """A share with its confidence interval, all 0 to 1.
 
     :param n: episodes it comes from.
@@ -62,7 +62,7 @@ def effective_episodes(groups: Sequence[Sequence[float]]) -> float:
     return n / (1 + (m - 1) * rho)
 
 
-def rate(groups: Sequence[Sequence[float]]) -> Rate:
+def rate(groups: Sequence[Sequence[float]]) -> SuccessRate:
     """Mean of all outcomes, with Wilson's interval for the effective number of episodes.
 
     :param groups: as in :func:`effective_episodes`. Outcomes between 0 and 1 (shares of goal conditions) spread less
@@ -72,10 +72,10 @@ def rate(groups: Sequence[Sequence[float]]) -> Rate:
     n = len(outcomes)
     value = float(np.mean(outcomes)) if n else 0.0
     effective = effective_episodes(groups)
-    return Rate(value, *wilson(value * effective, effective), n)
+    return SuccessRate(value, *wilson(value * effective, effective), n)
 
 
-def mean_rate(rates: Sequence[Rate]) -> Rate:
+def mean_rate(rates: Sequence[SuccessRate]) -> SuccessRate:
     """Mean over tasks, each counted alike, with an interval from theirs (MOVER: Zou & Donner 2008).
 
     :param rates: at least one.
@@ -84,7 +84,7 @@ def mean_rate(rates: Sequence[Rate]) -> Rate:
     value = sum(rate.value for rate in rates) / k
     below = sqrt(sum((rate.value - rate.low) ** 2 for rate in rates)) / k
     above = sqrt(sum((rate.high - rate.value) ** 2 for rate in rates)) / k
-    return Rate(value, max(0.0, value - below), min(1.0, value + above), sum(rate.n for rate in rates))
+    return SuccessRate(value, max(0.0, value - below), min(1.0, value + above), sum(rate.n for rate in rates))
 
 
 def paired_p_value(differences: Sequence[int]) -> float:

@@ -83,7 +83,7 @@ class Evaluation:
         return official_episodes([policy.label for policy in self.policies], self.tasks, self.seeds, self.episodes)
 
 
-def plan(arguments: EvalArguments) -> Evaluation:
+def plan_evaluation(arguments: EvalArguments) -> Evaluation:
     """:raises InputError: naming the bad argument."""
     policies = [parse_policy(text) for text in arguments.policies]
     if arguments.policies_file:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from stvla_ros.evaluation.intervals import Rate
+from stvla_ros.evaluation.intervals import SuccessRate
 from stvla_ros.evaluation.tables import MEAN, Table
 
 # Okabe and Ito's colours: told apart by colour-blind people, too.
@@ -32,7 +32,7 @@ def plot_table(table: Table, path: Path, title: str) -> None:
 
 
 def plot_lines(
-    series: Mapping[str, Sequence[tuple[float, Rate]]],
+    series: Mapping[str, Sequence[tuple[float, SuccessRate]]],
     path: Path,
     title: str,
     x_label: str,
@@ -69,7 +69,7 @@ def plot_lines(
 
 
 def plot_settings(
-    rates: Mapping[str, Rate], path: Path, title: str, references: Mapping[str, float] | None = None
+    rates: Mapping[str, SuccessRate], path: Path, title: str, references: Mapping[str, float] | None = None
 ) -> None:
     """Success of named settings side by side; as PNG.
 
@@ -89,7 +89,7 @@ def plot_settings(
     _finish(plt, figure, axes, path, title, legend=bool(known))
 
 
-def _bars(rates: Sequence[Rate]) -> list[list[float]]:
+def _bars(rates: Sequence[SuccessRate]) -> list[list[float]]:
     below = [100 * (rate.value - rate.low) for rate in rates]
     return [below, [100 * (rate.high - rate.value) for rate in rates]]
 

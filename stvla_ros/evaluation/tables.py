@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from stvla_ros.acting.results import EpisodeResult
-from stvla_ros.evaluation.intervals import Rate, mean_rate, paired_p_value, rate
+from stvla_ros.evaluation.intervals import SuccessRate, mean_rate, paired_p_value, rate
 
 MEAN = "mean"
 _DIGITS = 6
@@ -33,9 +33,9 @@ class Row:
 
     policy: str
     task: str
-    success: Rate
-    ever: Rate
-    conditions_met: Rate
+    success: SuccessRate
+    ever: SuccessRate
+    conditions_met: SuccessRate
     conditions: Mapping[str, float]
     mean_steps: float
     p_value: float | None
@@ -122,7 +122,7 @@ def _mean_row(policy: str, own: Sequence[Row], by_row: Mapping[tuple[str, str], 
     )
 
 
-def _rate(results: Sequence[EpisodeResult], outcomes: Sequence[float]) -> Rate:
+def _rate(results: Sequence[EpisodeResult], outcomes: Sequence[float]) -> SuccessRate:
     groups: dict[int, list[float]] = {}
     for result, outcome in zip(results, outcomes):
         groups.setdefault(result.key.episode, []).append(outcome)

@@ -62,22 +62,22 @@ class PerceptionNode(StvlaNode):
         stamp = stamp_ns(header)
         try:
             rgb = image_to_rgb(messages[0], "image")
-            reading = image_to_depth(messages[1], "sensor_depth") if len(messages) > 1 else None
+            sensor_depth = image_to_depth(messages[1], "sensor_depth") if len(messages) > 1 else None
             if self._order.is_restart(stamp):
                 self.get_logger().warning("topic image: stamps jumped back; the frame buffer starts anew")
                 self._spatial_traces.reset()
-            result = self._spatial_traces.step(rgb, stamp, reading)
+            result = self._spatial_traces.step(rgb, stamp, sensor_depth)
         except InputError as error:
             self.reject("input", naming_topic(error))
             return
         self._server.inputs.take_traced(rgb, result)
         self.stage.published(self.latency_s(stamp), time.monotonic() - started)
         if self._outputs.traced_depth.get_subscription_count():
-            self._outputs.traced_depth.publish(array_to_image(result.depth, "32FC1", header))
+            self._outputs.traced_depth.publish(array_to_image(result.traced_depth, "32FC1", header))
         if self._traces.get_subscription_count():
             self._traces.publish(traces_to_message(result.traces, header))
         if self._depth.get_subscription_count():
-            self._depth.publish(array_to_image(result.metric_depth, "32FC1", header))
+            self._depth.publish(array_to_image(result.depth, "32FC1", header))
         self._outputs.publish_for_people(rgb, result.traces, header)
 
 

@@ -126,22 +126,22 @@ class Compositor:
         """A new episode starts: forget all depth maps."""
         self._point_depths: dict[int, np.ndarray] = {}  # by stamp: maps of the depth that a point at each pixel has
 
-    def step(self, traces: Traces, metric_depth: np.ndarray) -> np.ndarray:
+    def step(self, traces: Traces, depth: np.ndarray) -> np.ndarray:
         """Draw the traces onto the depth of their newest frame.
 
-        :param traces: with pixels of the picture that ``metric_depth`` is registered to.
-        :param metric_depth: (H, W) float32 metres of the frame ``traces.stamp``, unknown as REP-118 says.
+        :param traces: with pixels of the picture that ``depth`` is registered to.
+        :param depth: (H, W) float32 metres of the frame ``traces.stamp``, unknown as REP-118 says.
         :returns: (size, size) float32 metres, 0 where unknown.
         :raises InputError: when the depth has another size than the traces' picture, another type, or the traces'
             shapes do not match.
         """
         check_traces(traces)
-        if metric_depth.shape != traces.image_size[::-1]:
+        if depth.shape != traces.image_size[::-1]:
             raise InputError(
                 f"depth: expected the traced image's size {traces.image_size[0]}x{traces.image_size[1]}, "
-                f"got shape {metric_depth.shape}"
+                f"got shape {depth.shape}"
             )
-        depth_map = resize_depth(metric_depth, self.config.size)
+        depth_map = resize_depth(depth, self.config.size)
         self._remember(traces, depth_map)
 
         size, to_size = self.config.size, (self.config.size, self.config.size)
@@ -193,7 +193,7 @@ class Compositor:
             return np.full(seen.shape, closest, np.float32)
         depths = self._sample(traces, seen)
         if self.config.variant == "B":
-            return fill_unknown(depths)
+            return interpolate_columns(depths)
         newest_known = len(depths) - 1 - np.argmax(depths[::-1] > 0, axis=0)
         return np.broadcast_to(depths[newest_known, np.arange(depths.shape[1])], depths.shape)
 
@@ -219,7 +219,7 @@ def seen_inside(traces: Traces) -> np.ndarray:
     return traces.visible & inside.all(axis=-1)
 
 
-def fill_unknown(depths: np.ndarray) -> np.ndarray:
+def interpolate_columns(depths: np.ndarray) -> np.ndarray:
     """Fill zeros of each column linearly over the rows between the known (positive) entries, and by the nearest one
     outside of them.
 

@@ -11,8 +11,7 @@ import numpy as np
 
 from stvla_ros.errors import InputError
 from stvla_ros.perception.compositor import check_traces, seen_inside
-from stvla_ros.perception.depth.base import check_rgb
-from stvla_ros.perception.types import Traces
+from stvla_ros.perception.types import Traces, check_rgb
 
 _GOLDEN_RATIO = 0.618033988749895  # its multiples modulo 1 spread hues evenly however many ids there are
 _SHIFT = 4  # fractional bits of sub-pixel coordinates

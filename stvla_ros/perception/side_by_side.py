@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 
 from stvla_ros.errors import InputError
-from stvla_ros.perception.depth.base import check_rgb
+from stvla_ros.perception.types import check_rgb
 
 _FONT = cv2.FONT_HERSHEY_DUPLEX
 

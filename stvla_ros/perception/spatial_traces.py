@@ -44,19 +44,18 @@ class SpatialTraces:
         self.depth_estimator = make_depth_estimator(config.depth, **config.depth_parameters)
         self.compositor = Compositor(config.compositor)
 
-    def step(self, rgb: np.ndarray, stamp: int, depth: np.ndarray | None = None) -> TracedDepth:
+    def step(self, rgb: np.ndarray, stamp: int, sensor_depth: np.ndarray | None = None) -> TracedDepth:
         """Take the next frame.
 
         :param rgb: (H, W, 3) uint8.
         :param stamp: nanoseconds, larger than the last frame's.
-        :param depth: (H, W) uint16 millimetres or float32 metres, the depth sensor's reading; only the ``sensor``
-            backend wants one.
+        :param sensor_depth: (H, W) uint16 millimetres or float32 metres; only the ``sensor`` backend wants one.
         :raises InputError: for input that a stage refuses; the frame then counts for no stage.
         """
-        # Depth first: it keeps no state, so a bad reading leaves the tracker as it was and the stamp can be sent again.
-        metric_depth = self.depth_estimator.estimate(rgb, depth)
+        # Depth first: it keeps no state, so a bad one leaves the tracker as it was and the stamp can be sent again.
+        depth = self.depth_estimator.estimate(rgb, sensor_depth)
         traces = self.tracker.step(rgb, stamp)
-        return TracedDepth(traces.stamp, self.compositor.step(traces, metric_depth), metric_depth, traces)
+        return TracedDepth(traces.stamp, self.compositor.step(traces, depth), depth, traces)
 
     def reset(self) -> None:
         """A new episode starts."""

@@ -9,7 +9,7 @@ import numpy as np
 from stvla_ros.errors import InputError
 from stvla_ros.perception.adaptive import KeyFrameRule
 from stvla_ros.perception.frame_buffer import check_buffer_size
-from stvla_ros.perception.selection import SelectionParameters, select_moving
+from stvla_ros.perception.moving_points import SelectionParameters, select_moving
 from stvla_ros.perception.trackers import make_tracker
 from stvla_ros.perception.types import Traces
 

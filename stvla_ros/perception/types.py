@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from stvla_ros.errors import InputError
+
 
 @dataclass(frozen=True)
 class Traces:
@@ -40,13 +42,28 @@ class TracedDepth:
     """Result of one perception step.
 
     :param stamp: stamp of the newest frame, nanoseconds.
-    :param depth: (224, 224) float32, metric depth in metres with the traces drawn in; 0 where unknown.
-    :param metric_depth: (H, W) float32, metric depth in metres registered to the source image; 0 or NaN where unknown
+    :param traced_depth: (224, 224) float32 metres with the traces drawn in; 0 where unknown.
+    :param depth: (H, W) float32 metres registered to the source image; 0 or NaN where unknown
         (REP-118).
     :param traces: the traces that were drawn (N = 0 before there are any).
     """
 
     stamp: int
+    traced_depth: np.ndarray
     depth: np.ndarray
-    metric_depth: np.ndarray
     traces: Traces
+
+
+def check_rgb(rgb: np.ndarray, smallest: int = 1) -> np.ndarray:
+    """
+    :param smallest: pixels that both sides have at least.
+    :returns: the same array.
+    :raises InputError: unless it is (H, W, 3) uint8 and large enough.
+    """
+    if not isinstance(rgb, np.ndarray) or rgb.dtype != np.uint8:
+        raise InputError(f"rgb: expected a uint8 array, got {getattr(rgb, 'dtype', type(rgb).__name__)}")
+    if rgb.ndim != 3 or rgb.shape[2] != 3:
+        raise InputError(f"rgb: expected shape (H, W, 3), got {rgb.shape}")
+    if min(rgb.shape[:2]) < smallest:
+        raise InputError(f"rgb: expected at least {smallest}x{smallest} pixels, got {rgb.shape[1]}x{rgb.shape[0]}")
+    return rgb

@@ -59,23 +59,28 @@ class Observer:
             self._whole.reset()
 
     def observe(
-        self, rgb: np.ndarray, depth: np.ndarray | None, intrinsics: np.ndarray | None, stamp: int, instruction: str
+        self,
+        rgb: np.ndarray,
+        sensor_depth: np.ndarray | None,
+        intrinsics: np.ndarray | None,
+        stamp: int,
+        instruction: str,
     ) -> Seen:
         """
         :param rgb: (H, W, 3) uint8.
-        :param depth: the camera's own, (H, W) uint16 millimetres or float32 metres.
+        :param sensor_depth: (H, W) uint16 millimetres or float32 metres.
         :param intrinsics: (3, 3), pixels of H x W; None lets the policy take its own.
         :param stamp: nanoseconds, larger than the last one of the episode.
         :raises InputError: for a picture or depth that cannot be used.
         """
         traces = traced = None
         if self._whole is not None:
-            result = self._whole.step(rgb, stamp, depth)
-            traces, traced, depth = result.traces, result.depth, self._choose(result)
+            result = self._whole.step(rgb, stamp, sensor_depth)
+            traces, traced, depth = result.traces, result.traced_depth, self._choose(result)
         else:
-            depth = without_invalid(self._depth.estimate(rgb, depth))
+            depth = without_invalid(self._depth.estimate(rgb, sensor_depth))
         picture = draw_traces(rgb, traces) if self._mode == "rgb" else rgb
         return Seen(PolicyInput.of(stamp, picture, depth, intrinsics, instruction), traces, traced)
 
     def _choose(self, result: TracedDepth) -> np.ndarray:
-        return result.depth if self._mode == "depth" else without_invalid(result.metric_depth)
+        return result.traced_depth if self._mode == "depth" else without_invalid(result.depth)

@@ -15,7 +15,7 @@ from stvla_ros.cli import main
 from stvla_ros.doctor import command
 from stvla_ros.doctor.findings import Finding, Section, error, examine, note, ok, warning
 from stvla_ros.doctor.records import Heard, Wanted
-from stvla_ros.doctor.report import as_json, section_text, summary_text
+from stvla_ros.doctor.report import report_content, section_text, summary_text
 from stvla_ros.doctor.ros import RosFacts
 from stvla_ros.errors import InputError
 from stvla_ros.robots.drivers import driver_needs
@@ -82,10 +82,10 @@ def test_the_summary_and_the_json() -> None:
         "1 ok, 1 note, 1 warning, 1 error. Do not drive the robot before the errors are gone (dds)."
     )
     assert summary_text(SECTIONS[:1]) == "1 ok, 1 note, 0 warnings, 0 errors. No errors in what was checked."
-    content = as_json(SECTIONS)
+    content = report_content(SECTIONS)
     assert content["passed"] is False and content["counts"] == {"ok": 1, "note": 1, "warning": 1, "error": 1}
     assert content["findings"][3] == {"area": "dds", "level": "error", "found": "e", "advice": "now"}
-    assert as_json(SECTIONS[:1])["passed"] is True
+    assert report_content(SECTIONS[:1])["passed"] is True
 
 
 def test_exit_codes_and_the_json_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

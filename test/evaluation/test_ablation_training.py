@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from stvla_ros.acting.episode import load_policy
+from stvla_ros.acting.episode import load_evaluated_policy
 from stvla_ros.acting.setup import EvaluatedPolicy
 from stvla_ros.evaluation.ablate import trained_policy
 from stvla_ros.evaluation.ablation_kinds import make_settings
@@ -35,7 +35,7 @@ def test_a_model_is_trained_once_for_a_setting_and_sees_it_when_it_is_evaluated(
     policy = trained_policy(setting, config, tmp_path / "training")
     assert (policy.label, policy.buffer, policy.variant, policy.adaptive) == ("buffer-7", 7, "A", False)
     assert policy.parameters == {"resize": "area"}
-    load_policy(policy, "widowx", 0)
+    load_evaluated_policy(policy, "widowx", 0)
     weights = Path(policy.checkpoint, "model.safetensors")
     trained_at = weights.stat().st_mtime_ns
     assert trained_policy(setting, config, tmp_path / "training") == policy

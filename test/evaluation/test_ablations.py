@@ -8,7 +8,7 @@ import pytest
 from stvla_ros.acting.results import EpisodeKey, EpisodeResult
 from stvla_ros.acting.setup import EvaluatedPolicy
 from stvla_ros.errors import InputError
-from stvla_ros.evaluation.ablate import PAPER, AblateArguments, plan, write_ablation
+from stvla_ros.evaluation.ablate import PAPER, AblateArguments, plan_ablation, write_ablation
 from stvla_ros.evaluation.ablation_kinds import ABLATIONS, SCALE_NOTE, make_settings
 from stvla_ros.evaluation.plan import EvalArguments, evaluation_of
 from stvla_ros.evaluation.tables import make_table
@@ -71,9 +71,11 @@ def test_a_setting_that_cannot_be_is_one_line(kind: str, names: tuple[str, ...])
 
 def test_what_is_trained_needs_a_configuration() -> None:
     with pytest.raises(InputError, match="^config: expected a training configuration for data, got none"):
-        plan(AblateArguments("data", "expert"))
+        plan_ablation(AblateArguments("data", "expert"))
     with pytest.raises(InputError, match="^config: .*there is no /nonexistent.yaml"):
-        plan(AblateArguments("buffer", "expert?traces=depth,depth=sensor", retrain=True, config="/nonexistent.yaml"))
+        plan_ablation(
+            AblateArguments("buffer", "expert?traces=depth,depth=sensor", retrain=True, config="/nonexistent.yaml")
+        )
 
 
 def _written(kind: str, task: str, tmp_path: Path) -> tuple[str, Path]:

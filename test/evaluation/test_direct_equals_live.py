@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from stvla_ros.acting.episode import Rules, load_policy, make_control, run_episode
+from stvla_ros.acting.episode import Rules, load_evaluated_policy, make_control, run_episode
 from stvla_ros.acting.results import EpisodeKey
 from stvla_ros.acting.setup import EvaluatedPolicy
 from stvla_ros.control.actions import EndEffectorAction
@@ -32,7 +32,7 @@ def _direct(policy: EvaluatedPolicy, max_steps: int) -> tuple[list[EndEffectorAc
 
     environment.step = noting
     try:
-        loaded = load_policy(policy, environment.info.robot, seed=0)
+        loaded = load_evaluated_policy(policy, environment.info.robot, seed=0)
         result = run_episode(
             environment,
             EpisodeKey(TASK, policy.label, 0, EPISODE),

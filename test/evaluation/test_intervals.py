@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binomtest
 
-from stvla_ros.evaluation.intervals import Rate, effective_episodes, mean_rate, paired_p_value, rate, wilson
+from stvla_ros.evaluation.intervals import SuccessRate, effective_episodes, mean_rate, paired_p_value, rate, wilson
 
 OUTCOMES = st.lists(st.booleans().map(float), min_size=1, max_size=6)
 GROUPS = st.lists(OUTCOMES, min_size=1, max_size=12)
@@ -68,7 +68,7 @@ def test_the_mean_over_tasks_lies_within_its_interval(tasks: list[list[list[floa
 
 
 def test_the_mean_of_one_task_is_that_task() -> None:
-    only = Rate(0.25, 0.1, 0.5, 8)
+    only = SuccessRate(0.25, 0.1, 0.5, 8)
     mean = mean_rate([only])
     assert (mean.value, mean.low, mean.high, mean.n) == pytest.approx((0.25, 0.1, 0.5, 8))
 

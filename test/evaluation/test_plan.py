@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from stvla_ros.errors import InputError
-from stvla_ros.evaluation.plan import EvalArguments, plan
+from stvla_ros.evaluation.plan import EvalArguments, plan_evaluation
 from stvla_ros.sim.maniskill.tasks import ZERO_DOWNLOAD_TASK
 
 BOTH = ("expert", "random")
@@ -15,13 +15,13 @@ BOTH = ("expert", "random")
 
 def test_every_policy_task_seed_and_episode_is_planned() -> None:
     arguments = EvalArguments(BOTH, tasks=(ZERO_DOWNLOAD_TASK,), episodes=3, seeds=(0, 1))
-    evaluation = plan(arguments)
+    evaluation = plan_evaluation(arguments)
     assert len(evaluation.keys) == 2 * 2 * 3
     assert [policy.label for policy in evaluation.policies] == list(BOTH)
 
 
 def test_latencies_and_executions_multiply_the_policies() -> None:
-    evaluation = plan(
+    evaluation = plan_evaluation(
         EvalArguments(
             ("expert",),
             tasks=(ZERO_DOWNLOAD_TASK,),
@@ -43,7 +43,7 @@ def test_the_preset_is_the_published_protocol(tmp_path: Path) -> None:
     (network / "training.json").write_text('{"inputs": {}, "execution": "mean_ensemble"}')
     asked = f"asked={network}?execution=mean_ensemble"
     policies = ("expert", str(network), f"other={network}?resize=bicubic,execution=chunk", asked)
-    evaluation = plan(EvalArguments(policies, preset="simplerenv-widowx"))
+    evaluation = plan_evaluation(EvalArguments(policies, preset="simplerenv-widowx"))
     if evaluation.notes:
         pytest.skip("the WidowX tasks' files are not here")
     assert evaluation.episodes == dict.fromkeys(evaluation.tasks, 24)
@@ -85,7 +85,7 @@ def test_the_preset_is_the_published_protocol(tmp_path: Path) -> None:
 )
 def test_a_bad_argument_is_one_line_that_names_it(changed: dict, said: str) -> None:
     with pytest.raises(InputError) as raised:
-        plan(EvalArguments(**{"policies": ("expert",), "tasks": (ZERO_DOWNLOAD_TASK,), **changed}))
+        plan_evaluation(EvalArguments(**{"policies": ("expert",), "tasks": (ZERO_DOWNLOAD_TASK,), **changed}))
     assert str(raised.value).startswith(said)
     assert "\n" not in str(raised.value)
 
@@ -93,7 +93,7 @@ def test_a_bad_argument_is_one_line_that_names_it(changed: dict, said: str) -> N
 def test_a_task_that_the_expert_cannot_do_is_refused_for_it() -> None:
     task = "simpler/google_robot_pick_coke_can"
     try:
-        plan(EvalArguments(("expert",), tasks=(task,), episodes=1))
+        plan_evaluation(EvalArguments(("expert",), tasks=(task,), episodes=1))
     except InputError as error:
         assert str(error) == f"policies: the scripted expert cannot do task {task}"
     else:

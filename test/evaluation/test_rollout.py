@@ -9,7 +9,7 @@ from scripted_environment import EPISODES, MAX_STEPS, ScriptedEnvironment
 from stvla_ros.acting.episode import (
     START_OFFSET_M,
     Rules,
-    load_policy,
+    load_evaluated_policy,
     make_control,
     policy_seed,
     run_episode,
@@ -31,7 +31,7 @@ def _run(
 ) -> tuple[EpisodeResult, ScriptedEnvironment, list]:
     environment = ScriptedEnvironment(task)
     key = EpisodeKey(task, policy.label, seed, episode)
-    loaded = load_policy(policy, "panda", policy_seed(key))
+    loaded = load_evaluated_policy(policy, "panda", policy_seed(key))
     seen: list = []
     control = make_control(policy, loaded, environment)
     result = run_episode(environment, key, Observer(policy), control, rules, lambda *each: seen.append(each))
@@ -123,7 +123,7 @@ def test_a_policy_gets_what_the_perception_makes_of_the_frames() -> None:
     for index, (observation, each, *_) in enumerate(seen):
         expected = plain.step(observation.rgb, index * 200_000_000, observation.depth)
         assert each.given.stamp == expected.stamp
-        assert np.array_equal(each.given.picture.depth, expected.depth)
+        assert np.array_equal(each.given.picture.depth, expected.traced_depth)
         assert np.array_equal(each.given.picture.rgb, observation.rgb)
         assert np.array_equal(each.given.picture.intrinsics, observation.intrinsics)
 

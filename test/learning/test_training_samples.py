@@ -46,9 +46,9 @@ def test_prepared_frames_are_those_of_spatial_traces(tmp_path: Path) -> None:
     depths, pictures = depths_of(samples), samples.pictures[np.arange(len(samples))]
     episode = reader.episode(0)
     for frame in range(len(episode)):
-        traced = perception.step(episode.rgb[frame], int(episode.stamps[frame]), episode.depth[frame])
-        drawn += traced.traces.num_points > 0
-        depth = prepare_depth(traced.depth, (160, 120), 224)
+        result = perception.step(episode.rgb[frame], int(episode.stamps[frame]), episode.depth[frame])
+        drawn += result.traces.num_points > 0
+        depth = prepare_depth(result.traced_depth, (160, 120), 224)
         assert (depths[frame] == depth.astype(np.float16)).all()
         picture = prepare_picture(episode.rgb[frame], 224)
         assert np.abs(pictures[frame].transpose(2, 0, 1) / 255.0 - picture).max() < 0.5 / 255 + 1e-6

@@ -52,7 +52,7 @@ def test_live_traced_depth_equals_the_plain_pipeline_bit_for_bit(fused: bool, va
             assert message.header.frame_id == "camera"
             live = image_to_depth(message, "traced_depth")
             assert live.dtype == np.float32
-            assert np.array_equal(live, result.depth)
+            assert np.array_equal(live, result.traced_depth)
             live_traces = message_to_traces(trace_array, "traces")
             assert np.array_equal(live_traces.points, result.traces.points)
             assert np.array_equal(live_traces.ids, result.traces.ids)

@@ -14,7 +14,7 @@ from stvla_ros.perception.compositor import (
     Compositor,
     CompositorConfig,
     closest_depth,
-    fill_unknown,
+    interpolate_columns,
     resize_depth,
     traces_3d,
 )
@@ -166,7 +166,7 @@ def test_the_drawn_pixels_are_those_of_an_independent_painter(variant):
         newest = [depths[np.nonzero(depths[:, n])[0][-1], n] for n in range(5)]
         depths = np.broadcast_to(newest, depths.shape)
     elif variant == "B":
-        depths = fill_unknown(depths)
+        depths = interpolate_columns(depths)
     else:
         depths = np.full(depths.shape, closest_depth(resize_depth(maps[-1], SIZE), 1.0))
     canvas = painted(traces, depths, 3)
@@ -300,8 +300,8 @@ def test_b_remembers_the_depth_of_points_that_become_traces_only_later():
 
 def test_b_bridges_frames_without_depth_along_the_trace():
     depths = np.array([[0, 1], [2, 0], [0, 0], [4, 4], [0, 0]], np.float32)
-    np.testing.assert_array_equal(fill_unknown(depths), [[2, 1], [2, 2], [3, 3], [4, 4], [4, 4]])
-    np.testing.assert_array_equal(fill_unknown(np.zeros((3, 2), np.float32)), np.zeros((3, 2)))
+    np.testing.assert_array_equal(interpolate_columns(depths), [[2, 1], [2, 2], [3, 3], [4, 4], [4, 4]])
+    np.testing.assert_array_equal(interpolate_columns(np.zeros((3, 2), np.float32)), np.zeros((3, 2)))
 
 
 def test_memory_is_bounded_by_the_traces_window():

@@ -38,8 +38,8 @@ def test_a_step_is_the_separate_stages_bit_for_bit(variant):
         result = whole.step(rgb, stamp, depth)
         traces, metric = tracker.step(rgb, stamp), estimator.estimate(rgb, depth)
         assert result.stamp == stamp
-        assert result.depth.tobytes() == compositor.step(traces, metric).tobytes()
-        assert result.metric_depth.tobytes() == metric.tobytes()
+        assert result.traced_depth.tobytes() == compositor.step(traces, metric).tobytes()
+        assert result.depth.tobytes() == metric.tobytes()
         assert result.traces.points.tobytes() == traces.points.tobytes()
 
 
@@ -48,7 +48,7 @@ def test_the_moving_square_leaves_traces_on_the_depth_after_the_warm_up():
     drawn = []
     for rgb, stamp, depth in episode():
         result = whole.step(rgb, stamp, depth)
-        drawn.append(int((result.depth != resize_depth(result.metric_depth, 224)).sum()))
+        drawn.append(int((result.traced_depth != resize_depth(result.depth, 224)).sum()))
     assert drawn[:5] == [0] * 5
     assert drawn[-1] > 200
 
@@ -56,19 +56,21 @@ def test_the_moving_square_leaves_traces_on_the_depth_after_the_warm_up():
 def test_after_a_reset_an_episode_gives_the_same_as_in_a_new_pipeline():
     config = SpatialTracesConfig(compositor=CompositorConfig(variant="B"))
     used, frames = SpatialTraces(config), episode()
-    first = [used.step(*frame).depth.tobytes() for frame in frames]
+    first = [used.step(*frame).traced_depth.tobytes() for frame in frames]
     used.reset()
-    assert [used.step(*frame).depth.tobytes() for frame in frames] == first
+    assert [used.step(*frame).traced_depth.tobytes() for frame in frames] == first
 
 
-def test_a_frame_with_a_bad_depth_reading_counts_for_no_stage():
+def test_a_frame_with_a_bad_sensor_depth_counts_for_no_stage():
     frames = episode()
     whole, other = SpatialTraces(), SpatialTraces()
     for i, (rgb, stamp, depth) in enumerate(frames):
         if i == 8:
             with pytest.raises(InputError, match="sensor_depth"):
                 whole.step(rgb, stamp, depth[:-1])
-        assert whole.step(rgb, stamp, depth).depth.tobytes() == other.step(rgb, stamp, depth).depth.tobytes()
+        assert (
+            whole.step(rgb, stamp, depth).traced_depth.tobytes() == other.step(rgb, stamp, depth).traced_depth.tobytes()
+        )
 
 
 def test_a_stamp_that_repeats_is_refused_and_the_next_frame_works():
@@ -79,7 +81,7 @@ def test_a_stamp_that_repeats_is_refused_and_the_next_frame_works():
         if i == 8:
             with pytest.raises(InputError, match="stamp"):
                 whole.step(*frame)
-        assert result.depth.tobytes() == other.step(*frame).depth.tobytes()
+        assert result.traced_depth.tobytes() == other.step(*frame).traced_depth.tobytes()
 
 
 @pytest.mark.parametrize(

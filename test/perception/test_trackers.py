@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from stvla_ros.errors import InputError
-from stvla_ros.perception.selection import SelectionParameters
+from stvla_ros.perception.moving_points import SelectionParameters
 from stvla_ros.perception.trackers import make_tracker
 from stvla_ros.perception.tracking import TraceTracker, TrackingConfig
 

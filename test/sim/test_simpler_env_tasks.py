@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from stvla_ros.errors import InputError
-from stvla_ros.sim.simpler_env.episodes import episode
+from stvla_ros.sim.simpler_env.placements import episode
 from stvla_ros.sim.simpler_env.tasks import SIMPLER_ENV_TASKS, simpler_python, task_named
 from stvla_ros.sim.tasks import make_environment
 

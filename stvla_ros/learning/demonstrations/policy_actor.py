@@ -3,7 +3,7 @@
 
 import numpy as np
 
-from stvla_ros.acting.episode import load_policy, make_control
+from stvla_ros.acting.episode import load_evaluated_policy, make_control
 from stvla_ros.acting.setup import parse_policy
 from stvla_ros.control.actions import EndEffectorAction
 from stvla_ros.policy.observer import Observer
@@ -24,7 +24,7 @@ class PolicyActor:
     def __init__(self, policy: str, environment: Environment) -> None:
         self._evaluated = parse_policy(policy)
         self._environment = environment
-        self._policy = load_policy(self._evaluated, environment.info.robot, 0)
+        self._policy = load_evaluated_policy(self._evaluated, environment.info.robot, 0)
         self._observer = Observer(self._evaluated)
 
     def begin(self, random: np.random.Generator) -> None:

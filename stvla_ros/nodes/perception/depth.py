@@ -36,8 +36,8 @@ class DepthNode(StvlaNode):
         stamp = stamp_ns(image.header)
         try:
             rgb = image_to_rgb(image, "image")
-            reading = image_to_depth(messages[1], "sensor_depth") if len(messages) > 1 else None
-            depth = self._estimator.estimate(rgb, reading)
+            sensor_depth = image_to_depth(messages[1], "sensor_depth") if len(messages) > 1 else None
+            depth = self._estimator.estimate(rgb, sensor_depth)
         except InputError as error:
             self.reject("input", naming_topic(error))
             return

@@ -5,7 +5,7 @@ from typing import Any
 from stvla_ros.nodes.kit.base import StvlaNode
 from stvla_ros.perception.compositor import VARIANTS, CompositorConfig
 from stvla_ros.perception.depth.registry import depth_estimator_names
-from stvla_ros.perception.selection import SelectionParameters
+from stvla_ros.perception.moving_points import SelectionParameters
 from stvla_ros.perception.spatial_traces import SpatialTracesConfig
 from stvla_ros.perception.trackers import tracker_names
 from stvla_ros.perception.tracking import TrackingConfig

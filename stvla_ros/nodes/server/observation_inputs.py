@@ -83,23 +83,23 @@ class ObservationInputs:
         """
         self._node.stage.received()
         picture = draw_traces(rgb, result.traces) if self._traces == "rgb" else rgb
-        depth = result.depth if self._traces == "depth" else without_invalid(result.metric_depth)
+        depth = result.traced_depth if self._traces == "depth" else without_invalid(result.depth)
         self._hand_on(result.stamp, picture, depth)
 
-    def _on_messages(self, picture: str, depth: str, image: Image, depth_image: Image) -> None:
+    def _on_messages(self, picture_topic: str, depth_topic: str, image: Image, depth_image: Image) -> None:
         try:
-            rgb = image_to_rgb(image, picture)
-            metres = image_to_depth(depth_image, depth)
-            if metres.dtype != np.float32:
-                raise InputError(f"topic {depth}: expected 32FC1 (metres), got {depth_image.encoding!r}")
-            if depth == "depth":
-                metres = without_invalid(metres)  # REP-118 marks unknown by NaN, the policies by 0
-            elif not np.isfinite(metres).all():
-                raise InputError(f"topic {depth}: expected finite float32 metres (0 where unknown)")
+            rgb = image_to_rgb(image, picture_topic)
+            depth = image_to_depth(depth_image, depth_topic)
+            if depth.dtype != np.float32:
+                raise InputError(f"topic {depth_topic}: expected 32FC1 (metres), got {depth_image.encoding!r}")
+            if depth_topic == "depth":
+                depth = without_invalid(depth)  # REP-118 marks unknown by NaN, the policies by 0
+            elif not np.isfinite(depth).all():
+                raise InputError(f"topic {depth_topic}: expected finite float32 metres (0 where unknown)")
         except InputError as error:
             self._node.reject("input", str(error))
             return
-        self._hand_on(stamp_ns(image.header), rgb, metres)
+        self._hand_on(stamp_ns(image.header), rgb, depth)
 
     def _hand_on(self, stamp: int, rgb: np.ndarray, depth: np.ndarray) -> None:
         if self._frozen_s and (same_s := self._frozen.update(rgb, stamp)) > self._frozen_s:

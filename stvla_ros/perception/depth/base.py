@@ -4,14 +4,12 @@ from abc import ABC, abstractmethod
 
 import numpy as np
 
-from stvla_ros.errors import InputError
-
 
 class DepthEstimator(ABC):
     """Gives the metric depth of one frame. Holds no state between frames."""
 
     needs_sensor: bool = False
-    """Whether ``estimate`` wants the reading of a depth sensor."""
+    """Whether ``estimate`` wants a ``sensor_depth``."""
 
     @abstractmethod
     def estimate(self, rgb: np.ndarray, sensor_depth: np.ndarray | None = None) -> np.ndarray:
@@ -21,17 +19,8 @@ class DepthEstimator(ABC):
         :param sensor_depth: (H, W) uint16 millimetres or float32 metres, where a sensor gave one.
         :returns: (H, W) float32 metres along the optical axis; 0 where unknown (REP-118 allows 0 or NaN; all backends
             give 0).
-        :raises InputError: for a picture or reading that cannot be used.
+        :raises InputError: for a picture or sensor depth that cannot be used.
         """
-
-
-def check_rgb(rgb: np.ndarray) -> np.ndarray:
-    """:raises InputError: unless ``rgb`` is (H, W, 3) uint8 with at least one pixel."""
-    if rgb.dtype != np.uint8 or rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.size == 0:
-        raise InputError(
-            f"image: expected (height, width, 3) uint8 with at least one pixel, got {rgb.shape} {rgb.dtype}"
-        )
-    return rgb
 
 
 def without_invalid(depth: np.ndarray) -> np.ndarray:

@@ -5,7 +5,8 @@ import math
 import numpy as np
 
 from stvla_ros.errors import InputError
-from stvla_ros.perception.depth.base import DepthEstimator, check_rgb
+from stvla_ros.perception.depth.base import DepthEstimator
+from stvla_ros.perception.types import check_rgb
 
 NO_DEPTH = "constant"
 """The backend's name: what shows no depth."""

@@ -11,8 +11,9 @@ from transformers import DepthAnythingForDepthEstimation
 
 from stvla_ros.devices import parse_device, parse_dtype
 from stvla_ros.errors import InputError
-from stvla_ros.perception.depth.base import DepthEstimator, check_rgb, without_invalid
-from stvla_ros.perception.depth.pretrained import load_config, load_model, to_pixels
+from stvla_ros.perception.depth.base import DepthEstimator, without_invalid
+from stvla_ros.perception.depth.pretrained import load_config, load_depth_model, to_pixels
+from stvla_ros.perception.types import check_rgb
 
 _MEAN, _DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # ImageNet's
 _EXAMPLE = "depth-anything/Depth-Anything-V2-Metric-Indoor-Small-hf"
@@ -42,7 +43,7 @@ class DepthAnything(DepthEstimator):
         if not self._patch <= network_size <= 4096:
             raise InputError(f"depth network_size: expected {self._patch} to 4096 pixels, got {network_size}")
         self._network_size = network_size
-        self._model = load_model(DepthAnythingForDepthEstimation, checkpoint, _EXAMPLE, self._device, self._dtype)
+        self._model = load_depth_model(DepthAnythingForDepthEstimation, checkpoint, _EXAMPLE, self._device, self._dtype)
         self._mean, self._deviation = (
             torch.tensor(values, device=self._device)[:, None, None] for values in (_MEAN, _DEVIATION)
         )

@@ -39,7 +39,7 @@ def load_config(model_class: type[Model], checkpoint: str, example: str):
     return config
 
 
-def load_model(
+def load_depth_model(
     model_class: type[Model], checkpoint: str, example: str, device: torch.device, dtype: torch.dtype
 ) -> Model:
     """Load a network for inference. Weights come from safetensors files only: pickles can run code.

@@ -3,19 +3,20 @@
 import numpy as np
 
 from stvla_ros.errors import InputError
-from stvla_ros.perception.depth.base import DepthEstimator, check_rgb, without_invalid
+from stvla_ros.perception.depth.base import DepthEstimator, without_invalid
+from stvla_ros.perception.types import check_rgb
 
 
 class SensorDepth(DepthEstimator):
-    """Passes a sensor's reading on in metres. Never resizes: a reading that does not fit the picture is an error."""
+    """Passes a sensor's depth on in metres. Never resizes: one that does not fit the picture is an error."""
 
     needs_sensor = True
 
     def estimate(self, rgb: np.ndarray, sensor_depth: np.ndarray | None = None) -> np.ndarray:
-        """See ``DepthEstimator.estimate``. A missing reading is an error; NaN, +-Inf and negative ones become 0."""
+        """See ``DepthEstimator.estimate``. A missing one is an error; NaN, +-Inf and negative ones become 0."""
         check_rgb(rgb)
         if sensor_depth is None:
-            raise InputError("sensor_depth: expected a depth reading with the frame's stamp, got none")
+            raise InputError("sensor_depth: expected depth with the frame's stamp, got none")
         if sensor_depth.shape != rgb.shape[:2]:
             raise InputError(
                 f"sensor_depth: expected the image's size {rgb.shape[1]}x{rgb.shape[0]} (registered depth), "

@@ -18,8 +18,9 @@ import torch.nn.functional as F
 from transformers import ZoeDepthForDepthEstimation
 
 from stvla_ros.devices import parse_device, parse_dtype
-from stvla_ros.perception.depth.base import DepthEstimator, check_rgb, without_invalid
-from stvla_ros.perception.depth.pretrained import load_config, load_model, to_pixels
+from stvla_ros.perception.depth.base import DepthEstimator, without_invalid
+from stvla_ros.perception.depth.pretrained import load_config, load_depth_model, to_pixels
+from stvla_ros.perception.types import check_rgb
 
 NETWORK_SIZE = (384, 384)
 _MEAN = _DEVIATION = 0.5
@@ -58,7 +59,7 @@ class ZoeDepth(DepthEstimator):
     def __init__(self, checkpoint: str = _EXAMPLE, device: str = "auto", dtype: str = "float32") -> None:
         self._device, self._dtype = parse_device(device, "depth device"), parse_dtype(dtype, "depth dtype")
         load_config(ZoeDepthForDepthEstimation, checkpoint, _EXAMPLE)
-        self._model = load_model(ZoeDepthForDepthEstimation, checkpoint, _EXAMPLE, self._device, self._dtype)
+        self._model = load_depth_model(ZoeDepthForDepthEstimation, checkpoint, _EXAMPLE, self._device, self._dtype)
 
     @torch.inference_mode()
     def estimate(self, rgb: np.ndarray, sensor_depth: np.ndarray | None = None) -> np.ndarray:

@@ -9,20 +9,10 @@ import numpy as np
 from stvla_ros.errors import InputError
 from stvla_ros.perception.adaptive import KeyFrameRule
 from stvla_ros.perception.frame_buffer import FrameBuffer
-from stvla_ros.perception.types import Traces
+from stvla_ros.perception.types import Traces, check_rgb
 from stvla_ros.plugins import Registry, subclass_of
 
 MIN_SIDE = 32  # px; below this no window around a point fits the picture
-
-
-def check_rgb(rgb: np.ndarray) -> None:
-    """:raises InputError: unless ``rgb`` is (H, W, 3) uint8 with both sides at least 32 px."""
-    if not isinstance(rgb, np.ndarray) or rgb.dtype != np.uint8:
-        raise InputError(f"rgb: expected a uint8 array, got {getattr(rgb, 'dtype', type(rgb).__name__)}")
-    if rgb.ndim != 3 or rgb.shape[2] != 3:
-        raise InputError(f"rgb: expected shape (H, W, 3), got {rgb.shape}")
-    if min(rgb.shape[:2]) < MIN_SIDE:
-        raise InputError(f"rgb: expected at least {MIN_SIDE}x{MIN_SIDE} pixels, got {rgb.shape[1]}x{rgb.shape[0]}")
 
 
 class Tracker(ABC):
@@ -51,7 +41,7 @@ class Tracker(ABC):
         :return: all points followed now, (T, N) with T at most the buffer's size, the last row for this frame.
         :raises InputError: for a bad picture or a stamp that does not increase; the state stays as it was.
         """
-        check_rgb(rgb)
+        check_rgb(rgb, MIN_SIDE)
         self.buffer.check_stamp(stamp_ns)
         size = (rgb.shape[1], rgb.shape[0])
         if self.buffer.image_size not in (None, size):

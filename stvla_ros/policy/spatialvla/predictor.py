@@ -136,9 +136,9 @@ class SpatialVlaPredictor:
         with torch.inference_mode(), memory_for(f"inference on {self.model.device}"):
             picture = prepare_picture(rgb, self.model.config.image_size, self._resize)
             picture_size = (rgb.shape[1], rgb.shape[0])
-            metres = None if depth is None else prepare_depth(depth, picture_size, self.model.config.image_size)
+            prepared = None if depth is None else prepare_depth(depth, picture_size, self.model.config.image_size)
             k = self._intrinsics(intrinsics, key, picture_size)
-            offsets = self._run(picture, metres, k, ids.to(self.model.device), details if return_details else None)
+            offsets = self._run(picture, prepared, k, ids.to(self.model.device), details if return_details else None)
         tokens = offsets.cpu().numpy().reshape(-1, 3)
         if (tokens == NO_TOKEN).any():
             raise InputError(
@@ -152,17 +152,17 @@ class SpatialVlaPredictor:
     def _run(
         self,
         picture: np.ndarray,
-        metres: np.ndarray | None,
+        prepared_depth: np.ndarray | None,
         intrinsics: torch.Tensor,
         ids: torch.Tensor,
         details: dict[str, np.ndarray] | None,
     ) -> torch.Tensor:
         model = self.model
         pixels = torch.from_numpy(picture)[None].to(model.device)
-        if metres is None:
+        if prepared_depth is None:
             depth = model.estimate_depth(pixels)
         else:
-            depth = torch.from_numpy(metres)[None].to(model.device)
+            depth = torch.from_numpy(prepared_depth)[None].to(model.device)
         points = model.points(depth, intrinsics)
         if details is None:
             return self._predict_tokens(pixels, points, ids, self._noise())

@@ -14,7 +14,7 @@ from stvla_ros.errors import InputError
 from stvla_ros.sim import expert
 from stvla_ros.sim.environment import Environment, EnvironmentInfo, Observation, StepResult
 from stvla_ros.sim.maniskill.placements import Placements, make_placements
-from stvla_ros.sim.maniskill.setup import ROBOTS, gripper_action, make, one_thread, quiet
+from stvla_ros.sim.maniskill.preparation import ROBOTS, gripper_action, make_gym, one_thread, quiet
 from stvla_ros.sim.task import Task
 
 # Takes part in the seeds of demonstrations, so that none is that of an official episode.
@@ -38,7 +38,7 @@ class ManiSkillEnvironment(Environment):
         self._robot = ROBOTS[task.robot]
         self._render = render
         width, height = image_size or self._robot.image_size
-        self._env = make(task, self._robot, width, height, render)
+        self._env = make_gym(task, self._robot, width, height, render)
         self._placements: Placements | None = None
         self._conditions: dict[str, bool] = {}
         self.info = EnvironmentInfo(

@@ -14,7 +14,7 @@ from stvla_ros.control.actions import EndEffectorAction
 from stvla_ros.errors import InputError
 from stvla_ros.sim import expert
 from stvla_ros.sim.environment import Environment, EnvironmentInfo, Observation, StepResult
-from stvla_ros.sim.simpler_env import actions, episodes
+from stvla_ros.sim.simpler_env import controller_commands, placements
 from stvla_ros.sim.simpler_env.scene import SceneOptions, configured_scene
 from stvla_ros.sim.simpler_env.tasks import PREFIX, task_named
 
@@ -76,7 +76,7 @@ class SimplerEnvEnvironment(Environment):
         )
 
     def reset(self, episode_id: int, seed: int = 0) -> Observation:
-        episode = episodes.episode(self._task, episode_id)
+        episode = placements.episode(self._task, episode_id)
         # What the scripts do not fix (the arm's recolouring, the object of pick_object) is drawn from this seed.
         scene_seed = int(np.random.SeedSequence([seed, episode_id]).generate_state(1)[0])
         self._scene.episode = episode
@@ -110,14 +110,14 @@ class SimplerEnvEnvironment(Environment):
         arm, gripper = controllers["arm"], controllers["gripper"]
         if self.info.robot == "widowx":
             measured = arm.compute_fk(arm.qpos)  # the very pose that the controller will turn about
-            translation = actions.ee_align2_translation(
+            translation = controller_commands.ee_align2_translation(
                 action.translation, action.rotation, arm._target_pose.p, measured.p
             )
-            opening = actions.widowx_gripper(action.gripper)
+            opening = controller_commands.widowx_gripper(action.gripper)
         else:
             # ee_align turns about the tool point by itself.
             translation = action.translation
-            opening = actions.google_gripper(
+            opening = controller_commands.google_gripper(
                 action.gripper,
                 float(np.mean(gripper._last_drive_qpos_targets)),
                 float(np.mean(gripper._target_qpos)),
@@ -154,7 +154,7 @@ class SimplerEnvEnvironment(Environment):
         return Observation(
             rgb=rgb,
             depth=depth,
-            intrinsics=actions.centred_intrinsics(camera["intrinsic_cv"]),
+            intrinsics=controller_commands.centred_intrinsics(camera["intrinsic_cv"]),
             base_from_camera=base_from_world @ np.linalg.inv(camera["extrinsic_cv"].astype(np.float64)),
             base_from_gripper=base_from_link[self._scene.tcp.name],
             joint_names=tuple(joint.name for joint in agent.robot.get_active_joints()),

@@ -9,8 +9,8 @@ import cv2
 from mani_skill2_real2sim import ASSET_DIR
 from mani_skill2_real2sim.envs.custom_scenes.base_env import CustomSceneEnv
 
-from stvla_ros.sim.simpler_env.actions import scaled_intrinsics
-from stvla_ros.sim.simpler_env.episodes import Episode
+from stvla_ros.sim.simpler_env.controller_commands import scaled_intrinsics
+from stvla_ros.sim.simpler_env.placements import Episode
 
 _RECOLOURINGS = (
     "",

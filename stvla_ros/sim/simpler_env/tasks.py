@@ -16,7 +16,7 @@ _FACTORY = "stvla_ros.sim.simpler_env.environment:create"
 
 
 # Control steps a second: SimplerEnv's prepackaged configurations. Limits: upstream's max_episode_steps. Counts: initial
-# configurations in upstream's visual-matching scripts (episodes.py says which).
+# configurations in upstream's visual-matching scripts (placements.py says which).
 def _widowx(name: str, max_steps: int) -> Task:
     return Task(PREFIX + name, name, "widowx", 5.0, max_steps, 24)
 

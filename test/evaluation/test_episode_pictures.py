@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from scripted_environment import ScriptedEnvironment
 
-from stvla_ros.acting.episode import load_policy, make_control, run_episode
+from stvla_ros.acting.episode import load_evaluated_policy, make_control, run_episode
 from stvla_ros.acting.results import EpisodeKey, EpisodeResult
 from stvla_ros.acting.setup import EvaluatedPolicy
-from stvla_ros.evaluation.pictures import EpisodePictures
+from stvla_ros.evaluation.episode_pictures import EpisodePictures
 from stvla_ros.evaluation.plots import plot_lines, plot_settings, plot_table
 from stvla_ros.evaluation.tables import make_table
 from stvla_ros.evaluation.thumbnails import contact_sheet, write_page
@@ -28,7 +28,7 @@ def _result(episode: int, success: bool) -> EpisodeResult:
 def test_a_video_shows_every_observation(traces: str, size: tuple[int, int] | None, tmp_path: Path) -> None:
     environment = ScriptedEnvironment("reach")
     policy = EvaluatedPolicy("ours", "expert", traces=traces)
-    control = make_control(policy, load_policy(policy, "panda", 0), environment)
+    control = make_control(policy, load_evaluated_policy(policy, "panda", 0), environment)
     with EpisodePictures(tmp_path / "a" / "b", "reach 0", 5.0) as pictures:
         key = EpisodeKey("reach", "ours", 0, 0)
         result = run_episode(environment, key, Observer(policy), control, watch=pictures.watch)

@@ -113,7 +113,7 @@ def gripper_action(opening: float, robot: Robot) -> float:
     return float(np.interp(opening, [0.0, *inner, 1.0], [-1.0, *actions, 1.0]))
 
 
-def make(task: Task, robot: Robot, width: int, height: int, render: bool) -> Any:
+def make_gym(task: Task, robot: Robot, width: int, height: int, render: bool) -> Any:
     """ManiSkill's own environment of a task, without gymnasium's wrappers.
 
     :raises InputError: when the task's files cannot be had.

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stvla_ros.errors import InputError
-from stvla_ros.perception.selection import SelectionParameters, motion, select_moving
+from stvla_ros.perception.moving_points import SelectionParameters, motion, select_moving
 from stvla_ros.perception.types import Traces
 
 SIZE = (640, 480)  # diagonal 800: min_extent is 8 px, min_spacing 16 px
