@@ -55,7 +55,7 @@ def test_a_missing_reading_is_refused():
     "rgb", [np.zeros((0, 6, 3), np.uint8), np.zeros((4, 6), np.uint8), np.zeros((4, 6, 3), np.float32)]
 )
 def test_a_picture_that_is_no_rgb_is_refused(rgb):
-    with pytest.raises(InputError, match="image"):
+    with pytest.raises(InputError, match="^rgb: expected"):
         make_depth_estimator("sensor").estimate(rgb, np.ones((4, 6), np.float32))
 
 
