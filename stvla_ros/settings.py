@@ -105,6 +105,13 @@ def _value(hint: Any, value: Any, name: str) -> Any:
     return value
 
 
+def check_filled(settings: Any, *names: str) -> None:
+    """For a dataclass that checks itself. :raises InputError: naming the first of these fields that is empty."""
+    for name in names:
+        if not getattr(settings, name):
+            raise InputError(f"{name}: expected a name, got {getattr(settings, name)!r}")
+
+
 def load_yaml(text: str) -> Any:
     """What a YAML text says.
 

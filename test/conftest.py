@@ -8,6 +8,7 @@ from pathlib import Path
 
 import hypothesis
 import pytest
+from installed_packages import write_package
 
 Installed = Callable[..., AbstractContextManager[Path]]
 
@@ -47,18 +48,3 @@ def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Installed:
             sys.modules.pop(module, None)
 
     return install
-
-
-def write_package(
-    folder: Path, name: str, modules: Mapping[str, str], entry_points: Mapping[str, Mapping[str, str]]
-) -> None:
-    """What `pip install --target FOLDER` leaves of a small package."""
-    metadata = folder / f"{name}-1.0.dist-info"
-    metadata.mkdir(parents=True)
-    for module, text in modules.items():
-        (folder / f"{module}.py").write_text(text)
-    (metadata / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
-    lines = []
-    for group, points in entry_points.items():
-        lines += [f"[stvla_ros.{group}]", *(f"{key} = {value}" for key, value in points.items())]
-    (metadata / "entry_points.txt").write_text("\n".join(lines) + "\n")

@@ -21,7 +21,7 @@ from stvla_ros.doctor.robot_state import check_joint_states, check_poses, check_
 from stvla_ros.doctor.ros import RosFacts, check_ros
 from stvla_ros.errors import InputError
 from stvla_ros.graph.arguments import RobotArguments
-from stvla_ros.robots.drivers import DriverNeeds, driver_needs
+from stvla_ros.robots.drivers import DriverNeeds
 from stvla_ros.robots.embodiments import ROBOT_DESCRIPTION, Embodiment, read_embodiment
 from stvla_ros.shared_files import config_directory
 
@@ -153,9 +153,7 @@ class Doctor:
         return check_fastdds(self._environment, rmw, fastdds_variable(), own, read_shared_memory())
 
     def _check_robot(self) -> Findings:
-        from stvla_ros.robots.drivers import driver_settings_problem
-
-        return check_robot_file(self._robot_file, driver_settings_problem)
+        return check_robot_file(self._robot_file)
 
     def _check_checkpoint(self) -> Findings:
         from stvla_ros.doctor.checkpoint import check_checkpoint
@@ -183,7 +181,7 @@ class Doctor:
         """Nothing where the robot's file does not tell."""
         driver = self._embodiment.driver if self._embodiment else None
         try:
-            return driver_needs(driver) if driver else DriverNeeds()
+            return driver.needs() if driver else DriverNeeds()
         except InputError:
             return DriverNeeds()
 

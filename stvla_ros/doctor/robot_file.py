@@ -1,13 +1,11 @@
 """Check 7: the robot's file, its limits and its geometry."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
 from stvla_ros.doctor.findings import Findings, error, note, ok, warning
 from stvla_ros.errors import InputError
-from stvla_ros.robots.drivers import driver_needs
 from stvla_ros.robots.embodiments import (
     ROBOT_DESCRIPTION,
     ArmDescription,
@@ -15,7 +13,6 @@ from stvla_ros.robots.embodiments import (
     Embodiment,
     read_embodiment,
 )
-from stvla_ros.robots.pose_arm import PoseArm
 from stvla_ros.robots.urdf_arm import UrdfArm
 from stvla_ros.shared_files import config_directory
 
@@ -38,10 +35,7 @@ def find_robot_file(robot: str) -> Path:
     return folder / f"{robot}.yaml"
 
 
-def check_robot_file(file: Path, settings_problem: Callable[[DriverDescription], str]) -> Findings:
-    """
-    :param settings_problem: what is wrong with the driver's own settings; empty when nothing is.
-    """
+def check_robot_file(file: Path) -> Findings:
     try:
         embodiment = read_embodiment(file)
     except InputError as problem:
@@ -58,9 +52,14 @@ def check_robot_file(file: Path, settings_problem: Callable[[DriverDescription],
         f"{file}: {driver.executable}, {embodiment.control_hz:g} commands and {driver.tick_hz:g} setpoints a second"
     )
     yield from _check_rates(embodiment, driver)
-    yield from _check_settings(driver, settings_problem)
-    if driver.executable == "google_robot_driver":
-        yield from _check_names(driver, PoseArm.names)
+    try:
+        kind = driver.kind
+    except InputError as problem:
+        yield error(str(problem), "mend or remove the package that the line names")
+        return
+    yield from _check_settings(driver)
+    if kind.coordinates:
+        yield from _check_names(driver, kind.coordinates)
     elif driver.arm is None:
         yield error(f"driver.arm is missing, {driver.executable} needs it", "give urdf, joints and tool_frame there")
     else:
@@ -87,15 +86,11 @@ def _check_rates(embodiment: Embodiment, driver: DriverDescription) -> Findings:
     yield ok(f"every joint stops within a control period: {longest:.3f} s of {period_s:.3f} s")
 
 
-def _check_settings(driver: DriverDescription, settings_problem: Callable[[DriverDescription], str]) -> Findings:
-    problem = settings_problem(driver)
-    if not problem:
-        try:
-            driver_needs(driver)
-        except InputError as missing:
-            problem = str(missing)
-    if problem:
-        yield error(problem, "correct driver.settings in the robot's file")
+def _check_settings(driver: DriverDescription) -> Findings:
+    try:
+        driver.needs()
+    except InputError as problem:
+        yield error(str(problem), "correct driver.settings in the robot's file")
 
 
 def _check_names(driver: DriverDescription, names: tuple[str, ...]) -> Findings:

@@ -11,11 +11,11 @@ import yaml
 from stvla_ros.errors import InputError
 from stvla_ros.graph.arguments import PerceptionArguments, RobotArguments, SimArguments
 from stvla_ros.graph.specification import Graph, NodeSpec, Parameters
+from stvla_ros.nodes.executables import executables, module_of
 from stvla_ros.perception.depth import DEPTH_ESTIMATORS
 from stvla_ros.perception.trackers import TRACKERS
 from stvla_ros.policy.registry import check_policy, given_parameters, policy_names
 from stvla_ros.policy.training_record import resolve_execution
-from stvla_ros.robots.drivers import FAKES
 from stvla_ros.robots.embodiments import Embodiment, find_embodiment
 from stvla_ros.settings import parse_mapping
 from stvla_ros.shared_files import config_directory, default_checkpoint
@@ -111,7 +111,8 @@ def _driver(arguments: RobotArguments, embodiment: Embodiment, run_directory: Pa
     """What moves the robot; nothing where a recording plays and the hardware is real."""
     if embodiment.driver is None:
         raise InputError(f"robot: {arguments.robot} has no driver, it is in simulation alone")
-    if arguments.use_fake_hardware and embodiment.driver.executable not in FAKES:
+    kind = embodiment.driver.kind
+    if arguments.use_fake_hardware and not kind.stand_in:
         raise InputError(f"use_fake_hardware: expected a robot with a stand-in, {arguments.robot} has none")
     if arguments.replay and not arguments.use_fake_hardware:
         return []
@@ -124,13 +125,21 @@ def _driver(arguments: RobotArguments, embodiment: Embodiment, run_directory: Pa
     }
     session = {"output": str(run_directory), "instruction": arguments.instruction}
     nodes = [
-        NodeSpec(embodiment.driver.executable, {embodiment.driver.executable: driver}),
+        _driver_node(embodiment.driver.executable, kind.module, driver),
         NodeSpec("robot_session", {"robot_session": session}),
     ]
     if arguments.use_fake_hardware:
-        fake = FAKES[embodiment.driver.executable]
-        nodes.append(NodeSpec(fake, {fake: {"robot": robot}}))
+        nodes.append(_driver_node(kind.stand_in.rpartition(".")[2], kind.stand_in, {"robot": robot}))
     return nodes
+
+
+def _driver_node(name: str, module: str, parameters: Parameters) -> NodeSpec:
+    """A driver or a stand-in. :raises InputError: when another package's has the name of a node of this one."""
+    if name not in executables():
+        return NodeSpec(name, {name: parameters}, module=module)
+    if module != module_of(name):
+        raise InputError(f"driver {name}: expected another name than that of a node of stvla_ros, for {module}")
+    return NodeSpec(name, {name: parameters})
 
 
 def _server(arguments: PerceptionArguments, embodiment: Embodiment) -> dict[str, Any]:

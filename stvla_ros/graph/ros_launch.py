@@ -5,6 +5,7 @@ Only the launch files import this module; it needs the packages `launch` and `la
 
 import dataclasses
 import difflib
+import sys
 from collections.abc import Mapping
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
@@ -95,16 +96,9 @@ def _start(context: LaunchContext, kind: type[PerceptionArguments]) -> list[Laun
 
 
 def _node(spec: NodeSpec, graph: Graph) -> Node:
-    package, executable, *arguments = spec.command or ("stvla_ros", spec.executable)
-    try:
-        get_package_prefix(package)
-    except PackageNotFoundError:
-        raise InputError(f"{executable}: the ROS 2 package {package} is not installed") from None
     # No name: it would rename every node of a process that holds several.
     return Node(
-        package=package,
-        executable=executable,
-        arguments=arguments,
+        **_program(spec),
         parameters=[str(file) for file in graph.parameter_files],
         remappings=list(spec.remappings.items()),
         output="screen",
@@ -114,6 +108,18 @@ def _node(spec: NodeSpec, graph: Graph) -> Node:
         respawn=spec.on_failure == "restart",
         respawn_delay=RESTART_DELAY_S,
     )
+
+
+def _program(spec: NodeSpec) -> dict[str, Any]:
+    """What of ``Node``'s arguments says which program it is."""
+    if spec.module:
+        return {"executable": sys.executable, "arguments": ["-m", spec.module], "exec_name": spec.executable}
+    package, executable, *arguments = spec.command or ("stvla_ros", spec.executable)
+    try:
+        get_package_prefix(package)
+    except PackageNotFoundError:
+        raise InputError(f"{executable}: the ROS 2 package {package} is not installed") from None
+    return {"package": package, "executable": executable, "arguments": arguments}
 
 
 class _ExitHandler:

@@ -12,7 +12,8 @@ Parameters = Mapping[str, Any]
 class NodeSpec:
     """One process of the graph.
 
-    :param executable: module in ``stvla_ros/nodes`` and name of the installed executable.
+    :param executable: name of the installed executable, one of ``nodes/executables.py``; or of what ``module`` runs.
+    :param module: another package's module that is run as a process (``python -m``).
     :param parameters: by node name (a process may hold several nodes).
     :param remappings: topic name in the node to topic name in the graph.
     :param ends_graph: whether the graph ends, successfully, when this process does.
@@ -25,6 +26,7 @@ class NodeSpec:
     parameters: Mapping[str, Parameters] = field(default_factory=dict)
     remappings: Mapping[str, str] = field(default_factory=dict)
     ends_graph: bool = False
+    module: str = ""
     command: tuple[str, ...] = ()
     on_failure: Literal["stop", "restart", "ignore"] = "stop"
 

@@ -42,7 +42,7 @@ def node_command(node: NodeSpec, graph: Graph) -> list[str]:
             raise InputError(f"{executable}: not found on PATH; it comes with a ROS 2 distribution")
         command = [path, *arguments]
     else:
-        command = [sys.executable, "-m", module_of(node.executable)]
+        command = [sys.executable, "-m", node.module or module_of(node.executable)]
     command += ["--ros-args"]
     for file in graph.parameter_files:
         command += ["--params-file", str(file)]

@@ -1,36 +1,35 @@
 """The registry of policies: by name, made with the parameters that were given."""
 
-import importlib
 import inspect
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Any
 
 from stvla_ros.errors import InputError
+from stvla_ros.plugins import Registry, subclass_of
 from stvla_ros.policy.base import Policy
 from stvla_ros.settings import parse_mapping
 
 DTYPES = ("auto", "float32", "float16", "bfloat16")
 NO_PARAMETERS: Mapping[str, Any] = MappingProxyType({})
 
-# Module and class: imported when made, so that listing policies loads nothing.
-_POLICIES: dict[str, tuple[str, str] | Callable[..., Policy]] = {
-    "expert": ("stvla_ros.policy.baselines", "ExpertPolicy"),
-    "random": ("stvla_ros.policy.baselines", "RandomPolicy"),
-    "stvla": ("stvla_ros.policy.spatialvla.policy", "StvlaPolicy"),
-}
+POLICIES: Registry[type[Policy]] = Registry(
+    kind="policy",
+    group="policies",
+    built_in={
+        "expert": "stvla_ros.policy.baselines:ExpertPolicy",
+        "random": "stvla_ros.policy.baselines:RandomPolicy",
+        "stvla": "stvla_ros.policy.spatialvla.policy:StvlaPolicy",
+    },
+    expected="a subclass of Policy with predict",
+    fits=subclass_of(Policy),
+)
 
 
 def policy_names() -> tuple[str, ...]:
-    return tuple(_POLICIES)
-
-
-def register_policy(name: str, factory: Callable[..., Policy]) -> None:
-    """Add a policy: ``factory(**parameters)`` makes it. :raises InputError: when the name is taken."""
-    if name in _POLICIES:
-        raise InputError(f"policy: the name {name!r} is taken")
-    _POLICIES[name] = factory
+    """Names that ``make_policy`` knows."""
+    return POLICIES.names()
 
 
 def make_policy(name: str, fallbacks: Mapping[str, Any] = NO_PARAMETERS, **parameters: Any) -> Policy:
@@ -39,9 +38,9 @@ def make_policy(name: str, fallbacks: Mapping[str, Any] = NO_PARAMETERS, **param
     :param parameters: the policy's own; it must take them.
     :raises InputError: for an unknown name, a parameter that the policy does not take or lacks, or a missing package.
     """
-    factory = _factory(name)
-    taken = _check(name, factory, parameters)
-    return factory(**{key: value for key, value in fallbacks.items() if key in taken}, **parameters)
+    policy = POLICIES.find(name)
+    taken = _check(name, policy, parameters)
+    return policy(**{key: value for key, value in fallbacks.items() if key in taken}, **parameters)
 
 
 def check_policy(name: str, parameters: Iterable[str]) -> None:
@@ -50,7 +49,7 @@ def check_policy(name: str, parameters: Iterable[str]) -> None:
     :param parameters: names of those that will be given.
     :raises InputError: as :func:`make_policy`.
     """
-    _check(name, _factory(name), parameters)
+    _check(name, POLICIES.find(name), parameters)
 
 
 def given_parameters(
@@ -77,25 +76,10 @@ def given_parameters(
     return given | mapping
 
 
-def _factory(name: str) -> Callable[..., Policy]:
-    if name not in _POLICIES:
-        raise InputError(f"policy: expected one of {', '.join(_POLICIES)}, got {name!r}")
-    factory = _POLICIES[name]
-    if not isinstance(factory, tuple):
-        return factory
-    module, attribute = factory
-    try:
-        return getattr(importlib.import_module(module), attribute)
-    except ModuleNotFoundError as error:
-        raise InputError(
-            f"policy {name}: needs the package {error.name!r}: pip install -r requirements/models.txt"
-        ) from error
-
-
-def _check(name: str, factory: Callable[..., Policy], given: Iterable[str]) -> set[str]:
-    """:return: the names of the parameters that the factory takes."""
+def _check(name: str, policy: type[Policy], given: Iterable[str]) -> set[str]:
+    """:return: the names of the parameters that the policy takes."""
     given = list(given)
-    parameters = inspect.signature(factory).parameters
+    parameters = inspect.signature(policy).parameters
     named = {key for key, value in parameters.items() if value.kind is not inspect.Parameter.VAR_KEYWORD}
     if len(named) == len(parameters):
         for key in given:

@@ -9,10 +9,10 @@ from typing import Any
 
 from stvla_ros.control.safety.limits import SafetyLimits
 from stvla_ros.errors import InputError
+from stvla_ros.robots.drivers import DRIVERS, DriverKind, DriverNeeds
 from stvla_ros.settings import build, read_mapping
 from stvla_ros.shared_files import config_directory
 
-DRIVERS = ("widowx_driver", "google_robot_driver", "moveit_servo_driver")
 # In place of a URDF file: the topic of this name.
 ROBOT_DESCRIPTION = "robot_description"
 
@@ -36,7 +36,7 @@ class ArmDescription:
 class DriverDescription:
     """How a robot is driven.
 
-    :param executable: the driver node: one of ``DRIVERS``.
+    :param executable: the driver node: one of ``DRIVERS.names()``.
     :param tick_hz: setpoints a second.
     :param arm: its geometry; None for a robot that takes tool poses.
     :param home: joint positions where it starts to work, radians.
@@ -53,14 +53,28 @@ class DriverDescription:
     settings: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if self.executable not in DRIVERS:
-            raise InputError(f"executable: expected one of {', '.join(DRIVERS)}, got {self.executable!r}")
+        # Not DRIVERS.check: who simulates the robot need not have what its driver needs.
+        if self.executable not in DRIVERS.names():
+            raise InputError(f"executable: expected one of {', '.join(DRIVERS.names())}, got {self.executable!r}")
         if not 1.0 <= self.tick_hz <= 1000.0:
             raise InputError(f"tick_hz: expected 1 to 1000, got {self.tick_hz}")
         for name in ("home", "rest"):
             given = len(getattr(self, name))
             if given and (self.arm is None or given != len(self.arm.joints)):
                 raise InputError(f"{name}: expected a number for each of the arm's joints, got {given}")
+
+    @property
+    def kind(self) -> DriverKind:
+        """:raises InputError: when it is another package's, and cannot be used."""
+        return DRIVERS.find(self.executable)
+
+    def needs(self) -> DriverNeeds:
+        """What the driver needs of the running system.
+
+        :raises InputError: naming the setting that is unknown, missing or wrong; as :attr:`kind`.
+        """
+        settings = build(self.kind.settings, dict(self.settings), "driver.settings.")
+        return self.kind.needs(settings, self.arm.joints if self.arm else ())
 
 
 @dataclass(frozen=True)

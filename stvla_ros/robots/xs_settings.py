@@ -3,7 +3,15 @@
 from dataclasses import dataclass
 
 from stvla_ros.errors import InputError
+from stvla_ros.robots.drivers import DriverKind, DriverNeeds
+from stvla_ros.settings import check_filled
 
+_SERVICES = {
+    "set_operating_modes": "interbotix_xs_msgs/srv/OperatingModes",
+    "set_motor_registers": "interbotix_xs_msgs/srv/RegisterValues",
+    "get_robot_info": "interbotix_xs_msgs/srv/RobotInfo",
+    "torque_enable": "interbotix_xs_msgs/srv/TorqueEnable",
+}
 # A servo's PWM register.
 MOST_PWM = 885.0
 
@@ -31,6 +39,7 @@ class XsSettings:
     profile_ms: int
 
     def __post_init__(self) -> None:
+        check_filled(self, "namespace", "group", "gripper", "finger_joint")
         if not 0.0 <= self.finger_closed < self.finger_open:
             raise InputError(
                 f"finger_closed, finger_open: expected 0 <= closed < open, got {self.finger_closed}, {self.finger_open}"
@@ -40,6 +49,27 @@ class XsSettings:
         if not 0 <= self.profile_ms <= 2000:
             raise InputError(f"profile_ms: expected 0 to 2000, got {self.profile_ms}")
 
+
+def _needs(settings: XsSettings, joints: tuple[str, ...]) -> DriverNeeds:
+    name = settings.namespace
+    return DriverNeeds(
+        joint_states_topic=f"{name}/joint_states",
+        joints=(*joints, settings.finger_joint),
+        services={f"/{name.strip('/')}/{service}": kind for service, kind in _SERVICES.items()},
+        packages=("interbotix_xs_msgs",),
+        # Unless it is told otherwise, xs_sdk calls a robot by its model.
+        start="switch the arm on and start Interbotix' xs_sdk: `ros2 launch interbotix_xsarm_control "
+        f"xsarm_control.launch.py robot_model:={name}` (without an arm: `stvla robot --use-fake-hardware`)",
+        setting="driver.settings.namespace in the robot's file is xs_sdk's robot_name",
+    )
+
+
+WIDOWX_DRIVER = DriverKind(
+    XsSettings,
+    _needs,
+    "stvla_ros.nodes.drivers.widowx_driver",
+    stand_in="stvla_ros.nodes.drivers.fake_xs_arm",
+)
 
 # Of the opening: nearer than this, the fingers count as there.
 _THERE = 0.08

@@ -18,7 +18,6 @@ from stvla_ros.doctor.records import Heard, Wanted
 from stvla_ros.doctor.report import report_content, section_text, summary_text
 from stvla_ros.doctor.ros import RosFacts
 from stvla_ros.errors import InputError
-from stvla_ros.robots.drivers import driver_needs
 from stvla_ros.robots.embodiments import find_embodiment
 from stvla_ros.shared_files import config_directory
 
@@ -177,7 +176,7 @@ def test_settings_and_a_description_that_are_missing(tmp_path: Path) -> None:
     only(state.findings, "error", "driver.settings do not name the topic")
     file = changed_robot(tmp_path, "arm.urdf", "robot_description")
     driver = find_embodiment("widowx").driver
-    needs = driver_needs(driver)
+    needs = driver.needs()
     states = make_states(needs.joints, (*driver.rest, 0.02))
     (state,) = prepared(file, make_heard(joint_states=states, services=needs.services), "state").examine()
     found = only(state.findings, "error", "nothing came on /robot_description")

@@ -13,7 +13,6 @@ from made_records import all_good, only
 from stvla_ros.doctor.findings import Finding
 from stvla_ros.doctor.robot_file import check_geometry, check_robot_file, find_robot_file
 from stvla_ros.errors import InputError
-from stvla_ros.robots.drivers import driver_settings_problem
 from stvla_ros.robots.embodiments import find_embodiment
 from stvla_ros.shared_files import config_directory
 
@@ -36,15 +35,15 @@ def broken(tmp_path: Path) -> Callable[..., list[Finding]]:
             del place[last]
         shutil.copy(ROBOTS / "wx250s.urdf", tmp_path)
         (tmp_path / "robot.yaml").write_text(yaml.safe_dump(content))
-        return list(check_robot_file(tmp_path / "robot.yaml", driver_settings_problem))
+        return list(check_robot_file(tmp_path / "robot.yaml"))
 
     return examine
 
 
 def test_the_robots_that_come_along_are_good() -> None:
     for name in ("widowx", "google_robot"):
-        assert all_good(check_robot_file(find_robot_file(name), driver_settings_problem))
-    found = list(check_robot_file(find_robot_file("panda"), driver_settings_problem))
+        assert all_good(check_robot_file(find_robot_file(name)))
+    found = list(check_robot_file(find_robot_file("panda")))
     assert "moveit_servo_driver" in only(found, "error", "in simulation alone").advice
 
 
@@ -96,7 +95,7 @@ def test_errors_in_a_file(key: str, value: Any, text: str, broken: Callable[...,
 
 
 def test_an_unreadable_file(tmp_path: Path) -> None:
-    only(check_robot_file(tmp_path / "none.yaml", driver_settings_problem), "error", "none.yaml: expected a YAML file")
+    only(check_robot_file(tmp_path / "none.yaml"), "error", "none.yaml: expected a YAML file")
 
 
 def test_names_that_do_not_belong_together(broken: Callable[..., list[Finding]]) -> None:

@@ -10,12 +10,12 @@ from stvla_ros.doctor.findings import Finding
 from stvla_ros.doctor.records import JointStates, Publisher
 from stvla_ros.doctor.robot_state import check_joint_states, check_poses, check_services
 from stvla_ros.errors import InputError
-from stvla_ros.robots.drivers import DriverNeeds, driver_needs
+from stvla_ros.robots.drivers import DriverNeeds
 from stvla_ros.robots.embodiments import DriverDescription, find_embodiment
 
 WIDOWX = find_embodiment("widowx").driver
 GOOGLE = find_embodiment("google_robot").driver
-NEEDS = driver_needs(WIDOWX)
+NEEDS = WIDOWX.needs()
 FINGER = 0.02
 
 
@@ -152,7 +152,7 @@ def test_services() -> None:
 # --- poses -----------------------------------------------------------------------------------------------------------
 
 BASE = "link_base"
-POSE_NEEDS = driver_needs(GOOGLE)
+POSE_NEEDS = GOOGLE.needs()
 
 
 def about_pose(**changes: object) -> list[Finding]:
@@ -180,19 +180,22 @@ def test_poses(changes: dict[str, object], level: str, text: str) -> None:
 # --- what each driver needs -------------------------------------------------------------------------------------------
 
 
+SERVO_SETTINGS = {"twist_topic": "twist", "joint_states_topic": "joint_states", "gripper_topic": "gripper"}
+
+
 def test_topics_of_the_drivers() -> None:
     assert NEEDS.joint_states_topic == "wx250s/joint_states" and NEEDS.joints == (*WIDOWX.arm.joints, "left_finger")
     assert NEEDS.packages == ("interbotix_xs_msgs",)
     assert POSE_NEEDS.pose_topic == "tool_pose" and not POSE_NEEDS.joint_states_topic
-    servo = replace(WIDOWX, executable="moveit_servo_driver", settings={"joint_states_topic": "joint_states"})
-    assert driver_needs(servo).joint_states_topic == "joint_states"
-    assert driver_needs(servo).joints == WIDOWX.arm.joints and driver_needs(servo).shared_topic
+    servo = replace(WIDOWX, executable="moveit_servo_driver", settings=SERVO_SETTINGS)
+    assert servo.needs().joint_states_topic == "joint_states"
+    assert servo.needs().joints == WIDOWX.arm.joints and servo.needs().shared_topic
     with_finger: DriverDescription = replace(servo, settings={**servo.settings, "finger_joint": "finger"})
-    assert driver_needs(with_finger).joints == (*WIDOWX.arm.joints, "finger")
+    assert with_finger.needs().joints == (*WIDOWX.arm.joints, "finger")
 
 
 @pytest.mark.parametrize("driver, key", [(WIDOWX, "namespace"), (GOOGLE, "pose_topic")])
 def test_a_setting_that_is_missing_is_named(driver: DriverDescription, key: str) -> None:
     settings = {name: value for name, value in driver.settings.items() if name != key}
-    with pytest.raises(InputError, match=f"driver.settings.{key}: expected a name, got None"):
-        driver_needs(replace(driver, settings=settings))
+    with pytest.raises(InputError, match=f"driver.settings.{key}: expected a value, it is missing"):
+        replace(driver, settings=settings).needs()

@@ -11,6 +11,8 @@ from stvla_ros.errors import InputError
 from stvla_ros.graph.arguments import RobotArguments, SimArguments
 from stvla_ros.graph.assemble import robot_graph, sim_graph
 from stvla_ros.graph.specification import Graph, NodeSpec
+from stvla_ros.graph.supervisor import node_command
+from stvla_ros.shared_files import config_directory
 
 
 def _names(graph: Graph) -> list[str]:
@@ -58,7 +60,7 @@ def test_the_command_refuses_a_bad_argument_with_one_line_and_starts_nothing(tmp
     command = [sys.executable, "-m", "stvla_ros.cli", "sim", "--tracker", "kalman", "--output", str(tmp_path / "out")]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert done.returncode == 2
-    assert done.stderr.splitlines() == ["error: tracker: expected one of cotracker, lucas_kanade, got 'kalman'"]
+    assert done.stderr.splitlines() == ["error: tracker: expected one of lucas_kanade, cotracker, got 'kalman'"]
     assert done.stdout == ""
 
 
@@ -188,3 +190,47 @@ def test_rviz_looks_from_the_robots_base(robot: str, frame: str, tmp_path: Path)
     command = _node(robot_graph(RobotArguments(robot=robot, rviz=True), tmp_path), "rviz2").command
     assert command[command.index("-f") + 1] == frame
     assert Path(command[command.index("-d") + 1]).is_file()
+
+
+# --- drivers of other packages ---
+
+ADDED_DRIVER = """
+from dataclasses import dataclass
+
+from stvla_ros.robots.drivers import DriverKind, DriverNeeds
+
+@dataclass(frozen=True)
+class Settings:
+    port: str
+
+DRIVER = DriverKind(Settings, lambda settings, joints: DriverNeeds(), "my_arm.node", stand_in="my_arm.pretend_arm")
+"""
+
+
+def _robot_of(executable: str, folder: Path) -> RobotArguments:
+    file = folder / "my_arm.yaml"
+    file.write_text(
+        (config_directory() / "robots" / "google_robot.yaml").read_text().replace("google_robot_driver", executable)
+    )
+    return RobotArguments(robot=str(file), policy="random", use_fake_hardware=True, output=str(folder / "out"))
+
+
+def test_a_driver_of_another_package_and_its_stand_in_are_run_by_their_modules(tmp_path: Path, installed) -> None:
+    with installed({"added_driver": ADDED_DRIVER}, {"drivers": {"my_driver": "added_driver:DRIVER"}}):
+        graph = robot_graph(_robot_of("my_driver", tmp_path), tmp_path / "run")
+    for name, module in (("my_driver", "my_arm.node"), ("pretend_arm", "my_arm.pretend_arm")):
+        spec = _node(graph, name)
+        assert spec.module == module and list(spec.parameters) == [name]
+        assert node_command(spec, graph)[:3] == [sys.executable, "-m", module]
+
+
+def test_a_driver_that_cannot_be_imported_is_told_before_anything_starts(tmp_path: Path, installed) -> None:
+    with installed({}, {"drivers": {"my_driver": "added_driver:DRIVER"}}):
+        with pytest.raises(InputError, match="^driver my_driver: entry point .* of added 1.0 cannot be imported"):
+            robot_graph(_robot_of("my_driver", tmp_path), tmp_path / "run")
+
+
+def test_a_driver_cannot_have_the_name_of_another_node(tmp_path: Path, installed) -> None:
+    with installed({"added_driver": ADDED_DRIVER}, {"drivers": {"compositor": "added_driver:DRIVER"}}):
+        with pytest.raises(InputError, match="^driver compositor: expected another name"):
+            robot_graph(_robot_of("compositor", tmp_path), tmp_path / "run")

@@ -1,4 +1,4 @@
-"""A real action server around a registered test policy, and the test in the place of camera and perception.
+"""A real action server around a test's own policy, and the test in the place of camera and perception.
 
 What the policy does is told by its instruction: ``key=value`` words. ``think`` is the time of an inference in seconds,
 ``actions`` how many a chunk has, ``gripper`` what they want one inference after another (``open``/``close`` first
@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from installed_packages import write_package
 from live_graph import LiveGraph
 from rclpy.action import ActionClient
 from sensor_msgs.msg import Image
@@ -21,16 +22,14 @@ from stvla_ros.nodes.kit.messages import array_to_image, make_header, stamp_ns
 
 PERIOD_S = 0.2
 
-PLUG_IN = """
+POLICY = """
 import time
 
 import numpy as np
 
 from stvla_ros.control.actions import EndEffectorAction
 from stvla_ros.errors import InputError
-from stvla_ros.nodes.server.vla_server import main
 from stvla_ros.policy.base import Answer, Policy
-from stvla_ros.policy.registry import register_policy
 
 
 class Told(Policy):
@@ -62,11 +61,13 @@ class Told(Policy):
             chunk = [EndEffectorAction(np.array([rgb[..., 0].mean(), depth[0, 0], depth.shape[1]]), np.zeros(3), 1.0)]
         self.thoughts += 1
         return Answer(tuple(chunk))
-
-
-register_policy("told", Told)
-main()
 """
+
+
+def install_told(folder: Path) -> Path:
+    """:returns: the folder of a package with the policy ``told``."""
+    write_package(folder / "told", "told", {"told_policy": POLICY}, {"policies": {"told": "told_policy:Told"}})
+    return folder / "told"
 
 
 class ChunkServer:
@@ -74,10 +75,9 @@ class ChunkServer:
 
     def __init__(self, graph: LiveGraph, folder: Path, **parameters: Any) -> None:
         self.graph = graph
-        program = folder / "told_server.py"
-        program.write_text(PLUG_IN)
+        package = install_told(folder)
         parameters = {"policy": "told", "control_hz": 1.0 / PERIOD_S, "stall_timeout": 0.0, **parameters}
-        self.process = graph.start("vla_server", program=program, **parameters)
+        self.process = graph.start("vla_server", package=package, **parameters)
         self.commands: list[EndEffectorCommand] = []
         self.arrivals: list[float] = []
         self.chunks = graph.listen(ActionChunk, "action_chunk")

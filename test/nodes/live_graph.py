@@ -59,6 +59,11 @@ def shut_down(context: rclpy.Context | None = None) -> None:
     gc.collect()
 
 
+def _path_with(package: Path | None) -> dict[str, str]:
+    path = os.environ.get("PYTHONPATH", "")
+    return {"PYTHONPATH": f"{package}{os.pathsep}{path}"} if package else {}
+
+
 class NodeProcess:
     """One executable of the package. Its output is kept in `output`."""
 
@@ -69,10 +74,12 @@ class NodeProcess:
         parameters: Mapping[str, Any] | None = None,
         arguments: tuple[str, ...] = (),
         program: Path | None = None,
+        package: Path | None = None,
     ) -> None:
         """
         :param parameters: of the node of the same name, or by node name when the process holds several.
-        :param program: a Python file to run instead of the installed module, for plug-ins.
+        :param program: a Python file to run instead of the installed module.
+        :param package: folder in which a further package is installed, for this process alone.
         """
         self.name = executable
         self._number = len(list(folder.glob("*.log")))
@@ -97,7 +104,7 @@ class NodeProcess:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                env=os.environ | {"PYTHONUNBUFFERED": "1"},
+                env=os.environ | {"PYTHONUNBUFFERED": "1"} | _path_with(package),
             )
 
     @property
@@ -296,12 +303,14 @@ class LiveGraph(Probe):
         /,
         namespace: str = "",
         program: Path | None = None,
+        package: Path | None = None,
         remappings: Mapping[str, str] | None = None,
         **parameters: Any,
     ) -> NodeProcess:
         rules = {**({"__ns": f"/{namespace}"} if namespace else {}), **(remappings or {})}
         arguments = tuple(part for old, new in rules.items() for part in ("-r", f"{old}:={new}"))
-        self.processes[executable] = process = NodeProcess(executable, self.folder, parameters, arguments, program)
+        process = NodeProcess(executable, self.folder, parameters, arguments, program, package)
+        self.processes[executable] = process
         return process
 
     def stop(self) -> None:

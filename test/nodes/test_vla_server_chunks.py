@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from chunk_server import PERIOD_S, PLUG_IN, ChunkServer, latency_s, source
+from chunk_server import PERIOD_S, ChunkServer, install_told, latency_s, source
 from live_graph import live_graph, scene
 from rclpy.action import ActionClient
 
@@ -256,11 +256,9 @@ def test_without_traced_depth_the_picture_and_the_clean_depth_are_what_the_polic
 def test_fused_the_policy_sees_traces_where_the_mode_says(traces: str, tmp_path: Path) -> None:
     pictures, depth = scene(14)
     with live_graph(tmp_path) as graph:
-        program = tmp_path / "told_fused.py"
-        program.write_text(PLUG_IN.replace("stvla_ros.nodes.server.vla_server import", "stvla_ros.nodes.fused import"))
         reliable = {"sensor_reliability": "reliable"}
         server = {"policy": "told", "traces": traces, "pacing": "lockstep", "stall_timeout": 0.0, **reliable}
-        process = graph.start("fused", program=program, perception=reliable, vla_server=server)
+        process = graph.start("fused", package=install_told(tmp_path), perception=reliable, vla_server=server)
         commands = graph.listen(EndEffectorCommand, "command")
         client = ActionClient(graph.node, ExecuteInstruction, "execute_instruction")
         graph.until(client.server_is_ready, f"action server; {process.output}")

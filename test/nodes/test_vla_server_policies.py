@@ -1,4 +1,4 @@
-"""The action server around policies that misbehave: a registered plug-in in a real server process."""
+"""The action server around policies that misbehave: those of another package in a real server process."""
 
 import time
 from collections.abc import Iterator
@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from action_msgs.msg import GoalStatus
+from installed_packages import write_package
 from live_graph import LiveGraph, live_graph
 from rclpy.action import ActionClient
 
@@ -17,15 +18,13 @@ from stvla_ros.nodes.kit.messages import array_to_image, make_header
 
 Result = ExecuteInstruction.Result
 
-PLUG_IN = '''
+POLICY = '''
 import threading
 import time
 
 from stvla_ros.control.actions import EndEffectorAction
 from stvla_ros.errors import InputError
-from stvla_ros.nodes.server.vla_server import main
 from stvla_ros.policy.base import Answer, Policy
-from stvla_ros.policy.registry import register_policy
 
 
 class Moody(Policy):
@@ -54,19 +53,15 @@ class Moody(Policy):
             return Answer((EndEffectorAction.hold(1.0 if len(self.threads) == 1 else 0.0),))
         said = {"nothing": (), "garbage": ("left", "right")}
         return Answer(said.get(mood, (EndEffectorAction.hold(0.5),)))
-
-
-register_policy("moody", Moody)
-main()
 '''
 
 
 class Client:
     def __init__(self, graph: LiveGraph, folder: Path) -> None:
         self.graph = graph
-        program = folder / "moody_server.py"
-        program.write_text(PLUG_IN)
-        self.process = graph.start("vla_server", program=program, policy="moody", stall_timeout=0.0)
+        package = folder / "moody"
+        write_package(package, "moody", {"moody_policy": POLICY}, {"policies": {"moody": "moody_policy:Moody"}})
+        self.process = graph.start("vla_server", package=package, policy="moody", stall_timeout=0.0)
         self.commands = graph.listen(EndEffectorCommand, "command")
         self.client = ActionClient(graph.node, ExecuteInstruction, "execute_instruction")
         graph.until(self.client.server_is_ready, f"action server; {self.process.output}")

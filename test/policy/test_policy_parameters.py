@@ -1,28 +1,32 @@
 """The registry of policies: parameters that are passed on, and those that are refused."""
 
+from collections.abc import Callable, Iterator
+
 import pytest
 
-from stvla_ros.control.actions import EndEffectorAction
 from stvla_ros.errors import InputError
-from stvla_ros.policy import registry
-from stvla_ros.policy.base import Answer, Policy, PolicyInput
-from stvla_ros.policy.registry import check_policy, given_parameters, make_policy, register_policy
+from stvla_ros.policy.registry import check_policy, given_parameters, make_policy
+
+NETWORK = """
+from stvla_ros.control.actions import EndEffectorAction
+from stvla_ros.policy.base import Answer, Policy
 
 
 class Network(Policy):
     name = "network"
 
-    def __init__(self, checkpoint: str, unnorm_key: str = "", fallback_unnorm_key: str = "") -> None:
+    def __init__(self, checkpoint, unnorm_key="", fallback_unnorm_key=""):
         self.made_with = (checkpoint, unnorm_key, fallback_unnorm_key)
 
-    def predict(self, observation: PolicyInput) -> Answer:
+    def predict(self, observation):
         return Answer((EndEffectorAction.hold(1.0),))
+"""
 
 
 @pytest.fixture(autouse=True)
-def network(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(registry, "_POLICIES", dict(registry._POLICIES))
-    register_policy("network", Network)
+def network(installed: Callable) -> Iterator[None]:
+    with installed({"network": NETWORK}, {"policies": {"network": "network:Network"}}):
+        yield
 
 
 def test_what_was_given_is_passed_on_and_fallbacks_where_they_are_taken() -> None:
@@ -51,12 +55,6 @@ def test_what_a_policy_does_not_take_or_lacks_is_told_before_it_is_made(
         with pytest.raises(InputError) as raised:
             attempt()
         assert str(raised.value) == message
-
-
-def test_a_missing_package_is_named_with_the_way_to_get_it() -> None:
-    registry._POLICIES["lost"] = ("no_such_package.policy", "Lost")
-    with pytest.raises(InputError, match="^policy lost: needs the package 'no_such_package': pip install"):
-        make_policy("lost")
 
 
 def test_defaults_are_not_given() -> None:

@@ -9,8 +9,8 @@ from stvla_ros.control.safety.gate import Setpoint
 from stvla_ros.nodes.drivers.driver import DriverNode
 from stvla_ros.nodes.kit.base import RELIABLE_QOS, SENSOR_QOS, run
 from stvla_ros.nodes.kit.messages import make_header, stamp_ns
-from stvla_ros.robots.drivers import PoseSettings
 from stvla_ros.robots.pose_arm import PoseArm
+from stvla_ros.robots.pose_settings import PoseSettings
 from stvla_ros.settings import build
 
 # A rotation's four numbers have length 1; farther off they are no rotation.

@@ -13,7 +13,7 @@ from stvla_ros.nodes.drivers.driver import DriverNode
 from stvla_ros.nodes.drivers.robot_geometry import make_urdf_arm
 from stvla_ros.nodes.kit.base import RELIABLE_QOS, SENSOR_QOS, run
 from stvla_ros.nodes.kit.messages import joint_positions, make_header, stamp_ns
-from stvla_ros.robots.drivers import ServoSettings
+from stvla_ros.robots.servo_settings import ServoSettings
 from stvla_ros.robots.urdf_arm import UrdfArm
 from stvla_ros.settings import build
 
