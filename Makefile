@@ -4,6 +4,8 @@
 #              CHECKPOINT=… DEVICE=auto DTYPE=auto UNNORM_KEY=… POLICY_PARAMETERS='{…}' TRACES=depth EXECUTION=ensemble
 #              TRACKER_PARAMETERS='{…}' DEPTH_PARAMETERS='{checkpoint: …}' PARAMS_FILE=… JOINT_LEVEL=false]
 #   make robot-fake  robot.launch.py's graph on fake hardware, a recording in place of the camera; ends by itself
+#   make check       style, types, layers, and the tests without ROS nodes and simulators: 3 minutes
+#   make layers      who imports whom: the layers, their sizes, what does not fit
 #   make test        tests that take minutes are left out   (make test T=test/perception to choose)
 #   make test-all    all of them
 #   make test-faults killed and frozen nodes, bad cameras, clocks and joint states, with the arm in motion
@@ -25,9 +27,9 @@ SIM_OPTIONS = $(foreach name,TASK EPISODES FIRST_EPISODE SEED PACING POLICY TRAC
               $(foreach name,FUSED RVIZ RECORD ADAPTIVE VIDEO JOINT_LEVEL,\
                 $(if $($(name)),--$(if $(filter false False 0 no,$($(name))),no-)$(subst _,-,$(shell echo $(name) | tr A-Z a-z))))
 
-.PHONY: help setup sim robot-fake test test-faults test-all fuzz soak bench eval-quick policy clean
+.PHONY: help setup sim robot-fake check layers test test-faults test-all fuzz soak bench eval-quick policy clean
 help:
-	@sed -n 's/^# \{0,1\}//p' Makefile | head -14
+	@sed -n 's/^# \{0,1\}//p' Makefile | head -16
 
 setup:
 	@tools/setup.sh
@@ -42,6 +44,12 @@ robot-fake: setup
 	    --no-video --output out/fake_camera; } && python -m stvla_ros.cli robot --use-fake-hardware --home-first \
 	    --replay $(FAKE_CAMERA) --instruction "stack the green block on the yellow block" --replay-parameters \
 	    '{image_topic: /image, camera_info_topic: /camera_info, depth_topic: /sensor_depth}'
+
+check: setup
+	@$(RUN) ruff check && ruff format --check && python -m pytest -m "not slow and not live" $(T)
+
+layers: setup
+	@$(RUN) python -m tools.layers
 
 test: setup
 	@$(RUN) python -m pytest -m "not slow" $(T)

@@ -10,6 +10,34 @@ import hypothesis
 import pytest
 from installed_packages import write_package
 
+# Tests that start ROS nodes or a simulator are marked live; `make check` leaves them out. By the beginning of the path.
+_LIVE = (
+    "doctor/test_doctor_live",
+    "evaluation/test_direct_equals_live",
+    "evaluation/test_eval_command",
+    "faults/",
+    "fuzz/",
+    "launch/test_rviz",
+    "launch/test_stop_and_fail",
+    "learning/test_convert_live_run",
+    "learning/test_demonstrations",
+    "nodes/",
+    "sim/test_expert_in_simulator",
+    "sim/test_maniskill",
+    "sim/test_placements",
+    "sim/test_point_tracks",
+    "sim/test_simpler_env.py",
+)
+_NOT_LIVE = (
+    "nodes/test_alarm",
+    "nodes/test_command_inbox",
+    "nodes/test_compat_choice",
+    "nodes/test_compat_cv_bridge",
+    "nodes/test_compat_tf_transformations",
+    "nodes/test_messages",
+    "nodes/test_stage_",
+)
+
 Installed = Callable[..., AbstractContextManager[Path]]
 
 # 0 to 101 are safe on Linux whatever the ephemeral ports; 0 is everybody's default.
@@ -21,6 +49,13 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 # A busy machine is no reason to fail.
 hypothesis.settings.register_profile("untimed", deadline=None)
 hypothesis.settings.load_profile("untimed")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        place = item.path.relative_to(Path(__file__).parent).as_posix()
+        if place.startswith(_LIVE) and not place.startswith(_NOT_LIVE):
+            item.add_marker(pytest.mark.live)
 
 
 @pytest.fixture

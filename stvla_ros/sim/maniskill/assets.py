@@ -9,6 +9,9 @@ from xml.etree import ElementTree
 
 from stvla_ros.errors import InputError
 
+# Whose tasks need them; the others come with ManiSkill.
+ROBOTS_WITH_ASSETS = ("widowx",)
+
 _ROBOT = "data/robots/widowx/wx250s.urdf"
 _BRIDGE = "data/tasks/bridge_v2_real2sim_dataset"
 _MODELS = (

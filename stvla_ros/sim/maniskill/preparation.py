@@ -12,8 +12,7 @@ import numpy as np
 
 from stvla_ros.errors import InputError
 from stvla_ros.sim import expert
-from stvla_ros.sim.maniskill.assets import find_assets
-from stvla_ros.sim.maniskill.tasks import ROBOTS_WITH_ASSETS
+from stvla_ros.sim.maniskill.assets import ROBOTS_WITH_ASSETS, find_assets
 from stvla_ros.sim.task import Task
 
 

@@ -3,12 +3,11 @@
 from collections.abc import Mapping
 
 from stvla_ros.sim.environment import Environment
-from stvla_ros.sim.maniskill.assets import find_assets
+from stvla_ros.sim.maniskill.assets import ROBOTS_WITH_ASSETS, find_assets
 from stvla_ros.sim.simulators import Simulator
 from stvla_ros.sim.task import Task
 
 ZERO_DOWNLOAD_TASK = "panda_pick_cube"
-ROBOTS_WITH_ASSETS = ("widowx",)
 
 # Rates, limits and episode counts are those of SimplerEnv's WidowX protocol (arXiv 2405.05941), as ManiSkill 3 has
 # them. Of the eggplant's 64 configurations the protocol evaluates the first 24. The Panda task has no fixed
