@@ -5,6 +5,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tolerance import assert_same_but_for_rounding, rounding
 
 from stvla_ros.learning.training.augmentation import augment
 from stvla_ros.learning.training.config import AugmentationConfig
@@ -18,6 +19,8 @@ from stvla_ros.policy.spatialvla.training.options import LossConfig
 from stvla_ros.policy.spatialvla.training.scene_loss import SceneHeads
 from stvla_ros.policy.spatialvla.training.token_loss import ChunkLoss
 
+# From the picture to a hidden state: the encoder (2 layers of 6, and 3 about them) and the language model (3 of 7).
+PRODUCTS = 36
 TOKENIZER = bins_from_gaussians(PUBLISHED_GAUSSIANS)
 
 
@@ -51,8 +54,13 @@ def test_one_pass_scores_every_token_as_decoding_does(predictor: SpatialVlaPredi
             decoded.append(decoder(prompt, length).offsets)
         offsets = torch.stack(decoded)
         scores = legal_scores(model, run(model, pixels, points, ids, lengths, offsets).answers, ranges)
-    best = torch.stack([kind.argmax(dim=-1) + first for kind, (first, _) in zip(scores, ranges)], dim=-1).flatten(1)
-    assert (best == offsets).all()
+    for number, (kind, (first, _)) in enumerate(zip(scores, ranges, strict=True)):
+        chosen = kind.gather(-1, offsets.reshape(2, -1, 3)[..., number : number + 1] - first)
+        behind = (kind.max(dim=-1, keepdim=True).values - chosen).max()
+        # Both passes are rounded, each in its own way.
+        assert behind <= 2 * rounding(kind, PRODUCTS)
+        # Not so for a token beside it.
+        assert (kind.max(dim=-1).values - kind.median(dim=-1).values).min() > 20 * rounding(kind, PRODUCTS)
 
 
 def test_a_token_does_not_see_those_after_it(predictor: SpatialVlaPredictor) -> None:
@@ -63,8 +71,8 @@ def test_a_token_does_not_see_those_after_it(predictor: SpatialVlaPredictor) -> 
     with torch.inference_mode():
         a = run(predictor.model, pixels, points, ids, lengths, one).answers
         b = run(predictor.model, pixels, points, ids, lengths, other).answers
-    assert torch.allclose(a[:, :7], b[:, :7], atol=1e-6)
-    assert not torch.allclose(a[:, 7:], b[:, 7:], atol=1e-6)
+    assert_same_but_for_rounding(a[:, :7], b[:, :7], PRODUCTS)
+    assert (a[:, 7:] - b[:, 7:]).abs().amax(dim=-1).min() > 2 * rounding(a, PRODUCTS)
 
 
 @settings(max_examples=20, deadline=None)

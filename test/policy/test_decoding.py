@@ -8,6 +8,7 @@ import pytest
 import torch
 from scipy.stats import chisquare
 from tiny_checkpoint import ACTION_BEGIN, depth_map, picture
+from tolerance import assert_same_but_for_rounding, rounding
 
 from stvla_ros.errors import InputError
 from stvla_ros.policy import load_policy
@@ -19,6 +20,8 @@ LEGAL = ((0, 4096), (4096, 8192), (8192, 8194)) * 4
 BRIDGE = "bridge_orig/1.0.0"
 INSTRUCTIONS = ("put the spoon on towel", "x", "pick up the green block and stack it on the yellow block, then open")
 COMBINATIONS = [Accelerations(*flags) for flags in itertools.product((False, True), repeat=4)]
+# From the picture's features to a score: 3 layers of 7 matrix products, and the head.
+PRODUCTS = 22
 needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 
 
@@ -72,7 +75,10 @@ def reference_tokens(model, features, ids):
             position_ids=torch.arange(1, length + 1)[None],
             use_cache=False,
         ).logits[0, -1]
-        tokens.append(int(logits[begin + first : begin + end].argmax()) + first)
+        scores = logits[begin + first : begin + end]
+        best, second = scores.topk(2).values.tolist()
+        assert best - second > 2 * rounding(scores, PRODUCTS), "tokens too close to compare: take another instruction"
+        tokens.append(int(scores.argmax()) + first)
         sequence = torch.cat([sequence, model.spatial_embed_tokens.weight[tokens[-1]][None] * width**0.5])
     return tokens
 
@@ -176,7 +182,7 @@ def test_hidden_state_is_the_one_that_scored_the_first_token(model, prompt, refe
 def test_partial_logits_are_the_whole_ones_rows(model):
     torch.manual_seed(0)
     hidden = torch.randn(2, model.config.text.hidden_size)
-    torch.testing.assert_close(model.logits(hidden, 50, 80), model.logits(hidden)[:, 50:80], rtol=1e-5, atol=1e-5)
+    assert_same_but_for_rounding(model.logits(hidden, 50, 80), model.logits(hidden)[:, 50:80], PRODUCTS)
     assert model.logits(hidden * 1e4).abs().max() <= 30.0  # Gemma's cap
 
 

@@ -11,12 +11,15 @@ import pytest
 import torch
 from policy_inputs import BRIDGE, CAMERA, FRACTAL, arguments
 from tiny_checkpoint import HIDDEN, VOCABULARY, depth_map, picture, processor
+from tolerance import assert_same_but_for_rounding
 
 from stvla_ros.errors import InputError
 from stvla_ros.policy import load_policy
 from stvla_ros.policy.pictures import prepare_depth
 
 REPOSITORY = Path(__file__).parents[2]
+# From the picture to a score: 2 layers of 6 and 3 about them, then 3 layers of 7.
+PRODUCTS = 36
 
 
 @pytest.fixture(scope="session")
@@ -126,7 +129,7 @@ def test_broken_zoedepth_is_told_and_does_no_harm_to_given_depth(predictor, deta
 
 def test_depth_moves_the_points_and_the_features(predictor, details):
     nearer = predictor.predict(**arguments(depth=depth_map() * np.float32(0.5)), return_details=True)
-    np.testing.assert_allclose(nearer.xyz, details.xyz * 0.5, rtol=1e-5, atol=1e-6)
+    assert_same_but_for_rounding(nearer.xyz, details.xyz * np.float32(0.5), 1)
     assert not np.array_equal(nearer.image_features, details.image_features)
 
 
@@ -141,7 +144,7 @@ def test_intrinsics_are_in_the_pictures_pixels(predictor):
     scaled = CAMERA * [[640 / 224], [480 / 224], [1]]
     small = predictor.predict(**arguments(intrinsics=CAMERA), return_details=True).xyz
     large = predictor.predict(**arguments(rgb=picture(1, 480, 640), intrinsics=scaled), return_details=True).xyz
-    np.testing.assert_allclose(large, small, rtol=1e-5, atol=1e-6)
+    assert_same_but_for_rounding(large, small, 1)
 
 
 def test_default_intrinsics_do_not_depend_on_the_pictures_size(predictor, details):
@@ -265,7 +268,8 @@ def test_saved_policy_gives_the_same_answer(predictor, details, tmp_path):
     predictor.save_pretrained(tmp_path, max_shard_size="2MB")
     again = load_policy(str(tmp_path)).predict(**arguments(), return_details=True)
     np.testing.assert_array_equal(again.tokens, details.tokens)
-    np.testing.assert_array_equal(again.logits, details.logits)
+    # Weights that lie elsewhere in memory are added up in another order by some kernels.
+    assert_same_but_for_rounding(again.logits, details.logits, PRODUCTS)
 
 
 @pytest.mark.parametrize("file", ["config.json", "processor_config.json", "tokenizer.json", "model.safetensors"])
