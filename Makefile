@@ -9,6 +9,7 @@
 #   make test        tests that take minutes are left out   (make test T=test/perception to choose)
 #   make test-all    all of them
 #   make test-faults killed and frozen nodes, bad cameras, clocks and joint states, with the arm in motion
+#   make test-kernels  the numbers as other processors compute them: older instructions, two threads (an hour; ONLY=… for some)
 #   make fuzz        every message callback and file reader with 10,000 inputs (2 hours; N=500 for as many)
 #   make soak        half an hour of realtime simulation: memory, drops, latencies
 #   make bench       one table of latencies, rates and accuracies
@@ -27,9 +28,9 @@ SIM_OPTIONS = $(foreach name,TASK EPISODES FIRST_EPISODE SEED PACING POLICY TRAC
               $(foreach name,FUSED RVIZ RECORD ADAPTIVE VIDEO JOINT_LEVEL,\
                 $(if $($(name)),--$(if $(filter false False 0 no,$($(name))),no-)$(subst _,-,$(shell echo $(name) | tr A-Z a-z))))
 
-.PHONY: help setup sim robot-fake check layers test test-faults test-all fuzz soak bench eval-quick policy clean
+.PHONY: help setup sim robot-fake check layers test test-faults test-kernels test-all fuzz soak bench eval-quick policy clean
 help:
-	@sed -n 's/^# \{0,1\}//p' Makefile | head -16
+	@sed -n 's/^# \{0,1\}//p' Makefile | head -17
 
 setup:
 	@tools/setup.sh
@@ -59,6 +60,10 @@ test-all: setup
 
 test-faults: setup
 	@$(RUN) python -m pytest -m "" test/faults
+
+# Each setting runs the tests that compare numbers, or those of T; tools/kernels.py lists the settings.
+test-kernels: setup
+	@$(RUN) python tools/kernels.py $(if $(ONLY),--only '$(ONLY)') $(filter-out test,$(T))
 
 # No limit of time for one test, as setup.cfg sets for the others.
 N ?= 10000

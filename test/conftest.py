@@ -58,6 +58,20 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.live)
 
 
+@pytest.fixture(scope="session")
+def bfloat16_attention() -> None:
+    """Skips where torch's own attention cannot take bfloat16: held to AVX2 on a processor with AMX, it fails."""
+    import torch
+
+    some = torch.zeros(1, 2, 64, 16, dtype=torch.bfloat16)
+    try:
+        torch.nn.functional.scaled_dot_product_attention(some, some, some)
+    except RuntimeError as error:
+        if "pack_vnni2 is only supported when avx512 is supported" not in str(error):
+            raise
+        pytest.skip(f"torch's attention in bfloat16: {str(error).splitlines()[0]}")
+
+
 @pytest.fixture
 def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Installed:
     """``with installed(modules, entry_points, name) as folder:`` a package is installed, for this process and for those

@@ -119,6 +119,7 @@ def test_training_moves_every_adapter_and_nothing_else(model: SpatialVla) -> Non
     assert {name for name in before if not torch.equal(before[name], after[name])} == set(trained)
 
 
+@pytest.mark.usefixtures("bfloat16_attention")
 def test_adapters_on_bfloat16_weights_are_float32_and_get_gradients(checkpoint: Path) -> None:
     model = add_adapters(load(checkpoint, torch.bfloat16), LoraConfig(RANK))
     scores(model).square().mean().backward()

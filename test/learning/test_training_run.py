@@ -157,6 +157,7 @@ def test_foreign_data_of_bridges_shape_trains(tmp_path: Path) -> None:
     assert (tmp_path / "run/checkpoint/model.safetensors").is_file()
 
 
+@pytest.mark.usefixtures("bfloat16_attention")
 def test_lora_adapters_of_the_papers_recipe_train_and_load(trained: Path, dataset: Path, tmp_path: Path) -> None:
     recipe = read_config(
         Path(__file__).parents[2] / "config/train/st_vla_lora.yaml",

@@ -239,7 +239,9 @@ def test_predictor_answers_after_it_has_refused(predictor, details):
 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
-def test_half_precision_runs_on_the_cpu(checkpoint, details, dtype):
+def test_half_precision_runs_on_the_cpu(checkpoint, details, dtype, request):
+    if dtype == "bfloat16":
+        request.getfixturevalue("bfloat16_attention")
     policy = load_policy(str(checkpoint), dtype=dtype)
     answer = policy.predict(**arguments(), return_details=True)
     assert policy.model.dtype is getattr(torch, dtype)
