@@ -4,6 +4,7 @@ from pathlib import Path
 
 from stvla_ros.doctor.findings import Findings, error, note, ok, warning
 from stvla_ros.errors import InputError
+from stvla_ros.policy.checkpoints import find_downloaded
 from stvla_ros.policy.training_record import resolve_execution
 from stvla_ros.shared_files import default_checkpoint
 
@@ -19,7 +20,7 @@ def check_checkpoint(path_or_id: str, unnorm_key: str, fallback_unnorm_key: str)
     from stvla_ros.policy.spatialvla.adapters import is_adapter, read_adapter
 
     try:
-        directory = _find(path_or_id or str(default_checkpoint()))
+        directory = find_downloaded(path_or_id or str(default_checkpoint()))
     except InputError as problem:
         yield error(str(problem), "give a folder with config.json; without --checkpoint the small one is used")
         return
@@ -40,21 +41,6 @@ def check_checkpoint(path_or_id: str, unnorm_key: str, fallback_unnorm_key: str)
     yield from _check_weights(base)
     yield from _check_processor(directory, unnorm_key, fallback_unnorm_key)
     yield from _check_record(directory)
-
-
-def _find(path_or_id: str) -> Path | None:
-    """The folder; None for a hub id that was not downloaded. :raises InputError: for neither."""
-    from huggingface_hub import snapshot_download
-
-    local = Path(path_or_id).expanduser()
-    if local.is_dir():
-        return local
-    if path_or_id.count("/") != 1 or path_or_id.startswith((".", "/", "~")):
-        raise InputError(f"checkpoint: expected a folder, there is no {path_or_id}")
-    try:
-        return Path(snapshot_download(path_or_id, local_files_only=True))
-    except Exception:  # the hub client raises many unrelated types
-        return None
 
 
 def _check_weights(base: Path) -> Findings:

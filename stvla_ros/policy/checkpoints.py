@@ -8,13 +8,14 @@ import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-from huggingface_hub import snapshot_download
 from safetensors import SafetensorError, safe_open
 
 from stvla_ros.errors import InputError
+
+if TYPE_CHECKING:
+    import torch
 
 
 def read_json(file: Path) -> dict[str, Any]:
@@ -63,8 +64,12 @@ WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
 
 
+TRAINING_RECORD = "training.json"
+"""What a checkpoint says about its training, see ``training_record.py``."""
+
+
 # What is downloaded of a hub repository; everything else in it is code or for other programs.
-_FILES = ["*.safetensors", "*config.json", "tokenizer.json", "special_tokens_map.json", INDEX]
+_FILES = ["*.safetensors", "*config.json", "tokenizer.json", "special_tokens_map.json", INDEX, TRAINING_RECORD]
 
 
 # A name that is longer than any file's is asked for in vain.
@@ -84,16 +89,10 @@ def find_checkpoint(path_or_id: str) -> Path:
     :param path_or_id: a local folder, or an id on the Hugging Face hub.
     :raises InputError: when there is neither.
     """
-    try:
-        local = Path(path_or_id).expanduser()
-        if path_or_id and local.is_dir():
-            return local
-    except (OSError, RuntimeError) as error:  # a name too long; no such user's home
-        raise InputError(
-            f"checkpoint: expected a folder or a hub id, got {path_or_id[:80]!r} ({error.args[-1]})"
-        ) from error
-    if not re.fullmatch(r"[\w.-]+/[\w.-]+", path_or_id) or path_or_id.startswith("."):
-        raise InputError(f"checkpoint: expected a folder with config.json or a hub id, got {path_or_id!r}")
+    if folder := _folder(path_or_id):
+        return folder
+    from huggingface_hub import snapshot_download
+
     try:
         return Path(snapshot_download(path_or_id, allow_patterns=_FILES))
     except Exception as error:  # the hub client raises many unrelated types
@@ -104,8 +103,39 @@ def find_checkpoint(path_or_id: str) -> Path:
         ) from error
 
 
+def find_downloaded(path_or_id: str) -> Path | None:
+    """The folder of a checkpoint as far as it is on this machine. Asks nobody.
+
+    :returns: the folder; None for an id on the hub that was not downloaded.
+    :raises InputError: when it is neither a folder nor an id.
+    """
+    if folder := _folder(path_or_id):
+        return folder
+    from huggingface_hub import snapshot_download
+
+    try:
+        return Path(snapshot_download(path_or_id, local_files_only=True))
+    except Exception:  # the hub client raises many unrelated types
+        return None
+
+
+def _folder(path_or_id: str) -> Path | None:
+    """The folder, None for a hub id. :raises InputError: for neither."""
+    try:
+        local = Path(path_or_id).expanduser()
+        if path_or_id and local.is_dir():
+            return local
+    except (OSError, RuntimeError) as error:  # a name too long; no such user's home
+        raise InputError(
+            f"checkpoint: expected a folder or a hub id, got {path_or_id[:80]!r} ({error.args[-1]})"
+        ) from error
+    if not re.fullmatch(r"[\w.-]+/[\w.-]+", path_or_id) or path_or_id.startswith("."):
+        raise InputError(f"checkpoint: expected a folder with config.json or a hub id, got {path_or_id!r}")
+    return None
+
+
 @contextmanager
-def open_tensors(file: Path, device: torch.device = torch.device("cpu")) -> Iterator[Any]:
+def open_tensors(file: Path, device: "torch.device | str" = "cpu") -> Iterator[Any]:
     """A safetensors file, see ``safetensors.safe_open``.
 
     :raises InputError: when it turns out to be missing or damaged, also while it is read.
@@ -118,7 +148,7 @@ def open_tensors(file: Path, device: torch.device = torch.device("cpu")) -> Iter
         raise InputError(f"{file}: expected a complete safetensors file ({reason})") from error
 
 
-def read_rows(directory: Path, name: str, first: int, end: int) -> torch.Tensor:
+def read_rows(directory: Path, name: str, first: int, end: int) -> "torch.Tensor":
     """Rows first … end - 1 of a checkpoint's tensor, by its published name; nothing else of it is read.
 
     :raises InputError: when files are missing or damaged, or there is no such tensor.
@@ -136,6 +166,8 @@ def fingerprint(directory: Path) -> str:
 
     :raises InputError: when files are missing or damaged.
     """
+    import torch  # not at the top: what only looks for a checkpoint need not wait for it
+
     rows: dict[str, bytes] = {}
     for file in _weight_files(directory):
         with open_tensors(file) as tensors:

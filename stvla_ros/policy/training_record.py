@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from stvla_ros.errors import InputError
+from stvla_ros.policy.checkpoints import TRAINING_RECORD
 
-TRAINING_RECORD = "training.json"
 AUTO_EXECUTION = "auto"
 PUBLISHED_EXECUTION = "ensemble"
 """How the published checkpoints' chunks are executed (``control/chunk_execution.py``)."""

@@ -4,8 +4,8 @@ import shutil
 from pathlib import Path
 
 from stvla_ros.errors import InputError
+from stvla_ros.policy.checkpoints import TRAINING_RECORD
 from stvla_ros.policy.commands import MergeArguments
-from stvla_ros.policy.training_record import TRAINING_RECORD
 
 
 def main(arguments: MergeArguments) -> int:

@@ -12,7 +12,7 @@ import torch
 from stvla_ros.learning.training.config import TrainingConfig, to_mapping
 from stvla_ros.learning.training.loop import Trainer
 from stvla_ros.policy.action_statistics import ActionStatistics
-from stvla_ros.policy.checkpoints import new_folder, read_json
+from stvla_ros.policy.checkpoints import TRAINING_RECORD, new_folder, read_json
 from stvla_ros.policy.spatialvla.actions.action_tokenizer import ActionTokenizer
 from stvla_ros.policy.spatialvla.adapters import find_base, save_adapter
 from stvla_ros.policy.spatialvla.checkpoint import load_model
@@ -23,7 +23,6 @@ from stvla_ros.policy.spatialvla.model import SpatialVla
 from stvla_ros.policy.spatialvla.predictor import PROCESSOR_CONFIG, SpatialVlaPredictor
 from stvla_ros.policy.spatialvla.prompt import PromptTokenizer
 from stvla_ros.policy.spatialvla.training.new_actions import fit_processor, move_embeddings, smooth_embeddings
-from stvla_ros.policy.training_record import TRAINING_RECORD
 
 
 @dataclass(frozen=True)
