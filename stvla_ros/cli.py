@@ -16,11 +16,13 @@ class Command:
     :param module: where it is; imported when it is asked for, because some take seconds.
     :param arguments: name of its class of arguments there, whose text is its help.
     :param summary: one line for the list of commands.
+    :param function: what is called with the arguments, and gives the exit code.
     """
 
     module: str
     arguments: str
     summary: str
+    function: str = "main"
 
 
 COMMANDS = {
@@ -32,8 +34,9 @@ COMMANDS = {
     "train": Command("stvla_ros.learning.training.run", "TrainArguments", "a policy on demonstrations"),
     "eval": Command("stvla_ros.evaluation.evaluate", "EvalArguments", "tables of how well policies do"),
     "ablate": Command("stvla_ros.evaluation.ablate", "AblateArguments", "the same with one thing varied"),
-    "model create": Command("stvla_ros.policy.commands", "CreateArguments", "a new, untrained checkpoint"),
-    "model merge": Command("stvla_ros.policy.spatialvla.merging", "MergeArguments", "an adapter into its checkpoint"),
+    "model create": Command("stvla_ros.policy.commands", "CreateArguments", "a new, untrained checkpoint", "create"),
+    "model merge": Command("stvla_ros.policy.commands", "MergeArguments", "an adapter into its checkpoint", "merge"),
+    "model inspect": Command("stvla_ros.policy.commands", "InspectArguments", "what is in a checkpoint", "inspect"),
 }
 USAGE = "\n".join(
     [
@@ -58,7 +61,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     rest = words[len(name.split()) :]
     chosen = tyro.cli(getattr(module, COMMANDS[name].arguments), args=rest, prog=f"stvla {name}")
     try:
-        sys.exit(module.main(chosen))
+        sys.exit(getattr(module, COMMANDS[name].function)(chosen))
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)

@@ -1,13 +1,23 @@
 """The policies, and the networks behind them."""
 
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from stvla_ros.policy.spatialvla.predictor import SpatialVlaPredictor
+from typing import Any
 
 
-def load_policy(path_or_id: str, device: str = "cpu", dtype: str = "float32", **options: Any) -> "SpatialVlaPredictor":
-    """See :func:`stvla_ros.policy.spatialvla.family.load_policy`; torch is imported only here."""
-    from stvla_ros.policy.spatialvla import family as loading
+def load_policy(path_or_id: str, device: str = "cpu", dtype: str = "float32", **options: Any) -> Any:
+    """A checkpoint's network in memory, with what processes its inputs and outputs, for use without a graph.
 
-    return loading.load_policy(path_or_id, device, dtype, **options)
+    :param path_or_id: folder of a checkpoint or an adapter of any family, or its id on the Hugging Face hub.
+    :param device: ``auto`` (CUDA where there is one), ``cpu``, ``cuda`` or ``cuda:N``.
+    :param dtype: ``auto`` (bfloat16 on CUDA, else float32), ``float32``, ``float16`` or ``bfloat16``.
+    :param options: the family's own.
+    :returns: what the family's ``load`` gives: for SpatialVLA a ``SpatialVlaPredictor``.
+    :raises InputError: for a checkpoint, device, type or option that cannot be used.
+    """
+    from stvla_ros.devices import parse_device, parse_dtype
+    from stvla_ros.policy.checkpoints import find_checkpoint
+    from stvla_ros.policy.families import family_of
+
+    # Before anything is searched for, or even downloaded.
+    parse_dtype(dtype, "dtype", parse_device(device, "device"))
+    folder = find_checkpoint(str(path_or_id))
+    return family_of(folder).load(folder, device, dtype, **options)

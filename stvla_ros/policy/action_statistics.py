@@ -6,7 +6,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
+from scipy.spatial.transform import Rotation
 
+from stvla_ros.control.actions import EndEffectorAction
 from stvla_ros.errors import InputError
 
 _LOW_QUANTILE, _HIGH_QUANTILE = 0.01, 0.99
@@ -198,3 +200,12 @@ def checked_actions(name: str, actions: ArrayLike) -> np.ndarray:
         wrong = int((~np.isfinite(checked)).any(axis=-1).sum())
         raise InputError(f"{name}: expected finite numbers, got NaN or infinity in {wrong} actions")
     return checked
+
+
+def to_end_effector_action(action: np.ndarray) -> EndEffectorAction:
+    """
+    :param action: (7,) x y z metres, roll pitch yaw radians about the fixed axes x, y, z in this order (the OXE
+        convention), gripper 0..1.
+    """
+    rotation = Rotation.from_euler("xyz", action[3:6]).as_rotvec()
+    return EndEffectorAction(action[:3], rotation, float(action[6]))

@@ -5,7 +5,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -68,6 +68,9 @@ TRAINING_RECORD = "training.json"
 """What a checkpoint says about its training, see ``training_record.py``."""
 
 
+ADAPTER_CONFIG = "adapter_config.json"
+
+
 # What is downloaded of a hub repository; everything else in it is code or for other programs.
 _FILES = ["*.safetensors", "*config.json", "tokenizer.json", "special_tokens_map.json", INDEX, TRAINING_RECORD]
 
@@ -119,6 +122,21 @@ def find_downloaded(path_or_id: str) -> Path | None:
         return None
 
 
+def find_base_name(folder: Path) -> str:
+    """The checkpoint that an adapter was trained on, a folder or a hub id; empty for a folder without an adapter.
+
+    :raises InputError: when the adapter's file cannot be read.
+    """
+    if not is_adapter(folder):
+        return ""
+    name = read_json(folder / ADAPTER_CONFIG).get("base_model_name_or_path")
+    if not isinstance(name, str) or not name:
+        raise InputError(
+            f"{folder / ADAPTER_CONFIG}: expected base_model_name_or_path, the checkpoint trained on, got {name!r}"
+        )
+    return name
+
+
 def _folder(path_or_id: str) -> Path | None:
     """The folder, None for a hub id. :raises InputError: for neither."""
     try:
@@ -153,7 +171,7 @@ def read_rows(directory: Path, name: str, first: int, end: int) -> "torch.Tensor
 
     :raises InputError: when files are missing or damaged, or there is no such tensor.
     """
-    for file in _weight_files(directory):
+    for file in weight_files(directory):
         with open_tensors(file) as tensors:
             if name in tensors.keys():
                 return tensors.get_slice(name)[first:end]
@@ -169,7 +187,7 @@ def fingerprint(directory: Path) -> str:
     import torch  # not at the top: what only looks for a checkpoint need not wait for it
 
     rows: dict[str, bytes] = {}
-    for file in _weight_files(directory):
+    for file in weight_files(directory):
         with open_tensors(file) as tensors:
             for name in tensors.keys():
                 stored = tensors.get_slice(name)
@@ -182,7 +200,8 @@ def fingerprint(directory: Path) -> str:
     return digest.hexdigest()
 
 
-def _weight_files(directory: Path) -> list[Path]:
+def weight_files(directory: Path) -> list[Path]:
+    """Those of a whole checkpoint. :raises InputError: when one is missing, or the index names others."""
     if (directory / INDEX).is_file():
         weight_map = read_json(directory / INDEX).get("weight_map")
         # Names only: an index has no business elsewhere on the disk, nor with files of other kinds.
@@ -206,7 +225,8 @@ def _weight_files(directory: Path) -> list[Path]:
     return [directory / WEIGHTS]
 
 
-def _stored_shapes(files: list[Path]) -> dict[str, tuple[int, ...]]:
+def stored_shapes(files: Iterable[Path]) -> dict[str, tuple[int, ...]]:
+    """Shapes of the tensors by name, as headers tell. :raises InputError: for damaged files, or quantised weights."""
     shapes: dict[str, tuple[int, ...]] = {}
     for file in files:
         with open_tensors(file) as tensors:
@@ -220,9 +240,10 @@ def _stored_shapes(files: list[Path]) -> dict[str, tuple[int, ...]]:
     return shapes
 
 
-def _check_tensors(
+def check_tensors(
     directory: Path, expected: Mapping[str, tuple[int, ...]], stored: Mapping[str, tuple[int, ...]]
 ) -> None:
+    """:raises InputError: unless the stored shapes are the expected ones, naming those that are not."""
     problems = {
         "missing": sorted(expected.keys() - stored.keys()),
         "not part of the model": sorted(stored.keys() - expected.keys()),
@@ -239,3 +260,21 @@ def _check_tensors(
             lines.append(f"{len(names)} {kind}: {', '.join(names[:_MOST_LISTED])}{more}")
     if lines:
         raise InputError(f"checkpoint {directory}: its tensors do not fit its config.json; {'; '.join(lines)}")
+
+
+def is_adapter(directory: Path) -> bool:
+    return (directory / ADAPTER_CONFIG).is_file()
+
+
+def find_base(path_or_id: str) -> Path:
+    """The folder of a whole checkpoint: what can be trained, and what an adapter can be put on.
+
+    :raises InputError: when there is none, or it is an adapter itself.
+    """
+    base = find_checkpoint(path_or_id)
+    if is_adapter(base):
+        raise InputError(
+            f"checkpoint {base}: expected a whole checkpoint, got an adapter; make one of it: "
+            f"stvla model merge --adapter {base} --output FOLDER"
+        )
+    return base

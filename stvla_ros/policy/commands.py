@@ -1,36 +1,31 @@
-"""`stvla model create`."""
+"""`stvla model create|merge|inspect`: checkpoints of any family."""
 
+import json
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
+
+from stvla_ros.errors import InputError
+from stvla_ros.policy.checkpoints import ADAPTER_CONFIG, TRAINING_RECORD, find_checkpoint, is_adapter
+from stvla_ros.policy.families import FAMILIES, PolicyFamily, family_of, find_family
 
 
 @dataclass(frozen=True)
 class CreateArguments:
-    """A new policy checkpoint with random weights, in the published SpatialVLA layout: works, but is untrained."""
+    """A new policy checkpoint with random weights, in the family's published layout: works, but is untrained."""
+
+    family: str = "spatialvla"
+    """Family of policies."""
 
     size: str = "small"
-    """tiny (for tests), small (for two CPU cores), medium (for benchmarks) or 4b (the published model's shape)."""
+    """Of spatialvla: tiny (for tests), small (for two CPU cores), medium (for benchmarks) or 4b (the published model's
+    shape)."""
 
     output: str = ""
     """Folder to make; it must not exist, or be empty. Empty: out/checkpoints/SIZE."""
 
     seed: int = 0
     """Of the random weights: the same seed gives the same files."""
-
-
-def main(arguments: CreateArguments) -> int:
-    """:raises InputError: for a bad argument; then nothing was made."""
-    from stvla_ros.policy.spatialvla.config import SpatialVlaConfig
-    from stvla_ros.policy.spatialvla.create import count_parameters, create_checkpoint
-
-    directory = Path(arguments.output or f"out/checkpoints/{arguments.size}").resolve()
-    create_checkpoint(directory, arguments.size, arguments.seed)
-    counts = count_parameters(SpatialVlaConfig.read(directory))
-    for part, count in counts.items():
-        print(f"{part:<24}{count / 1e6:10.2f} M parameters")
-    stored = sum(file.stat().st_size for file in directory.iterdir())
-    print(f"{'all':<24}{sum(counts.values()) / 1e6:10.2f} M parameters, {stored / 1e6:.1f} MB in {directory}")
-    return 0
 
 
 @dataclass(frozen=True)
@@ -43,6 +38,101 @@ class MergeArguments:
     output: str
     """Folder to make; it must not exist, or be empty."""
 
+    family: str = ""
+    """Family of policies; empty: the adapter's."""
+
     dtype: str = "float32"
     """Type of the weights written: float32 acts exactly as the adapter does; bfloat16 takes half the disk, but rounds
     small updates away."""
+
+
+@dataclass(frozen=True)
+class InspectArguments:
+    """What is in a checkpoint: family, training, what it is shown, numbers by part, statistics. Reads no weights."""
+
+    checkpoint: str
+    """Folder of a checkpoint or an adapter, or its hub id."""
+
+    family: str = ""
+    """Family of policies; empty: the checkpoint's."""
+
+
+def create(arguments: CreateArguments) -> int:
+    """:raises InputError: for a bad argument; then nothing was made."""
+    folder = Path(arguments.output or f"out/checkpoints/{arguments.size}").resolve()
+    family = find_family(arguments.family)
+    family.create(folder, arguments.size, arguments.seed)
+    parts = family.inspect(folder).parts
+    print("\n".join(_counts(parts)))
+    stored = sum(file.stat().st_size for file in folder.iterdir())
+    print(f"{_count('all', sum(parts.values()))}, {stored / 1e6:.1f} MB in {folder}")
+    return 0
+
+
+def merge(arguments: MergeArguments) -> int:
+    """:raises InputError: for a bad argument, or an adapter that cannot be merged; then nothing was made."""
+    merge_adapter(arguments.adapter, Path(arguments.output), arguments.dtype, arguments.family)
+    print(f"merged checkpoint in {arguments.output}")
+    return 0
+
+
+def inspect(arguments: InspectArguments) -> int:
+    """:raises InputError: for a checkpoint that cannot be read."""
+    print(describe(find_checkpoint(arguments.checkpoint), arguments.family))
+    return 0
+
+
+def merge_adapter(adapter: str, output: Path, dtype: str = "float32", family: str = "") -> None:
+    """As ``MergeArguments`` says; the adapter's record of its training goes along.
+
+    :raises InputError: as :func:`merge`.
+    """
+    folder = find_checkpoint(adapter)
+    if not is_adapter(folder):
+        raise InputError(f"adapter {folder}: expected a file {ADAPTER_CONFIG}, there is none")
+    _choose(folder, family).merge(folder, output, dtype)
+    if (folder / TRAINING_RECORD).is_file():
+        shutil.copyfile(folder / TRAINING_RECORD, output / TRAINING_RECORD)
+
+
+def describe(folder: Path, family: str = "") -> str:
+    """:raises InputError: for a checkpoint that cannot be read."""
+    from stvla_ros.policy.training_record import resolve_execution, training_record
+
+    chosen = _choose(folder, family)
+    contents, record = chosen.inspect(folder), training_record(str(folder))
+    execution = resolve_execution("auto", str(folder))
+    lines = [
+        f"{'checkpoint':<24}{folder}",
+        *([f"{'adapter on':<24}{contents.base}"] if contents.base else []),
+        f"{'family':<24}{chosen.name}",
+        f"{'options':<24}{_shown(record.get('options'))}",
+        f"{'inputs':<24}{_shown(record.get('inputs'))}",
+        f"{'execution':<24}{execution}{'' if 'execution' in record else ' (nothing is recorded)'}",
+        f"{'statistics':<24}{', '.join(contents.statistics) or 'none'}",
+        *_counts(contents.parts),
+        _count("all", sum(contents.parts.values())),
+    ]
+    return "\n".join(lines)
+
+
+def _choose(folder: Path, family: str) -> PolicyFamily:
+    if not family:
+        return family_of(folder)
+    FAMILIES.check(family)
+    found = family_of(folder)
+    if found.name != family:
+        raise InputError(f"family: expected {found.name}, which {folder} is of, got {family!r}")
+    return found
+
+
+def _counts(parts: dict[str, int]) -> list[str]:
+    return [_count(part, count) for part, count in parts.items()]
+
+
+def _count(part: str, count: int) -> str:
+    return f"{part:<24}{count / 1e6:10.2f} M parameters"
+
+
+def _shown(block: object) -> str:
+    return json.dumps(block) if block else "not recorded"

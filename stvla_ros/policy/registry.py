@@ -14,13 +14,17 @@ from stvla_ros.settings import parse_mapping
 DTYPES = ("auto", "float32", "float16", "bfloat16")
 NO_PARAMETERS: Mapping[str, Any] = MappingProxyType({})
 
+OF_CHECKPOINT = "stvla"
+"""Name of the policy that is its checkpoint's, whatever family that is of."""
+
 POLICIES: Registry[type[Policy]] = Registry(
     kind="policy",
     group="policies",
     built_in={
         "expert": "stvla_ros.policy.baselines:ExpertPolicy",
         "random": "stvla_ros.policy.baselines:RandomPolicy",
-        "stvla": "stvla_ros.policy.spatialvla.policy:StvlaPolicy",
+        # Of every family's policies: which class it is, its checkpoint tells (``_find``).
+        OF_CHECKPOINT: "stvla_ros.policy.base:Policy",
     },
     expected="a subclass of Policy with predict",
     fits=subclass_of(Policy),
@@ -38,18 +42,24 @@ def make_policy(name: str, fallbacks: Mapping[str, Any] = NO_PARAMETERS, **param
     :param parameters: the policy's own; it must take them.
     :raises InputError: for an unknown name, a parameter that the policy does not take or lacks, or a missing package.
     """
-    policy = POLICIES.find(name)
+    policy = _find(name, parameters)
     taken = _check(name, policy, parameters)
     return policy(**{key: value for key, value in fallbacks.items() if key in taken}, **parameters)
 
 
-def check_policy(name: str, parameters: Iterable[str]) -> None:
-    """Tell now what :func:`make_policy` would refuse. Makes and loads nothing.
+def check_policy(name: str, parameters: Mapping[str, Any]) -> None:
+    """Tell now what :func:`make_policy` would refuse. Makes, loads and downloads nothing: of a checkpoint that is not
+    on this machine, nothing is known.
 
-    :param parameters: names of those that will be given.
+    :param parameters: those that will be given.
     :raises InputError: as :func:`make_policy`.
     """
-    _check(name, POLICIES.find(name), parameters)
+    from stvla_ros.policy.checkpoints import find_downloaded
+
+    checkpoint = parameters.get("checkpoint")
+    if name == OF_CHECKPOINT and isinstance(checkpoint, str) and checkpoint and find_downloaded(checkpoint) is None:
+        return
+    _check(name, _find(name, parameters), parameters)
 
 
 def given_parameters(
@@ -74,6 +84,21 @@ def given_parameters(
         if key in mapping:
             raise InputError(f"{name}: {key} has an argument of its own")
     return given | mapping
+
+
+def _find(name: str, parameters: Mapping[str, Any]) -> type[Policy]:
+    """The policy's class. :raises InputError: for a name, a checkpoint or a plug-in that cannot be used."""
+    if name != OF_CHECKPOINT:
+        return POLICIES.find(name)
+    # Not at the top: a family's policy is made from this package's.
+    from stvla_ros.policy.checkpoints import find_checkpoint
+    from stvla_ros.policy.families import family_of
+    from stvla_ros.shared_files import default_checkpoint
+
+    checkpoint = parameters.get("checkpoint", "")
+    if not isinstance(checkpoint, str):
+        raise InputError(f"checkpoint: expected a folder or a hub id, got {checkpoint!r}")
+    return family_of(find_checkpoint(checkpoint or str(default_checkpoint()))).policy
 
 
 def _check(name: str, policy: type[Policy], given: Iterable[str]) -> set[str]:

@@ -14,7 +14,7 @@ from stvla_ros.shared_files import default_checkpoint
 def checkpoint(tmp_path: Path) -> Path:
     folder = tmp_path / "ours"
     folder.mkdir()
-    (folder / "config.json").write_text("{}")
+    (folder / "config.json").write_text('{"model_type": "spatialvla"}')
     return folder
 
 
@@ -141,7 +141,7 @@ def test_equal_labels_are_refused() -> None:
 def test_a_checkpoint_counts_by_its_content(checkpoint: Path) -> None:
     before = parse_policy(str(checkpoint)).identity()
     assert before == parse_policy(str(checkpoint)).identity()
-    (checkpoint / "config.json").write_text("[]")
+    (checkpoint / "tokenizer.json").write_text("[]")
     assert before != parse_policy(str(checkpoint)).identity()
 
 

@@ -22,7 +22,7 @@ from stvla_ros.learning.datasets.lerobot.reader import LeRobotReader
 from stvla_ros.learning.demonstrations.noise import ActionNoise, NoiseParameters
 from stvla_ros.learning.demonstrations.record import RecordArguments, main
 from stvla_ros.learning.demonstrations.staging import load_episode, save_episode
-from stvla_ros.policy.spatialvla.policy import to_end_effector_action
+from stvla_ros.policy.action_statistics import to_end_effector_action
 from stvla_ros.sim.maniskill.assets import find_assets
 
 SMALL = {"image_width": 64, "image_height": 48, "workers": 1}

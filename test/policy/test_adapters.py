@@ -15,10 +15,10 @@ from tolerance import assert_same_but_for_rounding
 
 from stvla_ros.errors import InputError
 from stvla_ros.policy import load_policy
-from stvla_ros.policy.commands import MergeArguments
+from stvla_ros.policy.checkpoints import find_base
+from stvla_ros.policy.commands import MergeArguments, merge, merge_adapter
 from stvla_ros.policy.lora import LoraConfig, add_adapters, trainable_parameters
-from stvla_ros.policy.spatialvla.adapters import find_base, save_adapter
-from stvla_ros.policy.spatialvla.merging import main, merge_adapter
+from stvla_ros.policy.spatialvla.adapters import save_adapter
 from stvla_ros.policy.spatialvla.predictor import SpatialVlaPredictor
 
 RANK = 4
@@ -110,7 +110,7 @@ def test_merged_checkpoint_answers_as_the_adapter_and_needs_it_no_more(adapter, 
 
 def test_merged_checkpoint_has_the_published_names(checkpoint, adapter, tmp_path, capsys):
     arguments_ = MergeArguments(str(adapter), str(tmp_path / "merged"), dtype="bfloat16")
-    assert main(arguments_) == 0
+    assert merge(arguments_) == 0
     assert str(tmp_path / "merged") in capsys.readouterr().out
     with (
         safe_open(tmp_path / "merged/model.safetensors", "pt") as merged,

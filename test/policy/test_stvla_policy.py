@@ -14,9 +14,10 @@ from tiny_checkpoint import TEXT_LAYERS, depth_map, picture
 
 from stvla_ros.control.actions import EndEffectorAction
 from stvla_ros.errors import InputError
+from stvla_ros.policy.action_statistics import to_end_effector_action
 from stvla_ros.policy.base import PolicyInput
 from stvla_ros.policy.registry import check_policy, make_policy
-from stvla_ros.policy.spatialvla.policy import StvlaPolicy, to_end_effector_action
+from stvla_ros.policy.spatialvla.policy import SpatialVlaPolicy
 from stvla_ros.shared_files import default_checkpoint
 
 
@@ -97,8 +98,8 @@ def test_unusable_observation_is_refused(policy, changed, message):
 
 
 def test_predict_before_load_is_refused(checkpoint):
-    with pytest.raises(InputError, match=r"^policy stvla: expected load\(\) before predict\(\)"):
-        StvlaPolicy(str(checkpoint)).predict(observation())
+    with pytest.raises(InputError, match=r"^policy spatialvla: expected load\(\) before predict\(\)"):
+        SpatialVlaPolicy(str(checkpoint)).predict(observation())
 
 
 @pytest.fixture
@@ -115,7 +116,7 @@ def without_warm_up(monkeypatch):
 def test_statistics_are_the_given_ones_or_else_the_robots(
     checkpoint, predictor, without_warm_up, own, fallback, expected
 ):
-    policy = StvlaPolicy(str(checkpoint), "cpu", unnorm_key=own, fallback_unnorm_key=fallback)
+    policy = SpatialVlaPolicy(str(checkpoint), "cpu", unnorm_key=own, fallback_unnorm_key=fallback)
     policy.load()
     answer = predictor.predict(picture(1), "put the spoon", depth_map(), CAMERA, expected).actions
     np.testing.assert_array_equal(as_array(policy.predict(observation()).actions)[:, :3], answer[:, :3])
@@ -124,7 +125,7 @@ def test_statistics_are_the_given_ones_or_else_the_robots(
 @pytest.mark.parametrize(("own", "fallback"), [("nope", FRACTAL), ("", ""), ("", "of/another_robot")])
 def test_statistics_that_are_not_there_end_the_load_with_those_that_are(checkpoint, without_warm_up, own, fallback):
     with pytest.raises(InputError, match=f"^unnorm_key: expected one of {BRIDGE}, {FRACTAL}; got "):
-        StvlaPolicy(str(checkpoint), "cpu", unnorm_key=own, fallback_unnorm_key=fallback).load()
+        SpatialVlaPolicy(str(checkpoint), "cpu", unnorm_key=own, fallback_unnorm_key=fallback).load()
 
 
 @pytest.mark.parametrize(
@@ -142,7 +143,7 @@ def test_statistics_that_are_not_there_end_the_load_with_those_that_are(checkpoi
 )
 def test_unusable_parameter_ends_the_load_with_its_name(checkpoint, parameters, message):
     with pytest.raises(InputError, match=rf"\A{message}[^\n]*\Z"):
-        StvlaPolicy(**{"checkpoint": str(checkpoint), "unnorm_key": BRIDGE, "device": "cpu", **parameters}).load()
+        SpatialVlaPolicy(**{"checkpoint": str(checkpoint), "unnorm_key": BRIDGE, "device": "cpu", **parameters}).load()
 
 
 def test_without_a_checkpoint_it_is_the_one_that_comes_along():
@@ -157,11 +158,11 @@ def test_without_a_checkpoint_it_is_the_one_that_comes_along():
 
 def test_policy_takes_no_unknown_parameter():
     with pytest.raises(InputError, match="^policy stvla: takes no checkpiont; it takes "):
-        check_policy("stvla", ["checkpiont"])
+        check_policy("stvla", {"checkpiont": "x"})
 
 
 def test_failed_load_leaves_the_policy_unusable_not_half_loaded(checkpoint):
-    policy = StvlaPolicy(str(checkpoint), "cpu", unnorm_key="nope")
+    policy = SpatialVlaPolicy(str(checkpoint), "cpu", unnorm_key="nope")
     with pytest.raises(InputError):
         policy.load()
     with pytest.raises(InputError, match=r"expected load\(\)"):

@@ -23,13 +23,20 @@ from torch import nn
 
 from stvla_ros.devices import memory_for
 from stvla_ros.errors import InputError
-from stvla_ros.policy.checkpoints import find_checkpoint, fingerprint, open_tensors, read_json, read_rows
+from stvla_ros.policy.checkpoints import (
+    ADAPTER_CONFIG,
+    find_base,
+    find_base_name,
+    fingerprint,
+    open_tensors,
+    read_json,
+    read_rows,
+)
 from stvla_ros.policy.spatialvla.checkpoint import published_name
 from stvla_ros.policy.spatialvla.model import SpatialVla
 from stvla_ros.policy.spatialvla.predictor import PROCESSOR_CONFIG
 from stvla_ros.settings import shown
 
-ADAPTER_CONFIG = "adapter_config.json"
 ADAPTER_WEIGHTS = "adapter_model.safetensors"
 _PREFIX = "base_model.model."
 # In place of the rows of some tokens (peft's name for it, though it is no difference).
@@ -59,24 +66,6 @@ class Adapter:
     base: Path
     rank: int
     scale: float
-
-
-def is_adapter(directory: Path) -> bool:
-    return (directory / ADAPTER_CONFIG).is_file()
-
-
-def find_base(path_or_id: str) -> Path:
-    """The folder of a whole checkpoint: what can be trained, and what an adapter can be put on.
-
-    :raises InputError: when there is none, or it is an adapter itself.
-    """
-    base = find_checkpoint(path_or_id)
-    if is_adapter(base):
-        raise InputError(
-            f"checkpoint {base}: expected a whole checkpoint, got an adapter; make one of it: "
-            f"stvla model merge --adapter {base} --output FOLDER"
-        )
-    return base
 
 
 def save_adapter(model: SpatialVla, directory: Path, base: str | Path, processor: Mapping[str, Any]) -> None:
@@ -137,9 +126,7 @@ def read_adapter(directory: Path) -> Adapter:
     rank, alpha = config.get("r"), config.get("lora_alpha")
     if type(rank) is not int or not 0 < rank <= _MOST or not isinstance(alpha, int | float) or not 0 < alpha <= _MOST:
         raise InputError(f"{file}: expected numbers r and lora_alpha above 0, got {shown(rank)} and {shown(alpha)}")
-    name = config.get("base_model_name_or_path")
-    if not isinstance(name, str) or not name:
-        raise InputError(f"{file}: expected base_model_name_or_path, the checkpoint trained on, got {name!r}")
+    name = find_base_name(directory)
     try:
         base = find_base(name)
     except InputError as error:

@@ -12,7 +12,7 @@ from transformers.initialization import no_init_weights
 
 from stvla_ros.devices import memory_for
 from stvla_ros.errors import InputError
-from stvla_ros.policy.checkpoints import INDEX, WEIGHTS, _check_tensors, _stored_shapes, _weight_files, open_tensors
+from stvla_ros.policy.checkpoints import INDEX, WEIGHTS, check_tensors, open_tensors, stored_shapes, weight_files
 from stvla_ros.policy.spatialvla.config import SpatialVlaConfig
 from stvla_ros.policy.spatialvla.model import SpatialVla
 
@@ -81,8 +81,8 @@ def check_weights(directory: Path) -> tuple[SpatialVla, list[Path]]:
     """
     model = empty_model(SpatialVlaConfig.read(directory), str(directory / "config.json"))
     shapes = {published_name(name): tuple(tensor.shape) for name, tensor in model.state_dict().items()}
-    files = _weight_files(directory)
-    _check_tensors(directory, shapes, _stored_shapes(files))
+    files = weight_files(directory)
+    check_tensors(directory, shapes, stored_shapes(files))
     return model, files
 
 

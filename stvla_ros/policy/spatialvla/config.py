@@ -10,9 +10,9 @@ from transformers import Gemma2Config, SiglipVisionConfig, ZoeDepthConfig
 
 from stvla_ros.errors import InputError
 from stvla_ros.policy.checkpoints import read_json
+from stvla_ros.policy.spatialvla.sizes import MODEL_TYPE
 from stvla_ros.settings import shown
 
-MODEL_TYPE = "spatialvla"
 # More than any instruction and chunk take (prompt.py bounds the former).
 _MOST_TOKENS_AFTER_IMAGE = 256
 # More than any network of this kind has.

@@ -1,39 +1,118 @@
-"""``load_policy``: from the name of a checkpoint to something that predicts."""
+"""SpatialVLA as a family of policies: its checkpoints made, loaded, checked, merged, trained."""
 
-from typing import Any
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from stvla_ros.devices import parse_device, parse_dtype
-from stvla_ros.policy.checkpoints import find_checkpoint, read_json
-from stvla_ros.policy.spatialvla.adapters import is_adapter, merge_into, read_adapter
-from stvla_ros.policy.spatialvla.checkpoint import load_model
-from stvla_ros.policy.spatialvla.config import SpatialVlaConfig
-from stvla_ros.policy.spatialvla.predictor import PROCESSOR_CONFIG, SpatialVlaPredictor
-from stvla_ros.policy.spatialvla.prompt import PromptTokenizer
+from stvla_ros.errors import InputError
+from stvla_ros.policy.action_statistics import read_statistics, select_statistics
+from stvla_ros.policy.checkpoints import is_adapter, read_json
+from stvla_ros.policy.families import ACTIONS, Contents, PolicyFamily, Remark
+from stvla_ros.policy.samples import SCENE_POINTS_FEATURE
+from stvla_ros.policy.spatialvla.policy import SpatialVlaPolicy
+from stvla_ros.policy.spatialvla.sizes import MODEL_TYPE, size_names
+from stvla_ros.policy.spatialvla.training.options import SCENE, SpatialVlaOptions
+
+if TYPE_CHECKING:
+    from stvla_ros.policy.spatialvla.predictor import SpatialVlaPredictor
+    from stvla_ros.policy.trainable import Start, Trainable
+
+_DOWNLOAD = "copy it again, or: hf download ID --local-dir FOLDER, then give FOLDER"
 
 
-def load_policy(path_or_id: str, device: str = "cpu", dtype: str = "float32", **options: Any) -> SpatialVlaPredictor:
-    """Load a SpatialVLA checkpoint, or an adapter merged into the checkpoint that it was trained on.
+class SpatialVlaFamily(PolicyFamily):
+    name = "spatialvla"
+    model_types = (MODEL_TYPE,)
+    sizes = size_names()
+    options = SpatialVlaOptions
+    objectives = {ACTIONS: (), SCENE: (SCENE_POINTS_FEATURE,)}
 
-    :param path_or_id: a folder in the published layout or with an adapter (adapters.py), or an id on the Hugging Face
-        hub of either.
-    :param device: ``auto`` (CUDA where there is one), ``cpu``, ``cuda`` or ``cuda:N``.
-    :param dtype: ``auto`` (bfloat16 on CUDA, else float32), ``float32``, ``float16`` or ``bfloat16``.
-    :param options: ``accelerations``, ``resize``, ``temperature``, ``seed`` of ``SpatialVlaPredictor``.
-    :raises InputError: for a checkpoint, device or type that cannot be used.
-    """
-    target = parse_device(device, "device")
-    kind = parse_dtype(dtype, "dtype", target)
-    directory = find_checkpoint(str(path_or_id))
-    # The small files first: what is wrong with them should not take the loading of gigabytes to be found.
-    adapter = read_adapter(directory) if is_adapter(directory) else None
-    base = adapter.base if adapter else directory
-    config = SpatialVlaConfig.read(base)
-    # Bins and statistics are those that the adapter was trained with.
-    processor = read_json(directory / PROCESSOR_CONFIG)
-    prompt_tokenizer = PromptTokenizer.load(
-        base, config.image_token_id, config.text.vocab_size, config.num_image_tokens
-    )
-    model = load_model(base, target, kind)
-    if adapter:
-        merge_into(model, adapter)
-    return SpatialVlaPredictor(model, prompt_tokenizer, processor, **options)
+    @property
+    def policy(self) -> type[SpatialVlaPolicy]:
+        return SpatialVlaPolicy
+
+    def load(self, folder: Path, device: str, dtype: str, **options: Any) -> "SpatialVlaPredictor":
+        """:param options: ``accelerations``, ``resize``, ``temperature``, ``seed`` of ``SpatialVlaPredictor``."""
+        from stvla_ros.policy.spatialvla.loading import load_predictor
+
+        return load_predictor(folder, device, dtype, **options)
+
+    def check(self, folder: Path, unnorm_key: str = "", fallback_unnorm_key: str = "") -> Iterator[Remark]:
+        from stvla_ros.policy.spatialvla.adapters import read_adapter
+
+        base = folder
+        if is_adapter(folder):
+            try:
+                base = read_adapter(folder).base
+            except InputError as problem:
+                advice = "give the folder of the checkpoint that the adapter was trained on its old place"
+                yield Remark("error", str(problem), advice)
+                return
+            yield Remark("ok", f"adapter {folder}, on {base}")
+        yield from _check_weights(base)
+        yield from _check_processor(folder, unnorm_key, fallback_unnorm_key)
+
+    def inspect(self, folder: Path) -> Contents:
+        from stvla_ros.policy.spatialvla.adapters import read_adapter
+        from stvla_ros.policy.spatialvla.predictor import PROCESSOR_CONFIG
+
+        base = read_adapter(folder).base if is_adapter(folder) else None
+        parts = super().inspect(base or folder).parts
+        return Contents(parts, tuple(read_statistics(read_json(folder / PROCESSOR_CONFIG))), base)
+
+    def create(self, folder: Path, size: str, seed: int) -> None:
+        from stvla_ros.policy.spatialvla.create import create_checkpoint
+
+        create_checkpoint(folder, size, seed)
+
+    def merge(self, adapter: Path, output: Path, dtype: str) -> None:
+        from stvla_ros.policy.spatialvla.loading import merge_adapter
+
+        merge_adapter(adapter, output, dtype)
+
+    def trainable(self, start: "Start") -> "Trainable":
+        from stvla_ros.policy.spatialvla.training.trainable import SpatialVlaTrainable
+
+        return SpatialVlaTrainable(start)
+
+
+def _check_weights(base: Path) -> Iterator[Remark]:
+    from stvla_ros.policy.spatialvla.checkpoint import check_weights
+    from stvla_ros.policy.spatialvla.prompt import PromptTokenizer
+
+    try:
+        model, files = check_weights(base)
+        config = model.config
+        PromptTokenizer.load(base, config.image_token_id, config.text.vocab_size, config.num_image_tokens)
+    except InputError as problem:
+        yield Remark("error", str(problem), _DOWNLOAD)
+        return
+    parameters = sum(tensor.numel() for tensor in model.state_dict().values())
+    gigabytes = sum(file.stat().st_size for file in files) / 1e9
+    yield Remark("ok", f"checkpoint {base}: {parameters / 1e6:.0f} million parameters, {gigabytes:.2f} GB, complete")
+
+
+def _check_processor(folder: Path, unnorm_key: str, fallback_unnorm_key: str) -> Iterator[Remark]:
+    from stvla_ros.policy.spatialvla.actions.action_tokenizer import ActionTokenizer
+    from stvla_ros.policy.spatialvla.predictor import PROCESSOR_CONFIG
+
+    try:
+        processor = read_json(folder / PROCESSOR_CONFIG)
+        ActionTokenizer.from_config(processor)
+        statistics = read_statistics(processor)
+    except InputError as problem:
+        yield Remark("error", f"checkpoint {folder}: {problem}", _DOWNLOAD)
+        return
+    try:
+        key, _ = select_statistics(statistics, unnorm_key, fallback_unnorm_key)
+    except InputError as problem:
+        advice = "give --unnorm-key the data set that was recorded on this kind of robot, or train on some"
+        yield Remark("error", f"checkpoint {folder}: {problem}", advice)
+        return
+    if key in (fallback_unnorm_key, unnorm_key):
+        why = "asked for" if key == unnorm_key else "the robot has them"
+        yield Remark("ok", f"action statistics {key!r} ({why})")
+    else:
+        robots = f", {fallback_unnorm_key!r} would be the robot's" if fallback_unnorm_key else ""
+        advice = "make sure that the checkpoint was trained on this kind of robot: sizes of motions follow from them"
+        yield Remark("note", f"action statistics {key!r}: the checkpoint's only ones{robots}", advice)

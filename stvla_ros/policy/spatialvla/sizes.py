@@ -4,6 +4,7 @@ from typing import Any
 
 from stvla_ros.errors import InputError
 
+MODEL_TYPE = "spatialvla"
 # 16 theta x 32 phi x 8 r for the translation, 16^3 for the rotation, close and open (published action_config).
 NUM_ACTION_TOKENS = 16 * 32 * 8 + 16**3 + 2
 PAD, EOS, BOS, UNK = 0, 1, 2, 3

@@ -2,6 +2,37 @@
 
 from dataclasses import dataclass
 
+from stvla_ros.errors import InputError
+
+SCENE = "scene"
+"""Objective: where are object, goal and gripper? (scene_loss.py)"""
+
+
+@dataclass(frozen=True)
+class SpatialVlaOptions:
+    """
+    :param refit_bins: fit the action bins to the training set and move the action embeddings onto them.
+    :param smooth_actions: start a new model's action embeddings from smooth functions of the action.
+    :param consensus_width: how the trained policy chooses tokens (``actions/consensus.py``); 0: the best score.
+    :param smoothing: 0: the action's own token is the only right answer; else tokens count by their distance to the
+        action, exp(-d^2 / 2 smoothing^2), in units of the normalised action.
+    :param gripper_weight: of the gripper's token against the other two.
+    :raises InputError: for a value out of range.
+    """
+
+    refit_bins: bool = True
+    smooth_actions: bool = False
+    consensus_width: float = 0.0
+    smoothing: float = 0.0
+    gripper_weight: float = 1.0
+
+    def __post_init__(self) -> None:
+        for name in ("consensus_width", "smoothing"):
+            if not 0.0 <= getattr(self, name) <= 2.0:
+                raise InputError(f"{name}: expected 0 to 2, got {getattr(self, name)}")
+        if not 0.0 <= self.gripper_weight < float("inf"):
+            raise InputError(f"gripper_weight: expected 0 or more, got {self.gripper_weight}")
+
 
 @dataclass(frozen=True)
 class LossConfig:

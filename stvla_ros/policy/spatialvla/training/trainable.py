@@ -12,13 +12,13 @@ import torch
 from stvla_ros.learning.training.config import TrainingConfig, to_mapping
 from stvla_ros.learning.training.loop import Trainer
 from stvla_ros.policy.action_statistics import ActionStatistics
-from stvla_ros.policy.checkpoints import TRAINING_RECORD, new_folder, read_json
+from stvla_ros.policy.checkpoints import TRAINING_RECORD, find_base, new_folder, read_json
+from stvla_ros.policy.commands import merge_adapter
 from stvla_ros.policy.spatialvla.actions.action_tokenizer import ActionTokenizer
-from stvla_ros.policy.spatialvla.adapters import find_base, save_adapter
+from stvla_ros.policy.spatialvla.adapters import save_adapter
 from stvla_ros.policy.spatialvla.checkpoint import load_model
 from stvla_ros.policy.spatialvla.config import SpatialVlaConfig
 from stvla_ros.policy.spatialvla.create import create_checkpoint
-from stvla_ros.policy.spatialvla.merging import merge_adapter
 from stvla_ros.policy.spatialvla.model import SpatialVla
 from stvla_ros.policy.spatialvla.predictor import PROCESSOR_CONFIG, SpatialVlaPredictor
 from stvla_ros.policy.spatialvla.prompt import PromptTokenizer

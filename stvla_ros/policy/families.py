@@ -1,0 +1,198 @@
+"""Families of policies: one kind of network each, with its checkpoints, its training and what can be checked of it.
+
+A family is a class made from :class:`PolicyFamily` in a folder of its own. Nothing else of this project, nor of a
+family's users, names it: the server, the evaluation, the training, the doctor and `stvla model` find it by the
+checkpoint (:func:`family_of`) or by name (``FAMILIES``). Other packages add theirs by an entry point of the group
+``stvla_ros.families``. A family's own module imports no torch, so that names and options cost nothing.
+"""
+
+import inspect
+import math
+from abc import ABC, abstractmethod
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from stvla_ros.errors import InputError
+from stvla_ros.plugins import Registry, subclass_of
+from stvla_ros.policy.base import Policy
+from stvla_ros.policy.checkpoints import (
+    ADAPTER_CONFIG,
+    TRAINING_RECORD,
+    find_base,
+    find_base_name,
+    read_json,
+    stored_shapes,
+    weight_files,
+)
+
+if TYPE_CHECKING:
+    from stvla_ros.policy.trainable import Start, Trainable
+
+ACTIONS = "actions"
+"""The objective that every family has: the demonstrated actions."""
+
+
+@dataclass(frozen=True)
+class NoOptions:
+    """Of a family that has none for its training."""
+
+
+@dataclass(frozen=True)
+class Remark:
+    """What a family's check of a checkpoint found.
+
+    :param level: how bad it is; with an ``error`` the checkpoint cannot be used.
+    :param text: what was found.
+    :param advice: what to do about it; needed for a warning and an error.
+    """
+
+    level: Literal["ok", "note", "warning", "error"]
+    text: str
+    advice: str = ""
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What is in a checkpoint.
+
+    :param parts: numbers by part of the network.
+    :param statistics: keys of its action statistics.
+    :param base: folder of the checkpoint that an adapter belongs to; None for a whole checkpoint.
+    """
+
+    parts: Mapping[str, int]
+    statistics: tuple[str, ...] = ()
+    base: Path | None = None
+
+
+class PolicyFamily(ABC):
+    """One kind of policy network. Made without arguments, and without state."""
+
+    name: ClassVar[str]
+    """As ``family.name`` of a training's configuration, ``--family`` and ``training.json`` have it."""
+    model_types: ClassVar[tuple[str, ...]] = ()
+    """``model_type`` of the config.json of its checkpoints."""
+    sizes: ClassVar[tuple[str, ...]] = ()
+    """Of the new checkpoints that can be made."""
+    options: ClassVar[type] = NoOptions
+    """Dataclass of ``family.options`` of a training's configuration."""
+    objectives: ClassVar[Mapping[str, tuple[str, ...]]] = {ACTIONS: ()}
+    """What can be trained for, and the data set's features that each needs beside the usual ones."""
+
+    @property
+    @abstractmethod
+    def policy(self) -> type[Policy]:
+        """The policy's class. It takes at least ``checkpoint``, and loads nothing before ``load()``."""
+
+    def load(self, folder: Path, device: str, dtype: str, **options: Any) -> Any:
+        """The network in memory with what processes its inputs and outputs, for use without a graph.
+
+        :param folder: of a checkpoint or an adapter of this family.
+        :param device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
+        :param dtype: ``auto``, ``float32``, ``float16`` or ``bfloat16``.
+        :param options: the family's own.
+        :raises InputError: for a checkpoint, device, type or option that cannot be used.
+        """
+        taken = inspect.signature(self.policy).parameters
+        usual = {name: value for name, value in {"device": device, "dtype": dtype}.items() if name in taken}
+        policy = self.policy(checkpoint=str(folder), **{**usual, **options})
+        policy.load()
+        return policy
+
+    def check(self, folder: Path, unnorm_key: str = "", fallback_unnorm_key: str = "") -> Iterator[Remark]:
+        """Whether a checkpoint can be used. Reads headers and small files, no weights.
+
+        :param folder: of a checkpoint or an adapter of this family.
+        :param unnorm_key: data set whose statistics are asked for; empty for the robot's own.
+        :param fallback_unnorm_key: the robot's own data set.
+        """
+        try:
+            parts = self.inspect(folder).parts
+        except InputError as problem:
+            yield Remark("error", str(problem), "copy the checkpoint again")
+            return
+        yield Remark("ok", f"checkpoint {folder}: {self.name}, {sum(parts.values()) / 1e6:.2f} million parameters")
+
+    def inspect(self, folder: Path) -> Contents:
+        """What is in a checkpoint. Reads headers and small files, no weights.
+
+        :raises InputError: when it cannot be read.
+        """
+        parts: Counter[str] = Counter()
+        for name, shape in stored_shapes(weight_files(folder)).items():
+            parts[name.split(".")[0]] += math.prod(shape)
+        return Contents(dict(sorted(parts.items())))
+
+    @abstractmethod
+    def create(self, folder: Path, size: str, seed: int) -> None:
+        """Write a new checkpoint with random weights.
+
+        :param folder: a new or empty folder.
+        :param size: one of ``sizes``.
+        :param seed: of the weights: the same seed gives the same files.
+        :raises InputError: for an argument that cannot be used; then nothing was made.
+        """
+
+    def merge(self, adapter: Path, output: Path, dtype: str) -> None:
+        """Write an adapter and the checkpoint that it was trained on as one checkpoint.
+
+        :param adapter: its folder.
+        :param output: a new or empty folder.
+        :param dtype: of the weights written.
+        :raises InputError: when they cannot be merged; then nothing was made.
+        """
+        raise InputError(f"adapter {adapter}: family {self.name} has no adapters that could be merged")
+
+    def trainable(self, start: "Start") -> "Trainable":
+        """The network, ready to be trained.
+
+        :raises InputError: for what of ``start`` cannot be used.
+        """
+        raise InputError(f"family {self.name}: it cannot be trained here")
+
+
+FAMILIES: Registry[type[PolicyFamily]] = Registry(
+    "family",
+    "families",
+    {"spatialvla": "stvla_ros.policy.spatialvla.family:SpatialVlaFamily"},
+    "a class made from stvla_ros.policy.families.PolicyFamily",
+    subclass_of(PolicyFamily),
+)
+
+
+def find_family(name: str) -> PolicyFamily:
+    """:raises InputError: for a name that is none, or a family that cannot be imported."""
+    return FAMILIES.find(name)()
+
+
+def family_of(folder: Path) -> PolicyFamily:
+    """The family of a checkpoint: its training.json's, else that of config.json's model_type, else its base's.
+
+    :param folder: of a checkpoint or an adapter.
+    :raises InputError: when nothing tells, or what tells is unknown.
+    """
+    record = folder / TRAINING_RECORD
+    if record.is_file() and (name := read_json(record).get("family")) is not None:
+        if not isinstance(name, str) or name not in FAMILIES.names():
+            raise InputError(
+                f"{record}: family: expected one of {', '.join(FAMILIES.names())}, got {name!r} (of a plug-in that is "
+                "not installed?)"
+            )
+        return find_family(name)
+    if base := find_base_name(folder):
+        try:
+            return family_of(find_base(base))
+        except InputError as error:
+            raise InputError(f"{folder / ADAPTER_CONFIG}, base_model_name_or_path: {error}") from error
+    file = folder / "config.json"
+    model_type = read_json(file).get("model_type")
+    known: list[str] = []
+    for name in FAMILIES.names():
+        family = find_family(name)
+        if model_type in family.model_types:
+            return family
+        known += family.model_types
+    raise InputError(f"{file}: expected model_type {' or '.join(map(repr, known))}, got {model_type!r}")

@@ -1,0 +1,121 @@
+"""What training hands to a family of policies: demonstrations, frame by frame. Numbers only; no torch, no files."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from stvla_ros.policy.base import PolicyInput
+
+SCENE_POINTS = ("object", "goal", "gripper")
+SCENE_POINTS_FEATURE = "privileged.scene_points"
+"""Feature of simulated data sets: where these are, (3, 3) metres in the camera's frame."""
+
+
+class Preparation(ABC):
+    """From one frame, as the policy is shown it, to what training keeps of it. Called in processes without torch.
+
+    A frozen dataclass: it travels to these processes, and its fields tell whether what was kept can be used again.
+    """
+
+    @abstractmethod
+    def arrays(self) -> Mapping[str, tuple[tuple[int, ...], type]]:
+        """Shape and type of each array that is kept of a frame, by name."""
+
+    @abstractmethod
+    def __call__(self, observation: PolicyInput) -> Mapping[str, np.ndarray]:
+        """The arrays of one frame.
+
+        :raises InputError: for a picture or depth that cannot be used.
+        """
+
+    @property
+    def frame_bytes(self) -> int:
+        """What is kept of a frame."""
+        return sum(int(np.prod(shape)) * np.dtype(kind).itemsize for shape, kind in self.arrays().values())
+
+
+class Rows(Protocol):
+    """(N, …) of all frames, of which rows can be asked for."""
+
+    def __getitem__(self, indices: np.ndarray) -> np.ndarray: ...
+
+
+@dataclass(frozen=True, eq=False)
+class Samples:
+    """N frames of all episodes, one after the other.
+
+    :param prepared: what the family's ``Preparation`` made of each frame, by name.
+    :param actions: (N, 7) float32 metres, radians, opening.
+    :param states: (N, 7) float32 pose of the tool point (metres, radians) and opening, NaN where unknown.
+    :param scene_points: (N, 3, 3) float32 metres in the camera's frame, NaN where unknown.
+    :param stamps: (N,) int64 nanoseconds, of each episode's own clock.
+    :param episode: (N,) int64, number of the frame's episode.
+    :param last: (N,) int64, index of its episode's last frame.
+    :param instructions: of each episode.
+    """
+
+    prepared: Mapping[str, Rows]
+    actions: np.ndarray
+    states: np.ndarray
+    scene_points: np.ndarray
+    stamps: np.ndarray
+    episode: np.ndarray
+    last: np.ndarray
+    instructions: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.actions)
+
+    def texts(self, indices: np.ndarray) -> list[str]:
+        """Instructions of the frames."""
+        return [self.instructions[self.episode[index]] for index in indices]
+
+    def chunks(self, indices: np.ndarray, horizon: int) -> tuple[np.ndarray, np.ndarray]:
+        """The frames whose actions make a chunk.
+
+        :returns: (B, horizon) indices of the frames from each on, and (B, horizon) bool, which of them are still of its
+            episode; the others' index is the frame's own.
+        """
+        steps = indices[:, None] + np.arange(horizon)
+        valid = steps <= self.last[indices, None]
+        return np.where(valid, steps, indices[:, None]), valid
+
+    def at(self, indices: np.ndarray, seconds: float) -> tuple[np.ndarray, np.ndarray]:
+        """The frames that are so many seconds later, or earlier if negative, as the stamps tell.
+
+        :returns: (B,) indices of the nearest frames, and (B,) bool, which of them are of the same episode and within
+            half a frame; the others' index is the frame's own.
+        """
+        found, valid = np.array(indices), np.zeros(len(indices), dtype=bool)
+        for row, index in enumerate(indices):
+            first = int(np.searchsorted(self.episode, self.episode[index]))
+            stamps = self.stamps[first : self.last[index] + 1]
+            wanted = self.stamps[index] + round(seconds * 1e9)
+            nearest = int(np.abs(stamps - wanted).argmin())
+            period = np.median(np.diff(stamps)) if len(stamps) > 1 else 0
+            if abs(int(stamps[nearest]) - wanted) <= period / 2:
+                found[row], valid[row] = first + nearest, True
+        return found, valid
+
+
+class Augmentation(Protocol):
+    """One change of the scene for each sample of a batch, drawn once: it can be put on any number of pictures."""
+
+    def __call__(
+        self, pictures: np.ndarray, depths: np.ndarray, intrinsics: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """
+        :param pictures: (B, S, S, 3) uint8.
+        :param depths: (B, S, S) float32 metres.
+        :param intrinsics: (B, 3, 3) float32 in pixels of S x S.
+        :returns: the same, changed.
+        """
+
+    def move(self, places: np.ndarray) -> np.ndarray:
+        """Where points of the pictures come to.
+
+        :param places: (B, K, 2) x and y in pixels.
+        """

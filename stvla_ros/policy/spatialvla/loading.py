@@ -1,0 +1,57 @@
+"""From a checkpoint's folder to something that predicts, and an adapter into its checkpoint."""
+
+from pathlib import Path
+from typing import Any
+
+from stvla_ros.devices import parse_device, parse_dtype
+from stvla_ros.errors import InputError
+from stvla_ros.policy.checkpoints import ADAPTER_CONFIG, is_adapter, new_folder, read_json
+from stvla_ros.policy.spatialvla.adapters import merge_into, read_adapter
+from stvla_ros.policy.spatialvla.checkpoint import load_model
+from stvla_ros.policy.spatialvla.config import SpatialVlaConfig
+from stvla_ros.policy.spatialvla.create import count_parameters
+from stvla_ros.policy.spatialvla.predictor import PROCESSOR_CONFIG, SpatialVlaPredictor
+from stvla_ros.policy.spatialvla.prompt import PromptTokenizer
+
+
+def load_predictor(folder: Path, device: str = "cpu", dtype: str = "float32", **options: Any) -> SpatialVlaPredictor:
+    """Load a checkpoint, or an adapter merged into the checkpoint that it was trained on.
+
+    :param folder: in the published layout, or with an adapter (adapters.py).
+    :param device: ``auto`` (CUDA where there is one), ``cpu``, ``cuda`` or ``cuda:N``.
+    :param dtype: ``auto`` (bfloat16 on CUDA, else float32), ``float32``, ``float16`` or ``bfloat16``.
+    :param options: ``accelerations``, ``resize``, ``temperature``, ``seed`` of ``SpatialVlaPredictor``.
+    :raises InputError: for a checkpoint, device or type that cannot be used.
+    """
+    target = parse_device(device, "device")
+    kind = parse_dtype(dtype, "dtype", target)
+    # The small files first: what is wrong with them should not take the loading of gigabytes to be found.
+    adapter = read_adapter(folder) if is_adapter(folder) else None
+    base = adapter.base if adapter else folder
+    config = SpatialVlaConfig.read(base)
+    # Bins and statistics are those that the adapter was trained with.
+    processor = read_json(folder / PROCESSOR_CONFIG)
+    prompt_tokenizer = PromptTokenizer.load(
+        base, config.image_token_id, config.text.vocab_size, config.num_image_tokens
+    )
+    model = load_model(base, target, kind)
+    if adapter:
+        merge_into(model, adapter)
+    return SpatialVlaPredictor(model, prompt_tokenizer, processor, **options)
+
+
+def merge_adapter(adapter: Path, output: Path, dtype: str = "float32") -> None:
+    """Write an adapter and its checkpoint as one checkpoint. The CPU does it.
+
+    :param adapter: its folder.
+    :param output: a new or empty folder.
+    :param dtype: of the weights written.
+    :raises InputError: when the folder is no adapter, its output is not free, or ``load_predictor`` refuses it; then
+        nothing is left in ``output``.
+    """
+    bytes_each = parse_dtype(dtype, "dtype").itemsize
+    if not is_adapter(adapter):
+        raise InputError(f"adapter {adapter}: expected a file {ADAPTER_CONFIG}, there is none")
+    config = SpatialVlaConfig.read(read_adapter(adapter).base)
+    with new_folder(output, bytes_each * sum(count_parameters(config).values())) as aside:
+        load_predictor(adapter, dtype=dtype).save_pretrained(aside)
