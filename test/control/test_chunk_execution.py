@@ -208,6 +208,23 @@ def test_chunks_from_before_a_clock_was_set_back_take_no_part_in_the_mean() -> N
     assert said(executor.take(T)) == 0
 
 
+def test_a_chunk_that_is_stale_by_now_takes_no_part_in_the_mean() -> None:
+    executor = ChunkExecutor("ensemble", T, max_age=3 * T // 2)
+    executor.add(chunk(0, 100), 0)
+    executor.take(0)
+    executor.add(chunk(T, 0), T)
+    assert said(executor.take(8 * T // 5)) == 0
+
+
+@pytest.mark.parametrize("early", [30 * MS, -30 * MS])
+def test_chunks_are_matched_by_the_nearest_control_step_when_stamps_jitter(early: int) -> None:
+    executor = ChunkExecutor("mean_ensemble", T)
+    executor.add(chunk(0, 100), 0)
+    executor.take(0)
+    executor.add(chunk(T - early, 0), T - early)
+    assert said(executor.take(T + 40 * MS)) == (101 + 0) / 2
+
+
 def test_a_camera_clock_that_is_ahead_changes_nothing_but_the_skipping() -> None:
     executor = ChunkExecutor("chunk", T)
     executor.add(chunk(T // 2), 0)
@@ -276,9 +293,10 @@ def test_no_action_leaves_twice(execution: str, found: list[tuple[int, TimedChun
 @given(names, arrivals())
 @settings(max_examples=100, deadline=None)
 def test_what_leaves_lies_within_what_the_chunks_say(execution: str, found: list[tuple[int, TimedChunk]]) -> None:
-    for now, due in run(ChunkExecutor(execution, T), found, 200 * T):
+    for now, due in run(ChunkExecutor(execution, T, MAX_AGE), found, 200 * T):
         alone = EXECUTIONS[execution].history == 1
         kept = [c for at, c in found if at <= now and (c.stamp == due.stamp if alone else c.stamp <= due.stamp)]
+        kept = [c for c in kept if now - c.stamp <= MAX_AGE]
         said_by = np.array([[*a.translation, a.gripper] for c in kept for a in c.actions])
         given_ = np.array([*due.action.translation, due.action.gripper])
         assert (given_ >= said_by.min(0) - 1e-12).all()

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from arms import PERIOD_S, READY, TICK_S, started_gate, widowx_arm, widowx_limits
+from scipy.spatial.transform import Rotation
 
 from stvla_ros.control.actions import EndEffectorAction
 from stvla_ros.control.safety.gate import SafetyGate
@@ -180,10 +181,47 @@ def test_the_gripper_is_left_alone_until_a_command_moves_it() -> None:
 def test_a_stop_keeps_what_the_gripper_holds() -> None:
     gate = started_gate()
     gate.command(action(0.01, gripper=0.0), 0, 0)
-    for _ in range(30):
-        gate.tick()
+    for _ in range(3):
+        closing = gate.tick().gripper
+    assert 0.0 < closing < 1.0
     gate.inhibit("estop")
-    assert [gate.tick().gripper for _ in range(20)] == [0.0] * 20
+    assert [gate.tick().gripper for _ in range(20)] == [closing] * 20
+
+
+def test_after_a_new_start_the_gripper_is_left_alone_again() -> None:
+    gate = started_gate()
+    gate.command(action(0.01, gripper=0.0), 0, 0)
+    settle(gate)
+    gate.start(gate.position, 0.4, 0)
+    assert gate.tick().gripper is None
+
+
+def test_a_step_is_as_long_as_its_way_not_as_its_largest_component() -> None:
+    gate = started_gate(forbidden={})
+    before, limit = settle(gate), widowx_limits().step_translation
+    verdict = gate.command(action(-0.8 * limit, -0.8 * limit, 0.8 * limit), 0, 0)
+    assert verdict.executed and verdict.clipped == ("step_translation",)
+    assert np.linalg.norm(settle(gate) - before) == pytest.approx(limit, abs=1e-3)
+
+
+def test_rotations_are_about_the_axes_of_the_base() -> None:
+    gate = started_gate()
+    before = gate.tick().tool_pose[:3, :3]
+    for rotation in ([0.0, 0.15, 0.0], [0.0, 0.0, 0.2]):
+        assert gate.command(EndEffectorAction(np.zeros(3), np.array(rotation), 1.0), 0, 0).executed
+        settle(gate)
+    wanted = (
+        Rotation.from_rotvec([0.0, 0.0, 0.2]) * Rotation.from_rotvec([0.0, 0.15, 0.0]) * Rotation.from_matrix(before)
+    )
+    assert (wanted.inv() * Rotation.from_matrix(gate.tick().tool_pose[:3, :3])).magnitude() < 0.01
+
+
+def test_a_command_after_a_way_by_joints_is_relative_to_its_end() -> None:
+    gate = started_gate(forbidden={})
+    gate.move_to(READY + [-0.2, 0.0, 0.0, 0.0, 0.0, 0.0], 0)
+    reached = settle(gate)
+    assert gate.command(action(z=0.01), 0, 0).executed
+    assert settle(gate) - reached == pytest.approx([0.0, 0.0, 0.01], abs=1e-3)
 
 
 def test_the_watchdog_notes_that_commands_stopped_coming_once() -> None:
@@ -196,6 +234,18 @@ def test_the_watchdog_notes_that_commands_stopped_coming_once() -> None:
     assert gate.counts["watchdog: no fresh command"] == 1
     gate.command(action(0.01), 0, 0)
     assert not gate.idle
+
+
+def test_the_watchdog_counts_anew_from_a_release() -> None:
+    gate = started_gate()
+    for _ in range(round(10 * PERIOD_S / TICK_S)):
+        gate.tick()
+    gate.inhibit("deadman")
+    gate.release("deadman", 0)
+    assert not gate.idle
+    for _ in range(round(10 * PERIOD_S / TICK_S)):
+        gate.tick()
+    assert gate.counts["watchdog: no fresh command"] == 2
 
 
 def test_a_way_by_joints_may_leave_the_workspace_but_obeys_the_rest() -> None:
