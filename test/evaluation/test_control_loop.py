@@ -1,12 +1,14 @@
 """Lockstep and simulated realtime: what is executed in which control step."""
 
 from collections.abc import Callable
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from stvla_ros.acting import control_loop
 from stvla_ros.acting.control_loop import LockstepControl, RealtimeControl
 from stvla_ros.control.actions import EndEffectorAction
 from stvla_ros.control.chunk_execution import EXECUTIONS
@@ -129,10 +131,29 @@ def test_what_is_executed_was_meant_for_that_step_or_the_one_before_it(
             assert step - 1 <= observed + index <= step
 
 
-def test_measured_latency_is_the_calls_own() -> None:
-    control = RealtimeControl(Numbered(), "receding", PERIOD, 0, latency_s=None)
-    assert _run(control, 3) == [0, 1, 2]
-    assert len(control.inference_s) == 3 and min(control.inference_s) > 0
+def test_measured_latency_is_the_calls_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 100.0
+
+    class Slow(Numbered):
+        def predict(self, observation: PolicyInput) -> Answer:
+            nonlocal now
+            now += 0.25
+            return super().predict(observation)
+
+    monkeypatch.setattr(control_loop, "time", SimpleNamespace(perf_counter=lambda: now))
+    control = RealtimeControl(Slow(), "receding", PERIOD, 0, latency_s=None)
+    # Ready in the next control step, for which the second action is.
+    assert _run(control, 2) == [None, 0.1]
+    assert control.inference_s == [0.25, 0.25]
+
+
+def test_the_perception_takes_one_frame_after_the_other() -> None:
+    policy = Numbered()
+    control = RealtimeControl(policy, "receding", PERIOD, 0, latency_s=None)
+    for step in range(20):
+        control.act(_observation(step), 0.25)
+    # 16 frames of 0.25 s take all of the 4 s; were they seen side by side, that of step 18 would be asked about.
+    assert 8 < policy.asked[-1] <= 15
 
 
 def test_slow_perception_is_charged_when_latency_is_measured() -> None:

@@ -90,6 +90,19 @@ def test_timings_are_in_no_table(results: list[EpisodeResult], tmp_path: Path) -
     assert (tmp_path / "timings.csv").read_text().splitlines()[1] == "good,1,123.40,567.80,567.80"
 
 
+def test_timings_tell_the_median_and_the_worst_of_each_policys_episodes(tmp_path: Path) -> None:
+    timed = [
+        _result(policy, "a", episode, True, inference_ms={"p50": scale * p50, "p99": scale * p99})
+        for policy, scale in (("good", 1.0), ("bad", 10.0))
+        for episode, (p50, p99) in enumerate([(1.0, 50.0), (2.0, 9.0), (6.0, 7.0)])
+    ]
+    write_timings([*timed, _result("good", "a", 3, True), _result("other", "a", 0, True)], ["good", "bad"], tmp_path)
+    assert (tmp_path / "timings.csv").read_text().splitlines()[1:] == [
+        "good,3,2.00,9.00,50.00",
+        "bad,3,20.00,90.00,500.00",
+    ]
+
+
 def test_markdown_says_rate_count_interval_and_p_value(results: list[EpisodeResult]) -> None:
     lines = as_markdown(make_table(results, ["good", "bad"], ["a", "b"])).splitlines()
     assert len(lines) == 2 + 6
@@ -114,8 +127,11 @@ def test_csv_and_json_say_the_same_as_the_rows(results: list[EpisodeResult]) -> 
     assert len(rows) == len(objects) == len(table.rows)
     for row, each, wanted in zip(rows, objects, table.rows):
         assert (row["policy"], row["task"], int(row["n"])) == (wanted.policy, wanted.task, wanted.success.n)
-        assert float(row["success_low"]) == pytest.approx(wanted.success.low, abs=1e-6)
-        assert each["success"]["high"] == pytest.approx(wanted.success.high, abs=1e-6)
+        for name in ("value", "low", "high"):
+            said = float(row["success" if name == "value" else f"success_{name}"])
+            assert said == pytest.approx(getattr(wanted.success, name), abs=1e-6)
+            assert each["success"][name] == pytest.approx(getattr(wanted.success, name), abs=1e-6)
+        assert float(row["mean_steps"]) == each["mean_steps"] == wanted.mean_steps == 10
         assert each["p_value"] == (None if wanted.p_value is None else pytest.approx(wanted.p_value, abs=1e-6))
 
 

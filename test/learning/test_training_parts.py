@@ -91,8 +91,46 @@ def test_the_loss_is_smallest_for_the_right_answer(seed: int, smoothing: float) 
         return tuple(made)
 
     right = loss(scores(offsets), offsets, normalized, valid).total
-    far = torch.from_numpy(TOKENIZER.encode(np.where(actions > 0, -0.9, 0.9)))
-    assert right < loss(scores(far), offsets, normalized, valid).total
+    for kind, columns in enumerate((slice(0, 3), slice(3, 6), slice(6, 7))):
+        first, end = TOKENIZER.legal_ranges[kind]
+        own = int(offsets[0, 0, kind])
+        others = {own - 1, own + 1, int(random.integers(first, end))} & set(range(first, end)) - {own}
+        for other in others:
+            wrong = offsets.clone()
+            wrong[0, 0, kind] = other
+            stand_for = [TOKENIZER.decode(each.numpy())[0, 0, columns] for each in (offsets, wrong)]
+            errors = [np.linalg.norm(each - actions[0, 0, columns]) for each in stand_for]
+            # With smoothing one that stands for nearly as near an action is nearly as right.
+            if not smoothing or errors[1] > errors[0] + 0.1:
+                assert right < loss(scores(wrong), offsets, normalized, valid).total
+
+
+@settings(max_examples=10, deadline=None)
+@given(st.integers(0, 2**31 - 1), st.sampled_from([0.05, 0.1, 0.4]))
+def test_the_smoothed_loss_is_the_divergence_from_a_gaussian_over_what_the_tokens_stand_for(
+    seed: int, smoothing: float
+) -> None:
+    random = np.random.default_rng(seed)
+    action = np.concatenate([random.uniform(-1, 1, (1, 1, 6)), random.integers(0, 2, (1, 1, 1))], axis=-1)
+    offsets, normalized = torch.from_numpy(TOKENIZER.encode(action)), torch.from_numpy(action).float()
+    loss, valid = ChunkLoss(TOKENIZER, LossConfig(smoothing=smoothing), torch.device("cpu")), torch.ones(1, 1).bool()
+    ranges = TOKENIZER.legal_ranges
+    logs = []
+    # Rotations count half in the distance.
+    for kind, columns, scale in ((0, slice(0, 3), 1.0), (1, slice(3, 6), 0.5)):
+        rows = np.tile([first for first, _ in ranges], (ranges[kind][1] - ranges[kind][0], 1))
+        rows[:, kind] = np.arange(*ranges[kind])
+        distance = scale * np.linalg.norm(TOKENIZER.decode(rows)[:, columns] - action[0, 0, columns], axis=1)
+        logs.append(-(distance**2) / (2.0 * smoothing**2))
+    gripper = torch.zeros(1, 1, 2)
+    exact = (*(torch.from_numpy(each).float()[None, None] for each in logs), gripper)
+    flat = (*(torch.zeros_like(each) for each in exact[:2]), gripper)
+    best, plain = (loss(scores, offsets, normalized, valid).parts for scores in (exact, flat))
+    for name, each in zip(("translation", "rotation"), logs):
+        wanted = np.exp(each - each.max()) / np.exp(each - each.max()).sum()
+        divergence = np.sum(wanted * np.log(np.maximum(wanted, 1e-300) * len(wanted)))
+        assert float(plain[name]) == pytest.approx(divergence, rel=1e-3, abs=1e-3)
+        assert float(best[name]) == pytest.approx(0.0, abs=1e-3)
 
 
 def test_smoothing_counts_a_neighbour_as_nearly_right() -> None:

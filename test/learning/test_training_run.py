@@ -55,9 +55,10 @@ def write_config(folder: Path, dataset: Path, **changes: object) -> Path:
     return file
 
 
-def losses(run: Path) -> dict[int, float]:
+def losses(run: Path, name: str = "loss") -> dict[int, float]:
+    """By step, also of the other numbers of a step."""
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-    return {line["step"]: line["loss"] for line in lines if "loss" in line}
+    return {line["step"]: line[name] for line in lines if name in line}
 
 
 def same_weights(a: Path, b: Path) -> bool:
@@ -131,6 +132,9 @@ def test_gradient_accumulation_is_a_larger_batch(dataset: Path, tmp_path: Path) 
         train(read_config(made))
     one, other = losses(tmp_path / "a/run"), losses(tmp_path / "b/run")
     assert one == pytest.approx(other, rel=1e-4)
+    # Two steps' losses do not show how large the gradient is.
+    one, other = (losses(tmp_path / name / "run", "gradient_norm") for name in "ab")
+    assert one and one == pytest.approx(other, rel=1e-2)
 
 
 def test_training_lowers_the_loss(dataset: Path, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Prepared frames: what training sees is what the live graph shows."""
 
+import dataclasses
 import os
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import training_data
 
 from stvla_ros.errors import InputError
 from stvla_ros.learning.datasets.lerobot.reader import LeRobotReader
+from stvla_ros.learning.training import prepared_frames
 from stvla_ros.learning.training.prepared_frames import Samples, prepare_samples
 from stvla_ros.perception.spatial_traces import SpatialTraces
 from stvla_ros.policy.inputs import InputsConfig
@@ -93,6 +95,29 @@ def test_frames_are_prepared_once(tmp_path: Path) -> None:
     assert (folder / "pictures.npy").stat().st_mtime_ns == made
     prepare_samples([reader], [range(1)], InputsConfig(), 224, DEFAULT, tmp_path / "cache", workers=1)
     assert len(list((tmp_path / "cache").iterdir())) == 2
+
+
+def test_prepared_frames_are_told_apart_by_all_that_they_depend_on(tmp_path: Path) -> None:
+    readers = [training_data.write(tmp_path / name, [training_data.demonstration(0, 2)]) for name in "ab"]
+    usual = {"reader": readers[0], "chosen": [0], "inputs": InputsConfig(), "size": 224, "default_intrinsics": DEFAULT}
+    inputs = {
+        "traces": "rgb",
+        "depth": "constant",
+        "depth_parameters": {"distance": 2.0},
+        "tracker": "cotracker",
+        "tracker_parameters": {"num_points": 7},
+        "buffer": 7,
+        "variant": "A",
+        "adaptive": False,
+        "resize": "area",
+    }
+    assert {field.name for field in dataclasses.fields(InputsConfig)} == set(inputs)
+    others = [{"inputs": dataclasses.replace(InputsConfig(), **{name: value})} for name, value in inputs.items()]
+    others += [{"reader": readers[1]}, {"chosen": [0, 1]}, {"size": 64}]
+    others += [{"default_intrinsics": (2.0 * DEFAULT[0], DEFAULT[1])}, {"default_intrinsics": (DEFAULT[0], (320, 240))}]
+    names = [prepared_frames._digest(**{**usual, **other}) for other in ({}, {}, *others)]
+    assert names[0] == names[1]
+    assert len(set(names)) == 1 + len(others)
 
 
 def test_several_data_sets_are_one_after_the_other(tmp_path: Path) -> None:

@@ -53,6 +53,13 @@ def test_one_point_alone_does_not_make_a_key_frame():
     assert not rule.is_key_frame(before, after, np.array([True, False, True]), 1, SIZE)
 
 
+def test_fewer_points_in_both_frames_than_must_agree_make_no_key_frame():
+    rule, before, after = KeyFrameRule(agreeing_points=2), np.zeros((3, 2)), np.full((3, 2), 50.0)
+    assert rule.is_key_frame(before, after, np.array([True, False, True]), 1, SIZE)
+    assert not rule.is_key_frame(before, after, np.array([True, False, False]), 1, SIZE)
+    assert not rule.is_key_frame(before, after, np.zeros(3, bool), 1, SIZE)
+
+
 def test_step_scales_with_the_picture():
     rule, before, after = KeyFrameRule(agreeing_points=1), np.zeros((1, 2)), np.array([[3.0, 0.0]])
     assert not rule.is_key_frame(before, after, np.ones(1, bool), 1, SIZE)

@@ -102,6 +102,16 @@ def painted(traces: Traces, depths: np.ndarray, width: int) -> np.ndarray:
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
+def test_a_trace_without_any_known_depth_leaves_the_map_as_it_is(variant):
+    traces = make_traces([[[6.0, 20.0]], [[58.0, 20.0]]])
+    depth = np.full((HEIGHT, WIDTH), 1.5, np.float32)
+    depth[:, :16], depth[:, -16:] = 0.0, 0.0  # both ends of the trace; between them it crosses what is known
+    maps = [np.zeros_like(depth), np.zeros_like(depth)] if variant == "C" else [depth, depth]
+    out = play(compositor(variant), traces, maps)
+    np.testing.assert_array_equal(out, resize_depth(maps[-1], SIZE))
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
 @given(scenes(), st.sampled_from([1, 3, 5]), st.sampled_from([0.0, 4.0]))
 @settings(max_examples=40, deadline=None)
 def test_no_value_is_ever_nan_infinite_or_negative(variant, scene, line_width, thinning):

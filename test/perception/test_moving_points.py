@@ -16,6 +16,15 @@ def traces_of(paths: list[np.ndarray], visible: np.ndarray | None = None) -> Tra
     return Traces(points, seen, np.arange(len(paths), dtype=np.uint32), np.arange(len(points), dtype=np.int64), SIZE)
 
 
+def motion_by_hand(points: np.ndarray, visible: np.ndarray) -> tuple[float, float]:
+    """Extent and path of one point, (T, 2), from the frames in which it was seen."""
+    sightings = points[visible].astype(np.float64)
+    if not visible[-1]:
+        return 0.0, 0.0
+    steps = [np.hypot(*(later - earlier)) for earlier, later in zip(sightings, sightings[1:])]
+    return max(np.hypot(*(place - sightings[-1])) for place in sightings), sum(steps)
+
+
 def line(step: float, x: float = 300.0, y: float = 200.0, frames: int = 10) -> np.ndarray:
     return np.stack([x + step * np.arange(frames), np.full(frames, y)], axis=1)
 
@@ -63,6 +72,14 @@ def test_path_bridges_frames_in_which_a_point_was_hidden():
     assert extent[0] == pytest.approx(18.0) and path[0] == pytest.approx(18.0)
 
 
+def test_what_a_point_does_before_its_first_sighting_is_no_motion():
+    path = line(0.0)
+    path[:4] = (0.0, 0.0)
+    visible = np.ones((10, 1), bool)
+    visible[:4] = False
+    assert [found.tolist() for found in motion(traces_of([path], visible))] == [[0.0], [0.0]]
+
+
 def test_farthest_moved_come_first_and_no_more_than_asked_for():
     paths = [line(step, y=40.0 * n) for n, step in enumerate([2.0, 9.0, 4.0, 7.0])]
     assert select_moving(traces_of(paths), SelectionParameters(max_traces=3)).ids.tolist() == [1, 3, 2]
@@ -94,10 +111,13 @@ def test_selection_keeps_its_promises(seed, count):
     points = (chance.uniform(0, 400, (1, count, 2)) + paths).astype(np.float32)
     ids = chance.permutation(count).astype(np.uint32)
     traces = Traces(points, chance.random((12, count)) < 0.8, ids, np.arange(12), SIZE)
+    by_hand = np.array([motion_by_hand(points[:, n], traces.visible[:, n]) for n in range(count)]).reshape(count, 2)
+    assert np.stack(motion(traces), axis=1) == pytest.approx(by_hand, rel=1e-4, abs=1e-3)
     chosen = select_moving(traces)
     assert chosen.num_points <= 8 and chosen.visible[-1].all()
-    extent, _ = motion(chosen)
-    assert (extent >= 8.0).all() and (np.diff(extent) <= 0).all()
+    extent, path = by_hand[[ids.tolist().index(point_id) for point_id in chosen.ids]].T
+    assert (extent >= 8.0 - 1e-3).all() and (np.diff(extent) <= 1e-3).all()
+    assert (path <= 8.0 * extent + 1e-2).all()
     gaps = np.linalg.norm(chosen.points[-1][:, None] - chosen.points[-1][None], axis=2)
     assert (gaps + 1e9 * np.eye(chosen.num_points) >= 16.0).all()
     order = chance.permutation(count)  # the order in which a tracker lists its points does not matter

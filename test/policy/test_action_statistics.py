@@ -180,6 +180,7 @@ def test_fitted_statistics_are_written_in_the_published_layout_and_read_again():
         (sample_actions()[None], 1, r"got \(1, 500, 7\)"),
         (sample_actions() * np.nan, 1, "finite"),
         (sample_actions() * 2.0, 1, r"gripper of 0 \(closed\) to 1 \(open\), got 0..2"),
+        (sample_actions() - [0, 0, 0, 0, 0, 0, 0.5], 1, r"gripper of 0 \(closed\) to 1 \(open\), got -0.5..0.5"),
         (sample_actions(), 0, r"num_trajectories: expected 1..500"),
         (sample_actions(), 501, r"num_trajectories: expected 1..500"),
     ],

@@ -13,6 +13,8 @@ from stvla_ros.errors import InputError
 from stvla_ros.policy import load_policy
 from stvla_ros.policy.spatialvla.actions.bin_fitting import PUBLISHED_GAUSSIANS, bins_from_gaussians
 from stvla_ros.policy.spatialvla.actions.consensus import CANDIDATES, Consensus, consensus_width, token_places
+from stvla_ros.policy.spatialvla.decoding.decoder import ChunkDecoder
+from stvla_ros.policy.spatialvla.predictor import SpatialVlaPredictor
 
 TOKENIZER = bins_from_gaussians(PUBLISHED_GAUSSIANS)
 PLACES = [torch.tensor(places) for places in token_places(TOKENIZER)]
@@ -61,6 +63,25 @@ def test_the_gripper_takes_the_likelier_token() -> None:
     consensus = Consensus(TOKENIZER, WIDTH, torch.device("cpu"))
     assert int(consensus.choose(torch.tensor([[0.2, 0.1]]), 2)) == 0
     assert int(consensus.choose(torch.tensor([[0.1, 0.2]]), 2)) == 1
+
+
+def test_decoding_asks_it_for_every_token_of_every_kind(predictor: SpatialVlaPredictor) -> None:
+    class Last:
+        """Chooses the last legal token, which no score is best for."""
+
+        asked: list[int] = []
+
+        def choose(self, scores: torch.Tensor, kind: int) -> torch.Tensor:
+            self.asked.append(kind)
+            return torch.tensor([scores.shape[-1] - 1])
+
+    ranges = predictor.action_tokenizer.legal_ranges
+    embeddings = torch.randn(1, 7, predictor.model.config.text.hidden_size, generator=torch.Generator().manual_seed(0))
+    decoder = ChunkDecoder(predictor.model, ranges * 4, consensus=Last())
+    with torch.inference_mode():
+        offsets = decoder(embeddings, torch.tensor(7)).offsets
+    assert Last.asked == [0, 1, 2] * 4
+    assert offsets.tolist() == [end - 1 for _, end in ranges] * 4
 
 
 @pytest.mark.parametrize(

@@ -306,7 +306,7 @@ def test_warm_up_captures_all_that_calls_replay(on_cuda, monkeypatch):
 
     monkeypatch.setattr("stvla_ros.policy.spatialvla.decoding.token_predictor.CudaGraph", refuse)
     for seed, text in enumerate((*INSTRUCTIONS, "x" * 127)):
-        policy.predict(picture(seed), text, depth_map(), unnorm_key=BRIDGE)
+        assert policy.predict(picture(seed), text, depth_map(), unnorm_key=BRIDGE).tokens.shape == (4, 3)
 
 
 @needs_cuda

@@ -9,6 +9,7 @@ from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import Stores, get_typestore
 
 from stvla_ros.errors import InputError
+from stvla_ros.recordings import bag_reader
 from stvla_ros.recordings.bag_reader import BagTopics
 from stvla_ros.recordings.open_recording import open_recording
 
@@ -166,7 +167,7 @@ def test_depth_that_lags_half_a_second_behind_is_joined(tmp_path: Path) -> None:
     assert [frame.stamp_ns for frame in frames] == list(range(1, 61))
     for index in range(45):
         np.testing.assert_array_equal(frames[index].depth, depth_picture(index))
-    assert all(frame.depth is None for frame in frames[45:])
+    assert [frame.depth for frame in frames[45:]] == [None] * 15
 
 
 def test_a_depth_topic_that_dies_does_not_hold_the_pictures_back_for_ever(tmp_path: Path) -> None:
@@ -176,6 +177,34 @@ def test_a_depth_topic_that_dies_does_not_hold_the_pictures_back_for_ever(tmp_pa
     frames = list(open_recording(bag.write(tmp_path / "bag")))
     assert [frame.stamp_ns for frame in frames] == list(range(1, 101))
     assert [frame.depth is not None for frame in frames] == [True] + [False] * 99
+
+
+def test_pictures_wait_for_a_depth_topic_that_died_no_longer_than_the_look_ahead(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bag = Bag().add("/sensor_depth", image(1, depth_picture(0), "16UC1"))
+    for index in range(200):
+        bag.add("/image", image(index + 1, rgb_picture(index), "rgb8"))
+    read: list[int] = []
+    stamp_of = bag_reader._stamp_ns
+    monkeypatch.setattr(bag_reader, "_stamp_ns", lambda *message: read.append(1) or stamp_of(*message))
+    for given, frame in enumerate(open_recording(bag.write(tmp_path / "bag")), start=1):
+        assert frame.stamp_ns == given
+        # The depth message, those given, and those that wait.
+        assert len(read) <= 1 + given + 41
+    assert given == 200
+
+
+def test_depth_maps_without_a_picture_push_no_newer_one_out(tmp_path: Path) -> None:
+    bag = Bag()
+    for stamp in range(1, 201):
+        bag.add("/sensor_depth", image(stamp, depth_picture(stamp), "16UC1"))
+        if stamp % 3 == 0:
+            bag.add("/image", image(stamp, rgb_picture(stamp), "rgb8"))
+    frames = list(open_recording(bag.write(tmp_path / "bag")))
+    assert [frame.stamp_ns for frame in frames] == list(range(3, 201, 3))
+    for frame in frames:
+        np.testing.assert_array_equal(frame.depth, depth_picture(frame.stamp_ns))
 
 
 def test_topics_can_be_named(tmp_path: Path) -> None:

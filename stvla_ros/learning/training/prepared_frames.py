@@ -149,7 +149,7 @@ def _digest(reader, chosen, inputs, size, default_intrinsics) -> str:
         asdict(inputs),
         reader.info.picture,
         size,
-        default_intrinsics[0].tolist(),
+        [default_intrinsics[0].tolist(), list(default_intrinsics[1])],
     ]
     return hashlib.sha256(json.dumps(content, default=str).encode()).hexdigest()[:16]
 
