@@ -14,6 +14,7 @@ from installed_packages import write_package
 _LIVE = (
     "doctor/test_doctor_live",
     "evaluation/test_direct_equals_live",
+    "evaluation/test_live_episodes",
     "evaluation/test_eval_command",
     "faults/",
     "fuzz/",

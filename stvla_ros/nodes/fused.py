@@ -11,6 +11,7 @@ from sensor_msgs.msg import CameraInfo, Image
 from stvla_ros.errors import InputError
 from stvla_ros.msg import TraceArray
 from stvla_ros.nodes.kit.base import RELIABLE_QOS, StvlaNode, run
+from stvla_ros.nodes.kit.episodes import EARLIER_FRAME, Episodes
 from stvla_ros.nodes.kit.joins import StampOrder, subscribe_to_frames
 from stvla_ros.nodes.kit.messages import (
     array_to_image,
@@ -38,6 +39,7 @@ class PerceptionNode(StvlaNode):
         self._queue_size = declare_queue_size(self)
         self._join_window = declare_join_window(self)
         self._order = StampOrder()
+        self._episodes = Episodes(self)
 
     def configure(self) -> None:
         self._spatial_traces = SpatialTraces(self._config)
@@ -49,12 +51,21 @@ class PerceptionNode(StvlaNode):
 
     def activate(self) -> None:
         with_sensor_depth = self._spatial_traces.depth_estimator.needs_sensor
-        subscribe_to_frames(self, with_sensor_depth, self._sensor_qos, self._join_window, self._worker.submit)
+        self._episodes.subscribe()
+        subscribe_to_frames(self, with_sensor_depth, self._sensor_qos, self._join_window, self._submit)
         self.subscribe(CameraInfo, "camera_info", self._set_camera_info, self._sensor_qos)
 
     def _set_camera_info(self, message: CameraInfo) -> None:
         self._outputs.set_camera_info(message)
         self._server.inputs.set_camera_info(message)
+
+    def _submit(self, messages: tuple[Image, ...]) -> None:
+        stamp = stamp_ns(messages[0].header)
+        if self._episodes.is_earlier(stamp):
+            self.stage.dropped(EARLIER_FRAME)
+            return
+        self._server.inputs.saw(stamp)
+        self._worker.submit(messages)
 
     def _process(self, messages: tuple[Image, ...]) -> None:
         started = time.monotonic()

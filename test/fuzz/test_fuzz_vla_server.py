@@ -17,7 +17,7 @@ from rclpy.action import GoalResponse
 from test_fuzz_perception import frames
 
 from stvla_ros.action import ExecuteInstruction
-from stvla_ros.msg import ActionChunk, CommandVerdict, EndEffectorCommand
+from stvla_ros.msg import ActionChunk, CommandVerdict, EndEffectorCommand, EpisodeState
 from stvla_ros.nodes.server import vla_server
 from stvla_ros.nodes.server.vla_server import VlaServerNode
 
@@ -108,6 +108,7 @@ events = (
     st.tuples(st.just("frame"), chunks("image", "traced_depth", "camera_info"))
     | st.tuples(st.just("frame"), chunks("image", "traced_depth", "camera_info"))
     | st.tuples(st.just("goal"), goals)
+    | st.tuples(st.just("episode"), messages(EpisodeState))
     | st.tuples(st.just("verdict"), messages(CommandVerdict))
     | st.tuples(st.just("time"), st.sampled_from([10**7, 2 * 10**8, 10**9, 10**12, -(10**12)]))
 )
@@ -138,6 +139,8 @@ def play(server: Server, happened: list[tuple[str, Any]]) -> None:
             server.goal(given_input)
         elif kind == "verdict":
             server.bench.receive("command_verdict", wire(given_input))
+        elif kind == "episode":
+            server.bench.receive("episode_state", wire(given_input))
         else:
             server.now_ns += given_input
         for _ in range(3 if server.node._alarm is not None else 0):

@@ -226,25 +226,30 @@ def test_a_newer_goal_takes_over(robot: Robot) -> None:
     assert robot.end(newer).result.outcome == Result.STOPPED
 
 
-def test_a_new_goal_answers_the_observation_that_waits_but_none_that_was_answered(robot: Robot) -> None:
-    handle = robot.goal_with_commands()
-    robot.command_for(robot.observe())
+def test_a_new_goal_answers_no_observation_from_before(robot: Robot) -> None:
+    robot.observe()
     time.sleep(0.1)
     count = len(robot.commands)
-    newer = robot.send("second")
-    time.sleep(0.3)
-    assert len(robot.commands) == count
+    for instruction in ("first", "second"):
+        handle = robot.send(instruction)
+        time.sleep(0.3)
+        assert len(robot.commands) == count
+    robot.command_for(robot.observe())
+    robot.graph.ask(handle.cancel_goal_async, "cancel")
+    robot.end(handle)
+
+
+def test_a_verdict_on_an_earlier_goals_command_counts_for_no_other(robot: Robot) -> None:
+    earlier = robot.goal_with_commands("first")
+    header = robot.commands[-1].header
+    newer = robot.goal_with_commands("second")
+    robot.graph.publish("command_verdict", CommandVerdict(header=header, refused="held: estop"))
+    robot.graph.until(
+        lambda: robot.graph.values("vla_server").get("dropped (verdict on an earlier goal's command)"), "it is counted"
+    )
     robot.graph.ask(newer.cancel_goal_async, "cancel")
-    robot.end(newer)
-    waiting = robot.observe()
-    time.sleep(0.1)
-    assert len(robot.commands) == count
-    # As in lockstep, where nothing new comes before the last observation is answered.
-    latest = robot.send("third")
-    robot.command_for(waiting)
-    robot.graph.ask(latest.cancel_goal_async, "cancel")
-    robot.end(latest)
-    assert robot.end(handle).result.outcome == Result.PREEMPTED
+    assert robot.end(newer).result.refused == 0
+    robot.end(earlier)
 
 
 def test_many_goals_at_once_leave_exactly_one_running(robot: Robot) -> None:

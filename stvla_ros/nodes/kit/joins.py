@@ -18,13 +18,14 @@ class StampOrder:
     """Tells frames in order from repeated or late ones, and from a source that started anew."""
 
     def __init__(self) -> None:
-        self._newest: int | None = None
+        self.newest: int | None = None
+        """The newest stamp since the source started, nanoseconds; None before the first."""
 
     def is_restart(self, stamp: int) -> bool:
         """Whether the source jumped back in time; from then on its stamps count anew."""
-        restart = self._newest is not None and stamp < self._newest - RESTART_NS
-        if self._newest is None or restart or stamp > self._newest:
-            self._newest = stamp
+        restart = self.newest is not None and stamp < self.newest - RESTART_NS
+        if self.newest is None or restart or stamp > self.newest:
+            self.newest = stamp
         return restart
 
 
@@ -36,6 +37,7 @@ class Join:
     :param topics: (type, topic, QoS) of each input.
     :param callback: called with the messages in that order.
     :param queue_size: unmatched messages kept of each topic.
+    :param on_first: callback for the stamp of each message of the first topic, as soon as it arrives.
     """
 
     def __init__(
@@ -44,9 +46,11 @@ class Join:
         topics: list[tuple[type, str, QoSProfile]],
         callback: Callable[..., None],
         queue_size: int,
+        on_first: Callable[[int], None] = lambda _: None,
     ) -> None:
         self._node = node
         self._callback = callback
+        self._on_first = on_first
         self._names = [topic for _, topic, _ in topics]
         self._received = dict.fromkeys(self._names, 0)
         self._matched = 0
@@ -67,6 +71,7 @@ class Join:
         self._count_drops()
         if topic == self._names[0]:
             self._node.stage.received()
+            self._on_first(stamp_ns(message.header))
         if self._orders[topic].is_restart(stamp_ns(message.header)):
             # The synchronizer evicts the smallest stamp, so what is left of the old time would block the new one. Each
             # topic by itself: the others may have sent something of the new time already.

@@ -7,6 +7,7 @@ from sensor_msgs.msg import Image
 from stvla_ros.errors import InputError
 from stvla_ros.msg import TraceArray
 from stvla_ros.nodes.kit.base import RELIABLE_QOS, StvlaNode, run
+from stvla_ros.nodes.kit.episodes import EARLIER_FRAME, Episodes
 from stvla_ros.nodes.kit.joins import StampOrder
 from stvla_ros.nodes.kit.messages import image_to_rgb, naming_topic, stamp_ns, traces_to_message
 from stvla_ros.nodes.kit.parameters import declare_queue_size, declare_sensor_qos
@@ -21,6 +22,7 @@ class TrackerNode(StvlaNode):
         self._sensor_qos = declare_sensor_qos(self)
         self._queue_size = declare_queue_size(self)
         self._order = StampOrder()
+        self._episodes = Episodes(self)
 
     def configure(self) -> None:
         self._tracker = TraceTracker(self._config)
@@ -29,10 +31,14 @@ class TrackerNode(StvlaNode):
         self.offer_reset(self._worker, self._tracker.reset)
 
     def activate(self) -> None:
+        self._episodes.subscribe()
         self.subscribe(Image, "image", self._submit, self._sensor_qos)
 
     def _submit(self, message: Image) -> None:
         self.stage.received()
+        if self._episodes.is_earlier(stamp_ns(message.header)):
+            self.stage.dropped(EARLIER_FRAME)
+            return
         self._worker.submit(message)
 
     def _process(self, message: Image) -> None:

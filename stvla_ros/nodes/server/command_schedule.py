@@ -67,10 +67,25 @@ class CommandSchedule:
         self._executor.reset()
 
     def reset(self) -> None:
-        """A goal begins or ends."""
+        """A goal or an episode begins or ends."""
         self._executor.reset()
         self._gripper.reset()
         self._thinking.reset()
+
+    def first_stamp(self, newest: int | None) -> int | None:
+        """From which stamp on observations answer a goal that begins now; None for any.
+
+        In lockstep the world stands still until the observation that waits is answered, so it still shows the world as
+        it is. In realtime a picture must be newer than all that had arrived, in the clock of its own stamps, and newer
+        than the goal in the node's clock. Where any age is acted on, the two clocks need not agree: only the first
+        counts there.
+
+        :param newest: stamp of the newest picture that has arrived, nanoseconds.
+        """
+        if self.lockstep:
+            return None
+        known = [newest + 1] if newest is not None else []
+        return max(known + [self._node.now_ns()] if self._max_age else known, default=None)
 
     def refusal(self, stamp: int) -> str:
         """Why the policy should not answer the observation with this stamp; empty when it should.

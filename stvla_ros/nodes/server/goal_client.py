@@ -23,6 +23,7 @@ class _Attempt:
     sent_at: float
     handle: ClientGoalHandle | None = None
     outcome: int | None = None
+    abandoned: bool = False
     ended: threading.Event = field(default_factory=threading.Event)
 
 
@@ -59,6 +60,7 @@ class EpisodeGoal:
             return True
         unanswered = attempt is not None and attempt.handle is None
         if unanswered and now - attempt.sent_at > ANSWER_TIMEOUT_S:
+            self._abandon(attempt)
             self._attempt = attempt = None
         if attempt is None and now >= self._next_attempt:
             self._attempt = attempt = _Attempt(now)
@@ -77,17 +79,23 @@ class EpisodeGoal:
     def cancel(self) -> threading.Event | None:
         """Ask the server to end the goal.
 
-        :return: set when the goal has ended; None when none runs.
+        :return: set when the goal has ended; None when none runs. One that was sent and is accepted later ends then.
         """
         attempt = self._attempt
         self._forget()
-        if attempt is None or attempt.handle is None or attempt.ended.is_set() or not self._client.server_is_ready():
+        if attempt is None or attempt.ended.is_set() or not self._client.server_is_ready():
             return None
-        self._node.executor.create_task(attempt.handle.cancel_goal_async)
-        return attempt.ended
+        self._abandon(attempt)
+        return attempt.ended if attempt.handle is not None else None
 
     def destroy(self) -> None:
         self._client.destroy()
+
+    def _abandon(self, attempt: _Attempt) -> None:
+        # First this, then the handle: `_pursue` does it the other way round, so that one of the two sees both.
+        attempt.abandoned = True
+        if attempt.handle is not None:
+            self._node.executor.create_task(attempt.handle.cancel_goal_async)
 
     def _forget(self) -> None:
         self._attempt = None
@@ -101,6 +109,8 @@ class EpisodeGoal:
             attempt.ended.set()
             return
         attempt.handle = handle
+        if attempt.abandoned:
+            await handle.cancel_goal_async()
         await self._await_end(attempt)
 
     async def _await_end(self, attempt: _Attempt) -> None:

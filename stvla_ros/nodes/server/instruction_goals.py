@@ -2,8 +2,9 @@
 
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from rclpy.action import ActionServer, CancelResponse, GoalResponse
 from rclpy.action.server import ServerGoalHandle
@@ -16,17 +17,25 @@ from stvla_ros.nodes.kit.messages import stamp_to_ns
 Result = ExecuteInstruction.Result
 
 WATCH_PERIOD_S = 0.1
+# The driver's verdict comes within milliseconds of its command.
+_COMMANDS_KEPT = 64
 
 
 @dataclass(eq=False)
 class Goal:
-    """One instruction on its way. Whoever counts or publishes for it holds the lock."""
+    """One instruction on its way. Whoever counts or publishes for it holds the lock.
+
+    :param first_stamp: stamp of the oldest observation that may answer it, nanoseconds; None for any.
+    :param command_stamps: stamps of its newest commands, nanoseconds.
+    """
 
     handle: ServerGoalHandle
     instruction: str
     deadline_ns: int | None
     done: Future
     last_progress: float
+    first_stamp: int | None = None
+    command_stamps: deque[int] = field(default_factory=lambda: deque(maxlen=_COMMANDS_KEPT))
     steps: int = 0
     chunks: int = 0
     clipped: int = 0

@@ -10,7 +10,7 @@ from sensor_msgs.msg import CameraInfo, Image
 
 from stvla_ros.errors import InputError
 from stvla_ros.nodes.kit.base import RELIABLE_QOS, StvlaNode
-from stvla_ros.nodes.kit.joins import Join
+from stvla_ros.nodes.kit.joins import Join, StampOrder
 from stvla_ros.nodes.kit.messages import image_to_depth, image_to_rgb, stamp_ns, usable_intrinsics
 from stvla_ros.nodes.kit.parameters import declare_join_window, declare_sensor_qos
 from stvla_ros.perception.depth.base import without_invalid
@@ -31,11 +31,14 @@ class ObservationInputs:
 
     :param node: declares its parameters, subscribes, and reports bad input.
     :param take: called with each observation, its instruction still empty; from the thread that brought it.
+    :param on_restart: callback for a camera whose stamps jumped back, called before its first picture is taken.
     """
 
-    def __init__(self, node: StvlaNode, take: Callable[[PolicyInput], None]) -> None:
+    def __init__(self, node: StvlaNode, take: Callable[[PolicyInput], None], on_restart: Callable[[], None]) -> None:
         self._node = node
         self._take = take
+        self._on_restart = on_restart
+        self._order = StampOrder()
         self._traces = node.parameter("traces", "depth", "what the traces are drawn on", choices=tuple(TOPICS))
         self._sensor_qos = declare_sensor_qos(node)
         self._join_window = declare_join_window(node)
@@ -53,6 +56,16 @@ class ObservationInputs:
         self._first_at: float | None = None
         self._waiting: PolicyInput | None = None
 
+    @property
+    def newest_stamp(self) -> int | None:
+        """The newest stamp of a picture that arrived, whether its depth is there or not; None before the first."""
+        return self._order.newest
+
+    def saw(self, stamp: int) -> None:
+        """Note that a picture arrived; from the executor's thread."""
+        if self._order.is_restart(stamp):
+            self._on_restart()
+
     def subscribe(self) -> None:
         """Take observations from topics while the node is active."""
         picture, depth = TOPICS[self._traces]
@@ -63,6 +76,7 @@ class ObservationInputs:
             [(Image, picture, qos), (Image, depth, RELIABLE_QOS)],
             lambda *messages: self._on_messages(picture, depth, *messages),
             self._join_window,
+            on_first=self.saw,
         )
         self._node.subscribe(CameraInfo, "camera_info", self.set_camera_info, self._sensor_qos)
 

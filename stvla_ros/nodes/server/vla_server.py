@@ -10,18 +10,14 @@ import time
 from dataclasses import replace
 from typing import Any
 
-from sensor_msgs.msg import JointState
-
 from stvla_ros.action import ExecuteInstruction
-from stvla_ros.control.actions import EndEffectorAction
 from stvla_ros.control.chunk_execution import Due
 from stvla_ros.errors import InputError
 from stvla_ros.msg import ActionChunk, CommandVerdict, EndEffectorCommand
 from stvla_ros.nodes.kit.base import RELIABLE_QOS, StvlaNode, run
-from stvla_ros.nodes.kit.joins import Pairing
+from stvla_ros.nodes.kit.episodes import Episodes
 from stvla_ros.nodes.kit.messages import (
     action_to_command,
-    command_to_action,
     make_chunk,
     make_header,
     seconds_to_duration,
@@ -30,18 +26,20 @@ from stvla_ros.nodes.kit.messages import (
 from stvla_ros.nodes.kit.threads import Alarm
 from stvla_ros.nodes.server.command_schedule import CommandSchedule
 from stvla_ros.nodes.server.instruction_goals import Goal, InstructionGoals
+from stvla_ros.nodes.server.needed_inputs import NeededInputs
 from stvla_ros.nodes.server.observation_inputs import ObservationInputs
 from stvla_ros.nodes.server.parameters import declare_policy
-from stvla_ros.nodes.server.robot_states import RobotStates
 from stvla_ros.policy.base import MAIN_CAMERA, InputNeeds, PolicyInput
 from stvla_ros.policy.completion import InputCompletion
 
 Result = ExecuteInstruction.Result
 
-# Expert chunks and observations that wait for each other; more than ever are on their way at once.
-PENDING = 16
 # What the graph can give a policy.
 GIVEN = InputNeeds((MAIN_CAMERA,), state=("joints",), history_s=float("inf"), committed=True, expert=True)
+# Under which what came too late is counted.
+BEFORE_GOAL = "observation from before its goal"
+EPISODE_OVER = "observation of an episode that is over"
+EARLIER_VERDICT = "verdict on an earlier goal's command"
 
 
 class VlaServerNode(StvlaNode):
@@ -53,18 +51,17 @@ class VlaServerNode(StvlaNode):
         self._choice = declare_policy(self)
         self._base_frame = self.parameter("base_frame", "base_link", "frame_id of the commands: the robot's base link")
         self._schedule = CommandSchedule(self)
-        self.inputs = ObservationInputs(self, self._observe)
+        self.inputs = ObservationInputs(self, self._observe, self._on_restart)
+        self._episodes = Episodes(self, self._on_episode)
         # Re-entrant: ending a goal from within a locked section is common.
         self._lock = threading.RLock()
         self._goals = InstructionGoals(self, self._lock, self._begin, self._schedule.reset)
-        # Only the policy's thread touches this and the policy.
-        self._goal_of_policy: Goal | None = None
-        # The newest observation, until it is answered.
-        self._latest: PolicyInput | None = None
-        self._pairs: Pairing[PolicyInput, tuple[EndEffectorAction, ...]] = Pairing(
-            "observation", "expert chunk", PENDING, lambda side: self.stage.dropped(f"{side} without partner")
-        )
-        self._states = RobotStates(self, self._complete)
+        # How many episodes began or ended. A goal may last longer than an episode, nothing else of it does.
+        self._episode = 0
+        # Goal and episode that the policy was reset for. Only its own thread touches this and the policy.
+        self._policy_is_for: tuple[Goal, int] | None = None
+        # In lockstep: the newest observation, until it is answered.
+        self._waiting: PolicyInput | None = None
         self._alarm: Alarm | None = None
         self._verdict = CommandVerdict(executed=True)
 
@@ -75,6 +72,7 @@ class VlaServerNode(StvlaNode):
         self._policy.load()
         self._policy.needs.require(self._choice.name, GIVEN, "the graph")
         self._completion = InputCompletion(self._policy.needs)
+        self._needed = NeededInputs(self, self._policy.needs, self._lock, self._offer)
         self._chunks = self.create_publisher(ActionChunk, "action_chunk", RELIABLE_QOS)
         self._commands = self.create_publisher(EndEffectorCommand, "command", RELIABLE_QOS)
         # One observation may wait: an older one would only lead to a staler command.
@@ -86,10 +84,8 @@ class VlaServerNode(StvlaNode):
     def activate(self) -> None:
         if self._subscribe_to_perception:
             self.inputs.subscribe()
-        if self._policy.needs.expert:
-            self.subscribe(ActionChunk, "expert_chunk", self._on_expert_chunk)
-        if self._policy.needs.state:
-            self.subscribe(JointState, "joint_states", self._on_joint_states)
+        self._episodes.subscribe()
+        self._needed.subscribe()
         # In simulation there is no driver, and none is missed.
         self.subscribe(CommandVerdict, "command_verdict", self._on_verdict, watched=False)
         self.on_stop_inputs(self._forget_all)
@@ -98,9 +94,8 @@ class VlaServerNode(StvlaNode):
         with self._lock:
             self._goals.end(self._goals.current, Result.FAULT, "the server was deactivated")
             # The world may have moved on by the time the server is active again.
-            self._latest = None
-            self._pairs.clear()
-            self._states.clear()
+            self._waiting = None
+            self._needed.clear()
             self._completion.reset()
 
     def cleanup(self) -> None:
@@ -120,49 +115,55 @@ class VlaServerNode(StvlaNode):
         with self._lock:
             if not self.is_active:
                 return
-            if self._policy.needs.state:
-                self._states.add(observation)
+            self._needed.add(observation)
+
+    def _offer(self, observation: PolicyInput) -> None:
+        goal, stamp = self._goals.current, observation.stamp
+        reason = self._too_old(goal, stamp)
+        if not reason:
+            observation = self._completion.remember(observation)
+            if self._schedule.lockstep:
+                self._waiting = observation
             else:
-                self._complete(observation)
-
-    def _on_joint_states(self, message: JointState) -> None:
-        with self._lock:
-            self._states.add_joints(message)
-
-    def _complete(self, observation: PolicyInput) -> None:
-        if not self._policy.needs.expert:
-            self._offer(observation)
-        elif pair := self._pairs.add("observation", observation.stamp, observation):
-            self._offer(*pair)
-
-    def _on_expert_chunk(self, chunk: ActionChunk) -> None:
-        try:
-            actions = tuple(command_to_action(command, "expert_chunk") for command in chunk.actions)
-        except InputError as error:
-            self.reject("expert_chunk", str(error))
-            return
-        with self._lock:
-            if pair := self._pairs.add("expert chunk", stamp_ns(chunk.header), actions):
-                self._offer(*pair)
-
-    def _offer(self, observation: PolicyInput, expert: tuple[EndEffectorAction, ...] | None = None) -> None:
-        observation = replace(observation, expert_actions=expert)
-        self._latest = observation = self._completion.remember(observation)
-        goal = self._goals.current
+                reason = self._schedule.refusal(stamp) if goal is not None else ""
         if goal is None:
             return
         # In lockstep each one is answered, with or without inference.
-        if not self._schedule.lockstep and (reason := self._schedule.refusal(observation.stamp)):
+        if reason:
             self.stage.dropped(reason)
         else:
             self._worker.submit((goal, observation))
 
+    def _too_old(self, goal: Goal | None, stamp: int) -> str:
+        """Why an observation with this stamp says nothing about the goal; empty when it does, or when there is none."""
+        if self._episodes.is_over(stamp):
+            return EPISODE_OVER
+        first = None if goal is None else goal.first_stamp
+        return BEFORE_GOAL if first is not None and stamp < first else ""
+
     def _begin(self, goal: Goal) -> None:
         self._completion.reset()
         self._verdict = CommandVerdict(executed=True)
-        if self._latest is not None:
-            # A paused source (lockstep) sends nothing new until its last observation is answered.
-            self._worker.submit((goal, self._latest))
+        goal.first_stamp = self._schedule.first_stamp(self.inputs.newest_stamp)
+        if self._waiting is not None:
+            # A paused source sends nothing new until its last observation is answered.
+            self._waiting = self._completion.remember(replace(self._waiting, history=()))
+            self._worker.submit((goal, self._waiting))
+
+    def _on_episode(self) -> None:
+        with self._lock:
+            self._episode += 1
+            self._schedule.reset()
+            self._completion.reset()
+            self._needed.forget_episode()
+            if self._waiting is not None and self._episodes.is_over(self._waiting.stamp):
+                self._waiting = None
+
+    def _on_restart(self) -> None:
+        with self._lock:
+            if self._goals.current is not None:
+                # From here on all stamps are older ones, of pictures that are newer than the goal.
+                self._goals.current.first_stamp = None
 
     # --- from observation to chunk (policy's thread) --------------------------------------------------------------
 
@@ -172,6 +173,10 @@ class VlaServerNode(StvlaNode):
             if self._goals.current is not goal:
                 self.stage.dropped("goal ended before inference")
                 return
+            if reason := self._too_old(goal, observation.stamp):
+                self.stage.dropped(reason)
+                return
+            episode = self._episode
             # Asked again: another observation may have been answered since this one came.
             refusal = self._schedule.refusal(observation.stamp)
             if not refusal:
@@ -181,7 +186,7 @@ class VlaServerNode(StvlaNode):
             elif not self._schedule.lockstep:
                 self.stage.dropped(refusal)
                 return
-        if not refusal and not self._infer(goal, observation):
+        if not refusal and not self._infer(goal, observation, episode):
             return
         if self._alarm is not None:
             self._alarm.wake()
@@ -190,13 +195,13 @@ class VlaServerNode(StvlaNode):
             if self._goals.current is goal and (due := self._schedule.answer(observation.stamp)):
                 self._command(goal, due)
 
-    def _infer(self, goal: Goal, observation: PolicyInput) -> bool:
+    def _infer(self, goal: Goal, observation: PolicyInput, episode: int) -> bool:
         """Ask the policy and publish its chunk. :return: whether there is one and its goal goes on."""
         started = time.monotonic()
         try:
-            if self._goal_of_policy is not goal:
+            if self._policy_is_for != (goal, episode):
                 self._policy.reset()
-                self._goal_of_policy = goal
+                self._policy_is_for = (goal, episode)
             answer = self._policy.predict(replace(observation, instruction=goal.instruction))
             if not answer.actions:
                 raise ValueError("expected at least one action, got none")
@@ -217,11 +222,13 @@ class VlaServerNode(StvlaNode):
             if self._goals.current is not goal:
                 self.stage.dropped("goal ended during inference")
                 return False
+            if reason := self._too_old(goal, observation.stamp):
+                self.stage.dropped(reason)
+                return False
             self._chunks.publish(chunk)
             goal.chunks += 1
             self.stage.published(self.latency_s(observation.stamp), time.monotonic() - started)
-            if self._latest is not None and self._latest.stamp == observation.stamp:
-                self._latest = None
+            self._answered(observation.stamp)
             self._schedule.add(observation.stamp, answer.actions)
         return True
 
@@ -241,20 +248,27 @@ class VlaServerNode(StvlaNode):
         self._commands.publish(command)
         goal.steps += 1
         goal.last_progress = time.monotonic()
-        if self._latest is not None and self._latest.stamp == due.stamp:
-            self._latest = None
+        goal.command_stamps.append(due.stamp)
+        self._answered(due.stamp)
         feedback = ExecuteInstruction.Feedback(step=goal.steps, chunk=goal.chunks, command=command)
         # The driver's answer to an earlier command; to this one there is none yet.
         feedback.clipped, feedback.refused = self._verdict.clipped, self._verdict.refused
         feedback.latency = seconds_to_duration(max(self.latency_s(due.stamp), 0.0))
         goal.handle.publish_feedback(feedback)
 
+    def _answered(self, stamp: int) -> None:
+        if self._waiting is not None and self._waiting.stamp == stamp:
+            self._waiting = None
+
     def _on_verdict(self, verdict: CommandVerdict) -> None:
         with self._lock:
-            self._verdict = verdict
             goal = self._goals.current
             if goal is None:
                 return
+            if stamp_ns(verdict.header) not in goal.command_stamps:
+                self.stage.dropped(EARLIER_VERDICT)
+                return
+            self._verdict = verdict
             goal.clipped += bool(verdict.clipped)
             if not verdict.executed:
                 goal.refused += 1

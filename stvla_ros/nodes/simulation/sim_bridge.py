@@ -17,6 +17,8 @@ import threading
 import time
 import traceback
 
+from rclpy.duration import Duration
+
 from stvla_ros.control.actions import EndEffectorAction
 from stvla_ros.errors import InputError
 from stvla_ros.msg import ActionChunk, EndEffectorCommand, EpisodeState
@@ -33,6 +35,8 @@ from stvla_ros.sim.tasks import find_task, make_environment
 PACINGS = ("lockstep", "realtime")
 # What a simulator gets to end its current step or reset when the node stops.
 STOP_TIMEOUT_S = 30.0
+# What a subscriber gets to take the message that an episode begins; one that hangs does not hold up the others.
+ACKNOWLEDGE_TIMEOUT_S = 2.0
 
 
 class GaveUp(Exception):
@@ -177,7 +181,10 @@ class SimBridgeNode(StvlaNode):
             observation = self._plant.reset(self._episode_id, self._seed, self._stopping)
         self._limit = self._max_steps or self._info.max_steps
         self._say(EpisodeState.RESETTING)
+        # What is still on its way belongs to the episode before: whoever is asked next must know that.
+        self._state.wait_for_all_acked(Duration(seconds=ACKNOWLEDGE_TIMEOUT_S))
         self._inbox.clear()
+        self._newest_answered = 0
         execute = self._ask if self._pacing == "lockstep" else self._realtime
         if self._pacing == "realtime":
             # The clock starts when the graph answers; otherwise its start-up would be charged to the policy.

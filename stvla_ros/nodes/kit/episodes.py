@@ -1,0 +1,47 @@
+"""Which stamps belong to the running episode, as the topic ``episode_state`` tells it."""
+
+from collections.abc import Callable
+
+from stvla_ros.msg import EpisodeState
+from stvla_ros.nodes.kit.base import EPISODE_STATE_QOS, StvlaNode
+from stvla_ros.nodes.kit.messages import stamp_ns
+
+# Under which frames are counted that come after the perception was reset for the episode after theirs.
+EARLIER_FRAME = "frame of an earlier episode"
+
+
+class Episodes:
+    """Follows the episodes of a simulator. All stamps are of its clock, as those of its observations are.
+
+    Where nobody publishes ``episode_state`` (a robot, a recording) every stamp belongs to one episode without an end.
+
+    :param node: node that subscribes.
+    :param on_change: callback for each begin and each end of an episode, called in the executor's thread.
+    """
+
+    def __init__(self, node: StvlaNode, on_change: Callable[[], None] = lambda: None) -> None:
+        self._node = node
+        self._on_change = on_change
+        # Stamps in nanoseconds; the end is that of the last observation.
+        self._began: int | None = None
+        self._ended: int | None = None
+
+    def subscribe(self) -> None:
+        """Follow the episodes while the node is active."""
+        self._node.subscribe(EpisodeState, "episode_state", self._on_state, EPISODE_STATE_QOS, watched=False)
+
+    def is_earlier(self, stamp: int) -> bool:
+        """Whether this is the stamp of an earlier episode."""
+        return self._began is not None and stamp < self._began
+
+    def is_over(self, stamp: int) -> bool:
+        """Whether this is the stamp of an earlier episode, or of the newest one that has ended."""
+        return self.is_earlier(stamp) or (self._ended is not None and stamp <= self._ended)
+
+    def _on_state(self, state: EpisodeState) -> None:
+        if state.phase == EpisodeState.RUNNING:
+            return
+        # The newest message counts, also when the simulator's clock was set back.
+        stamp = stamp_ns(state.header)
+        self._began, self._ended = (stamp, None) if state.phase == EpisodeState.RESETTING else (self._began, stamp)
+        self._on_change()
