@@ -11,6 +11,7 @@ from typing import Literal, get_args
 
 from stvla_ros.control.safety.limits import SafetyLimits
 from stvla_ros.doctor.camera import CameraNeeds, check_camera
+from stvla_ros.doctor.entry_points import check_entry_points
 from stvla_ros.doctor.findings import Findings, Section, count_levels, error, examine, note
 from stvla_ros.doctor.gpu import check_gpu, torch_facts
 from stvla_ros.doctor.intrinsics import check_camera_info
@@ -25,11 +26,12 @@ from stvla_ros.robots.drivers import DriverNeeds
 from stvla_ros.robots.embodiments import ROBOT_DESCRIPTION, Embodiment, read_embodiment
 from stvla_ros.shared_files import config_directory
 
-Area = Literal["ros", "dds", "gpu", "robot", "checkpoint", "camera", "intrinsics", "state"]
+Area = Literal["ros", "dds", "gpu", "plugins", "robot", "checkpoint", "camera", "intrinsics", "state"]
 TITLES: dict[Area, str] = {
     "ros": "ROS 2",
     "dds": "Fast DDS",
     "gpu": "GPU",
+    "plugins": "what other packages add",
     "robot": "robot's file",
     "checkpoint": "checkpoint",
     "camera": "camera",
@@ -119,6 +121,7 @@ class Doctor:
             "ros": self._check_ros,
             "dds": self._check_fastdds,
             "gpu": lambda: check_gpu(torch_facts()),
+            "plugins": check_entry_points,
             "robot": self._check_robot,
             "checkpoint": self._check_checkpoint,
             "camera": lambda: self._with_ros(self._check_camera),

@@ -72,7 +72,7 @@ def main(arguments: RecordArguments) -> int:
     output = Path(arguments.output).resolve()
     staging = _staging(output, arguments)
     jobs = [
-        _Job(task, index, staging / f"{task}-{index:05d}.npz")
+        _Job(task, index, staging / f"{task.replace('/', '-')}-{index:05d}.npz")
         for task in arguments.tasks
         for index in range(arguments.episodes)
     ]

@@ -1,0 +1,35 @@
+"""Check: what other packages add by entry points."""
+
+from stvla_ros.doctor.findings import Findings, error, ok, warning
+from stvla_ros.errors import InputError
+from stvla_ros.perception.depth import DEPTH_ESTIMATORS
+from stvla_ros.perception.trackers import TRACKERS
+from stvla_ros.plugins import Registry, other_groups, shown
+from stvla_ros.policy.families import FAMILIES
+from stvla_ros.policy.registry import POLICIES
+from stvla_ros.robots.drivers import DRIVERS
+from stvla_ros.sim.simulators import SIMULATORS
+from stvla_ros.sim.tasks import task_names
+
+REGISTRIES: tuple[Registry, ...] = (FAMILIES, POLICIES, TRACKERS, DEPTH_ESTIMATORS, SIMULATORS, DRIVERS)
+
+
+def check_entry_points() -> Findings:
+    """Imports each; whatever one runs into is an error of its own."""
+    count = 0
+    for registry in REGISTRIES:
+        for point in registry.entry_points():
+            count += 1
+            try:
+                registry.check(point.name)
+                if registry is SIMULATORS:
+                    task_names(point.name)
+            except InputError as problem:
+                yield error(str(problem), "mend, update or remove the package that the line names")
+            else:
+                yield ok(f"{registry.kind} {point.name}: {shown(point)}")
+    groups = [registry.group for registry in REGISTRIES]
+    for point in other_groups(groups):
+        yield warning(f"{shown(point)}: nothing looks into this group", f"name one of {', '.join(groups)}")
+    if not count:
+        yield ok("no other package adds anything")
