@@ -1,4 +1,4 @@
-"""The one error type for bad input."""
+"""The one error type for bad input, and how errors are put into one line."""
 
 # Of a long message both ends are kept: what it is about stands at the beginning, what was expected often at the end.
 _MOST_OF_AN_END = 1000
@@ -9,6 +9,15 @@ def one_line(text: str) -> str:
     length."""
     line = " ".join(text.splitlines())
     return line if len(line) <= 2 * _MOST_OF_AN_END else f"{line[:_MOST_OF_AN_END]} … {line[-_MOST_OF_AN_END:]}"
+
+
+def reason_of(error: BaseException, longest: int = 200) -> str:
+    """What another library's error says, to be put into one of ours: in one line and not too long; its type's name
+    where it says nothing.
+
+    :param longest: characters that are kept.
+    """
+    return " ".join(str(error).split())[:longest] or type(error).__name__
 
 
 class InputError(ValueError):

@@ -13,7 +13,7 @@ from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 import yaml
 
-from stvla_ros.errors import InputError
+from stvla_ros.errors import InputError, reason_of
 
 Kind = TypeVar("Kind")
 
@@ -30,7 +30,7 @@ def read_mapping(file: Path, what: str) -> dict[str, Any]:
     try:
         content = load_yaml(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise InputError(f"{what} {file}: expected a YAML file ({' '.join(str(error).split())[:160]})") from error
+        raise InputError(f"{what} {file}: expected a YAML file ({reason_of(error)})") from error
     if not isinstance(content, dict):
         raise InputError(f"{what} {file}: expected a YAML mapping, got {type(content).__name__}")
     return content
@@ -121,7 +121,7 @@ def load_yaml(text: str) -> Any:
         return yaml.safe_load(text)
     except Exception as error:
         # Not YAMLError alone: `!!bool x` is a KeyError in PyYAML, 2020-13-45 a ValueError, `[[[[…` a RecursionError.
-        raise ValueError(" ".join(str(error).split())[:160] or type(error).__name__) from error
+        raise ValueError(reason_of(error)) from error
 
 
 def shown(value: Any) -> str:

@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
-from stvla_ros.control.chunk_execution import EXECUTIONS
+from stvla_ros.control.chunk_execution import EXECUTIONS, PACINGS
 from stvla_ros.errors import InputError
 from stvla_ros.perception.depth.constant import NO_DEPTH
 from stvla_ros.perception.depth.registry import depth_estimator_names
@@ -28,7 +28,6 @@ from stvla_ros.robots.embodiments import find_embodiment
 from stvla_ros.settings import load_yaml
 from stvla_ros.shared_files import default_checkpoint
 
-PACINGS = ("lockstep", "realtime")
 MEASURED = "measured"
 # They look at nothing, so nothing need be made for them to look at.
 SIGHTLESS = ("expert", "random")

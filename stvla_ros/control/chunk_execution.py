@@ -30,6 +30,8 @@ import numpy as np
 from stvla_ros.control.actions import EndEffectorAction
 from stvla_ros.errors import InputError
 
+PACINGS = ("lockstep", "realtime")
+"""Whether the world waits for each command, or does not."""
 ENSEMBLED_CHUNKS = 4
 EXPONENT = 0.8
 ADAPTIVE_ALPHA = 0.1

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
-from stvla_ros.errors import InputError, one_line
+from stvla_ros.errors import InputError, one_line, reason_of
 
 Level = Literal["ok", "note", "warning", "error"]
 LEVELS: tuple[Level, ...] = get_args(Level)
@@ -82,8 +82,7 @@ def count_levels(sections: Sequence[Section]) -> Counter[Level]:
 def _crash(area: str, problem: Exception) -> Finding:
     place = traceback.extract_tb(problem.__traceback__)[-1]
     where = f"{Path(place.filename).name}:{place.lineno}"
-    what = " ".join(str(problem).split())[:200]
     return error(
-        f"this check crashed: {type(problem).__name__}: {what} ({where})",
+        f"this check crashed: {type(problem).__name__}: {reason_of(problem)} ({where})",
         f"the fault is the check's own, or the machine's: see what `stvla doctor --only {area}` says, and report it",
     )

@@ -4,6 +4,7 @@ import shutil
 from dataclasses import dataclass
 
 from stvla_ros.doctor.findings import Findings, error, note, ok, warning
+from stvla_ros.errors import reason_of
 
 # The published 4B model takes 8.4 GB as bfloat16 (docs/policy.md), its activations and the display some more.
 _LARGE_MODEL_GB = 10.0
@@ -42,7 +43,7 @@ def torch_facts() -> TorchFacts:
     try:
         import torch  # takes seconds, and only this check needs it
     except Exception as problem:  # a broken installation raises what it likes
-        return TorchFacts("", f"{type(problem).__name__}: {' '.join(str(problem).split())[:200]}")
+        return TorchFacts("", f"{type(problem).__name__}: {reason_of(problem)}")
     gpus = []
     if torch.cuda.is_available():
         for number in range(torch.cuda.device_count()):

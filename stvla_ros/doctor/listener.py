@@ -15,7 +15,7 @@ from sensor_msgs.msg import CameraInfo, Image, JointState
 from std_msgs.msg import String
 
 from stvla_ros.doctor.records import CameraInfos, Heard, JointStates, Pictures, Poses, Publisher, Stream, Wanted
-from stvla_ros.errors import InputError
+from stvla_ros.errors import InputError, reason_of
 from stvla_ros.nodes.kit.base import LATCHED_QOS, use_fastdds_profile
 from stvla_ros.nodes.kit.messages import image_to_depth, image_to_rgb, stamp_ns
 from stvla_ros.robots.embodiments import ROBOT_DESCRIPTION
@@ -182,8 +182,7 @@ class _Listening:
         try:
             self._recorders[name] = _Recorder(self._node, kind, topic, look)
         except Exception as problem:  # rclpy's exceptions for names and types have no common type
-            reason = " ".join(str(problem).split())[:160]
-            raise InputError(f"topic {topic} ({name}): cannot be subscribed to ({reason})") from None
+            raise InputError(f"topic {topic} ({name}): cannot be subscribed to ({reason_of(problem)})") from None
 
     def _on_description(self, message: String) -> None:
         self._description = message.data

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from stvla_ros.doctor.fastdds import VARIABLES
 from stvla_ros.doctor.ros import RosFacts
+from stvla_ros.errors import reason_of
 from stvla_ros.shared_files import config_directory
 
 _OPTIONAL = ("message_filters", "cv_bridge", "tf_transformations")
@@ -93,4 +94,4 @@ def _middleware() -> str:
 
 
 def _line(problem: Exception) -> str:
-    return f"{type(problem).__name__}: {' '.join(str(problem).split())[:200]}"
+    return f"{type(problem).__name__}: {reason_of(problem)}"

@@ -10,6 +10,7 @@ from typing import Any, Literal
 from tyro.conf import Positional
 
 from stvla_ros.acting.setup import EvaluatedPolicy, parse_policy, trained_inputs
+from stvla_ros.atomic_files import write_json
 from stvla_ros.errors import InputError
 from stvla_ros.evaluation.ablation_kinds import ABLATIONS, SCALE_NOTE, Ablation, Setting, make_settings
 from stvla_ros.evaluation.evaluate import INTERRUPTED, conclude, run_evaluation, table_of, write_results
@@ -143,7 +144,7 @@ def trained_policy(setting: Setting, config: Path, folder: Path) -> EvaluatedPol
     if any(finished.get(name) != value for name, value in wanted.items()):
         print(f"training for {setting.policy.label}", flush=True)
         finished = {**wanted, "checkpoint": train_setting(config, setting.overrides, output).name}
-        noted.write_text(json.dumps(finished, indent=2) + "\n")
+        write_json(noted, finished)
     checkpoint = str(output / finished["checkpoint"])
     inputs = trained_inputs(checkpoint)
     parameters = {**setting.policy.parameters, **inputs.pop("parameters", {})}

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from stvla_ros.acting.results import EpisodeKey, EpisodeResult
+from stvla_ros.atomic_files import write_json
 from stvla_ros.errors import InputError
 from stvla_ros.settings import build
 
@@ -66,9 +67,7 @@ class Journal:
                             f"asked for {policy[name]!r}; choose another folder or label"
                         )
             settings["policies"] = before["policies"] | settings["policies"]
-        partial = file.with_suffix(".part")
-        partial.write_text(json.dumps(settings, indent=2, sort_keys=True) + "\n")
-        partial.replace(file)
+        write_json(file, settings)
 
     @staticmethod
     def _read_settings(file: Path) -> dict[str, dict[str, Any]]:

@@ -1,9 +1,9 @@
 """From arguments to a graph that runs, and back with its exit code."""
 
-import os
 from datetime import datetime
 from pathlib import Path
 
+from stvla_ros.atomic_files import whole_file
 from stvla_ros.graph.arguments import RobotArguments, SimArguments
 from stvla_ros.graph.assemble import robot_graph, sim_graph
 from stvla_ros.graph.specification import Graph
@@ -17,10 +17,8 @@ def describe(arguments: SimArguments | RobotArguments) -> Graph:
     parent = Path(arguments.output).resolve()
     run = parent / datetime.now().strftime("%Y-%m-%d_%H-%M-%S_%f")
     graph = sim_graph(arguments, run) if isinstance(arguments, SimArguments) else robot_graph(arguments, run)
-    # Made aside and moved, so that `latest` never points nowhere.
-    aside = parent / f".latest-{os.getpid()}"
-    aside.symlink_to(run.name)
-    aside.replace(parent / "latest")
+    with whole_file(parent / "latest") as aside:  # it never points nowhere
+        aside.symlink_to(run.name)
     return graph
 
 

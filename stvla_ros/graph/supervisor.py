@@ -1,6 +1,5 @@
 """Starts a graph's processes, prefixes their output, and stops all of them together."""
 
-import ctypes
 import os
 import shutil
 import signal
@@ -11,6 +10,7 @@ import time
 from collections.abc import Iterable, Mapping
 from typing import IO
 
+from stvla_ros.child_process import killed_with_parent
 from stvla_ros.errors import InputError
 from stvla_ros.graph.specification import Graph, NodeSpec
 from stvla_ros.nodes.executables import module_of
@@ -23,14 +23,6 @@ RESTART_DELAY_S = 1.0
 # Exit code of a node whose parameters are bad: another start would end the same way.
 BAD_PARAMETERS = 2
 CONSEQUENCES = {"stop": "stopping all", "restart": "starting it again", "ignore": "the others go on"}
-
-_libc = ctypes.CDLL(None)
-_PR_SET_PDEATHSIG = 1
-
-
-def _die_with_parent() -> None:
-    """Have the kernel kill the child when the supervisor dies, however it dies (Linux)."""
-    _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def node_command(node: NodeSpec, graph: Graph) -> list[str]:
@@ -93,7 +85,7 @@ class _Processes:
             env=self._environment,
             # A session of its own: Ctrl-C in the terminal reaches the supervisor alone, which then stops all in order.
             start_new_session=True,
-            preexec_fn=_die_with_parent,
+            preexec_fn=killed_with_parent,
         )
         self._readers.append(threading.Thread(target=_relay, args=(name, process.stdout, self._lock), daemon=True))
         self._readers[-1].start()

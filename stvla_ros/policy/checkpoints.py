@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 import re
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
@@ -12,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from safetensors import SafetensorError, safe_open
 
-from stvla_ros.errors import InputError
+from stvla_ros.atomic_files import whole_folder
+from stvla_ros.errors import InputError, reason_of
 
 if TYPE_CHECKING:
     import torch
@@ -39,7 +39,6 @@ def new_folder(directory: Path, needed: int) -> Iterator[Path]:
     :raises InputError: when ``directory`` is not free, or for what the disk refuses in the block.
     """
     directory = directory.expanduser().absolute()
-    aside = directory.parent / f".{directory.name}-{os.getpid()}"
     try:
         if directory.exists() and not (directory.is_dir() and not any(directory.iterdir())):
             raise InputError(f"output {directory}: expected a new or empty folder, it is there already")
@@ -49,13 +48,10 @@ def new_folder(directory: Path, needed: int) -> Iterator[Path]:
             raise InputError(
                 f"output {directory}: expected {needed / 1e9:.2f} GB of free disk, there are {free / 1e9:.2f} GB"
             )
-        aside.mkdir()
-        yield aside
-        aside.replace(directory)
+        with whole_folder(directory) as aside:
+            yield aside
     except (OSError, SafetensorError) as error:
         raise InputError(f"output {directory}: cannot be written ({error})") from error
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
 
 
 WEIGHTS = "model.safetensors"
@@ -99,10 +95,9 @@ def find_checkpoint(path_or_id: str) -> Path:
     try:
         return Path(snapshot_download(path_or_id, allow_patterns=_FILES))
     except Exception as error:  # the hub client raises many unrelated types
-        reason = " ".join(str(error).split())[:160] or type(error).__name__
         raise InputError(
-            f"checkpoint {path_or_id}: there is no such folder, and the hub gave none ({reason}); on a machine with "
-            f"internet: hf download {path_or_id} --local-dir FOLDER, then give FOLDER"
+            f"checkpoint {path_or_id}: there is no such folder, and the hub gave none ({reason_of(error)}); on a "
+            f"machine with internet: hf download {path_or_id} --local-dir FOLDER, then give FOLDER"
         ) from error
 
 
@@ -162,8 +157,7 @@ def open_tensors(file: Path, device: "torch.device | str" = "cpu") -> Iterator[A
         with safe_open(file, framework="pt", device=str(device)) as tensors:
             yield tensors
     except (SafetensorError, OSError) as error:
-        reason = " ".join(str(error).split())[:160]
-        raise InputError(f"{file}: expected a complete safetensors file ({reason})") from error
+        raise InputError(f"{file}: expected a complete safetensors file ({reason_of(error)})") from error
 
 
 def read_rows(directory: Path, name: str, first: int, end: int) -> "torch.Tensor":

@@ -7,7 +7,7 @@ import numpy as np
 import pinocchio
 
 from stvla_ros.control.safety.kinematics import Unreachable
-from stvla_ros.errors import InputError
+from stvla_ros.errors import InputError, reason_of
 
 # Metres and radians that the tool may miss the wanted pose by.
 _TRANSLATION_TOLERANCE, _ROTATION_TOLERANCE = 2e-4, 2e-3
@@ -39,7 +39,7 @@ class UrdfArm:
             self._build(_read(urdf), joints, tool_frame, guarded_frames)
         except (ValueError, RuntimeError) as error:  # Pinocchio's, and InputError
             what = "robot_description" if str(urdf).lstrip().startswith("<") else urdf
-            raise InputError(f"urdf {what}: {' '.join(str(error).split())[:400]}") from None
+            raise InputError(f"urdf {what}: {reason_of(error, longest=400)}") from None
 
     def _build(
         self, model: pinocchio.Model, joints: Sequence[str], tool_frame: str, guarded_frames: Sequence[str]
@@ -149,4 +149,4 @@ def _read(urdf: str | Path) -> pinocchio.Model:
     except InputError:
         raise
     except (ValueError, RuntimeError) as error:
-        raise InputError(f"expected a URDF, got something else ({' '.join(str(error).split())[:160]})") from None
+        raise InputError(f"expected a URDF, got something else ({reason_of(error)})") from None

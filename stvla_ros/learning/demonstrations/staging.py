@@ -4,13 +4,13 @@ One file an episode, moved into place when it is whole. Pictures and depth are P
 """
 
 import json
-import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import cv2
 import numpy as np
 
+from stvla_ros.atomic_files import whole_file
 from stvla_ros.errors import InputError
 from stvla_ros.learning.datasets.demonstration import Demonstration
 from stvla_ros.learning.datasets.lerobot.png import encode_png
@@ -27,10 +27,8 @@ def save_episode(file: Path, episode: Demonstration) -> None:
         arrays |= _encoded("depth", episode.depth)
     rest = {name: getattr(episode, name) for name in ("instruction", "fps", "success")}
     arrays["rest"] = np.array(json.dumps({**rest, "source": dict(episode.source)}))
-    aside = file.with_name(f".{file.name}-{os.getpid()}")
-    with aside.open("wb") as stream:
+    with whole_file(file) as aside, aside.open("wb") as stream:
         np.savez(stream, **arrays)
-    aside.replace(file)
 
 
 def load_episode(file: Path) -> Demonstration:

@@ -19,6 +19,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from stvla_ros.atomic_files import whole_folder
 from stvla_ros.child_process import end_with_parent
 from stvla_ros.errors import InputError
 from stvla_ros.learning.datasets.lerobot.reader import LeRobotReader
@@ -123,15 +124,11 @@ def _part(reader, chosen, inputs, size, default_intrinsics, cache: Path, workers
     """The prepared frames of one data set."""
     folder = cache / _digest(reader, chosen, inputs, size, default_intrinsics)
     if not folder.is_dir():
-        aside = cache / f".{folder.name}-{os.getpid()}"
         try:
-            aside.mkdir(parents=True)
-            _prepare(reader, chosen, inputs, size, default_intrinsics, aside, workers)
-            aside.replace(folder)
+            with whole_folder(folder) as aside:
+                _prepare(reader, chosen, inputs, size, default_intrinsics, aside, workers)
         except OSError as error:
             raise InputError(f"data.cache {cache}: cannot be written ({error})") from error
-        finally:
-            shutil.rmtree(aside, ignore_errors=True)
     numbers = dict(np.load(folder / _NUMBERS))
     return {
         **numbers,

@@ -1,12 +1,12 @@
 """What a killed run goes on from, and its log."""
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from stvla_ros.atomic_files import whole_file
 from stvla_ros.errors import InputError
 
 _STATE, _METRICS = "state.pt", "metrics.jsonl"
@@ -14,9 +14,8 @@ _STATE, _METRICS = "state.pt", "metrics.jsonl"
 
 def save_state(run: Path, state: dict[str, Any]) -> None:
     """Write the state; the last one stays until the new one is whole."""
-    aside = run / f".{_STATE}-{os.getpid()}"
-    torch.save(state, aside)
-    aside.replace(run / _STATE)
+    with whole_file(run / _STATE) as aside:
+        torch.save(state, aside)
 
 
 def load_state(run: Path, settings: dict[str, Any]) -> dict[str, Any] | None:

@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 from sensor_msgs.msg import JointState
 
+from stvla_ros.atomic_files import write_json
 from stvla_ros.msg import CommandVerdict, DriverState
 from stvla_ros.nodes.kit.base import LATCHED_QOS, RELIABLE_QOS, StvlaNode, run
-from stvla_ros.nodes.kit.run_folder import make_run_folder, write_json
+from stvla_ros.nodes.kit.run_folder import make_run_folder
 from stvla_ros.nodes.server.goal_client import EpisodeGoal
 
 _TEND_PERIOD_S = 0.1

@@ -13,13 +13,14 @@ from typing import Any
 from diagnostic_msgs.msg import DiagnosticArray
 from sensor_msgs.msg import Image
 
+from stvla_ros.atomic_files import write_json
 from stvla_ros.errors import InputError
 from stvla_ros.msg import EpisodeState
 from stvla_ros.nodes.kit.base import DIAGNOSTICS_PERIOD_S, EPISODE_STATE_QOS, RELIABLE_QOS, StvlaNode, run
 from stvla_ros.nodes.kit.joins import Join
 from stvla_ros.nodes.kit.messages import image_to_depth, image_to_rgb, stamp_ns
 from stvla_ros.nodes.kit.parameters import declare_join_window
-from stvla_ros.nodes.kit.run_folder import make_run_folder, write_json
+from stvla_ros.nodes.kit.run_folder import make_run_folder
 from stvla_ros.perception.side_by_side import Caption, WideningRange, side_by_side
 from stvla_ros.recordings.video_writer import VideoWriter
 

@@ -7,6 +7,7 @@ from typing import Any
 from stvla_ros.control.actions import EndEffectorAction
 from stvla_ros.control.chunk_execution import (
     EXECUTIONS,
+    PACINGS,
     RESTART_NS,
     ChunkExecutor,
     Due,
@@ -17,7 +18,6 @@ from stvla_ros.control.gripper import StickyGripper
 from stvla_ros.nodes.kit.base import StvlaNode
 from stvla_ros.nodes.kit.stage_statistics import Rate
 
-PACINGS = ("lockstep", "realtime")
 # Under which observations are counted that the policy never sees.
 STALE = "stale observation"
 NOT_WANTED = "no inference wanted"

@@ -20,6 +20,7 @@ import traceback
 from rclpy.duration import Duration
 
 from stvla_ros.control.actions import EndEffectorAction
+from stvla_ros.control.chunk_execution import PACINGS
 from stvla_ros.errors import InputError
 from stvla_ros.msg import ActionChunk, EndEffectorCommand, EpisodeState
 from stvla_ros.nodes.kit.base import EPISODE_STATE_QOS, RELIABLE_QOS, StvlaNode, run
@@ -32,7 +33,6 @@ from stvla_ros.nodes.simulation.reset_services import CALL_TIMEOUT_S, ResetServi
 from stvla_ros.sim.environment import Environment, Observation
 from stvla_ros.sim.tasks import find_task, make_environment
 
-PACINGS = ("lockstep", "realtime")
 # What a simulator gets to end its current step or reset when the node stops.
 STOP_TIMEOUT_S = 30.0
 # What a subscriber gets to take the message that an episode begins; one that hangs does not hold up the others.

@@ -8,7 +8,7 @@ import torch
 from transformers import AutoConfig, PreTrainedModel
 from transformers.utils import logging
 
-from stvla_ros.errors import InputError
+from stvla_ros.errors import InputError, reason_of
 
 Model = TypeVar("Model", bound=PreTrainedModel)
 
@@ -74,8 +74,7 @@ def to_pixels(rgb: np.ndarray, device: torch.device) -> torch.Tensor:
 
 
 def _unreadable(checkpoint: str, example: str, error: Exception) -> InputError:
-    reason = " ".join(str(error).split())[:200] or type(error).__name__
     return InputError(
-        f"depth checkpoint {checkpoint}: cannot be loaded ({reason}); "
+        f"depth checkpoint {checkpoint}: cannot be loaded ({reason_of(error)}); "
         f"on a machine with internet: hf download {example} --local-dir FOLDER, then give FOLDER"
     )

@@ -21,6 +21,7 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
+from stvla_ros.atomic_files import whole_file
 from stvla_ros.devices import memory_for
 from stvla_ros.errors import InputError
 from stvla_ros.policy.checkpoints import (
@@ -99,10 +100,9 @@ def save_adapter(model: SpatialVla, directory: Path, base: str | Path, processor
     named = {_PREFIX + published_name(name): tensor.detach().contiguous().cpu() for name, tensor in tensors.items()}
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        aside = directory / f".{ADAPTER_WEIGHTS}"
-        save_file(named, aside, metadata={"format": "pt", _FINGERPRINT: fingerprint(found)})
-        aside.chmod(0o644)  # safetensors lets nobody else read it
-        aside.replace(directory / ADAPTER_WEIGHTS)
+        with whole_file(directory / ADAPTER_WEIGHTS) as aside:
+            save_file(named, aside, metadata={"format": "pt", _FINGERPRINT: fingerprint(found)})
+            aside.chmod(0o644)  # safetensors lets nobody else read it
         (directory / PROCESSOR_CONFIG).write_text(json.dumps(processor, indent=2) + "\n")
         config.save_pretrained(str(directory))
     except OSError as error:

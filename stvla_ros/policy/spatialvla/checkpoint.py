@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 from transformers.initialization import no_init_weights
 
 from stvla_ros.devices import memory_for
-from stvla_ros.errors import InputError
+from stvla_ros.errors import InputError, reason_of
 from stvla_ros.policy.checkpoints import INDEX, WEIGHTS, check_tensors, open_tensors, stored_shapes, weight_files
 from stvla_ros.policy.spatialvla.config import SpatialVlaConfig
 from stvla_ros.policy.spatialvla.model import SpatialVla
@@ -49,7 +49,7 @@ def empty_model(config: SpatialVlaConfig, source: str = "config.json") -> Spatia
         with init_empty_weights(include_buffers=False), no_init_weights():
             return SpatialVla(config).eval().requires_grad_(False)
     except Exception as error:  # whatever the parts' classes run into
-        reason = f"{type(error).__name__}: {' '.join(str(error).split())[:160]}"
+        reason = f"{type(error).__name__}: {reason_of(error)}"
         raise InputError(f"{source}: expected sizes that belong together, no network can be made ({reason})") from error
 
 

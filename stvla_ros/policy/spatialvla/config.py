@@ -8,7 +8,7 @@ from typing import Any
 
 from transformers import Gemma2Config, SiglipVisionConfig, ZoeDepthConfig
 
-from stvla_ros.errors import InputError
+from stvla_ros.errors import InputError, reason_of
 from stvla_ros.policy.checkpoints import read_json
 from stvla_ros.policy.spatialvla.sizes import MODEL_TYPE
 from stvla_ros.settings import shown
@@ -86,7 +86,7 @@ class SpatialVlaConfig:
         except KeyError as error:
             raise InputError(f"{source}: expected the key {error.args[0]!r}, it is missing") from error
         except Exception as error:  # the configuration classes validate with exceptions of their own
-            raise InputError(f"{source}: {' '.join(str(error).split())[:200]}") from error
+            raise InputError(f"{source}: {reason_of(error)}") from error
         config._check(source, projection)
         # Only eager attention caps the logits, as Gemma 2 was trained.
         text._attn_implementation = "eager"

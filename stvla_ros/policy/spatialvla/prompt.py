@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from tokenizers import Encoding, Tokenizer
 
-from stvla_ros.errors import InputError
+from stvla_ros.errors import InputError, reason_of
 
 _IMAGE = "<image>"
 _BOS = "<bos>"
@@ -49,8 +49,9 @@ class PromptTokenizer:
         try:
             tokenizer = Tokenizer.from_buffer(files[_FILE])
         except Exception as error:  # the library raises plain Exception
-            reason = " ".join(str(error).split())[:160]
-            raise InputError(f"{source}: expected a tokenizer of the `tokenizers` library ({reason})") from error
+            raise InputError(
+                f"{source}: expected a tokenizer of the `tokenizers` library ({reason_of(error)})"
+            ) from error
         ids = {token: tokenizer.token_to_id(token) for token in (_IMAGE, _BOS)}
         for token, found in ids.items():
             if found is None:

@@ -19,7 +19,7 @@ import traceback
 from collections.abc import Callable
 from typing import Any
 
-from stvla_ros.errors import InputError
+from stvla_ros.errors import InputError, reason_of
 from stvla_ros.sim.environment import Environment
 from stvla_ros.sim.remote import protocol
 
@@ -59,7 +59,7 @@ def _failure(error: Exception) -> dict[str, Any]:
     # Where it happened belongs in the log; an InputError explains itself.
     if not isinstance(error, InputError):
         traceback.print_exc(file=sys.stderr)
-    return {"error": type(error).__name__, "message": " ".join(str(error).split())}
+    return {"error": type(error).__name__, "message": reason_of(error, longest=2000)}
 
 
 def serve(connection: socket.socket, make: Callable[[], Environment]) -> None:

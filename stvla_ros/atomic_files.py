@@ -1,0 +1,55 @@
+"""Files and folders that are there whole or not at all: written aside, then moved to their place."""
+
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+
+@contextmanager
+def whole_file(file: Path) -> Iterator[Path]:
+    """
+    :param file: what is written; one that is there stays until the new one is whole.
+    :returns: a path beside it, for the block to write to. It becomes ``file`` when the block ends well, and is removed
+        when it does not.
+    """
+    aside = _aside(file)
+    aside.unlink(missing_ok=True)
+    try:
+        yield aside
+        aside.replace(file)
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+@contextmanager
+def whole_folder(folder: Path) -> Iterator[Path]:
+    """
+    :param folder: a new or empty one; folders above it are made.
+    :returns: an empty folder beside it, for the block to fill. It becomes ``folder`` when the block ends well, and is
+        removed when it does not.
+    :raises OSError: when ``folder`` was filled by somebody else meanwhile.
+    """
+    aside = _aside(folder)
+    shutil.rmtree(aside, ignore_errors=True)
+    aside.mkdir(parents=True)
+    try:
+        yield aside
+        aside.replace(folder)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def write_json(file: Path, content: Mapping[str, Any]) -> None:
+    """Write a JSON object, so that nobody ever reads half of it."""
+    with whole_file(file) as aside:
+        aside.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+
+def _aside(path: Path) -> Path:
+    # By the process, so that two that write the same do not meet. A container's numbers repeat: what a killed process
+    # left under this name is removed first.
+    return path.with_name(f".{path.name}-{os.getpid()}")
