@@ -27,6 +27,11 @@ _TOKEN = "STVLA_TEST_GRAPH"
 START_TIMEOUT_S = 90.0
 
 
+def _runs(command: list[bytes], executable: str) -> bool:
+    names = (module_of(executable).encode(), f"/lib/stvla_ros/{executable}".encode())
+    return any(part.endswith(names) for part in command)
+
+
 class StartedGraph:
     """Use as a context manager.
 
@@ -86,8 +91,7 @@ class StartedGraph:
             # A zombie has no command line any more.
             if f"{_TOKEN}={self._token}".encode() not in environment or command == [b""]:
                 continue
-            names = (module_of(executable).encode(), f"/lib/stvla_ros/{executable}".encode())
-            if not executable or any(part.endswith(names) for part in command):
+            if not executable or _runs(command, executable):
                 found.append(int(folder.name))
         return found
 
