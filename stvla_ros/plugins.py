@@ -82,10 +82,12 @@ class Registry(Generic[Thing]):
         """:raises InputError: for a name that several packages claim, or one and this package."""
         points = [point for point in self.entry_points() if point.name == name]
         if points and name in self._built_in:
-            raise InputError(f"{self.kind} {name}: {shown(points[0])} takes a name of stvla_ros; rename or remove it")
+            raise InputError(
+                f"{self.kind} {name}: {entry_point_text(points[0])} takes a name of stvla_ros; rename or remove it"
+            )
         if len(points) > 1:
             raise InputError(
-                f"{self.kind} {name}: {' and '.join(map(shown, points))} have the same name; rename or remove one"
+                f"{self.kind} {name}: {' and '.join(map(entry_point_text, points))} have the same name; rename or remove one"
             )
         return points[0] if points else None
 
@@ -94,9 +96,13 @@ class Registry(Generic[Thing]):
             thing = point.load()
         except Exception as error:  # whatever the foreign module runs into
             reason = f"{type(error).__name__}: {error}"
-            raise InputError(f"{self.kind} {point.name}: {shown(point)} cannot be imported ({reason})") from error
+            raise InputError(
+                f"{self.kind} {point.name}: {entry_point_text(point)} cannot be imported ({reason})"
+            ) from error
         if not self._fits(thing):
-            raise InputError(f"{self.kind} {point.name}: {shown(point)}: expected {self._expected}, got {thing!r}")
+            raise InputError(
+                f"{self.kind} {point.name}: {entry_point_text(point)}: expected {self._expected}, got {thing!r}"
+            )
         return thing
 
 
@@ -113,7 +119,7 @@ def other_groups(known: Iterable[str]) -> "list[EntryPoint]":
     return [point for group in sorted(others) for point in _scan()[group]]
 
 
-def shown(point: "EntryPoint") -> str:
+def entry_point_text(point: "EntryPoint") -> str:
     """An entry point as messages name it."""
     package = f"{point.dist.name} {point.dist.version}" if point.dist is not None else "an unknown package"
     return f"entry point '{point.name} = {point.value}' ({point.group}) of {package}"

@@ -4,7 +4,7 @@ from stvla_ros.doctor.findings import Findings, error, ok, warning
 from stvla_ros.errors import InputError
 from stvla_ros.perception.depth import DEPTH_ESTIMATORS
 from stvla_ros.perception.trackers import TRACKERS
-from stvla_ros.plugins import Registry, other_groups, shown
+from stvla_ros.plugins import Registry, entry_point_text, other_groups
 from stvla_ros.policy.families import FAMILIES
 from stvla_ros.policy.registry import POLICIES
 from stvla_ros.robots.drivers import DRIVERS
@@ -27,9 +27,9 @@ def check_entry_points() -> Findings:
             except InputError as problem:
                 yield error(str(problem), "mend, update or remove the package that the line names")
             else:
-                yield ok(f"{registry.kind} {point.name}: {shown(point)}")
+                yield ok(f"{registry.kind} {point.name}: {entry_point_text(point)}")
     groups = [registry.group for registry in REGISTRIES]
     for point in other_groups(groups):
-        yield warning(f"{shown(point)}: nothing looks into this group", f"name one of {', '.join(groups)}")
+        yield warning(f"{entry_point_text(point)}: nothing looks into this group", f"name one of {', '.join(groups)}")
     if not count:
         yield ok("no other package adds anything")

@@ -17,7 +17,7 @@ from mutations import damaged, only_bad_input
 from rclpy.serialization import serialize_message
 from sensor_msgs.msg import Image
 
-from stvla_ros.learning.datasets.bags.episodes import find_episodes
+from stvla_ros.learning.datasets.bags.bag_episodes import find_episodes
 from stvla_ros.msg import ActionChunk, EndEffectorCommand, EpisodeState
 from stvla_ros.recordings.bag_files import open_bag
 from stvla_ros.recordings.bag_writer import BagWriter

@@ -13,7 +13,7 @@ from stvla_ros.errors import InputError
 from stvla_ros.learning.datasets.demonstration import Demonstration, depth_to_millimetres
 
 if TYPE_CHECKING:
-    from stvla_ros.learning.datasets.bags.episodes import BagEpisodes
+    from stvla_ros.learning.datasets.bags.bag_episodes import BagEpisodes
     from stvla_ros.learning.datasets.bags.frames import ChosenFrames, RecordedEpisode
     from stvla_ros.recordings.types import RecordedFrame
 
@@ -47,7 +47,7 @@ def main(arguments: ConvertArguments) -> int:
     """:returns: the exit code.
     :raises InputError: for a bad argument or a recording that cannot be used; then nothing is made.
     """
-    from stvla_ros.learning.datasets.bags.episodes import find_episodes
+    from stvla_ros.learning.datasets.bags.bag_episodes import find_episodes
     from stvla_ros.learning.datasets.lerobot.writer import LeRobotWriter
 
     _check(arguments)
