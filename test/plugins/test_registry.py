@@ -119,7 +119,7 @@ def test_a_package_that_a_built_in_one_lacks_is_named() -> None:
 def test_a_misspelt_group_is_found(install: Install) -> None:
     install(group="tracker", mine="added_module:Mine")
     [found] = plugins.other_groups([TRACKERS.group])
-    assert plugins.shown(found) == "entry point 'mine = added_module:Mine' (stvla_ros.tracker) of added 1.0"
+    assert plugins.entry_point_text(found) == "entry point 'mine = added_module:Mine' (stvla_ros.tracker) of added 1.0"
 
 
 def test_another_process_knows_them_too(install: Install) -> None:
