@@ -86,9 +86,8 @@ class Registry(Generic[Thing]):
                 f"{self.kind} {name}: {entry_point_text(points[0])} takes a name of stvla_ros; rename or remove it"
             )
         if len(points) > 1:
-            raise InputError(
-                f"{self.kind} {name}: {' and '.join(map(entry_point_text, points))} have the same name; rename or remove one"
-            )
+            those = " and ".join(map(entry_point_text, points))
+            raise InputError(f"{self.kind} {name}: {those} have the same name; rename or remove one")
         return points[0] if points else None
 
     def _load_added(self, point: "EntryPoint") -> Thing:
