@@ -1,8 +1,6 @@
 """Whatever observations, chunks, verdicts and goals come, the server acts or refuses, and the robot gets numbers."""
 
-import re
-from collections.abc import Callable, Iterator
-from types import SimpleNamespace
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -12,79 +10,14 @@ from fuzzing import fuzz
 from hypothesis import event as note
 from hypothesis import given
 from hypothesis import strategies as st
-from node_bench import Bench, bench, checked
-from rclpy.action import GoalResponse
+from node_bench import bench
+from server_bench import Alarm, Server
 from test_fuzz_perception import frames
 
 from stvla_ros.action import ExecuteInstruction
 from stvla_ros.msg import ActionChunk, CommandVerdict, EndEffectorCommand, EpisodeState
 from stvla_ros.nodes.server import vla_server
 from stvla_ros.nodes.server.vla_server import VlaServerNode
-
-
-class _Alarm:
-    """Rings at once when it is woken."""
-
-    def __init__(self, name: str, ring: Callable[[], float | None], on_error: Callable[[Exception], None]) -> None:
-        self._ring, self._on_error = ring, on_error
-
-    def wake(self) -> None:
-        try:
-            self._ring()
-        except Exception as error:
-            self._on_error(error)
-
-    def stop(self) -> None:
-        pass
-
-
-class _Handle:
-    """A goal as rclpy's action server hands it over."""
-
-    def __init__(self, server: "Server", request: ExecuteInstruction.Goal) -> None:
-        self.request, self.goal_id = request, SimpleNamespace(uuid=bytes([server.goals % 256] * 16))
-        self._server = server
-        self.canceled = self.succeed = self.abort = lambda: None
-
-    def execute(self) -> None:
-        self._server.running.append(self._server.node._goals._execute(self))
-
-    def publish_feedback(self, feedback: ExecuteInstruction.Feedback) -> None:
-        checked(feedback)
-
-
-class Server:
-    """The server on the bench, and its goals."""
-
-    def __init__(self, made: Bench) -> None:
-        self.bench, self.node = made, made.node
-        self.goals, self.running = 0, []
-        self.now_ns = NOW_NS
-        made.node.now_ns = lambda: self.now_ns
-        made.node.reject = self._reject
-        self._refuse = type(made.node).reject
-
-    def _reject(self, kind: str, message: str) -> None:
-        # A policy may raise anything, which ends its goal. These policies raise what is no InputError by mistake alone.
-        assert not re.match(r"policy \w+: [A-Z]\w*: ", message), message
-        self._refuse(self.node, kind, message)
-
-    def goal(self, request: ExecuteInstruction.Goal) -> None:
-        self.goals += 1
-        goals = self.node._goals
-        if self.bench.run(lambda: goals._on_goal(request)) != GoalResponse.ACCEPT:
-            return
-        handle = _Handle(self, request)
-        self.bench.run(lambda: goals._on_accepted(handle))
-        self.tell_results()
-
-    def tell_results(self) -> None:
-        for waiting in list(self.running):
-            try:
-                waiting.send(None)
-            except StopIteration as ended:
-                checked(ended.value)
-                self.running.remove(waiting)
 
 
 @st.composite
@@ -116,7 +49,7 @@ events = (
 
 @pytest.fixture(params=["lockstep", "realtime"])
 def server(request, monkeypatch) -> Iterator[Server]:
-    monkeypatch.setattr(vla_server, "Alarm", _Alarm)
+    monkeypatch.setattr(vla_server, "Alarm", Alarm)
     with bench(
         VlaServerNode,
         f"pacing:={request.param}",

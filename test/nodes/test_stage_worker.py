@@ -118,8 +118,16 @@ def test_stop_drops_what_waits_counts_it_and_ends_the_thread(stage: Stage) -> No
     assert stage.started.acquire(timeout=LONG)
     stage.worker.submit(1)
     stage.worker.submit(2)
-    threading.Timer(0.05, stage.gate.set).start()
-    stage.worker.stop()
+    stopping = threading.Thread(target=stage.worker.stop, args=(LONG,))
+    stopping.start()
+    ends = time.monotonic() + LONG
+    while not stage.drops:
+        assert time.monotonic() < ends
+        time.sleep(0.001)
+    assert stage.drops == {FORGOTTEN: 2} and stopping.is_alive(), "it waits for the item that is being processed"
+    stage.gate.set()
+    stopping.join(LONG)
+    assert not stopping.is_alive()
     stage.worker.submit(3)
     stage.worker.stop()
     assert stage.done == [0]

@@ -1,0 +1,139 @@
+"""What the action server keeps from one answer, goal and activation to the next: nothing that moves the robot."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import pytest
+from any_message import wire
+from live_graph import INTRINSICS
+from node_bench import bench
+from rclpy.lifecycle import TransitionCallbackReturn
+from server_bench import Alarm, Server
+
+from stvla_ros.action import ExecuteInstruction
+from stvla_ros.control.actions import EndEffectorAction
+from stvla_ros.msg import CommandVerdict, EndEffectorCommand
+from stvla_ros.nodes.kit.messages import array_to_image, make_camera_info, make_chunk, make_header, stamp_ns
+from stvla_ros.nodes.server import vla_server
+from stvla_ros.nodes.server.vla_server import VlaServerNode
+
+PERIOD_S = 0.2
+RGB, TRACED = np.zeros((120, 160, 3), np.uint8), np.full((224, 224), 0.8, np.float32)
+
+
+@pytest.fixture
+def start(monkeypatch: pytest.MonkeyPatch) -> Iterator:
+    monkeypatch.setattr(vla_server, "Alarm", Alarm)
+
+    @contextmanager
+    def make(*parameters: str) -> Iterator[Server]:
+        given = ("policy:=expert", f"control_hz:={1.0 / PERIOD_S}", "max_observation_age:=0.0", *parameters)
+        with bench(VlaServerNode, *given) as made:
+            yield Server(made)
+
+    return make
+
+
+def goal(server: Server, instruction: str = "stack the cubes") -> None:
+    server.goal(ExecuteInstruction.Goal(instruction=instruction))
+
+
+def observe(server: Server, actions: int = 4, gripper: float = 1.0) -> int:
+    """An observation now, and the expert's answer to it: action i moves by i metres. :returns: its stamp."""
+    stamp = server.now_ns
+    header = make_header(stamp, "camera")
+    answer = [EndEffectorAction(np.array([float(i), 0.0, 0.0]), np.zeros(3), gripper) for i in range(actions)]
+    for topic, message in (
+        ("camera_info", make_camera_info(INTRINSICS, 160, 120, header)),
+        ("traced_depth", array_to_image(TRACED, "32FC1", header)),
+        ("image", array_to_image(RGB, "rgb8", header)),
+        ("expert_chunk", make_chunk(answer, "expert", PERIOD_S, header)),
+    ):
+        server.bench.receive(topic, wire(message))
+    return stamp
+
+
+def commands(server: Server) -> list[EndEffectorCommand]:
+    return server.bench.sent("command")
+
+
+def test_a_chunk_is_executed_step_by_step(start) -> None:
+    with start("pacing:=realtime", "execution:=chunk") as server:
+        goal(server)
+        stamp = observe(server)
+        for _ in range(6):
+            server.ring(PERIOD_S)
+        assert [command.translation.x for command in commands(server)] == [0.0, 1.0, 2.0, 3.0]
+        assert {stamp_ns(command.header) for command in commands(server)} == {stamp}
+
+
+def test_when_the_policy_refuses_an_observation_the_running_chunk_is_given_up(start) -> None:
+    with start("pacing:=realtime", "execution:=ensemble") as server:
+        goal(server)
+        observe(server)
+        server.ring(0.0)
+        assert len(commands(server)) == 1
+        server.now_ns += round(1.1 * PERIOD_S * 1e9)
+        observe(server, actions=0)  # the expert has no answer, which the policy refuses
+        before = len(commands(server))
+        for _ in range(4):
+            server.ring(PERIOD_S)
+        assert len(commands(server)) == before <= 2
+
+
+def test_an_observation_from_before_a_deactivation_is_not_acted_on(start) -> None:
+    with start("pacing:=lockstep", "execution:=receding") as server:
+        observe(server)  # nobody has asked for anything yet: it waits
+        assert server.node.on_deactivate(None) == TransitionCallbackReturn.SUCCESS
+        server.bench.unsubscribe()
+        assert server.node.on_activate(None) == TransitionCallbackReturn.SUCCESS
+        goal(server)
+        assert not commands(server)
+        server.now_ns += 10**9
+        stamp = observe(server)
+        assert [stamp_ns(command.header) for command in commands(server)] == [stamp]
+
+
+def test_a_goal_hears_nothing_of_the_drivers_answers_to_the_one_before(start) -> None:
+    with start("pacing:=lockstep", "execution:=receding") as server:
+        goal(server, "first")
+        observe(server)
+        refusal = CommandVerdict(header=commands(server)[-1].header, clipped=["workspace"], refused="held: estop")
+        server.bench.receive("command_verdict", wire(refusal))
+        server.now_ns += 10**9
+        observe(server)
+        assert (server.feedback[-1].refused, list(server.feedback[-1].clipped)) == ("held: estop", ["workspace"])
+        goal(server, "second")
+        server.now_ns += 10**9
+        observe(server)
+        assert (server.feedback[-1].step, server.feedback[-1].refused) == (1, "")
+        assert list(server.feedback[-1].clipped) == []
+
+
+@pytest.mark.parametrize("execution", ["receding", "ensemble"])
+def test_a_goal_does_not_go_on_with_the_gripper_or_the_chunks_of_the_one_before(execution: str, start) -> None:
+    with start("pacing:=lockstep", f"execution:={execution}", "sticky_gripper:=5") as server:
+        goal(server, "first")
+        for opening in (1.0, 1.0, 0.0):
+            server.now_ns += 10**9
+            observe(server, gripper=opening)
+        assert commands(server)[-1].gripper < 0.5, "closed, and held so for five steps"
+        goal(server, "second")
+        server.now_ns += 10**9
+        observe(server, gripper=1.0)
+        assert commands(server)[-1].gripper == 1.0
+        assert commands(server)[-1].translation.x == 0.0, "the first action alone, no mean with older chunks"
+
+
+def test_after_a_cancel_nothing_of_the_chunk_leaves(start) -> None:
+    with start("pacing:=realtime", "execution:=chunk") as server:
+        goal(server)
+        observe(server, actions=20)
+        server.ring(PERIOD_S)
+        count = len(commands(server))
+        assert count >= 1
+        server.node._goals.end(server.node._goals.current, ExecuteInstruction.Result.STOPPED, "cancelled")
+        for _ in range(4):
+            server.ring(PERIOD_S)
+        assert len(commands(server)) == count
