@@ -23,6 +23,7 @@ _LIVE = (
     "learning/test_convert_live_run",
     "learning/test_demonstrations",
     "nodes/",
+    "plugins/test_how_to_pages",
     "sim/test_expert_in_simulator",
     "sim/test_maniskill",
     "sim/test_placements",
