@@ -47,7 +47,7 @@ robot-fake: setup
 	    '{image_topic: /image, camera_info_topic: /camera_info, depth_topic: /sensor_depth}'
 
 check: setup
-	@$(RUN) ruff check && ruff format --check && python -m pytest -m "not slow and not live" $(T)
+	@$(RUN) ruff check && ruff format --check && mypy && python -m pytest -m "not slow and not live" $(T)
 
 layers: setup
 	@$(RUN) python -m tools.layers

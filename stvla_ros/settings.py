@@ -52,7 +52,7 @@ def build(kind: type[Kind], content: Any, prefix: str = "") -> Kind:
             hint = _hint(kind, named, hints, prefix)
             raise InputError(f"{prefix}{named}: no such key{hint}, expected one of {', '.join(hints)}")
         values[key] = _value(hints[key], value, f"{prefix}{key}")
-    for field in dataclasses.fields(kind):
+    for field in dataclasses.fields(kind):  # type: ignore[arg-type]
         needed = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
         if needed and field.name not in values:
             raise InputError(f"{prefix}{field.name}: expected a value, it is missing")
@@ -66,7 +66,7 @@ def build(kind: type[Kind], content: Any, prefix: str = "") -> Kind:
 
 
 def _hint(kind: type, unknown: str, known: Iterable[str], prefix: str) -> str:
-    for field in dataclasses.fields(kind):
+    for field in dataclasses.fields(kind):  # type: ignore[arg-type]
         if field.metadata.get(FORMER_NAME) == unknown:
             return f" (it is called {prefix}{field.name} now)"
     close = difflib.get_close_matches(unknown, known, n=1)
@@ -77,7 +77,7 @@ def _value(hint: Any, value: Any, name: str) -> Any:
     options = [each for each in get_args(hint) if each is not type(None)]
     if type(None) in get_args(hint):
         return None if value is None else _value(options[0], value, name)
-    if dataclasses.is_dataclass(hint):
+    if isinstance(hint, type) and dataclasses.is_dataclass(hint):
         return build(hint, value, f"{name}.")
     if get_origin(hint) is Literal:
         if value not in options:

@@ -234,10 +234,10 @@ class ChunkExecutor:
         if not self._chunks:
             return ()
         newest = self._chunks[-1]
-        if self._is_stale(newest, now) or (self._next_index and not self._strategy.continues):
+        if self._is_stale(newest, now) or (self._next_index and not self._execution.continues):
             return ()
         first = max(self._index(newest, now), self._next_index)
-        last = len(newest.actions) if self._strategy.continues else min(first + 1, len(newest.actions))
+        last = len(newest.actions) if self._execution.continues else min(first + 1, len(newest.actions))
         return tuple(self._combine(index, now) for index in range(first, last))
 
     def _combine(self, index: int, now: int) -> EndEffectorAction:

@@ -49,18 +49,18 @@ def check_joint_states(states: JointStates, needs: DriverNeeds, limits: SafetyLi
         return
     if not needs.shared_topic:
         yield from check_single_publisher(stream)
-    missing = [name for name, there in zip(states.joints, states.present.any(axis=0)) if not there]
+    missing = [name for name, there in zip(states.joints, np.any(states.present, axis=0)) if not there]
     if missing:
         yield error(
             f"{stream.topic}: no position of {', '.join(missing)}; it has {', '.join(sorted(states.names)) or 'none'}",
             "name the joints in the robot's file as its driver names them (driver.arm.joints, finger_joint)",
         )
         return
-    whole = states.present.all(axis=1)
+    whole: np.ndarray = np.asarray(states.present.all(axis=1))
     yield from _check_whole(states, whole)
     yield from _check_finite(states, whole)
     usable = whole & np.isfinite(states.positions).all(axis=1)
-    own = states.present.any(axis=1)
+    own = np.asarray(states.present.any(axis=1))
     yield from _check_rate(stream.only(own), usable[own], limits.joint_state_timeout)
     if usable.any():
         yield from _check_limits(stream.topic, states.joints, states.positions[usable][-1], limits)

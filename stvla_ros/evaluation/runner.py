@@ -51,10 +51,10 @@ def run_episodes(
             if not active:
                 break
             # A dead worker's connection is ready, too, and at its end.
-            for connection in wait([worker.connection for worker in active]):
-                worker = next(worker for worker in active if worker.connection is connection)
+            ready = wait([worker.connection for worker in active])
+            for worker in [worker for worker in active if worker.connection in ready]:
                 try:
-                    answer = connection.recv()
+                    answer = worker.connection.recv()
                 except (EOFError, OSError):
                     deaths += 1
                     active.remove(worker)

@@ -108,7 +108,7 @@ def _row(policy: str, task: str, found: Episodes, reference: Episodes, first: st
 def _mean_row(policy: str, own: Sequence[Row], by_row: Mapping[tuple[str, str], Episodes], first: str) -> Row:
     compared = [_compare(by_row[policy, row.task], by_row.get((first, row.task), {})) for row in own]
     differences = [difference for some, _ in compared for difference in some]
-    pairs = tuple(int(count) for count in np.sum([counts for _, counts in compared], axis=0))
+    both, this, first_alone, none = (int(count) for count in np.sum([counts for _, counts in compared], axis=0))
     return Row(
         policy,
         MEAN,
@@ -118,7 +118,7 @@ def _mean_row(policy: str, own: Sequence[Row], by_row: Mapping[tuple[str, str], 
         {},
         float(np.mean([row.mean_steps for row in own])),
         None if policy == first else paired_p_value(differences),
-        None if policy == first else pairs,
+        None if policy == first else (both, this, first_alone, none),
     )
 
 
@@ -137,7 +137,8 @@ def _compare(found: Episodes, reference: Episodes) -> tuple[list[int], tuple[int
         ours, theirs = found[key].success, reference[key].success
         counts[ours, theirs] += 1
         differences[key[0]] = differences.get(key[0], 0) + ours - theirs
-    return list(differences.values()), tuple(counts.values())
+    both, ours_alone, theirs_alone, neither = counts.values()
+    return list(differences.values()), (both, ours_alone, theirs_alone, neither)
 
 
 # --- files --------------------------------------------------------------------------------------------------------

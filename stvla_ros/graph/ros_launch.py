@@ -7,7 +7,7 @@ import dataclasses
 import difflib
 import sys
 from collections.abc import Mapping
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 import docstring_parser
 from ament_index_python.packages import PackageNotFoundError, get_package_prefix
@@ -19,7 +19,7 @@ from launch_ros.actions import Node
 
 from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
 from stvla_ros.errors import InputError
-from stvla_ros.graph.arguments import PerceptionArguments
+from stvla_ros.graph.arguments import PerceptionArguments, RobotArguments, SimArguments
 from stvla_ros.graph.run import describe
 from stvla_ros.graph.specification import Graph, NodeSpec
 from stvla_ros.graph.supervisor import (
@@ -30,6 +30,7 @@ from stvla_ros.graph.supervisor import (
     TERMINATE_GRACE_S,
 )
 
+Kind = TypeVar("Kind", bound=PerceptionArguments)
 # As close as "episode" is to "episodes".
 MISSPELLING_CUTOFF = 0.85
 
@@ -56,7 +57,7 @@ def declare_arguments(kind: type[PerceptionArguments]) -> list[DeclareLaunchArgu
     ]
 
 
-def read_arguments(kind: type[PerceptionArguments], texts: Mapping[str, str]) -> PerceptionArguments:
+def read_arguments(kind: type[Kind], texts: Mapping[str, str]) -> Kind:
     """The arguments from the launch configurations.
 
     :param texts: launch configurations by name; those of an including launch file may be among them.
@@ -91,7 +92,7 @@ def field_docstrings(kind: type) -> dict[str, str]:
     return {field.arg_name: " ".join((field.description or "").split()) for each in parsed for field in each.params}
 
 
-def _start(context: LaunchContext, kind: type[PerceptionArguments]) -> list[LaunchDescriptionEntity]:
+def _start(context: LaunchContext, kind: type[SimArguments | RobotArguments]) -> list[LaunchDescriptionEntity]:
     return graph_entities(describe(read_arguments(kind, context.launch_configurations)))
 
 

@@ -90,7 +90,7 @@ def colour_depth(
     share = np.clip((far - np.where(known, depth, far)) / (far - near), 0, 1)
     colours = _COLOURS[np.round(255 * share).astype(np.uint8)]
     picture = cv2.resize(
-        np.where(known[..., None], colours, np.uint8(_UNKNOWN)), size, interpolation=cv2.INTER_NEAREST_EXACT
+        np.where(known[..., None], colours, np.array(_UNKNOWN, np.uint8)), size, interpolation=cv2.INTER_NEAREST_EXACT
     )
     return _with_scale(picture, near, far) if scale else picture
 

@@ -173,7 +173,7 @@ def fit_statistics(actions: ArrayLike, num_trajectories: int) -> ActionStatistic
 
 def _checked_row(name: str, values: Any, dtype: type) -> np.ndarray:
     try:
-        row = np.array(values, dtype=dtype)
+        row: np.ndarray = np.array(values, dtype=dtype)
     except (TypeError, ValueError, OverflowError) as error:
         raise InputError(f"{name}: expected {ACTION_DIMENSIONS} numbers, got {type(values).__name__}") from error
     if row.shape != (ACTION_DIMENSIONS,) or not np.isfinite(row).all():

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -126,7 +127,7 @@ def _choose(folder: Path, family: str) -> PolicyFamily:
     return found
 
 
-def _counts(parts: dict[str, int]) -> list[str]:
+def _counts(parts: Mapping[str, int]) -> list[str]:
     return [_count(part, count) for part, count in parts.items()]
 
 

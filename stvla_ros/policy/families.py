@@ -10,7 +10,7 @@ import inspect
 import math
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
@@ -98,7 +98,8 @@ class PolicyFamily(ABC):
         """
         taken = inspect.signature(self.policy).parameters
         usual = {name: value for name, value in {"device": device, "dtype": dtype}.items() if name in taken}
-        policy = self.policy(checkpoint=str(folder), **{**usual, **options})
+        make: Callable[..., Policy] = self.policy
+        policy = make(checkpoint=str(folder), **{**usual, **options})
         policy.load()
         return policy
 

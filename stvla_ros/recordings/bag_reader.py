@@ -142,7 +142,7 @@ class _Join:
 
     def _is_colour(self, connection: Connection) -> bool:
         _, _, data = next(self._bag.messages(connections=[connection]))
-        message = self._bag.deserialize(data, connection.msgtype)
+        message: Any = self._bag.deserialize(data, connection.msgtype)
         if connection.msgtype == COMPRESSED_TYPE:
             return "compressedDepth" not in message.format
         return message.encoding not in DEPTH_ENCODINGS

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 from types import TracebackType
+from typing import Any, Literal
 
 from rosbags.interfaces import (
     Connection,
@@ -18,7 +19,7 @@ from stvla_ros.errors import InputError
 from stvla_ros.recordings.message_definitions import MessageDefinitions
 
 # The metadata version that every distribution since Iron reads.
-_BAG_VERSION = 8
+_BAG_VERSION: Literal[8] = 8
 _NO_TIME = QosTime(0, 0)
 
 
@@ -84,7 +85,7 @@ class BagWriter:
 
     def flush(self) -> None:
         """Put on the disk what was written so far: a bag whose recorder is killed can be read up to here."""
-        storage = self._writer.storage
+        storage: Any = self._writer.storage
         if storage is not None:
             # The pending chunk would otherwise wait in memory until it has a megabyte.
             if storage.chunk.msgs:

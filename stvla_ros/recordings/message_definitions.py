@@ -6,6 +6,7 @@ distribution.
 
 import os
 from pathlib import Path
+from typing import Any
 
 from rosbags.interfaces import Nodetype
 from rosbags.interfaces.typing import FieldDesc, Typesdict
@@ -42,7 +43,8 @@ class MessageDefinitions:
 
 
 def _names_in(kind: FieldDesc) -> list[str]:
-    node, content = kind
+    node: Nodetype = kind[0]
+    content: Any = kind[1]
     if node == Nodetype.NAME:
         return [content]
     return _names_in(content[0]) if node in (Nodetype.ARRAY, Nodetype.SEQUENCE) else []

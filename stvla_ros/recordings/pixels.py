@@ -12,7 +12,7 @@ import numpy as np
 
 from stvla_ros.errors import InputError
 
-_DTYPES = {
+_DTYPES: dict[str, np.dtype] = {
     "8U": np.dtype(np.uint8),
     "8S": np.dtype(np.int8),
     "16U": np.dtype(np.uint16),
@@ -64,7 +64,7 @@ def _holds_its_chunks(octets: np.ndarray) -> bool:
         return True
     begin = len(_PNG)
     while begin + _CHUNK_HEAD.size <= octets.size:
-        length, kind = _CHUNK_HEAD.unpack_from(octets, begin)
+        length, kind = _CHUNK_HEAD.unpack_from(octets.data, begin)
         begin += _CHUNK_HEAD.size + length + _CHUNK_CHECK_BYTES
         if kind == b"IEND":
             return begin <= octets.size

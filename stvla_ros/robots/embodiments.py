@@ -73,7 +73,7 @@ class DriverDescription:
 
         :raises InputError: naming the setting that is unknown, missing or wrong; as :attr:`kind`.
         """
-        settings = build(self.kind.settings, dict(self.settings), "driver.settings.")
+        settings: Any = build(self.kind.settings, dict(self.settings), "driver.settings.")
         return self.kind.needs(settings, self.arm.joints if self.arm else ())
 
 

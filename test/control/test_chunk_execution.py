@@ -66,6 +66,19 @@ def test_receding_takes_one_action_of_each_chunk() -> None:
     assert [(now - 50 * MS, said(due)) for now, due in left] == [(0, 0), (T, 10), (2 * T, 20), (3 * T, 30)]
 
 
+@pytest.mark.parametrize(
+    ("execution", "expected"), [("receding", [0]), ("chunk", [0, 1, 2, 3]), ("ensemble", [0, 1, 2, 3])]
+)
+def test_what_is_planned_is_what_leaves_if_no_chunk_comes(execution: str, expected: list[int]) -> None:
+    executor = ChunkExecutor(execution, T)
+    assert executor.planned(0) == ()
+    executor.add(chunk(0), 0)
+    assert [float(each.translation[0]) for each in executor.planned(0)] == expected
+    left = run(executor, [], 5 * T)
+    assert [said(due) for _, due in left] == expected
+    assert executor.planned(0) == ()
+
+
 def test_chunk_takes_all_actions_a_period_apart_and_wants_no_inference_before_the_last_has_left() -> None:
     executor = ChunkExecutor("chunk", T)
     assert executor.wants_inference(0)

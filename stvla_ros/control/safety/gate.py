@@ -241,8 +241,8 @@ class SafetyGate:
         self._idle_ticks = 0
 
     def _within_step(self, action: EndEffectorAction) -> tuple[np.ndarray, np.ndarray, list[str]]:
-        clipped = []
-        parts = []
+        clipped: list[str] = []
+        parts: list[np.ndarray] = []
         for name, value in (("step_translation", action.translation), ("step_rotation", action.rotation)):
             limit, greatest = getattr(self._limits, name), max(float(np.abs(value).max()), 1e-300)
             # The square of a huge number is infinite.
@@ -251,7 +251,8 @@ class SafetyGate:
                 clipped.append(name)
                 value = value * (limit / length)
             parts.append(value)
-        return *parts, clipped
+        translation, rotation = parts
+        return translation, rotation, clipped
 
     def _clamped(self, point: np.ndarray) -> np.ndarray:
         """Into the workspace; where the arm is outside already, at least not farther out."""

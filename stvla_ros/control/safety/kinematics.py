@@ -17,7 +17,8 @@ class Kinematics(Protocol):
     :param names: of the coordinates, in the order of every position.
     """
 
-    names: tuple[str, ...]
+    @property
+    def names(self) -> tuple[str, ...]: ...
 
     def tool_pose(self, position: np.ndarray) -> np.ndarray:
         """(4, 4) float64 pose of the tool point at the position (n,)."""

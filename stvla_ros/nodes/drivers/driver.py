@@ -13,7 +13,7 @@ import numpy as np
 from std_msgs.msg import Bool
 from std_srvs.srv import Trigger
 
-from stvla_ros.control.safety.gate import SafetyGate, Setpoint
+from stvla_ros.control.safety.gate import Inhibitor, SafetyGate, Setpoint
 from stvla_ros.control.safety.kinematics import Kinematics
 from stvla_ros.control.safety.measurements import Measurements
 from stvla_ros.control.safety.watches import ClockWatch, TrackingWatch
@@ -223,7 +223,7 @@ class DriverNode(StvlaNode):
     def _phase(self) -> tuple[int, list[str], str]:
         """For the driver's state: phase, what holds the arm, a line for a person."""
         with self._lock:
-            held = sorted(self._gate.inhibitors)
+            held: list[str] = sorted(self._gate.inhibitors)
             if "tracking" not in held and ("not started" in held or "joint states" in held):
                 return DriverState.WAITING, held, self._detail or ("" if self.fresh else "no joint states")
             phase = DriverState.HELD if held else DriverState.MOVING if self._gate.moving else DriverState.READY
@@ -239,16 +239,17 @@ class DriverNode(StvlaNode):
             if lost is not None and "tracking" not in self._gate.inhibitors:
                 self._detail = f"{self._gate.names[lost]} does not follow; {GO_ON}"
                 self._gate.inhibit("tracking")
-        for reason, holds in (
-            ("deadman", not self._deadman.held),
-            ("clock", self._clock_watch.jumped(self.now_ns(), time.monotonic_ns())),
-        ):
+        holding: dict[Inhibitor, bool] = {
+            "deadman": not self._deadman.held,
+            "clock": self._clock_watch.jumped(self.now_ns(), time.monotonic_ns()),
+        }
+        for reason, holds in holding.items():
             if holds:
                 self._gate.inhibit(reason)
             else:
                 self._release(reason)
 
-    def _release(self, reason: Any) -> None:
+    def _release(self, reason: Inhibitor) -> None:
         # Not while it brakes: the arm comes to rest first.
         if reason in self._gate.inhibitors and not self._gate.moving:
             self._gate.release(reason, self.now_ns())

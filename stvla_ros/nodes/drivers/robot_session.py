@@ -6,7 +6,7 @@ the arm, for how long.
 
 import threading
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from pathlib import Path
 from typing import Any
 
@@ -40,9 +40,11 @@ class RobotSessionNode(StvlaNode):
         self._stopping = threading.Event()
         self._ready = False
         self._last_command = time.monotonic()
-        self._executed, self._clipped, self._refused = 0, Counter(), Counter()
+        self._executed = 0
+        self._clipped: Counter[str] = Counter()
+        self._refused: Counter[str] = Counter()
         self._phase, self._phase_since = "WAITING", time.monotonic()
-        self._phases: Counter[str] = Counter()
+        self._phases: defaultdict[str, float] = defaultdict(float)
         self._held_by: Counter[str] = Counter()
         self._setpoints = _Way()
 
@@ -120,7 +122,7 @@ class RobotSessionNode(StvlaNode):
         print(f"ways of the joints, rad: {way or 'none'}; held by: {held_by or 'nothing'}", flush=True)
 
     def _write(self) -> None:
-        phases = Counter(self._phases)
+        phases = self._phases.copy()
         phases[self._phase] += time.monotonic() - self._phase_since
         summary: dict[str, Any] = {
             "instruction": self._instruction,
@@ -144,7 +146,9 @@ class _Way:
     """How far joints moved."""
 
     def __init__(self) -> None:
-        self._count, self._travel, self._last = 0, Counter(), {}
+        self._count = 0
+        self._travel: dict[str, float] = {}
+        self._last: dict[str, float] = {}
         self._lowest: dict[str, float] = {}
         self._highest: dict[str, float] = {}
 
@@ -153,7 +157,7 @@ class _Way:
         for name in [name for name in position if name not in self._travel][max(0, _MOST_KINDS - len(self._travel)) :]:
             del position[name]
         for name, value in position.items():
-            self._travel[name] += abs(value - self._last.get(name, value))
+            self._travel[name] = self._travel.get(name, 0.0) + abs(value - self._last.get(name, value))
             self._lowest[name] = min(value, self._lowest.get(name, np.inf))
             self._highest[name] = max(value, self._highest.get(name, -np.inf))
         self._last = position
@@ -161,7 +165,7 @@ class _Way:
     def summary(self) -> dict[str, Any]:
         joints = {
             name: {
-                "travel": round(self._travel[name], 4),
+                "travel": round(self._travel.get(name, 0.0), 4),
                 "lowest": round(self._lowest[name], 4),
                 "highest": round(self._highest[name], 4),
             }

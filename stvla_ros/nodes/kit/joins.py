@@ -1,7 +1,7 @@
 """Joins on equal stamps, with everything unmatched counted; and the rule for stamps that do not advance."""
 
 from collections.abc import Callable
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
 from rclpy.qos import QoSProfile
 from sensor_msgs.msg import Image
@@ -139,7 +139,8 @@ class Pairing(Generic[Left, Right]):
         (other,) = self._waiting.keys() - {side}
         if stamp in self._waiting[other]:
             partner = self._waiting[other].pop(stamp)
-            return (item, partner) if side == next(iter(self._waiting)) else (partner, item)
+            left, right = (item, partner) if side == next(iter(self._waiting)) else (partner, item)
+            return cast(Left, left), cast(Right, right)
         waiting = self._waiting[side]
         waiting[stamp] = item
         if len(waiting) > self._size:

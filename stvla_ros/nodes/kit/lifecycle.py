@@ -26,7 +26,7 @@ class ManagedNode(LifecycleNode):
         self.stage = StageStatistics()
         self.is_active = False
         self.configure_error = ""
-        self._active_entities: list[Callable[[], None]] = []
+        self._active_entities: list[Callable[[], object]] = []
         self._workers: list[Worker] = []
         self._unconfigured_entities: set[Any] = set()
         self._logged_at: dict[tuple[str, str], float] = {}
@@ -111,7 +111,7 @@ class ManagedNode(LifecycleNode):
 
         self.create_service(Trigger, "~/reset", answer)
 
-    def on_stop_inputs(self, destroy: Callable[[], None]) -> None:
+    def on_stop_inputs(self, destroy: Callable[[], object]) -> None:
         """Call ``destroy`` when the node is deactivated or ends."""
         self._active_entities.append(destroy)
 

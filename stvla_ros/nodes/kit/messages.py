@@ -183,7 +183,7 @@ def command_to_action(message: EndEffectorCommand, topic: str) -> EndEffectorAct
         raise InputError(f"topic {topic}: {error}") from None
 
 
-def make_chunk(actions: list[EndEffectorAction], policy: str, period_s: float, header: Header) -> ActionChunk:
+def make_chunk(actions: Sequence[EndEffectorAction], policy: str, period_s: float, header: Header) -> ActionChunk:
     commands = [action_to_command(action, header) for action in actions]
     return ActionChunk(header=header, policy=policy, period=seconds_to_duration(period_s), actions=commands)
 

@@ -143,7 +143,7 @@ class InstructionGoals:
                 reason = f"no command for {self._stall_s} s: no fresh observation or no policy output"
                 self.end(goal, Result.STALLED, reason)
 
-    async def _execute(self, handle: ServerGoalHandle) -> Result:
+    async def _execute(self, handle: ServerGoalHandle) -> ExecuteInstruction.Result:
         goal = self._goals[bytes(handle.goal_id.uuid)]
         await goal.done
         del self._goals[bytes(handle.goal_id.uuid)]

@@ -1,5 +1,7 @@
 """Following points from one picture into another and back again."""
 
+from typing import Any
+
 import cv2
 import numpy as np
 
@@ -72,7 +74,7 @@ def _flow(
     low = np.clip(all_points.min(axis=0).astype(int) - margin, 0, None) // grid * grid
     high = np.minimum(all_points.max(axis=0).astype(int) + margin, (width, height))
     part = np.s_[low[1] : high[1], low[0] : high[0]]
-    options = {"winSize": (window, window), "maxLevel": levels, "criteria": CRITERIA}
+    options: dict[str, Any] = {"winSize": (window, window), "maxLevel": levels, "criteria": CRITERIA}
     offset = low.astype(np.float32)
     if guess is None:
         there, found, _ = cv2.calcOpticalFlowPyrLK(start[part], end[part], points - offset, None, **options)

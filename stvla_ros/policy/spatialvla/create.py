@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from PIL import Image
 
@@ -105,9 +106,9 @@ def _small_files(config: SpatialVlaConfig) -> dict[str, Mapping[str, Any]]:
 def _processor_config() -> dict[str, Any]:
     limits = [UNTRAINED_TRANSLATION] * 3 + [UNTRAINED_ROTATION] * 3
     statistics = ActionStatistics(
-        q01=[-limit for limit in limits] + [0.0],
-        q99=limits + [1.0],
-        mask=[True] * 6 + [False],
+        q01=np.array([-limit for limit in limits] + [0.0]),
+        q99=np.array(limits + [1.0]),
+        mask=np.array([True] * 6 + [False]),
         other_entries={"num_transitions": 0, "num_trajectories": 0},
     )
     return {

@@ -29,7 +29,7 @@ class Placements(ABC):
         """Whether the scene that was just reset may be used for a demonstration."""
 
 
-def make_placements(env: Any, task: Task, reset_official: Callable[[int, int], None]) -> Placements:
+def make_placements(env: Any, task: Task, reset_official: Callable[[int, int], object]) -> Placements:
     """
     :param env: ManiSkill's environment of the task.
     :param reset_official: resets it to (episode_id, seed).
@@ -76,7 +76,7 @@ class _BridgePlacements(Placements):
 class _PandaPlacements(Placements):
     """The Panda's cube: every reset draws it from the seed, also in the official episodes."""
 
-    def __init__(self, env: Any, task: Task, reset_official: Callable[[int, int], None]) -> None:
+    def __init__(self, env: Any, task: Task, reset_official: Callable[[int, int], object]) -> None:
         self._env = env
         self._official = []
         for seed in EVALUATION_SEEDS:

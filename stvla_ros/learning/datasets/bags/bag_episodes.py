@@ -109,7 +109,7 @@ def _read(path: Path, bag: AnyReader, topics: BagTopics, command: str, state: st
     wanted = [c for c in bag.connections if c.topic in (topics.image, topics.depth, command, state)]
     chunks = [c for c in bag.connections if c.msgtype == _CHUNK_TYPE]
     for connection, recorded_ns, data in bag.messages(connections=wanted + chunks):
-        message = bag.deserialize(data, connection.msgtype)
+        message: Any = bag.deserialize(data, connection.msgtype)
         stamp = message.header.stamp.sec * 1_000_000_000 + message.header.stamp.nanosec
         if connection.topic == topics.image:
             stamp = stamp or recorded_ns
@@ -143,9 +143,9 @@ def _episodes(path: Path, messages: _Messages, instruction: str, remarks: Counte
     if not messages.states:
         if not instruction.strip():
             raise InputError(f"bag {path}: expected an instruction to be given, it has no topic episode_state")
-        stamps = np.array(messages.frames, np.int64)
+        frames = np.array(messages.frames, np.int64)
         actions = _answers(messages.frames, messages.commands, remarks)
-        yield RecordedEpisode(f"bag {path}", stamps, stamps, actions, instruction, source=source)
+        yield RecordedEpisode(f"bag {path}", frames, frames, actions, instruction, source=source)
         return
     courses = list(_courses(messages.states))
     remarks["frames left out, in no episode's course (the one after its last step among them)"] = len(

@@ -78,7 +78,8 @@ def make_features(demonstration: Demonstration, video: bool) -> dict[str, dict[s
 
 def data_schema(features: Mapping[str, Mapping[str, Any]]) -> pa.Schema:
     """Columns of a data file. The metadata tell the package `datasets` which of them are pictures."""
-    fields, described = [], {}
+    fields: list[tuple[str, pa.DataType]] = []
+    described: dict[str, Any] = {}
     for name, feature in features.items():
         if feature["dtype"] == "video":
             continue
@@ -87,7 +88,7 @@ def data_schema(features: Mapping[str, Mapping[str, Any]]) -> pa.Schema:
             described[name] = {"_type": "Image"}
             continue
         element = pa.type_for_alias(feature["dtype"])
-        value = {"dtype": feature["dtype"], "_type": "Value"}
+        value: dict[str, Any] = {"dtype": feature["dtype"], "_type": "Value"}
         length = feature["shape"][0]
         fields.append((name, element if length == 1 else pa.list_(element, length)))
         described[name] = value if length == 1 else {"feature": value, "length": length, "_type": "Sequence"}

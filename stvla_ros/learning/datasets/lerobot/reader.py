@@ -81,7 +81,7 @@ class LeRobotReader:
         stamps = self._stamps(entry, table)
         if (np.diff(stamps) <= 0).any():
             raise InputError(f"{entry.data_file}, episode {entry.index}: expected stamps that increase")
-        parts = dict(
+        parts: dict[str, Any] = dict(
             rgb=self._rgb(entry, table),
             depth=_decode_pictures(entry, table, schema.DEPTH, depth=True) if schema.DEPTH in present else None,
             intrinsics=None if intrinsics is None else _constant(entry, intrinsics).astype(np.float64),

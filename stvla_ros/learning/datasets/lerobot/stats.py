@@ -36,7 +36,7 @@ def picture_stats(pictures: np.ndarray, scale: float) -> FeatureStats:
     size = np.iinfo(pictures.dtype).max + 1
     # Picture by picture: NumPy counts in a copy that is eight times as large.
     histograms = [
-        sum(np.bincount(picture[..., channel].reshape(-1), minlength=size) for picture in pictures)
+        sum((np.bincount(picture[..., channel].ravel(), minlength=size) for picture in pictures), np.zeros(size, int))
         for channel in range(pictures.shape[3])
     ]
     channels = [_histogram_stats(histogram, scale) for histogram in histograms]

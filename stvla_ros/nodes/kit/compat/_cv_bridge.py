@@ -67,6 +67,6 @@ class CvBridge:
         message.step = cvim.itemsize * int(np.prod(cvim.shape[1:]))
         # rclpy checks each element of anything but array('B'): 200 ms a picture instead of 0.2.
         data = array("B")
-        data.frombytes(memoryview(np.ascontiguousarray(cvim)).cast("B"))
+        data.frombytes(np.ascontiguousarray(cvim).data.cast("B"))
         message.data = data
         return message

@@ -125,12 +125,14 @@ class ActionTokenizer:
     @property
     def translation_shape(self) -> tuple[int, int, int]:
         """Bins of theta, phi and r: translation offsets count them in C order."""
-        return tuple(self.num_bins(name) for name in TRANSLATION_COORDINATES)
+        theta, phi, r = (self.num_bins(name) for name in TRANSLATION_COORDINATES)
+        return theta, phi, r
 
     @property
     def rotation_shape(self) -> tuple[int, int, int]:
         """Bins of roll, pitch and yaw: rotation offsets count them in C order."""
-        return tuple(self.num_bins(name) for name in ROTATION_COORDINATES)
+        roll, pitch, yaw = (self.num_bins(name) for name in ROTATION_COORDINATES)
+        return roll, pitch, yaw
 
     @property
     def legal_ranges(self) -> tuple[tuple[int, int], tuple[int, int], tuple[int, int]]:
@@ -150,18 +152,18 @@ class ActionTokenizer:
             to the bin above it; a gripper of at least 0.5 is open.
         :raises InputError: for another shape, or a NaN or infinity.
         """
-        actions = np.clip(checked_actions("normalized actions", actions), -1.0, 1.0)
+        clipped = np.clip(checked_actions("normalized actions", actions), -1.0, 1.0)
         # Only inner edges count, so that the outermost bins reach beyond their rounded ends.
         bins = {
             name: np.digitize(values, self.edges(name)[1:-1])
-            for name, values in zip(COORDINATES, action_coordinates(actions), strict=True)
+            for name, values in zip(COORDINATES, action_coordinates(clipped), strict=True)
         }
         (_, rotation), (_, gripper), _ = self.legal_ranges
         return np.stack(
             (
                 np.ravel_multi_index([bins[name] for name in TRANSLATION_COORDINATES], self.translation_shape),
                 np.ravel_multi_index([bins[name] for name in ROTATION_COORDINATES], self.rotation_shape) + rotation,
-                np.where(actions[..., 6] >= 0.5, 1, 0) + gripper,
+                np.where(clipped[..., 6] >= 0.5, 1, 0) + gripper,
             ),
             axis=-1,
         ).astype(np.int64)

@@ -6,6 +6,7 @@ bins are equally probable under that Gaussian, truncated to the coordinate's ran
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -98,7 +99,7 @@ def bins_from_gaussians(
     for name in COORDINATES:
         if num_bins[name] < 1:
             raise InputError(f"num_bins of {name}: expected at least 1, got {num_bins[name]}")
-    edges = {
+    edges: dict[str, Any] = {
         f"{name}_edges": _equal_probability_edges(name, gaussians[name], num_bins[name], min_sigma)
         for name in COORDINATES
     }
