@@ -87,6 +87,7 @@ class RobotRig:
         self.fault_at = 0.0
         self.states = graph.listen(DriverState, "driver_state")
         self.verdicts = graph.listen(CommandVerdict, "command_verdict")
+        self.setpoints = graph.listen(JointState, "setpoint")
         graph.listen(JointState, SAID, self._on_joint_states)
         self.joint_fault: Callable[[JointState], list[JointState]] | None = None
         self._clock: threading.Thread | None = None
@@ -172,8 +173,12 @@ class RobotRig:
         return times[first:], np.stack([position for _, position in measured[first:]])
 
     def check_limits(self) -> None:
-        """All that was measured obeyed the robot's limits."""
+        """All that was measured obeyed the robot's limits, and what the driver asked for its rates."""
         limits = ROBOT.driver.limits
+        names, asked = ROBOT.driver.arm.joints, self.setpoints[:]
+        speeds = np.array([[dict(zip(each.name, each.velocity))[name] for name in names] for each in asked])
+        assert len(speeds) and np.abs(speeds).max() > 0.0
+        assert (np.abs(speeds) <= [1.001 * limits.joints[name].velocity for name in names]).all()
         positions = np.stack([position for _, position in self.measured[:]])
         for number, name in enumerate(ROBOT.driver.arm.joints):
             joint = limits.joints[name]

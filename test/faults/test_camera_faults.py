@@ -66,8 +66,10 @@ FAULTS = {"half of the frames lost": Lossy, "three frames late": Late, "in the w
 def test_camera(rig: RobotRig, fault: str, figures) -> None:
     rig.until_moving()
     rig.strike(lambda: setattr(rig.camera, "fault", FAULTS[fault]()))
+    before = len(rig.verdicts)
     time.sleep(GOES_ON_S)
     motion = rig.largest_motion()
+    assert sum(verdict.executed for verdict in rig.verdicts[before:]) >= 3 and motion > 0.005, "it goes on"
     rig.camera.fault = None
     rig.until_moving()
     rig.check_limits()
@@ -83,6 +85,7 @@ def test_every_frame_twice(rig: RobotRig, figures) -> None:
     # No frame is acted on twice: still at most a command each control period.
     assert len(rig.verdicts) - commands <= 12
     motion = rig.largest_motion()
+    assert any(verdict.executed for verdict in rig.verdicts[commands:]) and motion > 0.005, "it goes on"
     rig.camera.fault = None
     rig.check_limits()
     figures(0.0, motion, "goes on within its limits")

@@ -1,5 +1,6 @@
 """The lifecycle services of the perception nodes, and how node processes end."""
 
+import itertools
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -117,8 +118,15 @@ def test_ctrl_c_ends_a_node_quietly_in_the_middle_of_its_work(executable: str, g
         process = graph.start(executable, **parameters)
     graph.connect(image=1)
     pictures, depth = scene(20)
-    for index, picture in enumerate(pictures):
-        graph.frame(BEGIN + index * 33_000_000, picture, depth)
+    sent = itertools.count()
+
+    def at_work() -> bool:
+        for picture in pictures:
+            graph.frame(BEGIN + next(sent) * 33_000_000, picture, depth)
+        return graph.values("perception" if executable == "fused" else executable).get("received", 0) > 0
+
+    graph.until(at_work, "the node to be at work")
+    at_work()
     assert process.interrupt() == 0
     assert process.output == ""
 

@@ -204,12 +204,13 @@ def test_lockstep_answers_each_observation_once_however_long_it_takes(execution:
 def test_the_gripper_is_held_for_its_steps_whatever_the_policy_says(start) -> None:
     server = start(execution="receding", pacing="lockstep", sticky_gripper=3)
     for _ in range(2):  # the second goal begins anew
-        handle = server.send("actions=1 gripper=ocooooo")
-        for count in range(1, 7):
+        handle = server.send("actions=1 gripper=ocoooooc")
+        for count in range(1, 9):
             server.observe()
             server.graph.until(lambda: len(server.commands) >= count, f"command {count}")
         server.cancel(handle)
-        assert [command.gripper for command in server.commands] == [1, 0, 0, 0, 1, 1]
+        # The last change would be held into the second goal.
+        assert [command.gripper for command in server.commands] == [1, 0, 0, 0, 1, 1, 1, 0]
 
 
 def test_a_policy_that_refuses_the_picture_holds_the_robot_and_the_goal_stalls(start) -> None:

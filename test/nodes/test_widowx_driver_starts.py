@@ -34,27 +34,40 @@ def test_joint_states_with_nan_hold_the_arm_and_it_goes_on_with_good_ones(tmp_pa
         rig = Rig(graph, {"read_failure_share": 0.2})
         rig.until_ready()
         rig.move(1.0, y=-0.01)
-        assert all(verdict.executed for verdict in rig.verdicts)  # single failures do not matter
+        # Single failures do not matter.
+        graph.until(lambda: len(rig.verdicts) >= 5, "five verdicts")
+        assert [verdict.refused for verdict in rig.verdicts] == [""] * 5
+        assert all(verdict.executed for verdict in rig.verdicts)
         rig.arm.kill()
         rig._arm["read_failure_share"] = 1.0
         rig.start_arm()
         rig.until_phase(DriverState.WAITING)
         count = len(rig.verdicts)
         rig.move(0.4, y=-0.01)
+        graph.until(lambda: len(rig.verdicts) >= count + 2, "two more verdicts")
         assert not any(verdict.executed for verdict in rig.verdicts[count:])
+        assert all("held: " in verdict.refused for verdict in rig.verdicts[count:])
 
 
 def test_a_dry_run_shows_the_motion_and_sends_nothing(tmp_path: Path) -> None:
+    from interbotix_xs_msgs.msg import JointGroupCommand, JointSingleCommand
+
     with live_graph(tmp_path) as graph:
+        told = [
+            graph.listen(kind, f"wx250s/commands/{topic}")
+            for kind, topic in ((JointGroupCommand, "joint_group"), (JointSingleCommand, "joint_single"))
+        ]
         rig = Rig(graph, dry_run=True)
         rig.until_ready()
         assert rig.states[-1].dry_run
         before = rig.joints()
         rig.move(1.0, y=-0.02)
+        graph.until(lambda: len(rig.verdicts) >= 5, "five verdicts")
         assert all(verdict.executed for verdict in rig.verdicts)
-        assert rig.setpoints[-1].position[0] < before[0] - 0.1
+        graph.until(lambda: rig.setpoints[-1].position[0] < before[0] - 0.1, "the motion in the setpoints")
         assert rig.joints() == pytest.approx(before, abs=1e-9)
-        assert not graph.node.count_publishers("wx250s/commands/joint_group") or rig.at_rest()
+        assert rig.at_rest()
+        assert told == [[], []]
 
 
 def test_a_deadman_that_is_let_go_stops_the_arm(tmp_path: Path) -> None:
