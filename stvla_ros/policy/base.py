@@ -163,7 +163,7 @@ class Policy(ABC):
         """Load and warm up what is needed. :raises InputError: when it cannot be had."""
 
     def reset(self) -> None:
-        """A new instruction starts."""
+        """A new instruction or episode starts. From here on nothing depends on what was before, draws included."""
 
     @abstractmethod
     def predict(self, observation: PolicyInput) -> Answer:

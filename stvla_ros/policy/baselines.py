@@ -31,7 +31,7 @@ class RandomPolicy(Policy):
     """One action a chunk, drawn evenly: each component of the translation within ±0.03 m and of the rotation vector
     within ±0.1 rad, the gripper open or closed with equal chances.
 
-    :param seed: of the sequence, which goes on over all episodes. A whole number from 0.
+    :param seed: seed of the sequence, which begins anew with each ``reset``. A whole number from 0.
     :raises InputError: for another seed.
     """
 
@@ -42,7 +42,11 @@ class RandomPolicy(Policy):
     def __init__(self, seed: int = 0) -> None:
         if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
             raise InputError(f"seed: expected a whole number from 0, got {seed!r}")
-        self._random = np.random.default_rng(seed)
+        self._seed = seed
+        self.reset()
+
+    def reset(self) -> None:
+        self._random = np.random.default_rng(self._seed)
 
     def predict(self, observation: PolicyInput) -> Answer:
         translation = self._random.uniform(-MAX_TRANSLATION_M, MAX_TRANSLATION_M, 3)

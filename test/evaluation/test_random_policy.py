@@ -24,6 +24,14 @@ def test_the_same_seed_draws_the_same_and_another_draws_others() -> None:
     assert not np.array_equal(_drawn(3, 20), _drawn(4, 20))
 
 
+def test_a_reset_begins_the_sequence_anew() -> None:
+    policy = make_policy("random", seed=3)
+    first = policy.predict(SEEN).actions[0].translation
+    assert not np.array_equal(policy.predict(SEEN).actions[0].translation, first)
+    policy.reset()
+    assert np.array_equal(policy.predict(SEEN).actions[0].translation, first)
+
+
 def test_actions_fill_their_range_evenly() -> None:
     drawn = _drawn(0, 4000)
     for columns, limit in ((slice(0, 3), MAX_TRANSLATION_M), (slice(3, 6), MAX_ROTATION_RAD)):

@@ -8,7 +8,7 @@ from typing import Any
 
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
-from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
+from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor, SetParametersResult
 from rclpy.clock import Clock, ClockType
 from rclpy.exceptions import (
     InvalidParameterTypeException,
@@ -51,6 +51,10 @@ EPISODE_STATE_QOS = QoSProfile(
 class StvlaNode(ManagedNode):
     """A lifecycle node that configures and activates itself unless ``autostart`` is false.
 
+    All parameters are read once, when the process starts, and are refused when set later in any state of the lifecycle:
+    a node that was configured with one value and is told another would lie about what it does. That includes
+    ``use_sim_time``, which rclpy declares.
+
     Subclasses declare their parameters in ``__init__`` with :meth:`parameter`, build what they need in
     :meth:`configure` (models are loaded and warmed up there; publishers, services, timers and workers made there end
     with the cleanup), subscribe in :meth:`activate` with :meth:`subscribe`, and free what else they hold in
@@ -60,6 +64,7 @@ class StvlaNode(ManagedNode):
     def __init__(self, name: str) -> None:
         super().__init__(name)
         self._inputs: dict[str, InputWatch] = {}
+        self.add_on_set_parameters_callback(self._refuse_changes)
         self.autostart = self.parameter("autostart", True, "configure and activate without a lifecycle manager")
         self._input_timeout_s = self.parameter(
             "input_timeout", 2.0, "seconds of silence after which an input is reported as missing", low=0.1, high=3600.0
@@ -106,6 +111,14 @@ class StvlaNode(ManagedNode):
         if choices and value not in choices:
             raise InputError(f"parameter {name}: expected {expected}, got {value!r}")
         return list(value) if isinstance(default, list) else value
+
+    def _refuse_changes(self, parameters: list[Parameter]) -> SetParametersResult:
+        for parameter in parameters:
+            # While a parameter is being declared, it is not there yet.
+            if self.has_parameter(parameter.name):
+                reason = f"parameter {parameter.name}: expected at the start; start {self.get_name()} anew to change it"
+                return SetParametersResult(successful=False, reason=reason)
+        return SetParametersResult(successful=True)
 
     def check_no_unknown_parameters(self) -> None:
         """:raises InputError: when a parameter was given that this node does not have (rclpy would ignore it)."""

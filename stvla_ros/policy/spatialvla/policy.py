@@ -62,6 +62,10 @@ class SpatialVlaPolicy(Policy):
         predictor.warm_up()
         self._predictor = predictor
 
+    def reset(self) -> None:
+        if self._predictor is not None:
+            self._predictor.reset()
+
     def predict(self, observation: PolicyInput) -> Answer:
         if self._predictor is None:
             raise InputError("policy spatialvla: expected load() before predict()")

@@ -94,11 +94,16 @@ class SpatialVlaPredictor:
                 f"config.json, got bins for {self.action_tokenizer.num_tokens}"
             )
         self._resize, self._temperature = resize, temperature
-        self._generator = torch.Generator().manual_seed(seed)
+        self._seed, self._generator = seed, torch.Generator()
+        self.reset()
         self._legal_ranges = self.action_tokenizer.legal_ranges * self.action_tokenizer.chunk_size
         width = consensus_width(processor)
         consensus = Consensus(self.action_tokenizer, width, model.device) if width else None
         self._predict_tokens = TokenPredictor(model, self._legal_ranges, accelerations, consensus)
+
+    def reset(self) -> None:
+        """Sample from here on as at the beginning."""
+        self._generator.manual_seed(self._seed)
 
     @torch.inference_mode()
     def warm_up(self) -> None:
