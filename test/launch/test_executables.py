@@ -41,6 +41,6 @@ def test_the_build_installs_the_executables_where_ros2_run_looks() -> None:
 def test_an_installed_executable_runs_its_node() -> None:
     tracker = Path(get_package_prefix("stvla_ros")) / "lib" / "stvla_ros" / "tracker"
     command = [tracker, "--ros-args", "-p", "buffer:=1"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert done.returncode == 2
     assert done.stderr.splitlines() == ["error: parameter buffer: expected a whole number from 2 to 1000, got 1"]

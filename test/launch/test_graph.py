@@ -58,7 +58,7 @@ def test_an_unknown_robot_is_named_with_those_that_exist(tmp_path: Path) -> None
 
 def test_the_command_refuses_a_bad_argument_with_one_line_and_starts_nothing(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "stvla_ros.cli", "sim", "--tracker", "kalman", "--output", str(tmp_path / "out")]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert done.returncode == 2
     assert done.stderr.splitlines() == ["error: tracker: expected one of lucas_kanade, cotracker, got 'kalman'"]
     assert done.stdout == ""

@@ -10,7 +10,7 @@ from started_graph import StartedGraph
 
 from stvla_ros.graph.specification import NodeSpec
 
-END_TIMEOUT_S = 30
+END_TIMEOUT_S = 90
 TRACKER, COMPOSITOR = NodeSpec("tracker"), NodeSpec("compositor")
 READY = ("/traces", "/traced_depth")
 

@@ -136,7 +136,7 @@ def test_stvla_records_the_same_data_set_after_it_was_killed(tmp_path: Path) -> 
     workers = psutil.Process(process.pid).children()
     process.kill()
     process.wait()
-    _, left = psutil.wait_procs(workers, timeout=20)
+    _, left = psutil.wait_procs(workers, timeout=60)
     assert workers and not left, "nobody is left who would go on recording"
     assert len(list(staging.glob("*.npz"))) >= 1 and not (tmp_path / "b").exists()
     with pytest.raises(InputError, match="other settings"):

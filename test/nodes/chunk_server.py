@@ -7,12 +7,13 @@ index in the chunk, number of the inference).
 """
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from installed_packages import write_package
-from live_graph import LiveGraph
+from live_graph import TIMEOUT_S, LiveGraph
 from rclpy.action import ActionClient
 from sensor_msgs.msg import Image
 
@@ -78,10 +79,8 @@ class ChunkServer:
         package = install_told(folder)
         parameters = {"policy": "told", "control_hz": 1.0 / PERIOD_S, "stall_timeout": 0.0, **parameters}
         self.process = graph.start("vla_server", package=package, **parameters)
-        self.commands: list[EndEffectorCommand] = []
-        self.arrivals: list[float] = []
         self.chunks = graph.listen(ActionChunk, "action_chunk")
-        graph.listen(EndEffectorCommand, "command", self._on_command)
+        self.commands = graph.listen(EndEffectorCommand, "command")
         self.client = ActionClient(graph.node, ExecuteInstruction, "execute_instruction")
         graph.until(self.client.server_is_ready, f"action server; {self.process.output}")
         picture, depth = {"none": ("image", "depth"), "rgb": ("overlay", "depth")}.get(
@@ -92,10 +91,6 @@ class ChunkServer:
         for topic in self.topics:
             graph.publish(topic, Image())  # makes the publisher; an empty picture is refused
             graph.until(lambda: graph._publishers[topic].get_subscription_count(), f"{topic} is subscribed to")
-
-    def _on_command(self, command: EndEffectorCommand) -> None:
-        self.arrivals.append(time.monotonic())
-        self.commands.append(command)
 
     def observe(self, age_s: float = 0.0, rgb: np.ndarray | None = None, depth: np.ndarray | None = None) -> int:
         stamp = self.graph.node.get_clock().now().nanoseconds - round(age_s * 1e9)
@@ -114,17 +109,26 @@ class ChunkServer:
             count += 1
             time.sleep(max(began + count * period_s - now, 0.0))
 
+    def watch_until(self, condition: Callable[[], Any], what: str, period_s: float = PERIOD_S) -> None:
+        """Observe at a camera's rate until something holds."""
+        began, count = time.monotonic(), 0
+        while not condition():
+            assert time.monotonic() < began + TIMEOUT_S, f"did not happen in {TIMEOUT_S:g} s: {what}"
+            self.observe()
+            count += 1
+            time.sleep(max(began + count * period_s - time.monotonic(), 0.0))
+
     def send(self, instruction: str) -> Any:
         goal = ExecuteInstruction.Goal(instruction=instruction)
+        feedback: list[ExecuteInstruction.Feedback] = []  # of this goal alone
         sent = self.graph.begin(
-            self.client.send_goal_async, goal, feedback_callback=lambda message: self.feedback.append(message.feedback)
+            self.client.send_goal_async, goal, feedback_callback=lambda message: feedback.append(message.feedback)
         )
         handle = self.graph.result(sent, "answer to the goal")
         assert handle.accepted
         self.commands.clear()
-        self.arrivals.clear()
         self.chunks.clear()
-        self.feedback.clear()
+        self.feedback = feedback
         return handle
 
     def cancel(self, handle: Any) -> Any:
@@ -141,6 +145,11 @@ def source(command: EndEffectorCommand) -> tuple[int, int]:
     return round(command.translation.z), round(command.translation.y)
 
 
-def latency_s(command: EndEffectorCommand, arrival: float) -> float:
-    """Age of its observation when it arrived."""
-    return arrival - time.monotonic() + time.time() - stamp_ns(command.header) * 1e-9
+def latency_s(feedback: ExecuteInstruction.Feedback) -> float:
+    """Age of its observation when the server published the command, by the server's own clock."""
+    return feedback.latency.sec + feedback.latency.nanosec * 1e-9
+
+
+def published_s(feedback: ExecuteInstruction.Feedback) -> float:
+    """When the server published the command. When it came to be heard of is the machine's business."""
+    return stamp_ns(feedback.command.header) * 1e-9 + latency_s(feedback)

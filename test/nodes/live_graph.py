@@ -27,7 +27,7 @@ from stvla_ros.nodes.executables import module_of
 from stvla_ros.nodes.kit.base import use_fastdds_profile
 from stvla_ros.nodes.kit.messages import array_to_image, make_camera_info, make_header
 
-TIMEOUT_S = 30.0  # far more than anything takes on an idle machine
+TIMEOUT_S = 90.0  # far more than anything takes, also on a busy machine
 END_TIMEOUT_S = 5.0
 QOS = QoSProfile(depth=100, reliability=ReliabilityPolicy.RELIABLE)
 INTRINSICS = np.array([[150.0, 0, 79.5], [0, 150.0, 59.5], [0, 0, 1]])
@@ -148,7 +148,7 @@ class Probe:
         self._publishers: dict[str, Any] = {}
         self._clients: dict[str, Any] = {}
         self.statuses: dict[str, DiagnosticStatus] = {}
-        self.status_times: dict[str, list[float]] = {}
+        self.status_times: dict[str, list[float]] = {}  # by the stamps, seconds
         self.node.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, QOS)
         self._thread = threading.Thread(target=self._spin, daemon=True)
         self._thread.start()
@@ -208,16 +208,16 @@ class Probe:
             ends = time.monotonic() + 0.3
             while time.monotonic() < ends:
                 if answers:
-                    self.until(lambda: not self._grows(answers), "the answers to the first frames end")
+                    self.until(lambda: not self.grows(answers), "the answers to the first frames end")
                     answers.clear()
                     return
                 time.sleep(0.01)
         raise AssertionError("the graph does not answer")
 
     @staticmethod
-    def _grows(answers: list[Any]) -> bool:
+    def grows(answers: list[Any], seconds: float = 0.2) -> bool:
         before = len(answers)
-        time.sleep(0.2)
+        time.sleep(seconds)
         return len(answers) > before
 
     # --- waiting ---
@@ -236,7 +236,8 @@ class Probe:
         for status in message.status:
             name = status.name.lstrip("/")
             self.statuses[name] = status
-            self.status_times.setdefault(name, []).append(time.monotonic())
+            stamp = message.header.stamp
+            self.status_times.setdefault(name, []).append(stamp.sec + stamp.nanosec * 1e-9)
 
     def values(self, node: str) -> dict[str, float]:
         """The newest figures of a node; empty before there are any."""

@@ -78,7 +78,7 @@ class NodeProcess:
     def output(self) -> str:
         return "".join(self.lines)
 
-    def wait(self, timeout_s: float = 30.0) -> int:
+    def wait(self, timeout_s: float = 60.0) -> int:
         """:return: the exit code."""
         code = self._process.wait(timeout_s)
         self._reader.join(5.0)
@@ -117,7 +117,7 @@ class Listener:
         self.node.create_subscription(message_type, topic, received, QoSProfile(depth=1000, reliability=reliability))
         return messages
 
-    def spin_until(self, condition: Callable[[], bool], timeout_s: float = 15.0) -> None:
+    def spin_until(self, condition: Callable[[], bool], timeout_s: float = 60.0) -> None:
         end = time.monotonic() + timeout_s
         while not condition():
             assert time.monotonic() < end, "the awaited did not happen in time"
@@ -148,6 +148,12 @@ def node_process(name: str, limit_file_size: int | None = None, **parameters: An
         yield process
     finally:
         process.kill()
+
+
+def in_one_of(tries: int, holds: Callable[[], bool]) -> bool:
+    """Whether it holds in one of so many tries: what is right in time is so when the machine lets it, what is wrong
+    never."""
+    return any(holds() for _ in range(tries))
 
 
 def play(source: Path, **parameters: Any) -> tuple[int, str, dict[str, list[Any]], dict[str, list[float]]]:

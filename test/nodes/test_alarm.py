@@ -41,28 +41,26 @@ def test_it_sleeps_until_it_is_woken(bell: Bell) -> None:
     time.sleep(0.1)
     assert not bell.rung
     bell.alarm.wake()
-    assert bell.quiet.wait(5.0)
+    assert bell.quiet.wait(60.0)
     time.sleep(0.1)
     assert len(bell.rung) == 1
 
 
 def test_it_rings_when_due_and_asks_again_during_long_waits(bell: Bell) -> None:
-    bell.waits = [0.01, 10.0, None]
-    began = time.monotonic()
+    bell.waits = [0.01, 1000.0, None]
     bell.alarm.wake()
-    assert bell.quiet.wait(5.0)
+    assert bell.quiet.wait(60.0)
     assert len(bell.rung) == 3
     assert bell.rung[1] - bell.rung[0] >= 0.01
-    assert bell.rung[2] - began < 5.0
 
 
 def test_an_error_is_told_and_the_next_wake_rings_again(bell: Bell) -> None:
     bell.waits = [RuntimeError("broken")]
     bell.alarm.wake()
-    assert bell.quiet.wait(5.0)
+    assert bell.quiet.wait(60.0)
     bell.quiet.clear()
     bell.alarm.wake()
-    assert bell.quiet.wait(5.0)
+    assert bell.quiet.wait(60.0)
     assert [str(error) for error in bell.errors] == ["broken"]
     assert len(bell.rung) == 2
 

@@ -112,7 +112,7 @@ def node() -> Iterator[Node]:
         shut_down()
 
 
-def spin(node: Node, until, timeout_s: float = 10.0) -> None:
+def spin(node: Node, until, timeout_s: float = 60.0) -> None:
     executor = SingleThreadedExecutor()
     executor.add_node(node)
     end = time.monotonic() + timeout_s

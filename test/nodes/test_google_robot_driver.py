@@ -15,7 +15,7 @@ from std_msgs.msg import Bool, Float32
 
 from stvla_ros.control.actions import EndEffectorAction
 from stvla_ros.msg import CommandVerdict, DriverState
-from stvla_ros.nodes.kit.messages import action_to_command, make_header
+from stvla_ros.nodes.kit.messages import action_to_command, make_header, stamp_ns
 from stvla_ros.robots.embodiments import find_embodiment
 
 ROBOT = find_embodiment("google_robot")
@@ -94,6 +94,8 @@ def test_a_command_becomes_a_smooth_way_of_poses(controller: Controller) -> None
 
 def test_the_grippers_changes_add_up_to_what_was_wanted(controller: Controller) -> None:
     controller.command(gripper=1.0)
+    controller.graph.until(lambda: controller.verdicts and controller.verdicts[-1].executed, "the opening")
+    controller.until_phase(DriverState.READY)
     time.sleep(1.0)
     controller.grippers.clear()
     controller.command(gripper=0.25)
@@ -128,16 +130,22 @@ def test_a_pose_without_a_position_does_not_turn_the_robot(controller: Controlle
     assert turn.magnitude() < 1e-6
 
 
+def _way(targets: list) -> float:
+    return float(np.ptp([each.pose.position.x for each in targets]))
+
+
 def test_an_emergency_stop_ends_the_way_within_a_control_period(controller: Controller) -> None:
+    controller.targets.clear()
     controller.command(x=-0.1)
-    time.sleep(0.15)
+    controller.graph.until(lambda: controller.targets and _way(controller.targets), "motion")
     controller.graph.publish("estop", Bool(data=True))
     controller.until_phase(DriverState.HELD)
-    time.sleep(PERIOD_S)
-    first = len(controller.targets)
-    time.sleep(0.3)
-    rest = [each.pose.position.x for each in controller.targets[first:]]
-    assert rest and max(rest) - min(rest) < 1e-9
+    held = stamp_ns(controller.states[-1].header)
+    ticks = round(PERIOD_S * ROBOT.driver.tick_hz)
+    # By the driver's own ticks: when they come is the machine's business.
+    after = lambda: [each for each in controller.targets if stamp_ns(each.header) > held]  # noqa: E731
+    controller.graph.until(lambda: len(after()) >= ticks + 15, "targets after the stop")
+    assert _way(after()[ticks:]) < 1e-9
 
 
 def test_a_robot_without_driver_is_refused_in_one_line(tmp_path: Path) -> None:

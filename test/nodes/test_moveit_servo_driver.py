@@ -119,7 +119,7 @@ def test_the_twists_lead_the_tool_to_the_target(servo: Servo) -> None:
     for _ in range(4):
         servo.command(y=-0.02, gripper=0.0)
         time.sleep(0.2)
-    servo.graph.until(lambda: abs(servo.tool[1] - before[1] + 0.08) < 2e-3, f"the target, from {before}", 5.0)
+    servo.graph.until(lambda: abs(servo.tool[1] - before[1] + 0.08) < 2e-3, f"the target, from {before}")
     assert servo.twists[-1].header.frame_id == "base_link"
     assert servo.grippers[-1].data == 0.0
 
@@ -129,7 +129,7 @@ def test_at_rest_the_twist_dies_away(servo: Servo) -> None:
         twist = servo.twists[-1].twist
         return max(abs(twist.linear.x), abs(twist.linear.y), abs(twist.linear.z), abs(twist.angular.z)) < 1e-3
 
-    servo.graph.until(rests, "twists of zero", 10.0)
+    servo.graph.until(rests, "twists of zero")
 
 
 def test_an_emergency_stop_ends_the_motion(servo: Servo) -> None:

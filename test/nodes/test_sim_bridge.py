@@ -175,7 +175,7 @@ def test_ctrl_c_in_the_middle_of_an_episode_ends_the_bridge_quietly(relay: Relay
     relay.phase(EpisodeState.RUNNING, 3)
     began = time.monotonic()
     assert process.interrupt() == 0
-    assert time.monotonic() - began < 10.0
+    assert time.monotonic() - began < 60.0
     assert "Traceback" not in process.output
     assert "ERROR" not in process.output
 

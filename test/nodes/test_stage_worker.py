@@ -9,7 +9,7 @@ import pytest
 
 from stvla_ros.nodes.kit.threads import FORGOTTEN, FULL, Worker
 
-LONG = 10.0
+LONG = 60.0
 
 
 class Stage:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from chunk_server import PERIOD_S, ChunkServer, install_told, latency_s, source
+from chunk_server import PERIOD_S, ChunkServer, install_told, latency_s, published_s, source
 from live_graph import live_graph, scene
 from rclpy.action import ActionClient
 
@@ -38,9 +38,8 @@ def start(tmp_path: Path) -> Iterator:
 def test_receding_answers_each_observation_with_the_first_action(start) -> None:
     server = start(execution="receding")
     handle = server.send("actions=4")
-    server.watch(2.0)
+    server.watch_until(lambda: len(server.commands) >= 7, "seven commands")
     server.cancel(handle)
-    assert len(server.commands) >= 7
     assert [stamp_ns(command.header) for command in server.commands] == [
         stamp_ns(chunk.header) for chunk in server.chunks[: len(server.commands)]
     ]
@@ -50,18 +49,20 @@ def test_receding_answers_each_observation_with_the_first_action(start) -> None:
 def test_chunk_runs_open_loop_and_feedback_and_figures_tell_both_rates(start) -> None:
     server = start(execution="chunk")
     handle = server.send("actions=4")
-    server.watch(4.0)
+    server.watch_until(lambda: len(server.commands) >= 16, "sixteen commands")
     server.graph.until(lambda: server.figures().get("actions_per_s"), "figures")
     result = server.cancel(handle)
+    server.graph.until(lambda: len(server.feedback) == result.steps == len(server.commands), "the last feedback")
     steps = [source(command) for command in server.commands]
     # A loaded machine may skip a step, never repeat one.
     assert steps == sorted(set(steps))
-    assert steps[:4] == [(0, 0), (0, 1), (0, 2), (0, 3)]
-    thoughts = steps[-1][0] + 1
-    assert thoughts <= len(steps) / 4 + 1.5
-    assert (result.steps, result.chunks) == (len(server.feedback), server.feedback[-1].chunk)
-    assert server.feedback[-1].command == server.commands[len(server.feedback) - 1]
-    assert all(0 < f.latency.sec + f.latency.nanosec * 1e-9 < 1.5 for f in server.feedback)
+    assert max(index for _, index in steps) == 3
+    # By the stamps of the observations that were answered: no new inference before the chunk is nearly used up.
+    answered = np.array([stamp_ns(chunk.header) for chunk in server.chunks]) * 1e-9
+    assert np.diff(answered).min() > 2.5 * PERIOD_S
+    assert result.chunks == server.feedback[-1].chunk
+    assert [feedback.command for feedback in server.feedback] == server.commands
+    assert all(0 < latency_s(feedback) < 1.5 for feedback in server.feedback)
     figures = server.figures()
     assert figures["chunks_per_s"] < figures["actions_per_s"] <= 1.15 / PERIOD_S
     # Every command of a chunk carries the stamp of the observation that the chunk answers.
@@ -71,28 +72,32 @@ def test_chunk_runs_open_loop_and_feedback_and_figures_tell_both_rates(start) ->
 
 @pytest.mark.parametrize("execution", ["ensemble", "mean_ensemble", "adaptive_ensemble"])
 def test_an_ensemble_averages_what_the_chunks_say_about_a_step(execution: str, start) -> None:
-    server = start(execution=execution)
+    # In lockstep, where it does not depend on time which chunks there are for a step.
+    server = start(execution=execution, pacing="lockstep")
     handle = server.send("actions=4")
-    server.watch(2.5)
+    for count in range(1, 10):
+        server.observe()
+        server.graph.until(lambda: len(server.commands) >= count, f"command {count}; {server.process.output}")
     server.cancel(handle)
-    assert len(server.commands) >= 8
     weights = np.exp(0.8 * np.arange(4)) if execution == "ensemble" else np.ones(4)
     weights /= weights.sum()
-    full = [command for command in server.commands[4:] if command.translation.y > 0]
     # The newest chunk says action 0, those before it 1, 2, 3.
-    found = np.median([command.translation.y for command in full])
-    assert found == pytest.approx(weights @ [3, 2, 1, 0], abs=0.1)
+    found = [command.translation.y for command in server.commands[4:]]
+    # The adaptive one's weights are all but equal here: the actions of the chunks point almost the same way.
+    assert found == pytest.approx([weights @ [3, 2, 1, 0]] * 5, abs=1e-3)
 
 
 def test_a_slow_inference_skips_what_is_past_and_fills_its_time_with_later_actions(start) -> None:
     server = start(execution="ensemble")
-    handle = server.send("actions=4 think=0.45")
-    server.watch(4.0)
+    handle = server.send("actions=7 think=0.45")
+    server.watch_until(lambda: len(server.commands) >= 10, "ten commands")
     server.graph.until(lambda: server.figures().get("late_chunks"), "late chunks")
     server.cancel(handle)
-    first = source(server.commands[0])
-    assert first == (0, 2)
-    assert 0.45 <= latency_s(server.commands[0], server.arrivals[0]) < 0.6
+    first = server.feedback[0]
+    _, index = source(first.command)
+    # The action of the control step in which it leaves.
+    assert latency_s(first) >= 0.45
+    assert index >= 2 and index * PERIOD_S <= latency_s(first)
     assert len(server.commands) > 1.3 * server.commands[-1].translation.z, "more commands than inferences"
     assert server.figures()["late_chunk_share"] == 1.0
 
@@ -113,17 +118,15 @@ def test_an_inference_longer_than_its_chunk_moves_nothing_and_stalls(start) -> N
 def test_nothing_leaves_from_an_observation_that_grew_stale(execution: str, start) -> None:
     server = start(execution=execution, max_observation_age=0.5)
     handle = server.send("actions=20 think=0.7")
-    server.watch(1.6)
-    assert server.chunks
+    server.watch_until(lambda: len(server.chunks) >= 2, "two chunks")
     assert not server.commands
     server.cancel(handle)
-    time.sleep(0.8)  # the inference that still runs ends
     handle = server.send("actions=20")
-    server.observe()
-    time.sleep(1.2)
+    server.watch_until(lambda: server.commands, "a command")
+    time.sleep(1.2)  # the chunk would go on for four seconds
     server.cancel(handle)
-    assert server.commands
-    assert all(latency_s(c, at) < 0.55 for c, at in zip(server.commands, server.arrivals))
+    # The command leaves between the check and the look at the clock.
+    assert server.feedback and all(latency_s(feedback) < 0.55 for feedback in server.feedback)
     handle = server.send("actions=20")
     server.observe(age_s=0.6)
     time.sleep(0.3)
@@ -131,15 +134,15 @@ def test_nothing_leaves_from_an_observation_that_grew_stale(execution: str, star
     server.cancel(handle)
 
 
-def test_a_cancel_during_a_long_inference_is_answered_within_one_control_period(start) -> None:
+def test_a_cancel_does_not_wait_for_a_long_inference_nor_does_it_move_the_robot_later(start) -> None:
     server = start(execution="chunk")
-    handle = server.send("actions=50 think=3.0")
-    server.observe()
-    time.sleep(0.3)
+    handle = server.send("actions=50 think=6.0")
     began = time.monotonic()
+    server.observe()
+    time.sleep(0.5)
     assert server.cancel(handle).outcome == Result.STOPPED
-    assert time.monotonic() - began < PERIOD_S
-    time.sleep(3.2)
+    assert time.monotonic() - began < 5.0, "answered while it runs"
+    time.sleep(6.0)
     assert not server.commands
     assert not server.chunks
 
@@ -149,25 +152,25 @@ def test_after_a_cancel_the_rest_of_the_chunk_does_not_leave(start) -> None:
     handle = server.send("actions=50")
     server.observe()
     server.graph.until(lambda: len(server.commands) >= 2, "commands of the chunk")
-    server.cancel(handle)
-    ended, count = time.monotonic(), len(server.commands)
+    steps = server.cancel(handle).steps
     time.sleep(3 * PERIOD_S)
-    assert len(server.commands) == count
-    assert all(arrival < ended for arrival in server.arrivals)
+    # Those that had left when the cancel was answered, by the server's own count.
+    server.graph.until(lambda: len(server.commands) >= steps, "the last command")
+    assert len(server.commands) == steps
 
 
 def test_a_newer_goal_begins_with_its_own_chunk_and_keeps_the_rate(start) -> None:
     server = start(execution="chunk", max_observation_age=0.0)
     server.send("actions=50")
     server.observe()
-    server.graph.until(lambda: len(server.commands) >= 2, "commands of the chunk")
-    last = server.arrivals[-1]
+    server.graph.until(lambda: len(server.feedback) >= 2, "commands of the chunk")
+    older = server.feedback
     newer = server.send("actions=50 gripper=c")
     server.observe()
-    server.graph.until(lambda: len(server.commands) >= 2, "commands of the newer chunk")
-    assert {command.gripper for command in server.commands} == {0.0}
-    # Transport jitter apart.
-    assert server.arrivals[0] - last > 0.9 * SPACING * COMMAND_COST * PERIOD_S
+    server.graph.until(lambda: len(server.feedback) >= 2, "commands of the newer chunk")
+    assert {feedback.command.gripper for feedback in server.feedback} == {0.0}
+    # A command leaves between the schedule's look at the clock and the feedback's.
+    assert published_s(server.feedback[0]) - published_s(older[-1]) > 0.9 * SPACING * COMMAND_COST * PERIOD_S
     server.cancel(newer)
 
 
@@ -175,14 +178,12 @@ def test_a_newer_goal_begins_with_its_own_chunk_and_keeps_the_rate(start) -> Non
 def test_a_camera_at_30_hz_does_not_make_the_robot_faster(execution: str, start) -> None:
     server = start(execution=execution)
     handle = server.send("actions=4")
-    server.watch(3.0, period_s=1 / 30)
+    server.watch_until(lambda: len(server.feedback) >= 12, "twelve commands", period_s=1 / 30)
     server.cancel(handle)
-    spans = np.diff(server.arrivals)
-    assert len(server.commands) >= 10
-    assert len(server.chunks) <= 3.0 / PERIOD_S + 2
-    assert len(spans) <= (server.arrivals[-1] - server.arrivals[0]) / (COMMAND_COST * PERIOD_S) + 0.6
-    # Transport jitter apart.
-    assert np.percentile(spans, 20) >= 0.8 * PERIOD_S
+    answered = np.array([stamp_ns(chunk.header) for chunk in server.chunks]) * 1e-9
+    assert len(answered) <= np.ptp(answered) / PERIOD_S + 2.5
+    left = np.array([published_s(feedback) for feedback in server.feedback])
+    assert len(left) - 1 <= np.ptp(left) / (COMMAND_COST * PERIOD_S) + 0.6
 
 
 @pytest.mark.parametrize("execution", ["chunk", "ensemble"])
@@ -224,8 +225,7 @@ def test_a_policy_that_refuses_the_picture_holds_the_robot_and_the_goal_stalls(s
     lines = [line for line in server.process.output.splitlines() if "expected a better picture" in line]
     assert 1 <= len(lines) <= 4
     handle = server.send("actions=4")
-    server.watch(0.5)
-    assert server.commands
+    server.watch_until(lambda: server.commands, "a command")
     server.cancel(handle)
 
 

@@ -47,7 +47,7 @@ class Moody(Policy):
         if mood == "refuse":
             raise InputError("policy moody: expected a better picture")
         if mood == "slow":
-            time.sleep(1.0)
+            time.sleep(6.0)
         if mood == "count":
             # One thread ever, told by the gripper.
             return Answer((EndEffectorAction.hold(1.0 if len(self.threads) == 1 else 0.0),))
@@ -143,8 +143,8 @@ def test_a_cancel_during_inference_lets_no_command_out(client: Client) -> None:
     count = len(client.commands)
     answered = time.monotonic()
     client.graph.ask(handle.cancel_goal_async, "cancel")
-    assert time.monotonic() - answered < 0.9, "the cancel waited for the inference"
-    time.sleep(1.2)
+    assert time.monotonic() - answered < 5.0, "the cancel waited for the inference"
+    time.sleep(6.2)
     assert len(client.commands) == count
     assert client.end(handle).result.outcome == Result.STOPPED
 

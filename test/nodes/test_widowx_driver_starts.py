@@ -75,13 +75,17 @@ def test_a_deadman_that_is_let_go_stops_the_arm(tmp_path: Path) -> None:
         rig = Rig(graph, deadman="service", deadman_timeout=0.4)
         rig.until_phase(DriverState.HELD)
         assert rig.states[-1].held_by == ["deadman"]
-        for _ in range(4):
+
+        def executed() -> bool:
             rig.call("widowx_driver/deadman", SetBool, data=True)
             rig.command(y=-0.02)
             time.sleep(PERIOD_S)
-        assert rig.verdicts[-1].executed
+            return bool(rig.verdicts) and rig.verdicts[-1].executed
+
+        graph.until(executed, "a command that is executed")
         rig.until_phase(DriverState.HELD)
-        time.sleep(PERIOD_S)
+        assert rig.states[-1].held_by == ["deadman"]
+        rig.until_at_rest()
         assert rig.at_rest()
 
 

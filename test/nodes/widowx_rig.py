@@ -1,6 +1,9 @@
 """A WidowX driver and a stand-in of its arm, as the tests of the driver use them."""
 
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -10,7 +13,7 @@ from std_srvs.srv import Trigger
 
 from stvla_ros.control.actions import EndEffectorAction
 from stvla_ros.msg import CommandVerdict, DriverState
-from stvla_ros.nodes.kit.messages import action_to_command, make_header
+from stvla_ros.nodes.kit.messages import action_to_command, make_header, stamp_ns
 from stvla_ros.robots.embodiments import find_embodiment
 
 ROBOT = find_embodiment("widowx")
@@ -63,9 +66,41 @@ class Rig:
         state = state or self.measured[-1]
         return np.array([dict(zip(state.name, state.position))[name] for name in ROBOT.driver.arm.joints])
 
+    @contextmanager
+    def moving(self, **action: float) -> Iterator[None]:
+        """Commands at the control rate meanwhile; inside, the arm moves."""
+        ended = threading.Event()
+
+        def go_on() -> None:
+            while not ended.wait(PERIOD_S):
+                self.command(**action)
+
+        self.setpoints.clear()
+        thread = threading.Thread(target=go_on, daemon=True)
+        thread.start()
+        try:
+            self.graph.until(lambda: any(speed > 0.05 for speed in self.speeds()), "a motion")
+            yield
+        finally:
+            ended.set()
+            thread.join()
+
+    def speeds(self, since_ns: int = 0) -> list[float]:
+        """The fastest joint's speed of each setpoint, rad/s.
+
+        :param since_ns: only those that the driver gave after this time, by its own clock.
+        """
+        setpoints = [each for each in self.setpoints if stamp_ns(each.header) > since_ns]
+        return [float(np.abs(each.velocity[:6]).max()) for each in setpoints]
+
+    def until_at_rest(self) -> None:
+        self.graph.until(self.at_rest, "the arm at rest")
+
     def at_rest(self, seconds: float = 0.5) -> bool:
-        """Whether no joint moves."""
+        """Whether no joint moves, over so long by the measurements' own stamps."""
         first = len(self.measured)
-        time.sleep(seconds)
-        way = np.stack([self.joints(state) for state in self.measured[first:]])
+        since = lambda: self.measured[first:]  # noqa: E731
+        span = lambda: since() and stamp_ns(since()[-1].header) - stamp_ns(since()[0].header)  # noqa: E731
+        self.graph.until(lambda: span() and span() >= seconds * 1e9, "measurements")
+        way = np.stack([self.joints(state) for state in since()])
         return bool(np.abs(way - way[0]).max() < 1e-6)

@@ -107,7 +107,7 @@ def is_running(pid: int) -> bool:
         return False
 
 
-def wait_until_gone(pid: int, seconds: float = 5.0) -> None:
+def wait_until_gone(pid: int, seconds: float = 60.0) -> None:
     deadline = time.monotonic() + seconds
     while is_running(pid):
         assert time.monotonic() < deadline, f"process {pid} is still there"
@@ -200,7 +200,7 @@ def test_a_worker_that_hangs_is_an_error_after_the_time_limit_and_is_ended() -> 
     began = time.monotonic()
     with pytest.raises(WorkerError, match=r"worker point \(pid \d+\) did not answer within 0\.5 s"):
         environment.step(EndEffectorAction.hold(0.5))
-    assert time.monotonic() - began < 3.0
+    assert time.monotonic() - began < 30.0
     wait_until_gone(environment.pid)
 
 
