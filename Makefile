@@ -14,7 +14,7 @@
 #   make soak        half an hour of realtime simulation: memory, drops, latencies
 #   make bench       one table of latencies, rates and accuracies
 #   make eval-quick  a table of the policy that comes along and of random actions, within 10 minutes on 2 cores
-#   make policy      that policy anew: demonstrations, training, corrections, training (hours on 2 cores; docs/learning.md)
+#   make policy      that policy anew: demonstrations, training, corrections, training (hours on 2 cores; docs/how-to/train-a-policy.md)
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 

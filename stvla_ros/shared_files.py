@@ -1,19 +1,30 @@
-"""Where the files that come with the package lie: config/ and models/."""
+"""Where files lie: those that come with the package (config/, models/), and large ones that checkouts share."""
 
 from pathlib import Path
 
 
 def config_directory() -> Path:
     """Folder with the Fast DDS profile and the rviz configuration: the checkout's, else the installed one."""
-    return _shared("config", "fastdds.xml")
+    return _installed("config", "fastdds.xml")
 
 
 def default_checkpoint() -> Path:
-    """Folder of the small policy that comes with the package (docs/learning.md says how it was trained)."""
-    return _shared("models", "small/config.json") / "small"
+    """Folder of the small policy that comes with the package (docs/how-to/train-a-policy.md)."""
+    return _installed("models", "small/config.json") / "small"
 
 
-def _shared(folder: str, file: str) -> Path:
+def shared_folders(name: str) -> list[Path]:
+    """Where a folder may lie that several checkouts on one machine have in common: ``../shared`` beside the checkout
+    and beside the working directory. Nothing needs to be there: every such folder can be named by a variable of the
+    environment instead, and what lacks one does without it and says so.
+
+    :param name: of the folder, below ``shared``.
+    """
+    checkout = Path(__file__).resolve().parents[1]
+    return [folder.parent / "shared" / name for folder in (checkout, Path.cwd().resolve())]
+
+
+def _installed(folder: str, file: str) -> Path:
     checkout = Path(__file__).parents[1] / folder
     if (checkout / file).is_file():
         return checkout

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The policy that comes with the repository, from nothing: docs/learning.md. Killed, it goes on where it was.
+# The policy that comes with the repository, from nothing: docs/how-to/train-a-policy.md. Killed, it goes on where it was.
 # With --try: all of its steps with next to no data, in out/try, to see that they work; models/small stays as it is.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -51,7 +51,7 @@ demonstrations more 110 3 "${widowx[@]}"
 corrections corrections2 second 45 2 "${widowx[@]}"
 corrections corrections2_panda second 25 2 panda_pick_cube
 training third small second 4000 "${earlier[@]}"
-# The shipped policy's data up to here are those of an expert whose answers jumped (docs/learning.md): of these the last
+# The shipped policy's data up to here are those of an expert whose answers jumped (docs/how-to/train-a-policy.md): of these the last
 # round keeps the Panda's.
 paths=()
 demonstrations turned 140 5 "${widowx[@]}"

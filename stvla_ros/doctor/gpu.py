@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from stvla_ros.doctor.findings import Findings, error, note, ok, warning
 from stvla_ros.errors import reason_of
 
-# The published 4B model takes 8.4 GB as bfloat16 (docs/policy.md), its activations and the display some more.
+# The published 4B model takes 8.4 GB as bfloat16 (docs/reference/policy.md), its activations and the display some more.
 _LARGE_MODEL_GB = 10.0
 
 

@@ -25,7 +25,7 @@ class EvalArguments:
     of name:checkpoint. Keys: traces, depth (constant: a plane), execution, buffer, variant, adaptive, tracker,
     pacing, … or the policy's own. The others are compared with the first."""
     policies_file: str = ""
-    """YAML file with a list of policies (docs/evaluation.md), after those of `policies`."""
+    """YAML file with a list of policies (docs/how-to/evaluate-a-policy.md), after those of `policies`."""
     tasks: tuple[str, ...] = ("stack_cube",)
     """Tasks, see `stvla tasks`."""
     episodes: int = 24

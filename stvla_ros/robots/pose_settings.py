@@ -29,7 +29,7 @@ class PoseSettings:
 def _needs(settings: PoseSettings, joints: tuple[str, ...]) -> DriverNeeds:
     return DriverNeeds(
         pose_topic=settings.pose_topic,
-        start="start the site's driver of the robot, which publishes its tool pose (docs/robot.md)",
+        start="start the site's driver of the robot, which publishes its tool pose (docs/how-to/run-a-robot.md)",
         setting="driver.settings.pose_topic in the robot's file",
     )
 

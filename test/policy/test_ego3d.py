@@ -23,7 +23,7 @@ def points_of(depth, k):
 
 
 def reference_points(depth, k):
-    """Cell by cell in float64, as facts/spatialvla.md states it."""
+    """Cell by cell in float64, as the published model does it."""
     inverse, cell = np.linalg.inv(k), PATCH // RESOLUTION
     answer = np.zeros((256, 12))
     for patch in range(256):

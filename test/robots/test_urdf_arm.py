@@ -1,6 +1,5 @@
 """Kinematics of the WidowX 250s, against its published figures and the simulator's URDF."""
 
-import os
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +12,7 @@ from stvla_ros.control.safety.kinematics import Unreachable
 from stvla_ros.errors import InputError
 from stvla_ros.robots.embodiments import find_embodiment
 from stvla_ros.robots.urdf_arm import UrdfArm
+from stvla_ros.sim.maniskill.assets import find_assets
 
 DESCRIPTION = find_embodiment("widowx").driver.arm
 HOME = np.array(find_embodiment("widowx").driver.home)
@@ -33,10 +33,10 @@ def test_the_tool_of_the_zero_pose_is_where_the_published_matrix_has_it() -> Non
 
 
 def test_it_is_the_simulators_arm() -> None:
-    assets = Path(os.environ.get("MS_ASSET_DIR", Path(__file__).parents[3] / "shared" / "assets" / "maniskill3"))
-    urdf = assets / "data" / "robots" / "widowx" / "wx250s.urdf"
-    if not urdf.is_file():
-        pytest.skip(f"no {urdf}")
+    try:
+        urdf = find_assets(download=False) / "data" / "robots" / "widowx" / "wx250s.urdf"
+    except InputError as error:
+        pytest.skip(str(error))
     other, random = make_arm(urdf), np.random.default_rng(0)
     for position in random.uniform(*ARM.position_limits, (100, 6)):
         assert ARM.tool_pose(position) == pytest.approx(other.tool_pose(position), abs=1e-9)

@@ -1,4 +1,7 @@
-"""The real SimplerEnv in its worker process. Needs STVLA_SIMPLER_PYTHON and its assets (docs/simpler_env.md)."""
+"""The real SimplerEnv in its worker process.
+
+Needs STVLA_SIMPLER_PYTHON and its assets (docs/how-to/set-up-simpler-env.md).
+"""
 
 import os
 

@@ -59,7 +59,9 @@ def test_the_robot_faces_the_drawers_with_the_scripts_small_turn() -> None:
 
 def test_a_missing_interpreter_is_named_with_the_page_that_helps(monkeypatch, tmp_path) -> None:
     monkeypatch.setenv("STVLA_SIMPLER_PYTHON", str(tmp_path / "python"))
-    with pytest.raises(InputError, match=r"^STVLA_SIMPLER_PYTHON .*/python: no such interpreter; docs/simpler_env\.md"):
+    with pytest.raises(
+        InputError, match=r"^STVLA_SIMPLER_PYTHON .*/python: no such interpreter; docs/how-to/set-up-simpler-env\.md"
+    ):
         make_environment("simpler/widowx_stack_cube")
 
 
@@ -76,7 +78,9 @@ def test_an_impossible_image_size_is_an_input_error(size) -> None:
 
 def test_an_interpreter_without_simplerenv_is_one_clear_error(monkeypatch) -> None:
     monkeypatch.setenv("STVLA_SIMPLER_PYTHON", sys.executable)
-    with pytest.raises(InputError, match="^worker simpler/widowx_stack_cube: No module named .*docs/simpler_env.md"):
+    with pytest.raises(
+        InputError, match="^worker simpler/widowx_stack_cube: No module named .*docs/how-to/set-up-simpler-env.md"
+    ):
         make_environment("simpler/widowx_stack_cube")
 
 

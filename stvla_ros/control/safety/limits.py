@@ -1,4 +1,4 @@
-"""The limits that the safety gate holds a robot to. docs/safety.md gives the reason for each."""
+"""The limits that the safety gate holds a robot to. docs/explanation/safety.md gives the reason for each."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field

@@ -86,7 +86,8 @@ class TrainingConfig:
     :param smooth_actions: start a new model's action embeddings from smooth functions of the action.
     :param execution: how the trained policy's chunks are to be executed (``control/chunk_execution.py``); where nobody
         says otherwise, `stvla sim`, `robot` and `eval` do.
-    :param consensus_width: how the trained policy chooses tokens (``spatialvla/consensus.py``); 0: the best score.
+    :param consensus_width: how the trained policy chooses tokens (``spatialvla/actions/consensus.py``); 0: the best
+        score.
     :param precision: of the forward pass.
     :param device: auto, cpu, cuda or cuda:N.
     :param save_every: optimiser steps between resumable states.

@@ -1,4 +1,7 @@
-"""Node ``google_robot_driver``: a robot whose own controller takes poses of its tool (contract: docs/robot.md)."""
+"""Node ``google_robot_driver``: a robot whose own controller takes poses of its tool.
+
+docs/how-to/run-a-robot.md has the contract.
+"""
 
 import numpy as np
 from geometry_msgs.msg import Point, Pose, PoseStamped, Quaternion

@@ -16,7 +16,7 @@ from stvla_ros.policy.checkpoints import INDEX, WEIGHTS, check_tensors, open_ten
 from stvla_ros.policy.spatialvla.config import SpatialVlaConfig
 from stvla_ros.policy.spatialvla.model import SpatialVla
 
-# transformers 5 (left) to published names; facts/spatialvla.md.
+# transformers 5 (left) to published names.
 _LAYER = r"^(vision_zoe_model\.backbone\.encoder\.layer\.\d+\.)"
 _TO_PUBLISHED = (
     (r"^vision_tower\.", "vision_tower.vision_model."),

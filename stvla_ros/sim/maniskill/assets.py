@@ -8,6 +8,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 from stvla_ros.errors import InputError
+from stvla_ros.shared_files import shared_folders
 
 # Whose tasks need them; the others come with ManiSkill.
 ROBOTS_WITH_ASSETS = ("widowx",)
@@ -78,16 +79,10 @@ def _references(root: Path, file: Path) -> list[str]:
     return names
 
 
-def _shared_folders() -> list[Path]:
-    """Places beside the checkout (or, when installed elsewhere, beside the working directory)."""
-    checkout = Path(__file__).resolve().parents[3]
-    return [folder.parent / "shared/assets/maniskill3" for folder in (checkout, Path.cwd().resolve())]
-
-
 def find_assets(*, download: bool = True) -> Path:
     """The folder to use as MS_ASSET_DIR, with every file that the bridge tasks need; downloads them as a last resort.
 
-    Looks at MS_ASSET_DIR, then ``../shared/assets/maniskill3`` beside the checkout, then the library's own folder
+    Looks at MS_ASSET_DIR, then in the optional ``shared_folders``, then the library's own folder
     (``~/.maniskill``), then runs the library's own download, without asking, into MS_ASSET_DIR or the library's folder.
 
     :param download: False to only look.
@@ -96,7 +91,7 @@ def find_assets(*, download: bool = True) -> Path:
     chosen = os.environ.get("MS_ASSET_DIR")
     if chosen:
         return _complete_or_download(Path(chosen).expanduser().resolve(), "MS_ASSET_DIR", download)
-    for folder in _shared_folders():
+    for folder in shared_folders("assets/maniskill3"):
         if not missing_files(folder):
             return folder
     return _complete_or_download(Path.home() / ".maniskill", "ManiSkill assets", download)

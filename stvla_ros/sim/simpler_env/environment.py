@@ -1,4 +1,7 @@
-"""The original SimplerEnv behind `Environment`. Runs in SimplerEnv's own interpreter (docs/simpler_env.md)."""
+"""The original SimplerEnv behind `Environment`. Runs in SimplerEnv's own interpreter.
+
+docs/how-to/set-up-simpler-env.md says how to get it.
+"""
 
 from dataclasses import replace
 from pathlib import Path
@@ -180,7 +183,7 @@ class SimplerEnvEnvironment(Environment):
         what = str(error).split(" is not found")[0]
         raise InputError(
             f"task {PREFIX}{self._task}: asset {what} is missing; MS2_REAL2SIM_ASSET_DIR must name "
-            "SimplerEnv's data folder (docs/simpler_env.md)"
+            "SimplerEnv's data folder (docs/how-to/set-up-simpler-env.md)"
         ) from error
 
 

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from stvla_ros.errors import InputError
+from stvla_ros.shared_files import shared_folders
 from stvla_ros.sim.environment import Environment
 from stvla_ros.sim.remote.client import WorkerEnvironment
 from stvla_ros.sim.simulators import Simulator
@@ -61,7 +62,7 @@ def task_named(name: str) -> Task:
 
 
 class SimplerEnv(Simulator):
-    """In a worker process of an interpreter of its own (docs/simpler_env.md)."""
+    """In a worker process of an interpreter of its own (docs/how-to/set-up-simpler-env.md)."""
 
     def tasks(self) -> Mapping[str, Task]:
         return SIMPLER_ENV_TASKS
@@ -77,7 +78,7 @@ class SimplerEnv(Simulator):
         try:
             return WorkerEnvironment(python, _FACTORY, arguments, name=task.name, variables=variables)
         except ModuleNotFoundError as error:
-            how = "docs/simpler_env.md says how to get it"
+            how = "docs/how-to/set-up-simpler-env.md says how to get it"
             raise InputError(f"worker {task.name}: {error} in {python}; {how}") from error
 
 
@@ -90,13 +91,15 @@ def simpler_python() -> Path:
     python = Path(chosen) if chosen else _REPOSITORY / ".venv-simpler" / "bin" / "python"
     if not os.access(python, os.X_OK) or python.is_dir():
         origin = "STVLA_SIMPLER_PYTHON" if chosen else "STVLA_SIMPLER_PYTHON is not set and the default"
-        raise InputError(f"{origin} {python}: no such interpreter; docs/simpler_env.md says how to make SimplerEnv's")
+        raise InputError(
+            f"{origin} {python}: no such interpreter; docs/how-to/set-up-simpler-env.md says how to make SimplerEnv's"
+        )
     return python
 
 
 def _asset_variables(environment: Mapping[str, str]) -> dict[str, str]:
-    """What to add to the worker's environment so that it finds the assets shared by neighbouring checkouts."""
-    shared = _REPOSITORY.parent / "shared" / "assets" / "ms2_real2sim"
-    if "MS2_REAL2SIM_ASSET_DIR" in environment or not shared.is_dir():
+    """What to add to the worker's environment so that it finds assets in ``shared_folders``."""
+    found = [folder for folder in shared_folders("assets/ms2_real2sim") if folder.is_dir()]
+    if "MS2_REAL2SIM_ASSET_DIR" in environment or not found:
         return {}
-    return {"MS2_REAL2SIM_ASSET_DIR": str(shared)}
+    return {"MS2_REAL2SIM_ASSET_DIR": str(found[0])}
