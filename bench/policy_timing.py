@@ -49,9 +49,10 @@ def interleave(
     calls: Mapping[str, Callable[[], object]], repeats: int, device: torch.device = torch.device("cpu")
 ) -> dict[str, np.ndarray]:
     """Milliseconds (repeats,) of each call. They take turns, so that a slow moment of the machine meets all of them;
-    a first round of each does not count."""
+    a first round of each does not count.
+    """
     times: dict[str, list[float]] = {name: [] for name in calls}
-    for name, call in calls.items():
+    for call in calls.values():
         time_ms(call, device)
     for _ in range(repeats):
         for name, call in calls.items():

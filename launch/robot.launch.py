@@ -1,5 +1,6 @@
 """The graph on a robot's camera or on a recording: `ros2 launch stvla_ros robot.launch.py --show-args` lists the
-arguments."""
+arguments.
+"""
 
 from launch import LaunchDescription
 from stvla_ros.graph.arguments import RobotArguments

@@ -6,7 +6,8 @@ _MOST_OF_AN_END = 1000
 
 def one_line(text: str) -> str:
     """A message as one line that a person reads: what was handed in may be part of it, with its line ends, and of any
-    length."""
+    length.
+    """
     line = " ".join(text.splitlines())
     return line if len(line) <= 2 * _MOST_OF_AN_END else f"{line[:_MOST_OF_AN_END]} … {line[-_MOST_OF_AN_END:]}"
 

@@ -127,7 +127,8 @@ def entry_point_text(point: "EntryPoint") -> str:
 @cache
 def _scan() -> "Mapping[str, list[EntryPoint]]":
     """Entry points of the installed packages in groups that begin as ours do. About 20 ms for 300 packages, once in a
-    process."""
+    process.
+    """
     from importlib.metadata import entry_points
 
     found = entry_points()

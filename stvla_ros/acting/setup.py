@@ -174,7 +174,7 @@ def parse_policy(text: str) -> EvaluatedPolicy:
     """One policy out of its short text, see the head of this file. :raises InputError: naming what is wrong."""
     head, _, options = text.partition("?")
     label, equals, target = head.rpartition("=")
-    if equals and not label or not target:
+    if (equals and not label) or not target:
         raise InputError(f"policies: expected [label=]name[:checkpoint][?key=value,…], got {text!r}")
     name, colon, checkpoint = target.partition(":")
     if name not in policy_names() and (colon or not _is_checkpoint(target)):

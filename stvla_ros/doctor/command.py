@@ -48,7 +48,8 @@ _TOPIC = re.compile(r"(~?/)?[A-Za-z_]\w*(/[A-Za-z_]\w*)*")
 @dataclass(frozen=True)
 class DoctorArguments:
     """Check this machine before a robot is driven on it. Start the camera's and the robot's own drivers first. Ends
-    with 0 when there is no error, else with 1."""
+    with 0 when there is no error, else with 1.
+    """
 
     robot: str = RobotArguments.robot
     """Embodiment: widowx, google_robot, or a YAML file that describes one (config/robots)."""

@@ -12,9 +12,7 @@ _CALIBRATE = "calibrate the camera (ROS package camera_calibration), or have its
 
 
 def check_camera_info(info: CameraInfos, picture_sizes: frozenset[tuple[int, int]]) -> Findings:
-    """
-    :param picture_sizes: (width, height) of the pictures that came.
-    """
+    """:param picture_sizes: (width, height) of the pictures that came."""
     topic = info.stream.topic
     if info.matrix is None:
         yield error(f"{topic}: no intrinsics came", "see the section camera: it says why")

@@ -51,9 +51,7 @@ class Stream:
         return len(self.arrivals_s)
 
     def only(self, kept: np.ndarray) -> "Stream":
-        """
-        :param kept: (n,) bool, which messages.
-        """
+        """:param kept: (n,) bool, which messages."""
         return replace(self, arrivals_s=self.arrivals_s[kept], stamps_ns=self.stamps_ns[kept], ages_s=self.ages_s[kept])
 
 

@@ -18,9 +18,7 @@ _INDENT = " " * 11
 
 
 def section_text(section: Section, width: int) -> str:
-    """
-    :param width: longest line, characters. Words that are longer (topics, paths) are not broken.
-    """
+    """:param width: longest line, characters. Words that are longer (topics, paths) are not broken."""
     lines = [section.title]
     for finding in section.findings:
         lines += _wrapped(finding.text, f"  {finding.level:<9}", _INDENT, width)

@@ -101,9 +101,7 @@ def _check_names(driver: DriverDescription, names: tuple[str, ...]) -> Findings:
 
 
 def check_geometry(driver: DriverDescription, arm: ArmDescription, urdf: str) -> Findings:
-    """
-    :param urdf: file, or the XML itself.
-    """
+    """:param urdf: file, or the XML itself."""
     try:
         geometry = UrdfArm(urdf, arm.joints, arm.tool_frame, arm.guarded_frames)
     except InputError as problem:

@@ -45,9 +45,7 @@ class RosFacts:
 
 
 def check_ros(facts: RosFacts, environment: Mapping[str, str]) -> Findings:
-    """
-    :param environment: of the process, as its user set it.
-    """
+    """:param environment: of the process, as its user set it."""
     yield from _check_distribution(facts, environment.get("ROS_DISTRO", ""))
     if facts.problem:
         return

@@ -17,9 +17,7 @@ _OPTIONAL = ("message_filters", "cv_bridge", "tf_transformations")
 
 
 def ros_facts(packages: Sequence[str]) -> RosFacts:
-    """
-    :param packages: that the robot's driver imports.
-    """
+    """:param packages: that the robot's driver imports."""
     try:
         import rclpy
     except Exception as problem:  # also libraries that are not found

@@ -111,9 +111,7 @@ def largest_gap_s(arrivals_s: np.ndarray, listened_s: float) -> float:
 
 
 def check_timing(stream: Stream, timing: Timing, more: Sequence[str] = ()) -> Findings:
-    """
-    :param more: what else the line about the topic says.
-    """
+    """:param more: what else the line about the topic says."""
     rate = rate_hz(stream.arrivals_s)
     gap = largest_gap_s(stream.arrivals_s, stream.listened_s)
     jitter = float(np.diff(stream.arrivals_s).std()) if stream.count > 1 else 0.0

@@ -25,7 +25,8 @@ _FINISHED = "finished.json"
 class AblateArguments:
     """Vary one thing and evaluate each setting: a table with intervals and a plot, as the paper's ablations in shape.
 
-    Stopped or killed, the same command goes on where it was."""
+    Stopped or killed, the same command goes on where it was.
+    """
 
     kind: Positional[Literal["buffer", "variant", "data", "adaptive", "depth", "tracker"]]
     """What is varied. data needs training, the others only with `retrain`."""

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 from types import TracebackType
+from typing import Self
 
 import cv2
 import numpy as np
@@ -60,7 +61,7 @@ class EpisodePictures:
         depth = seen.traced_depth
         return side_by_side(rgb, depth, draw_traces(rgb, seen.traces), caption, VIDEO_HEIGHT, self._range.update(depth))
 
-    def __enter__(self) -> "EpisodePictures":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from stvla_ros.acting.results import EpisodeKey, EpisodeResult
 from stvla_ros.acting.setup import EvaluatedPolicy
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from stvla_ros.acting.episode import Rules
     from stvla_ros.sim.environment import Environment
 
-ONE_THREAD = {name: "1" for name in ("LP_NUM_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
+ONE_THREAD = dict.fromkeys(("LP_NUM_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 PICTURES = ("videos", "thumbnails", "none")
 
 
@@ -136,7 +136,7 @@ class _Episodes:
             self._environment.close()
             self._environment = self._environment_of = None
 
-    def __enter__(self) -> "_Episodes":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

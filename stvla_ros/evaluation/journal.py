@@ -5,7 +5,7 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from stvla_ros.acting.results import EpisodeKey, EpisodeResult
 from stvla_ros.atomic_files import write_json
@@ -20,7 +20,8 @@ def official_episodes(
     policies: Sequence[str], tasks: Sequence[str], seeds: Sequence[int], episodes: Mapping[str, int]
 ) -> list[EpisodeKey]:
     """Every episode 0 .. ``episodes[task]`` - 1 of every task, for every policy and seed. Task by task and in it policy
-    by policy, because environments and policies take long to make."""
+    by policy, because environments and policies take long to make.
+    """
     return [
         EpisodeKey(task, policy, seed, episode)
         for task in tasks
@@ -106,7 +107,7 @@ class Journal:
         self._file.flush()
         os.fsync(self._file.fileno())
 
-    def __enter__(self) -> "Journal":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

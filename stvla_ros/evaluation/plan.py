@@ -18,7 +18,8 @@ from stvla_ros.sim.tasks import find_task, resolve_task
 class EvalArguments:
     """Evaluate policies in simulation: a table with intervals, a video of every episode, a page of thumbnails.
 
-    Stopped or killed, the same command goes on where it was."""
+    Stopped or killed, the same command goes on where it was.
+    """
 
     policies: tuple[str, ...] = ()
     """Each [label=]name[:checkpoint][?key=value,…] with name expert, random or stvla, or a checkpoint folder in place
@@ -109,7 +110,7 @@ def evaluation_of(policies: Sequence[EvaluatedPolicy], arguments: EvalArguments)
     tasks = tuple(dict.fromkeys(task for task, _ in resolved))
     if not tasks:
         raise InputError("tasks: expected at least one")
-    episodes = {task: preset.episodes if preset else arguments.episodes for task in tasks}
+    episodes = dict.fromkeys(tasks, preset.episodes if preset else arguments.episodes)
     for task, count in episodes.items():
         _check_task(task, count, policies)
     until_limit = preset.until_limit if preset else arguments.until_limit

@@ -94,7 +94,7 @@ def _bars(rates: Sequence[SuccessRate]) -> list[list[float]]:
     return [below, [100 * (rate.high - rate.value) for rate in rates]]
 
 
-def _pyplot():  # noqa: ANN202  its type is a module
+def _pyplot():
     import matplotlib
 
     matplotlib.use("Agg")
@@ -103,7 +103,7 @@ def _pyplot():  # noqa: ANN202  its type is a module
     return pyplot
 
 
-def _finish(plt, figure, axes, path: Path, title: str, legend: bool) -> None:  # noqa: ANN001
+def _finish(plt, figure, axes, path: Path, title: str, legend: bool) -> None:
     axes.set_ylim(-2, 105)  # a mark at 0 or 100 % is seen whole
     axes.set_ylabel("success, %")
     axes.set_title(title, fontsize=11)

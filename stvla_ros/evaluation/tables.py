@@ -1,5 +1,6 @@
 """The table of an evaluation, as Markdown, CSV and JSON. The same results give the same bytes: nothing that depends
-on the clock is in it. Timings have a file of their own."""
+on the clock is in it. Timings have a file of their own.
+"""
 
 import csv
 import io

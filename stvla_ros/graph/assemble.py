@@ -1,5 +1,6 @@
 """The one description of the node graph. `stvla sim|robot` (supervisor.py) and the launch files both start what is
-described here."""
+described here.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace

@@ -37,7 +37,5 @@ class InputCompletion:
         return completed
 
     def commit(self, observation: PolicyInput, planned: Callable[[], tuple[EndEffectorAction, ...]]) -> PolicyInput:
-        """
-        :param planned: gives what is executed from this observation on, unless its answer says otherwise.
-        """
+        """:param planned: gives what is executed from this observation on, unless its answer says otherwise."""
         return replace(observation, committed=planned()) if self._needs.committed else observation

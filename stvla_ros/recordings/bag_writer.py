@@ -2,7 +2,7 @@
 
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from rosbags.interfaces import (
     Connection,
@@ -97,7 +97,7 @@ class BagWriter:
         if self._writer.storage:
             self._writer.close()
 
-    def __enter__(self) -> "BagWriter":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(

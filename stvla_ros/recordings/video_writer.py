@@ -3,6 +3,7 @@
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
+from typing import Self
 
 import av
 import numpy as np
@@ -90,7 +91,7 @@ class VideoWriter:
         # One thread: the encoder runs beside the simulator and the nodes, and its output is then the same on every run.
         self._stream.thread_count = 1
 
-    def __enter__(self) -> "VideoWriter":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(

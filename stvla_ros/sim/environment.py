@@ -117,7 +117,8 @@ class Environment(ABC):
 
     def expert_action(self) -> EndEffectorAction | None:
         """What the privileged scripted expert would do in the current state; None where there is no expert for the
-        task."""
+        task.
+        """
         return None
 
     def goal_conditions(self) -> Mapping[str, bool]:
@@ -126,7 +127,8 @@ class Environment(ABC):
 
     def scene_points(self) -> np.ndarray | None:
         """(3, 3) float64 positions of the object to move, the goal and the gripper's tool point in the camera's
-        optical frame, metres; None where the simulator does not tell."""
+        optical frame, metres; None where the simulator does not tell.
+        """
         return None
 
     @abstractmethod

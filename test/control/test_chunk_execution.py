@@ -1,5 +1,6 @@
 """When which action of which chunk leaves: the executions on an ideal clock, and what holds for any arrivals."""
 
+import itertools
 import math
 
 import numpy as np
@@ -274,7 +275,7 @@ names = st.sampled_from(sorted(EXECUTIONS))
 def test_commands_are_never_faster_than_the_control_steps(execution: str, found: list[tuple[int, TimedChunk]]) -> None:
     times = [now for now, _ in run(ChunkExecutor(execution, T), found, 200 * T)]
     step = COMMAND_COST * T
-    assert all(later - earlier >= SPACING * step for earlier, later in zip(times, times[1:]))
+    assert all(later - earlier >= SPACING * step for earlier, later in itertools.pairwise(times))
     for begin, earlier in enumerate(times):
         for end in range(begin, len(times)):
             assert end - begin + 1 <= (times[end] - earlier) / step + 1.5 + 1e-6

@@ -1,5 +1,7 @@
 """The sticky gripper."""
 
+import itertools
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -45,6 +47,6 @@ def test_the_opening_is_all_or_nothing_and_changes_at_most_once_in_its_steps(ste
     given_ = [gripper.step(value) for value in values]
     assert set(given_) <= {0.0, 1.0}
     changes = [i for i in range(1, len(given_)) if given_[i] != given_[i - 1]]
-    assert all(later - earlier >= steps for earlier, later in zip(changes, changes[1:]))
+    assert all(later - earlier >= steps for earlier, later in itertools.pairwise(changes))
     # It changes only to what the policy wants then.
     assert all(given_[i] == (values[i] > 0.5) for i in changes)

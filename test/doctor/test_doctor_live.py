@@ -19,7 +19,7 @@ from stvla_ros.nodes.kit.messages import make_header
 from stvla_ros.shared_files import config_directory
 
 sys.path.append(str(Path(__file__).parents[1] / "nodes"))
-from live_graph import LiveGraph, NodeProcess, live_graph  # noqa: E402
+from live_graph import LiveGraph, NodeProcess, live_graph
 
 CAMERA = Path(__file__).parent / "fake_camera.py"
 ROBOTS = config_directory() / "robots"

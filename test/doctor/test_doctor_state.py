@@ -144,9 +144,8 @@ def test_services() -> None:
     assert "above" in only(check_services({}, NEEDS, told=True), "error", "set_operating_modes").advice
     other = {**NEEDS.services, "/wx250s/torque_enable": "std_srvs/srv/SetBool"}
     found = [f for f in check_services(other, NEEDS) if f.level == "error"]
-    assert found[0].text == "service /wx250s/torque_enable: expected interbotix_xs_msgs/srv/TorqueEnable, it is " + (
-        "std_srvs/srv/SetBool"
-    )
+    expected = "expected interbotix_xs_msgs/srv/TorqueEnable, it is std_srvs/srv/SetBool"
+    assert found[0].text == f"service /wx250s/torque_enable: {expected}"
 
 
 # --- poses -----------------------------------------------------------------------------------------------------------

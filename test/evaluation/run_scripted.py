@@ -13,7 +13,7 @@ from stvla_ros.evaluation.plan import EvalArguments, Evaluation
 def main() -> None:
     tasks, output, workers = sys.argv[1].split(","), sys.argv[2], int(sys.argv[3])
     policies = (parse_policy("expert"), parse_policy("random"))
-    evaluation = Evaluation(policies, tuple(tasks), {task: EPISODES for task in tasks}, (0, 1), until_limit=True)
+    evaluation = Evaluation(policies, tuple(tasks), dict.fromkeys(tasks, EPISODES), (0, 1), until_limit=True)
     arguments = EvalArguments(output=output, workers=workers)
     results, failed = run_evaluation(evaluation, arguments, make_scripted)
     write_results(evaluation, results, Path(output))

@@ -15,7 +15,7 @@ from stvla_ros.sim.environment import StepResult
 from stvla_ros.sim.tasks import make_environment
 
 sys.path.append(str(Path(__file__).parents[1] / "nodes"))
-from live_graph import live_graph  # noqa: E402
+from live_graph import live_graph
 
 TASK, EPISODE = "panda_pick_cube", 3
 SIZE = (160, 120)

@@ -20,7 +20,7 @@ from stvla_ros.sim.environment import Environment, StepResult
 from stvla_ros.sim.tasks import make_environment
 
 sys.path.append(str(Path(__file__).parents[1] / "nodes"))
-from live_graph import live_graph  # noqa: E402
+from live_graph import live_graph
 
 STEPS = 8
 RELIABLE = {"sensor_reliability": "reliable"}
@@ -59,7 +59,8 @@ def live(
     timeout_s: float = 120.0,
 ) -> dict[int, np.ndarray]:
     """By episode, (commands, 7): all that the graph publishes in the second to the last of ``count`` episodes in
-    sequence. In the first one, not everybody may have found everybody yet."""
+    sequence. In the first one, not everybody may have found everybody yet.
+    """
     from stvla_ros.msg import EndEffectorCommand, EpisodeState
     from stvla_ros.nodes.kit.messages import stamp_ns
 

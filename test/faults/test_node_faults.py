@@ -36,7 +36,8 @@ def rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RobotRig]:
 
 def hold(rig: RobotRig, node: str) -> tuple[float, float]:
     """Wait until the arm rests without this node. :returns: seconds until then, and the tool's motion, metres; zeros
-    where the arm goes on, or says nothing by which it could be seen."""
+    where the arm goes on, or says nothing by which it could be seen.
+    """
     if node == "fake_xs_arm":
         rig.graph.until(lambda: rig.states[-1].held_by == ["joint states"], "the hold")
         return 0.0, 0.0

@@ -41,7 +41,7 @@ said = st.one_of(
             (
                 "/command",
                 EndEffectorCommand,
-                {axis: small for axis in "xyz"} | {"gripper": st.sampled_from([0.0, 1.0])},
+                dict.fromkeys("xyz", small) | {"gripper": st.sampled_from([0.0, 1.0])},
             ),
             ("/action_chunk", ActionChunk, {"actions": st.just([]), "period": messages(Duration)}),
             (

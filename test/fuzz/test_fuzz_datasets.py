@@ -38,7 +38,7 @@ MAKERS: dict[str, Callable[[Path], None]] = {"v3.0": ours, "v2.1": foreign}
 def whole(request, tmp_path: Path) -> Iterator[dict[str, bytes]]:
     folder = tmp_path / "whole"
     MAKERS[request.param](folder)
-    yield Files({str(file.relative_to(folder)): file.read_bytes() for file in folder.rglob("*") if file.is_file()})
+    return Files({str(file.relative_to(folder)): file.read_bytes() for file in folder.rglob("*") if file.is_file()})
 
 
 class Files(dict[str, bytes]):

@@ -1,5 +1,6 @@
 """Whatever a driver is told, what it sends to the robot obeys the robot's file; and after an emergency stop, nothing
-moves until the reset."""
+moves until the reset.
+"""
 
 import itertools
 from collections.abc import Iterator

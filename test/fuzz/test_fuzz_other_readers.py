@@ -1,5 +1,6 @@
 """What else is read from files and from other processes: tokenizers, lists of policies, profiles, states of trainings,
-recorded episodes, summaries of runs, and the simulator's worker."""
+recorded episodes, summaries of runs, and the simulator's worker.
+"""
 
 import json
 import socket
@@ -112,9 +113,7 @@ def test_fuzz_recorded_episode(tmp_path: Path, data: Any) -> None:
             arrays = dict(stored)
         name = data.draw(st.sampled_from(sorted(arrays)))
         others = [np.zeros(0), np.array(["a"]), np.full(3, np.nan), np.array(7), np.zeros((3, 7)), np.array([9, 4, 2])]
-        arrays[name] = data.draw(
-            st.sampled_from([*others, np.atleast_1d(arrays[name])[..., :1], arrays[sorted(arrays)[0]]])
-        )
+        arrays[name] = data.draw(st.sampled_from([*others, np.atleast_1d(arrays[name])[..., :1], arrays[min(arrays)]]))
         if name == "rest":
             rest = changed_tree(json.loads(str(arrays["rest"]))) if arrays["rest"].ndim == 0 else st.just({})
             arrays["rest"] = np.array(json.dumps(data.draw(rest)))

@@ -28,7 +28,8 @@ _END = 64  # bytes
 @st.composite
 def damaged_ends(draw: st.DrawFn, whole: bytes) -> tuple[bytes, bytes | None]:
     """Of a safetensors file the header, which tells what the numbers are, and its end, None where all after the header
-    is missing. The numbers between them stay: others cannot be told from them, and hypothesis keeps what it draws."""
+    is missing. The numbers between them stay: others cannot be told from them, and hypothesis keeps what it draws.
+    """
     (length,) = struct.unpack("<Q", whole[:8])
     header, end = whole[: 8 + length], whole[-_END:]
     kind = draw(st.sampled_from(["header", "header", "said", "said", "end", "no numbers"]))

@@ -12,7 +12,7 @@ import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import rclpy
 from rclpy.context import Context
@@ -60,7 +60,7 @@ class StartedGraph:
         self._context = Context()
         self._observer: Node | None = None
 
-    def __enter__(self) -> "StartedGraph":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

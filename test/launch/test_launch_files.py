@@ -9,15 +9,17 @@ import yaml
 
 pytest.importorskip("launch_ros", reason="the packages launch and launch_ros come with a ROS 2 distribution")
 
-from launch.actions import DeclareLaunchArgument, IncludeLaunchDescription, OpaqueFunction  # noqa: E402
-from launch.launch_description_sources import PythonLaunchDescriptionSource  # noqa: E402
-from launch_ros.actions import Node  # noqa: E402
+import itertools
 
-from launch import LaunchContext, LaunchService  # noqa: E402
-from stvla_ros.errors import InputError  # noqa: E402
-from stvla_ros.graph.arguments import PerceptionArguments, RobotArguments, SimArguments  # noqa: E402
-from stvla_ros.graph.assemble import robot_graph, sim_graph  # noqa: E402
-from stvla_ros.graph.supervisor import node_command  # noqa: E402
+from launch.actions import DeclareLaunchArgument, IncludeLaunchDescription, OpaqueFunction
+from launch.launch_description_sources import PythonLaunchDescriptionSource
+from launch_ros.actions import Node
+
+from launch import LaunchContext, LaunchService
+from stvla_ros.errors import InputError
+from stvla_ros.graph.arguments import PerceptionArguments, RobotArguments, SimArguments
+from stvla_ros.graph.assemble import robot_graph, sim_graph
+from stvla_ros.graph.supervisor import node_command
 
 LAUNCH = Path(__file__).parents[2] / "launch"
 KINDS = {"sim": (SimArguments, sim_graph), "robot": (RobotArguments, robot_graph)}
@@ -59,8 +61,8 @@ def _commands(kind: str, texts: dict[str, str]) -> dict[str, list[str]]:
 
 def _options(command: list[str]) -> tuple[list[str], set[str]]:
     """(parameter files in order, remappings) behind --ros-args."""
-    files = [value for flag, value in zip(command, command[1:], strict=False) if flag == "--params-file"]
-    return files, {value for flag, value in zip(command, command[1:], strict=False) if flag == "-r"}
+    files = [value for flag, value in itertools.pairwise(command) if flag == "--params-file"]
+    return files, {value for flag, value in itertools.pairwise(command) if flag == "-r"}
 
 
 @pytest.mark.parametrize(("kind", "values"), CASES)

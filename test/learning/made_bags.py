@@ -1,7 +1,7 @@
 """Bags as the live graph records them, message by message."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -54,7 +54,7 @@ class GraphBag:
         self._bag = BagWriter(folder)
         self._time = START
 
-    def __enter__(self) -> "GraphBag":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -108,7 +108,8 @@ def test_the_same_actions_in_millimetres_or_degrees_are_refused(
 
 def steps(fps: float, speed: float, turn: float, seed: int) -> np.ndarray:
     """(300, 7) of a robot that goes and yaws at 0.3 to 1 of ``speed`` m/s and ``turn`` rad/s, half a turn a step at
-    most."""
+    most.
+    """
     random = np.random.default_rng(seed)
     direction = random.normal(size=(300, 3))
     xyz = speed / fps * direction / np.linalg.norm(direction, axis=1, keepdims=True)

@@ -38,7 +38,8 @@ def inputs(predictor: SpatialVlaPredictor, instructions: list[str]) -> tuple[tor
 
 def test_one_pass_scores_every_token_as_decoding_does(predictor: SpatialVlaPredictor) -> None:
     """What decoding would choose after its own tokens is what the pass with these tokens scores best, also in a batch
-    whose prompts differ in length."""
+    whose prompts differ in length.
+    """
     model = predictor.model
     pixels, points, ids, lengths = inputs(
         predictor, ["pick up the red cube", "stack the green block on the yellow block"]

@@ -13,7 +13,7 @@ class Bell:
     """Rings at the given waits, one after another, and keeps when."""
 
     def __init__(self) -> None:
-        self.waits: list[float | None | Exception] = []
+        self.waits: list[float | Exception | None] = []
         self.rung: list[float] = []
         self.errors: list[Exception] = []
         self.quiet = threading.Event()

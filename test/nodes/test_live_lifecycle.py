@@ -79,9 +79,10 @@ def test_nothing_comes_out_after_a_deactivation(graph: LiveGraph) -> None:
     assert graph.change_state("tracker", "activate")
     graph.connect(image=1)
     stamp = BEGIN + 5_000_000_000
-    sent = lambda: (
-        graph.frame(stamp, pictures[0]) or time.sleep(0.1) or any(stamp_ns(t.header) == stamp for t in traces)
-    )  # noqa: E731
+
+    def sent():
+        return graph.frame(stamp, pictures[0]) or time.sleep(0.1) or any(stamp_ns(t.header) == stamp for t in traces)
+
     graph.until(sent, "traces again")
     assert process.alive()
 

@@ -245,7 +245,7 @@ def test_without_traced_depth_the_picture_and_the_clean_depth_are_what_the_polic
     red = np.zeros((40, 40, 3), np.uint8)
     red[..., 0] = 77
     server.graph.until(
-        lambda: server.observe(rgb=red, depth=NAN_DEPTH) and time.sleep(0.05) or server.commands, "command"
+        lambda: (server.observe(rgb=red, depth=NAN_DEPTH) and time.sleep(0.05)) or server.commands, "command"
     )
     seen = server.commands[0].translation
     # Unknown depth, NaN on the topic, is 0 to the policy.

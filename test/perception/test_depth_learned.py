@@ -26,9 +26,9 @@ from stvla_ros.perception.depth import make_depth_estimator  # noqa: E402
 
 # Matrix products and convolutions one after another: 4 layers of 7, neck and head.
 ZOE_PRODUCTS = 60
-LAYERS = dict(num_hidden_layers=4, hidden_size=16, num_attention_heads=2, reshape_hidden_states=False)
+LAYERS = {"num_hidden_layers": 4, "hidden_size": 16, "num_attention_heads": 2, "reshape_hidden_states": False}
 STAGES = ["stage1", "stage2", "stage3", "stage4"]
-NECK = dict(neck_hidden_sizes=[8, 8, 8, 8], fusion_hidden_size=8)
+NECK = {"neck_hidden_sizes": [8, 8, 8, 8], "fusion_hidden_size": 8}
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -194,13 +194,13 @@ def _cut(folder: Path) -> None:
 
 def _drop_a_weight(folder: Path) -> None:
     tensors = load_file(folder / "model.safetensors")
-    tensors.pop(sorted(tensors)[0])
+    tensors.pop(min(tensors))
     save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
 
 
 def _reshape_a_weight(folder: Path) -> None:
     tensors = load_file(folder / "model.safetensors")
-    tensors[sorted(tensors)[0]] = torch.zeros(3)
+    tensors[min(tensors)] = torch.zeros(3)
     save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
 
 

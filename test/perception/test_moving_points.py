@@ -1,3 +1,5 @@
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -21,7 +23,7 @@ def motion_by_hand(points: np.ndarray, visible: np.ndarray) -> tuple[float, floa
     sightings = points[visible].astype(np.float64)
     if not visible[-1]:
         return 0.0, 0.0
-    steps = [np.hypot(*(later - earlier)) for earlier, later in zip(sightings, sightings[1:])]
+    steps = [np.hypot(*(later - earlier)) for earlier, later in itertools.pairwise(sightings)]
     return max(np.hypot(*(place - sightings[-1])) for place in sightings), sum(steps)
 
 

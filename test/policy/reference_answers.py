@@ -1,5 +1,6 @@
 """Answers of the published SpatialVLA code for the tiny checkpoint (``data/reference_parity.npz``), and how close is
-close enough: see test_reference_parity.py."""
+close enough: see test_reference_parity.py.
+"""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager

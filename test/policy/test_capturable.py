@@ -1,5 +1,6 @@
 """What a CUDA graph can record, shown without a GPU: torch's meta device stands for one. Reading a value from it fails,
-and whatever the host computes or copies shows as an operation with a tensor on the CPU."""
+and whatever the host computes or copies shows as an operation with a tensor on the CPU.
+"""
 
 from collections import Counter
 

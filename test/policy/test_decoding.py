@@ -110,7 +110,7 @@ def test_padding_and_a_cache_used_before_change_nothing(predictor, model):
 
 def test_graphs_get_the_prompt_padded_to_the_first_length_that_it_fits(predictor, model):
     tokens = TokenPredictor(model, LEGAL)
-    pixels, points, ids = inputs_of(predictor, 0, "open")
+    pixels, points, _ids = inputs_of(predictor, 0, "open")
     for length, expected in ((257, 288), (288, 288), (289, 448), (448, 448)):
         padded = tokens._graph_inputs(pixels, points, torch.zeros(1, length, dtype=torch.int64), None)
         assert padded[2].shape == (1, expected) and int(padded[3]) == length

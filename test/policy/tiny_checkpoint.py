@@ -36,11 +36,8 @@ _EXTRA = tuple(f"<loc{i:04d}>" for i in range(1024)) + tuple(f"<seg{i:03d}>" for
 def _pieces() -> tuple[dict[str, int], list[tuple[str, str]]]:
     """Vocabulary and merges: characters, and every word of ``_WORDS`` with a space before it as a chain of merges."""
     names = ["<pad>", "<eos>", "<bos>", "<unk>", *_BYTES, "\n", "▁", *map(chr, range(33, 127)), "é", "ü"]
-    merges = []
-    for word in _WORDS:
-        for end in range(1, len(word) + 1):
-            merges.append(("▁" + word[: end - 1], word[end - 1]))
-    merges = list(dict.fromkeys(merges))
+    chains = (("▁" + word[: end - 1], word[end - 1]) for word in _WORDS for end in range(1, len(word) + 1))
+    merges = list(dict.fromkeys(chains))
     names += [left + right for left, right in merges]
     return {name: i for i, name in enumerate(names)}, merges
 

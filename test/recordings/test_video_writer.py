@@ -21,7 +21,7 @@ def test_what_was_written_can_be_read_back(tmp_path):
     with av.open(str(path)) as container:
         stream = container.streams.video[0]
         assert (stream.codec_context.name, stream.pix_fmt, stream.average_rate) == ("h264", "yuv420p", 5)
-        read = [picture for picture in container.decode(video=0)]
+        read = list(container.decode(video=0))
     assert [picture.time for picture in read] == pytest.approx([i / 5 for i in range(12)])
     for i, picture in enumerate(read):
         assert np.abs(picture.to_ndarray(format="rgb24").astype(int) - frame(i)).mean() < 4

@@ -141,7 +141,7 @@ def test_an_observation_has_the_documented_types_and_native_size():
     assert observation.joint_names[:2] == ("waist", "shoulder")
     assert observation.joint_positions.shape == (len(observation.joint_names),)
     assert observation.gripper == pytest.approx(1.0)
-    assert 300 < observation.depth.min() and observation.depth.max() < 1000, "metres instead of millimetres?"
+    assert observation.depth.min() > 300 and observation.depth.max() < 1000, "metres instead of millimetres?"
 
 
 @pytest.mark.parametrize("task", TASKS)

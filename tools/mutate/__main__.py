@@ -37,7 +37,8 @@ def parse_arguments() -> argparse.Namespace:
 
 def sample(path: str, count: int, seed: int) -> list[Mutation]:
     """Of one file or folder. A mutation's place in the order depends on itself and the seed alone, so that a change
-    elsewhere changes no other draw."""
+    elsewhere changes no other draw.
+    """
     if not (ROOT / path).exists():
         raise SystemExit(f"{path}: expected a file or folder in {ROOT}")
     files = sorted((ROOT / path).rglob("*.py")) if (ROOT / path).is_dir() else [ROOT / path]

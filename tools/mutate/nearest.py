@@ -12,18 +12,17 @@ _FARTHEST = 2
 
 
 class NearestTests:
-    """
-    :param root: checkout.
-    """
+    """:param root: checkout."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
         self._helpers = {path.stem: path for path in sorted((root / "test").rglob("*.py")) if path.stem != "__init__"}
-        self._tests = [path for path in sorted((root / "test").rglob("test_*.py"))]
+        self._tests = sorted((root / "test").rglob("test_*.py"))
 
     def of(self, path: str) -> list[str]:
         """Test files, nearest first: of the file's name, that import it, and of its package those that name it
-        or import what imports it. Those that start node processes are taken only where there are no others."""
+        or import what imports it. Those that start node processes are taken only where there are no others.
+        """
         module = _module(path)
         package = path.split("/")[1]
         ranked = []

@@ -66,7 +66,8 @@ class JointLimits:
     @property
     def longest_stop_s(self) -> float:
         """Seconds to rest from full speed and full acceleration in the direction of motion: the acceleration falls to
-        zero (while it does, the speed still rises, to the limit at most), then a jerk-limited brake."""
+        zero (while it does, the speed still rises, to the limit at most), then a jerk-limited brake.
+        """
         if self.velocity >= self.acceleration**2 / self.jerk:
             brake = self.velocity / self.acceleration + self.acceleration / self.jerk
         else:

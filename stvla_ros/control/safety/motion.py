@@ -135,7 +135,8 @@ class MotionPlanner:
 
 class _Rules:
     """What holds for a motion that begins in ``start``. What is broken there may be mended, never made worse: an arm
-    that was switched on outside its workspace must be able to return."""
+    that was switched on outside its workspace must be able to return.
+    """
 
     def __init__(self, planner: MotionPlanner, start: State, in_workspace: bool) -> None:
         self._arm, self._limits, self._tick_s = planner._arm, planner._limits, planner._tick_s

@@ -1,5 +1,6 @@
 """A policy that acts in turn with the expert, so that its own states get the expert's answers (DAgger, arXiv
-1011.0686)."""
+1011.0686).
+"""
 
 import numpy as np
 

@@ -39,7 +39,7 @@ def load_episode(file: Path) -> Demonstration:
             return Demonstration(
                 rgb=np.ascontiguousarray(_decoded(stored, "rgb")[..., ::-1]),
                 depth=_decoded(stored, "depth") if "depth" in stored else None,
-                **{name: stored[name] if name in stored else None for name in _ARRAYS},
+                **{name: stored.get(name) for name in _ARRAYS},
                 **rest,
             )
     except Exception as error:  # whatever NumPy and zipfile run into

@@ -7,7 +7,8 @@ _ORDER = 1
 
 def batch_indices(seed: int, batch: int, batch_size: int, indices: np.ndarray) -> np.ndarray:
     """(batch_size,) of ``indices`` for batch number ``batch``: every epoch is a shuffle of all, decided by the seed and
-    its number alone, so that a run that goes on needs no memory of the past."""
+    its number alone, so that a run that goes on needs no memory of the past.
+    """
     chosen = []
     for place in range(batch * batch_size, (batch + 1) * batch_size):
         epoch, within = divmod(place, len(indices))

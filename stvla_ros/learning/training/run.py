@@ -21,7 +21,8 @@ _SPLIT = 3
 @dataclass(frozen=True)
 class TrainArguments:
     """Train a policy: all of a small one, or LoRA adapters on any checkpoint. The same command goes on with a run that
-    was killed."""
+    was killed.
+    """
 
     config: str
     """Configuration, e.g. config/train/st_vla_lora.yaml."""

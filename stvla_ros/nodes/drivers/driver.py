@@ -117,7 +117,8 @@ class DriverNode(StvlaNode):
 
     def _come_to_rest(self) -> None:
         """The node is deactivated or ends: stop within a control period, then say nothing more. The robot holds its
-        last setpoint; its torque stays on."""
+        last setpoint; its torque stays on.
+        """
         with self._lock:
             self._gate.inhibit("driver")
         self._engaging = None
@@ -209,7 +210,8 @@ class DriverNode(StvlaNode):
 
     def _let_go(self) -> None:
         """The arm does not follow, and its setpoints came to rest. Lead them once to where it is, so that it does not
-        press on; then say nothing: whoever moves it meanwhile must not see it come back."""
+        press on; then say nothing: whoever moves it meanwhile must not see it come back.
+        """
         if self.fresh and not self._yielded and self._gate.inhibitors == {"tracking"}:
             self._yielded = True
             try:

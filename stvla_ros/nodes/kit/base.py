@@ -179,7 +179,8 @@ class StvlaNode(ManagedNode):
 
     def publish_diagnostics(self) -> None:
         """Publish this node's status on ``/diagnostics``: counters, rates, latencies, missing inputs, the last
-        error."""
+        error.
+        """
         level, message = DiagnosticStatus.OK, "ok"
         missing = [text for text in (watch.check() for watch in self._inputs.values()) if text]
         if self.configure_error:

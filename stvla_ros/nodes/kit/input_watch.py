@@ -35,7 +35,8 @@ class InputWatch:
 
     def check(self) -> str | None:
         """One line for the diagnostics while the topic is silent. A topic without publishers also gets a line in the
-        log, once."""
+        log, once.
+        """
         silent_s = time.monotonic() - self._last_seen
         if silent_s < self._timeout_s:
             return None

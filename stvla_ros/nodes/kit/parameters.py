@@ -7,7 +7,8 @@ from stvla_ros.nodes.kit.base import RELIABLE_QOS, SENSOR_QOS, StvlaNode
 
 def declare_sensor_qos(node: StvlaNode) -> Any:
     """QoS of the camera topics' subscriptions: REP-2003's best effort, or reliable where every frame counts
-    (lockstep)."""
+    (lockstep).
+    """
     reliability = node.parameter(
         "sensor_reliability", "best_effort", "QoS of camera topics", choices=("best_effort", "reliable")
     )

@@ -83,7 +83,8 @@ class StageStatistics:
 
     def values(self) -> dict[str, float | int]:
         """All figures by name; latencies in milliseconds, rate in Hz over the last 100 outputs, 0 after 5 s of
-        silence."""
+        silence.
+        """
         with self._lock:
             result: dict[str, float | int] = {
                 "received": self._counts["received"],

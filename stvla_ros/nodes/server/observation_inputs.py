@@ -129,7 +129,8 @@ class ObservationInputs:
 
     def _awaits_camera(self) -> bool:
         """Whether the camera's first intrinsics are on their way, which may come after its first picture: the same
-        picture would be answered differently without them."""
+        picture would be answered differently without them.
+        """
         if self._knows_camera:
             return False
         self._first_at = self._first_at or time.monotonic()

@@ -16,7 +16,8 @@ from stvla_ros.sim.environment import EnvironmentInfo, Observation
 
 class ObservationOutputs:
     """Publishers of ``image``, ``camera_info``, ``sensor_depth``, ``joint_states``, ``tf``, ``tf_static``,
-    ``robot_description``."""
+    ``robot_description``.
+    """
 
     def __init__(self, node: StvlaNode, info: EnvironmentInfo) -> None:
         self._info = info

@@ -196,7 +196,8 @@ class SimBridgeNode(StvlaNode):
         self._began = self.now_ns()
         self._last_answer = time.monotonic()
         self._next_tick = time.monotonic()
-        for self._step_number in range(self._limit):
+        for step in range(self._limit):
+            self._step_number = step
             action = execute(observation)
             if action is None:
                 return

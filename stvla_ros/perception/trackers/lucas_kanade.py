@@ -239,7 +239,7 @@ class LucasKanade(Tracker):
     def _drop_lost(self, grey: np.ndarray) -> None:
         keep = (self._unseen <= self.parameters.patience) | self._asked
         # Two points that have run together are one; the older one stays.
-        height, width = grey.shape
+        width = grey.shape[1]
         cells = np.round(self._points / 2.0).astype(np.int64) @ (1, width)
         first = np.zeros(len(keep), bool)
         order = np.lexsort((self._ids, self._unseen))

@@ -46,7 +46,7 @@ class SpatialVlaPolicy(Policy):
         self._options = {"resize": resize, "temperature": temperature, "seed": seed}
         self._threads = threads
         self.draws_at_random = bool(temperature)
-        self._predictor: "SpatialVlaPredictor | None" = None
+        self._predictor: SpatialVlaPredictor | None = None
         self._unnorm_key = ""
 
     def load(self) -> None:

@@ -92,7 +92,8 @@ def quiet() -> Iterator[None]:
 @contextmanager
 def one_thread() -> Iterator[None]:
     """ManiSkill's tensors are so small that torch's threads only wait for each other: 167 instead of 47 ms a step
-    were measured on two busy cores."""
+    were measured on two busy cores.
+    """
     import torch
 
     threads = torch.get_num_threads()
@@ -127,7 +128,7 @@ def make_gym(task: Task, robot: Robot, width: int, height: int, render: bool) ->
         os.environ["MS_ASSET_DIR"] = str(root)  # read on import, once; set for all, because other tasks may follow
     import gymnasium
     import mani_skill
-    import mani_skill.envs  # noqa: F401  registers the environments
+    import mani_skill.envs  # registers the environments
     from mani_skill.envs.tasks.digital_twins.base_env import BaseDigitalTwinEnv
     from mani_skill.envs.tasks.digital_twins.bridge_dataset_eval.base_env import BaseBridgeEnv
 

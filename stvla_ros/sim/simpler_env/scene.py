@@ -30,7 +30,8 @@ class SceneOptions:
 
 def configured_scene(scene: type[CustomSceneEnv], options: SceneOptions) -> type[CustomSceneEnv]:
     """A subclass of an upstream scene that renders one camera in any size, ray-traces only on a GPU, follows the
-    `Episode` in its attribute ``episode``, and raises FileNotFoundError for files that upstream would miss silently."""
+    `Episode` in its attribute ``episode``, and raises FileNotFoundError for files that upstream would miss silently.
+    """
 
     class ConfiguredScene(scene):
         episode = Episode()

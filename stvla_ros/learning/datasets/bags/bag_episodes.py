@@ -208,7 +208,8 @@ def _answers(
     stamps: list[int], commands: dict[int, list[EndEffectorAction]], remarks: Counter[str]
 ) -> list[EndEffectorAction | None]:
     """The command under each frame's stamp. Further ones under it are of the same chunk and belong to the frames after
-    it, as long as these have none of their own."""
+    it, as long as these have none of their own.
+    """
     further: deque[EndEffectorAction] = deque()
     answers: list[EndEffectorAction | None] = []
     unused = 0

@@ -81,20 +81,20 @@ class LeRobotReader:
         stamps = self._stamps(entry, table)
         if (np.diff(stamps) <= 0).any():
             raise InputError(f"{entry.data_file}, episode {entry.index}: expected stamps that increase")
-        parts: dict[str, Any] = dict(
-            rgb=self._rgb(entry, table),
-            depth=_decode_pictures(entry, table, schema.DEPTH, depth=True) if schema.DEPTH in present else None,
-            intrinsics=None if intrinsics is None else _constant(entry, intrinsics).astype(np.float64),
-            stamps=stamps,
-            action=self._action(entry, table),
-            instruction=self._instruction(entry, table),
-            fps=self.info.fps,
-            success=entry.success,
-            executed_action=numbers(schema.EXECUTED_ACTION, len(schema.ACTION_NAMES)),
-            state=self._state(entry, table),
-            scene_points=numbers(schema.SCENE_POINTS_FEATURE, len(schema.SCENE_POINTS), 3),
-            source=entry.source,
-        )
+        parts: dict[str, Any] = {
+            "rgb": self._rgb(entry, table),
+            "depth": _decode_pictures(entry, table, schema.DEPTH, depth=True) if schema.DEPTH in present else None,
+            "intrinsics": None if intrinsics is None else _constant(entry, intrinsics).astype(np.float64),
+            "stamps": stamps,
+            "action": self._action(entry, table),
+            "instruction": self._instruction(entry, table),
+            "fps": self.info.fps,
+            "success": entry.success,
+            "executed_action": numbers(schema.EXECUTED_ACTION, len(schema.ACTION_NAMES)),
+            "state": self._state(entry, table),
+            "scene_points": numbers(schema.SCENE_POINTS_FEATURE, len(schema.SCENE_POINTS), 3),
+            "source": entry.source,
+        }
         try:
             return Demonstration(**parts)
         except InputError as error:

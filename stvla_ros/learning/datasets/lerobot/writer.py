@@ -8,7 +8,7 @@ import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -131,7 +131,7 @@ class LeRobotWriter:
             self._staging.rename(self.root)
         self._closed = True
 
-    def __enter__(self) -> "LeRobotWriter":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(

@@ -47,7 +47,8 @@ def move_embeddings(model: SpatialVla, old: ActionTokenizer, new: ActionTokenize
 @torch.no_grad()
 def smooth_embeddings(model: SpatialVla, tokenizer: ActionTokenizer, seed: int) -> None:
     """Start the action tokens' embeddings and scores from random smooth functions of the action (random Fourier
-    features, Rahimi and Recht 2007): neighbouring actions are then alike from the first step on."""
+    features, Rahimi and Recht 2007): neighbouring actions are then alike from the first step on.
+    """
     random = np.random.default_rng(seed)
     begin = model.config.action_token_begin
     head = model.language_model.lm_head.weight
