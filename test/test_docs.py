@@ -1,5 +1,6 @@
 """Texts lead somewhere: links and paths in the documentation and in the code exist, and none leads out of the
-repository."""
+repository.
+"""
 
 import re
 import subprocess

@@ -152,7 +152,8 @@ def node_process(name: str, limit_file_size: int | None = None, **parameters: An
 
 def in_one_of(tries: int, holds: Callable[[], bool]) -> bool:
     """Whether it holds in one of so many tries: what is right in time is so when the machine lets it, what is wrong
-    never."""
+    never.
+    """
     return any(holds() for _ in range(tries))
 
 

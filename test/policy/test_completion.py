@@ -57,10 +57,7 @@ def test_committed_actions_are_asked_for_only_by_policies_that_need_them() -> No
         (InputNeeds(history_s=2.0), "policy p: needs 2 s of history, which the graph does not give"),
         (
             InputNeeds(committed=True, expert=True),
-            (
-                "policy p: needs the actions already committed, the scripted expert's actions, which the graph does not "
-                "give"
-            ),
+            "policy p: needs the actions already committed, the scripted expert's actions, which the graph does not give",  # noqa: E501
         ),
     ],
 )
