@@ -7,7 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stvla_ros.errors import InputError
-from stvla_ros.perception.trackers import make_tracker
+from stvla_ros.perception.trackers import lucas_kanade, make_tracker
+from stvla_ros.perception.trackers.matching import match
+from stvla_ros.perception.trackers.patches import cut_patches
 
 WIDTH, HEIGHT = 640, 480
 
@@ -255,3 +257,64 @@ def test_a_point_without_texture_moves_with_the_textured_points_around_it():
     column = traces.ids.tolist().index(identity)
     assert traces.visible[-1, column]
     np.testing.assert_allclose(traces.points[-1, column], (145.0 + 81, 195.0), atol=2.0)
+
+
+def test_a_still_point_that_matching_drags_along_stays_where_its_place_looks_as_before(monkeypatch):
+    def dragged(start, end, points, guess=None, **_):
+        there = (points + np.float32(2.0)) if guess is None else guess.astype(np.float32)
+        return there, np.ones(len(points), bool), cut_patches(end, there)
+
+    tracker = make_tracker("lucas_kanade")
+    first = tracker.update(BACKGROUND, 0)
+    monkeypatch.setattr(lucas_kanade, "match", dragged)
+    traces = tracker.update(BACKGROUND, 1)
+    assert traces.ids[: first.num_points].tolist() == first.ids.tolist()
+    assert traces.visible[-1, : first.num_points].all()
+    np.testing.assert_allclose(traces.points[-1, : first.num_points], first.points[-1], atol=0.01)
+
+
+@pytest.mark.parametrize("share", [1.0, 0.5])
+def test_how_far_a_point_may_miss_its_start_scales_with_the_picture(monkeypatch, share):
+    allowed = []
+
+    def noted(*given, **named):
+        allowed.append(named["max_return_error"])
+        return match(*given, **named)
+
+    monkeypatch.setattr(lucas_kanade, "match", noted)
+    tracker = make_tracker("lucas_kanade", max_return_error=2.0)
+    for frame in range(3):
+        tracker.update(cv2.resize(scene(100 + 9 * frame, 150), None, fx=share, fy=share), frame)
+    assert allowed and allowed == pytest.approx([2.0 * share] * len(allowed))
+
+
+def test_a_point_counts_as_moving_for_some_frames_after_it_stopped_and_then_stands_where_it_is():
+    tracker = make_tracker("lucas_kanade")
+    for frame in range(8):
+        tracker.update(scene(100 + 9 * frame, 150), frame)
+    scale = tracker._scale(tracker._grey)
+    ids = tracker._ids[on_block(tracker._points, 163, 150, margin=8) & (tracker._unseen == 0)]
+
+    def moving() -> np.ndarray:
+        assert np.isin(ids, tracker._ids).all()
+        return tracker._is_moving(scale)[np.isin(tracker._ids, ids)]
+
+    assert len(ids) >= 10 and moving().all()
+    for frame in range(8, 60):
+        tracker.update(scene(163, 150), frame)
+        if frame == 12:
+            assert moving().all()
+    assert not moving().any()
+    here = np.isin(tracker._ids, ids)
+    np.testing.assert_allclose(tracker._home[here], tracker._points[here], atol=1.0)
+
+
+def test_a_lost_still_point_is_looked_for_where_it_last_stood():
+    tracker = make_tracker("lucas_kanade")
+    tracker.update(BACKGROUND, 0)
+    found = np.ones(len(tracker._points), bool)
+    found[0] = False
+    before = tracker._points.copy()
+    before[0] += 2.0  # where a passing edge has shaken it to
+    places, looks = tracker._guess(tracker._grey, before, found, np.array([0]))
+    assert places[0] == pytest.approx(tracker._home[0]) and looks[0] > 0.9
