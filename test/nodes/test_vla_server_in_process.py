@@ -137,3 +137,15 @@ def test_after_a_cancel_nothing_of_the_chunk_leaves(start) -> None:
         for _ in range(4):
             server.ring(PERIOD_S)
         assert len(commands(server)) == count
+
+
+def test_in_lockstep_a_running_chunk_answers_without_the_policy(start) -> None:
+    with start("pacing:=lockstep", "execution:=chunk") as server:
+        goal(server)
+        stamps = []
+        for _ in range(6):
+            server.now_ns += 10**9
+            stamps.append(observe(server))
+        assert [stamp_ns(command.header) for command in commands(server)] == stamps
+        assert [command.translation.x for command in commands(server)] == [0.0, 1.0, 2.0, 3.0, 0.0, 1.0]
+        assert [stamp_ns(chunk.header) for chunk in server.bench.sent("action_chunk")] == [stamps[0], stamps[4]]

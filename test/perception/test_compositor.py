@@ -98,6 +98,13 @@ def painted(traces: Traces, depths: np.ndarray, width: int) -> np.ndarray:
     return canvas
 
 
+@pytest.mark.parametrize(("percentile", "depth"), [(0.0, 1.0), (1.0, 2.0), (2.0, 3.0), (50.0, 51.0), (100.0, 101.0)])
+def test_the_closest_depth_is_the_valid_one_of_that_rank(percentile, depth):
+    valid = np.random.default_rng(0).permutation(np.arange(1.0, 102.0, dtype=np.float32))
+    assert closest_depth(np.concatenate([np.zeros(50, np.float32), valid]), percentile) == depth
+    assert closest_depth(np.zeros(4, np.float32), percentile) == 0.0
+
+
 # --- every variant ---
 
 

@@ -34,3 +34,13 @@ def test_a_jump_either_way_is_one_and_once() -> None:
     watch = ClockWatch()
     clocks = [0, 60, 60, 1, 1]
     assert [watch.jumped(clock * SECOND, 0) for clock in clocks] == [False, True, False, True, False]
+
+
+def test_clocks_that_run_on_together_between_two_rare_looks_do_not_jump() -> None:
+    watch = ClockWatch()
+    assert not any(watch.jumped(now, now) for now in range(0, 10 * SECOND, SECOND))
+
+
+def test_a_clock_that_stands_still_while_the_machine_goes_on_jumps() -> None:
+    watch = ClockWatch()
+    assert [watch.jumped(0, steady) for steady in (0, SECOND // 3, 2 * SECOND)] == [False, False, True]
