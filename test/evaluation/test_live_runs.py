@@ -29,6 +29,7 @@ def test_one_graph_runs_consecutive_episodes_of_one_policy_and_task() -> None:
 
 
 def test_the_graph_gets_what_the_policy_says(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text('{"model_type": "spatialvla"}')
     policy = EvaluatedPolicy(
         "ours",
         "stvla",
