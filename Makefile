@@ -1,6 +1,6 @@
 # Everything starts from here. Each target does its own set-up; that takes no time when nothing changed.
 #   make sim  [TASK=stack_cube EPISODES=3 PACING=lockstep FUSED=false POLICY=stvla TRACKER=lucas_kanade DEPTH=sensor
-#              VARIANT=C BUFFER=30 ADAPTIVE=true RVIZ=false RECORD=false
+#              VARIANT=C BUFFER=30 ADAPTIVE=true RESIZE=bicubic RVIZ=false RECORD=false
 #              CHECKPOINT=… DEVICE=auto DTYPE=auto UNNORM_KEY=… POLICY_PARAMETERS='{…}' TRACES=depth EXECUTION=ensemble
 #              TRACKER_PARAMETERS='{…}' DEPTH_PARAMETERS='{checkpoint: …}' PARAMS_FILE=… JOINT_LEVEL=false]
 #   make robot-fake  robot.launch.py's graph on fake hardware, a recording in place of the camera; ends by itself
@@ -23,9 +23,10 @@ T ?= test
 
 # Make variable -> option of `stvla sim`; those that are not given keep the command's own defaults.
 SIM_OPTIONS = $(foreach name,TASK EPISODES FIRST_EPISODE SEED PACING POLICY TRACKER DEPTH VARIANT BUFFER MAX_STEPS OUTPUT \
-                TRACKER_PARAMETERS DEPTH_PARAMETERS PARAMS_FILE CHECKPOINT DEVICE DTYPE UNNORM_KEY POLICY_PARAMETERS TRACES EXECUTION,\
+                TRACKER_PARAMETERS DEPTH_PARAMETERS PARAMS_FILE CHECKPOINT DEVICE DTYPE UNNORM_KEY POLICY_PARAMETERS TRACES EXECUTION \
+                ADAPTIVE RESIZE,\
                 $(if $($(name)),--$(subst _,-,$(shell echo $(name) | tr A-Z a-z)) '$($(name))')) \
-              $(foreach name,FUSED RVIZ RECORD ADAPTIVE VIDEO JOINT_LEVEL,\
+              $(foreach name,FUSED RVIZ RECORD VIDEO JOINT_LEVEL,\
                 $(if $($(name)),--$(if $(filter false False 0 no,$($(name))),no-)$(subst _,-,$(shell echo $(name) | tr A-Z a-z))))
 
 .PHONY: help setup sim robot-fake check layers test test-faults test-kernels test-all fuzz soak bench eval-quick policy clean

@@ -7,7 +7,7 @@ import dataclasses
 import difflib
 import re
 import reprlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
@@ -122,6 +122,11 @@ def load_yaml(text: str) -> Any:
     except Exception as error:
         # Not YAMLError alone: `!!bool x` is a KeyError in PyYAML, 2020-13-45 a ValueError, `[[[[…` a RecursionError.
         raise ValueError(reason_of(error)) from error
+
+
+def one_line_yaml(value: Mapping[str, Any]) -> str:
+    """A mapping as the text of an argument or parameter, see :func:`parse_mapping`."""
+    return yaml.safe_dump(dict(value), default_flow_style=True, width=float("inf")).strip()
 
 
 def shown(value: Any) -> str:

@@ -66,7 +66,7 @@ def load_evaluated_policy(policy: EvaluatedPolicy, robot: str, seed: int) -> Pol
     """
     given = policy.given_parameters()
     # One thread each: episodes run side by side in processes of their own.
-    fallbacks: dict[str, Any] = {"seed": seed, "threads": 1}
+    fallbacks: dict[str, Any] = {"seed": seed, "threads": 1, "resize": policy.inputs.resize}
     if key := find_embodiment(robot).unnorm_key:
         fallbacks["fallback_unnorm_key"] = key
     made = make_policy(policy.policy, {k: v for k, v in fallbacks.items() if k not in given}, **given)

@@ -3,9 +3,9 @@
     [label=]NAME[:CHECKPOINT][?key=value,key=value,…]      NAME: expert, random, stvla or another registered policy
     [label=]CHECKPOINT[?key=value,…]                       a folder or hub id; the policy is then stvla
 
-A key is a field of :class:`EvaluatedPolicy` (``traces=none``, ``execution=chunk``, ``buffer=15``, …); any other key
-is one of the policy's own parameters (``resize=area``). Values are read as YAML. In a file: a list of mappings with
-the same fields, the policy's own parameters under ``parameters``.
+A key is a field of :class:`EvaluatedPolicy` (``execution=chunk``, …) or of its ``inputs`` (``traces=none``,
+``buffer=15``, …); any other key is one of the policy's own parameters (``temperature=0.5``). Values are read as YAML.
+In a file: a list of mappings with the same fields, the policy's own parameters under ``parameters``.
 
 A checkpoint that was trained here (``training.json``) is shown what it was trained with, unless a key says otherwise.
 """
@@ -20,17 +20,15 @@ from typing import Any
 from stvla_ros.control.chunk_execution import EXECUTIONS, PACINGS
 from stvla_ros.errors import InputError
 from stvla_ros.perception.depth.constant import NO_DEPTH
-from stvla_ros.perception.depth.registry import depth_estimator_names
-from stvla_ros.perception.trackers import tracker_names
-from stvla_ros.policy.registry import check_policy, policy_names
-from stvla_ros.policy.training_record import AUTO_EXECUTION, resolve_execution, training_record
+from stvla_ros.policy.inputs import INPUT_NAMES, InputsConfig
+from stvla_ros.policy.registry import DEFAULT_POLICY, OF_CHECKPOINT, WITHOUT_NETWORK, check_policy, policy_names
+from stvla_ros.policy.training_record import AUTO, checkpoint_of, resolve, resolve_execution, training_notes
 from stvla_ros.robots.embodiments import find_embodiment
 from stvla_ros.settings import load_yaml
-from stvla_ros.shared_files import default_checkpoint
 
 MEASURED = "measured"
-# They look at nothing, so nothing need be made for them to look at.
-SIGHTLESS = ("expert", "random")
+# Nothing need be made for who looks at nothing.
+_UNSEEN = InputsConfig(traces="none", depth=NO_DEPTH)
 _LABEL = r"[A-Za-z0-9][A-Za-z0-9._@+-]*"
 _HASHED_BYTES = 1 << 20
 # Fields that the short text says otherwise.
@@ -45,8 +43,7 @@ class EvaluatedPolicy:
     :param policy: registered name.
     :param checkpoint: folder or hub id; empty for policies without a network.
     :param parameters: the policy's own parameters.
-    :param traces: what the traces are drawn on: ``none``, ``depth`` or ``rgb``.
-    :param depth: depth backend; ``constant``: the same distance everywhere ("without depth").
+    :param inputs: what it is shown.
     :param execution: how chunks are executed, one of ``EXECUTIONS``, or ``auto``: as the checkpoint is meant.
     :param sticky_gripper: control steps for which a change of the gripper is held; None for the robot's own (0 for the
         expert, as in the live graph).
@@ -60,15 +57,8 @@ class EvaluatedPolicy:
     policy: str
     checkpoint: str = ""
     parameters: Mapping[str, Any] = field(default_factory=dict)
-    traces: str = "depth"
-    depth: str = "sensor"
-    depth_parameters: Mapping[str, Any] = field(default_factory=dict)
-    tracker: str = "lucas_kanade"
-    tracker_parameters: Mapping[str, Any] = field(default_factory=dict)
-    buffer: int = 30
-    adaptive: bool = True
-    variant: str = "C"
-    execution: str = AUTO_EXECUTION
+    inputs: InputsConfig = InputsConfig()
+    execution: str = AUTO
     sticky_gripper: int | None = None
     pacing: str = "lockstep"
     inference_latency: str | float = MEASURED
@@ -79,25 +69,16 @@ class EvaluatedPolicy:
             raise InputError(f"policy label: expected letters, digits and ._@+-, got {self.label!r}")
         choices = {
             "policy": policy_names(),
-            "traces": ("none", "depth", "rgb"),
-            "depth": depth_estimator_names(),
-            "tracker": tracker_names(),
-            "variant": ("A", "B", "C"),
-            "execution": (AUTO_EXECUTION, *EXECUTIONS),
+            "execution": (AUTO, *EXECUTIONS),
             "pacing": PACINGS,
-            "adaptive": (True, False),
         }
         for name, allowed in choices.items():
             if getattr(self, name) not in allowed:
                 self._refuse(name, f"one of {', '.join(map(str, allowed))}")
-        if self.depth == NO_DEPTH and self.traces == "depth":
-            # Everything drawn on it would have its own depth.
-            self._refuse("traces", f"none or rgb with depth {NO_DEPTH}")
-        for name in ("parameters", "depth_parameters", "tracker_parameters"):
-            if not isinstance(getattr(self, name), Mapping):
-                self._refuse(name, "a mapping")
-        if type(self.buffer) is not int or self.buffer < 2:
-            self._refuse("buffer", "at least 2 frames")
+        if not isinstance(self.parameters, Mapping):
+            self._refuse("parameters", "a mapping")
+        if own := sorted(set(self.parameters) & set(INPUT_NAMES)):
+            raise InputError(f"policy {self.label}: parameters: {own[0]} has a field of its own")
         if self.sticky_gripper is not None and (type(self.sticky_gripper) is not int or self.sticky_gripper < 0):
             self._refuse("sticky_gripper", "control steps from 0")
         if self.inference_latency != MEASURED and not _is_milliseconds(self.inference_latency):
@@ -112,7 +93,7 @@ class EvaluatedPolicy:
     @property
     def sightless(self) -> bool:
         """Whether no picture is needed to run it."""
-        return self.policy in SIGHTLESS and self.traces == "none" and self.depth == NO_DEPTH
+        return self.policy in WITHOUT_NETWORK and self.inputs == _UNSEEN
 
     @property
     def samples(self) -> bool:
@@ -134,6 +115,10 @@ class EvaluatedPolicy:
         """How chunks are executed, one of ``EXECUTIONS``. :raises InputError: when it cannot be found out."""
         return resolve_execution(self.execution, self.checkpoint)
 
+    def notes(self) -> tuple[str, ...]:
+        """Lines for the user: where it is not run as its checkpoint was trained."""
+        return training_notes(checkpoint_of(self.policy, self.checkpoint), self.inputs, self.execution)
+
     def identity(self) -> dict[str, Any]:
         """All that decides its results, JSON-able; a local checkpoint by its content."""
         values = asdict(self)
@@ -141,6 +126,10 @@ class EvaluatedPolicy:
         if self.checkpoint and folder.is_dir():
             values["checkpoint"] = files_digest(folder)
         return values
+
+
+# What may be said of a policy: its inputs' fields stand beside its own.
+_FIELDS = {each.name for each in fields(EvaluatedPolicy) if each.name != "inputs"} | set(INPUT_NAMES)
 
 
 def files_digest(folder: Path) -> str:
@@ -156,22 +145,12 @@ def files_digest(folder: Path) -> str:
     return f"sha256:{digest.hexdigest()[:16]}"
 
 
-def trained_inputs(checkpoint: str) -> dict[str, Any]:
-    """What a checkpoint was shown in its training, as fields of :class:`EvaluatedPolicy`; empty where none is told.
+def parse_policy(text: str, usual: InputsConfig = InputsConfig()) -> EvaluatedPolicy:
+    """One policy out of its short text, see the head of this file.
 
-    :raises InputError: when its record cannot be read.
+    :param usual: what a policy is shown whose checkpoint says nothing.
+    :raises InputError: naming what is wrong.
     """
-    record = training_record(checkpoint)
-    if not record:
-        return {}
-    inputs = dict(record["inputs"])
-    resize = {"resize": inputs.pop("resize")} if "resize" in inputs else {}
-    known = {field.name for field in fields(EvaluatedPolicy)}
-    return {**{name: value for name, value in inputs.items() if name in known}, "parameters": resize}
-
-
-def parse_policy(text: str) -> EvaluatedPolicy:
-    """One policy out of its short text, see the head of this file. :raises InputError: naming what is wrong."""
     head, _, options = text.partition("?")
     label, equals, target = head.rpartition("=")
     if (equals and not label) or not target:
@@ -181,7 +160,7 @@ def parse_policy(text: str) -> EvaluatedPolicy:
         names = ", ".join(policy_names())
         raise InputError(f"policies: expected one of {names}, a checkpoint folder or a hub id, got {target!r}")
     if name not in policy_names():
-        name, checkpoint = "stvla", target
+        name, checkpoint = OF_CHECKPOINT, target
     given: dict[str, Any] = {"policy": name, "checkpoint": checkpoint}
     for part in filter(None, options.split(",")):
         key, equals, value = part.partition("=")
@@ -190,31 +169,33 @@ def parse_policy(text: str) -> EvaluatedPolicy:
         given[key] = _read(key, value)
         if key in _NOT_KEYS:
             raise InputError(f"policies: {key} has a place of its own in [label=]name[:checkpoint], got {text!r}")
-    own = set(given) - {field.name for field in fields(EvaluatedPolicy)}
-    given["parameters"] = {key: given.pop(key) for key in own}
-    return _make({"label": label or _label(name, checkpoint), **given})
+    given["parameters"] = {key: given.pop(key) for key in set(given) - _FIELDS}
+    return _make({"label": label or _label(name, checkpoint), **given}, usual)
 
 
-def read_policies(file: Path) -> list[EvaluatedPolicy]:
-    """The policies of a YAML file. :raises InputError: naming the file and what is wrong in it."""
+def read_policies(file: Path, usual: InputsConfig = InputsConfig()) -> list[EvaluatedPolicy]:
+    """The policies of a YAML file.
+
+    :param usual: as for :func:`parse_policy`.
+    :raises InputError: naming the file and what is wrong in it.
+    """
     try:
         entries = load_yaml(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise InputError(f"policies_file {file}: expected a YAML file ({type(error).__name__})") from None
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
         raise InputError(f"policies_file {file}: expected a list of mappings")
-    known = {field.name for field in fields(EvaluatedPolicy)}
     policies = []
     for entry in entries:
-        if unknown := set(entry) - known:
+        if unknown := set(entry) - _FIELDS:
             raise InputError(
-                f"policies_file {file}: unknown {min(map(str, unknown))!r}, expected {', '.join(sorted(known))}"
+                f"policies_file {file}: unknown {min(map(str, unknown))!r}, expected {', '.join(sorted(_FIELDS))}"
             )
-        if not isinstance(entry.get("policy", "stvla"), str) or not isinstance(entry.get("checkpoint", ""), str):
+        if not isinstance(entry.get("policy", DEFAULT_POLICY), str) or not isinstance(entry.get("checkpoint", ""), str):
             raise InputError(f"policies_file {file}: expected texts for policy and checkpoint, got {entry}")
-        name = entry.get("policy", "stvla")
+        name = entry.get("policy", DEFAULT_POLICY)
         label = entry.get("label", _label(name, entry.get("checkpoint", "")))
-        policies.append(_make({**entry, "policy": name, "label": label}))
+        policies.append(_make({**entry, "policy": name, "label": label}, usual))
     return policies
 
 
@@ -247,28 +228,28 @@ def at_latencies(
     ]
 
 
-def _make(given: dict[str, Any]) -> EvaluatedPolicy:
-    if given["policy"] == "stvla":
-        given["checkpoint"] = given.get("checkpoint") or _default_checkpoint()
-    checkpoint = given.get("checkpoint", "")
-    usual = trained_inputs(checkpoint)
-    if given["policy"] in SIGHTLESS:
-        usual |= {"traces": "none", "depth": NO_DEPTH}
-    if given.get("depth") == NO_DEPTH:
-        usual |= {"traces": "none"}
-    parameters = given.get("parameters", {})
-    if isinstance(parameters, Mapping):
-        parameters = {**usual.get("parameters", {}), **parameters}
-    return EvaluatedPolicy(**{**usual, **given, "parameters": parameters})
+def _make(given: dict[str, Any], usual: InputsConfig) -> EvaluatedPolicy:
+    """The policy, shown what was given, else what its checkpoint was trained with, else the usual."""
+    shown = {name: given.pop(name) for name in INPUT_NAMES if name in given}
+    if given["policy"] in WITHOUT_NETWORK:
+        usual = _UNSEEN
+    else:
+        given["checkpoint"] = _checkpoint(given["policy"], given.get("checkpoint", ""))
+    try:
+        inputs = resolve(checkpoint_of(given["policy"], given.get("checkpoint", "")), shown, usual=usual).inputs
+    except InputError as error:
+        raise InputError(f"policy {given['label']}: {error}") from None
+    made = EvaluatedPolicy(inputs=inputs, **given)
+    if "resize" in shown:
+        check_policy(made.policy, {**made.given_parameters(), "resize": shown["resize"]})
+    return made
 
 
-def _default_checkpoint() -> str:
-    folder = default_checkpoint()
-    if not folder.is_dir():
-        raise InputError(
-            f"policies: stvla: expected a checkpoint after it; the one that comes along is not at {folder}"
-        )
-    return str(folder)
+def _checkpoint(policy: str, given: str) -> str:
+    checkpoint = checkpoint_of(policy, given)
+    if not given and checkpoint and not Path(checkpoint).is_dir():
+        raise InputError(f"policies: {policy}: expected a checkpoint after it; its own is not at {checkpoint}")
+    return checkpoint
 
 
 def _label(name: str, checkpoint: str) -> str:

@@ -9,13 +9,14 @@ from typing import Any, Literal
 
 from tyro.conf import Positional
 
-from stvla_ros.acting.setup import EvaluatedPolicy, parse_policy, trained_inputs
+from stvla_ros.acting.setup import EvaluatedPolicy, parse_policy
 from stvla_ros.atomic_files import write_json
 from stvla_ros.errors import InputError
 from stvla_ros.evaluation.ablation_kinds import ABLATIONS, SCALE_NOTE, Ablation, Setting, make_settings
 from stvla_ros.evaluation.evaluate import INTERRUPTED, conclude, run_evaluation, table_of, write_results
-from stvla_ros.evaluation.plan import EvalArguments, Evaluation, evaluation_of
+from stvla_ros.evaluation.plan import EvalArguments, Evaluation, evaluation_of, usual_inputs
 from stvla_ros.evaluation.tables import Beside, Table, as_markdown, write_table
+from stvla_ros.policy.training_record import resolve
 
 PAPER = "paper (4B)"
 _FINISHED = "finished.json"
@@ -78,7 +79,8 @@ def plan_ablation(arguments: AblateArguments) -> tuple[list[Setting], Path]:
 
     :raises InputError: naming the bad argument.
     """
-    settings = make_settings(arguments.kind, parse_policy(arguments.policy), arguments.settings, arguments.retrain)
+    policy = parse_policy(arguments.policy, usual_inputs(arguments.preset))
+    settings = make_settings(arguments.kind, policy, arguments.settings, arguments.retrain)
     if any(setting.trained for setting in settings):
         if not arguments.config:
             raise InputError(f"config: expected a training configuration for {arguments.kind}, got none")
@@ -147,6 +149,4 @@ def trained_policy(setting: Setting, config: Path, folder: Path) -> EvaluatedPol
         finished = {**wanted, "checkpoint": train_setting(config, setting.overrides, output).name}
         write_json(noted, finished)
     checkpoint = str(output / finished["checkpoint"])
-    inputs = trained_inputs(checkpoint)
-    parameters = {**setting.policy.parameters, **inputs.pop("parameters", {})}
-    return replace(setting.policy, checkpoint=checkpoint, parameters=parameters, **inputs)
+    return replace(setting.policy, checkpoint=checkpoint, inputs=resolve(checkpoint, {}).inputs)

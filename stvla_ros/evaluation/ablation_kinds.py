@@ -7,6 +7,7 @@ from typing import Any
 from stvla_ros.acting.setup import EvaluatedPolicy
 from stvla_ros.errors import InputError
 from stvla_ros.perception.depth.constant import NO_DEPTH
+from stvla_ros.policy.inputs import InputsConfig, input_values, overridden
 
 SCALE_NOTE = (
     "Ours are the figures of the small model that this repository trains on a CPU; the paper's (arXiv 2508.09032) are "
@@ -21,8 +22,7 @@ class Ablation:
     """One thing that is varied.
 
     :param settings: what it is set to, by default; the first is what the others are compared with.
-    :param inputs: from a setting to the fields of ``EvaluatedPolicy`` that it changes; they are also the keys of a
-        training configuration's ``inputs``.
+    :param inputs: from a setting to the fields of ``InputsConfig`` that it changes.
     :param training: from a setting to further keys of the training configuration.
     :param trains: whether a setting means nothing without training.
     :param paper: the paper's figures in percent by setting, for the task ``paper_task``.
@@ -138,7 +138,8 @@ def make_settings(
         trained = (retrain or ablation.trains) and not (kind == "data" and name == ZERO_SHOT)
         training = ablation.training(name) if trained else {}
         overrides = {**{f"inputs.{key}": value for key, value in inputs.items()}, **training}
-        settings.append(Setting(name, replace(policy, label=f"{kind}-{name}", **inputs), overrides, trained))
+        shown = InputsConfig(**overridden(input_values(policy.inputs), inputs))
+        settings.append(Setting(name, replace(policy, label=f"{kind}-{name}", inputs=shown), overrides, trained))
     return settings
 
 

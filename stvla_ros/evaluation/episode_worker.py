@@ -125,7 +125,7 @@ class _Episodes:
         if self._policy_of != wanted:
             self._policy_of = None
             try:
-                self._policy = (load_evaluated_policy(evaluated, robot, policy_seed(key)), Observer(evaluated))
+                self._policy = (load_evaluated_policy(evaluated, robot, policy_seed(key)), Observer(evaluated.inputs))
             except InputError as error:
                 raise PolicyUnusable(f"policy {evaluated.label}: {error}") from error
             self._policy_of = wanted

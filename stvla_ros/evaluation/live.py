@@ -6,13 +6,12 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from stvla_ros.acting.results import EpisodeKey, EpisodeResult
 from stvla_ros.acting.setup import MEASURED, EvaluatedPolicy
 from stvla_ros.errors import InputError
-from stvla_ros.graph.arguments import SimArguments
+from stvla_ros.graph.arguments import SimArguments, input_arguments
 from stvla_ros.graph.assemble import sim_graph
+from stvla_ros.settings import one_line_yaml
 
 INTERRUPTED = 130
 # Of a policy's parameters, those for which the graph has arguments of their own.
@@ -45,16 +44,8 @@ def sim_arguments(
     return SimArguments(
         policy=policy.policy,
         checkpoint=policy.checkpoint,
-        policy_parameters=yaml.safe_dump(further, default_flow_style=True).strip(),
-        traces=policy.traces,
+        policy_parameters=one_line_yaml(further),
         execution=policy.execution,
-        tracker=policy.tracker,
-        tracker_parameters=yaml.safe_dump(dict(policy.tracker_parameters), default_flow_style=True).strip(),
-        depth=policy.depth,
-        depth_parameters=yaml.safe_dump(dict(policy.depth_parameters), default_flow_style=True).strip(),
-        variant=policy.variant,
-        buffer=policy.buffer,
-        adaptive=policy.adaptive,
         fused=True,
         task=task,
         episodes=episodes,
@@ -63,6 +54,7 @@ def sim_arguments(
         max_steps=max_steps,
         video=video,
         **own,
+        **input_arguments(policy.inputs, policy.policy, policy.checkpoint),
     )
 
 

@@ -10,7 +10,9 @@ from stvla_ros.acting.setup import MEASURED, EvaluatedPolicy, at_latencies, pars
 from stvla_ros.errors import InputError
 from stvla_ros.evaluation.journal import official_episodes
 from stvla_ros.evaluation.presets import Preset, find_preset
-from stvla_ros.policy.training_record import AUTO_EXECUTION
+from stvla_ros.policy.inputs import InputsConfig
+from stvla_ros.policy.registry import OF_CHECKPOINT
+from stvla_ros.policy.training_record import AUTO
 from stvla_ros.sim.tasks import find_task, resolve_task
 
 
@@ -86,10 +88,19 @@ class Evaluation:
 
 def plan_evaluation(arguments: EvalArguments) -> Evaluation:
     """:raises InputError: naming the bad argument."""
-    policies = [parse_policy(text) for text in arguments.policies]
+    usual = usual_inputs(arguments.preset)
+    policies = [parse_policy(text, usual) for text in arguments.policies]
     if arguments.policies_file:
-        policies += read_policies(Path(arguments.policies_file))
+        policies += read_policies(Path(arguments.policies_file), usual)
     return evaluation_of(policies, arguments)
+
+
+def usual_inputs(preset: str) -> InputsConfig:
+    """What a policy is shown that was neither given nor trained with anything else.
+
+    :param preset: name of a preset; empty for none.
+    """
+    return find_preset(preset).inputs if preset else InputsConfig()
 
 
 def evaluation_of(policies: Sequence[EvaluatedPolicy], arguments: EvalArguments) -> Evaluation:
@@ -103,6 +114,7 @@ def evaluation_of(policies: Sequence[EvaluatedPolicy], arguments: EvalArguments)
     if arguments.inference_latency != MEASURED:
         latency = _numbers("inference_latency", arguments.inference_latency)[0]
         policies = [replace(policy, inference_latency=latency) for policy in policies]
+    notes = [f"{policy.label}: {note}" for policy in policies for note in policy.notes()]
     policies, lines = _with_latencies(arguments, policies)
     _check_numbers(arguments)
     asked = preset.tasks if preset else tuple(name for text in arguments.tasks for name in text.split(",") if name)
@@ -118,18 +130,13 @@ def evaluation_of(policies: Sequence[EvaluatedPolicy], arguments: EvalArguments)
         from stvla_ros.evaluation.live import check_live
 
         check_live(policies, arguments.seeds, until_limit, arguments.image_size)
-    notes = tuple(note for _, note in resolved if note)
-    return Evaluation(tuple(policies), tasks, episodes, arguments.seeds, until_limit, lines, notes)
+    notes += [note for _, note in resolved if note]
+    return Evaluation(tuple(policies), tasks, episodes, arguments.seeds, until_limit, lines, tuple(notes))
 
 
 def _as_published(policy: EvaluatedPolicy, preset: Preset) -> EvaluatedPolicy:
-    if policy.policy != "stvla":
-        return policy
-    return replace(
-        policy,
-        execution=preset.execution if policy.execution == AUTO_EXECUTION else policy.execution,
-        parameters={"resize": preset.resize, **policy.parameters},
-    )
+    published = policy.policy == OF_CHECKPOINT and policy.execution == AUTO
+    return replace(policy, execution=preset.execution) if published else policy
 
 
 def _check_numbers(arguments: EvalArguments) -> None:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from stvla_ros.errors import InputError
+from stvla_ros.policy.inputs import InputsConfig
 from stvla_ros.policy.training_record import PUBLISHED_EXECUTION
 
 WIDOWX_TASKS = ("spoon_on_towel", "carrot_on_plate", "stack_cube", "eggplant_in_basket")
@@ -13,14 +14,14 @@ PROTOCOL_EPISODES = 24
 class Preset:
     """What a preset fixes in place of the arguments.
 
-    :param resize: how pictures come to the policy's size (policy ``stvla``), where the policy is not given another.
-    :param execution: how chunks are executed, likewise.
+    :param inputs: what a policy is shown that was neither given nor trained with anything else.
+    :param execution: how chunks of policy ``stvla`` are executed, where nothing else was given.
     """
 
     tasks: tuple[str, ...]
     episodes: int
     until_limit: bool
-    resize: str
+    inputs: InputsConfig
     execution: str
 
 
@@ -29,7 +30,9 @@ PRESETS = {
     # steps (eggplant 120), each episode to its limit, success as the last step has it. SpatialVLA's own settings
     # (DelinQu/SimplerEnv-OpenVLA): pictures resized by area; the ensemble of the last 4 chunks with weights exp(0.8 i),
     # and a gripper that is sticky for 1 step, every policy's default here (embodiments.py).
-    "simplerenv-widowx": Preset(WIDOWX_TASKS, PROTOCOL_EPISODES, True, "area", PUBLISHED_EXECUTION),
+    "simplerenv-widowx": Preset(
+        WIDOWX_TASKS, PROTOCOL_EPISODES, True, InputsConfig(resize="area"), PUBLISHED_EXECUTION
+    ),
 }
 
 

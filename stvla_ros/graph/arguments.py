@@ -1,14 +1,22 @@
 """What `stvla sim` and `stvla robot` take, and with them the launch files: each field is an option."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal, get_origin, get_type_hints
+
+import docstring_parser
+
+from stvla_ros.policy.inputs import INPUT_NAMES, InputsConfig
+from stvla_ros.policy.registry import DEFAULT_POLICY, takes_parameter
+from stvla_ros.policy.training_record import AUTO
+from stvla_ros.settings import one_line_yaml, parse_mapping
 
 
 @dataclass(frozen=True)
 class PerceptionArguments:
     """What simulation and robot share."""
 
-    policy: str = "stvla"
+    policy: str = DEFAULT_POLICY
     """Policy that acts: stvla, expert (the simulator's scripted one) or random."""
     checkpoint: str = ""
     """stvla's checkpoint: a folder, an adapter's folder or a hub id; empty for the small one that comes along."""
@@ -20,25 +28,29 @@ class PerceptionArguments:
     """Key of the checkpoint's action statistics; empty for the robot's own."""
     policy_parameters: str = "{}"
     """The policy's further parameters, as a YAML mapping."""
-    traces: Literal["none", "depth", "rgb"] = "depth"
-    """What the policy sees traces on: nothing (SpatialVLA), the depth (ST-VLA) or the picture (as TraceVLA)."""
     execution: Literal["auto", "receding", "chunk", "ensemble", "mean_ensemble", "adaptive_ensemble"] = "auto"
     """How the policy's chunks are executed: first action only, open loop, or averaged over the last 4 chunks (with the
     published weights, equal ones, by agreement); auto: what the checkpoint was trained for, else ensemble."""
-    tracker: str = "lucas_kanade"
-    """Tracker backend: lucas_kanade or cotracker."""
-    tracker_parameters: str = "{}"
-    """The tracker backend's own parameters, as a YAML mapping."""
-    depth: str = "sensor"
-    """Depth backend: sensor, constant (the same distance everywhere), zoedepth or depth_anything."""
-    depth_parameters: str = "{}"
-    """The depth backend's own parameters, as a YAML mapping."""
-    variant: Literal["A", "B", "C"] = "C"
-    """Depth at which traces are drawn: own (A), as it was (B), closest object (C)."""
-    buffer: int = 30
-    """Frames in the trace window."""
-    adaptive: bool = True
-    """Stretch the trace window while motion is slow."""
+    traces: Literal["auto", "none", "depth", "rgb"] = "auto"
+    """What the policy sees traces on: nothing (SpatialVLA), the depth (ST-VLA) or the picture (as TraceVLA);
+    auto: as its checkpoint was trained, else depth."""
+    depth: str = "auto"
+    """Depth backend: sensor, constant (the same distance everywhere), zoedepth or depth_anything; auto: as
+    trained, else sensor."""
+    depth_parameters: str = "auto"
+    """The depth backend's own parameters, as a YAML mapping; auto: as trained, else none."""
+    tracker: str = "auto"
+    """Tracker backend: lucas_kanade or cotracker; auto: as trained, else lucas_kanade."""
+    tracker_parameters: str = "auto"
+    """The tracker backend's own parameters, as a YAML mapping; auto: as trained, else none."""
+    variant: Literal["auto", "A", "B", "C"] = "auto"
+    """Depth at which traces are drawn: own (A), as it was (B), closest object (C); auto: as trained, else C."""
+    buffer: int | Literal["auto"] = "auto"
+    """Frames in the trace window; auto: as trained, else 30."""
+    adaptive: Literal["auto", "true", "false"] = "auto"
+    """Stretch the trace window while motion is slow; auto: as trained, else true."""
+    resize: Literal["auto", "bicubic", "area"] = "auto"
+    """How pictures come to the size that the policy takes; auto: as trained, else bicubic."""
     fused: bool = False
     """Perception and policy in one process instead of separate nodes."""
     rviz: bool = False
@@ -102,3 +114,38 @@ class RobotArguments(PerceptionArguments):
     """Further parameters of the replay node, as a YAML mapping: image_topic, intrinsics, frame_rate, …"""
     output: str = "out/robot"
     """Folder for the runs; the newest is its `latest`."""
+
+
+def field_docstrings(kind: type) -> dict[str, str]:
+    """By field name the text below each field of a dataclass and of its bases, on one line."""
+    parsed = [docstring_parser.parse_from_object(base) for base in reversed(kind.__mro__[:-1])]
+    return {field.arg_name: " ".join((field.description or "").split()) for each in parsed for field in each.params}
+
+
+def given_inputs(arguments: PerceptionArguments) -> dict[str, Any]:
+    """The fields of :class:`InputsConfig` that were given. :raises InputError: for a text that is no YAML mapping."""
+    given = {name: value for name in INPUT_NAMES if (value := getattr(arguments, name)) != AUTO}
+    return {name: _from_text(name, value) for name, value in given.items()}
+
+
+def input_arguments(inputs: InputsConfig, policy: str, checkpoint: str) -> dict[str, Any]:
+    """The arguments that give a policy these inputs whatever its checkpoint says; :func:`given_inputs` reads them.
+
+    :param policy: registered name; one that resizes no pictures is not told how.
+    :param checkpoint: the policy's; empty for none.
+    """
+    names = [name for name in INPUT_NAMES if name != "resize" or takes_parameter(name, policy, checkpoint)]
+    return {name: _to_text(getattr(inputs, name)) for name in names}
+
+
+def _from_text(name: str, value: Any) -> Any:
+    kind = get_type_hints(InputsConfig)[name]
+    if get_origin(kind) is Mapping:
+        return parse_mapping(name, value)
+    return value == "true" if kind is bool else value
+
+
+def _to_text(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return one_line_yaml(value)
+    return str(value).lower() if isinstance(value, bool) else value

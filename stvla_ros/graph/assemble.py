@@ -2,7 +2,7 @@
 described here.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,16 +10,16 @@ from typing import Any
 import yaml
 
 from stvla_ros.errors import InputError
-from stvla_ros.graph.arguments import PerceptionArguments, RobotArguments, SimArguments
+from stvla_ros.graph.arguments import PerceptionArguments, RobotArguments, SimArguments, given_inputs
 from stvla_ros.graph.specification import Graph, NodeSpec, Parameters
 from stvla_ros.nodes.executables import executables, module_of
-from stvla_ros.perception.depth import DEPTH_ESTIMATORS
-from stvla_ros.perception.trackers import TRACKERS
-from stvla_ros.policy.registry import check_policy, given_parameters, policy_names
-from stvla_ros.policy.training_record import resolve_execution
+from stvla_ros.policy.inputs import InputsConfig
+from stvla_ros.policy.observer import VIEWS
+from stvla_ros.policy.registry import check_policy, given_parameters
+from stvla_ros.policy.training_record import Resolved, checkpoint_of, resolve
 from stvla_ros.robots.embodiments import Embodiment, find_embodiment
-from stvla_ros.settings import parse_mapping
-from stvla_ros.shared_files import config_directory, default_checkpoint
+from stvla_ros.settings import one_line_yaml, parse_mapping
+from stvla_ros.shared_files import config_directory
 from stvla_ros.sim.tasks import find_task, resolve_task
 
 # A real camera's noise changes every picture; a simulator's still scene does not, so there it is not asked.
@@ -28,15 +28,17 @@ FROZEN_PICTURE_S = 1.0
 
 def sim_graph(arguments: SimArguments, run_directory: Path) -> Graph:
     """The graph of `sim.launch.py`. :raises InputError: naming the bad argument."""
-    task, note = resolve_task(arguments.task)
+    task, task_note = resolve_task(arguments.task)
     simulated = find_task(task)
     if arguments.policy == "expert" and not simulated.has_expert:
         raise InputError(f"policy: the scripted expert cannot do task {task}; it can do the WidowX and Panda tasks")
+    embodiment = find_embodiment(simulated.robot)
+    resolved = _resolve(arguments)
     lockstep = arguments.pacing == "lockstep"
     # In lockstep every frame counts, and time does not: the server may take as long as it needs.
     sensor = {"sensor_reliability": "reliable" if lockstep else "best_effort"}
     server = {
-        **_server(arguments, find_embodiment(simulated.robot)),
+        **_server(arguments, resolved, embodiment),
         "control_hz": simulated.control_hz,
         "pacing": arguments.pacing,
         **({"stall_timeout": 0.0} if lockstep else {}),
@@ -55,11 +57,11 @@ def sim_graph(arguments: SimArguments, run_directory: Path) -> Graph:
         "output": str(run_directory),
         "video": arguments.video,
         "fps": 2.0 * simulated.control_hz,
-        **_run_facts(arguments),
+        **_run_facts(arguments, resolved),
         "pacing": arguments.pacing,
     }
     nodes = [
-        *_perception_and_server(arguments, sensor, server, {}),
+        *_perception_and_server(arguments, resolved, sensor, server, {}),
         NodeSpec("sim_bridge", {"sim_bridge": bridge}),
         NodeSpec("episode_recorder", {"episode_recorder": recorder}, ends_graph=True),
         *_optional(arguments, run_directory, server["base_frame"], {}),
@@ -68,19 +70,21 @@ def sim_graph(arguments: SimArguments, run_directory: Path) -> Graph:
         if lockstep:
             raise InputError("joint_level: expected pacing realtime, a driver does not wait for a simulator")
         nodes.append(NodeSpec("widowx_driver", {"widowx_driver": {"robot": simulated.robot}}))
-    return _finish(nodes, arguments, run_directory, common={}, notes=(note,) if note else ())
+    notes = ((task_note,) if task_note else ()) + resolved.notes
+    return _finish(nodes, arguments, run_directory, common={}, notes=notes)
 
 
 def robot_graph(arguments: RobotArguments, run_directory: Path) -> Graph:
     """The graph of `robot.launch.py`. :raises InputError: naming the bad argument."""
     embodiment = find_embodiment(arguments.robot)
-    server = {**_server(arguments, embodiment), "frozen_picture_timeout": FROZEN_PICTURE_S}
+    resolved = _resolve(arguments)
+    server = {**_server(arguments, resolved, embodiment), "frozen_picture_timeout": FROZEN_PICTURE_S}
     remappings = {
         "image": arguments.image_topic,
         "camera_info": arguments.camera_info_topic,
         "sensor_depth": arguments.depth_topic,
     }
-    nodes = _perception_and_server(arguments, {}, server, remappings)
+    nodes = _perception_and_server(arguments, resolved, {}, server, remappings)
     nodes += _driver(arguments, embodiment, run_directory)
     # A robot's graph survives the loss of a part: the driver holds the arm until it is back.
     nodes = [replace(node, on_failure="restart") for node in nodes]
@@ -88,14 +92,12 @@ def robot_graph(arguments: RobotArguments, run_directory: Path) -> Graph:
         replay = {
             "source": arguments.replay,
             "use_sim_time": False,
-            # Every node that takes the image, so that none misses the beginning: the perception (alone or tracker,
-            # depth and compositor), the recorder, and the server unless it takes the overlay instead.
-            "min_subscribers": 2 if arguments.fused else 4 if arguments.traces == "rgb" else 5,
+            "min_subscribers": _image_subscribers(arguments.fused, resolved.inputs),
             **parse_mapping("replay_parameters", arguments.replay_parameters),
         }
         recorder = {
             "output": str(run_directory),
-            **_run_facts(arguments),
+            **_run_facts(arguments, resolved),
             "pacing": "realtime",
             "fps": 30.0,
         }
@@ -105,7 +107,14 @@ def robot_graph(arguments: RobotArguments, run_directory: Path) -> Graph:
     extras = _optional(arguments, run_directory, embodiment.base_frame, remappings)
     nodes += [replace(node, on_failure="ignore") for node in extras]
     # A recording carries its own time, which the replay publishes as the clock.
-    return _finish(nodes, arguments, run_directory, common={"use_sim_time": bool(arguments.replay)})
+    return _finish(nodes, arguments, run_directory, {"use_sim_time": bool(arguments.replay)}, resolved.notes)
+
+
+def _image_subscribers(fused: bool, inputs: InputsConfig) -> int:
+    """How many nodes take the image, so that a recording waits for all of them: the perception (fused, or tracker,
+    depth and compositor), the recorder, and the server unless it takes the overlay instead.
+    """
+    return 2 if fused else 4 + (VIEWS[inputs.traces].picture == "image")
 
 
 def _driver(arguments: RobotArguments, embodiment: Embodiment, run_directory: Path) -> list[NodeSpec]:
@@ -143,20 +152,28 @@ def _driver_node(name: str, module: str, parameters: Parameters) -> NodeSpec:
     return NodeSpec(name, {name: parameters})
 
 
-def _server(arguments: PerceptionArguments, embodiment: Embodiment) -> dict[str, Any]:
-    """The action server's parameters. :raises InputError: for arguments that the policy refuses."""
+def _resolve(arguments: PerceptionArguments) -> Resolved:
+    """What the policy is shown, and how its chunks are executed.
+
+    :raises InputError: for arguments that the policy refuses, or a checkpoint's record that cannot be used.
+    """
     texts = {name: getattr(arguments, name) for name in ("checkpoint", "device", "dtype", "unnorm_key")}
-    _check_name("policy", arguments.policy, policy_names())
-    if arguments.checkpoint and Path(arguments.checkpoint).is_dir():
-        texts["checkpoint"] = str(Path(arguments.checkpoint).resolve())
-    check_policy(arguments.policy, given_parameters("policy_parameters", arguments.policy_parameters, **texts))
+    given = given_inputs(arguments)
+    parameters = given_parameters("policy_parameters", arguments.policy_parameters, **texts)
+    check_policy(arguments.policy, parameters | {name: given[name] for name in given.keys() & {"resize"}})
+    return resolve(checkpoint_of(arguments.policy, arguments.checkpoint), given, arguments.execution)
+
+
+def _server(arguments: PerceptionArguments, resolved: Resolved, embodiment: Embodiment) -> dict[str, Any]:
+    """The action server's parameters."""
     return {
         "policy": arguments.policy,
-        **texts,
-        "policy_parameters": arguments.policy_parameters,
+        "checkpoint": _checkpoint(arguments),
+        **{name: getattr(arguments, name) for name in ("device", "dtype", "unnorm_key", "policy_parameters")},
         "fallback_unnorm_key": embodiment.unnorm_key,
-        "traces": arguments.traces,
-        "execution": _execution(arguments),
+        "traces": resolved.inputs.traces,
+        "resize": resolved.inputs.resize,
+        "execution": resolved.execution,
         # The expert knows when to grasp; a network wavers.
         "sticky_gripper": 0 if arguments.policy == "expert" else embodiment.sticky_gripper_steps,
         "base_frame": embodiment.base_frame,
@@ -164,30 +181,33 @@ def _server(arguments: PerceptionArguments, embodiment: Embodiment) -> dict[str,
     }
 
 
-def _run_facts(arguments: PerceptionArguments) -> dict[str, Any]:
+def _checkpoint(arguments: PerceptionArguments) -> str:
+    folder = Path(arguments.checkpoint).expanduser()
+    return str(folder.resolve()) if arguments.checkpoint and folder.is_dir() else arguments.checkpoint
+
+
+def _run_facts(arguments: PerceptionArguments, resolved: Resolved) -> dict[str, Any]:
     """What the summary says about the run."""
-    facts = {name: getattr(arguments, name) for name in ("policy", "checkpoint", "traces", "fused")}
-    return {**facts, "execution": _execution(arguments)}
-
-
-def _execution(arguments: PerceptionArguments) -> str:
-    default = str(default_checkpoint()) if arguments.policy == "stvla" else ""
-    return resolve_execution(arguments.execution, arguments.checkpoint or default)
+    facts = {name: getattr(arguments, name) for name in ("policy", "checkpoint", "fused")}
+    return {**facts, "traces": resolved.inputs.traces, "execution": resolved.execution}
 
 
 def _perception_and_server(
-    arguments: PerceptionArguments, sensor: Parameters, server: Parameters, remappings: Mapping[str, str]
+    arguments: PerceptionArguments,
+    resolved: Resolved,
+    sensor: Parameters,
+    server: Parameters,
+    remappings: Mapping[str, str],
 ) -> list[NodeSpec]:
-    TRACKERS.check(arguments.tracker)
-    DEPTH_ESTIMATORS.check(arguments.depth)
+    inputs = resolved.inputs
     tracking = {
-        "tracker": arguments.tracker,
-        "tracker_parameters": arguments.tracker_parameters,
-        "buffer": arguments.buffer,
-        "adaptive": arguments.adaptive,
+        "tracker": inputs.tracker,
+        "tracker_parameters": one_line_yaml(inputs.tracker_parameters),
+        "buffer": inputs.buffer,
+        "adaptive": inputs.adaptive,
     }
-    depth = {"depth": arguments.depth, "depth_parameters": arguments.depth_parameters}
-    compositor = {"variant": arguments.variant}
+    depth = {"depth": inputs.depth, "depth_parameters": one_line_yaml(inputs.depth_parameters)}
+    compositor = {"variant": inputs.variant}
     if arguments.fused:
         perception = {**tracking, **depth, **compositor, **sensor}
         return [NodeSpec("fused", {"perception": perception, "vla_server": {**server, **sensor}}, remappings)]
@@ -197,11 +217,6 @@ def _perception_and_server(
         NodeSpec("compositor", {"compositor": {**compositor, **sensor}}, remappings),
         NodeSpec("vla_server", {"vla_server": {**server, **sensor}}, remappings),
     ]
-
-
-def _check_name(argument: str, name: str, names: Sequence[str]) -> None:
-    if name not in names:
-        raise InputError(f"{argument}: expected one of {', '.join(names)}, got {name!r}")
 
 
 def _optional(

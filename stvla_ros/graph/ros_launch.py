@@ -9,7 +9,6 @@ import sys
 from collections.abc import Mapping
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
-import docstring_parser
 from ament_index_python.packages import PackageNotFoundError, get_package_prefix
 from launch.actions import DeclareLaunchArgument, LogInfo, OpaqueFunction, RegisterEventHandler, Shutdown
 from launch.event_handlers import OnProcessExit, OnShutdown
@@ -19,7 +18,7 @@ from launch_ros.actions import Node
 
 from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
 from stvla_ros.errors import InputError
-from stvla_ros.graph.arguments import PerceptionArguments, RobotArguments, SimArguments
+from stvla_ros.graph.arguments import PerceptionArguments, RobotArguments, SimArguments, field_docstrings
 from stvla_ros.graph.run import describe
 from stvla_ros.graph.specification import Graph, NodeSpec
 from stvla_ros.graph.supervisor import (
@@ -86,12 +85,6 @@ def graph_entities(graph: Graph) -> list[LaunchDescriptionEntity]:
     return [*notes, results, *handlers, *(node for _, node in nodes)]
 
 
-def field_docstrings(kind: type) -> dict[str, str]:
-    """By field name the text below each field of a dataclass and of its bases, on one line."""
-    parsed = [docstring_parser.parse_from_object(base) for base in reversed(kind.__mro__[:-1])]
-    return {field.arg_name: " ".join((field.description or "").split()) for each in parsed for field in each.params}
-
-
 def _start(context: LaunchContext, kind: type[SimArguments | RobotArguments]) -> list[LaunchDescriptionEntity]:
     return graph_entities(describe(read_arguments(kind, context.launch_configurations)))
 
@@ -150,6 +143,11 @@ def _to_text(value: Any) -> str:
 def _from_text(name: str, text: str, type_: Any) -> Any:
     if get_origin(type_) is Literal:
         return text
+    words = [word for each in get_args(type_) for word in get_args(each)]
+    if text in words:
+        return text
+    if words:
+        [type_] = [each for each in get_args(type_) if get_origin(each) is not Literal]
     try:
         value = coerce_to_type(text, type_)
         # An empty text passes launch's own conversion unconverted.
@@ -158,4 +156,4 @@ def _from_text(name: str, text: str, type_: Any) -> Any:
     except ValueError:
         pass
     expected = {bool: "true or false", int: "a whole number"}[type_]
-    raise InputError(f"{name}: expected {expected}, got {text!r}")
+    raise InputError(f"{name}: expected {' or '.join([expected, *words])}, got {text!r}")

@@ -31,6 +31,7 @@ passes over 10^4 samples, one scatter of 10^4 minima, one 5x5 minimum filter ove
 """
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
@@ -59,7 +60,7 @@ class CompositorConfig:
     :raises InputError: for a value out of range.
     """
 
-    variant: str = "C"
+    variant: Literal["A", "B", "C"] = "C"
     size: int = 224
     line_width: int = 5
     min_vertex_distance: float = 0.0

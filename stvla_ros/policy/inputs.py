@@ -1,17 +1,39 @@
-"""The record of what a policy is shown."""
+"""The record of what a policy is shown: one list for the graph, evaluation, training and the doctor."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, Literal
+
+from stvla_ros.errors import InputError
+from stvla_ros.perception.compositor import VARIANTS, CompositorConfig
+from stvla_ros.perception.depth.constant import NO_DEPTH
+from stvla_ros.perception.depth.registry import DEPTH_ESTIMATORS
+from stvla_ros.perception.frame_buffer import check_buffer_size
+from stvla_ros.perception.spatial_traces import SpatialTracesConfig
+from stvla_ros.perception.trackers import TRACKERS
+from stvla_ros.perception.tracking import TrackingConfig
+
+TRACES = ("none", "depth", "rgb")
+"""What the traces are drawn on: nothing (as SpatialVLA), the depth (ST-VLA), the picture (as TraceVLA)."""
+RESIZE_METHODS = ("bicubic", "area")
+
+# By what the traces are drawn on, the fields that then change nothing.
+_WITHOUT_EFFECT = {
+    "none": frozenset({"tracker", "tracker_parameters", "buffer", "variant", "adaptive"}),
+    "rgb": frozenset({"variant"}),
+    "depth": frozenset(),
+}
+# By backend's name, its own parameters.
+_PARAMETERS_OF = {"depth": "depth_parameters", "tracker": "tracker_parameters"}
 
 
 @dataclass(frozen=True)
 class InputsConfig:
-    """What the policy is shown; the names are those of ``stvla eval`` (``acting/setup.py``).
+    """What a policy is shown.
 
     :param traces: where the traces are drawn: nowhere, on the depth map (ST-VLA), on the picture (as TraceVLA).
-    :param depth: where metres come from (``depth_estimator_names()``): ``sensor``: the data's own depth; ``constant``:
-        the same distance everywhere, the baseline without depth; a network.
+    :param depth: where metres come from (``DEPTH_ESTIMATORS``): ``sensor``: the camera's or the data's own;
+        ``constant``: the same distance everywhere, the baseline without depth; a network.
     :param depth_parameters: the depth backend's own.
     :param tracker: name of the tracker.
     :param tracker_parameters: the tracker's own.
@@ -19,14 +41,106 @@ class InputsConfig:
     :param variant: depth at which traces are drawn.
     :param adaptive: whether the window stretches while motion is slow.
     :param resize: how pictures come to the model's size.
+    :raises InputError: naming the field that cannot be used.
     """
 
     traces: Literal["none", "depth", "rgb"] = "depth"
-    depth: str = "sensor"
+    depth: str = SpatialTracesConfig.depth
     depth_parameters: Mapping[str, Any] = field(default_factory=dict)
-    tracker: str = "lucas_kanade"
+    tracker: str = TrackingConfig.tracker
     tracker_parameters: Mapping[str, Any] = field(default_factory=dict)
-    buffer: int = 30
-    variant: Literal["A", "B", "C"] = "C"
-    adaptive: bool = True
+    buffer: int = TrackingConfig.buffer
+    variant: Literal["A", "B", "C"] = CompositorConfig.variant
+    adaptive: bool = TrackingConfig.adaptive
     resize: Literal["bicubic", "area"] = "bicubic"
+
+    def __post_init__(self) -> None:
+        choices = {
+            "traces": TRACES,
+            "variant": VARIANTS,
+            "adaptive": (True, False),
+            "resize": RESIZE_METHODS,
+        }
+        for name, allowed in choices.items():
+            if getattr(self, name) not in allowed:
+                self._refuse(name, f"one of {', '.join(map(str, allowed))}")
+        for name in _PARAMETERS_OF.values():
+            if not isinstance(getattr(self, name), Mapping):
+                self._refuse(name, "a mapping")
+        DEPTH_ESTIMATORS.check(self.depth)
+        TRACKERS.check(self.tracker)
+        check_buffer_size(self.buffer)
+        if self.depth == NO_DEPTH and self.traces == "depth":
+            # Everything drawn on it would have its own depth.
+            self._refuse("traces", f"none or rgb with depth {NO_DEPTH}")
+
+    def _refuse(self, name: str, expected: str) -> None:
+        raise InputError(f"{name}: expected {expected}, got {getattr(self, name)!r}")
+
+    @property
+    def summary(self) -> str:
+        """What is shown, in words."""
+        traces = f"traces on {self.traces}" if self.traces != "none" else "no traces"
+        if self.traces != "none":
+            variant = f"variant {self.variant}, " if self.traces == "depth" else ""
+            adaptive = ", adaptive" if self.adaptive else ""
+            traces += f" ({variant}{self.buffer} frames{adaptive}, {self.tracker})"
+        depth = "the same depth everywhere" if self.depth == NO_DEPTH else f"depth from {self.depth}"
+        return f"picture, {depth}, {traces}, resize {self.resize}"
+
+    def perception(self) -> SpatialTracesConfig:
+        """What the perception needs of it."""
+        return SpatialTracesConfig(
+            TrackingConfig(
+                tracker=self.tracker,
+                buffer=self.buffer,
+                adaptive=self.adaptive,
+                tracker_parameters=self.tracker_parameters,
+            ),
+            self.depth,
+            self.depth_parameters,
+            CompositorConfig(variant=self.variant),
+        )
+
+
+INPUT_NAMES = tuple(each.name for each in fields(InputsConfig))
+
+
+def input_values(inputs: InputsConfig) -> dict[str, Any]:
+    """The record as a mapping."""
+    return {name: getattr(inputs, name) for name in INPUT_NAMES}
+
+
+def overridden(values: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """The values of a record with those that were given in place of its own, and what follows from these.
+
+    :param values: by field of :class:`InputsConfig`.
+    :param given: likewise, some of them.
+    """
+    follows: dict[str, Any] = {}
+    for backend, parameters in _PARAMETERS_OF.items():
+        if backend in given and given[backend] != values[backend]:
+            follows[parameters] = {}  # those of another backend
+    if given.get("depth") == NO_DEPTH:
+        follows["traces"] = "none"
+    return {**values, **follows, **given}
+
+
+def differences(inputs: InputsConfig, trained: Mapping[str, Any]) -> list[str]:
+    """A line for every field in which ``inputs`` is not what a checkpoint was trained with.
+
+    :param trained: values by field of :class:`InputsConfig`, as far as they are known.
+    """
+    lines = []
+    silent = set(_WITHOUT_EFFECT[inputs.traces])
+    # What another backend was told says nothing more.
+    used = input_values(inputs)
+    silent |= {own for backend, own in _PARAMETERS_OF.items() if used[backend] != trained.get(backend, used[backend])}
+    for name, value in used.items():
+        if name not in silent and value != trained.get(name, value):
+            lines.append(f"{name}: {_word(value)} is used, the checkpoint was trained with {_word(trained[name])}")
+    return lines
+
+
+def _word(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(dict(value) if isinstance(value, Mapping) else value)

@@ -1,18 +1,16 @@
-"""From a simulator's observation to what the policy is given, as the nodes of the live graph do it."""
+"""From a camera's frame to what the policy is given: in evaluation and training, and which topics these are live."""
 
 from dataclasses import dataclass
 
 import numpy as np
 
-from stvla_ros.acting.setup import EvaluatedPolicy
-from stvla_ros.perception.compositor import CompositorConfig
 from stvla_ros.perception.depth import make_depth_estimator
 from stvla_ros.perception.depth.base import without_invalid
 from stvla_ros.perception.overlay import draw_traces
-from stvla_ros.perception.spatial_traces import SpatialTraces, SpatialTracesConfig
-from stvla_ros.perception.tracking import TrackingConfig
+from stvla_ros.perception.spatial_traces import SpatialTraces
 from stvla_ros.perception.types import TracedDepth, Traces
 from stvla_ros.policy.base import PolicyInput
+from stvla_ros.policy.inputs import InputsConfig
 
 
 @dataclass(frozen=True)
@@ -29,29 +27,50 @@ class Seen:
     traced_depth: np.ndarray | None = None
 
 
+@dataclass(frozen=True)
+class View:
+    """Which picture and which depth a policy sees, by the names of their topics.
+
+    :param picture: ``image``, or ``overlay``: the image with the traces on it.
+    :param depth: ``depth``, metres; or ``traced_depth``: the traces drawn on them, on a square map.
+    """
+
+    picture: str
+    depth: str
+
+    def of(self, rgb: np.ndarray, traced: TracedDepth) -> tuple[np.ndarray, np.ndarray]:
+        """
+        :param rgb: (H, W, 3) uint8, the camera's.
+        :param traced: what the perception made of it.
+        :returns: (H, W, 3) uint8 picture, and float32 metres, 0 where unknown.
+        """
+        picture = draw_traces(rgb, traced.traces) if self.picture == "overlay" else rgb
+        return picture, traced.traced_depth if self.depth == "traced_depth" else without_invalid(traced.depth)
+
+
+# By ``InputsConfig.traces``.
+VIEWS = {
+    "none": View("image", "depth"),
+    "depth": View("image", "traced_depth"),
+    "rgb": View("overlay", "depth"),
+}
+
+
 class Observer:
     """The perception of one policy. Not thread-safe.
 
+    :param inputs: what it is shown.
     :raises InputError: when a stage of the perception cannot be made.
     """
 
-    def __init__(self, policy: EvaluatedPolicy) -> None:
-        self._mode = policy.traces
-        tracking = TrackingConfig(
-            tracker=policy.tracker,
-            buffer=policy.buffer,
-            adaptive=policy.adaptive,
-            tracker_parameters=policy.tracker_parameters,
-        )
+    def __init__(self, inputs: InputsConfig) -> None:
+        self._view = VIEWS[inputs.traces]
         self._whole = self._depth = None
-        if policy.traces == "none":
+        if inputs.traces == "none":
             # Traces that nobody sees are not made.
-            self._depth = make_depth_estimator(policy.depth, **policy.depth_parameters)
+            self._depth = make_depth_estimator(inputs.depth, **inputs.depth_parameters)
         else:
-            compositor = CompositorConfig(variant=policy.variant)
-            self._whole = SpatialTraces(
-                SpatialTracesConfig(tracking, policy.depth, policy.depth_parameters, compositor)
-            )
+            self._whole = SpatialTraces(inputs.perception())
 
     def reset(self) -> None:
         """A new episode starts."""
@@ -73,14 +92,9 @@ class Observer:
         :param stamp: nanoseconds, larger than the last one of the episode.
         :raises InputError: for a picture or depth that cannot be used.
         """
-        traces = traced = None
-        if self._whole is not None:
-            result = self._whole.step(rgb, stamp, sensor_depth)
-            traces, traced, depth = result.traces, result.traced_depth, self._choose(result)
-        else:
+        if self._whole is None:
             depth = without_invalid(self._depth.estimate(rgb, sensor_depth))
-        picture = draw_traces(rgb, traces) if self._mode == "rgb" else rgb
-        return Seen(PolicyInput.of(stamp, picture, depth, intrinsics, instruction), traces, traced)
-
-    def _choose(self, result: TracedDepth) -> np.ndarray:
-        return result.traced_depth if self._mode == "depth" else without_invalid(result.depth)
+            return Seen(PolicyInput.of(stamp, rgb, depth, intrinsics, instruction))
+        result = self._whole.step(rgb, stamp, sensor_depth)
+        given = PolicyInput.of(stamp, *self._view.of(rgb, result), intrinsics, instruction)
+        return Seen(given, result.traces, result.traced_depth)

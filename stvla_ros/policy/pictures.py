@@ -7,9 +7,9 @@ from PIL import Image
 from stvla_ros.errors import InputError
 from stvla_ros.perception.compositor import resize_depth
 from stvla_ros.perception.geometry import check_intrinsics, check_size
+from stvla_ros.policy.inputs import RESIZE_METHODS
 
 # bicubic: the published processor's; area: that of the published evaluation in SimplerEnv.
-RESIZE_METHODS = ("bicubic", "area")
 # Metres. No camera on a robot sees as far; what is beyond is in other units, and the largest would overflow.
 FARTHEST = 10_000.0
 

@@ -11,11 +11,15 @@ from stvla_ros.plugins import Registry, subclass_of
 from stvla_ros.policy.base import Policy
 from stvla_ros.settings import parse_mapping
 
+WITHOUT_NETWORK = ("expert", "random")
+"""They look at nothing, and have no checkpoint."""
 DTYPES = ("auto", "float32", "float16", "bfloat16")
 NO_PARAMETERS: Mapping[str, Any] = MappingProxyType({})
 
 OF_CHECKPOINT = "stvla"
 """Name of the policy that is its checkpoint's, whatever family that is of."""
+DEFAULT_POLICY = OF_CHECKPOINT
+"""Who acts when nobody says otherwise."""
 
 POLICIES: Registry[type[Policy]] = Registry(
     kind="policy",
@@ -54,12 +58,18 @@ def check_policy(name: str, parameters: Mapping[str, Any]) -> None:
     :param parameters: those that will be given.
     :raises InputError: as :func:`make_policy`.
     """
-    from stvla_ros.policy.checkpoints import find_downloaded
+    if _is_known(name, parameters):
+        _check(name, _find(name, parameters), parameters)
 
-    checkpoint = parameters.get("checkpoint")
-    if name == OF_CHECKPOINT and isinstance(checkpoint, str) and checkpoint and find_downloaded(checkpoint) is None:
-        return
-    _check(name, _find(name, parameters), parameters)
+
+def takes_parameter(parameter: str, name: str, checkpoint: str = "") -> bool:
+    """Whether a policy takes a parameter, as far as that is known, as for :func:`check_policy`.
+
+    :param checkpoint: the policy's, if it has one.
+    :raises InputError: for a name, a checkpoint or a plug-in that cannot be used.
+    """
+    given = {"checkpoint": checkpoint}
+    return not _is_known(name, given) or parameter in inspect.signature(_find(name, given)).parameters
 
 
 def given_parameters(
@@ -80,10 +90,19 @@ def given_parameters(
     texts = {"checkpoint": checkpoint, "device": device, "dtype": dtype, "unnorm_key": unnorm_key}
     given = {key: text for key, text in texts.items() if text not in ("", "auto")}
     mapping = parse_mapping(name, own or "{}")
-    for key in texts:
+    for key in (*texts, "resize"):
         if key in mapping:
             raise InputError(f"{name}: {key} has an argument of its own")
     return given | mapping
+
+
+def _is_known(name: str, parameters: Mapping[str, Any]) -> bool:
+    """False for the policy of a checkpoint that was not downloaded yet."""
+    from stvla_ros.policy.checkpoints import find_downloaded
+
+    checkpoint = parameters.get("checkpoint")
+    given = name == OF_CHECKPOINT and isinstance(checkpoint, str) and checkpoint
+    return not given or find_downloaded(checkpoint) is not None
 
 
 def _find(name: str, parameters: Mapping[str, Any]) -> type[Policy]:

@@ -1,34 +1,119 @@
-"""What a checkpoint that was trained here says about its training: ``training.json``, the training's configuration."""
+"""What a checkpoint that was trained here says about its training (``training.json``, the training's configuration),
+and what its policy is shown therefore.
+"""
 
 import json
+import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from stvla_ros.errors import InputError
-from stvla_ros.policy.checkpoints import TRAINING_RECORD
+from stvla_ros.control.chunk_execution import EXECUTIONS
+from stvla_ros.errors import InputError, one_line
+from stvla_ros.perception.depth.constant import NO_DEPTH
+from stvla_ros.policy.checkpoints import TRAINING_RECORD, find_base_name, find_downloaded
+from stvla_ros.policy.inputs import InputsConfig, differences, input_values, overridden
+from stvla_ros.policy.registry import OF_CHECKPOINT, WITHOUT_NETWORK
+from stvla_ros.settings import build, shown
+from stvla_ros.shared_files import default_checkpoint
 
-AUTO_EXECUTION = "auto"
+AUTO = "auto"
+"""In place of a value: as the checkpoint was trained."""
 PUBLISHED_EXECUTION = "ensemble"
 """How the published checkpoints' chunks are executed (``control/chunk_execution.py``)."""
 
 
-def training_record(checkpoint: str) -> Mapping[str, Any]:
+@dataclass(frozen=True)
+class Resolved:
+    """What a policy is shown and how its chunks are executed.
+
+    :param execution: one of ``EXECUTIONS``.
+    :param notes: lines for the user: where this is not what the checkpoint was trained with.
     """
-    :param checkpoint: folder or hub id.
-    :returns: the record; empty for a checkpoint without one.
+
+    inputs: InputsConfig
+    execution: str
+    notes: tuple[str, ...] = ()
+
+
+def checkpoint_of(policy: str, checkpoint: str) -> str:
+    """The checkpoint that a policy runs; empty for a policy without a network.
+
+    :param policy: registered name.
+    :param checkpoint: the one that was given; empty for the policy's own.
+    """
+    if policy in WITHOUT_NETWORK:
+        return ""
+    return checkpoint or (str(default_checkpoint()) if policy == OF_CHECKPOINT else "")
+
+
+def resolve(
+    checkpoint: str, given: Mapping[str, Any], execution: str = AUTO, usual: InputsConfig = InputsConfig()
+) -> Resolved:
+    """What is shown: what was given, else what the checkpoint was trained with, else the usual.
+
+    :param checkpoint: folder or hub id; empty for a policy without a network.
+    :param given: some fields of :class:`InputsConfig`.
+    :param execution: one of ``EXECUTIONS``, or ``auto``.
+    :param usual: what a policy is shown of which its checkpoint says nothing.
+    :raises InputError: naming the field that was given, or the file and its key, that cannot be used.
+    """
+    file = find_record(checkpoint)
+    record = _read(file) if file else {}
+    trained = {**input_values(usual), **record.get("inputs", {})}
+    inputs = _build(file, overridden(trained, given), given)
+    meant = record.get("execution", PUBLISHED_EXECUTION)
+    return Resolved(inputs, meant if execution == AUTO else execution, training_notes(checkpoint, inputs, execution))
+
+
+def training_notes(checkpoint: str, inputs: InputsConfig, execution: str = AUTO) -> tuple[str, ...]:
+    """Lines for the user: where what is shown and done is not what the checkpoint was trained with.
+
+    :param checkpoint: folder or hub id; empty for a policy without a network.
+    :param execution: one of ``EXECUTIONS``, or ``auto``.
+    :raises InputError: when the checkpoint's record cannot be read.
+    """
+    file = find_record(checkpoint)
+    if file is None:
+        unknown = checkpoint and find_downloaded(checkpoint) is None
+        line = f"checkpoint {checkpoint} is not on this machine yet: what it was trained with is not known"
+        return (line,) if unknown else ()
+    record = _read(file)
+    lines = differences(inputs, record["inputs"])
+    meant = record.get("execution", PUBLISHED_EXECUTION)
+    if execution not in (AUTO, meant):
+        lines.append(f"execution: {execution} is used, the checkpoint was trained for {meant}")
+    return tuple(map(one_line, lines))
+
+
+def find_record(checkpoint: str) -> Path | None:
+    """The file of a checkpoint's record: its own; for an adapter without one, that of what it was trained on.
+
+    :param checkpoint: folder or hub id; empty for none.
+    :returns: None where there is none on this machine.
+    :raises InputError: for a checkpoint that is neither.
+    """
+    folder = find_downloaded(checkpoint) if checkpoint else None
+    if folder is None:
+        return None
+    if (folder / TRAINING_RECORD).is_file():
+        return folder / TRAINING_RECORD
+    try:
+        base = find_downloaded(find_base_name(folder))
+    except InputError:  # no adapter, or one whose checkpoint is gone: loading it says so
+        return None
+    return base / TRAINING_RECORD if base and (base / TRAINING_RECORD).is_file() else None
+
+
+def training_record(checkpoint: str) -> Mapping[str, Any]:
+    """A checkpoint's record; empty where there is none.
+
+    :param checkpoint: folder or hub id; empty for none.
     :raises InputError: when it cannot be read.
     """
-    file = Path(checkpoint) / TRAINING_RECORD
-    if not checkpoint or not file.is_file():
-        return {}
-    try:
-        record = json.loads(file.read_text(encoding="utf-8"))
-        if isinstance(record["inputs"], dict) and isinstance(record.get("execution", ""), str):
-            return record
-    except (OSError, ValueError, RecursionError, KeyError, TypeError):
-        pass
-    raise InputError(f"{file}: expected a training configuration with inputs")
+    file = find_record(checkpoint)
+    return _read(file) if file else {}
 
 
 def resolve_execution(execution: str, checkpoint: str) -> str:
@@ -36,6 +121,36 @@ def resolve_execution(execution: str, checkpoint: str) -> str:
     :param execution: one of ``EXECUTIONS``, or ``auto``: the one that this checkpoint's chunks are meant for.
     :raises InputError: when the checkpoint's record cannot be read.
     """
-    if execution != AUTO_EXECUTION:
+    if execution != AUTO:
         return execution
     return training_record(checkpoint).get("execution", PUBLISHED_EXECUTION)
+
+
+def _read(file: Path) -> Mapping[str, Any]:
+    """:raises InputError: naming the file and the key that cannot be used."""
+    try:
+        record = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(f"{file}: expected a training configuration ({type(error).__name__})") from None
+    inputs = record.get("inputs") if isinstance(record, dict) else None
+    if not isinstance(inputs, dict):
+        raise InputError(f"{file}: expected a training configuration with inputs, got {shown(inputs)}")
+    execution = record.get("execution", PUBLISHED_EXECUTION)
+    if execution not in tuple(EXECUTIONS):
+        raise InputError(f"{file}: execution: expected one of {', '.join(EXECUTIONS)}, got {shown(execution)}")
+    return record
+
+
+def _build(file: Path | None, values: Mapping[str, Any], given: Mapping[str, Any]) -> InputsConfig:
+    try:
+        return build(InputsConfig, dict(values))
+    except InputError as error:
+        name = re.split(r"[.: ]", str(error))[0]
+        if file is None:
+            raise
+        if name not in given:
+            hint = " (of a plug-in that is not installed?)" if name in ("depth", "tracker") else ""
+            raise InputError(f"{file}: inputs.{error}{hint}") from None
+        if name == "traces" and "depth" not in given and values["depth"] == NO_DEPTH:
+            raise InputError(f"{error}; {file} says depth {NO_DEPTH}: give a depth as well") from None
+        raise

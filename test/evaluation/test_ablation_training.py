@@ -10,6 +10,7 @@ from stvla_ros.acting.episode import load_evaluated_policy
 from stvla_ros.acting.setup import EvaluatedPolicy
 from stvla_ros.evaluation.ablate import trained_policy
 from stvla_ros.evaluation.ablation_kinds import make_settings
+from stvla_ros.policy.inputs import InputsConfig
 
 sys.path.append(str(Path(__file__).parents[1] / "learning"))
 
@@ -29,12 +30,12 @@ def test_a_model_is_trained_once_for_a_setting_and_sees_it_when_it_is_evaluated(
     }
     config = tmp_path / "config.yaml"
     config.write_text(yaml.safe_dump(content))
-    base = EvaluatedPolicy("ours", "stvla", "unused", variant="B")
+    base = EvaluatedPolicy("ours", "stvla", "unused", inputs=InputsConfig(variant="B"))
     [setting] = make_settings("buffer", base, ("7",), retrain=True)
 
     policy = trained_policy(setting, config, tmp_path / "training")
-    assert (policy.label, policy.buffer, policy.variant, policy.adaptive) == ("buffer-7", 7, "A", False)
-    assert policy.parameters == {"resize": "area"}
+    assert policy.label == "buffer-7"
+    assert policy.inputs == InputsConfig(buffer=7, variant="A", adaptive=False, resize="area")
     load_evaluated_policy(policy, "widowx", 0)
     weights = Path(policy.checkpoint, "model.safetensors")
     trained_at = weights.stat().st_mtime_ns

@@ -1,6 +1,6 @@
 """What an ablation varies, and what it leaves alone."""
 
-from dataclasses import asdict
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,8 +13,9 @@ from stvla_ros.evaluation.ablation_kinds import ABLATIONS, SCALE_NOTE, make_sett
 from stvla_ros.evaluation.plan import EvalArguments, evaluation_of
 from stvla_ros.evaluation.tables import make_table
 from stvla_ros.learning.training.config import read_config
+from stvla_ros.policy.inputs import InputsConfig
 
-OURS = EvaluatedPolicy("ours", "expert", traces="depth", buffer=20, execution="receding")
+OURS = EvaluatedPolicy("ours", "expert", inputs=InputsConfig(buffer=20), execution="receding")
 CHANGES = {
     "buffer": [{"buffer": 30}, {"buffer": 15}, {"buffer": 7}],
     "variant": [{"variant": "C"}, {"variant": "B"}, {"variant": "A"}],
@@ -30,7 +31,8 @@ def test_each_setting_changes_that_one_thing(kind: str) -> None:
     settings = make_settings(kind, OURS)
     assert len({setting.policy.label for setting in settings}) == len(settings)
     for setting, change in zip(settings, CHANGES[kind], strict=True):
-        assert asdict(setting.policy) == asdict(OURS) | change | {"label": f"{kind}-{setting.name}"}
+        inputs = replace(OURS.inputs, **change)
+        assert setting.policy == replace(OURS, label=f"{kind}-{setting.name}", inputs=inputs)
 
 
 def test_without_retrain_only_the_amount_of_data_is_trained() -> None:

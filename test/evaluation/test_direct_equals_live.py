@@ -10,6 +10,7 @@ from stvla_ros.acting.episode import Rules, load_evaluated_policy, make_control,
 from stvla_ros.acting.results import EpisodeKey
 from stvla_ros.acting.setup import EvaluatedPolicy
 from stvla_ros.control.actions import EndEffectorAction
+from stvla_ros.policy.inputs import InputsConfig
 from stvla_ros.policy.observer import Observer
 from stvla_ros.sim.environment import StepResult
 from stvla_ros.sim.tasks import make_environment
@@ -36,7 +37,7 @@ def _direct(policy: EvaluatedPolicy, max_steps: int) -> tuple[list[EndEffectorAc
         result = run_episode(
             environment,
             EpisodeKey(TASK, policy.label, 0, EPISODE),
-            Observer(policy),
+            Observer(policy.inputs),
             make_control(policy, loaded, environment),
             Rules(max_steps=max_steps),
         )
@@ -50,12 +51,14 @@ def _live(policy: EvaluatedPolicy, max_steps: int, folder: Path) -> tuple[list, 
     from stvla_ros.msg import EndEffectorCommand, EpisodeState
 
     sensor = {"sensor_reliability": "reliable"}
-    perception = {"buffer": policy.buffer, "variant": policy.variant, "adaptive": policy.adaptive, **sensor}
+    inputs = policy.inputs
+    perception = {"buffer": inputs.buffer, "variant": inputs.variant, "adaptive": inputs.adaptive, **sensor}
     server = {
         "policy": policy.policy,
         "checkpoint": policy.checkpoint,
         "policy_parameters": yaml.safe_dump(dict(policy.parameters), default_flow_style=True),
-        "traces": policy.traces,
+        "traces": inputs.traces,
+        "resize": inputs.resize,
         "execution": policy.execution,
         "sticky_gripper": policy.sticky_steps("panda"),
         "base_frame": "panda_link0",
@@ -105,7 +108,7 @@ def test_a_network_gets_the_same_commands_direct_and_live(execution: str, tmp_pa
     create_checkpoint(checkpoint, "tiny", 0)
     # Sampled, so that an untrained network says more than one thing.
     sampled = {"temperature": 1.0, "seed": 5, "threads": 1}
-    policy = EvaluatedPolicy("tiny", "stvla", str(checkpoint), sampled, execution=execution, buffer=7)
+    policy = EvaluatedPolicy("tiny", "stvla", str(checkpoint), sampled, InputsConfig(buffer=7), execution)
     direct, success = _direct(policy, 12)
     live, live_success = _live(policy, 12, tmp_path)
     assert len({action.translation.tobytes() for action in direct}) > 6
@@ -115,7 +118,7 @@ def test_a_network_gets_the_same_commands_direct_and_live(execution: str, tmp_pa
 
 @pytest.mark.slow
 def test_the_expert_gets_the_same_commands_and_success_direct_and_live(tmp_path: Path) -> None:
-    policy = EvaluatedPolicy("expert", "expert", traces="none")
+    policy = EvaluatedPolicy("expert", "expert", inputs=InputsConfig(traces="none"))
     direct, success = _direct(policy, 0)
     live, live_success = _live(policy, 0, tmp_path)
     assert success and live_success

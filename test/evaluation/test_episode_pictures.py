@@ -16,6 +16,7 @@ from stvla_ros.evaluation.plots import plot_lines, plot_settings, plot_table
 from stvla_ros.evaluation.tables import make_table
 from stvla_ros.evaluation.thumbnails import contact_sheet, write_page
 from stvla_ros.perception.side_by_side import OUTCOME_COLOURS
+from stvla_ros.policy.inputs import InputsConfig
 from stvla_ros.policy.observer import Observer
 from stvla_ros.recordings.video_reader import read_video
 
@@ -27,11 +28,11 @@ def _result(episode: int, success: bool) -> EpisodeResult:
 @pytest.mark.parametrize(("traces", "size"), [("none", (320, 240)), ("depth", None)])
 def test_a_video_shows_every_observation(traces: str, size: tuple[int, int] | None, tmp_path: Path) -> None:
     environment = ScriptedEnvironment("reach")
-    policy = EvaluatedPolicy("ours", "expert", traces=traces)
+    policy = EvaluatedPolicy("ours", "expert", inputs=InputsConfig(traces=traces))
     control = make_control(policy, load_evaluated_policy(policy, "panda", 0), environment)
     with EpisodePictures(tmp_path / "a" / "b", "reach 0", 5.0) as pictures:
         key = EpisodeKey("reach", "ours", 0, 0)
-        result = run_episode(environment, key, Observer(policy), control, watch=pictures.watch)
+        result = run_episode(environment, key, Observer(policy.inputs), control, watch=pictures.watch)
     frames = list(read_video(tmp_path / "a" / "b.mp4"))
     assert len(frames) == result.steps + 10, "at 10 pictures a second the last one is shown for a second"
     height, width = frames[0].rgb.shape[:2]

@@ -7,6 +7,7 @@ import pytest
 
 from stvla_ros.acting.setup import EvaluatedPolicy, at_latencies, parse_policy, read_policies, unique
 from stvla_ros.errors import InputError
+from stvla_ros.policy.inputs import InputsConfig
 from stvla_ros.shared_files import default_checkpoint
 
 
@@ -27,7 +28,7 @@ def test_a_name_alone_is_that_policy_and_sees_nothing() -> None:
 def test_a_folder_alone_is_a_checkpoint_of_stvla(checkpoint: Path) -> None:
     policy = parse_policy(str(checkpoint))
     assert (policy.label, policy.policy, policy.checkpoint) == ("ours", "stvla", str(checkpoint))
-    assert (policy.traces, policy.depth, policy.resolved_execution) == ("depth", "sensor", "ensemble")
+    assert (policy.inputs, policy.resolved_execution) == (InputsConfig(), "ensemble")
     assert not policy.sightless
 
 
@@ -38,14 +39,15 @@ def test_a_hub_id_is_a_checkpoint_of_stvla() -> None:
 
 def test_fields_and_the_policys_own_parameters_follow_the_question_mark(checkpoint: Path) -> None:
     policy = parse_policy(f"a=stvla:{checkpoint}?traces=none,buffer=15,adaptive=false,resize=area,temperature=0.5")
-    assert (policy.label, policy.traces, policy.buffer, policy.adaptive) == ("a", "none", 15, False)
-    assert policy.parameters == {"resize": "area", "temperature": 0.5}
+    assert policy.label == "a"
+    assert policy.inputs == InputsConfig(traces="none", buffer=15, adaptive=False, resize="area")
+    assert policy.parameters == {"temperature": 0.5}
     assert policy.samples
 
 
 def test_without_depth_nothing_is_drawn(checkpoint: Path) -> None:
     policy = parse_policy(f"blind={checkpoint}?depth=constant")
-    assert (policy.depth, policy.traces) == ("constant", "none")
+    assert policy.inputs == InputsConfig(depth="constant", traces="none")
 
 
 @pytest.mark.parametrize(
@@ -61,7 +63,9 @@ def test_without_depth_nothing_is_drawn(checkpoint: Path) -> None:
         ("expert?label=a", "policies: label has a place of its own"),
         ("expert?traces=red", "policy expert: traces: expected one of none, depth, rgb"),
         ("expert?execution=fast", "policy expert: execution: expected one of"),
-        ("expert?buffer=1", "policy expert: buffer: expected at least 2 frames"),
+        ("expert?buffer=1", "policy expert: buffer: expected an integer of at least 2 frames"),
+        ("expert?resize=area", "policy expert: takes no resize"),
+        ("stvla?resize=none", "policy stvla: resize: expected one of bicubic, area"),
         ("expert?buffer=many", "policy expert: buffer"),
         ("expert?depth=sonar", "policy expert: depth: expected one of sensor, constant"),
         ("expert?depth=constant,traces=depth", "policy expert: traces: expected none or rgb with depth constant"),
@@ -83,11 +87,11 @@ def test_a_file_holds_policies_with_the_same_fields(checkpoint: Path, tmp_path: 
     file = tmp_path / "policies.yaml"
     file.write_text(
         "- {policy: expert}\n"
-        f"- {{label: plain, checkpoint: {checkpoint}, traces: none, parameters: {{resize: area}}}}\n"
+        f"- {{label: plain, checkpoint: {checkpoint}, traces: none, resize: area, parameters: {{temperature: 0.5}}}}\n"
     )
     expert, plain = read_policies(file)
     assert expert == parse_policy("expert")
-    assert plain == parse_policy(f"plain={checkpoint}?traces=none,resize=area")
+    assert plain == parse_policy(f"plain={checkpoint}?traces=none,resize=area,temperature=0.5")
 
 
 @pytest.mark.parametrize(
@@ -106,16 +110,18 @@ def test_a_checkpoint_is_shown_what_it_was_trained_with_unless_told_otherwise(ch
     policy = parse_policy(str(checkpoint))
     assert policy.resolved_execution == "mean_ensemble"
     assert parse_policy(f"{checkpoint}?execution=chunk").resolved_execution == "chunk"
-    assert (policy.traces, policy.depth, policy.buffer, policy.variant) == ("rgb", "zoedepth", 15, "B")
-    assert policy.adaptive is False and policy.parameters == {"resize": "area"}
+    assert policy.inputs == InputsConfig(**inputs)
+    assert policy.notes() == ()
     other = parse_policy(f"{checkpoint}?buffer=7,resize=bicubic,depth=constant")
-    assert (other.buffer, other.parameters, other.depth, other.traces) == (7, {"resize": "bicubic"}, "constant", "none")
+    given = {"buffer": 7, "resize": "bicubic", "depth": "constant", "traces": "none"}
+    assert other.inputs == InputsConfig(**{**inputs, **given})
+    assert other.notes()[0] == "traces: none is used, the checkpoint was trained with rgb"
 
 
 def test_a_record_with_names_of_before_is_still_read(checkpoint: Path) -> None:
     record = {"data": {"statistics_key": "mine"}, "inputs": {"buffer": 7}, "execution": "chunk"}
     (checkpoint / "training.json").write_text(json.dumps(record))
-    assert parse_policy(str(checkpoint)).buffer == 7
+    assert parse_policy(str(checkpoint)).inputs.buffer == 7
 
 
 def test_stvla_alone_is_the_checkpoint_that_comes_along() -> None:

@@ -14,6 +14,7 @@ from stvla_ros.acting.episode import Rules, load_evaluated_policy, make_control,
 from stvla_ros.acting.results import EpisodeKey
 from stvla_ros.acting.setup import EvaluatedPolicy
 from stvla_ros.control.actions import EndEffectorAction
+from stvla_ros.policy.inputs import InputsConfig
 from stvla_ros.policy.observer import Observer
 from stvla_ros.policy.registry import NO_PARAMETERS
 from stvla_ros.sim.environment import Environment, StepResult
@@ -38,7 +39,7 @@ def direct(
         return step(action)
 
     environment.step = noting
-    loaded, observer = load_evaluated_policy(policy, environment.info.robot, seed=0), Observer(policy)
+    loaded, observer = load_evaluated_policy(policy, environment.info.robot, seed=0), Observer(policy.inputs)
     found = {}
     for episode in episodes:
         executed.clear()
@@ -64,11 +65,11 @@ def live(
     from stvla_ros.msg import EndEffectorCommand, EpisodeState
     from stvla_ros.nodes.kit.messages import stamp_ns
 
-    tracking = {"buffer": policy.buffer, "adaptive": policy.adaptive, **RELIABLE}
-    compositor = {"variant": policy.variant, **RELIABLE}
+    tracking = {"buffer": policy.inputs.buffer, "adaptive": policy.inputs.adaptive, **RELIABLE}
+    compositor = {"variant": policy.inputs.variant, **RELIABLE}
     server = {
         "policy": policy.policy,
-        "traces": policy.traces,
+        "traces": policy.inputs.traces,
         "execution": policy.execution,
         "control_hz": 5.0,
         "pacing": "lockstep",
@@ -126,7 +127,8 @@ def assert_equal(expected: dict[int, np.ndarray], found: dict[int, np.ndarray]) 
 )
 def test_no_episode_depends_on_those_before_it(fused: bool, traces: str, installed: Any, tmp_path: Path) -> None:
     with installed(**witness.package()):
-        policy = EvaluatedPolicy("witness", "witness", traces=traces, execution="ensemble", buffer=7, sticky_gripper=0)
+        inputs = InputsConfig(traces=traces, buffer=7)
+        policy = EvaluatedPolicy("witness", "witness", inputs=inputs, execution="ensemble", sticky_gripper=0)
         backwards = range(witness.EPISODES - 1, -1, -1)
         expected = direct(make_environment(witness.TASK), witness.TASK, policy, backwards, STEPS)
         assert len({actions.tobytes() for actions in expected.values()}) == witness.EPISODES

@@ -10,6 +10,7 @@ from stvla_ros.acting.results import EpisodeKey
 from stvla_ros.acting.setup import EvaluatedPolicy, parse_policy
 from stvla_ros.evaluation.live import contiguous, read_summary, run_live, sim_arguments
 from stvla_ros.graph.assemble import sim_graph
+from stvla_ros.policy.inputs import InputsConfig
 
 
 def _key(policy: str, episode: int, task: str = "panda_pick_cube") -> EpisodeKey:
@@ -35,11 +36,8 @@ def test_the_graph_gets_what_the_policy_says(tmp_path: Path) -> None:
         "stvla",
         str(tmp_path),
         {"device": "cpu", "temperature": 0.5},
-        traces="rgb",
-        variant="B",
-        buffer=7,
-        adaptive=False,
-        execution="chunk",
+        InputsConfig(traces="rgb", variant="B", buffer=7, adaptive=False, resize="area"),
+        "chunk",
         pacing="realtime",
     )
     graph = sim_graph(sim_arguments(policy, "panda_pick_cube", 4, 3, 17, video=False), tmp_path / "run")
@@ -51,6 +49,7 @@ def test_the_graph_gets_what_the_policy_says(tmp_path: Path) -> None:
     assert (bridge["first_episode"], bridge["episodes"], bridge["max_steps"]) == (4, 3, 17)
     assert (bridge["pacing"], server["pacing"]) == ("realtime", "realtime")
     assert (server["traces"], server["execution"], server["device"]) == ("rgb", "chunk", "cpu")
+    assert server["resize"] == "area"
     assert yaml.safe_load(server["policy_parameters"]) == {"temperature": 0.5}
     assert (perception["variant"], perception["buffer"], perception["adaptive"]) == ("B", 7, False)
 

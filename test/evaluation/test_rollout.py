@@ -23,6 +23,7 @@ from stvla_ros.perception.compositor import CompositorConfig
 from stvla_ros.perception.spatial_traces import SpatialTraces, SpatialTracesConfig
 from stvla_ros.perception.tracking import TrackingConfig
 from stvla_ros.policy.base import Answer, Policy, PolicyInput
+from stvla_ros.policy.inputs import InputsConfig
 from stvla_ros.policy.observer import Observer
 
 
@@ -34,7 +35,7 @@ def _run(
     loaded = load_evaluated_policy(policy, "panda", policy_seed(key))
     seen: list = []
     control = make_control(policy, loaded, environment)
-    result = run_episode(environment, key, Observer(policy), control, rules, lambda *each: seen.append(each))
+    result = run_episode(environment, key, Observer(policy.inputs), control, rules, lambda *each: seen.append(each))
     return result, environment, seen
 
 
@@ -65,7 +66,7 @@ def test_success_that_is_lost_again_counts_only_as_ever() -> None:
     for until_limit, success, steps in ((True, False, MAX_STEPS), (False, True, 4)):
         control = make_control(plain, Passing(), environment)
         key = EpisodeKey("reach", "passing", 0, 0)
-        result = run_episode(environment, key, Observer(plain), control, Rules(until_limit))
+        result = run_episode(environment, key, Observer(plain.inputs), control, Rules(until_limit))
         assert (result.success, result.ever, result.steps) == (success, True, steps)
 
 
@@ -116,7 +117,7 @@ def test_in_realtime_steps_without_a_command_are_held_and_counted() -> None:
 
 
 def test_a_policy_gets_what_the_perception_makes_of_the_frames() -> None:
-    policy = EvaluatedPolicy("looking", "expert", traces="depth", buffer=7, variant="B")
+    policy = EvaluatedPolicy("looking", "expert", inputs=InputsConfig(buffer=7, variant="B"))
     _, _, seen = _run(policy, rules=Rules(max_steps=15), task="reach_far")
     config = SpatialTracesConfig(TrackingConfig(buffer=7), compositor=CompositorConfig(variant="B"))
     plain = SpatialTraces(config)
@@ -130,7 +131,8 @@ def test_a_policy_gets_what_the_perception_makes_of_the_frames() -> None:
 
 @pytest.mark.parametrize("traces", ["none", "rgb"])
 def test_without_depth_a_policy_sees_a_plane(traces: str) -> None:
-    _, _, seen = _run(EvaluatedPolicy("blind", "expert", traces=traces, depth="constant"), rules=Rules(max_steps=8))
+    blind = EvaluatedPolicy("blind", "expert", inputs=InputsConfig(traces=traces, depth="constant"))
+    _, _, seen = _run(blind, rules=Rules(max_steps=8))
     for observation, each, *_ in seen:
         assert (
             each.given.picture.depth.shape == observation.rgb.shape[:2] and each.given.picture.depth.dtype == np.float32
@@ -140,6 +142,7 @@ def test_without_depth_a_policy_sees_a_plane(traces: str) -> None:
 
 
 def test_without_traces_a_policy_sees_the_clean_depth_in_metres() -> None:
-    _, _, seen = _run(EvaluatedPolicy("plain", "expert", traces="none"), rules=Rules(max_steps=3))
+    plain = EvaluatedPolicy("plain", "expert", inputs=InputsConfig(traces="none"))
+    _, _, seen = _run(plain, rules=Rules(max_steps=3))
     for observation, each, *_ in seen:
         assert np.array_equal(each.given.picture.depth, observation.depth * np.float32(1e-3))

@@ -17,6 +17,7 @@ from stvla_ros.acting.setup import EvaluatedPolicy, parse_policy
 from stvla_ros.evaluation.episode_worker import WorkerSettings
 from stvla_ros.evaluation.journal import JOURNAL, official_episodes
 from stvla_ros.evaluation.runner import run_episodes
+from stvla_ros.policy.inputs import InputsConfig
 
 SCRIPT = Path(__file__).with_name("run_scripted.py")
 TABLES = ("table.md", "table.csv", "table.json")
@@ -66,7 +67,7 @@ def test_an_episode_that_fails_to_run_is_reported_and_the_others_go_on(tmp_path:
 
 
 def test_a_policy_that_cannot_be_had_is_reported_once_a_worker(tmp_path: Path) -> None:
-    missing = EvaluatedPolicy("gone", "expert", traces="depth", tracker_parameters={"corners": 3})
+    missing = EvaluatedPolicy("gone", "expert", inputs=InputsConfig(tracker_parameters={"corners": 3}))
     keys = _keys(["reach"], ["gone", "expert"])
     results, lines, failed = _run(keys, [missing, parse_policy("expert")], tmp_path, workers=1)
     assert {key.policy for key in failed} == {"gone"} and len(failed) == EPISODES

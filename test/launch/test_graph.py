@@ -1,18 +1,23 @@
 """The description of the graph: what is started with which arguments, and bad arguments."""
 
+import json
 import subprocess
 import sys
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import pytest
 import yaml
 
+from stvla_ros.acting.setup import parse_policy
 from stvla_ros.errors import InputError
-from stvla_ros.graph.arguments import RobotArguments, SimArguments
+from stvla_ros.graph.arguments import RobotArguments, SimArguments, field_docstrings, given_inputs, input_arguments
 from stvla_ros.graph.assemble import robot_graph, sim_graph
 from stvla_ros.graph.specification import Graph, NodeSpec
 from stvla_ros.graph.supervisor import node_command
-from stvla_ros.shared_files import config_directory
+from stvla_ros.policy.inputs import InputsConfig
+from stvla_ros.shared_files import config_directory, default_checkpoint
 
 
 def _names(graph: Graph) -> list[str]:
@@ -36,6 +41,13 @@ BAD_SIM_ARGUMENTS = {
     "params_file": SimArguments(params_file="/nonexistent.yaml"),
     "device": SimArguments(device="gpu"),
     "policy_parameters": SimArguments(policy_parameters="[1]"),
+    "policy_parameters: resize has an argument of its own": SimArguments(policy_parameters="{resize: area}"),
+    "tracker_parameters": SimArguments(tracker_parameters="[1]"),
+    "depth_parameters": SimArguments(depth_parameters="{"),
+    "buffer": SimArguments(buffer=1),
+    "traces: expected none or rgb with depth constant": SimArguments(traces="depth", depth="constant"),
+    "policy expert: takes no resize": SimArguments(policy="expert", resize="area"),
+    "checkpoint: expected a folder": SimArguments(checkpoint="/nowhere"),
     "policy expert: takes no checkpoint": SimArguments(policy="expert", checkpoint="somewhere"),
     "policy expert: takes no dtype": SimArguments(policy="expert", dtype="float16"),
     "policy expert: takes no temperature": SimArguments(policy="expert", policy_parameters="{temperature: 0.5}"),
@@ -109,14 +121,124 @@ def test_a_checkpoint_folder_is_found_from_anywhere_and_a_hub_id_stays_as_it_is(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "config.json").write_text('{"model_type": "spatialvla"}')
     monkeypatch.chdir(tmp_path)
     for given, passed in (("model", str(tmp_path / "model")), ("some/hub-id", "some/hub-id")):
         graph = sim_graph(SimArguments(policy="stvla", checkpoint=given), tmp_path / "run")
         assert _node(graph, "vla_server").parameters["vla_server"]["checkpoint"] == passed
 
 
-def test_a_recording_waits_for_every_node_that_takes_its_pictures(tmp_path: Path) -> None:
-    for arguments, count in (({}, 5), ({"traces": "rgb"}, 4), ({"fused": True}, 2)):
+TRAINED = {"traces": "none", "buffer": 7, "depth": "constant", "resize": "area", "adaptive": False}
+
+
+@pytest.fixture
+def checkpoint(tmp_path: Path) -> str:
+    """A copy of the small checkpoint that was trained with something else."""
+    folder = tmp_path / "checkpoint"
+    folder.mkdir()
+    for file in default_checkpoint().iterdir():
+        (folder / file.name).symlink_to(file)
+    record = json.loads((folder / "training.json").read_text())
+    record["inputs"] |= TRAINED
+    (folder / "training.json").unlink()
+    (folder / "training.json").write_text(json.dumps(record))
+    return str(folder)
+
+
+def _shown(graph: Graph) -> dict[str, Any]:
+    """What the graph's nodes are told about the policy's inputs, as they read it from the parameter file."""
+    nodes = [values["ros__parameters"] for values in _parameters(graph).values()]
+    names = {"traces", "tracker", "buffer", "adaptive", "depth", "depth_parameters", "variant", "resize"}
+    # The recorder is told, too.
+    told = [{name: values[name] for name in names & values.keys()} for values in nodes]
+    together = {name: value for values in told for name, value in values.items()}
+    assert all(values.items() <= together.items() for values in told)
+    return together
+
+
+@pytest.mark.parametrize("fused", [False, True])
+@pytest.mark.parametrize("kind", [SimArguments, RobotArguments])
+def test_the_graph_shows_a_policy_what_its_checkpoint_was_trained_with(
+    kind: type[SimArguments | RobotArguments], fused: bool, checkpoint: str, tmp_path: Path
+) -> None:
+    make = sim_graph if kind is SimArguments else robot_graph
+    graph = make(kind(checkpoint=checkpoint, fused=fused), tmp_path / "run")
+    assert _shown(graph) == {"tracker": "lucas_kanade", "variant": "C", "depth_parameters": "{}", **TRAINED}
+    assert _node(graph, "fused" if fused else "vla_server").parameters["vla_server"]["execution"] == "mean_ensemble"
+    assert graph.notes == ()
+
+
+@pytest.mark.parametrize("kind", [SimArguments, RobotArguments])
+def test_what_the_user_gives_wins_and_a_line_says_where_it_differs(
+    kind: type[SimArguments | RobotArguments], checkpoint: str, tmp_path: Path
+) -> None:
+    make = sim_graph if kind is SimArguments else robot_graph
+    given = {"traces": "depth", "depth": "sensor", "buffer": 15, "adaptive": "true", "resize": "bicubic"}
+    graph = make(kind(checkpoint=checkpoint, execution="chunk", **given), tmp_path / "run")
+    assert _shown(graph).items() >= {**given, "adaptive": True}.items()
+    assert graph.notes == (
+        "traces: depth is used, the checkpoint was trained with none",
+        "depth: sensor is used, the checkpoint was trained with constant",
+        "buffer: 15 is used, the checkpoint was trained with 7",
+        "adaptive: true is used, the checkpoint was trained with false",
+        "resize: bicubic is used, the checkpoint was trained with area",
+        "execution: chunk is used, the checkpoint was trained for mean_ensemble",
+    )
+
+
+def test_the_evaluation_and_the_graph_show_a_policy_the_same(checkpoint: str, tmp_path: Path) -> None:
+    for given in ({}, {"traces": "rgb"}, {"depth": "sensor", "traces": "depth", "variant": "A"}):
+        graph = sim_graph(SimArguments(checkpoint=checkpoint, **given), tmp_path / "run")
+        text = ",".join(f"{name}={value}" for name, value in given.items())
+        inputs = asdict(parse_policy(f"{checkpoint}?{text}").inputs)
+        assert _shown(graph).items() <= {**inputs, "depth_parameters": "{}"}.items()
+
+
+def test_a_policy_without_a_network_has_its_traces_drawn_for_people(tmp_path: Path) -> None:
+    for policy in ("expert", "random"):
+        graph = sim_graph(SimArguments(policy=policy), tmp_path / "run")
+        assert _shown(graph).items() >= {"traces": "depth", "depth": "sensor", "buffer": 30}.items()
+        assert graph.notes == ()
+
+
+def test_a_broken_training_record_is_one_line_that_names_it(checkpoint: str, tmp_path: Path) -> None:
+    Path(checkpoint, "training.json").write_text('{"inputs": {"buffer": "many"}}')
+    with pytest.raises(InputError, match="training.json: inputs.buffer: expected int, got 'many'$"):
+        robot_graph(RobotArguments(checkpoint=checkpoint), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_helps_words_on_auto_are_the_defaults_of_the_record() -> None:
+    texts = field_docstrings(SimArguments)
+    for name, default in input_arguments(InputsConfig(), "stvla", "").items():
+        told = "none" if default == "{}" else str(default)
+        assert texts[name].endswith(f"trained, else {told}."), name
+        assert SimArguments.__dataclass_fields__[name].default == "auto"
+
+
+def test_the_arguments_offer_what_the_record_takes() -> None:
+    taken, offered = get_type_hints(InputsConfig), get_type_hints(SimArguments)
+    for name, kind in taken.items():
+        if get_origin(kind) is Literal:
+            assert get_args(offered[name]) == ("auto", *get_args(kind)), name
+
+
+def test_inputs_go_through_arguments_and_come_back(tmp_path: Path) -> None:
+    for inputs in (
+        InputsConfig(),
+        InputsConfig("rgb", "zoedepth", {"checkpoint": "a" * 200}, "cotracker", {"a": [1, 2.5]}, 7, "B", False, "area"),
+    ):
+        given = given_inputs(SimArguments(**input_arguments(inputs, "stvla", "")))
+        assert given.keys() == asdict(inputs).keys()
+        assert InputsConfig(**given) == inputs
+
+
+def test_a_recording_waits_for_every_node_that_takes_its_pictures(checkpoint: str, tmp_path: Path) -> None:
+    record = json.loads(Path(checkpoint, "training.json").read_text())
+    record["inputs"] |= {"traces": "rgb"}
+    Path(checkpoint, "training.json").write_text(json.dumps(record))
+    cases = (({}, 5), ({"traces": "rgb"}, 4), ({"checkpoint": checkpoint}, 4), ({"fused": True}, 2))
+    for arguments, count in cases:
         graph = robot_graph(RobotArguments(replay="film.mp4", **arguments), tmp_path)
         assert _node(graph, "replay").parameters["replay"]["min_subscribers"] == count
 

@@ -28,7 +28,9 @@ CASES = [
     ("sim", {}),
     ("sim", {"fused": True}),
     ("sim", {"record": True, "pacing": "realtime", "buffer": 7, "video": False, "task": "panda_pick_cube"}),
-    ("sim", {"tracker_parameters": "{max_points: 50}", "adaptive": False, "params_file": "mine.yaml"}),
+    ("sim", {"checkpoint": "trained", "traces": "rgb"}),
+    ("robot", {"checkpoint": "trained"}),
+    ("sim", {"tracker_parameters": "{max_points: 50}", "adaptive": "false", "params_file": "mine.yaml"}),
     ("robot", {}),
     ("robot", {"fused": True, "image_topic": "cam/image"}),
     ("robot", {"robot": "google_robot", "replay": "film.mp4"}),
@@ -71,6 +73,9 @@ def test_a_launch_file_starts_what_the_command_starts(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     Path("mine.yaml").write_text("/compositor: {ros__parameters: {line_width: 3}}")
+    Path("trained").mkdir()
+    Path("trained/config.json").write_text('{"model_type": "spatialvla"}')
+    Path("trained/training.json").write_text('{"inputs": {"traces": "none", "buffer": 7, "resize": "area"}}')
     texts = {name: str(value).lower() if isinstance(value, bool) else str(value) for name, value in values.items()}
     commands = _commands(kind, texts)
 
@@ -79,6 +84,10 @@ def test_a_launch_file_starts_what_the_command_starts(
     launched_parameters = yaml.safe_load((run_directory / "parameters.yaml").read_text())
     graph = make_graph(arguments_type(**values), run_directory)
     assert launched_parameters == yaml.safe_load((run_directory / "parameters.yaml").read_text())
+    if "checkpoint" in values:
+        server = launched_parameters["/vla_server"]["ros__parameters"]
+        assert (server["traces"], server["resize"]) == (values.get("traces", "none"), "area")
+        assert launched_parameters["/tracker"]["ros__parameters"]["buffer"] == 7
     assert list(commands) == [node.executable for node in graph.nodes]
     for node in graph.nodes:
         assert _options(commands[node.executable]) == _options(node_command(node, graph))
@@ -106,6 +115,8 @@ def test_every_field_is_a_described_launch_argument_with_its_default(kind: str) 
         ({"fused": ""}, "fused: expected true or false, got ''"),
         ({"episode": "1"}, "episode: no such launch argument, did you mean episodes?"),
         ({"tracker": "kalman"}, "tracker: expected one of"),
+        ({"buffer": "many"}, "buffer: expected a whole number or auto, got 'many'"),
+        ({"tracker_parameters": ""}, "tracker_parameters: expected a YAML mapping"),
         ({"rviz": "true"}, "rviz2: the ROS 2 package rviz2 is not installed"),
     ],
 )
@@ -143,6 +154,7 @@ def test_the_arguments_are_read_by_their_types(tmp_path: Path) -> None:
     defaults = {name: str(f.default) for name, f in PerceptionArguments.__dataclass_fields__.items()}
     read = read_arguments(PerceptionArguments, defaults | {"buffer": "15", "fused": "true"})
     assert read == PerceptionArguments(buffer=15, fused=True)
+    assert read_arguments(PerceptionArguments, defaults) == PerceptionArguments()
 
 
 def _prefix_of_this_package() -> str:

@@ -216,7 +216,7 @@ def test_places_of_the_results_are_named(reader: LeRobotReader, adapted: Spatial
         (InputsConfig(traces="none", depth="constant"), "picture, the same depth everywhere, no traces"),
         (
             InputsConfig(traces="rgb", depth="zoedepth", adaptive=False),
-            "depth from zoedepth, traces on rgb (variant C, 30",
+            "depth from zoedepth, traces on rgb (30 frames, lucas_kanade), resize bicubic",
         ),
     ],
 )

@@ -15,7 +15,7 @@ NODES: dict[str, dict[str, Any]] = {
     "tracker": RELIABLE,
     "depth": RELIABLE,
     "compositor": RELIABLE,
-    "vla_server": {**RELIABLE, "pacing": "lockstep", "stall_timeout": 0.0},
+    "vla_server": {**RELIABLE, "policy": "expert", "pacing": "lockstep", "stall_timeout": 0.0},
     "sim_bridge": {"task": "panda_pick_cube", "episodes": 1, "resend_after": 1.0, "give_up_after": 300.0},
 }
 

@@ -26,7 +26,7 @@ def graph(tmp_path: Path) -> Iterator[LiveGraph]:
 
 def test_every_node_tells_its_figures_once_a_second(graph: LiveGraph) -> None:
     for name in (*LIGHT, "vla_server"):
-        graph.start(name, **({"sensor_reliability": "reliable"} if name != "vla_server" else {}))
+        graph.start(name, **({"sensor_reliability": "reliable"} if name != "vla_server" else {"policy": "expert"}))
     traced = graph.listen(Image, "traced_depth")
     graph.connect(image=4, sensor_depth=1, camera_info=2)
     graph.prime(traced, BEGIN)

@@ -32,7 +32,9 @@ def test_live_traced_depth_equals_the_plain_pipeline_bit_for_bit(fused: bool, va
     with live_graph(tmp_path) as graph:
         if fused:
             perception = {"buffer": 10, "variant": variant, **sensor}
-            graph.start("fused", perception=perception, vla_server={"sensor_reliability": "reliable"})
+            graph.start(
+                "fused", perception=perception, vla_server={"policy": "expert", "sensor_reliability": "reliable"}
+            )
         else:
             graph.start("tracker", buffer=10, **sensor)
             graph.start("depth", **sensor)

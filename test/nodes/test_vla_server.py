@@ -33,6 +33,7 @@ class Robot:
         # Each answered observation leads to one command, the policy's action itself.
         self.process = graph.start(
             "vla_server",
+            policy="expert",
             control_hz=CONTROL_HZ,
             base_frame="base",
             stall_timeout=STALL_S,
@@ -412,7 +413,7 @@ def test_cleanup_and_configure_give_one_server_again(robot: Robot) -> None:
 
 def test_ctrl_c_with_a_running_goal_ends_quietly(robot: Robot, tmp_path_factory: pytest.TempPathFactory) -> None:
     with live_graph(tmp_path_factory.mktemp("live")) as graph:
-        process = graph.start("vla_server", "other", input_timeout=3600.0)
+        process = graph.start("vla_server", "other", policy="expert", input_timeout=3600.0)
         client = ActionClient(graph.node, ExecuteInstruction, "/other/execute_instruction")
         graph.until(client.server_is_ready, "action server")
         assert graph.ask(lambda: client.send_goal_async(ExecuteInstruction.Goal(instruction="x")), "goal").accepted

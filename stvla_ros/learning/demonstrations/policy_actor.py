@@ -26,7 +26,7 @@ class PolicyActor:
         self._evaluated = parse_policy(policy)
         self._environment = environment
         self._policy = load_evaluated_policy(self._evaluated, environment.info.robot, 0)
-        self._observer = Observer(self._evaluated)
+        self._observer = Observer(self._evaluated.inputs)
 
     def begin(self, random: np.random.Generator) -> None:
         """A new episode starts."""

@@ -15,7 +15,6 @@ from stvla_ros.learning.datasets import demonstration as schema
 from stvla_ros.learning.training.config import OptimizerConfig, TrainingConfig
 from stvla_ros.learning.training.optimizer import make_optimizers
 from stvla_ros.learning.training.selection import Selection
-from stvla_ros.perception.depth.constant import NO_DEPTH
 from stvla_ros.policy.lora import count_by_part, trainable_parameters
 from stvla_ros.policy.spatialvla.model import SpatialVla
 
@@ -117,13 +116,7 @@ def optimizer_bytes(trained: dict[str, nn.Parameter], config: OptimizerConfig) -
 def _task(config: TrainingConfig) -> list[str]:
     what = "LoRA adapters on" if config.lora else "all weights of"
     base = config.checkpoint or f"a new {config.size} model"
-    inputs = config.inputs
-    traces = f"traces on {inputs.traces}" if inputs.traces != "none" else "no traces"
-    if inputs.traces != "none":
-        adaptive = ", adaptive" if inputs.adaptive else ""
-        traces += f" (variant {inputs.variant}, {inputs.buffer} frames{adaptive}, {inputs.tracker})"
-    depth = "the same depth everywhere" if inputs.depth == NO_DEPTH else f"depth from {inputs.depth}"
-    return [*_field("train", f"{what} {base}"), *_field("sees", f"picture, {depth}, {traces}")]
+    return [*_field("train", f"{what} {base}"), *_field("sees", config.inputs.summary)]
 
 
 def _data(selections: Sequence[Selection], config: TrainingConfig) -> list[str]:

@@ -84,7 +84,7 @@ def declare_depth(node: StvlaNode) -> tuple[str, dict[str, Any]]:
     """Declare the depth stage's parameters: backend name and its own parameters. :raises InputError: naming the bad
     parameter.
     """
-    name = node.parameter("depth", "sensor", "depth backend", choices=depth_estimator_names())
+    name = node.parameter("depth", SpatialTracesConfig.depth, "depth backend", choices=depth_estimator_names())
     return name, _mapping(node, "depth_parameters", "the depth backend's own parameters")
 
 

@@ -22,6 +22,8 @@ from stvla_ros.nodes.kit.messages import image_to_depth, image_to_rgb, stamp_ns
 from stvla_ros.nodes.kit.parameters import declare_join_window
 from stvla_ros.nodes.kit.run_folder import make_run_folder
 from stvla_ros.perception.side_by_side import Caption, WideningRange, side_by_side
+from stvla_ros.policy.registry import DEFAULT_POLICY
+from stvla_ros.policy.training_record import AUTO
 from stvla_ros.recordings.video_writer import VideoWriter
 
 TERMINAL = (EpisodeState.SUCCEEDED, EpisodeState.FAILED)
@@ -38,11 +40,11 @@ class EpisodeRecorderNode(StvlaNode):
         self._fps = self.parameter("fps", 10.0, "pictures a second of the video", low=1.0, high=120.0)
         self._video = self.parameter("video", True, "write a video")
         self._run_facts = {
-            "policy": self.parameter("policy", "expert", "for the summary"),
+            "policy": self.parameter("policy", DEFAULT_POLICY, "for the summary"),
             "checkpoint": self.parameter("checkpoint", "", "for the summary"),
-            "traces": self.parameter("traces", "depth", "for the summary"),
-            "execution": self.parameter("execution", "ensemble", "for the summary"),
-            "pacing": self.parameter("pacing", "lockstep", "for the summary"),
+            "traces": self.parameter("traces", AUTO, "for the summary"),
+            "execution": self.parameter("execution", AUTO, "for the summary"),
+            "pacing": self.parameter("pacing", "realtime", "for the summary"),
             "fused": self.parameter("fused", False, "for the summary"),
         }
         self._join_window = declare_join_window(self)

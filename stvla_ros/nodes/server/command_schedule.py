@@ -6,7 +6,6 @@ from typing import Any
 
 from stvla_ros.control.actions import EndEffectorAction
 from stvla_ros.control.chunk_execution import (
-    EXECUTIONS,
     PACINGS,
     RESTART_NS,
     ChunkExecutor,
@@ -30,12 +29,15 @@ class CommandSchedule:
     number of observations that were answered, in control periods, and every observation gets exactly one command.
     """
 
-    def __init__(self, node: StvlaNode) -> None:
-        """Declare the parameters. :raises InputError: naming the bad one."""
+    def __init__(self, node: StvlaNode, execution: str) -> None:
+        """Declare the parameters.
+
+        :param execution: how chunks are executed, one of ``EXECUTIONS``.
+        :raises InputError: naming the bad parameter.
+        """
         self._node = node
         control_hz = node.parameter("control_hz", 5.0, "control steps per second of the robot", low=0.1, high=1000.0)
         self.period_s = 1.0 / control_hz
-        execution = node.parameter("execution", "ensemble", "how chunks are executed", choices=tuple(EXECUTIONS))
         pacing = node.parameter("pacing", "realtime", "whether the world waits for each command", choices=PACINGS)
         sticky = node.parameter(
             "sticky_gripper",

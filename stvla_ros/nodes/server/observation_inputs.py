@@ -15,15 +15,12 @@ from stvla_ros.nodes.kit.messages import image_to_depth, image_to_rgb, stamp_ns,
 from stvla_ros.nodes.kit.parameters import declare_join_window, declare_sensor_qos
 from stvla_ros.perception.depth.base import without_invalid
 from stvla_ros.perception.frozen_picture import FrozenPicture
-from stvla_ros.perception.overlay import draw_traces
 from stvla_ros.perception.types import TracedDepth
 from stvla_ros.policy.base import MAIN_CAMERA, PolicyInput
+from stvla_ros.policy.observer import View
 
 # What the first picture waits for the first intrinsics, where somebody publishes them.
 CAMERA_INFO_WAIT_S = 2.0
-# What the traces are drawn on: nothing (SpatialVLA), the depth (ST-VLA), or the picture (as TraceVLA does).
-# By mode the topics of picture and depth.
-TOPICS = {"none": ("image", "depth"), "depth": ("image", "traced_depth"), "rgb": ("overlay", "depth")}
 
 
 class ObservationInputs:
@@ -31,15 +28,18 @@ class ObservationInputs:
 
     :param node: declares its parameters, subscribes, and reports bad input.
     :param take: called with each observation, its instruction still empty; from the thread that brought it.
+    :param view: which picture and depth.
     :param on_restart: callback for a camera whose stamps jumped back, called before its first picture is taken.
     """
 
-    def __init__(self, node: StvlaNode, take: Callable[[PolicyInput], None], on_restart: Callable[[], None]) -> None:
+    def __init__(
+        self, node: StvlaNode, take: Callable[[PolicyInput], None], view: View, on_restart: Callable[[], None]
+    ) -> None:
         self._node = node
         self._take = take
+        self._view = view
         self._on_restart = on_restart
         self._order = StampOrder()
-        self._traces = node.parameter("traces", "depth", "what the traces are drawn on", choices=tuple(TOPICS))
         self._sensor_qos = declare_sensor_qos(node)
         self._join_window = declare_join_window(node)
         self._frozen_s = node.parameter(
@@ -68,7 +68,7 @@ class ObservationInputs:
 
     def subscribe(self) -> None:
         """Take observations from topics while the node is active."""
-        picture, depth = TOPICS[self._traces]
+        picture, depth = self._view.picture, self._view.depth
         # Our own nodes publish all but the camera's topics reliably.
         qos = self._sensor_qos if picture == "image" else RELIABLE_QOS
         Join(
@@ -96,9 +96,7 @@ class ObservationInputs:
         :param rgb: (H, W, 3) uint8, the frame.
         """
         self._node.stage.received()
-        picture = draw_traces(rgb, result.traces) if self._traces == "rgb" else rgb
-        depth = result.traced_depth if self._traces == "depth" else without_invalid(result.depth)
-        self._hand_on(result.stamp, picture, depth)
+        self._hand_on(result.stamp, *self._view.of(rgb, result))
 
     def _on_messages(self, picture_topic: str, depth_topic: str, image: Image, depth_image: Image) -> None:
         try:

@@ -31,6 +31,7 @@ from stvla_ros.nodes.server.observation_inputs import ObservationInputs
 from stvla_ros.nodes.server.parameters import declare_policy
 from stvla_ros.policy.base import MAIN_CAMERA, InputNeeds, PolicyInput
 from stvla_ros.policy.completion import InputCompletion
+from stvla_ros.policy.observer import VIEWS
 
 Result = ExecuteInstruction.Result
 
@@ -50,8 +51,8 @@ class VlaServerNode(StvlaNode):
         self._subscribe_to_perception = subscribe_to_perception
         self._choice = declare_policy(self)
         self._base_frame = self.parameter("base_frame", "base_link", "frame_id of the commands: the robot's base link")
-        self._schedule = CommandSchedule(self)
-        self.inputs = ObservationInputs(self, self._observe, self._on_restart)
+        self._schedule = CommandSchedule(self, self._choice.execution)
+        self.inputs = ObservationInputs(self, self._observe, VIEWS[self._choice.traces], self._on_restart)
         self._episodes = Episodes(self, self._on_episode)
         # Re-entrant: ending a goal from within a locked section is common.
         self._lock = threading.RLock()

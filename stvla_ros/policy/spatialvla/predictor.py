@@ -12,7 +12,8 @@ import torch
 from stvla_ros.devices import memory_for
 from stvla_ros.errors import InputError
 from stvla_ros.policy.action_statistics import read_statistics, select_statistics
-from stvla_ros.policy.pictures import RESIZE_METHODS, prepare_depth, prepare_picture, scale_intrinsics
+from stvla_ros.policy.inputs import RESIZE_METHODS
+from stvla_ros.policy.pictures import prepare_depth, prepare_picture, scale_intrinsics
 from stvla_ros.policy.spatialvla.actions.action_tokenizer import ActionTokenizer
 from stvla_ros.policy.spatialvla.actions.consensus import Consensus, consensus_width
 from stvla_ros.policy.spatialvla.checkpoint import save_model

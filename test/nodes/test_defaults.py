@@ -1,0 +1,110 @@
+"""A parameter, an argument and a field of one name have one default, wherever they stand."""
+
+import importlib
+import inspect
+from collections.abc import Mapping
+from dataclasses import MISSING, fields, is_dataclass
+from typing import Any
+
+import pytest
+import rclpy
+from live_graph import shut_down
+
+from stvla_ros.acting.setup import EvaluatedPolicy
+from stvla_ros.doctor.command import DoctorArguments
+from stvla_ros.errors import InputError
+from stvla_ros.graph.arguments import RobotArguments, SimArguments
+from stvla_ros.nodes.executables import executables, module_of
+from stvla_ros.nodes.kit.base import StvlaNode
+from stvla_ros.perception.compositor import CompositorConfig
+from stvla_ros.perception.moving_points import SelectionParameters
+from stvla_ros.perception.spatial_traces import SpatialTracesConfig
+from stvla_ros.perception.tracking import TrackingConfig
+from stvla_ros.policy.inputs import INPUT_NAMES, InputsConfig
+from stvla_ros.policy.spatialvla.policy import SpatialVlaPolicy
+from stvla_ros.policy.training_record import AUTO
+
+CLASSES = (
+    SimArguments,
+    RobotArguments,
+    DoctorArguments,
+    EvaluatedPolicy,
+    InputsConfig,
+    SpatialTracesConfig,
+    TrackingConfig,
+    SelectionParameters,
+    CompositorConfig,
+    SpatialVlaPolicy,
+)
+ROBOTS = {"widowx_driver": "widowx", "fake_xs_arm": "widowx", "google_robot_driver": "google_robot"}
+# Of one name, and meant to differ.
+DIFFERENT = {
+    "output": "each writes its own kind of thing to a folder of its own",
+    "image_topic": "the camera driver's is asked for; a recording's is found in the bag",
+    "camera_info_topic": "likewise",
+    "depth_topic": "likewise",
+    "robot": "who starts a driver says which robot; a graph is for a WidowX",
+    "sticky_gripper": "the graph and the evaluation take the robot's own; a bare server passes the opening through",
+    "pacing": "a simulator can wait for the policy, a robot cannot: it must not be driven as if it did",
+}
+
+
+def _node_class(executable: str) -> type[StvlaNode]:
+    module = importlib.import_module(module_of(executable))
+    [found] = [
+        each
+        for each in vars(module).values()
+        if inspect.isclass(each) and issubclass(each, StvlaNode) and each.__module__ == module.__name__
+    ]
+    return found
+
+
+def _declared(monkeypatch: pytest.MonkeyPatch) -> dict[str, dict[str, Any]]:
+    """By executable the defaults of its node's parameters."""
+    defaults: dict[str, dict[str, Any]] = {}
+    declare = StvlaNode.parameter
+
+    def noting(node: StvlaNode, name: str, default: Any, *arguments: Any, **options: Any) -> Any:
+        defaults[executable][name] = default
+        return declare(node, name, default, *arguments, **options)
+
+    monkeypatch.setattr(StvlaNode, "parameter", noting)
+    for executable in executables():
+        defaults[executable] = {}
+        robot = ROBOTS.get(executable)
+        rclpy.init(args=["--ros-args", "-p", f"robot:={robot}"] if robot else [])
+        # The perception of the fused executable is given the server beside it.
+        server = (None,) if executable == "fused" else ()
+        try:
+            _node_class(executable)(*server).destroy_node()
+        except InputError as error:
+            # The driver that is no robot's own, after the parameters that all drivers have.
+            assert executable == "moveit_servo_driver", error
+        shut_down()
+    return defaults
+
+
+def _defaults_of(kind: type) -> dict[str, Any]:
+    if is_dataclass(kind):
+        given = {each.name: each.default_factory() for each in fields(kind) if each.default_factory is not MISSING}
+        return given | {each.name: each.default for each in fields(kind) if each.default is not MISSING}
+    parameters = inspect.signature(kind).parameters.values()
+    return {each.name: each.default for each in parameters if each.default is not inspect.Parameter.empty}
+
+
+def _as_text(value: Any) -> str:
+    return repr("{}" if isinstance(value, Mapping) and not value else value)
+
+
+def test_what_stands_in_several_places_has_one_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    places = _declared(monkeypatch) | {kind.__name__: _defaults_of(kind) for kind in CLASSES}
+    by_name: dict[str, dict[str, list[str]]] = {}
+    for place, defaults in places.items():
+        for name, default in defaults.items():
+            # Not given: then it is the record's own default, which is compared.
+            if name not in INPUT_NAMES or default != AUTO:
+                by_name.setdefault(name, {}).setdefault(_as_text(default), []).append(place)
+    assert len(by_name["buffer"]["30"]) >= 3 and len(by_name["policy"]["'stvla'"]) >= 3, "nothing was compared"
+    disagreeing = {name: found for name, found in by_name.items() if len(found) > 1}
+    assert not [f"{name}: {found}" for name, found in disagreeing.items() if name not in DIFFERENT]
+    assert DIFFERENT.keys() == disagreeing.keys(), "no longer different"
