@@ -10,12 +10,14 @@ import hypothesis
 import pytest
 from installed_packages import write_package
 
-# Tests that start ROS nodes or a simulator are marked live; `make check` leaves them out. By the beginning of the path.
+# Tests that start ROS nodes, a simulator or an evaluation's workers are marked live; `make check` leaves them out.
+# By the beginning of the path.
 _LIVE = (
     "doctor/test_doctor_live",
     "evaluation/test_direct_equals_live",
-    "evaluation/test_live_episodes",
     "evaluation/test_eval_command",
+    "evaluation/test_live_",
+    "evaluation/test_runner",
     "faults/",
     "fuzz/",
     "launch/test_rviz",
@@ -23,7 +25,7 @@ _LIVE = (
     "learning/test_convert_live_run",
     "learning/test_demonstrations",
     "nodes/",
-    "plugins/test_how_to_pages",
+    "plugins/test_how_to",
     "sim/test_expert_in_simulator",
     "sim/test_maniskill",
     "sim/test_placements",

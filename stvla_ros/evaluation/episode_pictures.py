@@ -7,8 +7,9 @@ from typing import Self
 import cv2
 import numpy as np
 
+from stvla_ros.perception.coloured_depth import WideningRange
 from stvla_ros.perception.overlay import draw_traces
-from stvla_ros.perception.side_by_side import Caption, WideningRange, side_by_side
+from stvla_ros.perception.side_by_side import Caption, side_by_side
 from stvla_ros.policy.observer import Seen
 from stvla_ros.recordings.video_writer import VideoWriter
 from stvla_ros.sim.environment import Observation

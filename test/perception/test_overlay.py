@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from stvla_ros.errors import InputError
+from stvla_ros.perception.coloured_depth import WideningRange, colour_depth, depth_range
 from stvla_ros.perception.overlay import draw_traces, trace_colour
-from stvla_ros.perception.side_by_side import Caption, WideningRange, colour_depth, depth_range, side_by_side
+from stvla_ros.perception.side_by_side import Caption, side_by_side
 from stvla_ros.perception.types import Traces
 
 RGB = np.full((120, 160, 3), 100, np.uint8)

@@ -29,22 +29,37 @@ _LEAST_NS, _MOST_NS = -(2**31) * 1_000_000_000, 2**31 * 1_000_000_000 - 1
 _STAGE_INPUTS = ("image", "sensor_depth", "depth", "traces")
 
 
-def naming_topic(error: InputError) -> str:
-    """The error's line with the topic in it: the perception stages know of none."""
-    text = str(error)
-    if text.startswith("topic "):
-        return text
-    return f"topic {text}" if text.startswith(_STAGE_INPUTS) else f"topic image: {text}"
+# --- times ------------------------------------------------------------------------------------------------------------
 
 
 def ns_to_time(nanoseconds: int) -> Time:
-    """The nearest one that a message holds."""
+    """The nearest time that a message holds."""
     return Time(**_seconds_and_rest(nanoseconds))
 
 
 def ns_to_duration(nanoseconds: int) -> Duration:
-    """The nearest one that a message holds."""
+    """The nearest duration that a message holds."""
     return Duration(**_seconds_and_rest(nanoseconds))
+
+
+def seconds_to_duration(seconds: float) -> Duration:
+    """The nearest duration that a message holds."""
+    return ns_to_duration(round(seconds * 1e9))
+
+
+def stamp_to_ns(stamp: Time | Duration) -> int:
+    """Nanoseconds of a time or a duration."""
+    return stamp.sec * 1_000_000_000 + stamp.nanosec
+
+
+def stamp_ns(header: Header) -> int:
+    """Nanoseconds of a header's stamp."""
+    return stamp_to_ns(header.stamp)
+
+
+def make_header(stamp: int, frame_id: str) -> Header:
+    """:param stamp: nanoseconds."""
+    return Header(stamp=ns_to_time(stamp), frame_id=frame_id)
 
 
 def _seconds_and_rest(nanoseconds: int) -> dict[str, int]:
@@ -53,21 +68,7 @@ def _seconds_and_rest(nanoseconds: int) -> dict[str, int]:
     return {"sec": seconds, "nanosec": rest}
 
 
-def seconds_to_duration(seconds: float) -> Duration:
-    return ns_to_duration(round(seconds * 1e9))
-
-
-def stamp_to_ns(stamp: Time | Duration) -> int:
-    return stamp.sec * 1_000_000_000 + stamp.nanosec
-
-
-def stamp_ns(header: Header) -> int:
-    """The header's stamp as int nanoseconds."""
-    return stamp_to_ns(header.stamp)
-
-
-def make_header(stamp: int, frame_id: str) -> Header:
-    return Header(stamp=ns_to_time(stamp), frame_id=frame_id)
+# --- pictures and cameras ---------------------------------------------------------------------------------------------
 
 
 def image_to_rgb(message: Image, topic: str) -> np.ndarray:
@@ -90,6 +91,47 @@ def image_to_depth(message: Image, topic: str) -> np.ndarray:
     return _to_array(message, topic, "passthrough", "16UC1 or 32FC1")
 
 
+def array_to_image(picture: np.ndarray, encoding: str, header: Header) -> Image:
+    """:param picture: (H, W) or (H, W, channels), of the type that the encoding names."""
+    return _BRIDGE.cv2_to_imgmsg(np.ascontiguousarray(picture), encoding=encoding, header=header)
+
+
+def camera_info_to_intrinsics(message: CameraInfo, topic: str) -> np.ndarray:
+    """(3, 3) float64 pinhole matrix in pixels.
+
+    :raises InputError: when it is not finite or a focal length is not positive (an uncalibrated camera sends zeros).
+    """
+    intrinsics = np.asarray(message.k, dtype=np.float64).reshape(3, 3)
+    try:
+        return check_intrinsics(intrinsics)
+    except InputError as error:
+        raise InputError(f"topic {topic}: {error}") from None
+
+
+def usable_intrinsics(node: ManagedNode, message: CameraInfo) -> np.ndarray | None:
+    """As :func:`camera_info_to_intrinsics`; None when they cannot be used.
+
+    :param node: receiver of the report about those that cannot.
+    """
+    try:
+        return camera_info_to_intrinsics(message, "camera_info")
+    except InputError as error:
+        node.reject("camera_info", str(error))
+        return None
+
+
+def make_camera_info(intrinsics: np.ndarray, width: int, height: int, header: Header) -> CameraInfo:
+    """The message of an ideal pinhole camera.
+
+    :param intrinsics: (3, 3) pinhole matrix in pixels.
+    """
+    message = CameraInfo(header=header, width=width, height=height, distortion_model="plumb_bob", d=[0.0] * 5)
+    message.k = intrinsics.reshape(9)
+    message.r = np.eye(3).reshape(9)
+    message.p = np.hstack([intrinsics, np.zeros((3, 1))]).reshape(12)
+    return message
+
+
 def _to_array(message: Image, topic: str, encoding: str, expected: str) -> np.ndarray:
     if not message.width or not message.height:
         raise InputError(f"topic {topic}: expected a picture, got {message.width}x{message.height} pixels")
@@ -106,32 +148,11 @@ def _to_array(message: Image, topic: str, encoding: str, expected: str) -> np.nd
         ) from None
 
 
-def array_to_image(picture: np.ndarray, encoding: str, header: Header) -> Image:
-    return _BRIDGE.cv2_to_imgmsg(np.ascontiguousarray(picture), encoding=encoding, header=header)
-
-
-def camera_info_to_intrinsics(message: CameraInfo, topic: str) -> np.ndarray:
-    """(3, 3) float64 pinhole matrix.
-
-    :raises InputError: when it is not finite or a focal length is not positive (an uncalibrated camera sends zeros).
-    """
-    intrinsics = np.asarray(message.k, dtype=np.float64).reshape(3, 3)
-    try:
-        return check_intrinsics(intrinsics)
-    except InputError as error:
-        raise InputError(f"topic {topic}: {error}") from None
-
-
-def make_camera_info(intrinsics: np.ndarray, width: int, height: int, header: Header) -> CameraInfo:
-    """CameraInfo of an ideal pinhole camera."""
-    message = CameraInfo(header=header, width=width, height=height, distortion_model="plumb_bob", d=[0.0] * 5)
-    message.k = intrinsics.reshape(9)
-    message.r = np.eye(3).reshape(9)
-    message.p = np.hstack([intrinsics, np.zeros((3, 1))]).reshape(12)
-    return message
+# --- traces -----------------------------------------------------------------------------------------------------------
 
 
 def traces_to_message(traces: Traces, header: Header) -> TraceArray:
+    """The message of these traces, with NaN where a point was not seen."""
     num_frames, num_points = traces.visible.shape
     message = TraceArray(header=header, num_frames=num_frames, num_points=num_points)
     message.image_width, message.image_height = traces.image_size
@@ -165,6 +186,9 @@ def message_to_traces(message: TraceArray, topic: str) -> Traces:
     )
 
 
+# --- actions and arms -------------------------------------------------------------------------------------------------
+
+
 def action_to_command(action: EndEffectorAction, header: Header) -> EndEffectorCommand:
     return EndEffectorCommand(
         header=header,
@@ -189,24 +213,12 @@ def make_chunk(actions: Sequence[EndEffectorAction], policy: str, period_s: floa
 
 
 def pose_to_transform(pose: np.ndarray) -> Transform:
-    """(4, 4) rigid transform to geometry_msgs/Transform."""
+    """:param pose: (4, 4) rigid transform, metres."""
     message = Transform()
     message.translation.x, message.translation.y, message.translation.z = pose[:3, 3].tolist()
     x, y, z, w = tf_transformations.quaternion_from_matrix(pose)
     message.rotation.x, message.rotation.y, message.rotation.z, message.rotation.w = map(float, (x, y, z, w))
     return message
-
-
-def usable_intrinsics(node: ManagedNode, message: CameraInfo) -> np.ndarray | None:
-    """
-    :param node: reports intrinsics that cannot be used.
-    :returns: (3, 3) float64 pinhole matrix in pixels; None when it cannot be used.
-    """
-    try:
-        return camera_info_to_intrinsics(message, "camera_info")
-    except InputError as error:
-        node.reject("camera_info", str(error))
-        return None
 
 
 def joint_positions(message: JointState, names: Sequence[str], topic: str) -> np.ndarray:
@@ -221,3 +233,14 @@ def joint_positions(message: JointState, names: Sequence[str], topic: str) -> np
                 f"topic {topic}: expected the position of {name}, got those of {', '.join(by_name) or 'none'}"
             )
     return np.array([by_name[name] for name in names], dtype=np.float64)
+
+
+# --- errors -----------------------------------------------------------------------------------------------------------
+
+
+def naming_topic(error: InputError) -> str:
+    """The error's line with the topic in it: the perception stages know of none."""
+    text = str(error)
+    if text.startswith("topic "):
+        return text
+    return f"topic {text}" if text.startswith(_STAGE_INPUTS) else f"topic image: {text}"

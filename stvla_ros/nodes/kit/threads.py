@@ -13,15 +13,18 @@ Item = TypeVar("Item")
 
 FULL = "queue full"
 FORGOTTEN = "forgotten at a reset or the end"
+# Node clocks can run at other speeds than the machine's (a recording's time), so the clock is asked again this often.
+LONGEST_WAIT_S = 0.02
 
 
 class Worker(Generic[Item]):
-    """Call ``process`` for each submitted item in order, in a thread of its own. A full queue drops its oldest item.
+    """A thread that processes each submitted item, in order. A full queue drops its oldest item.
 
-    :param process: called with each item.
+    :param name: the thread's, for stack traces.
+    :param process: work on one item.
     :param queue_size: most items that wait, at least 1.
-    :param on_drop: called with the reason (``FULL`` or ``FORGOTTEN``) and the number of items that are never processed.
-    :param on_error: called in the worker's thread with whatever ``process`` raises; the next item follows.
+    :param on_drop: receiver of the reason (``FULL`` or ``FORGOTTEN``) and the number of items that are never processed.
+    :param on_error: receiver of whatever ``process`` raises, in the worker's thread; the next item follows.
     """
 
     def __init__(
@@ -111,14 +114,12 @@ class Worker(Generic[Item]):
                     self._changed.notify_all()
 
 
-# Node clocks can run at other speeds than the machine's (a recording's time), so the clock is asked again this often.
-LONGEST_WAIT_S = 0.02
-
-
 class Alarm:
-    """
-    :param ring: does what is due, and returns the seconds until more is, None when that depends on :meth:`wake`.
-    :param on_error: called in the alarm's thread with whatever ``ring`` raises; it is called again after a wake.
+    """A thread that does what falls due, at times that are known only as they come.
+
+    :param name: the thread's, for stack traces.
+    :param ring: work on what is due. It returns the seconds until more is, None when that depends on :meth:`wake`.
+    :param on_error: receiver of whatever ``ring`` raises, in the alarm's thread; ``ring`` is called again after a wake.
     """
 
     def __init__(self, name: str, ring: Callable[[], float | None], on_error: Callable[[Exception], None]) -> None:
@@ -154,10 +155,11 @@ class Alarm:
 
 
 class Ticker:
-    """
-    :param period_s: seconds between two calls; a call that comes late does not make the next ones hurry.
-    :param tick: called in the ticker's thread.
-    :param on_error: called with whatever ``tick`` raises; the ticker goes on.
+    """A thread with an even beat.
+
+    :param period_s: seconds between two beats; one that comes late does not make the next ones hurry.
+    :param tick: work of one beat.
+    :param on_error: receiver of whatever ``tick`` raises, in the ticker's thread; the beat goes on.
     """
 
     def __init__(self, period_s: float, tick: Callable[[], None], on_error: Callable[[Exception], None]) -> None:
@@ -167,7 +169,7 @@ class Ticker:
         self._thread.start()
 
     def stop(self) -> None:
-        """End after the current call. Not to be called from ``tick``."""
+        """End the thread after the current beat. Not to be called from ``tick``. Safe to call twice."""
         self._stopping.set()
         self._thread.join()
 

@@ -21,7 +21,8 @@ from stvla_ros.nodes.kit.joins import Join
 from stvla_ros.nodes.kit.messages import image_to_depth, image_to_rgb, stamp_ns
 from stvla_ros.nodes.kit.parameters import declare_join_window
 from stvla_ros.nodes.kit.run_folder import make_run_folder
-from stvla_ros.perception.side_by_side import Caption, WideningRange, side_by_side
+from stvla_ros.perception.coloured_depth import WideningRange
+from stvla_ros.perception.side_by_side import Caption, side_by_side
 from stvla_ros.policy.registry import DEFAULT_POLICY
 from stvla_ros.policy.training_record import AUTO
 from stvla_ros.recordings.video_writer import VideoWriter
