@@ -11,7 +11,7 @@ GLOSSARY = REPOSITORY / "docs/reference/glossary.md"
 # Every command's module has one; what `stvla` or a node's executable calls.
 ENTRIES = {"main"}
 # Pairs of before this rule.
-_LEFT = {"describe", "Rows", "Samples", "create", "merge_adapter", "Batch", "Losses", "load_predictor", "run", "train"}
+_LEFT = {"Rows", "Samples", "merge_adapter", "Batch", "Losses", "run", "train"}
 # Rooms that are built alike: what plays the same part in each may have the same name.
 SIBLINGS = {"policy": {"spatialvla", "st4vla", "ssm_vla"}, "sim": {"maniskill", "simpler_env", "remote"}}
 

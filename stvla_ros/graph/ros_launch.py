@@ -19,7 +19,7 @@ from launch_ros.actions import Node
 from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
 from stvla_ros.errors import InputError
 from stvla_ros.graph.arguments import PerceptionArguments, RobotArguments, SimArguments, field_docstrings
-from stvla_ros.graph.run import describe
+from stvla_ros.graph.run import describe_graph
 from stvla_ros.graph.specification import Graph, NodeSpec
 from stvla_ros.graph.supervisor import (
     BAD_PARAMETERS,
@@ -86,7 +86,7 @@ def graph_entities(graph: Graph) -> list[LaunchDescriptionEntity]:
 
 
 def _start(context: LaunchContext, kind: type[SimArguments | RobotArguments]) -> list[LaunchDescriptionEntity]:
-    return graph_entities(describe(read_arguments(kind, context.launch_configurations)))
+    return graph_entities(describe_graph(read_arguments(kind, context.launch_configurations)))
 
 
 def _node(spec: NodeSpec, graph: Graph) -> Node:

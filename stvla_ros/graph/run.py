@@ -9,7 +9,7 @@ from stvla_ros.graph.assemble import robot_graph, sim_graph
 from stvla_ros.graph.specification import Graph
 
 
-def describe(arguments: SimArguments | RobotArguments) -> Graph:
+def describe_graph(arguments: SimArguments | RobotArguments) -> Graph:
     """The graph for these arguments; its run folder is named by the time, and the link ``latest`` leads to it.
 
     :raises InputError: for a bad argument; then nothing was made.
@@ -30,7 +30,7 @@ def main(arguments: SimArguments | RobotArguments) -> int:
     """
     from stvla_ros.graph.supervisor import run_graph
 
-    graph = describe(arguments)
+    graph = describe_graph(arguments)
     for note in graph.notes:
         print(f"note: {note}", flush=True)
     code = run_graph(graph)

@@ -59,7 +59,7 @@ class CoTrackerParameters:
             raise InputError(f"cotracker session_frames: expected at least {least}, got {self.session_frames}")
 
 
-def load_predictor(parameters: CoTrackerParameters) -> Any:
+def load_cotracker(parameters: CoTrackerParameters) -> Any:
     """The authors' predictor with weights.
 
     :raises InputError: when the package, the weights or the device cannot be had; says how to get them and their
@@ -121,7 +121,7 @@ class CoTracker(Tracker):
 
     def __init__(self, buffer: FrameBuffer, parameters: CoTrackerParameters) -> None:
         super().__init__(buffer, parameters)
-        self._predictor = load_predictor(parameters)
+        self._predictor = load_cotracker(parameters)
         self._forget()
 
     def _forget(self) -> None:

@@ -37,7 +37,7 @@ _GRASP_ANGLE = 85
 _CAMERAS = {"widowx": "3rd_view_camera", "google_robot": "overhead_camera"}
 
 
-def create(task: str, image_size: list[int] | None = None, render: bool = True) -> "SimplerEnvEnvironment":
+def create_environment(task: str, image_size: list[int] | None = None, render: bool = True) -> "SimplerEnvEnvironment":
     """`SimplerEnvEnvironment` from JSON values: what the worker process calls."""
     return SimplerEnvEnvironment(task, None if image_size is None else (image_size[0], image_size[1]), render)
 

@@ -13,7 +13,7 @@ from stvla_ros.sim.task import Task
 
 PREFIX = "simpler/"
 _REPOSITORY = Path(__file__).resolve().parents[3]
-_FACTORY = "stvla_ros.sim.simpler_env.environment:create"
+_FACTORY = "stvla_ros.sim.simpler_env.environment:create_environment"
 
 
 # Control steps a second: SimplerEnv's prepackaged configurations. Limits: upstream's max_episode_steps. Counts: initial
