@@ -10,6 +10,7 @@
 #   make test-all    all of them
 #   make test-faults killed and frozen nodes, bad cameras, clocks and joint states, with the arm in motion
 #   make test-kernels  the numbers as other processors compute them: older instructions, two threads (an hour; ONLY=… for some)
+#   make mutate      how many small changes of the code the nearest tests see   (FILES=stvla_ros/control N=25 SEED=0 SURVIVORS=true)
 #   make fuzz        every message callback and file reader with 10,000 inputs (2 hours; N=500 for as many)
 #   make soak        half an hour of realtime simulation: memory, drops, latencies
 #   make bench       one table of latencies, rates and accuracies
@@ -29,9 +30,9 @@ SIM_OPTIONS = $(foreach name,TASK EPISODES FIRST_EPISODE SEED PACING POLICY TRAC
               $(foreach name,FUSED RVIZ RECORD VIDEO JOINT_LEVEL,\
                 $(if $($(name)),--$(if $(filter false False 0 no,$($(name))),no-)$(subst _,-,$(shell echo $(name) | tr A-Z a-z))))
 
-.PHONY: help setup sim robot-fake check layers test test-faults test-kernels test-all fuzz soak bench eval-quick policy clean
+.PHONY: help setup sim robot-fake check layers test test-faults test-kernels test-all mutate fuzz soak bench eval-quick policy clean
 help:
-	@sed -n 's/^# \{0,1\}//p' Makefile | head -17
+	@sed -n 's/^# \{0,1\}//p' Makefile | head -18
 
 setup:
 	@tools/setup.sh
@@ -66,10 +67,13 @@ test-faults: setup
 test-kernels: setup
 	@$(RUN) python tools/kernels.py $(if $(ONLY),--only '$(ONLY)') $(filter-out test,$(T))
 
+# Keeps its results and goes on where it was stopped; SURVIVORS=true tries those again that no test saw.
+mutate: setup
+	@$(RUN) python tools/mutate $(if $(N),--count $(N)) $(if $(SEED),--seed $(SEED)) $(if $(SURVIVORS),--survivors) $(FILES)
+
 # No limit of time for one test, as setup.cfg sets for the others.
-N ?= 10000
 fuzz: setup
-	@$(RUN) STVLA_FUZZ_EXAMPLES=$(N) python -m pytest -m "" -o faulthandler_timeout=0 test/fuzz
+	@$(RUN) STVLA_FUZZ_EXAMPLES=$(or $(N),10000) python -m pytest -m "" -o faulthandler_timeout=0 test/fuzz
 
 soak: setup
 	@$(RUN) python -m bench soak

@@ -38,8 +38,12 @@ _NOT_LIVE = (
     "nodes/test_compat_choice",
     "nodes/test_compat_cv_bridge",
     "nodes/test_compat_tf_transformations",
+    "nodes/test_driver_in_process",
     "nodes/test_messages",
+    "nodes/test_node_lifecycle",
     "nodes/test_stage_",
+    "nodes/test_ticker",
+    "nodes/test_vla_server_in_process",
 )
 
 Installed = Callable[..., AbstractContextManager[Path]]

@@ -31,20 +31,24 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=60.0, help="of tests, unmutated, for one mutation")
     parser.add_argument("--survivors", action="store_true", help="run those again that no test saw")
     parser.add_argument("--list", action="store_true", help="only list the sample and its tests")
-    parser.add_argument("--results", type=Path, default=ROOT / "out" / "mutations.json")
-    return parser.parse_args()
+    parser.add_argument("--results", type=Path, help="file that keeps them (default: out/mutations.json)")
+    parser.add_argument("--root", type=Path, default=ROOT, help="checkout (default: this one)")
+    arguments = parser.parse_args()
+    arguments.root = arguments.root.resolve()
+    arguments.results = arguments.results or arguments.root / "out" / "mutations.json"
+    return arguments
 
 
-def sample(path: str, count: int, seed: int) -> list[Mutation]:
+def sample(root: Path, path: str, count: int, seed: int) -> list[Mutation]:
     """Of one file or folder. A mutation's place in the order depends on itself and the seed alone, so that a change
     elsewhere changes no other draw.
     """
-    if not (ROOT / path).exists():
-        raise SystemExit(f"{path}: expected a file or folder in {ROOT}")
-    files = sorted((ROOT / path).rglob("*.py")) if (ROOT / path).is_dir() else [ROOT / path]
-    every = [mutation for file in files for mutation in mutations_of(ROOT, str(file.relative_to(ROOT)))]
+    if not (root / path).exists():
+        raise SystemExit(f"{path}: expected a file or folder in {root}")
+    files = sorted((root / path).rglob("*.py")) if (root / path).is_dir() else [root / path]
+    every = [mutation for file in files for mutation in mutations_of(root, str(file.relative_to(root)))]
     every.sort(key=lambda mutation: hashlib.sha256(f"{seed} {mutation.key}".encode()).digest())
-    valid = (mutation for mutation in every if mutation.is_python((ROOT / mutation.path).read_bytes()))
+    valid = (mutation for mutation in every if mutation.is_python((root / mutation.path).read_bytes()))
     return sorted(itertools.islice(valid, count), key=lambda mutation: (mutation.path, mutation.line))
 
 
@@ -53,7 +57,7 @@ class Session:
 
     def __init__(self, arguments: argparse.Namespace, scratch: Scratch) -> None:
         self._arguments, self._scratch = arguments, scratch
-        self._nearest = NearestTests(ROOT)
+        self._nearest = NearestTests(arguments.root)
         self._times: dict[str, float | None] = {}
         kept = json.loads(arguments.results.read_text()) if arguments.results.is_file() else {}
         self.results: dict[str, dict] = kept
@@ -108,15 +112,17 @@ class Session:
 
 def main() -> None:
     arguments = parse_arguments()
-    samples = {path: sample(path.rstrip("/"), arguments.count, arguments.seed) for path in arguments.paths}
+    samples = {
+        path: sample(arguments.root, path.rstrip("/"), arguments.count, arguments.seed) for path in arguments.paths
+    }
     if arguments.list:
-        nearest = NearestTests(ROOT)
+        nearest = NearestTests(arguments.root)
         for mutation in (mutation for drawn in samples.values() for mutation in drawn):
             print(mutation, *nearest.of(mutation.path), sep="\n    ")
         return
     load_heavy_libraries()
     with tempfile.TemporaryDirectory(prefix="mutate_", ignore_cleanup_errors=True) as folder:
-        session = Session(arguments, Scratch(ROOT, Path(folder) / "checkout"))
+        session = Session(arguments, Scratch(arguments.root, Path(folder) / "checkout"))
         rows = []
         for path, drawn in samples.items():
             outcomes = []
