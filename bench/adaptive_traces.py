@@ -8,6 +8,7 @@ when a trace's newest point lies on the gripper, or within 2 px of it. For compa
 
 import sys
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import cv2
 import numpy as np
@@ -80,9 +81,9 @@ def tracevla_rule(tracker: TraceTracker) -> Callable[[np.ndarray, int], Traces]:
     return step
 
 
-def rows(tasks: Sequence[str] = TASKS) -> list[dict[str, object]]:
+def rows(tasks: Sequence[str] = TASKS) -> list[dict[str, Any]]:
     """One row for each task, speed, buffer size and setting."""
-    result: list[dict[str, object]] = []
+    result: list[dict[str, Any]] = []
     for task in tasks:
         for speed, slowdown in SPEEDS.items():
             episode = record_episode(task, slowdown=slowdown)

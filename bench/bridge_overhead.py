@@ -52,9 +52,11 @@ def bridge_steps_per_s() -> float:
 
     node = rclpy.create_node("bench")
     commands = node.create_publisher(EndEffectorCommand, "command", RELIABLE_QOS)
-    node.create_subscription(
-        ActionChunk, "expert_chunk", lambda chunk: commands.publish(chunk.actions[0]), RELIABLE_QOS
-    )
+
+    def answer(chunk: ActionChunk) -> None:
+        commands.publish(chunk.actions[0])
+
+    node.create_subscription(ActionChunk, "expert_chunk", answer, RELIABLE_QOS)
     states: list[EpisodeState] = []
     node.create_subscription(EpisodeState, "episode_state", states.append, EPISODE_STATE_QOS)
     executor = SingleThreadedExecutor()

@@ -27,9 +27,11 @@ def measure(name: str) -> dict[str, Any]:
 
     listener = rclpy.create_node("bench")
     seen: list[str] = []
-    listener.create_subscription(
-        DiagnosticArray, "/diagnostics", lambda message: seen.extend(s.name for s in message.status), RELIABLE_QOS
-    )
+
+    def received(message: DiagnosticArray) -> None:
+        seen.extend(status.name for status in message.status)
+
+    listener.create_subscription(DiagnosticArray, "/diagnostics", received, RELIABLE_QOS)
     started = time.monotonic()
     process = subprocess.Popen(
         [sys.executable, "-X", "importtime", "-m", module_of(name)], stderr=subprocess.PIPE, text=True

@@ -48,7 +48,7 @@ def measure(kind: str, frames: int = FRAMES) -> dict[str, Any]:
     from stvla_ros.nodes.kit.messages import array_to_image, make_camera_info, make_header, stamp_ns
 
     pictures, depth = moving_frames(30)
-    parameters = {f"/{name}": {"ros__parameters": {}} for name in NODES[kind]}
+    parameters: dict[str, Any] = {f"/{name}": {"ros__parameters": {}} for name in NODES[kind]}
     file = Path(tempfile.mkdtemp()) / "parameters.yaml"
     file.write_text(yaml.safe_dump(parameters))
     processes = [

@@ -51,12 +51,11 @@ def receive(width: int, height: int) -> None:
     rclpy.init()
     node = rclpy.create_node("bench_receiver")
     latencies: list[float] = []
-    node.create_subscription(
-        Image,
-        "bench_image",
-        lambda m: latencies.append((node.get_clock().now().nanoseconds - stamp_ns(m.header)) * 1e-6),
-        SENSOR_QOS,
-    )
+
+    def received(message: Image) -> None:
+        latencies.append((node.get_clock().now().nanoseconds - stamp_ns(message.header)) * 1e-6)
+
+    node.create_subscription(Image, "bench_image", received, SENSOR_QOS)
     executor = SingleThreadedExecutor()
     executor.add_node(node)
     quiet_since = started = time.monotonic()

@@ -9,16 +9,28 @@ the body has turned by a right angle that is at most f * 0.5 mm / distance, abou
 away); usually far less.
 """
 
+from typing import Protocol
+
 import numpy as np
 
 from stvla_ros.errors import InputError
 from stvla_ros.perception.geometry import back_project, project
 from stvla_ros.sim.environment import Observation
-from stvla_ros.sim.maniskill.environment import ManiSkillEnvironment
 
 # A point is seen where the picture shows its body at its depth. Within one pixel depth changes by more than its
 # resolution on slanted surfaces; parts of one body that hide each other are further apart than this.
 DEPTH_TOLERANCE = 0.005  # metres
+
+
+class Bodies(Protocol):
+    """What is known of the bodies in a picture: ManiSkillEnvironment, or an episode of one that was kept."""
+
+    @property
+    def segmentation(self) -> np.ndarray: ...
+
+    def body_name(self, body: int) -> str | None: ...
+
+    def base_from_body(self, body: int) -> np.ndarray: ...
 
 
 class PointTrackRecorder:
@@ -27,7 +39,7 @@ class PointTrackRecorder:
     :param environment: an environment that renders.
     """
 
-    def __init__(self, environment: ManiSkillEnvironment) -> None:
+    def __init__(self, environment: Bodies) -> None:
         self._environment = environment
         self._start = np.zeros((0, 2))
         self._body = np.zeros(0, dtype=int)
@@ -104,7 +116,7 @@ class PointTrackRecorder:
 
 def _inside(points: np.ndarray, width: int, height: int) -> np.ndarray:
     """(...) bool for (..., 2) pixels; False for NaN."""
-    return ((points >= 0) & (points <= [width - 1, height - 1])).all(axis=-1)
+    return np.all((points >= 0) & (points <= [width - 1, height - 1]), axis=-1)
 
 
 def _transform(pose: np.ndarray, points: np.ndarray) -> np.ndarray:

@@ -11,6 +11,7 @@ Times are the host's, from pixels and points on the device until the tokens are 
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -58,7 +59,7 @@ def measure(size: str, device: torch.device, dtype: torch.dtype) -> list[dict[st
     ways: dict[str, Callable[[], object]] = {"ours": lambda: fastest(pixels, points, ids)}
     for off in (("cuda_graph",), ("fused_layers",), ("legal_rows",)):
         predictor = TokenPredictor(model, ranges, replace(on, **dict.fromkeys(off, False)))
-        ways[f"ours, {' and '.join(off)} off"] = lambda predictor=predictor: predictor(pixels, points, ids)
+        ways[f"ours, {' and '.join(off)} off"] = partial(predictor, pixels, points, ids)
     generate = plain_generate(model, ids)
     ways["plain generate"] = lambda: generate(model.image_features(pixels, points), len(ranges))
     ways["picture alone"] = lambda: model.image_features(pixels, points)

@@ -16,6 +16,7 @@ Expected from the weights that are read: with L = 32 M parameters of the layers,
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -81,9 +82,9 @@ def decoding_rows(model: SpatialVla, what: str, repeats: int) -> list[dict[str, 
     calls: dict[str, Callable[[], object]] = {"picture": lambda: model.image_features(pixels, points)}
     decoders = ways(model, ids)
     for name, decode in decoders.items():
-        calls[f"{name}/prefill"] = lambda decode=decode: decode(features, 1)
-        calls[f"{name}/chunk"] = lambda decode=decode: decode(features, tokens)
-        calls[f"{name}/pixels"] = lambda decode=decode: decode(model.image_features(pixels, points), tokens)
+        calls[f"{name}/prefill"] = partial(decode, features, 1)
+        calls[f"{name}/chunk"] = partial(decode, features, tokens)
+        calls[f"{name}/pixels"] = partial(lambda decode: decode(model.image_features(pixels, points), tokens), decode)
     times = interleave(calls, repeats, model.device)
     plain = np.median(times[f"{PLAIN}/chunk"])
     result: list[dict[str, Any]] = [{"what": f"{what}: picture", "picture_ms": spread(times["picture"])}]

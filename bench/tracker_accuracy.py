@@ -9,6 +9,7 @@ TAP-Vid's (``bench/tap_vid.py``). ms/frame is processor time on one core with th
 import sys
 import time
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import cv2
 import numpy as np
@@ -24,6 +25,7 @@ EVERY = 6  # frames between two draws of points
 LENGTH = 30  # frames for which points are followed
 PER_KIND = 15
 TRACKERS = ("lucas_kanade", "cotracker")
+Tracks = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 
 
 def draw_points(episode: RecordedEpisode, frame: int) -> np.ndarray:
@@ -47,7 +49,7 @@ def milliseconds_per_frame(episode: RecordedEpisode, tracker: Tracker) -> float:
     return float(np.median(cost))
 
 
-def follow(episode: RecordedEpisode, tracker: Tracker, start: int) -> dict[str, tuple[np.ndarray, ...]]:
+def follow(episode: RecordedEpisode, tracker: Tracker, start: int) -> dict[str, Tracks]:
     """Follow points drawn in one frame.
 
     :return: for each kind (true points, true visibility, points, visibility), (T, N, 2) and (T, N).
@@ -68,18 +70,23 @@ def follow(episode: RecordedEpisode, tracker: Tracker, start: int) -> dict[str, 
         columns = [place[identity] for identity in ids.tolist()]
         tracks.append((*exact.observe(seen), traces.points[-1, columns], traces.visible[-1, columns]))
     stacked = [np.stack(part) for part in zip(*tracks)]
-    return {kind: tuple(part[:, kinds == kind] for part in stacked) for kind in KINDS if (kinds == kind).any()}
+    found = {}
+    for kind in KINDS:
+        if (own := kinds == kind).any():
+            true_points, true_visible, points, visible = (part[:, own] for part in stacked)
+            found[kind] = (true_points, true_visible, points, visible)
+    return found
 
 
-def episode_rows(episode: RecordedEpisode, name: str, make: Callable[[], Tracker]) -> list[dict[str, object]]:
+def episode_rows(episode: RecordedEpisode, name: str, make: Callable[[], Tracker]) -> list[dict[str, Any]]:
     """One row for each kind of point."""
     scores: dict[str, list] = {kind: [] for kind in KINDS}
     cost = milliseconds_per_frame(episode, make())
     for start in range(0, len(episode) - 4, EVERY):
         for kind, track in follow(episode, make(), start).items():
             queries = np.zeros(track[1].shape[1], int)
-            size = episode.observations[start].rgb.shape[1::-1]
-            scores[kind].append(tap_vid_scores(*track, queries, size))
+            height, width = episode.observations[start].rgb.shape[:2]
+            scores[kind].append(tap_vid_scores(*track, queries, (width, height)))
     return [
         {
             "task": episode.task,
@@ -101,10 +108,10 @@ def _mean(values: Sequence[float], weights: Sequence[int]) -> float:
     return sum(value * weight for value, weight in known) / max(1, sum(weight for _, weight in known))
 
 
-def rows(tasks: Sequence[str] = TASKS, trackers: Sequence[str] = TRACKERS) -> list[dict[str, object]]:
+def rows(tasks: Sequence[str] = TASKS, trackers: Sequence[str] = TRACKERS) -> list[dict[str, Any]]:
     """One row for each task, tracker and kind of point; one with the key ``missing`` for a tracker that cannot run."""
     cv2.setNumThreads(1)  # so that the thread's processor time is all of it
-    result: list[dict[str, object]] = []
+    result: list[dict[str, Any]] = []
     usable = []
     for name in trackers:
         try:

@@ -2,11 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import cast
 
 import numpy as np
 
 from stvla_ros.control.actions import EndEffectorAction
 from stvla_ros.sim.environment import Observation
+from stvla_ros.sim.maniskill.environment import ManiSkillEnvironment
 from stvla_ros.sim.tasks import make_environment
 
 TASKS = ("stack_cube", "carrot_on_plate", "spoon_on_towel", "eggplant_in_basket", "panda_pick_cube")
@@ -67,7 +69,7 @@ def record_episode(task: str, episode_id: int = 0, slowdown: int = 1, max_steps:
 
     :param slowdown: each of the expert's actions is carried out in so many equal parts, one frame each.
     """
-    environment = make_environment(task)
+    environment = cast(ManiSkillEnvironment, make_environment(task))
     episode = RecordedEpisode(task)
     try:
 

@@ -31,7 +31,7 @@ passes over 10^4 samples, one scatter of 10^4 minima, one 5x5 minimum filter ove
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 
@@ -41,7 +41,8 @@ from stvla_ros.perception.geometry import back_project, check_size, resize_point
 from stvla_ros.perception.rasterize import lowest, pixels_of, segments, z_buffer
 from stvla_ros.perception.types import Traces
 
-VARIANTS = ("A", "B", "C")
+Variant = Literal["A", "B", "C"]
+VARIANTS: tuple[Variant, ...] = get_args(Variant)
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ class CompositorConfig:
     :raises InputError: for a value out of range.
     """
 
-    variant: Literal["A", "B", "C"] = "C"
+    variant: Variant = "C"
     size: int = 224
     line_width: int = 5
     min_vertex_distance: float = 0.0
