@@ -188,6 +188,10 @@ DAMAGES = {
     "episode twice": (lambda f: change_column(f / EPISODES, "episode_index", [0, 0]), "every episode_index once"),
     "no tasks": (lambda f: (f / TASKS).unlink(), "tasks.parquet: expected this file"),
     "tasks without text": (lambda f: drop_column(f / TASKS, "__index_level_0__"), "expected the columns task_index"),
+    "tasks without numbers": (
+        lambda f: drop_column(f / TASKS, "task_index"),
+        "expected the columns task_index and task",
+    ),
     "empty task": (
         lambda f: change_column(f / TASKS, "__index_level_0__", ["lift", " "]),
         "1 of 2 have none, such as episode 1",

@@ -20,6 +20,7 @@ from runs import Scratch, load_heavy_libraries
 from sites import Mutation, mutations_of
 
 ROOT = Path(__file__).resolve().parents[2]
+_NOT_SEEN = ("survived", "no test")
 PACKAGES = [f"stvla_ros/{name}" for name in ("control", "nodes", "perception", "learning")]
 
 
@@ -65,7 +66,7 @@ class Session:
     def judge(self, mutation: Mutation) -> dict:
         """Run it unless it is known."""
         known = self.results.get(mutation.key)
-        if known and not (self._arguments.survivors and known["outcome"] == "survived"):
+        if known and not (self._arguments.survivors and known["outcome"] in _NOT_SEEN):
             return known
         tests = self._tests(mutation.path)
         outcome, shown, seconds = "survived", "", 0.0
@@ -128,7 +129,7 @@ def main() -> None:
             outcomes = []
             for mutation in drawn:
                 outcomes.append(session.judge(mutation)["outcome"])
-                if outcomes[-1] in ("survived", "no test"):
+                if outcomes[-1] in _NOT_SEEN:
                     print(f"{outcomes[-1]}: {mutation}", flush=True)
             seen = sum(outcome in ("killed", "timeout") for outcome in outcomes)
             rows.append(f"{path}: {len(drawn)} mutations, {seen} seen, {len(drawn) - seen} not")
