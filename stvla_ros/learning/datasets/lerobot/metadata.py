@@ -94,7 +94,7 @@ def read_metadata(path: Path, picture: str = "") -> Metadata:
 
 
 @contextmanager
-def reading(file: Path) -> Iterator[None]:
+def named_in_errors(file: Path) -> Iterator[None]:
     """Turns what goes wrong while a file is read into one line that names it."""
     try:
         yield
@@ -116,7 +116,7 @@ def _read_info(path: Path) -> Mapping[str, Any]:
     file = path / layout.INFO_PATH
     if not path.is_dir():
         raise InputError(f"data set {path}: expected a folder, there is none")
-    with reading(file):
+    with named_in_errors(file):
         document = json.loads(file.read_text(encoding="utf-8"))
         version = document["codebase_version"]
     if version not in READABLE_VERSIONS:
@@ -126,7 +126,7 @@ def _read_info(path: Path) -> Mapping[str, Any]:
 
 def _check_info(path: Path, document: Mapping[str, Any], picture: str) -> DatasetInfo:
     file = path / layout.INFO_PATH
-    with reading(file):
+    with named_in_errors(file):
         features, fps = document["features"], float(document["fps"])
         if not 0 < fps <= 1000:
             raise InputError(f"{file}: expected fps above 0 and at most 1000, got {fps:g}")
@@ -199,7 +199,7 @@ def _episodes_v3(info: DatasetInfo, document: Mapping[str, Any]) -> list[Episode
     wanted += video if info.picture_is_video else []
     episodes = []
     for file in files:
-        with reading(file):
+        with named_in_errors(file):
             present = pq.read_schema(file).names
             columns = wanted + [name for name in ("success", "source") if name in present]
             for name in columns:
@@ -229,7 +229,7 @@ def _episodes_v3(info: DatasetInfo, document: Mapping[str, Any]) -> list[Episode
 
 def _tasks_v3(path: Path) -> dict[int, str]:
     file = path / layout.TASKS_PATH
-    with reading(file):
+    with named_in_errors(file):
         # The column of instructions is pandas' index: `task`, or without a name.
         table = pq.read_table(file)
         texts = [name for name in table.column_names if pa.types.is_string(table.schema.field(name).type)]
@@ -247,7 +247,7 @@ def _tasks_v3(path: Path) -> dict[int, str]:
 def _episodes_v2(info: DatasetInfo, document: Mapping[str, Any]) -> list[EpisodeEntry]:
     file = info.path / "meta/episodes.jsonl"
     episodes = []
-    with reading(file):
+    with named_in_errors(file):
         for row in _json_lines(file):
             index = int(row["episode_index"])
             chunk = index // int(document["chunks_size"])
@@ -262,7 +262,7 @@ def _episodes_v2(info: DatasetInfo, document: Mapping[str, Any]) -> list[Episode
 
 def _tasks_v2(path: Path) -> dict[int, str]:
     file = path / "meta/tasks.jsonl"
-    with reading(file):
+    with named_in_errors(file):
         return {int(row["task_index"]): str(row["task"]) for row in _json_lines(file)}
 
 

@@ -14,7 +14,7 @@ from stvla_ros.errors import InputError
 from stvla_ros.learning.datasets import demonstration as schema
 from stvla_ros.learning.datasets.demonstration import Demonstration
 from stvla_ros.learning.datasets.lerobot import format as layout
-from stvla_ros.learning.datasets.lerobot.metadata import EpisodeEntry, feature_names, read_metadata, reading
+from stvla_ros.learning.datasets.lerobot.metadata import EpisodeEntry, feature_names, named_in_errors, read_metadata
 from stvla_ros.learning.datasets.lerobot.video import read_frames
 from stvla_ros.recordings.pixels import decode_picture
 
@@ -153,7 +153,7 @@ class LeRobotReader:
     def _state(self, entry: EpisodeEntry, table: pa.Table) -> np.ndarray | None:
         if schema.STATE not in table.column_names:
             return None
-        with reading(self.info.path / layout.INFO_PATH):
+        with named_in_errors(self.info.path / layout.INFO_PATH):
             names = feature_names(self.info.features[schema.STATE])
         if not set(schema.ACTION_NAMES) <= set(names):
             return None
@@ -166,7 +166,7 @@ class _DataFile:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        with reading(path):
+        with named_in_errors(path):
             # Plain reads: a data loader's worker is a fork, in which the threads of Arrow's pool are gone.
             self._file = pq.ParquetFile(path, pre_buffer=False)
             self.columns = set(self._file.schema_arrow.names)
@@ -192,7 +192,7 @@ class _DataFile:
             if name not in self.columns:
                 raise InputError(f"{self._path}: expected a column {name}, there is none")
         first, last = np.searchsorted(self._group_ends, [rows[0], rows[-1]], side="right")
-        with reading(self._path):
+        with named_in_errors(self._path):
             table = self._file.read_row_groups(range(first, last + 1), columns=columns, use_threads=False)
         skipped = self._group_ends[first - 1] if first else 0
         return table.slice(rows[0] - skipped, entry.length)
