@@ -32,7 +32,7 @@ SIM_OPTIONS = $(foreach name,TASK EPISODES FIRST_EPISODE SEED PACING POLICY TRAC
 
 .PHONY: help setup sim robot-fake check layers test test-faults test-kernels test-all mutate fuzz soak bench eval-quick policy clean
 help:
-	@sed -n 's/^# \{0,1\}//p' Makefile | head -18
+	@sed -n '/^#/!q; s/^# \{0,1\}//p' Makefile
 
 setup:
 	@tools/setup.sh
@@ -49,7 +49,7 @@ robot-fake: setup
 	    '{image_topic: /image, camera_info_topic: /camera_info, depth_topic: /sensor_depth}'
 
 check: setup
-	@$(RUN) ruff check && ruff format --check && mypy && python -m pytest -m "not slow and not live" $(T)
+	@$(RUN) ruff check && ruff format --check && mypy && python -m pytest -m "not slow and not live" -n 2 --dist loadfile $(T)
 
 layers: setup
 	@$(RUN) python -m tools.layers
