@@ -21,7 +21,7 @@ from stvla_ros.control.chunk_execution import EXECUTIONS, PACINGS
 from stvla_ros.errors import InputError
 from stvla_ros.perception.depth.constant import NO_DEPTH
 from stvla_ros.policy.inputs import INPUT_NAMES, InputsConfig
-from stvla_ros.policy.registry import DEFAULT_POLICY, OF_CHECKPOINT, WITHOUT_NETWORK, check_policy, policy_names
+from stvla_ros.policy.registry import DEFAULT_POLICY, OF_CHECKPOINT, POLICIES, WITHOUT_NETWORK, check_policy
 from stvla_ros.policy.training_record import AUTO, checkpoint_of, resolve, resolve_execution, training_notes
 from stvla_ros.robots.embodiments import find_embodiment
 from stvla_ros.settings import load_yaml
@@ -68,7 +68,7 @@ class EvaluatedPolicy:
         if not isinstance(self.label, str) or not re.fullmatch(_LABEL, self.label):
             raise InputError(f"policy label: expected letters, digits and ._@+-, got {self.label!r}")
         choices = {
-            "policy": policy_names(),
+            "policy": POLICIES.names(),
             "execution": (AUTO, *EXECUTIONS),
             "pacing": PACINGS,
         }
@@ -156,10 +156,10 @@ def parse_policy(text: str, usual: InputsConfig = InputsConfig()) -> EvaluatedPo
     if (equals and not label) or not target:
         raise InputError(f"policies: expected [label=]name[:checkpoint][?key=value,…], got {text!r}")
     name, colon, checkpoint = target.partition(":")
-    if name not in policy_names() and (colon or not _is_checkpoint(target)):
-        names = ", ".join(policy_names())
+    if name not in POLICIES.names() and (colon or not _is_checkpoint(target)):
+        names = ", ".join(POLICIES.names())
         raise InputError(f"policies: expected one of {names}, a checkpoint folder or a hub id, got {target!r}")
-    if name not in policy_names():
+    if name not in POLICIES.names():
         name, checkpoint = OF_CHECKPOINT, target
     given: dict[str, Any] = {"policy": name, "checkpoint": checkpoint}
     for part in filter(None, options.split(",")):

@@ -35,11 +35,6 @@ POLICIES: Registry[type[Policy]] = Registry(
 )
 
 
-def policy_names() -> tuple[str, ...]:
-    """Names that ``make_policy`` knows."""
-    return POLICIES.names()
-
-
 def make_policy(name: str, fallbacks: Mapping[str, Any] = NO_PARAMETERS, **parameters: Any) -> Policy:
     """
     :param fallbacks: further parameters, passed on where the policy takes them.
@@ -109,6 +104,7 @@ def _find(name: str, parameters: Mapping[str, Any]) -> type[Policy]:
     """The policy's class. :raises InputError: for a name, a checkpoint or a plug-in that cannot be used."""
     if name != OF_CHECKPOINT:
         return POLICIES.find(name)
+    POLICIES.check(name)
     # Not at the top: a family's policy is made from this package's.
     from stvla_ros.policy.checkpoints import find_checkpoint
     from stvla_ros.policy.families import family_of

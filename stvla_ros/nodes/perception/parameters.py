@@ -4,10 +4,10 @@ from typing import Any
 
 from stvla_ros.nodes.kit.base import StvlaNode
 from stvla_ros.perception.compositor import VARIANTS, CompositorConfig
-from stvla_ros.perception.depth.registry import depth_estimator_names
+from stvla_ros.perception.depth import DEPTH_ESTIMATORS
 from stvla_ros.perception.moving_points import SelectionParameters
 from stvla_ros.perception.spatial_traces import SpatialTracesConfig
-from stvla_ros.perception.trackers import tracker_names
+from stvla_ros.perception.trackers import TRACKERS
 from stvla_ros.perception.tracking import TrackingConfig
 from stvla_ros.settings import parse_mapping
 
@@ -16,7 +16,7 @@ def declare_tracking(node: StvlaNode) -> TrackingConfig:
     """Declare the tracker's parameters and read its configuration. :raises InputError: naming the bad parameter."""
     default, selection = TrackingConfig(), SelectionParameters()
     return TrackingConfig(
-        tracker=node.parameter("tracker", default.tracker, "tracker backend", choices=tracker_names()),
+        tracker=node.parameter("tracker", default.tracker, "tracker backend", choices=TRACKERS.names()),
         buffer=node.parameter(
             "buffer", default.buffer, "frames in the trace window (paper: 7, 15, 30)", low=2, high=1000
         ),
@@ -84,7 +84,7 @@ def declare_depth(node: StvlaNode) -> tuple[str, dict[str, Any]]:
     """Declare the depth stage's parameters: backend name and its own parameters. :raises InputError: naming the bad
     parameter.
     """
-    name = node.parameter("depth", SpatialTracesConfig.depth, "depth backend", choices=depth_estimator_names())
+    name = node.parameter("depth", SpatialTracesConfig.depth, "depth backend", choices=DEPTH_ESTIMATORS.names())
     return name, _mapping(node, "depth_parameters", "the depth backend's own parameters")
 
 

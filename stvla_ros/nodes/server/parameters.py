@@ -8,7 +8,7 @@ from stvla_ros.control.chunk_execution import EXECUTIONS
 from stvla_ros.nodes.kit.base import StvlaNode
 from stvla_ros.policy.base import Policy
 from stvla_ros.policy.inputs import RESIZE_METHODS, TRACES
-from stvla_ros.policy.registry import DEFAULT_POLICY, DTYPES, given_parameters, make_policy, policy_names
+from stvla_ros.policy.registry import DEFAULT_POLICY, DTYPES, POLICIES, given_parameters, make_policy
 from stvla_ros.policy.training_record import AUTO, checkpoint_of, resolve
 
 
@@ -38,7 +38,7 @@ def declare_policy(node: StvlaNode) -> PolicyChoice:
 
     :raises InputError: naming the bad parameter, or the checkpoint's record that cannot be used.
     """
-    name = node.parameter("policy", DEFAULT_POLICY, "policy that answers", choices=policy_names())
+    name = node.parameter("policy", DEFAULT_POLICY, "policy that answers", choices=POLICIES.names())
     checkpoint = node.parameter("checkpoint", "", "the policy's checkpoint: a folder or a hub id")
     device = node.parameter("device", "auto", "where the policy runs: auto, cpu, cuda or cuda:N")
     dtype = node.parameter("dtype", "auto", "number format of the policy's weights", choices=DTYPES)

@@ -21,11 +21,6 @@ DEPTH_ESTIMATORS: Registry[type[DepthEstimator]] = Registry(
 )
 
 
-def depth_estimator_names() -> tuple[str, ...]:
-    """Names that ``make_depth_estimator`` knows."""
-    return DEPTH_ESTIMATORS.names()
-
-
 def make_depth_estimator(name: str, **params: Any) -> DepthEstimator:
     """
     :param name: one of ``DEPTH_ESTIMATORS.names()``.

@@ -1,5 +1,5 @@
 """Point trackers behind one interface. Importing this package imports no network library."""
 
-from stvla_ros.perception.trackers.base import TRACKERS, Tracker, make_tracker, tracker_names
+from stvla_ros.perception.trackers.base import TRACKERS, Tracker, make_tracker
 
-__all__ = ["TRACKERS", "Tracker", "make_tracker", "tracker_names"]
+__all__ = ["TRACKERS", "Tracker", "make_tracker"]

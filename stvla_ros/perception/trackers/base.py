@@ -108,11 +108,6 @@ TRACKERS: Registry[type[Tracker]] = Registry(
 )
 
 
-def tracker_names() -> tuple[str, ...]:
-    """Names that ``make_tracker`` knows."""
-    return TRACKERS.names()
-
-
 def make_tracker(name: str, buffer: int = 30, key_rule: KeyFrameRule | None = None, **parameters: Any) -> Tracker:
     """Build a tracker.
 
