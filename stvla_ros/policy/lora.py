@@ -1,21 +1,17 @@
-"""Low-rank adapters (LoRA, arXiv 2106.09685) on the policy, as SpatialVLA's own fine-tuning places them.
-
-W stays as it is; W + alpha/r B A is used, with A (r, in) and B (out, r) trained. In this model's published recipe
-(github SpatialVLA/SpatialVLA, train/spatialvla_finetune.py, target "linear"): every linear layer of language model,
-picture encoder, projector and Ego3D head, r = alpha = 32, no dropout, A from a Gaussian of standard deviation 1/r, B
-zero; with action bins that were fitted anew, the action embeddings are trained in full as well.
+"""Low-rank adapters (LoRA, arXiv 2106.09685): W stays as it is; W + alpha/r B A is used, with A (r, in) and B (out, r)
+trained. A begins as a Gaussian of standard deviation 1/r, B as zero.
 """
 
 from collections import Counter
 from dataclasses import dataclass
-
-import peft
-import torch
-from torch import nn
+from typing import TYPE_CHECKING, TypeVar
 
 from stvla_ros.errors import InputError
-from stvla_ros.policy.spatialvla.model import SpatialVla
-from stvla_ros.policy.spatialvla.training.options import TARGET_MODULES
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    Network = TypeVar("Network", bound=nn.Module)
 
 _ADAPTER = "default"
 
@@ -36,49 +32,49 @@ class LoraConfig:
     merge: bool = False
 
 
-def add_adapters(
-    model: SpatialVla, config: LoraConfig, seed: int = 0, train_action_embeddings: bool = False
-) -> SpatialVla:
-    """Put trainable adapters into the model, in place; at first they change nothing, because B is zero.
+def put_adapters(model: "Network", config: LoraConfig, layers: str, seed: int = 0) -> "Network":
+    """Put trainable adapters into a network, in place; at first they change nothing, because B is zero.
 
     The adapters are float32 whatever the type of the weights beside them.
 
+    :param layers: pattern of the full names of the linear layers that get one.
     :param seed: of A: the same seed gives the same numbers on every device.
-    :param train_action_embeddings: also train ``spatial_embed_tokens`` in full; meant for refitted action bins.
-    :returns: ``model``; all but the adapters (and the action embeddings) is frozen.
-    :raises InputError: for a model that has adapters, or a configuration that peft refuses.
+    :returns: ``model``; all but the adapters is frozen.
+    :raises InputError: for a network that has adapters, or a configuration that peft refuses.
     """
+    import peft  # only training needs it; it takes a second
+    import torch
+
     if hasattr(model, "peft_config"):
         raise InputError("lora: expected a model without adapters, it has some already")
     if not (0 < config.alpha < float("inf") and 0 <= config.dropout < 1):
         raise InputError(f"lora: expected alpha above 0 and dropout 0 to below 1, got {config.alpha}, {config.dropout}")
     model.requires_grad_(False)
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)  # peft makes the numbers on the CPU, then moves them
+        torch.manual_seed(seed)  # peft draws A on the CPU
         peft.inject_adapter_in_model(
             peft.LoraConfig(
                 r=config.rank,
                 lora_alpha=config.alpha,
                 lora_dropout=config.dropout,
-                target_modules=TARGET_MODULES,
+                target_modules=layers,
                 init_lora_weights="gaussian",
             ),
             model,
             _ADAPTER,
         )
-    model.spatial_embed_tokens.requires_grad_(train_action_embeddings)
     # peft gives them the type of the weights: steps of a small learning rate would be lost in bfloat16's rounding.
     for parameter in trainable_parameters(model).values():
         parameter.data = parameter.data.float()
     return model
 
 
-def trainable_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
+def trainable_parameters(model: "nn.Module") -> "dict[str, nn.Parameter]":
     """What gradients are computed for, by name."""
     return {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
 
 
-def count_by_part(model: nn.Module) -> dict[str, tuple[int, int]]:
+def count_by_part(model: "nn.Module") -> dict[str, tuple[int, int]]:
     """Trainable numbers and all numbers, adapters included, by the model's parts (``vision_tower``, …)."""
     trained: Counter[str] = Counter()
     whole: Counter[str] = Counter()

@@ -114,8 +114,9 @@ class Augmentation(Protocol):
         :returns: the same, changed.
         """
 
-    def move(self, places: np.ndarray) -> np.ndarray:
+    def move(self, places: np.ndarray, size: int) -> np.ndarray:
         """Where points of the pictures come to.
 
         :param places: (B, K, 2) x and y in pixels.
+        :param size: S.
         """

@@ -30,7 +30,7 @@ def test_a_model_is_trained_once_for_a_setting_and_sees_it_when_it_is_evaluated(
     }
     config = tmp_path / "config.yaml"
     config.write_text(yaml.safe_dump(content))
-    base = EvaluatedPolicy("ours", "stvla", "unused", inputs=InputsConfig(variant="B"))
+    base = EvaluatedPolicy("ours", "stvla", "nobody/unused", inputs=InputsConfig(variant="B"))
     [setting] = make_settings("buffer", base, ("7",), retrain=True)
 
     policy = trained_policy(setting, config, tmp_path / "training")

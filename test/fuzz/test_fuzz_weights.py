@@ -16,8 +16,8 @@ from tiny_checkpoint import write_tiny_checkpoint
 
 from stvla_ros.policy import load_policy
 from stvla_ros.policy.checkpoints import WEIGHTS
-from stvla_ros.policy.lora import LoraConfig, add_adapters
-from stvla_ros.policy.spatialvla.adapters import ADAPTER_WEIGHTS, merge_into, read_adapter, save_adapter
+from stvla_ros.policy.lora import LoraConfig
+from stvla_ros.policy.spatialvla.adapters import ADAPTER_WEIGHTS, add_adapters, merge_into, read_adapter, save_adapter
 from stvla_ros.policy.spatialvla.checkpoint import load_model
 from stvla_ros.policy.spatialvla.model import SpatialVla
 

@@ -8,7 +8,8 @@ import torch
 from torch import nn
 
 from stvla_ros.errors import InputError
-from stvla_ros.policy.lora import LoraConfig, add_adapters, count_by_part, trainable_parameters
+from stvla_ros.policy.lora import LoraConfig, count_by_part, trainable_parameters
+from stvla_ros.policy.spatialvla.adapters import add_adapters
 from stvla_ros.policy.spatialvla.checkpoint import empty_model, load_model, published_name
 from stvla_ros.policy.spatialvla.config import SpatialVlaConfig
 from stvla_ros.policy.spatialvla.create import create_checkpoint

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import training_data
 from training_data import EPISODES, FRAMES, demonstration, usual, write
 
 from stvla_ros.learning.datasets.lerobot.reader import LeRobotReader
@@ -14,11 +15,11 @@ from stvla_ros.learning.training.briefing import LINES, WIDTH, estimate_memory, 
 from stvla_ros.learning.training.config import DataConfig, OptimizerConfig, TrainingConfig
 from stvla_ros.learning.training.selection import select_episodes
 from stvla_ros.policy.inputs import InputsConfig
-from stvla_ros.policy.lora import LoraConfig, add_adapters, trainable_parameters
-from stvla_ros.policy.spatialvla.checkpoint import load_model
+from stvla_ros.policy.lora import LoraConfig, trainable_parameters
 from stvla_ros.policy.spatialvla.create import create_checkpoint
-from stvla_ros.policy.spatialvla.model import SpatialVla
 from stvla_ros.policy.spatialvla.training.forward import legal_scores, run
+from stvla_ros.policy.spatialvla.training.options import SpatialVlaOptions
+from stvla_ros.policy.spatialvla.training.trainable import SpatialVlaTrainable
 
 LORA = LoraConfig(rank=4)
 
@@ -31,13 +32,13 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def full(checkpoint: Path) -> SpatialVla:
-    return load_model(checkpoint, torch.device("cpu"), torch.float32).requires_grad_(True)
+def full(checkpoint: Path) -> SpatialVlaTrainable:
+    return SpatialVlaTrainable(training_data.start(checkpoint))
 
 
 @pytest.fixture(scope="module")
-def adapted(checkpoint: Path) -> SpatialVla:
-    return add_adapters(load_model(checkpoint, torch.device("cpu"), torch.float32), LORA)
+def adapted(checkpoint: Path) -> SpatialVlaTrainable:
+    return SpatialVlaTrainable(training_data.start(checkpoint, lora=LORA, options=SpatialVlaOptions(refit_bins=False)))
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +70,7 @@ def megabytes(page: str, label: str) -> float:
 # --- data -------------------------------------------------------------------------------------------------------------
 
 
-def test_data_sets_and_instructions_are_counted(reader: LeRobotReader, full: SpatialVla) -> None:
+def test_data_sets_and_instructions_are_counted(reader: LeRobotReader, full: SpatialVlaTrainable) -> None:
     page = briefing(config(), [reader], full, 40, None)
     (line,) = lines_with(page, str(reader.info.path)[-30:])
     assert line.split()[:4] == [str(EPISODES), str(EPISODES), str(EPISODES * FRAMES), "5"]
@@ -80,7 +81,7 @@ def test_data_sets_and_instructions_are_counted(reader: LeRobotReader, full: Spa
     assert "widowx, with depth, camera, scene points" in page
 
 
-def test_hours_are_frames_over_the_rate(tmp_path: Path, full: SpatialVla) -> None:
+def test_hours_are_frames_over_the_rate(tmp_path: Path, full: SpatialVlaTrainable) -> None:
     episodes = [
         demonstration(seed, frames=720, rgb=np.zeros((720, 8, 8, 3), np.uint8), depth=None) for seed in range(5)
     ]
@@ -89,13 +90,13 @@ def test_hours_are_frames_over_the_rate(tmp_path: Path, full: SpatialVla) -> Non
     assert line.split()[4] == "0.20"  # 3600 frames at 5 a second
 
 
-def test_only_the_chosen_episodes_are_counted(reader: LeRobotReader, full: SpatialVla) -> None:
+def test_only_the_chosen_episodes_are_counted(reader: LeRobotReader, full: SpatialVlaTrainable) -> None:
     page = briefing(config(data=DataConfig(episodes=2)), [reader], full, 40, None)
     (line,) = lines_with(page, str(reader.info.path)[-30:])
     assert line.split()[:3] == ["4", str(EPISODES), str(4 * FRAMES)]
 
 
-def test_quantiles_are_in_millimetres_and_degrees(reader: LeRobotReader, full: SpatialVla) -> None:
+def test_quantiles_are_in_millimetres_and_degrees(reader: LeRobotReader, full: SpatialVlaTrainable) -> None:
     page = briefing(config(), [reader], full, 40, None)
     actions = reader.actions().astype(np.float64)
     rows = [lines_with(page, f"{percent}% ")[0].split()[1:] for percent in (" 1", "50", "99")]
@@ -107,10 +108,10 @@ def test_quantiles_are_in_millimetres_and_degrees(reader: LeRobotReader, full: S
 # --- model ------------------------------------------------------------------------------------------------------------
 
 
-def test_parts_and_adapters_are_counted(reader: LeRobotReader, adapted: SpatialVla) -> None:
+def test_parts_and_adapters_are_counted(reader: LeRobotReader, adapted: SpatialVlaTrainable) -> None:
     page = briefing(config(lora=LORA), [reader], adapted, 40, None)
-    trained = sum(parameter.numel() for parameter in trainable_parameters(adapted).values())
-    whole = sum(parameter.numel() for parameter in adapted.parameters())
+    trained = sum(parameter.numel() for parameter in trainable_parameters(adapted.module).values())
+    whole = sum(parameter.numel() for parameter in adapted.network.parameters())
     (line,) = lines_with(page, "% trained")
     assert f"{trained / 1e3:.2f} k" in line and f"{whole / 1e6:.2f} M" in line and f"{trained / whole:.1%}" in line
     assert lines_with(page, "vision_zoe_model")[0].split()[0] == "0"
@@ -119,11 +120,11 @@ def test_parts_and_adapters_are_counted(reader: LeRobotReader, adapted: SpatialV
 
 
 @pytest.mark.parametrize(("name", "kept"), [("adamw", 2.0), ("muon", 1.0)])
-def test_optimisers_memory_is_what_it_keeps_after_a_step(adapted: SpatialVla, name: str, kept: float) -> None:
+def test_optimisers_memory_is_what_it_keeps_after_a_step(adapted: SpatialVlaTrainable, name: str, kept: float) -> None:
     from stvla_ros.learning.training.optimizer import make_optimizers
 
     settings = OptimizerConfig(name=name, learning_rate=1e-9)
-    trained = trainable_parameters(adapted)
+    trained = trainable_parameters(adapted.module)
     optimizers = make_optimizers(trained, settings)
     for parameter in trained.values():
         parameter.grad = torch.ones_like(parameter)
@@ -136,11 +137,11 @@ def test_optimisers_memory_is_what_it_keeps_after_a_step(adapted: SpatialVla, na
     assert real == kept * sum(parameter.numel() * 4 for parameter in trained.values())
 
 
-def test_memory_is_the_sum_of_its_parts(reader: LeRobotReader, full: SpatialVla) -> None:
+def test_memory_is_the_sum_of_its_parts(reader: LeRobotReader, full: SpatialVlaTrainable) -> None:
     settings = config(precision="float32", batch_size=8, optimizer=OptimizerConfig(ema=0.99))
     page = briefing(settings, [reader], full, 40, None)
-    weights = sum(parameter.numel() * 4 for parameter in full.parameters())
-    trained = sum(parameter.numel() * 4 for parameter in trainable_parameters(full).values())
+    weights = sum(parameter.numel() * 4 for parameter in full.network.parameters())
+    trained = sum(parameter.numel() * 4 for parameter in trainable_parameters(full.module).values())
     parts = {"weights": weights, "gradients": trained, "optimiser": 2 * trained, "average": trained}
     for label, size in parts.items():
         assert megabytes(page, f"[:+] {label}") == pytest.approx(size / 1e6, abs=0.1), label
@@ -149,8 +150,8 @@ def test_memory_is_the_sum_of_its_parts(reader: LeRobotReader, full: SpatialVla)
 
 
 @pytest.mark.parametrize("batch", [1, 3])
-def test_activations_are_about_what_torch_keeps_for_the_backward_pass(full: SpatialVla, batch: int) -> None:
-    own = {parameter.untyped_storage().data_ptr() for parameter in full.parameters()}
+def test_activations_are_about_what_torch_keeps_for_the_backward_pass(full: SpatialVlaTrainable, batch: int) -> None:
+    own = {parameter.untyped_storage().data_ptr() for parameter in full.network.parameters()}
     kept: dict[int, torch.Tensor] = {}
 
     def keep(tensor: torch.Tensor) -> torch.Tensor:
@@ -158,13 +159,16 @@ def test_activations_are_about_what_torch_keeps_for_the_backward_pass(full: Spat
             kept[tensor.untyped_storage().data_ptr()] = tensor
         return tensor
 
-    patches = full.config.num_image_tokens
-    pixels, points = torch.rand(batch, 3, 224, 224), torch.rand(batch, patches, 3 * full.config.patch_resolution**2)
+    patches = full.network.config.num_image_tokens
+    pixels, points = (
+        torch.rand(batch, 3, 224, 224),
+        torch.rand(batch, patches, 3 * full.network.config.patch_resolution**2),
+    )
     ids, lengths = torch.ones(batch, patches + 10, dtype=torch.int64), torch.full((batch,), patches + 10)
     offsets = torch.tensor([[5, 5000, 8192] * 4] * batch)
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        hidden = run(full, pixels, points, ids, lengths, offsets)
-        legal_scores(full, hidden.answers, ((0, 4096), (4096, 8192), (8192, 8194)))
+        hidden = run(full.network, pixels, points, ids, lengths, offsets)
+        legal_scores(full.network, hidden.answers, ((0, 4096), (4096, 8192), (8192, 8194)))
     real = sum(tensor.untyped_storage().nbytes() for tensor in kept.values())
     assert estimate_memory(full, config(batch_size=batch)).activations == pytest.approx(real, rel=0.25)
 
@@ -177,31 +181,37 @@ def test_activations_are_about_what_torch_keeps_for_the_backward_pass(full: Spat
     [(0.5, "about 20 s at 0.5 s"), (30.0, "about 20 min at 30 s"), (600.0, "about 6 h 40 min"), (None, "not measured")],
 )
 def test_time_is_steps_times_the_measured_step(
-    reader: LeRobotReader, full: SpatialVla, seconds: float | None, said: str
+    reader: LeRobotReader, full: SpatialVlaTrainable, seconds: float | None, said: str
 ) -> None:
     assert said in lines_with(briefing(config(), [reader], full, 40, seconds), "time ")[0]
 
 
-def test_epochs_are_the_samples_over_the_frames_that_are_trained_on(reader: LeRobotReader, full: SpatialVla) -> None:
+def test_epochs_are_the_samples_over_the_frames_that_are_trained_on(
+    reader: LeRobotReader, full: SpatialVlaTrainable
+) -> None:
     page = briefing(config(batch_size=3, gradient_accumulation=9), [reader], full, 40, None)
     # 9 of 10 episodes with 12 frames each.
     assert lines_with(page, "steps ")[0].split(maxsplit=1)[1] == "40 of 3 x 9 samples, about 10 epochs"
 
 
-def test_disk_is_counted(reader: LeRobotReader, full: SpatialVla, adapted: SpatialVla) -> None:
+def test_disk_is_counted(
+    checkpoint: Path, reader: LeRobotReader, full: SpatialVlaTrainable, adapted: SpatialVlaTrainable
+) -> None:
     page = briefing(config(), [reader], full, 40, None)
-    assert megabytes(page, "prepared frames") == pytest.approx(EPISODES * FRAMES * 224 * 224 * 5 / 1e6, abs=0.1)
-    numbers = sum(tensor.numel() for tensor in full.state_dict().values())
+    assert megabytes(page, "prepared frames") == pytest.approx(EPISODES * FRAMES * (224 * 224 * 5 + 36) / 1e6, abs=0.1)
+    numbers = sum(tensor.numel() for tensor in full.network.state_dict().values())
     assert megabytes(page, "result") == pytest.approx(2 * numbers / 1e6, abs=0.1)
-    trained = sum(parameter.numel() for parameter in trainable_parameters(adapted).values())
-    page = briefing(config(lora=LORA, refit_bins=False), [reader], adapted, 40, None)
+    trained = sum(parameter.numel() for parameter in trainable_parameters(adapted.module).values())
+    page = briefing(config(lora=LORA), [reader], adapted, 40, None)
     assert megabytes(page, "result") == pytest.approx(4 * trained / 1e6, abs=0.1)
-    refitted = briefing(config(lora=LORA, refit_bins=True), [reader], adapted, 40, None)
-    assert megabytes(refitted, "result") == pytest.approx((4 * trained + 4 * 8194 * 64) / 1e6, abs=0.1)
+    fitted = SpatialVlaTrainable(training_data.start(checkpoint, lora=LORA))
+    refitted = briefing(config(lora=LORA), [reader], fitted, 40, None)
+    # Embeddings of the action tokens, and their rows of the head.
+    assert megabytes(refitted, "result") == pytest.approx((4 * trained + 2 * 4 * 8194 * 64) / 1e6, abs=0.1)
     assert megabytes(page, "state") == pytest.approx(12 * trained / 1e6, abs=0.1)
 
 
-def test_places_of_the_results_are_named(reader: LeRobotReader, adapted: SpatialVla, tmp_path: Path) -> None:
+def test_places_of_the_results_are_named(reader: LeRobotReader, adapted: SpatialVlaTrainable, tmp_path: Path) -> None:
     settings = config(lora=LORA, output=str(tmp_path / "run"), data=DataConfig(cache=str(tmp_path / "cache")))
     page = briefing(settings, [reader], adapted, 40, None)
     assert lines_with(page, "result ")[-1].endswith(str(tmp_path / "run/adapter")[-80:])
@@ -220,11 +230,13 @@ def test_places_of_the_results_are_named(reader: LeRobotReader, adapted: Spatial
         ),
     ],
 )
-def test_what_the_policy_sees_is_said(reader: LeRobotReader, full: SpatialVla, inputs: InputsConfig, said: str) -> None:
+def test_what_the_policy_sees_is_said(
+    reader: LeRobotReader, full: SpatialVlaTrainable, inputs: InputsConfig, said: str
+) -> None:
     assert said in briefing(config(inputs=inputs), [reader], full, 40, None)
 
 
-def test_much_data_with_long_names_still_is_one_page(tmp_path: Path, adapted: SpatialVla) -> None:
+def test_much_data_with_long_names_still_is_one_page(tmp_path: Path, adapted: SpatialVlaTrainable) -> None:
     deep = tmp_path / ("a folder with a rather long name " * 3)
     texts = [f"instruction number {n}: " + "put it there " * 20 for n in range(30)]
     many = write(deep / "many", [demonstration(seed, instruction=text) for seed, text in enumerate(texts)], "")
@@ -241,6 +253,6 @@ def test_much_data_with_long_names_still_is_one_page(tmp_path: Path, adapted: Sp
     assert "unknown robot" in page
 
 
-def test_small_data_set_leaves_room_on_the_page(reader: LeRobotReader, adapted: SpatialVla) -> None:
+def test_small_data_set_leaves_room_on_the_page(reader: LeRobotReader, adapted: SpatialVlaTrainable) -> None:
     page = briefing(config(lora=LORA), [reader], adapted, 40, 0.5)
     assert len(page.splitlines()) <= 40 and all(line == line.rstrip() for line in page.splitlines())

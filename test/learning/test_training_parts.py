@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tolerance import assert_same_but_for_rounding, rounding
 
-from stvla_ros.learning.training.augmentation import augment
+from stvla_ros.learning.training.augmentation import DrawnAugmentation
 from stvla_ros.learning.training.config import AugmentationConfig
 from stvla_ros.learning.training.order import batch_indices
 from stvla_ros.policy.spatialvla.actions.bin_fitting import PUBLISHED_GAUSSIANS, bins_from_gaussians
@@ -15,13 +15,19 @@ from stvla_ros.policy.spatialvla.decoding.decoder import Accelerations, ChunkDec
 from stvla_ros.policy.spatialvla.predictor import SpatialVlaPredictor
 from stvla_ros.policy.spatialvla.training.forward import legal_scores, run
 from stvla_ros.policy.spatialvla.training.new_actions import smooth_embeddings
-from stvla_ros.policy.spatialvla.training.options import LossConfig
+from stvla_ros.policy.spatialvla.training.options import SpatialVlaOptions
 from stvla_ros.policy.spatialvla.training.scene_loss import SceneHeads
 from stvla_ros.policy.spatialvla.training.token_loss import ChunkLoss
 
 # From the picture to a hidden state: the encoder (2 layers of 6, and 3 about them) and the language model (3 of 7).
 PRODUCTS = 36
 TOKENIZER = bins_from_gaussians(PUBLISHED_GAUSSIANS)
+
+
+def augment(
+    pictures: np.ndarray, depths: np.ndarray, k: np.ndarray, config: AugmentationConfig, random: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    return DrawnAugmentation(config, len(pictures), random)(pictures, depths, k)
 
 
 def inputs(predictor: SpatialVlaPredictor, instructions: list[str]) -> tuple[torch.Tensor, ...]:
@@ -82,7 +88,7 @@ def test_the_loss_is_smallest_for_the_right_answer(seed: int, smoothing: float) 
     random = np.random.default_rng(seed)
     actions = np.concatenate([random.uniform(-1, 1, (1, 4, 6)), random.integers(0, 2, (1, 4, 1))], axis=-1)
     offsets = torch.from_numpy(TOKENIZER.encode(actions))
-    loss = ChunkLoss(TOKENIZER, LossConfig(smoothing=smoothing), torch.device("cpu"))
+    loss = ChunkLoss(TOKENIZER, SpatialVlaOptions(smoothing=smoothing), torch.device("cpu"))
     normalized, valid = torch.from_numpy(actions).float(), torch.ones(1, 4, dtype=torch.bool)
 
     def scores(of: torch.Tensor) -> tuple[torch.Tensor, ...]:
@@ -138,7 +144,7 @@ def test_smoothing_counts_a_neighbour_as_nearly_right() -> None:
     action = np.zeros((1, 1, 7))
     action[..., 0] = 0.5
     offsets = torch.from_numpy(TOKENIZER.encode(action))
-    loss = ChunkLoss(TOKENIZER, LossConfig(smoothing=0.1), torch.device("cpu"))
+    loss = ChunkLoss(TOKENIZER, SpatialVlaOptions(smoothing=0.1), torch.device("cpu"))
     first, end = TOKENIZER.legal_ranges[0]
     places = TOKENIZER.decode(np.stack([np.arange(first, end), np.full(end, end), np.full(end, 8192)], axis=-1))[:, :3]
     by_distance = np.argsort(np.linalg.norm(places - [0.5, 0, 0], axis=1))
@@ -156,7 +162,7 @@ def test_actions_after_the_episode_do_not_count() -> None:
     offsets = torch.from_numpy(TOKENIZER.encode(action))
     random = torch.Generator().manual_seed(0)
     scores = [torch.randn(1, 4, e - f, generator=random) for f, e in TOKENIZER.legal_ranges]
-    loss = ChunkLoss(TOKENIZER, LossConfig(smoothing=0.1), torch.device("cpu"))
+    loss = ChunkLoss(TOKENIZER, SpatialVlaOptions(smoothing=0.1), torch.device("cpu"))
     valid = torch.tensor([[True, True, False, False]])
     before = loss(tuple(scores), offsets, torch.from_numpy(action).float(), valid).total
     for each in scores:

@@ -10,7 +10,6 @@ from training_data import EPISODES, FRAMES, check, demonstration, refusal, usual
 from stvla_ros.learning.datasets.lerobot.reader import LeRobotReader
 from stvla_ros.learning.training.config import TrainingConfig
 from stvla_ros.policy.inputs import InputsConfig
-from stvla_ros.policy.spatialvla.training.options import LossConfig
 
 
 @pytest.fixture(scope="module")
@@ -73,13 +72,13 @@ def test_missing_intrinsics_are_named(tmp_path: Path) -> None:
 
 def test_missing_scene_points_are_refused_only_where_they_are_used(tmp_path: Path, good: LeRobotReader) -> None:
     reader = usual(tmp_path / "data", scene_points=None)
-    config = TrainingConfig(steps=1, loss=LossConfig(scene_weight=0.5))
-    assert "expected a feature privileged.scene_points because loss.scene_weight is 0.5" in refusal(
+    config = TrainingConfig(steps=1, objectives={"actions": 1.0, "scene": 0.5})
+    assert "expected a feature privileged.scene_points because objectives.scene is 0.5" in refusal(
         reader, config=config
     )
     assert check(reader) == []
     assert check(good, reader, config=config) == [
-        f"data set {tmp_path / 'data'}: no privileged.scene_points, no scene loss on it"
+        f"data set {tmp_path / 'data'}: no privileged.scene_points, nothing is learnt from it for the objective scene"
     ]
 
 

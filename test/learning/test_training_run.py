@@ -32,9 +32,9 @@ SETTINGS = {
     "save_every": 2,
     "log_every": 1,
     "validate_every": 3,
-    "smooth_actions": True,
+    "family": {"name": "spatialvla", "options": {"smooth_actions": True, "smoothing": 0.1}},
+    "objectives": {"actions": 1.0, "scene": 0.5},
     "optimizer": {"name": "muon", "learning_rate": 1e-3, "schedule": "cosine", "warmup_steps": 2, "ema": 0.9},
-    "loss": {"smoothing": 0.1, "scene_weight": 0.5},
     "augmentation": {"shift": 4, "colour": 0.2, "depth_noise": 0.02},
 }
 
@@ -126,7 +126,7 @@ def test_a_run_with_other_settings_is_not_gone_on_with(trained: Path, dataset: P
 
 
 def test_gradient_accumulation_is_a_larger_batch(dataset: Path, tmp_path: Path) -> None:
-    plain = {"loss": {"smoothing": 0.1}, "augmentation": {}, "steps": 2}
+    plain = {"objectives": {"actions": 1.0}, "augmentation": {}, "steps": 2}
     for name, batch, parts in (("a", 4, 1), ("b", 2, 2)):
         made = write_config(tmp_path / name, dataset, batch_size=batch, gradient_accumulation=parts, **plain)
         train(read_config(made))
@@ -139,7 +139,7 @@ def test_gradient_accumulation_is_a_larger_batch(dataset: Path, tmp_path: Path) 
 
 def test_training_lowers_the_loss(dataset: Path, tmp_path: Path) -> None:
     changes = {"steps": 40, "batch_size": 8, "gradient_accumulation": 1, "validate_every": 100}
-    changes |= {"loss": {"smoothing": 0.1}, "optimizer": {"name": "muon", "learning_rate": 3e-3}}
+    changes |= {"objectives": {"actions": 1.0}, "optimizer": {"name": "muon", "learning_rate": 3e-3}}
     train(read_config(write_config(tmp_path, dataset, **changes)))
     curve = losses(tmp_path / "run")
     assert np.mean([curve[step] for step in range(35, 40)]) < 0.8 * np.mean([curve[step] for step in range(5)])
@@ -156,7 +156,7 @@ def test_zoedepth_is_never_trained(trained: Path) -> None:
 
 def test_foreign_data_of_bridges_shape_trains(tmp_path: Path) -> None:
     data = write_bridge_dataset(tmp_path / "bridge", episodes=8, frames=14)
-    changes = {"inputs": {"depth": "constant", "traces": "none"}, "loss": {}, "steps": 2}
+    changes = {"inputs": {"depth": "constant", "traces": "none"}, "objectives": {"actions": 1.0}, "steps": 2}
     train(read_config(write_config(tmp_path, data, **changes)))
     assert (tmp_path / "run/checkpoint/model.safetensors").is_file()
 
@@ -194,7 +194,7 @@ def test_lora_adapters_of_the_papers_recipe_train_and_load(trained: Path, datase
         ({"batch_size": 0}, "batch_size: expected more than 0"),
         ({"epochs": 1.0}, "steps, epochs: expected one of them"),
         ({"data": {"paths": "x"}}, "data.paths: expected a list"),
-        ({"loss": 3}, "loss: expected a mapping"),
+        ({"family": 3}, "family: expected a mapping"),
     ],
 )
 def test_a_bad_configuration_is_one_clear_error(

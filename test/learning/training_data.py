@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -14,6 +14,9 @@ from stvla_ros.learning.datasets.lerobot.writer import LeRobotWriter
 from stvla_ros.learning.training.checks import check_datasets
 from stvla_ros.learning.training.config import TrainingConfig
 from stvla_ros.learning.training.selection import select_episodes
+
+if TYPE_CHECKING:
+    from stvla_ros.policy.trainable import Start
 
 FRAMES, EPISODES = 12, 10
 PLAIN = TrainingConfig(steps=1)
@@ -47,6 +50,32 @@ def write(folder: Path, episodes: Sequence[Demonstration], robot: str = "widowx"
         for episode in episodes:
             writer.add_episode(episode)
     return LeRobotReader(folder)
+
+
+def start(base: Path, **changes: Any) -> "Start":
+    """What a training of a SpatialVLA checkpoint begins with."""
+    import torch
+
+    from stvla_ros.policy.inputs import InputsConfig
+    from stvla_ros.policy.spatialvla.training.options import SpatialVlaOptions
+    from stvla_ros.policy.trainable import Start
+
+    usual_start: dict[str, Any] = {
+        "base": base,
+        "base_name": str(base),
+        "is_new": False,
+        "options": SpatialVlaOptions(),
+        "objectives": frozenset({"actions"}),
+        "inputs": InputsConfig(),
+        "lora": None,
+        "actions": np.concatenate([demonstration(seed).action for seed in range(EPISODES)]),
+        "episodes": EPISODES,
+        "unnorm_key": "stvla",
+        "seed": 0,
+        "device": torch.device("cpu"),
+        "precision": torch.float32,
+    }
+    return Start(**{**usual_start, **changes})
 
 
 def usual(folder: Path, **changes: Any) -> LeRobotReader:

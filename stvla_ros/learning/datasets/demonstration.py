@@ -9,10 +9,9 @@ from scipy.spatial.transform import Rotation
 
 from stvla_ros.control.actions import EndEffectorAction
 from stvla_ros.errors import InputError
+from stvla_ros.policy.samples import SCENE_POINTS
+from stvla_ros.policy.samples import SCENE_POINTS_FEATURE as SCENE_POINTS_FEATURE
 from stvla_ros.sim.environment import Observation
-
-# The points of ``Demonstration.scene_points``, in this order.
-SCENE_POINTS = ("object", "goal", "gripper")
 
 PICTURE = "observation.images.camera"
 DEPTH = "observation.images.depth"
@@ -20,7 +19,6 @@ INTRINSICS = "observation.intrinsics"
 STATE = "observation.state"
 ACTION = "action"
 EXECUTED_ACTION = "executed_action"
-SCENE_POINTS_FEATURE = "privileged.scene_points"
 # Nanoseconds since the episode's first frame: LeRobot's own `timestamp` is the frame's number divided by the rate.
 STAMP = "stamp"
 

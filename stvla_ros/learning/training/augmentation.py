@@ -12,36 +12,50 @@ from stvla_ros.learning.training.config import AugmentationConfig
 _GREY = np.array([0.299, 0.587, 0.114])  # luma of ITU-R BT.601
 
 
-def augment(
-    pictures: np.ndarray,
-    depths: np.ndarray,
-    intrinsics: np.ndarray,
-    config: AugmentationConfig,
-    random: np.random.Generator,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+class DrawnAugmentation:
+    """An ``Augmentation``: what is drawn for each sample of a batch.
+
+    :param config: how much may change.
+    :param batch: B samples.
+    :param random: what is drawn from.
     """
-    :param pictures: (B, S, S, 3) uint8.
-    :param depths: (B, S, S) float32 metres.
-    :param intrinsics: (B, 3, 3) float32 in pixels of S x S.
-    :returns: the same, changed. A zoom changes the focal lengths along, a shift the principal point, so that every
-        point of the scene stays where it is in the camera's frame.
-    """
-    batch = len(pictures)
-    if config.zoom or config.shift:
-        scales = random.uniform(1.0 - config.zoom, 1.0 + config.zoom, batch)
-        shifts = random.integers(-config.shift, config.shift, (batch, 2), endpoint=True)
-        moved = [_move(*each) for each in zip(pictures, depths, scales, shifts, strict=True)]
-        pictures, depths = (np.stack(parts) for parts in zip(*moved, strict=True))
-        centre = pictures.shape[1] / 2
-        intrinsics = intrinsics.copy()
-        intrinsics[:, :2, :2] *= scales[:, None, None]
-        intrinsics[:, :2, 2] = scales[:, None] * (intrinsics[:, :2, 2] - centre) + centre + shifts
-    if config.colour:
-        factors = random.uniform(1.0 - config.colour, 1.0 + config.colour, (batch, 3))
-        pictures = np.stack([_recolour(*each) for each in zip(pictures, factors, strict=True)])
-    if config.depth_noise:
-        depths = depths * random.uniform(1.0 - config.depth_noise, 1.0 + config.depth_noise, (batch, 1, 1)).astype("f4")
-    return pictures, depths, intrinsics
+
+    def __init__(self, config: AugmentationConfig, batch: int, random: np.random.Generator) -> None:
+        self._scales = self._shifts = self._factors = self._depth_scales = None
+        if config.zoom or config.shift:
+            self._scales = random.uniform(1.0 - config.zoom, 1.0 + config.zoom, batch)
+            self._shifts = random.integers(-config.shift, config.shift, (batch, 2), endpoint=True)
+        if config.colour:
+            self._factors = random.uniform(1.0 - config.colour, 1.0 + config.colour, (batch, 3))
+        if config.depth_noise:
+            low, high = 1.0 - config.depth_noise, 1.0 + config.depth_noise
+            self._depth_scales = random.uniform(low, high, (batch, 1, 1)).astype("f4")
+
+    def __call__(
+        self, pictures: np.ndarray, depths: np.ndarray, intrinsics: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """A zoom changes the focal lengths along, a shift the principal point, so that every point of the scene stays
+        where it is in the camera's frame; parameters as in ``Augmentation``.
+        """
+        if self._scales is not None:
+            changes = zip(pictures, depths, self._scales, self._shifts, strict=True)
+            pictures, depths = (np.stack(parts) for parts in zip(*(_move(*each) for each in changes), strict=True))
+            centre = pictures.shape[1] / 2
+            intrinsics = intrinsics.copy()
+            intrinsics[:, :2, :2] *= self._scales[:, None, None]
+            intrinsics[:, :2, 2] = self._scales[:, None] * (intrinsics[:, :2, 2] - centre) + centre + self._shifts
+        if self._factors is not None:
+            pictures = np.stack([_recolour(*each) for each in zip(pictures, self._factors, strict=True)])
+        if self._depth_scales is not None:
+            depths = depths * self._depth_scales
+        return pictures, depths, intrinsics
+
+    def move(self, places: np.ndarray, size: int) -> np.ndarray:
+        """As ``Augmentation.move``."""
+        if self._scales is None:
+            return places
+        centre = size / 2
+        return self._scales[:, None, None] * (places - centre) + centre + self._shifts[:, None]
 
 
 def _move(picture: np.ndarray, depth: np.ndarray, scale: float, shift: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -3,7 +3,7 @@
 import math
 import textwrap
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,17 +16,11 @@ from stvla_ros.learning.training.config import OptimizerConfig, TrainingConfig
 from stvla_ros.learning.training.optimizer import make_optimizers
 from stvla_ros.learning.training.selection import Selection
 from stvla_ros.policy.lora import count_by_part, trainable_parameters
-from stvla_ros.policy.spatialvla.model import SpatialVla
+from stvla_ros.policy.trainable import Trainable
 
 WIDTH, LINES = 100, 60
 _MOST_DATASETS, _MOST_INSTRUCTIONS = 6, 12
 _LABEL = 12
-# Tokens of a usual instruction, and those of a chunk but the last.
-_TEXT_TOKENS, _ACTION_TOKENS = 10, 11
-# A prepared frame: three bytes of colour and two of depth a pixel (samples.py).
-_BYTES_PER_PIXEL = 5
-# The trained model is written in bfloat16, adapters in float32.
-_CHECKPOINT_BYTES, _ADAPTER_BYTES = 2, 4
 _QUANTILES = (0.01, 0.5, 0.99)
 
 
@@ -48,13 +42,13 @@ class MemoryEstimate:
 def briefing(
     config: TrainingConfig,
     selections: Sequence[Selection],
-    model: SpatialVla,
+    trainable: Trainable,
     steps: int,
     seconds_per_step: float | None,
 ) -> str:
     """
     :param selections: the episodes to train on, of each data set of ``config.data.paths``.
-    :param model: as it will be trained: ``requires_grad`` set, adapters put in.
+    :param trainable: as it will be trained: ``requires_grad`` set, adapters put in.
     :param steps: optimiser steps of the whole run.
     :param seconds_per_step: measured; None where nothing was.
     :returns: at most ``LINES`` lines of ``WIDTH`` columns.
@@ -64,47 +58,35 @@ def briefing(
         _task(config),
         _data(selections, config),
         _actions(selections),
-        _trained(config, model),
-        _optimisation(config, model, steps, selections),
-        _costs(config, model, steps, seconds_per_step, sum(each.frames for each in selections)),
+        _trained(config, trainable),
+        _optimisation(config, trainable, steps, selections),
+        _costs(config, trainable, steps, seconds_per_step, sum(each.frames for each in selections)),
         _files(config),
     ]
     return "\n".join(line[:WIDTH].rstrip() for block in blocks for line in block)
 
 
-def estimate_memory(model: SpatialVla, config: TrainingConfig) -> MemoryEstimate:
-    """Weights, gradients and the optimiser's state are counted, activations estimated.
-
-    What a transformer keeps for the backward pass, in numbers a token and layer: about 12 times its width, 4 times
-    the width between its two linear maps, and, where attention is computed in plain steps (the language model), 2 for
-    every other token and head; 4 bytes each, because mixed precision keeps many in both types. On the tiny and small
-    models this is within 20 % of what torch's saved-tensor hooks count.
-    """
-    trained = trainable_parameters(model)
+def estimate_memory(trainable: Trainable, config: TrainingConfig) -> MemoryEstimate:
+    """Weights, gradients and the optimiser's state are counted, activations estimated by the family."""
+    trained = trainable_parameters(trainable.module)
     size = sum(parameter.numel() * parameter.itemsize for parameter in trained.values())
-    weights = sum(tensor.numel() * tensor.itemsize for tensor in model.state_dict().values())
-    if config.precision == "bfloat16" or (config.precision == "auto" and model.device.type == "cuda"):
+    weights = sum(tensor.numel() * tensor.itemsize for tensor in trainable.module.state_dict().values())
+    if config.precision == "bfloat16" or (config.precision == "auto" and _device(trainable).type == "cuda"):
         # autocast keeps copies of what it converts
         weights += sum(2 * parameter.numel() for parameter in trained.values() if parameter.dtype is torch.float32)
-    text, vision = model.config.text, model.config.vision
-    pictures = model.config.num_image_tokens
-    tokens = pictures + _TEXT_TOKENS + _ACTION_TOKENS
-    numbers = text.num_hidden_layers * tokens * (
-        12 * text.hidden_size + 4 * text.intermediate_size + 2 * text.num_attention_heads * tokens
-    ) + vision.num_hidden_layers * pictures * (12 * vision.hidden_size + 4 * vision.intermediate_size)
     return MemoryEstimate(
         weights=weights,
         gradients=size,
-        optimizer=optimizer_bytes(trained, config.optimizer),
+        optimizer=optimizer_bytes(trained, config.optimizer, trainable.tables),
         average=size if config.optimizer.ema else 0,
-        activations=4 * numbers * config.batch_size,
+        activations=trainable.activation_bytes(config.batch_size),
     )
 
 
-def optimizer_bytes(trained: dict[str, nn.Parameter], config: OptimizerConfig) -> int:
+def optimizer_bytes(trained: dict[str, nn.Parameter], config: OptimizerConfig, tables: Collection[str] = ()) -> int:
     """AdamW keeps two numbers for each that it trains (mean and square of its gradient), Muon one."""
     total = 0
-    for optimizer in make_optimizers(trained, config):
+    for optimizer in make_optimizers(trained, config, tables):
         kept = 1 if isinstance(optimizer, torch.optim.Muon) else 2
         total += kept * sum(p.numel() * p.itemsize for group in optimizer.param_groups for p in group["params"])
     return total
@@ -115,7 +97,7 @@ def optimizer_bytes(trained: dict[str, nn.Parameter], config: OptimizerConfig) -
 
 def _task(config: TrainingConfig) -> list[str]:
     what = "LoRA adapters on" if config.lora else "all weights of"
-    base = config.checkpoint or f"a new {config.size} model"
+    base = config.checkpoint or f"a new {config.size} model of {config.family.name}"
     return [*_field("train", f"{what} {base}"), *_field("sees", config.inputs.summary)]
 
 
@@ -168,15 +150,15 @@ def _actions(selections: Sequence[Selection]) -> list[str]:
     return lines
 
 
-def _trained(config: TrainingConfig, model: SpatialVla) -> list[str]:
+def _trained(config: TrainingConfig, trainable: Trainable) -> list[str]:
     lines = [f"{'weights':<{_LABEL}}{'trained':>10}{'of':>10}"]
-    counts = count_by_part(model)
+    counts = count_by_part(trainable.network)
     for part, (trained, whole) in counts.items():
         lines.append(f"{'':<{_LABEL}}{_count(trained):>10}{_count(whole):>10}  {part}")
     trained, whole = (sum(each) for each in zip(*counts.values(), strict=True))
     lines.append(f"{'':<{_LABEL}}{_count(trained):>10}{_count(whole):>10}  all, {trained / whole:.1%} trained")
     if config.lora:
-        layers = sum(".lora_A." in name for name in trainable_parameters(model))
+        layers = sum(".lora_A." in name for name in trainable_parameters(trainable.network))
         lines.append(
             f"{'':<{_LABEL}}adapters of rank {config.lora.rank}, alpha {config.lora.alpha:g}, dropout "
             f"{config.lora.dropout:g} on {layers} linear layers"
@@ -184,7 +166,9 @@ def _trained(config: TrainingConfig, model: SpatialVla) -> list[str]:
     return lines
 
 
-def _optimisation(config: TrainingConfig, model: SpatialVla, steps: int, selections: Sequence[Selection]) -> list[str]:
+def _optimisation(
+    config: TrainingConfig, trainable: Trainable, steps: int, selections: Sequence[Selection]
+) -> list[str]:
     optimizer = config.optimizer
     episodes = sum(len(each.numbers) for each in selections)
     # Which episodes are held out is drawn later, so this counts usual ones.
@@ -194,22 +178,23 @@ def _optimisation(config: TrainingConfig, model: SpatialVla, steps: int, selecti
     parts += [f"{optimizer.warmup_steps} warm-up steps"] if optimizer.warmup_steps else []
     parts += [f"weight decay {optimizer.weight_decay:g}"] if optimizer.weight_decay else []
     parts += [f"average {optimizer.ema:g}"] if optimizer.ema else []
-    types = " and ".join(sorted({str(p.dtype).removeprefix("torch.") for p in model.parameters()}))
-    bins = "fitted to the data" if config.refit_bins else "the checkpoint's own"
+    types = " and ".join(sorted({str(p.dtype).removeprefix("torch.") for p in trainable.network.parameters()}))
+    precision = f"{config.precision}, weights {types}, on {_device(trainable)}"
     return [
         *_field(
             "steps",
             f"{steps} of {config.batch_size} x {config.gradient_accumulation} samples, about {epochs:.3g} epochs",
         ),
         *_field("optimiser", ", ".join(parts)),
-        *_field("precision", f"{config.precision}, weights {types}, on {model.device}; action bins {bins}"),
+        *_field("precision", "; ".join(filter(None, [precision, trainable.summary]))),
+        *_stages(config, steps),
     ]
 
 
 def _costs(
-    config: TrainingConfig, model: SpatialVla, steps: int, seconds_per_step: float | None, frames: int
+    config: TrainingConfig, trainable: Trainable, steps: int, seconds_per_step: float | None, frames: int
 ) -> list[str]:
-    memory = estimate_memory(model, config)
+    memory = estimate_memory(trainable, config)
     shares = {
         "weights": memory.weights,
         "gradients": memory.gradients,
@@ -218,17 +203,13 @@ def _costs(
         "activations": memory.activations,
     }
     listed = " + ".join(f"{name} {_size(share)}" for name, share in shares.items() if share)
-    measured = torch.cuda.max_memory_allocated(model.device) if model.device.type == "cuda" else 0
+    device = _device(trainable)
+    measured = torch.cuda.max_memory_allocated(device) if device.type == "cuda" else 0
     peak = f"; measured so far {_size(measured)}" if measured else ""
-    cache = frames * model.config.image_size**2 * _BYTES_PER_PIXEL
-    trained = sum(parameter.numel() * parameter.itemsize for parameter in trainable_parameters(model).values())
+    cache = frames * trainable.preparation.frame_bytes
+    trained = sum(p.numel() * p.itemsize for p in trainable_parameters(trainable.module).values())
     state = trained + memory.optimizer + memory.average
-    if config.lora:
-        result = sum(p.numel() * _ADAPTER_BYTES for p in trainable_parameters(model).values())
-        # New bins move the action tokens' rows of the head, which then travel with the adapter.
-        result += model.spatial_embed_tokens.weight.nbytes if config.refit_bins else 0
-    else:
-        result = _CHECKPOINT_BYTES * sum(tensor.numel() for tensor in model.state_dict().values())
+    result = trainable.result_bytes()
     if seconds_per_step is None:
         time = "not measured yet"
     else:
@@ -238,6 +219,20 @@ def _costs(
         *_field("disk", f"prepared frames {_size(cache)}, state {_size(state)}, result {_size(result)}"),
         *_field("time", time),
     ]
+
+
+def _stages(config: TrainingConfig, steps: int) -> list[str]:
+    lines = []
+    for number, stage in enumerate(config.all_stages(steps)):
+        weights = ", ".join(f"{name} {weight:g}" for name, weight in (stage.objectives or {}).items())
+        frozen = f"; {', '.join(stage.freeze)} frozen" if stage.freeze else ""
+        label = f"stage {number}" if config.stages else "objectives"
+        lines += _field(label, f"{f'{stage.steps} steps for ' if config.stages else ''}{weights}{frozen}")
+    return lines
+
+
+def _device(trainable: Trainable) -> torch.device:
+    return next(trainable.network.parameters()).device
 
 
 def _files(config: TrainingConfig) -> list[str]:

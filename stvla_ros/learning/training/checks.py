@@ -15,6 +15,7 @@ from stvla_ros.learning.training.config import TrainingConfig
 from stvla_ros.learning.training.picture_checks import check_pictures
 from stvla_ros.learning.training.selection import Selection
 from stvla_ros.policy.action_statistics import MIN_ACTIONS
+from stvla_ros.policy.families import find_family
 from stvla_ros.robots.embodiments import embodiments
 
 # Speeds that 99 % of the steps stay below. Of the 28 data sets in SpatialVLA's processor_config.json, those in metres
@@ -114,14 +115,10 @@ def check_rotations(selection: Selection) -> Iterator[str]:
 
 def _check_features(selections: Sequence[Selection], config: TrainingConfig) -> Iterator[str]:
     """From info.json alone."""
-    without_points = [each for each in selections if schema.SCENE_POINTS_FEATURE not in each.reader.info.features]
-    if config.loss.scene_weight and without_points:
-        if len(without_points) == len(selections):
-            raise InputError(
-                f"{without_points[0].name}: expected a feature {schema.SCENE_POINTS_FEATURE} because loss.scene_weight "
-                f"is {config.loss.scene_weight:g}, there is none; set loss.scene_weight to 0"
-            )
-        yield from (f"{each.name}: no {schema.SCENE_POINTS_FEATURE}, no scene loss on it" for each in without_points)
+    needed = find_family(config.family.name).objectives
+    for objective, weight in config.all_objectives().items():
+        for feature in needed[objective]:
+            yield from _check_feature(selections, objective, weight, feature)
     for selection in selections:
         features = selection.reader.info.features
         if config.inputs.depth == "sensor" and schema.DEPTH not in features:
@@ -131,6 +128,18 @@ def _check_features(selections: Sequence[Selection], config: TrainingConfig) -> 
             )
         if schema.INTRINSICS not in features:
             yield f"{selection.name}: no {schema.INTRINSICS}, the checkpoint's default camera is used"
+
+
+def _check_feature(selections: Sequence[Selection], objective: str, weight: float, feature: str) -> Iterator[str]:
+    lacking = [each for each in selections if feature not in each.reader.info.features]
+    if len(lacking) == len(selections):
+        raise InputError(
+            f"{lacking[0].name}: expected a feature {feature} because objectives.{objective} is {weight:g}, there is "
+            f"none; set objectives.{objective} to 0"
+        )
+    yield from (
+        f"{each.name}: no {feature}, nothing is learnt from it for the objective {objective}" for each in lacking
+    )
 
 
 def _check_episodes(selection: Selection) -> Iterator[str]:

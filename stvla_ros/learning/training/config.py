@@ -8,9 +8,9 @@ from typing import Any, Literal
 
 from stvla_ros.control.chunk_execution import EXECUTIONS
 from stvla_ros.errors import InputError
+from stvla_ros.policy.families import ACTIONS, find_family
 from stvla_ros.policy.inputs import InputsConfig
 from stvla_ros.policy.lora import LoraConfig
-from stvla_ros.policy.spatialvla.training.options import LossConfig
 from stvla_ros.policy.training_record import PUBLISHED_EXECUTION
 from stvla_ros.settings import FORMER_NAME, build, read_mapping, shown
 
@@ -72,41 +72,69 @@ class AugmentationConfig:
 
 
 @dataclass(frozen=True)
+class FamilyConfig:
+    """
+    :param name: family of policies (``stvla_ros/policy/families.py``).
+    :param options: the family's own, as its ``options`` says.
+    """
+
+    name: str = "spatialvla"
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class StageConfig:
+    """One of several parts of a training, each with its own objectives and learning-rate schedule.
+
+    :param steps: optimiser steps.
+    :param objectives: weights, in place of the training's.
+    :param freeze: parts of the network that stand still, beside the training's: dotted names or the beginnings of them
+        (``vision_tower``, ``language_model.model.layers.0``).
+    """
+
+    steps: int
+    objectives: Mapping[str, float] | None = None
+    freeze: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class TrainingConfig:
     """
+    :param family: what kind of policy.
     :param checkpoint: what to start from: a folder or a hub id; empty for a new model of ``size``.
     :param size: size of a new model.
     :param output: folder of the run; the trained checkpoint is its ``checkpoint`` (and ``adapter``) subfolder.
     :param seed: of weights, order, augmentation.
-    :param steps: optimiser steps; 0: by ``epochs``.
-    :param epochs: passes over the training set; 0: by ``steps``.
+    :param steps: optimiser steps; 0: by ``epochs`` or ``stages``.
+    :param epochs: passes over the training set; 0: by ``steps`` or ``stages``.
+    :param stages: one after the other; none: one of all ``steps`` or ``epochs``.
+    :param objectives: what is trained for, with weights: ``actions``, and what else the family has.
+    :param freeze: parts of the network that stand still, as in a stage.
     :param batch_size: samples a forward pass.
     :param gradient_accumulation: forward passes an optimiser step.
-    :param refit_bins: fit the action bins to the training set and move the action embeddings onto them.
-    :param smooth_actions: start a new model's action embeddings from smooth functions of the action.
     :param execution: how the trained policy's chunks are to be executed (``control/chunk_execution.py``); where nobody
         says otherwise, `stvla sim`, `robot` and `eval` do.
-    :param consensus_width: how the trained policy chooses tokens (``spatialvla/actions/consensus.py``); 0: the best
-        score.
     :param precision: of the forward pass.
     :param device: auto, cpu, cuda or cuda:N.
     :param save_every: optimiser steps between resumable states.
     :param log_every: optimiser steps between log entries.
     :param validate_every: optimiser steps between validations.
+    :raises InputError: naming the key that cannot be used.
     """
 
+    family: FamilyConfig = field(default_factory=FamilyConfig)
     checkpoint: str = ""
     size: str = "small"
     output: str = "out/training"
     seed: int = 0
     steps: int = 0
     epochs: float = 0.0
+    stages: tuple[StageConfig, ...] = ()
+    objectives: Mapping[str, float] = field(default_factory=lambda: {ACTIONS: 1.0})
+    freeze: tuple[str, ...] = ()
     batch_size: int = 1
     gradient_accumulation: int = 1
-    refit_bins: bool = True
-    smooth_actions: bool = False
     execution: str = PUBLISHED_EXECUTION
-    consensus_width: float = 0.0
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     device: str = "auto"
     save_every: int = 200
@@ -116,12 +144,14 @@ class TrainingConfig:
     inputs: InputsConfig = field(default_factory=InputsConfig)
     lora: LoraConfig | None = None
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
-    loss: LossConfig = field(default_factory=LossConfig)
     augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
 
     def __post_init__(self) -> None:
-        if bool(self.steps) == bool(self.epochs):
-            raise InputError(f"steps, epochs: expected one of them, got {self.steps} and {self.epochs}")
+        if bool(self.steps) + bool(self.epochs) + bool(self.stages) != 1:
+            raise InputError(
+                f"steps, epochs: expected one of them or stages, got {self.steps}, {self.epochs} and "
+                f"{len(self.stages)} stages"
+            )
         positive = {
             "batch_size": self.batch_size,
             "gradient_accumulation": self.gradient_accumulation,
@@ -129,6 +159,7 @@ class TrainingConfig:
             "log_every": self.log_every,
             "validate_every": self.validate_every,
             "optimizer.learning_rate": self.optimizer.learning_rate,
+            **{f"stages[{number}].steps": stage.steps for number, stage in enumerate(self.stages)},
         }
         for name, value in positive.items():
             if not value > 0:
@@ -143,8 +174,6 @@ class TrainingConfig:
             "steps": (self.steps, 10**9),
             "epochs": (self.epochs, 10**6),
             "seed": (self.seed, 2**31 - 1),
-            "loss.smoothing": (self.loss.smoothing, 2.0),
-            "consensus_width": (self.consensus_width, 2.0),
         }
         for name, (value, high) in shares.items():
             if not 0 <= value <= high:
@@ -153,6 +182,60 @@ class TrainingConfig:
             raise InputError(f"execution: expected one of {', '.join(EXECUTIONS)}, got {self.execution!r}")
         if self.lora is not None and self.lora.rank < 1:
             raise InputError(f"lora.rank: expected at least 1, got {self.lora.rank}")
+        self.family_options()
+        self._check_objectives("objectives", self.objectives)
+        for number, stage in enumerate(self.stages):
+            if stage.objectives is not None:
+                self._check_objectives(f"stages[{number}].objectives", stage.objectives)
+
+    def _check_objectives(self, name: str, weights: Mapping[str, float]) -> None:
+        known = find_family(self.family.name).objectives
+        for objective, weight in weights.items():
+            if objective not in known:
+                raise InputError(f"{name}: expected some of {', '.join(known)}, got {objective!r}")
+            if not 0 <= weight < float("inf"):
+                raise InputError(f"{name}.{objective}: expected 0 or more, got {weight}")
+        if not any(weights.values()):
+            raise InputError(f"{name}: expected one weight above 0 at least, got {dict(weights)}")
+
+    def family_options(self) -> Any:
+        """The family's options. :raises InputError: naming the key that cannot be used."""
+        return build(find_family(self.family.name).options, dict(self.family.options), "family.options.")
+
+    def all_stages(self, steps: int) -> tuple[StageConfig, ...]:
+        """What is trained, one after the other: objectives without those of weight 0, and all that stands still.
+
+        :param steps: of the whole run where there are no stages.
+        """
+        return tuple(
+            StageConfig(
+                stage.steps,
+                {
+                    name: weight
+                    for name, weight in (self.objectives if stage.objectives is None else stage.objectives).items()
+                    if weight
+                },
+                (*self.freeze, *stage.freeze),
+            )
+            for stage in self.stages or (StageConfig(steps),)
+        )
+
+    def all_objectives(self) -> dict[str, float]:
+        """Those of any stage, with their largest weight."""
+        weights: dict[str, float] = {}
+        for stage in self.all_stages(1):
+            for name, weight in (stage.objectives or {}).items():
+                weights[name] = max(weight, weights.get(name, 0.0))
+        return weights
+
+
+# By former dotted name, what a key is called now.
+_MOVED = {
+    **{name: f"family.options.{name}" for name in ("refit_bins", "smooth_actions", "consensus_width")},
+    "loss.smoothing": "family.options.smoothing",
+    "loss.gripper_weight": "family.options.gripper_weight",
+    "loss.scene_weight": "objectives.scene",
+}
 
 
 def read_config(file: Path, overrides: Mapping[str, Any] | None = None) -> TrainingConfig:
@@ -161,6 +244,7 @@ def read_config(file: Path, overrides: Mapping[str, Any] | None = None) -> Train
     :raises InputError: naming the file and the key that is unknown or has a wrong type or value.
     """
     content = read_mapping(file, "config")
+    _refuse_moved(file, content, overrides or {})
     for name, value in (overrides or {}).items():
         *path, last = name.split(".")
         block = content
@@ -176,6 +260,31 @@ def read_config(file: Path, overrides: Mapping[str, Any] | None = None) -> Train
         raise InputError(f"config {file}: {error}") from None
 
 
+def _refuse_moved(file: Path, content: Mapping[str, Any], overrides: Mapping[str, Any]) -> None:
+    written = {**dict.fromkeys(content), **dict.fromkeys(overrides)}
+    if isinstance(content.get("loss"), dict):
+        written |= dict.fromkeys(f"loss.{name}" for name in content["loss"])
+    for old, new in _MOVED.items():
+        if old in written:
+            raise InputError(f"config {file}: {old}: no such key, it is called {new} now")
+    if "loss" in written:
+        raise InputError(f"config {file}: loss: no such key, its parts are in objectives and family.options now")
+
+
+def record(config: TrainingConfig) -> dict[str, Any]:
+    """What ``training.json`` says: the family, what the policy is shown and how it acts, and how it was trained."""
+    training = to_mapping(config)
+    family, inputs, execution = (training.pop(name) for name in ("family", "inputs", "execution"))
+    options = _plain(dataclasses.asdict(config.family_options()))
+    return {
+        "family": family["name"],
+        "options": options,
+        "inputs": inputs,
+        "execution": execution,
+        "training": training,
+    }
+
+
 def to_mapping(config: TrainingConfig) -> dict[str, Any]:
     """The configuration as YAML and JSON can hold it."""
     return _plain(dataclasses.asdict(config))
@@ -184,4 +293,4 @@ def to_mapping(config: TrainingConfig) -> dict[str, Any]:
 def _plain(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _plain(each) for key, each in value.items()}
-    return list(value) if isinstance(value, tuple) else value
+    return [_plain(each) for each in value] if isinstance(value, tuple | list) else value

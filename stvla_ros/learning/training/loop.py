@@ -2,9 +2,9 @@
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from torch import nn
 
 from stvla_ros.devices import memory_for
 from stvla_ros.errors import InputError
+from stvla_ros.learning.training.augmentation import DrawnAugmentation
 from stvla_ros.learning.training.config import TrainingConfig
 from stvla_ros.learning.training.optimizer import (
     averaged_weights,
@@ -23,64 +24,68 @@ from stvla_ros.learning.training.optimizer import (
     set_learning_rate,
 )
 from stvla_ros.learning.training.order import batch_indices
+from stvla_ros.learning.training.stages import Stage
 from stvla_ros.learning.training.state import MetricsLog, save_state
-from stvla_ros.policy.action_statistics import ActionStatistics
-from stvla_ros.policy.spatialvla.actions.action_tokenizer import ActionTokenizer
-from stvla_ros.policy.spatialvla.model import SpatialVla
-from stvla_ros.policy.spatialvla.training.batch import Batch, BatchMaker
-from stvla_ros.policy.spatialvla.training.forward import legal_scores, run
-from stvla_ros.policy.spatialvla.training.scene_loss import SceneHeads
-from stvla_ros.policy.spatialvla.training.token_loss import ChunkLoss
+from stvla_ros.policy.trainable import Batch, Trainable
 
+_AUGMENTATION = 2
 _VALIDATION_SAMPLES = 256
 _VALIDATION_BATCH = 32
 
 
 class Trainer:
     """
-    :param model: with ``requires_grad`` set on what is trained.
-    :param batches: of the prepared frames.
+    :param trainable: the network; it has the prepared frames.
     :param train, validation: indices of frames.
-    :param steps: optimiser steps of the whole run.
+    :param stages: of the whole run.
+    :param device: where the network is.
     """
 
     def __init__(
         self,
         config: TrainingConfig,
-        model: SpatialVla,
-        batches: BatchMaker,
+        trainable: Trainable,
         train: np.ndarray,
         validation: np.ndarray,
-        tokenizer: ActionTokenizer,
-        statistics: ActionStatistics,
-        steps: int,
-        precision: torch.dtype,
+        stages: Sequence[Stage],
+        device: torch.device,
     ) -> None:
-        self._config, self._model, self._batches = config, model, batches
-        self._train, self._steps, self._precision = train, steps, precision
+        self._config, self._trainable, self._device = config, trainable, device
+        self._train, self._stages = train, tuple(stages)
         random = np.random.default_rng(config.seed)
         self._validation = np.sort(random.permutation(validation)[:_VALIDATION_SAMPLES])
-        self._tokenizer, self._statistics = tokenizer, statistics
-        self._loss = ChunkLoss(tokenizer, config.loss, model.device)
-        self._heads: SceneHeads | None = None
-        modules: dict[str, nn.Module] = {"model": model}
-        if config.loss.scene_weight:
-            with torch.random.fork_rng(devices=[]):
-                torch.manual_seed(config.seed)
-                self._heads = SceneHeads(model.config.text.hidden_size, model.config.image_size).to(model.device)
-            modules["heads"] = self._heads
-        self.trained = {
-            f"{part}.{name}": parameter
-            for part, module in modules.items()
-            for name, parameter in module.named_parameters()
-            if parameter.requires_grad
-        }
-        self._optimizers = make_optimizers(self.trained, config.optimizer)
+        ever = set().union(*(stage.trained for stage in self._stages))
+        self.trained = {name: each for name, each in trainable.module.named_parameters() if name in ever}
+        self._optimizers = make_optimizers(self.trained, config.optimizer, trainable.tables)
         self._weights = nn.ParameterList(self.trained.values())
         self._average = averaged_weights(self._weights, config.optimizer.ema) if config.optimizer.ema else None
         self._reader = ThreadPoolExecutor(1)
         self._coming: tuple[int, Future[Batch]] | None = None
         self.step = 0
+        self._stage: Stage | None = None
+
+    @property
+    def steps(self) -> int:
+        """Optimiser steps of the whole run."""
+        return self._stages[-1].end
+
+    @property
+    def at_stage_end(self) -> bool:
+        """Whether a stage's last step was just made."""
+        return any(self.step == stage.end for stage in self._stages)
+
+    @property
+    def stage(self) -> Stage:
+        """The one that the next step belongs to; at the end the last."""
+        return next((stage for stage in self._stages if self.step < stage.end), self._stages[-1])
+
+    def _enter_stage(self) -> Stage:
+        stage = self.stage
+        if stage is not self._stage:
+            for name, parameter in self.trained.items():
+                parameter.requires_grad_(name in stage.trained)
+            self._stage = stage
+        return stage
 
     def state(self) -> dict[str, Any]:
         """What ``restore`` takes."""
@@ -110,12 +115,13 @@ class Trainer:
     def train_step(self) -> dict[str, float]:
         """One optimiser step. :returns: its losses, means over the accumulated batches."""
         config = self._config
+        self._enter_stage()
         # Everything random in this step follows from its number: a run that goes on is the run that was not killed.
         torch.manual_seed(int(np.random.SeedSequence([config.seed, self.step]).generate_state(1)[0]))
         sums: dict[str, float] = {}
         for part in range(config.gradient_accumulation):
-            batch = self._next_batch(self.step * config.gradient_accumulation + part).to(self._model.device)
-            with memory_for(f"training on {self._model.device}"):
+            batch = self._next_batch(self.step * config.gradient_accumulation + part).to(self._device)
+            with memory_for(f"training on {self._device}"):
                 total, parts = self._losses(batch)
                 (total / config.gradient_accumulation).backward()
             for name, value in parts.items():
@@ -125,7 +131,7 @@ class Trainer:
             raise InputError(
                 f"training step {self.step}: expected a finite gradient, got {float(norm)}; lower the rate"
             )
-        set_learning_rate(self._optimizers, learning_rate(config.optimizer, self.step, self._steps))
+        set_learning_rate(self._optimizers, self.learning_rate(self.step))
         for optimizer in self._optimizers:
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
@@ -133,6 +139,11 @@ class Trainer:
             self._average.update_parameters(self._weights)
         self.step += 1
         return {**sums, "gradient_norm": float(norm)}
+
+    def learning_rate(self, step: int) -> float:
+        """Of a step, which is a step of its stage's own schedule."""
+        stage = next(stage for stage in self._stages if step < stage.end)
+        return learning_rate(self._config.optimizer, step - stage.begin, stage.end - stage.begin)
 
     def _next_batch(self, number: int) -> Batch:
         """Batch ``number``, and begin to read the one after it from the disk."""
@@ -146,20 +157,26 @@ class Trainer:
         config = self._config
         indices = batch_indices(config.seed, number, config.batch_size, self._train)
         entropy = int(np.random.SeedSequence([config.seed, number]).generate_state(1)[0])
-        return self._batches.make(indices, config.augmentation, entropy)
+        random = np.random.default_rng([_AUGMENTATION, entropy])
+        return self._trainable.batch(indices, DrawnAugmentation(config.augmentation, len(indices), random))
 
     def seconds_a_step(self) -> float:
         """Measured on the second of two forward and backward passes that change nothing."""
+        self._enter_stage()
         for _ in range(2):
             begun = time.perf_counter()
-            batch = self._make_batch(0).to(self._model.device)
-            with memory_for(f"training on {self._model.device}"):
+            batch = self._make_batch(0).to(self._device)
+            with memory_for(f"training on {self._device}"):
                 self._losses(batch)[0].backward()
-            if self._model.device.type == "cuda":
+            if self._device.type == "cuda":
                 torch.cuda.synchronize()
             for parameter in self.trained.values():
                 parameter.grad = None
-        return (time.perf_counter() - begun) * self._config.gradient_accumulation
+        seconds = (time.perf_counter() - begun) * self._config.gradient_accumulation
+        self._stage = None
+        for parameter in self.trained.values():
+            parameter.requires_grad_(True)
+        return seconds
 
     @torch.no_grad()
     def validate(self) -> dict[str, float]:
@@ -168,7 +185,7 @@ class Trainer:
         with self.final_weights():
             for first in range(0, len(self._validation), _VALIDATION_BATCH):
                 indices = self._validation[first : first + _VALIDATION_BATCH]
-                batch = self._batches.make(indices).to(self._model.device)
+                batch = self._trainable.batch(indices).to(self._device)
                 _, parts = self._losses(batch, errors=True)
                 for name, value in parts.items():
                     sums[name] = sums.get(name, 0.0) + float(value) * len(indices) / len(self._validation)
@@ -177,7 +194,7 @@ class Trainer:
     @contextmanager
     def final_weights(self) -> Iterator[None]:
         """The weights that are saved: their average, where there is one."""
-        self._model.eval()
+        self._trainable.module.eval()
         if self._average is not None:
             exchange(self._average.module, self._weights)
         try:
@@ -185,48 +202,33 @@ class Trainer:
         finally:
             if self._average is not None:
                 exchange(self._average.module, self._weights)
-            self._model.train()
+            self._trainable.module.train()
 
     def _losses(self, batch: Batch, errors: bool = False) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-        model, config = self._model, self._config
-        mixed = (
-            torch.autocast(model.device.type, self._precision) if self._precision != torch.float32 else nullcontext()
-        )
-        points = model.points(batch.depth, batch.intrinsics)
-        with mixed:
-            hidden = run(model, batch.pixels, points, batch.ids, batch.lengths, batch.offsets.flatten(1))
-            scores = legal_scores(model, hidden.answers, self._tokenizer.legal_ranges)
-        losses = self._loss(tuple(each.float() for each in scores), batch.offsets, batch.normalized, batch.valid)
-        total, parts = losses.total, dict(losses.parts)
-        if self._heads is not None:
-            scene = self._heads(hidden, points, batch.intrinsics, batch.scene_points)
-            total = total + config.loss.scene_weight * sum(scene.values())
-            parts |= scene
-        parts["loss"] = total
-        if errors:
-            parts |= self._errors(scores, batch)
-        return total, parts
-
-    def _errors(self, scores: tuple[torch.Tensor, ...], batch: Batch) -> dict[str, torch.Tensor]:
-        """How far the best first action is from the right one, in units that people think in."""
-        ranges = self._tokenizer.legal_ranges
-        best = torch.stack([each[:, 0].argmax(dim=-1) + first for each, (first, _) in zip(scores, ranges)], dim=-1)
-        said = self._statistics.unnormalize(self._tokenizer.decode(best.cpu().numpy()))
-        right = self._statistics.unnormalize(batch.normalized[:, 0].double().cpu().numpy())
-        distance = np.linalg.norm(said[:, :3] - right[:, :3], axis=1)
-        return {
-            "translation_error_mm": torch.tensor(1000.0 * distance.mean()),
-            "gripper_accuracy": torch.tensor(np.mean((said[:, 6] > 0.5) == (right[:, 6] > 0.5))),
-        }
+        weights = (self._stage or self.stage).objectives
+        losses = self._trainable.losses(batch, weights.keys(), errors)
+        total = sum(weights[name] * loss for name, loss in losses.objectives.items())
+        return total, {**losses.parts, "loss": total}
 
 
-def train(trainer: Trainer, config: TrainingConfig, run_folder: Path, settings: dict[str, Any], steps: int) -> None:
-    """Run to the end from where the trainer is, with a bar, a log and states to go on from."""
+def train(
+    trainer: Trainer,
+    config: TrainingConfig,
+    run_folder: Path,
+    settings: dict[str, Any],
+    state: Mapping[str, Any] | None = None,
+) -> None:
+    """Run to the end from where the trainer is, with a bar, a log and states to go on from.
+
+    :param settings: what must not change when the run goes on.
+    :param state: what the trainer was restored from: it has the sums for the next entry of the log, too.
+    """
     from tqdm import tqdm
 
+    steps = trainer.steps
     log = MetricsLog(run_folder, trainer.step)
-    sums: dict[str, float] = {}
-    counted = 0
+    sums: dict[str, float] = dict(state["sums"]) if state else {}
+    counted = state["counted"] if state else 0
     try:
         with tqdm(total=steps, initial=trainer.step, desc="train", unit="step", file=sys.stderr, smoothing=0.02) as bar:
             while trainer.step < steps:
@@ -235,13 +237,14 @@ def train(trainer: Trainer, config: TrainingConfig, run_folder: Path, settings: 
                 for name, value in values.items():
                     sums[name] = sums.get(name, 0.0) + value
                 bar.update()
-                if trainer.step % config.log_every == 0 or trainer.step == steps:
+                # Figures of two stages have no mean.
+                if trainer.step % config.log_every == 0 or trainer.at_stage_end:
                     means = {name: value / counted for name, value in sums.items()}
-                    means["learning_rate"] = learning_rate(config.optimizer, trainer.step - 1, steps)
+                    means["learning_rate"] = trainer.learning_rate(trainer.step - 1)
                     log.write(trainer.step - 1, means)
                     bar.set_postfix(loss=f"{means['loss']:.3f}")
                     sums, counted = {}, 0
-                if trainer.step % config.validate_every == 0 or trainer.step == steps:
+                if trainer.step % config.validate_every == 0 or trainer.at_stage_end:
                     log.write(trainer.step - 1, trainer.validate())
                 if trainer.step % config.save_every == 0 or trainer.step == steps:
                     save_state(run_folder, {**trainer.state(), "settings": settings, "sums": sums, "counted": counted})

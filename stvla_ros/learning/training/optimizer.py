@@ -1,7 +1,7 @@
 """What changes the weights: optimisers, their schedule, and the averaged weights."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 import torch
 from torch import nn
@@ -9,18 +9,22 @@ from torch.optim.swa_utils import AveragedModel
 
 from stvla_ros.learning.training.config import OptimizerConfig
 
-# Rows of tables are not directions that a matrix maps to each other: Muon is for the layers' matrices only.
-_TABLES = ("embed_tokens", "spatial_embed_tokens", "lm_head", "position_embedding.weight", "pointing", "relations")
 # How fast the average forgets its first, useless weights.
 _EMA_WARMUP = 10
 
 
-def make_optimizers(named: Mapping[str, nn.Parameter], config: OptimizerConfig) -> list[torch.optim.Optimizer]:
-    """:param named: what is trained."""
+def make_optimizers(
+    named: Mapping[str, nn.Parameter], config: OptimizerConfig, tables: Collection[str] = ()
+) -> list[torch.optim.Optimizer]:
+    """
+    :param named: what is trained.
+    :param tables: parts of the names of matrices that map nothing. Their rows are not directions that a matrix maps to
+        each other, and Muon is for the layers' matrices only.
+    """
     matrices = {
         name: parameter
         for name, parameter in named.items()
-        if config.name == "muon" and parameter.ndim == 2 and not any(table in name for table in _TABLES)
+        if config.name == "muon" and parameter.ndim == 2 and not any(table in name for table in tables)
     }
     rest = [parameter for name, parameter in named.items() if name not in matrices]
     optimizers: list[torch.optim.Optimizer] = []

@@ -1,8 +1,8 @@
 """From demonstrations to what the network is trained on.
 
-Perception runs once over every episode, frame by frame and with the very classes of the live graph, and its results
-are kept on disk: 224 x 224 pictures (uint8) and depth maps (float16, half a millimetre at a metre). A frame costs
-250 kB there and about 10 ms once, instead of 10 ms in every epoch.
+Perception runs once over every episode, frame by frame and with the very classes of the live graph, and what the
+family's ``Preparation`` keeps of its results is put on disk: for SpatialVLA 250 kB and about 10 ms once a frame, in
+place of 10 ms in every epoch.
 """
 
 import hashlib
@@ -25,40 +25,13 @@ from stvla_ros.errors import InputError
 from stvla_ros.learning.datasets.lerobot.reader import LeRobotReader
 from stvla_ros.policy.inputs import InputsConfig
 from stvla_ros.policy.observer import Observer
-from stvla_ros.policy.pictures import prepare_depth, prepare_picture, scale_intrinsics
+from stvla_ros.policy.samples import Preparation, Samples
 
-_PICTURES, _DEPTHS, _NUMBERS = "pictures.npy", "depths.npy", "numbers.npz"
-_PER_FRAME = ("intrinsics", "actions", "scene_points", "episode", "last")
-
-
-@dataclass(frozen=True, eq=False)
-class Samples:
-    """N frames of all episodes, one after the other; S = 224.
-
-    :param pictures: (N, S, S, 3) uint8; of this and ``depths`` only rows can be asked for, see ``Rows``.
-    :param depths: (N, S, S) float16 metres, all known.
-    :param intrinsics: (N, 3, 3) float32 in pixels of S x S.
-    :param actions: (N, 7) float32 metres, radians, opening.
-    :param scene_points: (N, 3, 3) float32 metres in the camera's frame, NaN where unknown.
-    :param episode: (N,) int64, number of the frame's episode.
-    :param last: (N,) int64, index of its episode's last frame.
-    :param instructions: of each episode.
-    """
-
-    pictures: "Rows"
-    depths: "Rows"
-    intrinsics: np.ndarray
-    actions: np.ndarray
-    scene_points: np.ndarray
-    episode: np.ndarray
-    last: np.ndarray
-    instructions: tuple[str, ...]
-
-    def __len__(self) -> int:
-        return len(self.actions)
+_NUMBERS = "numbers.npz"
+_PER_FRAME = ("actions", "states", "scene_points", "stamps", "episode", "last")
 
 
-class Rows:
+class FileRows:
     """Several files of one kind of rows as one array, one after the other: each data set has its own.
 
     Rows are read as they are asked for, by plain reads: a memory map reads several times as much around each, which
@@ -86,24 +59,49 @@ class Rows:
         return rows
 
 
+@dataclass(frozen=True)
+class PreparationJob:
+    """The preparation of one data set.
+
+    :param chosen: numbers of the episodes.
+    """
+
+    reader: LeRobotReader
+    chosen: tuple[int, ...]
+    inputs: InputsConfig
+    preparation: Preparation
+
+    def digest(self) -> str:
+        """Names what the prepared frames depend on."""
+        kind = type(self.preparation)
+        content = [
+            [str(self.reader.info.path.resolve()), (self.reader.info.path / "meta/info.json").stat().st_mtime_ns],
+            list(map(int, self.chosen)),
+            asdict(self.inputs),
+            self.reader.info.picture,
+            [kind.__module__, kind.__qualname__, asdict(self.preparation)],
+            list(_PER_FRAME),
+        ]
+        return hashlib.sha256(json.dumps(content, default=str).encode()).hexdigest()[:16]
+
+
 def prepare_samples(
     readers: Sequence[LeRobotReader],
     chosen: Sequence[Sequence[int]],
     inputs: InputsConfig,
-    size: int,
-    default_intrinsics: tuple[np.ndarray, tuple[int, int]],
+    preparation: Preparation,
     cache: Path,
     workers: int = 2,
 ) -> Samples:
     """Read the prepared frames of the chosen episodes, after preparing what is not there yet.
 
     :param chosen: numbers of the episodes to use, for each data set.
-    :param default_intrinsics: matrix and (width, height) for data without its own.
+    :param preparation: the family's.
     :param cache: folder that keeps them; another choice or other inputs get a folder of their own in it.
     :raises InputError: for data that cannot be read, or a disk that does not take it.
     """
     parts = [
-        _part(reader, numbers, inputs, size, default_intrinsics, cache, workers)
+        _part(PreparationJob(reader, tuple(numbers), inputs, preparation), cache, workers)
         for reader, numbers in zip(readers, chosen, strict=True)
     ]
     numbers = {name: np.concatenate([part[name] for part in parts]) for name in _PER_FRAME}
@@ -111,8 +109,7 @@ def prepare_samples(
     episodes = [len(part["instructions"]) for part in parts]
     starts, firsts = np.cumsum([0, *lengths[:-1]]), np.cumsum([0, *episodes[:-1]])
     return Samples(
-        pictures=Rows([part["pictures"] for part in parts]),
-        depths=Rows([part["depths"] for part in parts]),
+        prepared={name: FileRows([part["folder"] / f"{name}.npy" for part in parts]) for name in preparation.arrays()},
         episode=numbers.pop("episode") + np.repeat(firsts, lengths),
         last=numbers.pop("last") + np.repeat(starts, lengths),
         instructions=tuple(text for part in parts for text in part["instructions"]),
@@ -120,61 +117,42 @@ def prepare_samples(
     )
 
 
-def _part(reader, chosen, inputs, size, default_intrinsics, cache: Path, workers: int) -> dict[str, Any]:
+def _part(job: PreparationJob, cache: Path, workers: int) -> dict[str, Any]:
     """The prepared frames of one data set."""
-    folder = cache / _digest(reader, chosen, inputs, size, default_intrinsics)
+    folder = cache / job.digest()
     if not folder.is_dir():
         try:
             with whole_folder(folder) as aside:
-                _prepare(reader, chosen, inputs, size, default_intrinsics, aside, workers)
+                _prepare(job, aside, workers)
         except OSError as error:
             raise InputError(f"data.cache {cache}: cannot be written ({error})") from error
     numbers = dict(np.load(folder / _NUMBERS))
-    return {
-        **numbers,
-        "instructions": json.loads(str(numbers["instructions"])),
-        "pictures": folder / _PICTURES,
-        "depths": folder / _DEPTHS,
-    }
+    return {**numbers, "instructions": json.loads(str(numbers["instructions"])), "folder": folder}
 
 
-def _digest(reader, chosen, inputs, size, default_intrinsics) -> str:
-    """Names what the prepared frames depend on."""
-    content = [
-        [str(reader.info.path.resolve()), (reader.info.path / "meta/info.json").stat().st_mtime_ns],
-        list(map(int, chosen)),
-        asdict(inputs),
-        reader.info.picture,
-        size,
-        [default_intrinsics[0].tolist(), list(default_intrinsics[1])],
-    ]
-    return hashlib.sha256(json.dumps(content, default=str).encode()).hexdigest()[:16]
-
-
-def _prepare(reader, chosen, inputs, size, default_intrinsics, folder: Path, workers: int) -> None:
+def _prepare(job: PreparationJob, folder: Path, workers: int) -> None:
     from tqdm import tqdm
 
-    lengths = [int(reader.episode_lengths()[number]) for number in chosen]
+    reader = job.reader
+    lengths = [int(reader.episode_lengths()[number]) for number in job.chosen]
     ends = np.cumsum(lengths)
     total = int(ends[-1])
-    free, needed = shutil.disk_usage(folder).free, total * size * size * 5
+    free, needed = shutil.disk_usage(folder).free, total * job.preparation.frame_bytes
     if free < needed:
         raise InputError(
             f"data.cache {folder.parent}: expected {needed / 1e9:.1f} GB of free disk, got {free / 1e9:.1f}"
         )
-    np.lib.format.open_memmap(folder / _PICTURES, "w+", np.uint8, (total, size, size, 3)).flush()
-    np.lib.format.open_memmap(folder / _DEPTHS, "w+", np.float16, (total, size, size)).flush()
-    jobs = [
-        (reader.info.path, reader.info.picture, number, int(end - length), inputs, size, default_intrinsics, folder)
-        for number, length, end in zip(chosen, lengths, ends, strict=True)
+    for name, (shape, kind) in job.preparation.arrays().items():
+        np.lib.format.open_memmap(folder / f"{name}.npy", "w+", kind, (total, *shape)).flush()
+    tasks = [
+        (reader.info.path, reader.info.picture, number, int(end - length), job.inputs, job.preparation, folder)
+        for number, length, end in zip(job.chosen, lengths, ends, strict=True)
     ]
     with ProcessPoolExecutor(workers, get_context("spawn"), initializer=_begin_child) as pool:
-        parts = list(tqdm(pool.map(_prepare_episode, jobs), total=len(jobs), desc="perception", unit="episode"))
+        parts = list(tqdm(pool.map(_prepare_episode, tasks), total=len(tasks), desc="perception", unit="episode"))
     np.savez(
         folder / _NUMBERS,
-        intrinsics=np.concatenate([part["intrinsics"] for part in parts]),
-        actions=np.concatenate([part["actions"] for part in parts]),
-        scene_points=np.concatenate([part["scene_points"] for part in parts]),
+        **{name: np.concatenate([part[name] for part in parts]) for name in parts[0] if name != "instruction"},
         episode=np.repeat(np.arange(len(lengths)), lengths),
         last=np.repeat(ends - 1, lengths),
         instructions=np.array(json.dumps([part["instruction"] for part in parts])),
@@ -186,36 +164,31 @@ def _begin_child() -> None:
     cv2.setNumThreads(1)
 
 
-def _prepare_episode(job) -> dict:
+def _prepare_episode(task: tuple) -> dict[str, Any]:
     """Write one episode's frames to their place in the files. :returns: its numbers."""
-    path, picture, number, first, inputs, size, (default, default_size), folder = job
+    path, picture, number, first, inputs, preparation, folder = task
     demonstration = LeRobotReader(path, picture).episode(number)
     observer = Observer(inputs)
-    pictures = np.load(folder / _PICTURES, mmap_mode="r+")
-    depths = np.load(folder / _DEPTHS, mmap_mode="r+")
-    height, width = demonstration.rgb.shape[1:3]
-    for frame in range(len(demonstration)):
+    files = {name: np.load(folder / f"{name}.npy", mmap_mode="r+") for name in preparation.arrays()}
+    frames = len(demonstration)
+    for frame in range(frames):
         seen = observer.observe(
             demonstration.rgb[frame],
             None if demonstration.depth is None else demonstration.depth[frame],
             demonstration.intrinsics,
             int(demonstration.stamps[frame]),
             demonstration.instruction,
-        ).given.picture
-        row = first + frame
-        prepared = prepare_picture(seen.rgb, size, inputs.resize)
-        pictures[row] = np.round(255.0 * prepared.transpose(1, 2, 0)).astype(np.uint8)
-        depths[row] = prepare_depth(seen.depth, (width, height), size).astype(np.float16)
-    given = demonstration.intrinsics
-    k = (
-        scale_intrinsics(default, default_size, size)
-        if given is None
-        else scale_intrinsics(given, (width, height), size)
-    )
-    points = demonstration.scene_points
+        )
+        for name, values in preparation(seen.given).items():
+            files[name][first + frame] = values
+    unknown = {"states": (frames, 7), "scene_points": (frames, 3, 3)}
+    given = {"states": demonstration.state, "scene_points": demonstration.scene_points}
     return {
-        "intrinsics": np.repeat(k[None], len(demonstration), axis=0),
+        **{
+            name: np.full(shape, np.nan, np.float32) if given[name] is None else given[name]
+            for name, shape in unknown.items()
+        },
         "actions": demonstration.action,
-        "scene_points": np.full((len(demonstration), 3, 3), np.nan, np.float32) if points is None else points,
+        "stamps": demonstration.stamps,
         "instruction": demonstration.instruction,
     }

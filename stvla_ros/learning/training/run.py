@@ -1,17 +1,27 @@
 """`stvla train`: from a configuration file to a trained checkpoint."""
 
+import json
 import math
+import shutil
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import yaml
 
 from stvla_ros.errors import InputError
-from stvla_ros.learning.training.config import TrainingConfig, read_config, to_mapping
+from stvla_ros.learning.training.config import TrainingConfig, read_config, record, to_mapping
+from stvla_ros.policy.families import find_family
 from stvla_ros.settings import load_yaml
+
+if TYPE_CHECKING:
+    import torch
+
+    from stvla_ros.learning.training.loop import Trainer
+    from stvla_ros.learning.training.selection import Selection
+    from stvla_ros.policy.trainable import Start, Trainable
 
 # What may change when a run goes on.
 _FREE_SETTINGS = ("output", "save_every", "log_every", "validate_every", "device")
@@ -70,9 +80,9 @@ def train(config: TrainingConfig) -> Path:
     from stvla_ros.learning.training.memory import keep_freed_memory
     from stvla_ros.learning.training.prepared_frames import prepare_samples
     from stvla_ros.learning.training.selection import select_episodes
+    from stvla_ros.learning.training.stages import make_stages
     from stvla_ros.learning.training.state import load_state
-    from stvla_ros.policy.spatialvla.training.batch import BatchMaker
-    from stvla_ros.policy.spatialvla.training.trainable import prepare_model, save_result
+    from stvla_ros.policy.lora import trainable_parameters
 
     run_folder = Path(config.output).resolve()
     run_folder.mkdir(parents=True, exist_ok=True)
@@ -91,50 +101,79 @@ def train(config: TrainingConfig) -> Path:
         set_threads(torch.get_num_threads())
         cv2.setNumThreads(1)  # it prepares the next batch beside the network
         keep_freed_memory()
-    precision = _precision(config, device)
-    prepared = prepare_model(
-        config,
-        np.concatenate([selection.all_actions for selection in selections]),
-        sum(map(len, chosen)),
-        device,
-        run_folder,
-    )
-    samples = prepare_samples(
-        readers,
-        chosen,
-        config.inputs,
-        prepared.model.config.image_size,
-        prepared.default_intrinsics,
-        Path(config.data.cache),
-    )
+    family = find_family(config.family.name)
+    trainable = family.trainable(_start(config, selections, device, run_folder))
+    samples = prepare_samples(readers, chosen, config.inputs, trainable.preparation, Path(config.data.cache))
+    trainable.use(samples)
     train_frames, validation_frames = _split(samples.episode, len(samples.instructions), config)
     samples_a_step = config.batch_size * config.gradient_accumulation
     steps = config.steps or math.ceil(config.epochs * len(train_frames) / samples_a_step)
 
-    batches = BatchMaker(samples, prepared.prompt_tokenizer, prepared.action_tokenizer, prepared.statistics)
-    trainer = Trainer(
-        config,
-        prepared.model,
-        batches,
-        train_frames,
-        validation_frames,
-        prepared.action_tokenizer,
-        prepared.statistics,
-        steps,
-        precision,
-    )
+    stages = make_stages(config.all_stages(steps), trainable_parameters(trainable.module))
+    trainer = Trainer(config, trainable, train_frames, validation_frames, stages, device)
     if state is not None:
         trainer.restore(state)
-    page = briefing(config, selections, prepared.model, steps, trainer.seconds_a_step())
+    page = briefing(config, selections, trainable, trainer.steps, trainer.seconds_a_step())
     print("\n".join([page, *(f"warning: {line}" for line in warnings)]), flush=True)
     (run_folder / "briefing.txt").write_text(page + "\n")
     (run_folder / "config.yaml").write_text(yaml.safe_dump(to_mapping(config), sort_keys=False))
 
     begun = time.monotonic()
-    run_loop(trainer, config, run_folder, settings, steps)
+    run_loop(trainer, config, run_folder, settings, state)
     minutes = (time.monotonic() - begun) / 60.0
-    result = save_result(config, prepared, trainer, run_folder)
-    print(f"{steps} steps ({minutes:.1f} minutes in this go); {result}", flush=True)
+    result = _save_result(config, trainable, trainer, run_folder)
+    print(f"{trainer.steps} steps ({minutes:.1f} minutes in this go); {result}", flush=True)
+    return result
+
+
+def _start(config: TrainingConfig, selections: "list[Selection]", device: "torch.device", run_folder: Path) -> "Start":
+    from stvla_ros.policy.checkpoints import find_base
+    from stvla_ros.policy.families import family_of
+    from stvla_ros.policy.trainable import Start
+
+    family = find_family(config.family.name)
+    if config.checkpoint:
+        base = find_base(config.checkpoint)
+        if (found := family_of(base).name) != family.name:
+            raise InputError(f"family.name: expected {found}, which checkpoint {base} is of, got {family.name}")
+    else:
+        # A run that goes on finds it there.
+        base = run_folder / "base"
+        if not base.is_dir():
+            family.create(base, config.size, config.seed)
+    return Start(
+        base=base,
+        # A hub id stays one: a path into this machine's cache would mean nothing elsewhere.
+        base_name=config.checkpoint or str(base),
+        is_new=not config.checkpoint,
+        options=config.family_options(),
+        objectives=frozenset(config.all_objectives()),
+        inputs=config.inputs,
+        lora=config.lora,
+        actions=np.concatenate([selection.all_actions for selection in selections]),
+        episodes=sum(len(selection.numbers) for selection in selections),
+        unnorm_key=config.data.unnorm_key,
+        seed=config.seed,
+        device=device,
+        precision=_precision(config, device),
+    )
+
+
+def _save_result(config: TrainingConfig, trainable: "Trainable", trainer: "Trainer", run_folder: Path) -> Path:
+    """Write the checkpoint (or adapter) with everything that belongs to it. :returns: its folder."""
+    from stvla_ros.policy.checkpoints import TRAINING_RECORD, new_folder
+    from stvla_ros.policy.commands import merge_adapter
+
+    result = run_folder / ("checkpoint" if config.lora is None else "adapter")
+    if result.is_dir():
+        shutil.rmtree(result)  # of this same run, ended before
+    with trainer.final_weights(), new_folder(result, trainable.result_bytes()) as aside:
+        trainable.save(aside)
+        (aside / TRAINING_RECORD).write_text(json.dumps(record(config), indent=2) + "\n")
+    if config.lora is not None and config.lora.merge:
+        merged = run_folder / "checkpoint"
+        shutil.rmtree(merged, ignore_errors=True)
+        merge_adapter(str(result), merged, "float32")
     return result
 
 

@@ -5,6 +5,9 @@
     processor_config.json        action bins and statistics of the training set
 
 Tensors have the published modules' names, so adapters made by SpatialVLA's own fine-tuning load here, and ours there.
+They are placed as in this model's published recipe (github SpatialVLA/SpatialVLA, train/spatialvla_finetune.py, target
+"linear"): on every linear layer of language model, picture encoder, projector and Ego3D head, r = alpha = 32, no
+dropout; with action bins that were fitted anew, the action embeddings are trained in full as well.
 To act, an adapter is merged into the weights in memory: W + alpha/r B A (arXiv 2106.09685). So decoding knows nothing
 of adapters.
 """
@@ -33,9 +36,11 @@ from stvla_ros.policy.checkpoints import (
     read_json,
     read_rows,
 )
+from stvla_ros.policy.lora import LoraConfig, put_adapters
 from stvla_ros.policy.spatialvla.checkpoint import published_name
 from stvla_ros.policy.spatialvla.model import SpatialVla
 from stvla_ros.policy.spatialvla.predictor import PROCESSOR_CONFIG
+from stvla_ros.policy.spatialvla.training.options import TARGET_MODULES
 from stvla_ros.settings import shown
 
 ADAPTER_WEIGHTS = "adapter_model.safetensors"
@@ -67,6 +72,22 @@ class Adapter:
     base: Path
     rank: int
     scale: float
+
+
+def add_adapters(
+    model: SpatialVla, config: LoraConfig, seed: int = 0, train_action_embeddings: bool = False
+) -> SpatialVla:
+    """Put trainable adapters into the model, in place, see ``lora.put_adapters``.
+
+    :param train_action_embeddings: also train ``spatial_embed_tokens`` in full; meant for refitted action bins.
+    :returns: ``model``; all but the adapters (and the action embeddings) is frozen.
+    :raises InputError: for a model that has adapters, or a configuration that peft refuses.
+    """
+    put_adapters(model, config, TARGET_MODULES, seed)
+    if train_action_embeddings:
+        embeddings = model.spatial_embed_tokens.requires_grad_(True)
+        embeddings.weight.data = embeddings.weight.data.float()
+    return model
 
 
 def save_adapter(model: SpatialVla, directory: Path, base: str | Path, processor: Mapping[str, Any]) -> None:

@@ -1,24 +1,60 @@
 """Prepared frames as the tensors of a batch."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 
-from stvla_ros.learning.training.augmentation import augment
-from stvla_ros.learning.training.config import AugmentationConfig
-from stvla_ros.learning.training.prepared_frames import Samples
 from stvla_ros.policy.action_statistics import ActionStatistics
+from stvla_ros.policy.base import PolicyInput
+from stvla_ros.policy.pictures import prepare_depth, prepare_picture, scale_intrinsics
+from stvla_ros.policy.samples import Augmentation, Preparation, Samples
 from stvla_ros.policy.spatialvla.actions.action_tokenizer import ActionTokenizer
 from stvla_ros.policy.spatialvla.prompt import PromptTokenizer
 
-_AUGMENTATION = 2
+PICTURES, DEPTHS, INTRINSICS = "pictures", "depths", "intrinsics"
 
 
 @dataclass(frozen=True)
-class Batch:
-    """B samples, T actions a chunk; see forward.py, targets.py and scene_loss.py for the fields."""
+class SpatialVlaPreparation(Preparation):
+    """Pictures (uint8) and depth maps (float16, half a millimetre at a metre) of the model's size S.
+
+    :param size: S.
+    :param resize: how pictures come to it.
+    :param default_camera: fx, skew, cx, … (9 numbers, by rows) for data without intrinsics.
+    :param default_size: width and height of the pictures that ``default_camera`` is of.
+    """
+
+    size: int
+    resize: str
+    default_camera: tuple[float, ...]
+    default_size: tuple[int, int]
+
+    def arrays(self) -> Mapping[str, tuple[tuple[int, ...], type]]:
+        return {
+            PICTURES: ((self.size, self.size, 3), np.uint8),
+            DEPTHS: ((self.size, self.size), np.float16),
+            INTRINSICS: ((3, 3), np.float32),
+        }
+
+    def __call__(self, observation: PolicyInput) -> Mapping[str, np.ndarray]:
+        seen = observation.picture
+        height, width = seen.rgb.shape[:2]
+        prepared = prepare_picture(seen.rgb, self.size, self.resize)
+        given, size = seen.intrinsics, (width, height)
+        if given is None:
+            given, size = np.array(self.default_camera).reshape(3, 3), self.default_size
+        return {
+            PICTURES: np.round(255.0 * prepared.transpose(1, 2, 0)).astype(np.uint8),
+            DEPTHS: prepare_depth(seen.depth, (width, height), self.size).astype(np.float16),
+            INTRINSICS: scale_intrinsics(given, size, self.size),
+        }
+
+
+@dataclass(frozen=True)
+class SpatialVlaBatch:
+    """B samples, T actions a chunk; see forward.py, token_loss.py and scene_loss.py for the fields."""
 
     pixels: torch.Tensor
     depth: torch.Tensor
@@ -30,8 +66,8 @@ class Batch:
     valid: torch.Tensor
     scene_points: torch.Tensor
 
-    def to(self, device: torch.device) -> "Batch":
-        return Batch(**{name: value.to(device) for name, value in vars(self).items()})
+    def to(self, device: torch.device) -> "SpatialVlaBatch":
+        return SpatialVlaBatch(**{name: value.to(device) for name, value in vars(self).items()})
 
 
 class BatchMaker:
@@ -59,26 +95,18 @@ class BatchMaker:
         self._ids = {text: np.pad(ids, (0, longest - len(ids)), mode="edge") for text, ids in prompts.items()}
         self._lengths = {text: len(ids) for text, ids in prompts.items()}
 
-    def make(
-        self, indices: Sequence[int] | np.ndarray, augmentation: AugmentationConfig | None = None, entropy: int = 0
-    ) -> Batch:
-        """
-        :param augmentation: None for the samples as they are.
-        :param entropy: decides the random numbers of the augmentation.
-        """
-        samples, indices = self._samples, np.asarray(indices)
-        pictures = samples.pictures[indices]
-        depths = samples.depths[indices].astype(np.float32)
-        intrinsics = samples.intrinsics[indices]
+    def make(self, indices: np.ndarray, augmentation: Augmentation | None = None) -> SpatialVlaBatch:
+        """As ``Trainable.batch``."""
+        samples = self._samples
+        pictures = samples.prepared[PICTURES][indices]
+        depths = samples.prepared[DEPTHS][indices].astype(np.float32)
+        intrinsics = samples.prepared[INTRINSICS][indices]
         if augmentation is not None:
-            random = np.random.default_rng([_AUGMENTATION, entropy])
-            pictures, depths, intrinsics = augment(pictures, depths, intrinsics, augmentation, random)
+            pictures, depths, intrinsics = augmentation(pictures, depths, intrinsics)
         pixels = np.ascontiguousarray(pictures.transpose(0, 3, 1, 2)).astype(np.float32) / np.float32(255.0)
-        texts = [samples.instructions[samples.episode[index]] for index in indices]
-        steps = indices[:, None] + np.arange(self._chunk)
-        valid = steps <= samples.last[indices, None]
-        steps = np.where(valid, steps, indices[:, None])
-        return Batch(
+        texts = samples.texts(indices)
+        steps, valid = samples.chunks(indices, self._chunk)
+        return SpatialVlaBatch(
             pixels=torch.from_numpy(pixels),
             depth=torch.from_numpy(depths),
             intrinsics=torch.from_numpy(intrinsics),

@@ -34,21 +34,6 @@ class SpatialVlaOptions:
             raise InputError(f"gripper_weight: expected 0 or more, got {self.gripper_weight}")
 
 
-@dataclass(frozen=True)
-class LossConfig:
-    """
-    :param smoothing: 0: the action's own token is the only right answer; else tokens count by their distance to the
-        action, exp(-d^2 / 2 smoothing^2), in units of the normalised action.
-    :param gripper_weight: of the gripper's token against the other two.
-    :param scene_weight: of the auxiliary loss: where object, goal and gripper are; 0 without (needs
-        privileged.scene_points in the data).
-    """
-
-    smoothing: float = 0.0
-    gripper_weight: float = 1.0
-    scene_weight: float = 0.0
-
-
 # Full names, anchored by their parts: ZoeDepth's layers have the same last names. They fit the published module
 # names (vision_tower.vision_model.…) too, so that the published code reads an adapter_config.json with them.
 TARGET_MODULES = (

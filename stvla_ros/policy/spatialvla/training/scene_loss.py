@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from stvla_ros.learning.datasets.demonstration import SCENE_POINTS
+from stvla_ros.policy.samples import SCENE_POINTS
 from stvla_ros.policy.spatialvla.training.forward import Hidden
 
 # How far from a point a patch still counts, in patches; 1 cm is what a grasp tolerates.

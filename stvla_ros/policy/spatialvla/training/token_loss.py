@@ -13,14 +13,14 @@ import torch.nn.functional as F
 
 from stvla_ros.policy.spatialvla.actions.action_tokenizer import ActionTokenizer
 from stvla_ros.policy.spatialvla.actions.consensus import token_places
-from stvla_ros.policy.spatialvla.training.options import LossConfig
+from stvla_ros.policy.spatialvla.training.options import SpatialVlaOptions
 
 # Rotations count less in the smoothing's distance: 0.5 makes their bins as coarse as the translations'.
 _ROTATION_SCALE = 0.5
 
 
 @dataclass(frozen=True)
-class Losses:
+class TokenLosses:
     """
     :param total: scalar to be minimised.
     :param parts: its parts by name, without weights.
@@ -34,10 +34,10 @@ class ChunkLoss:
     """Cross-entropy over the legal tokens of a chunk.
 
     :param tokenizer: bins of the checkpoint.
-    :param config: smoothing and weights.
+    :param config: its smoothing and its gripper's weight.
     """
 
-    def __init__(self, tokenizer: ActionTokenizer, config: LossConfig, device: torch.device) -> None:
+    def __init__(self, tokenizer: ActionTokenizer, config: SpatialVlaOptions, device: torch.device) -> None:
         self._config = config
         ranges = tokenizer.legal_ranges
         self._first = [first for first, _ in ranges]
@@ -47,7 +47,7 @@ class ChunkLoss:
 
     def __call__(
         self, scores: tuple[torch.Tensor, ...], offsets: torch.Tensor, normalized: torch.Tensor, valid: torch.Tensor
-    ) -> Losses:
+    ) -> TokenLosses:
         """
         :param scores: (B, T, tokens) float32 by kind, see ``forward.legal_scores``.
         :param offsets: (B, T, 3) right tokens.
@@ -62,7 +62,7 @@ class ChunkLoss:
             "gripper": _mean(_hard(scores[2], offsets[..., 2] - self._first[2]), valid),
         }
         total = parts["translation"] + parts["rotation"] + self._config.gripper_weight * parts["gripper"]
-        return Losses(total, parts)
+        return TokenLosses(total, parts)
 
     def _cross_entropy(self, scores, offsets, kind: int, actions, places, valid) -> torch.Tensor:
         smoothing = self._config.smoothing

@@ -1,110 +1,150 @@
-"""The model before training, and what is written after it."""
+"""SpatialVLA as the training sees it: the model before training, its losses, and what is written after it."""
 
-import json
-import shutil
-from dataclasses import dataclass
+from collections.abc import Collection
+from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
-from stvla_ros.learning.training.config import TrainingConfig, to_mapping
-from stvla_ros.learning.training.loop import Trainer
-from stvla_ros.policy.action_statistics import ActionStatistics
-from stvla_ros.policy.checkpoints import TRAINING_RECORD, find_base, new_folder, read_json
-from stvla_ros.policy.commands import merge_adapter
+from stvla_ros.policy.checkpoints import read_json
+from stvla_ros.policy.families import ACTIONS
+from stvla_ros.policy.samples import Augmentation, Samples
 from stvla_ros.policy.spatialvla.actions.action_tokenizer import ActionTokenizer
-from stvla_ros.policy.spatialvla.adapters import save_adapter
+from stvla_ros.policy.spatialvla.adapters import add_adapters, save_adapter
 from stvla_ros.policy.spatialvla.checkpoint import load_model
-from stvla_ros.policy.spatialvla.config import SpatialVlaConfig
-from stvla_ros.policy.spatialvla.create import create_checkpoint
-from stvla_ros.policy.spatialvla.model import SpatialVla
 from stvla_ros.policy.spatialvla.predictor import PROCESSOR_CONFIG, SpatialVlaPredictor
 from stvla_ros.policy.spatialvla.prompt import PromptTokenizer
+from stvla_ros.policy.spatialvla.training.batch import BatchMaker, SpatialVlaBatch, SpatialVlaPreparation
+from stvla_ros.policy.spatialvla.training.forward import legal_scores, run
 from stvla_ros.policy.spatialvla.training.new_actions import fit_processor, move_embeddings, smooth_embeddings
+from stvla_ros.policy.spatialvla.training.options import SCENE, SpatialVlaOptions
+from stvla_ros.policy.spatialvla.training.scene_loss import SceneHeads
+from stvla_ros.policy.spatialvla.training.token_loss import ChunkLoss
+from stvla_ros.policy.trainable import Losses, Start, Trainable
+
+# Tokens of a usual instruction, and those of a chunk but the last.
+_TEXT_TOKENS, _ACTION_TOKENS = 10, 11
+# The trained model is written in bfloat16, adapters in float32.
+_CHECKPOINT_BYTES, _ADAPTER_BYTES = 2, 4
 
 
-@dataclass(frozen=True)
-class PreparedModel:
+class SpatialVlaTrainable(Trainable):
     """
-    :param base: folder of the checkpoint that training starts from.
-    :param model: on its device, ``requires_grad`` set on what is trained.
-    :param processor: content of processor_config.json, fitted to the training set.
-    :param default_intrinsics: matrix and (width, height), for data without its own.
-    """
-
-    base: Path
-    model: SpatialVla
-    processor: dict[str, Any]
-    action_tokenizer: ActionTokenizer
-    statistics: ActionStatistics
-    prompt_tokenizer: PromptTokenizer
-    default_intrinsics: tuple[np.ndarray, tuple[int, int]]
-
-
-def prepare_model(
-    config: TrainingConfig, actions: np.ndarray, episodes: int, device: torch.device, run_folder: Path
-) -> PreparedModel:
-    """
-    :param actions: (N, 7) of the training set.
     :raises InputError: for a checkpoint that cannot be used.
     """
-    base = find_base(config.checkpoint) if config.checkpoint else _new_base(config, run_folder)
-    shape = SpatialVlaConfig.read(base)
-    old_processor = read_json(base / PROCESSOR_CONFIG)
-    processor, tokenizer, statistics = fit_processor(
-        old_processor, actions, episodes, config.data.unnorm_key, config.refit_bins
-    )
-    if config.consensus_width:
-        processor["decoding"] = {"consensus_width": config.consensus_width}
-    # Adapters are small; what they adapt may be as coarse as it was published.
-    half = config.lora is not None and device.type == "cuda"
-    model = load_model(base, device, torch.bfloat16 if half else torch.float32)
-    if not config.checkpoint and config.smooth_actions:
-        smooth_embeddings(model, tokenizer, config.seed)
-    elif config.refit_bins:
-        move_embeddings(model, ActionTokenizer.from_config(old_processor), tokenizer)
-    if config.lora is not None:
-        from stvla_ros.policy.lora import add_adapters
 
-        add_adapters(model, config.lora, config.seed, train_action_embeddings=config.refit_bins)
-    else:
-        for name, parameter in model.named_parameters():
-            # Depth is an input of the policy, its own depth network is not used (facts: upstream freezes it too).
-            parameter.requires_grad_(not name.startswith("vision_zoe_model."))
-    model.train()
-    entry = processor["intrinsic_config"]["default"]
-    prompt = PromptTokenizer.load(base, shape.image_token_id, shape.text.vocab_size, shape.num_image_tokens)
-    intrinsics = np.array(entry["intrinsic"], dtype=np.float64), (int(entry["width"]), int(entry["height"]))
-    return PreparedModel(base, model, processor, tokenizer, statistics, prompt, intrinsics)
+    tables = ("embed_tokens", "spatial_embed_tokens", "lm_head", "position_embedding.weight", "pointing", "relations")
 
+    def __init__(self, start: Start) -> None:
+        options: SpatialVlaOptions = start.options
+        self._start, self._options = start, options
+        old_processor = read_json(start.base / PROCESSOR_CONFIG)
+        self._processor, self._tokenizer, self._statistics = fit_processor(
+            old_processor, start.actions, start.episodes, start.unnorm_key, options.refit_bins
+        )
+        if options.consensus_width:
+            self._processor["decoding"] = {"consensus_width": options.consensus_width}
+        # Adapters are small; what they adapt may be as coarse as it was published.
+        half = start.lora is not None and start.device.type == "cuda"
+        self._model = load_model(start.base, start.device, torch.bfloat16 if half else torch.float32)
+        self._prepare_model(ActionTokenizer.from_config(old_processor))
+        shape = self._model.config
+        self._prompts = PromptTokenizer.load(
+            start.base, shape.image_token_id, shape.text.vocab_size, shape.num_image_tokens
+        )
+        camera = self._processor["intrinsic_config"]["default"]
+        self.preparation = SpatialVlaPreparation(
+            shape.image_size,
+            start.inputs.resize,
+            tuple(np.array(camera["intrinsic"], dtype=np.float64).flatten().tolist()),
+            (int(camera["width"]), int(camera["height"])),
+        )
+        modules: dict[str, nn.Module] = {"model": self._model}
+        self._heads: SceneHeads | None = None
+        if SCENE in start.objectives:
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(start.seed)
+                self._heads = SceneHeads(shape.text.hidden_size, shape.image_size).to(start.device)
+            modules["heads"] = self._heads
+        self.network, self.module = self._model, nn.ModuleDict(modules)
+        self._loss = ChunkLoss(self._tokenizer, options, start.device)
+        self.summary = "action bins fitted to the data" if options.refit_bins else "action bins as they were"
 
-def save_result(config: TrainingConfig, prepared: PreparedModel, trainer: Trainer, run_folder: Path) -> Path:
-    """Write the checkpoint (or adapter) with everything that belongs to it. :returns: its folder."""
-    result = run_folder / ("checkpoint" if config.lora is None else "adapter")
-    if result.is_dir():
-        shutil.rmtree(result)  # of this same run, ended before
-    model = prepared.model
-    size = sum(tensor.numel() * 2 for tensor in model.state_dict().values())
-    with trainer.final_weights(), new_folder(result, size) as aside:
-        if config.lora is None:
-            predictor = SpatialVlaPredictor(model.to(torch.bfloat16), prepared.prompt_tokenizer, prepared.processor)
-            predictor.save_pretrained(aside)
+    def _prepare_model(self, old_tokenizer: ActionTokenizer) -> None:
+        start, options, model = self._start, self._options, self._model
+        if start.is_new and options.smooth_actions:
+            smooth_embeddings(model, self._tokenizer, start.seed)
+        elif options.refit_bins:
+            move_embeddings(model, old_tokenizer, self._tokenizer)
+        if start.lora is not None:
+            add_adapters(model, start.lora, start.seed, train_action_embeddings=options.refit_bins)
         else:
-            # A hub id stays one: a path into this machine's cache would mean nothing elsewhere.
-            save_adapter(model, aside, config.checkpoint or prepared.base, prepared.processor)
-        (aside / TRAINING_RECORD).write_text(json.dumps(to_mapping(config), indent=2) + "\n")
-    if config.lora is not None and config.lora.merge:
-        merged = run_folder / "checkpoint"
-        shutil.rmtree(merged, ignore_errors=True)
-        merge_adapter(str(result), merged, "float32")
-    return result
+            for name, parameter in model.named_parameters():
+                # Depth is an input of the policy, its own depth network is not used (as in the published recipe).
+                parameter.requires_grad_(not name.startswith("vision_zoe_model."))
+        model.train()
 
+    def use(self, samples: Samples) -> None:
+        self._batches = BatchMaker(samples, self._prompts, self._tokenizer, self._statistics)
 
-def _new_base(config: TrainingConfig, run_folder: Path) -> Path:
-    """A new model in the run's folder; a run that goes on finds it there."""
-    base = run_folder / "base"
-    if not (base / "config.json").is_file():
-        create_checkpoint(base, config.size, config.seed)
-    return base
+    def batch(self, indices: np.ndarray, augmentation: Augmentation | None = None) -> SpatialVlaBatch:
+        return self._batches.make(indices, augmentation)
+
+    def losses(self, batch: SpatialVlaBatch, objectives: Collection[str], errors: bool = False) -> Losses:
+        model, precision = self._model, self._start.precision
+        mixed = torch.autocast(model.device.type, precision) if precision != torch.float32 else nullcontext()
+        points = model.points(batch.depth, batch.intrinsics)
+        with mixed:
+            hidden = run(model, batch.pixels, points, batch.ids, batch.lengths, batch.offsets.flatten(1))
+            scores = legal_scores(model, hidden.answers, self._tokenizer.legal_ranges)
+        losses = self._loss(tuple(each.float() for each in scores), batch.offsets, batch.normalized, batch.valid)
+        said, parts = {ACTIONS: losses.total}, dict(losses.parts)
+        if SCENE in objectives and self._heads is not None:
+            scene = self._heads(hidden, points, batch.intrinsics, batch.scene_points)
+            said[SCENE] = sum(scene.values())
+            parts |= scene
+        if errors:
+            parts |= self._errors(scores, batch)
+        return Losses({name: loss for name, loss in said.items() if name in objectives}, parts)
+
+    def _errors(self, scores: tuple[torch.Tensor, ...], batch: SpatialVlaBatch) -> dict[str, torch.Tensor]:
+        """How far the best first action is from the right one."""
+        ranges = self._tokenizer.legal_ranges
+        best = torch.stack([each[:, 0].argmax(dim=-1) + first for each, (first, _) in zip(scores, ranges)], dim=-1)
+        said = self._statistics.unnormalize(self._tokenizer.decode(best.cpu().numpy()))
+        right = self._statistics.unnormalize(batch.normalized[:, 0].double().cpu().numpy())
+        distance = np.linalg.norm(said[:, :3] - right[:, :3], axis=1)
+        return {
+            "translation_error_mm": torch.tensor(1000.0 * distance.mean()),
+            "gripper_accuracy": torch.tensor(np.mean((said[:, 6] > 0.5) == (right[:, 6] > 0.5))),
+        }
+
+    def activation_bytes(self, batch_size: int) -> int:
+        """What a transformer keeps for the backward pass, in numbers a token and layer: about 12 times its width, 4
+        times the width between its two linear maps, and, where attention is computed in plain steps (the language
+        model), 2 for every other token and head; 4 bytes each, because mixed precision keeps many in both types. On the
+        tiny and small models this is within 20 % of what torch's saved-tensor hooks count.
+        """
+        text, vision = self._model.config.text, self._model.config.vision
+        pictures = self._model.config.num_image_tokens
+        tokens = pictures + _TEXT_TOKENS + _ACTION_TOKENS
+        numbers = text.num_hidden_layers * tokens * (
+            12 * text.hidden_size + 4 * text.intermediate_size + 2 * text.num_attention_heads * tokens
+        ) + vision.num_hidden_layers * pictures * (12 * vision.hidden_size + 4 * vision.intermediate_size)
+        return 4 * numbers * batch_size
+
+    def result_bytes(self) -> int:
+        if self._start.lora is None:
+            return _CHECKPOINT_BYTES * sum(tensor.numel() for tensor in self._model.state_dict().values())
+        trained = sum(p.numel() * _ADAPTER_BYTES for p in self._model.parameters() if p.requires_grad)
+        # New bins move the action tokens' rows of the head, which then travel with the adapter.
+        return trained + (self._model.spatial_embed_tokens.weight.nbytes if self._options.refit_bins else 0)
+
+    def save(self, folder: Path) -> None:
+        if self._start.lora is None:
+            model = self._model.to(torch.bfloat16)
+            SpatialVlaPredictor(model, self._prompts, self._processor).save_pretrained(folder)
+        else:
+            save_adapter(self._model, folder, self._start.base_name, self._processor)

@@ -1,0 +1,177 @@
+"""Stages: their steps, objectives and what stands still, also of a run that was killed."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import training_data
+import yaml
+from safetensors.torch import load_file
+
+from stvla_ros.errors import InputError
+from stvla_ros.learning.training.config import StageConfig, read_config
+from stvla_ros.learning.training.run import train
+from stvla_ros.learning.training.stages import make_stages
+
+STAGES = [
+    {"steps": 3, "objectives": {"scene": 1.0}, "freeze": ["vision_tower"]},
+    {"steps": 3, "objectives": {"actions": 1.0, "scene": 0.5}, "freeze": ["language_model.model.layers.0"]},
+]
+NAMES = ("model.vision_tower.a", "model.language_model.model.layers.0.b", "model.language_model.model.layers.01.b")
+
+
+def write_config(folder: Path, dataset: Path, **changes: Any) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    file = folder / "config.yaml"
+    content = {
+        "size": "tiny",
+        "batch_size": 2,
+        "precision": "float32",
+        "device": "cpu",
+        "save_every": 1,
+        "log_every": 2,
+        "validate_every": 100,
+        "output": str(folder / "run"),
+        "data": {"paths": [str(dataset)], "cache": str(dataset.parent / "cache"), "validation_share": 0.1},
+        "optimizer": {"name": "muon", "learning_rate": 1e-3, "schedule": "cosine", "warmup_steps": 1, "ema": 0.9},
+        "stages": STAGES,
+        **changes,
+    }
+    file.write_text(yaml.safe_dump(content))
+    return file
+
+
+def entries(run: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("data") / "set"
+    training_data.usual(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory, dataset: Path) -> Path:
+    """The folder of a run that nobody disturbed."""
+    folder = tmp_path_factory.mktemp("whole")
+    train(read_config(write_config(folder, dataset)))
+    return folder / "run"
+
+
+def test_each_stage_has_its_own_objectives_and_schedule(trained: Path) -> None:
+    logged = [entry for entry in entries(trained) if "loss" in entry]
+    # Figures are written at the end of a stage too, so that none is a mean over two.
+    assert [entry["step"] for entry in logged] == [1, 2, 3, 5]
+    for entry in logged:
+        scene = entry["pointing"] + entry["placing"] + entry["relations"]
+        actions = entry["translation"] + entry["rotation"] + entry["gripper"]
+        expected = scene if entry["step"] < 3 else actions + 0.5 * scene
+        assert entry["loss"] == pytest.approx(expected, rel=1e-5)
+    rates = [entry["learning_rate"] for entry in logged]
+    assert rates == pytest.approx([1e-3, 5e-4, 1e-3, 5e-4])
+
+
+def test_what_is_frozen_stands_still(dataset: Path, tmp_path: Path) -> None:
+    once = {
+        "stages": [{**STAGES[0], "steps": 1}, {**STAGES[0], "steps": 1, "freeze": ["vision_tower", "language_model"]}]
+    }
+    train(read_config(write_config(tmp_path, dataset, **once, family={"options": {"refit_bins": False}})))
+    before = load_file(tmp_path / "run/base/model.safetensors")
+    after = load_file(tmp_path / "run/checkpoint/model.safetensors")
+    changed = {name.split(".")[0] for name in before if not torch.equal(before[name], after[name])}
+    assert "multi_modal_projector" in changed and "language_model" in changed and "vision_tower" not in changed
+
+
+def test_a_killed_run_goes_on_through_its_stages_to_the_same_weights(
+    trained: Path, dataset: Path, tmp_path: Path
+) -> None:
+    config = write_config(tmp_path, dataset)
+    command = [sys.executable, "-m", "stvla_ros.cli", "train", "--config", str(config)]
+    run = tmp_path / "run"
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    while not (run / "state.pt").is_file() and process.poll() is None:
+        time.sleep(0.02)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    assert not (run / "checkpoint").exists()
+    train(read_config(config))
+    assert entries(run) == entries(trained)
+    model = "checkpoint/model.safetensors"
+    assert (run / model).read_bytes() == (trained / model).read_bytes()
+
+
+def test_the_record_tells_family_options_and_stages(trained: Path) -> None:
+    record = json.loads((trained / "checkpoint/training.json").read_text())
+    assert list(record) == ["family", "options", "inputs", "execution", "training"]
+    assert record["family"] == "spatialvla" and record["options"]["refit_bins"] is True
+    assert [stage["steps"] for stage in record["training"]["stages"]] == [3, 3]
+
+
+def test_a_part_is_whole_components_of_the_name() -> None:
+    (stage,) = make_stages([StageConfig(2, {"actions": 1.0}, ("language_model.model.layers.0",))], NAMES)
+    assert stage.trained == {NAMES[0], NAMES[2]}
+
+
+@pytest.mark.parametrize(
+    ("freeze", "message"),
+    [
+        (("arm",), "freeze: expected trained parts of the network like language_model, vision_tower, got 'arm'"),
+        (("vision",), "freeze: expected trained parts of the network like language_model, vision_tower, got 'vision'"),
+        (("model",), "freeze: expected something left to train, got model"),
+    ],
+)
+def test_what_cannot_be_frozen_is_named(freeze: tuple[str, ...], message: str) -> None:
+    with pytest.raises(InputError) as refused:
+        make_stages([StageConfig(2, {"actions": 1.0}, freeze)], NAMES)
+    assert str(refused.value) == message
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"steps": 3}, "steps, epochs: expected one of them or stages"),
+        ({"stages": [{"steps": 0}]}, r"stages\[0\].steps: expected more than 0"),
+        ({"stages": [{"objectives": {"actions": 1}}]}, r"stages\[0\].steps: expected a value, it is missing"),
+        (
+            {"stages": [{"steps": 1, "objectives": {"scene": 0}}]},
+            r"stages\[0\].objectives: expected one weight above 0",
+        ),
+        ({"objectives": {"sceen": 1}}, "objectives: expected some of actions, scene, got 'sceen'"),
+        ({"objectives": {"scene": -1}}, "objectives.scene: expected 0 or more"),
+        ({"family": {"name": "spatialvlm"}}, "family: expected one of spatialvla"),
+        ({"family": {"options": {"smoothing": 3}}}, "family.options.smoothing: expected 0 to 2"),
+        ({"family": {"options": {"smooth": 3}}}, "family.options.smooth: no such key .did you mean"),
+        ({"refit_bins": False}, "refit_bins: no such key, it is called family.options.refit_bins now"),
+        ({"consensus_width": 0.2}, "consensus_width: no such key, it is called family.options.consensus_width now"),
+        ({"loss": {"scene_weight": 0.5}}, "loss.scene_weight: no such key, it is called objectives.scene now"),
+        ({"loss": {"smoothing": 0.5}}, "loss.smoothing: no such key, it is called family.options.smoothing now"),
+        ({"loss": 3}, "loss: no such key, its parts are in objectives and family.options now"),
+    ],
+)
+def test_a_bad_key_is_one_clear_error(tmp_path: Path, dataset: Path, changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message) as refused:
+        read_config(write_config(tmp_path, dataset, **changes))
+    assert "\n" not in str(refused.value)
+
+
+def test_a_former_key_on_the_command_line_is_told_its_new_name(tmp_path: Path, dataset: Path) -> None:
+    file = write_config(tmp_path, dataset)
+    with pytest.raises(InputError, match="loss.scene_weight: no such key, it is called objectives.scene now"):
+        read_config(file, {"loss.scene_weight": 0.5})
+
+
+def test_a_checkpoint_of_another_family_is_refused(trained: Path, dataset: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "config.json").write_text('{"model_type": "llama"}')
+    with pytest.raises(InputError, match="expected model_type 'spatialvla', got 'llama'"):
+        train(read_config(write_config(tmp_path, dataset, checkpoint=str(other))))
