@@ -120,7 +120,8 @@ def test_the_smoothed_loss_is_the_divergence_from_a_gaussian_over_what_the_token
     random = np.random.default_rng(seed)
     action = np.concatenate([random.uniform(-1, 1, (1, 1, 6)), random.integers(0, 2, (1, 1, 1))], axis=-1)
     offsets, normalized = torch.from_numpy(TOKENIZER.encode(action)), torch.from_numpy(action).float()
-    loss, valid = ChunkLoss(TOKENIZER, LossConfig(smoothing=smoothing), torch.device("cpu")), torch.ones(1, 1).bool()
+    loss = ChunkLoss(TOKENIZER, SpatialVlaOptions(smoothing=smoothing), torch.device("cpu"))
+    valid = torch.ones(1, 1).bool()
     ranges = TOKENIZER.legal_ranges
     logs = []
     # Rotations count half in the distance.

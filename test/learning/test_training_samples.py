@@ -106,7 +106,7 @@ def test_prepared_frames_are_told_apart_by_all_that_they_depend_on(tmp_path: Pat
     usual = {"reader": readers[0], "chosen": (0,), "inputs": InputsConfig(), "preparation": PREPARATION}
     inputs = {
         "traces": "rgb",
-        "depth": "constant",
+        "depth": "zoedepth",
         "depth_parameters": {"distance": 2.0},
         "tracker": "cotracker",
         "tracker_parameters": {"num_points": 7},

@@ -31,9 +31,7 @@ _CHECKPOINT_BYTES, _ADAPTER_BYTES = 2, 4
 
 
 class SpatialVlaTrainable(Trainable):
-    """
-    :raises InputError: for a checkpoint that cannot be used.
-    """
+    """:raises InputError: for a checkpoint that cannot be used."""
 
     tables = ("embed_tokens", "spatial_embed_tokens", "lm_head", "position_embedding.weight", "pointing", "relations")
 
