@@ -13,7 +13,7 @@ from rosbags.interfaces import Connection
 
 from stvla_ros.errors import InputError
 from stvla_ros.recordings.bag_files import open_bag
-from stvla_ros.recordings.pixels import convert_pixels, decode_picture, unpack_pixels
+from stvla_ros.recordings.pixels import convert_pixels, decode_picture, unpack_message
 from stvla_ros.recordings.types import CameraCalibration, OnBadFrame, RecordedFrame
 
 IMAGE_TYPE = "sensor_msgs/msg/Image"
@@ -173,21 +173,10 @@ def _to_rgb(message: Any, msgtype: str) -> np.ndarray:
         if bgr is None:
             raise InputError(f"image: expected a jpeg or png, got {len(message.data)} bytes of {message.format!r}")
         return cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)
-    return convert_pixels(_unpack(message), _ENCODING_ALIASES.get(message.encoding, message.encoding), "rgb8")
+    return convert_pixels(unpack_message(message), _ENCODING_ALIASES.get(message.encoding, message.encoding), "rgb8")
 
 
 def _to_depth(message: Any) -> np.ndarray:
     if message.encoding not in DEPTH_ENCODINGS:
         raise InputError(f"image: expected depth as 16UC1 (mm) or 32FC1 (m), got {message.encoding}")
-    return _unpack(message)
-
-
-def _unpack(message: Any) -> np.ndarray:
-    return unpack_pixels(
-        message.data,
-        encoding=message.encoding,
-        width=message.width,
-        height=message.height,
-        step=message.step,
-        is_bigendian=bool(message.is_bigendian),
-    )
+    return unpack_message(message)

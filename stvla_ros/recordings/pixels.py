@@ -6,6 +6,7 @@ vision_opencv).
 
 import re
 import struct
+from typing import Any
 
 import cv2
 import numpy as np
@@ -93,6 +94,18 @@ def pixel_layout(encoding: str) -> tuple[np.dtype, int]:
     if match is None:
         raise InputError(f"image: unrecognized encoding [{encoding}]")
     return _DTYPES[match[1]], int(match[2] or 1)
+
+
+def unpack_message(message: Any) -> np.ndarray:
+    """The picture in a ``sensor_msgs/Image``, of rclpy or of a recording. See :func:`unpack_pixels`."""
+    return unpack_pixels(
+        message.data,
+        encoding=message.encoding,
+        width=message.width,
+        height=message.height,
+        step=message.step,
+        is_bigendian=bool(message.is_bigendian),
+    )
 
 
 def unpack_pixels(

@@ -8,7 +8,7 @@ from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
 from stvla_ros.errors import InputError
-from stvla_ros.recordings.pixels import convert_pixels, pixel_layout, type_name, unpack_pixels
+from stvla_ros.recordings.pixels import convert_pixels, pixel_layout, type_name, unpack_message
 
 
 class CvBridgeError(TypeError):
@@ -28,14 +28,7 @@ class CvBridge:
             TypeError.)
         """
         try:
-            picture = unpack_pixels(
-                img_msg.data,
-                encoding=img_msg.encoding,
-                width=img_msg.width,
-                height=img_msg.height,
-                step=img_msg.step,
-                is_bigendian=bool(img_msg.is_bigendian),
-            )
+            picture = unpack_message(img_msg)
             if desired_encoding == "passthrough":
                 return picture
             return convert_pixels(picture, img_msg.encoding, desired_encoding)
