@@ -1,18 +1,21 @@
 """Check 8: the policy's checkpoint. Headers and small files are read, no weights."""
 
-from stvla_ros.doctor.findings import Finding, Findings, error, ok, warning
+from pathlib import Path
+
+from stvla_ros.doctor.findings import Finding, Findings, error, note, ok, warning
 from stvla_ros.errors import InputError
-from stvla_ros.policy.training_record import resolve_execution
+from stvla_ros.policy.training_record import find_record, resolve
 from stvla_ros.shared_files import default_checkpoint
 
 _DOWNLOAD = "copy it again, or: hf download ID --local-dir FOLDER, then give FOLDER"
 
 
-def check_checkpoint(path_or_id: str, unnorm_key: str, fallback_unnorm_key: str) -> Findings:
+def check_checkpoint(path_or_id: str, unnorm_key: str, fallback_unnorm_key: str, depth_topic: str) -> Findings:
     """
     :param path_or_id: folder or hub id; empty for the checkpoint that comes along.
     :param unnorm_key: data set asked for; empty for the robot's own.
     :param fallback_unnorm_key: the robot's own data set in the published checkpoints.
+    :param depth_topic: the camera's; empty where it has no depth.
     """
     from stvla_ros.policy.checkpoints import find_downloaded
     from stvla_ros.policy.families import family_of
@@ -35,9 +38,27 @@ def check_checkpoint(path_or_id: str, unnorm_key: str, fallback_unnorm_key: str)
         return
     for remark in family.check(folder, unnorm_key, fallback_unnorm_key):
         yield Finding(remark.level, remark.text, remark.advice)
+    yield from _check_record(folder, depth_topic)
+
+
+def _check_record(folder: Path, depth_topic: str) -> Findings:
     try:
-        execution = resolve_execution("auto", str(folder))
+        trained = resolve(str(folder), {})
+        recorded = find_record(str(folder)) is not None
     except InputError as problem:
-        yield error(str(problem), "repair training.json, or remove it")
+        yield error(str(problem), "install the plug-in that it names, or repair training.json or remove it")
         return
-    yield ok(f"chunks will be executed as {execution}")
+    inputs = trained.inputs
+    if recorded:
+        yield ok(f"trained with, and will be shown: {inputs.summary}")
+    else:
+        yield note(
+            f"no training.json says what it was trained with; it will be shown: {inputs.summary}",
+            "give stvla robot what it was trained with: --traces, --depth, --resize, …",
+        )
+    if inputs.depth == "sensor" and not depth_topic:
+        yield warning(
+            "it will be shown the depth sensor's depth, and the camera has none (depth_topic is empty)",
+            "give --depth-topic; or stvla robot --depth with a network, or train with another depth",
+        )
+    yield ok(f"chunks will be executed as {trained.execution}")

@@ -163,7 +163,8 @@ class Doctor:
         from stvla_ros.doctor.checkpoint import check_checkpoint
 
         fallback_unnorm_key = self._embodiment.unnorm_key if self._embodiment else ""
-        return check_checkpoint(self._arguments.checkpoint, self._arguments.unnorm_key, fallback_unnorm_key)
+        given = self._arguments
+        return check_checkpoint(given.checkpoint, given.unnorm_key, fallback_unnorm_key, given.depth_topic)
 
     # --- the robot ---------------------------------------------------------------------------------------------------
 

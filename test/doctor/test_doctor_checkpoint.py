@@ -31,8 +31,10 @@ def replace_json(file: Path, change: Callable[[dict[str, Any]], None]) -> None:
     file.write_text(json.dumps(content))
 
 
-def examined(folder: Path | str, unnorm_key: str = "", fallback_unnorm_key: str = ROBOT_KEY) -> list[Finding]:
-    return list(check_checkpoint(str(folder), unnorm_key, fallback_unnorm_key))
+def examined(
+    folder: Path | str, unnorm_key: str = "", fallback_unnorm_key: str = ROBOT_KEY, depth_topic: str = "depth"
+) -> list[Finding]:
+    return list(check_checkpoint(str(folder), unnorm_key, fallback_unnorm_key, depth_topic))
 
 
 def test_the_small_checkpoint_is_whole_and_has_one_set_of_statistics() -> None:
@@ -40,6 +42,37 @@ def test_the_small_checkpoint_is_whole_and_has_one_set_of_statistics() -> None:
     only(found, "note", "action statistics 'stvla': the checkpoint's only ones, 'bridge_orig/1.0.0' would be the robot")
     assert found[0].level == "ok" and "small: 10 million parameters, 0.02 GB, complete" in found[0].text
     assert found[-1].text == "chunks will be executed as mean_ensemble"
+    assert found[-2].text == (
+        "trained with, and will be shown: picture, depth from sensor, traces on depth (variant C, 30 frames, adaptive, "
+        "lucas_kanade), resize bicubic"
+    )
+
+
+def test_what_a_checkpoint_was_trained_with_is_told(folder: Path) -> None:
+    inputs = {"traces": "none", "depth": "constant", "resize": "area"}
+    replace_json(folder / "training.json", lambda record: record.update(inputs=inputs))
+    assert "will be shown: picture, the same depth everywhere, no traces, resize area" in examined(folder)[-2].text
+    (folder / "training.json").unlink()
+    [told] = [found for found in examined(folder) if found.text.startswith("no training.json says what it was")]
+    assert told.level == "note" and "it will be shown: picture, depth from sensor, traces on depth" in told.text
+    assert "--traces" in told.advice
+
+
+def test_a_checkpoint_that_sees_depth_is_told_apart_from_a_camera_without(folder: Path) -> None:
+    found = only(
+        examined(folder, depth_topic=""), "warning", "it will be shown the depth sensor's depth, and the camera"
+    )
+    assert "--depth-topic" in found.advice
+    replace_json(folder / "training.json", lambda record: record["inputs"].update(traces="none", depth="constant"))
+    assert not [found for found in examined(folder, depth_topic="") if found.level == "warning"]
+
+
+def test_a_record_of_a_plug_in_that_is_not_here(folder: Path) -> None:
+    replace_json(folder / "training.json", lambda record: record["inputs"].update(tracker="mine"))
+    found = only(
+        examined(folder), "error", "inputs.tracker: expected one of lucas_kanade, cotracker, got 'mine' (of a p"
+    )
+    assert "install the plug-in" in found.advice
 
 
 def test_the_robots_statistics_are_chosen_and_others_must_be_asked_for(folder: Path) -> None:
@@ -109,7 +142,10 @@ def test_an_adapter_and_its_checkpoint(tmp_path: Path) -> None:
     (tmp_path / "processor_config.json").symlink_to(default_checkpoint() / "processor_config.json")
     save_file({"a": torch.zeros(1)}, tmp_path / "adapter_model.safetensors")
     found = examined(tmp_path)
-    assert [f.level for f in found] == ["ok", "ok", "note", "ok"]
+    assert [f.level for f in found] == ["ok", "ok", "note", "ok", "ok"]
+    # Of its own it says nothing, so what it was trained on does.
+    assert "will be shown: picture, depth from sensor, traces on depth" in found[3].text
+    assert found[4].text == "chunks will be executed as mean_ensemble"
     assert found[0].text == f"adapter {tmp_path}, on {default_checkpoint()}"
     assert found[1].text.startswith(f"checkpoint {default_checkpoint()}: 10 million parameters")
 
