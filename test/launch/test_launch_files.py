@@ -20,6 +20,7 @@ from stvla_ros.errors import InputError
 from stvla_ros.graph.arguments import PerceptionArguments, RobotArguments, SimArguments
 from stvla_ros.graph.assemble import robot_graph, sim_graph
 from stvla_ros.graph.supervisor import node_command
+from stvla_ros.policy.inputs import INPUT_NAMES
 
 LAUNCH = Path(__file__).parents[2] / "launch"
 KINDS = {"sim": (SimArguments, sim_graph), "robot": (RobotArguments, robot_graph)}
@@ -104,7 +105,9 @@ def test_every_field_is_a_described_launch_argument_with_its_default(kind: str) 
         argument = declared[field.name]
         assert len(argument.description) > 10
         assert argument.choices is None or tuple(argument.choices) == get_args(field.type)
-    assert declared["variant"].choices == ["A", "B", "C"]
+    assert declared["variant"].choices == ["auto", "A", "B", "C"]
+    for name in INPUT_NAMES:
+        assert [part.text for part in declared[name].default_value] == ["auto"]
 
 
 @pytest.mark.parametrize(
