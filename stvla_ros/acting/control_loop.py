@@ -8,6 +8,7 @@ simulator executes the newest command that arrived within the control period, or
 
 import time
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -18,6 +19,7 @@ from stvla_ros.control.gripper import StickyGripper
 from stvla_ros.errors import InputError
 from stvla_ros.policy.base import InputNeeds, Policy, PolicyInput
 from stvla_ros.policy.completion import InputCompletion
+from stvla_ros.policy.thoughts import Thought
 
 # The live graph's default for realtime: nothing is executed from an older observation.
 MAX_OBSERVATION_AGE_NS = 1_500_000_000
@@ -41,6 +43,8 @@ class Control(ABC):
         self._gripper = StickyGripper(sticky_steps)
         self.inference_s: list[float] = []
         """Wall time of each call of the policy, seconds."""
+        self.thoughts: Mapping[str, Thought] = {}
+        """What the policy thought last, by name."""
         policy.reset()
 
     @property
@@ -61,7 +65,8 @@ class Control(ABC):
         """:param now: when it is asked, on the executor's clock."""
         observation = self._completion.commit(observation, lambda: self._executor.planned(now))
         started = time.perf_counter()
-        actions = self._policy.predict(observation).actions
+        answer = self._policy.predict(observation)
+        actions, self.thoughts = answer.actions, answer.thoughts
         self.inference_s.append(time.perf_counter() - started)
         if not actions:
             raise InputError(f"policy {self._policy.name}: expected at least one action, got none")

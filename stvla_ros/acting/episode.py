@@ -136,7 +136,6 @@ def _run(
         started = time.perf_counter()
         seen = observer.observe(observation.rgb, observation.depth, observation.intrinsics, stamp, instruction)
         perception_s = time.perf_counter() - started
-        watch(observation, seen, steps - 1, "")
         given = seen.given
         if control.needs.state:
             given = replace(given, state=robot_state(observation))
@@ -144,6 +143,7 @@ def _run(
             expert = environment.expert_action()
             given = replace(given, expert_actions=None if expert is None else (expert,))
         action = control.act(given, perception_s)
+        watch(observation, replace(seen, thoughts=control.thoughts), steps - 1, "")
         if action is None:
             held += 1
             action = EndEffectorAction.hold(observation.gripper)

@@ -8,8 +8,9 @@ import cv2
 import numpy as np
 
 from stvla_ros.perception.coloured_depth import WideningRange
-from stvla_ros.perception.overlay import draw_traces
+from stvla_ros.perception.overlay import DrawnOver, draw_traces
 from stvla_ros.perception.side_by_side import Caption, side_by_side
+from stvla_ros.policy.drawn_thoughts import draw_thoughts
 from stvla_ros.policy.observer import Seen
 from stvla_ros.recordings.video_writer import VideoWriter
 from stvla_ros.sim.environment import Observation
@@ -24,7 +25,8 @@ THUMBNAIL_WIDTH = 240
 class EpisodePictures:
     """Use as a context manager. Its ``watch`` is the episode's.
 
-    With traces the video shows camera, traced depth and traces side by side, else the camera alone.
+    With traces the video shows camera, traced depth and traces side by side, else the camera alone. What the policy
+    thinks is drawn over the last of them.
 
     :param stem: path without ending; ``.mp4`` and ``.jpg`` are written.
     :param title: e.g. task and episode.
@@ -53,14 +55,21 @@ class EpisodePictures:
 
     def _frame(self, observation: Observation, seen: Seen, step: int, outcome: str) -> np.ndarray:
         rgb = observation.rgb
+        thought = DrawnOver(rgb, draw_thoughts(rgb, seen.thoughts))
         if seen.traced_depth is None or seen.traces is None:
             height = VIDEO_HEIGHT
             return cv2.resize(
-                rgb, (2 * round(rgb.shape[1] * height / rgb.shape[0] / 2), height), None, 0, 0, cv2.INTER_AREA
+                thought.over(rgb),
+                (2 * round(rgb.shape[1] * height / rgb.shape[0] / 2), height),
+                None,
+                0,
+                0,
+                cv2.INTER_AREA,
             )
         caption = Caption(seen.given.instruction, self._title, step, outcome)
         depth = seen.traced_depth
-        return side_by_side(rgb, depth, draw_traces(rgb, seen.traces), caption, VIDEO_HEIGHT, self._range.update(depth))
+        overlay = thought.over(draw_traces(rgb, seen.traces))
+        return side_by_side(rgb, depth, overlay, caption, VIDEO_HEIGHT, self._range.update(depth))
 
     def __enter__(self) -> Self:
         return self

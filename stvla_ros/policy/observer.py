@@ -1,6 +1,7 @@
 """From a camera's frame to what the policy is given: in evaluation and training, and which topics these are live."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -11,6 +12,7 @@ from stvla_ros.perception.spatial_traces import SpatialTraces
 from stvla_ros.perception.types import TracedDepth, Traces
 from stvla_ros.policy.base import PolicyInput
 from stvla_ros.policy.inputs import InputsConfig
+from stvla_ros.policy.thoughts import Thought
 
 
 @dataclass(frozen=True)
@@ -20,11 +22,13 @@ class Seen:
     :param given: for the policy.
     :param traces: the traces in it, if there are any.
     :param traced_depth: (S, S) float32 metres, if the traces were drawn on the depth.
+    :param thoughts: what the policy thought last in this episode, by name.
     """
 
     given: PolicyInput
     traces: Traces | None = None
     traced_depth: np.ndarray | None = None
+    thoughts: Mapping[str, Thought] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -57,7 +57,7 @@ def live(
     count: int,
     fused: bool,
     server: Mapping[str, Any] = NO_PARAMETERS,
-    timeout_s: float = 120.0,
+    timeout_s: float = 300.0,
 ) -> dict[int, np.ndarray]:
     """By episode, (commands, 7): all that the graph publishes in the second to the last of ``count`` episodes in
     sequence. In the first one, not everybody may have found everybody yet.

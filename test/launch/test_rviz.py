@@ -65,8 +65,8 @@ def _subscriptions() -> dict[str, tuple[str, QoSProfile]]:
 def graph(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartedGraph]:
     folder = tmp_path_factory.mktemp("graph")
     # Those of the default graph that publish for people; the bridge waits for the others, with its topics up.
-    default = sim_graph(SimArguments(), folder).nodes
-    nodes = [node for node in default if node.executable in ("compositor", "sim_bridge")]
+    default = sim_graph(SimArguments(policy="expert"), folder).nodes
+    nodes = [node for node in default if node.executable in ("compositor", "sim_bridge", "vla_server")]
     with StartedGraph("supervisor", nodes, folder) as live:
         yield live
 
@@ -97,7 +97,16 @@ def test_a_late_rviz_still_gets_the_robot(graph: StartedGraph, tmp_path: Path) -
 
 
 def test_image_overlay_traced_depth_traces_robot_and_frames_are_shown() -> None:
-    shown = {"/image", "/overlay", "/traced_depth", "/trace_markers", "/robot_description", "/tf", "/tf_static"}
+    shown = {
+        "/image",
+        "/overlay",
+        "/thoughts",
+        "/traced_depth",
+        "/trace_markers",
+        "/robot_description",
+        "/tf",
+        "/tf_static",
+    }
     assert set(_subscriptions()) == shown
     assert all(display["Enabled"] for display in DISPLAYS)
 

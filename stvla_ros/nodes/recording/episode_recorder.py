@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray
 from sensor_msgs.msg import Image
 
@@ -22,6 +23,7 @@ from stvla_ros.nodes.kit.messages import image_to_depth, image_to_rgb, stamp_ns
 from stvla_ros.nodes.kit.parameters import declare_join_window
 from stvla_ros.nodes.kit.run_folder import make_run_folder
 from stvla_ros.perception.coloured_depth import WideningRange
+from stvla_ros.perception.overlay import DrawnOver
 from stvla_ros.perception.side_by_side import Caption, side_by_side
 from stvla_ros.policy.registry import DEFAULT_POLICY
 from stvla_ros.policy.training_record import AUTO
@@ -30,6 +32,8 @@ from stvla_ros.recordings.video_writer import VideoWriter
 TERMINAL = (EpisodeState.SUCCEEDED, EpisodeState.FAILED)
 # Enough for the states of all frames that wait for their pictures.
 STATES_KEPT = 256
+# Pictures and thoughts that may still find each other: a policy thinks for a second at most about a camera's 30 Hz.
+THOUGHTS_KEPT = 32
 LAST_FRAME_SHOWN_S = 1.0
 NICENESS = 5
 
@@ -55,6 +59,13 @@ class EpisodeRecorderNode(StvlaNode):
         self._states: dict[int, EpisodeState] = {}
         # One range of colours an episode, so that they do not flicker.
         self._depth_range, self._depth_range_of = WideningRange(), -1
+        # The newest frame waits for the next one: by then the policy's thoughts of it are there.
+        self._held: tuple[Image, Image, Image] | None = None
+        # By stamp: the pictures with their episode's index, and what the policy drew over them.
+        self._pictures: dict[int, tuple[int, np.ndarray]] = {}
+        self._thoughts: dict[int, Image] = {}
+        # The episode's index, and what the policy thought last in it.
+        self._thought: tuple[int, DrawnOver] | None = None
         self._writer: VideoWriter | None = None
         self._finish_at: float | None = None
         self.exit_code: int | None = None
@@ -62,18 +73,21 @@ class EpisodeRecorderNode(StvlaNode):
     def configure(self) -> None:
         make_run_folder(self._output)
         self._writer = VideoWriter(self._output / "video.mp4", fps=self._fps) if self._video else None
-        self._worker = self.start_worker("recorder", self._write_frame, 64)
+        self._worker = self.start_worker("recorder", self._take_frame, 64)
         self.every(0.1, self._finish_when_due)
 
     def activate(self) -> None:
         if self._video:
             topics = [(Image, name, RELIABLE_QOS) for name in ("image", "traced_depth", "overlay")]
             Join(self, topics, lambda *messages: self._worker.submit(messages), self._join_window)
+            # Through the same queue, so that their order stays.
+            self.subscribe(Image, "thoughts", lambda message: self._worker.submit(message), watched=False)
         self.subscribe(EpisodeState, "episode_state", self._on_state, EPISODE_STATE_QOS)
         self.subscribe(DiagnosticArray, "/diagnostics", self._on_diagnostics)
 
     def cleanup(self) -> None:
         if self._writer is not None:
+            self._write_held()
             self._writer.close()
             self._writer = None
 
@@ -107,6 +121,38 @@ class EpisodeRecorderNode(StvlaNode):
             # One more round of diagnostics, so that the counters include the last frames.
             self._finish_at = time.monotonic() + 1.5 * DIAGNOSTICS_PERIOD_S
 
+    def _take_frame(self, messages: tuple[Image, Image, Image] | Image) -> None:
+        """Take the pictures of one frame, or what the policy thought of one."""
+        if isinstance(messages, Image):
+            self._thoughts[stamp_ns(messages.header)] = messages
+            _keep_newest(self._thoughts)
+            return
+        self._write_held()
+        self._held = messages
+        state = self._states.get(stamp_ns(messages[0].header))
+        if state is not None and state.phase in TERMINAL:
+            self._write_held()  # nobody thinks about the last one
+
+    def _write_held(self) -> None:
+        held, self._held = self._held, None
+        if held is not None:
+            self._write_frame(held)
+
+    def _with_thoughts(self, stamp: int, rgb: np.ndarray, overlay: np.ndarray, episode: int) -> np.ndarray:
+        """The overlay with what the policy thought last in this episode; of this very frame, if that is there."""
+        self._pictures[stamp] = (episode, rgb)
+        _keep_newest(self._pictures)
+        for told in [each for each in self._thoughts if each in self._pictures]:
+            of_episode, clean = self._pictures[told]
+            try:
+                drawn = image_to_rgb(self._thoughts.pop(told), "thoughts")
+                self._thought = (of_episode, DrawnOver(clean, drawn))
+            except InputError as error:
+                self.reject("thoughts", f"topic thoughts: {error}")
+        if self._thought is None or self._thought[0] != episode:
+            return overlay
+        return self._thought[1].over(overlay)
+
     def _write_frame(self, messages: tuple[Image, Image, Image]) -> None:
         started = time.monotonic()
         image, traced_depth, overlay = messages
@@ -124,10 +170,13 @@ class EpisodeRecorderNode(StvlaNode):
             if state is not None and state.index != self._depth_range_of:
                 self._depth_range_of = state.index
                 self._depth_range.reset()
+            rgb = image_to_rgb(image, "image")
+            episode = state.index if state is not None else -1
+            shown = self._with_thoughts(stamp, rgb, image_to_rgb(overlay, "overlay"), episode)
             frame = side_by_side(
-                image_to_rgb(image, "image"),
+                rgb,
                 depth,
-                image_to_rgb(overlay, "overlay"),
+                shown,
                 caption,
                 near_far=self._depth_range.update(depth),
             )
@@ -167,6 +216,11 @@ class EpisodeRecorderNode(StvlaNode):
             },
         }
         write_json(self._output / "summary.json", summary)
+
+
+def _keep_newest(by_stamp: dict[int, Any]) -> None:
+    while len(by_stamp) > THOUGHTS_KEPT:
+        del by_stamp[next(iter(by_stamp))]
 
 
 def _number(text: str) -> float | str:

@@ -29,7 +29,8 @@ from stvla_ros.nodes.server.instruction_goals import Goal, InstructionGoals
 from stvla_ros.nodes.server.needed_inputs import NeededInputs
 from stvla_ros.nodes.server.observation_inputs import ObservationInputs
 from stvla_ros.nodes.server.parameters import declare_policy
-from stvla_ros.policy.base import MAIN_CAMERA, InputNeeds, PolicyInput
+from stvla_ros.nodes.server.thought_outputs import ThoughtOutputs
+from stvla_ros.policy.base import MAIN_CAMERA, Answer, InputNeeds, PolicyInput
 from stvla_ros.policy.completion import InputCompletion
 from stvla_ros.policy.observer import VIEWS
 
@@ -76,6 +77,7 @@ class VlaServerNode(StvlaNode):
         self._needed = NeededInputs(self, self._policy.needs, self._lock, self._offer)
         self._chunks = self.create_publisher(ActionChunk, "action_chunk", RELIABLE_QOS)
         self._commands = self.create_publisher(EndEffectorCommand, "command", RELIABLE_QOS)
+        self._thoughts = ThoughtOutputs(self)
         # One observation may wait: an older one would only lead to a staler command.
         self._worker = self.start_worker("policy", self._answer, 1, overflow="superseded by a newer observation")
         if not self._schedule.lockstep:
@@ -187,17 +189,22 @@ class VlaServerNode(StvlaNode):
             elif not self._schedule.lockstep:
                 self.stage.dropped(refusal)
                 return
-        if not refusal and not self._infer(goal, observation, episode):
+        answer = None if refusal else self._infer(goal, observation, episode)
+        if answer is None and not refusal:
             return
         if self._alarm is not None:
             self._alarm.wake()
+        if answer is not None:
+            # In lockstep before the command, so that whoever draws them has them before the next picture.
+            self._thoughts.publish(observation, answer.thoughts)
+        if not self._schedule.lockstep:
             return
         with self._lock:
             if self._goals.current is goal and (due := self._schedule.answer(observation.stamp)):
                 self._command(goal, due)
 
-    def _infer(self, goal: Goal, observation: PolicyInput, episode: int) -> bool:
-        """Ask the policy and publish its chunk. :return: whether there is one and its goal goes on."""
+    def _infer(self, goal: Goal, observation: PolicyInput, episode: int) -> Answer | None:
+        """Ask the policy and publish its chunk. :return: the answer, None when there is none or its goal has ended."""
         started = time.monotonic()
         try:
             if self._policy_is_for != (goal, episode):
@@ -213,25 +220,25 @@ class VlaServerNode(StvlaNode):
             with self._lock:
                 if self._goals.current is goal:
                     self._schedule.forget_chunks()
-            return False
+            return None
         except Exception as error:  # a policy is a plug-in: whatever it raises must end the goal, never the server
             problem = f"policy {self._choice.name}: {type(error).__name__}: {error}"
             self.reject("policy", problem)
             self._goals.end(goal, Result.FAULT, problem)
-            return False
+            return None
         with self._lock:
             if self._goals.current is not goal:
                 self.stage.dropped("goal ended during inference")
-                return False
+                return None
             if reason := self._too_old(goal, observation.stamp):
                 self.stage.dropped(reason)
-                return False
+                return None
             self._chunks.publish(chunk)
             goal.chunks += 1
             self.stage.published(self.latency_s(observation.stamp), time.monotonic() - started)
             self._answered(observation.stamp)
             self._schedule.add(observation.stamp, answer.actions)
-        return True
+        return answer
 
     # --- commands -------------------------------------------------------------------------------------------------
 
