@@ -15,6 +15,7 @@ from pathlib import Path
 from sites import Mutation
 
 _HEAVY = ("numpy", "scipy.spatial.transform", "cv2", "torch", "transformers", "hypothesis", "pytest", "rclpy", "ruckig")
+_NO_PYTEST = 99
 _LINKED = (".venv", ".ws")
 
 
@@ -77,6 +78,8 @@ class Scratch:
             os.killpg(child, signal.SIGKILL)  # what the tests left behind
         # 5: no test was collected, as where all are marked slow.
         code = os.waitstatus_to_exitcode(status)
+        if code == _NO_PYTEST:
+            raise RuntimeError(f"the tests could not be started: {output.read_text(errors='replace')[-2000:]}")
         return (
             ("passed" if code in (0, 5) else "failed"),
             time.monotonic() - started,
@@ -84,7 +87,7 @@ class Scratch:
         )
 
     def _child(self, tests: list[str], output: Path) -> None:
-        code = 99
+        code = _NO_PYTEST
         try:
             os.setsid()
             os.chdir(self.root)
@@ -95,7 +98,7 @@ class Scratch:
             target = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
             for descriptor in (1, 2):
                 os.dup2(target, descriptor)
-            sys.stdout = io.TextIOWrapper(os.fdopen(os.dup(1), "wb"), write_through=True)
+            sys.stdout = io.TextIOWrapper(os.fdopen(os.dup(1), "wb", buffering=0), write_through=True)
             sys.stderr = sys.stdout
             import pytest
 

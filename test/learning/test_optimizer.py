@@ -1,0 +1,66 @@
+"""Which optimiser changes which weights, and how fast."""
+
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from stvla_ros.learning.training.config import OptimizerConfig
+from stvla_ros.learning.training.optimizer import learning_rate, make_optimizers, set_learning_rate
+
+WEIGHTS = {
+    "model.layers.0.q_proj.weight": nn.Parameter(torch.zeros(4, 4)),
+    "model.layers.0.norm.weight": nn.Parameter(torch.zeros(4)),
+    "model.embed_tokens.weight": nn.Parameter(torch.zeros(8, 4)),
+    "spatial_embed_tokens.weight": nn.Parameter(torch.zeros(8, 4)),
+    "heads.pointing.weight": nn.Parameter(torch.zeros(3, 4)),
+}
+
+
+def of(optimizer: torch.optim.Optimizer) -> set[str]:
+    ids = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
+    return {name for name, parameter in WEIGHTS.items() if id(parameter) in ids}
+
+
+def test_muon_takes_the_layers_matrices_and_adamw_the_rest() -> None:
+    muon, adamw = make_optimizers(WEIGHTS, OptimizerConfig("muon", learning_rate=2e-3, weight_decay=0.1))
+    assert isinstance(muon, torch.optim.Muon) and of(muon) == {"model.layers.0.q_proj.weight"}
+    assert isinstance(adamw, torch.optim.AdamW) and of(adamw) == set(WEIGHTS) - of(muon)
+    for optimizer in (muon, adamw):
+        (group,) = optimizer.param_groups
+        assert (group["lr"], group["weight_decay"]) == (2e-3, 0.1)
+    assert adamw.param_groups[0]["betas"] == (0.9, 0.95)
+    assert muon.param_groups[0]["adjust_lr_fn"] == "match_rms_adamw"
+
+
+def test_adamw_alone_takes_everything() -> None:
+    (adamw,) = make_optimizers(WEIGHTS, OptimizerConfig("adamw"))
+    assert isinstance(adamw, torch.optim.AdamW) and of(adamw) == set(WEIGHTS)
+
+
+def test_what_one_optimiser_takes_alone_needs_no_other() -> None:
+    matrix, table = "model.layers.0.q_proj.weight", "model.embed_tokens.weight"
+    for name, kind in ((matrix, torch.optim.Muon), (table, torch.optim.AdamW)):
+        (only,) = make_optimizers({name: WEIGHTS[name]}, OptimizerConfig("muon"))
+        assert isinstance(only, kind)
+
+
+def test_the_rate_warms_up_to_the_peak_and_stays() -> None:
+    config = OptimizerConfig(learning_rate=8.0, warmup_steps=4, schedule="constant")
+    assert [learning_rate(config, step, 8) for step in range(8)] == [2.0, 4.0, 6.0, 8.0, 8.0, 8.0, 8.0, 8.0]
+
+
+def test_the_rate_falls_from_the_peak_by_half_a_cosine() -> None:
+    config = OptimizerConfig(learning_rate=8.0, warmup_steps=2, schedule="cosine")
+    rates = [learning_rate(config, step, 6) for step in range(6)]
+    cosine = [4.0 * (1.0 + math.cos(math.pi * done / 4)) for done in range(4)]
+    assert rates == pytest.approx([4.0, 8.0, *cosine])
+    assert learning_rate(config, 6, 6) == pytest.approx(0.0)
+    assert learning_rate(OptimizerConfig(learning_rate=8.0, warmup_steps=2, schedule="cosine"), 2, 2) == 8.0
+
+
+def test_a_rate_is_set_everywhere() -> None:
+    optimizers = make_optimizers(WEIGHTS, OptimizerConfig("muon"))
+    set_learning_rate(optimizers, 0.125)
+    assert [group["lr"] for optimizer in optimizers for group in optimizer.param_groups] == [0.125, 0.125]
