@@ -203,9 +203,9 @@ class Probe:
     def prime(self, answers: list[Any], begin: int, size: tuple[int, int] = (160, 120)) -> None:
         """Send frames with stamps before `begin` until the graph answers: by then all nodes have found each other."""
         (picture,), depth = scene(1, size)
-        for stamp in range(begin - 900_000_000, begin - 1, 10_000_000):
+        for number, stamp in enumerate(range(begin - 900_000_000, begin - 1, 10_000_000)):
             self.frame(stamp, picture, depth)
-            ends = time.monotonic() + 0.3
+            ends = time.monotonic() + (0.3 if number < 40 else 1.5)
             while time.monotonic() < ends:
                 if answers:
                     self.until(lambda: not self.grows(answers), "the answers to the first frames end")

@@ -49,9 +49,10 @@ def test_a_recorded_run_gives_the_same_traces_and_actions_when_it_is_played(tmp_
         recorder = graph.start("bag_recorder", output=str(tmp_path / "bag"))
         live = run(graph)
         graph.connect(image=5, sensor_depth=2, camera_info=2)
-        for picture in pictures:
+        for index, picture in enumerate(pictures):
             graph.frame(graph.node.get_clock().now().nanoseconds, picture, depth)
             time.sleep(1.0 / CAMERA_HZ)
+            graph.until(lambda: len(live["traced_depth"]) > index, f"frame {index}")  # at the graph's own pace
         graph.until(lambda: len(live["traced_depth"]) == COUNT and len(live["action_chunk"]) >= 3, "all frames")
         assert recorder.interrupt() == 0
     with live_graph(tmp_path / "again") as graph:
