@@ -45,7 +45,7 @@ class Relay:
     def send(self, command: EndEffectorCommand) -> None:
         self._publisher.publish(command)
 
-    def phase(self, phase: int, count: int = 1, timeout_s: float = 120.0) -> list[EpisodeState]:
+    def phase(self, phase: int, count: int = 1, timeout_s: float = 300.0) -> list[EpisodeState]:
         found = lambda: (seen := [s for s in self.states if s.phase == phase]) and len(seen) >= count and seen  # noqa: E731
         return self.graph.until(found, f"{count} states of phase {phase}; {self.output}", timeout_s)
 
@@ -123,7 +123,7 @@ def test_lockstep_solves_the_task_twice_with_identical_commands_and_refuses_what
 def test_an_unanswered_observation_is_sent_again_and_without_any_answer_the_run_gives_up(relay: Relay) -> None:
     relay.answer = lambda chunk: None
     process = relay.graph.start("sim_bridge", **TASK, episodes=1, resend_after=0.3, give_up_after=1.5)
-    assert process.wait(120.0) == 1
+    assert process.wait(300.0) == 1
     assert "topic command: no answer in 0.3 s" in process.output
     assert "topic command: nothing answered the observations for 1.5 s" in process.output
     stamps = [stamp_ns(chunk.header) for chunk in relay.chunks]
@@ -148,7 +148,7 @@ def test_realtime_runs_at_the_control_rate_holds_without_commands_and_counts_lat
     relay.answer = one_period_late
     graph.start("sim_bridge", **TASK, episodes=1, pacing="realtime", max_steps=30)
     running = lambda: [s for s in relay.states if s.phase == EpisodeState.RUNNING and s.step >= 12]  # noqa: E731
-    graph.until(running, "a dozen steps", 120.0)
+    graph.until(running, "a dozen steps", 300.0)
     silent.set()
     (ended,) = relay.phase(EpisodeState.FAILED)
     assert (ended.step, ended.reason) == (30, "time limit")
@@ -225,9 +225,13 @@ class ScriptedServer:
 
 def test_in_realtime_a_second_command_of_a_chunk_is_executed_and_not_late(relay: Relay) -> None:
     graph = relay.graph
+    tardy = 0
 
     def two_of_each(chunk: ActionChunk) -> None:
         """A chunk of two actions for every second observation, as a server that runs open loop."""
+        nonlocal tardy
+        # Late by the machine's own doing: half the period was over when the observation came to be heard of.
+        tardy += graph.node.get_clock().now().nanoseconds - stamp_ns(chunk.header) > 0.5e9 / CONTROL_HZ
         if len(relay.chunks) % 2 or len(relay.chunks) < 3:
             relay.publish(chunk)
         else:
@@ -241,7 +245,7 @@ def test_in_realtime_a_second_command_of_a_chunk_is_executed_and_not_late(relay:
         "further steps",
     )
     overruns = values.get("dropped (control period overrun by the simulator)", 0)
-    assert values["late_commands"] <= 1 + overruns
+    assert values["late_commands"] <= 1 + overruns + tardy
 
 
 @pytest.mark.slow
@@ -249,8 +253,8 @@ def test_the_goal_is_kept_running_through_its_ends_and_the_servers_restart(relay
     graph = relay.graph
     server = ScriptedServer(graph)
     relay.answer = lambda chunk: None
-    graph.start("sim_bridge", **{**TASK, "send_goals": True}, episodes=1, resend_after=0.5, give_up_after=120.0)
-    graph.until(lambda: len(server.goals) == 1, f"a goal; {relay.output}", 120.0)
+    graph.start("sim_bridge", **{**TASK, "send_goals": True}, episodes=1, resend_after=0.5, give_up_after=300.0)
+    graph.until(lambda: len(server.goals) == 1, f"a goal; {relay.output}", 300.0)
     assert server.goals[0].request.instruction
     # Ended by the server's own limits: sent anew.
     server.end(server.goals[0], ExecuteInstruction.Result.STALLED)
