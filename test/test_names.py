@@ -10,8 +10,6 @@ PACKAGE = REPOSITORY / "stvla_ros"
 GLOSSARY = REPOSITORY / "docs/reference/glossary.md"
 # Every command's module has one; what `stvla` or a node's executable calls.
 ENTRIES = {"main"}
-# Pairs of before this rule.
-_LEFT = {"Rows", "Samples", "merge_adapter", "Batch", "Losses", "run", "train"}
 # Rooms that are built alike: what plays the same part in each may have the same name.
 SIBLINGS = {"policy": {"spatialvla", "st4vla", "ssm_vla"}, "sim": {"maniskill", "simpler_env", "remote"}}
 
@@ -35,7 +33,7 @@ def test_public_functions_and_classes_of_one_name_stand_in_sibling_rooms() -> No
         for node in ast.parse(file.read_text()).body:
             if isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith("_"):
                 places[node.name].add(_place(file))
-    assert {name: files for name, files in places.items() if len(files) > 1 and name not in ENTRIES | _LEFT} == {}
+    assert {name: files for name, files in places.items() if len(files) > 1 and name not in ENTRIES} == {}
 
 
 def _place(file: Path) -> str:

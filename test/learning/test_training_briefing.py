@@ -17,7 +17,7 @@ from stvla_ros.learning.training.selection import select_episodes
 from stvla_ros.policy.inputs import InputsConfig
 from stvla_ros.policy.lora import LoraConfig, trainable_parameters
 from stvla_ros.policy.spatialvla.create import create_checkpoint
-from stvla_ros.policy.spatialvla.training.forward import legal_scores, run
+from stvla_ros.policy.spatialvla.training.forward import legal_scores, run_known_tokens
 from stvla_ros.policy.spatialvla.training.options import SpatialVlaOptions
 from stvla_ros.policy.spatialvla.training.trainable import SpatialVlaTrainable
 
@@ -167,7 +167,7 @@ def test_activations_are_about_what_torch_keeps_for_the_backward_pass(full: Spat
     ids, lengths = torch.ones(batch, patches + 10, dtype=torch.int64), torch.full((batch,), patches + 10)
     offsets = torch.tensor([[5, 5000, 8192] * 4] * batch)
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        hidden = run(full.network, pixels, points, ids, lengths, offsets)
+        hidden = run_known_tokens(full.network, pixels, points, ids, lengths, offsets)
         legal_scores(full.network, hidden.answers, ((0, 4096), (4096, 8192), (8192, 8194)))
     real = sum(tensor.untyped_storage().nbytes() for tensor in kept.values())
     assert estimate_memory(full, config(batch_size=batch)).activations == pytest.approx(real, rel=0.25)

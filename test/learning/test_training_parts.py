@@ -13,7 +13,7 @@ from stvla_ros.learning.training.order import batch_indices
 from stvla_ros.policy.spatialvla.actions.bin_fitting import PUBLISHED_GAUSSIANS, bins_from_gaussians
 from stvla_ros.policy.spatialvla.decoding.decoder import Accelerations, ChunkDecoder
 from stvla_ros.policy.spatialvla.predictor import SpatialVlaPredictor
-from stvla_ros.policy.spatialvla.training.forward import legal_scores, run
+from stvla_ros.policy.spatialvla.training.forward import legal_scores, run_known_tokens
 from stvla_ros.policy.spatialvla.training.new_actions import smooth_embeddings
 from stvla_ros.policy.spatialvla.training.options import SpatialVlaOptions
 from stvla_ros.policy.spatialvla.training.scene_loss import SceneHeads
@@ -60,7 +60,7 @@ def test_one_pass_scores_every_token_as_decoding_does(predictor: SpatialVlaPredi
             prompt = model.embed_prompt(ids[row : row + 1, :length], features[row : row + 1])
             decoded.append(decoder(prompt, length).offsets)
         offsets = torch.stack(decoded)
-        scores = legal_scores(model, run(model, pixels, points, ids, lengths, offsets).answers, ranges)
+        scores = legal_scores(model, run_known_tokens(model, pixels, points, ids, lengths, offsets).answers, ranges)
     for number, (kind, (first, _)) in enumerate(zip(scores, ranges, strict=True)):
         chosen = kind.gather(-1, offsets.reshape(2, -1, 3)[..., number : number + 1] - first)
         behind = (kind.max(dim=-1, keepdim=True).values - chosen).max()
@@ -76,8 +76,8 @@ def test_a_token_does_not_see_those_after_it(predictor: SpatialVlaPredictor) -> 
     other = one.clone()
     other[0, 6:] = 7
     with torch.inference_mode():
-        a = run(predictor.model, pixels, points, ids, lengths, one).answers
-        b = run(predictor.model, pixels, points, ids, lengths, other).answers
+        a = run_known_tokens(predictor.model, pixels, points, ids, lengths, one).answers
+        b = run_known_tokens(predictor.model, pixels, points, ids, lengths, other).answers
     assert_same_but_for_rounding(a[:, :7], b[:, :7], PRODUCTS)
     assert (a[:, 7:] - b[:, 7:]).abs().amax(dim=-1).min() > 2 * rounding(a, PRODUCTS)
 
@@ -237,7 +237,7 @@ def test_an_epoch_has_every_frame_once() -> None:
 def test_scene_heads_learn_only_from_frames_that_know_the_answer(predictor: SpatialVlaPredictor) -> None:
     pixels, points, ids, lengths = inputs(predictor, ["pick up the red cube"] * 2)
     k = torch.tensor([[200.0, 0.0, 112.0], [0.0, 200.0, 112.0], [0.0, 0.0, 1.0]]).expand(2, 3, 3)
-    hidden = run(predictor.model, pixels, points, ids, lengths, torch.zeros(2, 12, dtype=torch.long))
+    hidden = run_known_tokens(predictor.model, pixels, points, ids, lengths, torch.zeros(2, 12, dtype=torch.long))
     heads = SceneHeads(predictor.model.config.text.hidden_size, predictor.model.config.image_size)
     known = torch.tensor([[0.0, 0.0, 0.6], [0.1, 0.0, 0.6], [0.0, 0.1, 0.5]])
     unknown = torch.full((3, 3), float("nan"))

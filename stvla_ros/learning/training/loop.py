@@ -211,7 +211,7 @@ class Trainer:
         return total, {**losses.parts, "loss": total}
 
 
-def train(
+def run_loop(
     trainer: Trainer,
     config: TrainingConfig,
     run_folder: Path,

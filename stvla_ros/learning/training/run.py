@@ -75,8 +75,7 @@ def train(config: TrainingConfig) -> Path:
     from stvla_ros.learning.datasets.lerobot.reader import LeRobotReader
     from stvla_ros.learning.training.briefing import briefing
     from stvla_ros.learning.training.checks import check_datasets
-    from stvla_ros.learning.training.loop import Trainer
-    from stvla_ros.learning.training.loop import train as run_loop
+    from stvla_ros.learning.training.loop import Trainer, run_loop
     from stvla_ros.learning.training.memory import keep_freed_memory
     from stvla_ros.learning.training.prepared_frames import prepare_samples
     from stvla_ros.learning.training.selection import select_episodes

@@ -66,9 +66,9 @@ class SpatialVlaFamily(PolicyFamily):
         create_checkpoint(folder, size, seed)
 
     def merge(self, adapter: Path, output: Path, dtype: str) -> None:
-        from stvla_ros.policy.spatialvla.loading import merge_adapter
+        from stvla_ros.policy.spatialvla.loading import write_merged
 
-        merge_adapter(adapter, output, dtype)
+        write_merged(adapter, output, dtype)
 
     def trainable(self, start: "Start") -> "Trainable":
         from stvla_ros.policy.spatialvla.training.trainable import SpatialVlaTrainable

@@ -40,7 +40,7 @@ def load_predictor(folder: Path, device: str = "cpu", dtype: str = "float32", **
     return SpatialVlaPredictor(model, prompt_tokenizer, processor, **options)
 
 
-def merge_adapter(adapter: Path, output: Path, dtype: str = "float32") -> None:
+def write_merged(adapter: Path, output: Path, dtype: str = "float32") -> None:
     """Write an adapter and its checkpoint as one checkpoint. The CPU does it.
 
     :param adapter: its folder.

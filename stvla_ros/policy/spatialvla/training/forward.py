@@ -24,7 +24,7 @@ class Hidden:
     picture: torch.Tensor
 
 
-def run(
+def run_known_tokens(
     model: SpatialVla,
     pixels: torch.Tensor,
     points: torch.Tensor,

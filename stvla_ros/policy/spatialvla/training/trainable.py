@@ -17,7 +17,7 @@ from stvla_ros.policy.spatialvla.checkpoint import load_model
 from stvla_ros.policy.spatialvla.predictor import PROCESSOR_CONFIG, SpatialVlaPredictor
 from stvla_ros.policy.spatialvla.prompt import PromptTokenizer
 from stvla_ros.policy.spatialvla.training.batch import BatchMaker, SpatialVlaBatch, SpatialVlaPreparation
-from stvla_ros.policy.spatialvla.training.forward import legal_scores, run
+from stvla_ros.policy.spatialvla.training.forward import legal_scores, run_known_tokens
 from stvla_ros.policy.spatialvla.training.new_actions import fit_processor, move_embeddings, smooth_embeddings
 from stvla_ros.policy.spatialvla.training.options import SCENE, SpatialVlaOptions
 from stvla_ros.policy.spatialvla.training.scene_loss import SceneHeads
@@ -95,7 +95,7 @@ class SpatialVlaTrainable(Trainable):
         mixed = torch.autocast(model.device.type, precision) if precision != torch.float32 else nullcontext()
         points = model.points(batch.depth, batch.intrinsics)
         with mixed:
-            hidden = run(model, batch.pixels, points, batch.ids, batch.lengths, batch.offsets.flatten(1))
+            hidden = run_known_tokens(model, batch.pixels, points, batch.ids, batch.lengths, batch.offsets.flatten(1))
             scores = legal_scores(model, hidden.answers, self._tokenizer.legal_ranges)
         losses = self._loss(tuple(each.float() for each in scores), batch.offsets, batch.normalized, batch.valid)
         said, parts = {ACTIONS: losses.total}, dict(losses.parts)
