@@ -126,8 +126,8 @@ def entry_point_text(point: "EntryPoint") -> str:
 
 @cache
 def _scan() -> "Mapping[str, list[EntryPoint]]":
-    """Entry points of the installed packages in groups that begin as ours do. About 20 ms for 300 packages, once in a
-    process.
+    """Entry points of the installed packages in groups that begin as ours do. Once in a process: 30 ms for 300
+    packages, half of it for the import below.
     """
     from importlib.metadata import entry_points
 

@@ -82,8 +82,8 @@ class Environment(ABC):
         """
 
     def reset_random(self, seed: int) -> Observation:
-        """Start an episode for demonstrations: objects placed at random (``placements.py``), never as in an official
-        episode. The same seed gives the same episode, bit for bit.
+        """Start an episode for demonstrations: objects placed at random (ManiSkill: ``maniskill/regions.py``), never as
+        in an official episode. The same seed gives the same episode, bit for bit.
 
         :raises InputError: when the task has no random placements.
         """

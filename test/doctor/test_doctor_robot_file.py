@@ -98,6 +98,12 @@ def test_an_unreadable_file(tmp_path: Path) -> None:
     only(check_robot_file(tmp_path / "none.yaml"), "error", "none.yaml: expected a YAML file")
 
 
+def test_another_packages_driver_that_cannot_be_imported(broken: Callable[..., list[Finding]], installed) -> None:
+    with installed({}, {"drivers": {"my_driver": "no_such_module:DRIVER"}}):
+        found = only(broken("driver.executable", "my_driver"), "error", "driver my_driver: entry point 'my_driver = no")
+    assert "the package that the line names" in found.advice
+
+
 def test_names_that_do_not_belong_together(broken: Callable[..., list[Finding]]) -> None:
     joints = find_embodiment("widowx").driver.arm.joints
     errors = [f.text for f in broken("driver.arm.joints", [*joints[:-1], "wrist"]) if f.level == "error"]

@@ -46,7 +46,7 @@ class GaveUp(Exception):
 class SimBridgeNode(StvlaNode):
     def __init__(self) -> None:
         super().__init__("sim_bridge")
-        self._task = self.parameter("task", "stack_cube", "task, see stvla_ros/sim/tasks.py")
+        self._task = self.parameter("task", "stack_cube", "task, see `stvla tasks`")
         self._episodes = self.parameter("episodes", 3, "episodes to run; 0 for no end", low=0, high=1_000_000)
         self._first_episode = self.parameter("first_episode", 0, "episode_id of the first one", low=0, high=1_000_000)
         self._seed = self.parameter("seed", 0, "seed of the simulator", low=0, high=2**31 - 1)
