@@ -17,7 +17,7 @@ class PerceptionArguments:
     """What simulation and robot share."""
 
     policy: str = DEFAULT_POLICY
-    """Policy that acts: stvla, expert (the simulator's scripted one) or random."""
+    """Policy that acts: stvla, expert (the simulator's scripted one), random, or one that a package adds."""
     checkpoint: str = ""
     """stvla's checkpoint: a folder, an adapter's folder or a hub id; empty for the small one that comes along."""
     device: str = "auto"
@@ -35,12 +35,12 @@ class PerceptionArguments:
     """What the policy sees traces on: nothing (SpatialVLA), the depth (ST-VLA) or the picture (as TraceVLA);
     auto: as its checkpoint was trained, else depth."""
     depth: str = "auto"
-    """Depth backend: sensor, constant (the same distance everywhere), zoedepth or depth_anything; auto: as
-    trained, else sensor."""
+    """Depth backend: sensor, constant (the same distance everywhere), zoedepth, depth_anything, or one
+    that a package adds; auto: as trained, else sensor."""
     depth_parameters: str = "auto"
     """The depth backend's own parameters, as a YAML mapping; auto: as trained, else none."""
     tracker: str = "auto"
-    """Tracker backend: lucas_kanade or cotracker; auto: as trained, else lucas_kanade."""
+    """Tracker backend: lucas_kanade, cotracker, or one that a package adds; auto: as trained, else lucas_kanade."""
     tracker_parameters: str = "auto"
     """The tracker backend's own parameters, as a YAML mapping; auto: as trained, else none."""
     variant: Literal["auto", "A", "B", "C"] = "auto"
