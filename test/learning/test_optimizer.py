@@ -9,6 +9,7 @@ from torch import nn
 from stvla_ros.learning.training.config import OptimizerConfig
 from stvla_ros.learning.training.optimizer import learning_rate, make_optimizers, set_learning_rate
 
+TABLES = ("embed_tokens", "pointing")
 WEIGHTS = {
     "model.layers.0.q_proj.weight": nn.Parameter(torch.zeros(4, 4)),
     "model.layers.0.norm.weight": nn.Parameter(torch.zeros(4)),
@@ -24,7 +25,7 @@ def of(optimizer: torch.optim.Optimizer) -> set[str]:
 
 
 def test_muon_takes_the_layers_matrices_and_adamw_the_rest() -> None:
-    muon, adamw = make_optimizers(WEIGHTS, OptimizerConfig("muon", learning_rate=2e-3, weight_decay=0.1))
+    muon, adamw = make_optimizers(WEIGHTS, OptimizerConfig("muon", learning_rate=2e-3, weight_decay=0.1), TABLES)
     assert isinstance(muon, torch.optim.Muon) and of(muon) == {"model.layers.0.q_proj.weight"}
     assert isinstance(adamw, torch.optim.AdamW) and of(adamw) == set(WEIGHTS) - of(muon)
     for optimizer in (muon, adamw):
@@ -35,14 +36,14 @@ def test_muon_takes_the_layers_matrices_and_adamw_the_rest() -> None:
 
 
 def test_adamw_alone_takes_everything() -> None:
-    (adamw,) = make_optimizers(WEIGHTS, OptimizerConfig("adamw"))
+    (adamw,) = make_optimizers(WEIGHTS, OptimizerConfig("adamw"), TABLES)
     assert isinstance(adamw, torch.optim.AdamW) and of(adamw) == set(WEIGHTS)
 
 
 def test_what_one_optimiser_takes_alone_needs_no_other() -> None:
     matrix, table = "model.layers.0.q_proj.weight", "model.embed_tokens.weight"
     for name, kind in ((matrix, torch.optim.Muon), (table, torch.optim.AdamW)):
-        (only,) = make_optimizers({name: WEIGHTS[name]}, OptimizerConfig("muon"))
+        (only,) = make_optimizers({name: WEIGHTS[name]}, OptimizerConfig("muon"), TABLES)
         assert isinstance(only, kind)
 
 
@@ -61,6 +62,6 @@ def test_the_rate_falls_from_the_peak_by_half_a_cosine() -> None:
 
 
 def test_a_rate_is_set_everywhere() -> None:
-    optimizers = make_optimizers(WEIGHTS, OptimizerConfig("muon"))
+    optimizers = make_optimizers(WEIGHTS, OptimizerConfig("muon"), TABLES)
     set_learning_rate(optimizers, 0.125)
     assert [group["lr"] for optimizer in optimizers for group in optimizer.param_groups] == [0.125, 0.125]
