@@ -9,13 +9,12 @@ from torch import nn
 
 from stvla_ros.errors import InputError
 from stvla_ros.policy.lora import LoraConfig, count_by_part, trainable_parameters
-from stvla_ros.policy.spatialvla.adapters import add_adapters
+from stvla_ros.policy.spatialvla.adapters import TARGET_MODULES, add_adapters
 from stvla_ros.policy.spatialvla.checkpoint import empty_model, load_model, published_name
 from stvla_ros.policy.spatialvla.config import SpatialVlaConfig
 from stvla_ros.policy.spatialvla.create import create_checkpoint
 from stvla_ros.policy.spatialvla.model import SpatialVla
 from stvla_ros.policy.spatialvla.sizes import published_config
-from stvla_ros.policy.spatialvla.training.options import TARGET_MODULES
 
 RANK = 4
 

@@ -14,7 +14,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import cv2
 import numpy as np
@@ -79,7 +79,7 @@ class PreparationJob:
             list(map(int, self.chosen)),
             asdict(self.inputs),
             self.reader.info.picture,
-            [kind.__module__, kind.__qualname__, asdict(self.preparation)],
+            [kind.__module__, kind.__qualname__, asdict(cast(Any, self.preparation))],
             list(_PER_FRAME),
         ]
         return hashlib.sha256(json.dumps(content, default=str).encode()).hexdigest()[:16]
@@ -150,9 +150,12 @@ def _prepare(job: PreparationJob, folder: Path, workers: int) -> None:
     ]
     with ProcessPoolExecutor(workers, get_context("spawn"), initializer=_begin_child) as pool:
         parts = list(tqdm(pool.map(_prepare_episode, tasks), total=len(tasks), desc="perception", unit="episode"))
+    numbers: dict[str, Any] = {
+        name: np.concatenate([part[name] for part in parts]) for name in parts[0] if name != "instruction"
+    }
     np.savez(
         folder / _NUMBERS,
-        **{name: np.concatenate([part[name] for part in parts]) for name in parts[0] if name != "instruction"},
+        **numbers,
         episode=np.repeat(np.arange(len(lengths)), lengths),
         last=np.repeat(ends - 1, lengths),
         instructions=np.array(json.dumps([part["instruction"] for part in parts])),

@@ -40,8 +40,14 @@ from stvla_ros.policy.lora import LoraConfig, put_adapters
 from stvla_ros.policy.spatialvla.checkpoint import published_name
 from stvla_ros.policy.spatialvla.model import SpatialVla
 from stvla_ros.policy.spatialvla.predictor import PROCESSOR_CONFIG
-from stvla_ros.policy.spatialvla.training.options import TARGET_MODULES
 from stvla_ros.settings import shown
+
+# Full names, anchored by their parts: ZoeDepth's layers have the same last names. They fit the published module
+# names (vision_tower.vision_model.…) too, so that the published code reads an adapter_config.json with them.
+TARGET_MODULES = (
+    r"(language_model\.model|vision_tower|multi_modal_projector|position_embedding_3d)\.(.+\.)?"
+    r"([qkvo]_proj|out_proj|gate_proj|up_proj|down_proj|fc1|fc2|linear|position_embedding_head\.[03])"
+)
 
 ADAPTER_WEIGHTS = "adapter_model.safetensors"
 _PREFIX = "base_model.model."

@@ -1,4 +1,4 @@
-"""What a SpatialVLA training can be told: its losses, and the layers that take adapters."""
+"""What a SpatialVLA training can be told."""
 
 from dataclasses import dataclass
 
@@ -32,11 +32,3 @@ class SpatialVlaOptions:
                 raise InputError(f"{name}: expected 0 to 2, got {getattr(self, name)}")
         if not 0.0 <= self.gripper_weight < float("inf"):
             raise InputError(f"gripper_weight: expected 0 or more, got {self.gripper_weight}")
-
-
-# Full names, anchored by their parts: ZoeDepth's layers have the same last names. They fit the published module
-# names (vision_tower.vision_model.…) too, so that the published code reads an adapter_config.json with them.
-TARGET_MODULES = (
-    r"(language_model\.model|vision_tower|multi_modal_projector|position_embedding_3d)\.(.+\.)?"
-    r"([qkvo]_proj|out_proj|gate_proj|up_proj|down_proj|fc1|fc2|linear|position_embedding_head\.[03])"
-)

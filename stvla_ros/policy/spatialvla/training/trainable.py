@@ -90,7 +90,9 @@ class SpatialVlaTrainable(Trainable):
     def batch(self, indices: np.ndarray, augmentation: Augmentation | None = None) -> SpatialVlaBatch:
         return self._batches.make(indices, augmentation)
 
-    def losses(self, batch: SpatialVlaBatch, objectives: Collection[str], errors: bool = False) -> Losses:
+    def losses(  # type: ignore[override]  # it is given the batches that it made
+        self, batch: SpatialVlaBatch, objectives: Collection[str], errors: bool = False
+    ) -> Losses:
         model, precision = self._model, self._start.precision
         mixed = torch.autocast(model.device.type, precision) if precision != torch.float32 else nullcontext()
         points = model.points(batch.depth, batch.intrinsics)
