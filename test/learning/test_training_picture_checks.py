@@ -22,7 +22,7 @@ def test_missing_depth_is_refused_only_where_it_is_used(tmp_path: Path) -> None:
     message = refusal(reader)
     assert "expected a feature observation.images.depth" in message and "zoedepth" in message
     for depth in ("constant", "zoedepth"):
-        assert check(reader, config=TrainingConfig(steps=1, inputs=InputsConfig(depth=depth))) == []
+        assert check(reader, config=TrainingConfig(steps=1, inputs=InputsConfig(traces="none", depth=depth))) == []
 
 
 def test_depth_that_is_unknown_is_refused(tmp_path: Path) -> None:
@@ -92,5 +92,5 @@ def test_state_that_tells_another_way_than_the_actions_is_named(tmp_path: Path) 
 
 def test_foreign_data_of_bridges_shape_pass(tmp_path: Path) -> None:
     reader = LeRobotReader(write_bridge_dataset(tmp_path / "bridge", episodes=6, frames=20))
-    warnings = check(reader, config=TrainingConfig(steps=1, inputs=InputsConfig(depth="constant")))
+    warnings = check(reader, config=TrainingConfig(steps=1, inputs=InputsConfig(traces="none", depth="constant")))
     assert any("no observation.intrinsics" in line for line in warnings)

@@ -124,7 +124,7 @@ def _check_features(selections: Sequence[Selection], config: TrainingConfig) -> 
         if config.inputs.depth == "sensor" and schema.DEPTH not in features:
             raise InputError(
                 f"{selection.name}: expected a feature {schema.DEPTH} because inputs.depth is 'sensor', there is none; "
-                "set inputs.depth to a network (zoedepth) or constant"
+                "set inputs.depth to a network (zoedepth), or to constant with inputs.traces none"
             )
         if schema.INTRINSICS not in features:
             yield f"{selection.name}: no {schema.INTRINSICS}, the checkpoint's default camera is used"
