@@ -1,17 +1,25 @@
 """A direct evaluation does what the live graph does: the same commands, step by step, for the same episode."""
 
+import json
 import sys
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 
 from stvla_ros.acting.episode import Rules, load_evaluated_policy, make_control, run_episode
 from stvla_ros.acting.results import EpisodeKey
-from stvla_ros.acting.setup import EvaluatedPolicy
+from stvla_ros.acting.setup import EvaluatedPolicy, parse_policy
 from stvla_ros.control.actions import EndEffectorAction
+from stvla_ros.graph.arguments import SimArguments
+from stvla_ros.graph.assemble import sim_graph
+from stvla_ros.policy.checkpoints import TRAINING_RECORD
 from stvla_ros.policy.inputs import InputsConfig
 from stvla_ros.policy.observer import Observer
+from stvla_ros.shared_files import default_checkpoint
 from stvla_ros.sim.environment import StepResult
 from stvla_ros.sim.tasks import make_environment
 
@@ -48,8 +56,6 @@ def _direct(policy: EvaluatedPolicy, max_steps: int) -> tuple[list[EndEffectorAc
 
 
 def _live(policy: EvaluatedPolicy, max_steps: int, folder: Path) -> tuple[list, bool]:
-    from stvla_ros.msg import EndEffectorCommand, EpisodeState
-
     sensor = {"sensor_reliability": "reliable"}
     inputs = policy.inputs
     perception = {"buffer": inputs.buffer, "variant": inputs.variant, "adaptive": inputs.adaptive, **sensor}
@@ -77,11 +83,21 @@ def _live(policy: EvaluatedPolicy, max_steps: int, folder: Path) -> tuple[list, 
         "reset_services": ["perception/reset"],
         "resend_after": 60.0,
     }
+    return _run(folder, {"fused": {"perception": perception, "vla_server": server}, "sim_bridge": bridge})
+
+
+def _run(folder: Path, processes: Mapping[str, Mapping[str, Any]]) -> tuple[list, bool]:
+    """
+    :param processes: parameters by executable.
+    :returns: the commands of the episode, and whether it ended with success.
+    """
+    from stvla_ros.msg import EndEffectorCommand, EpisodeState
+
     with live_graph(folder) as graph:
         commands = graph.listen(EndEffectorCommand, "command")
         states = graph.listen(EpisodeState, "episode_state")
-        graph.start("fused", perception=perception, vla_server=server)
-        graph.start("sim_bridge", **bridge)
+        for executable, parameters in processes.items():
+            graph.start(executable, **parameters)
         ended = (EpisodeState.SUCCEEDED, EpisodeState.FAILED)
         last = graph.until(lambda: next((s for s in states if s.phase in ended), None), "the episode ends", 120.0)
         return list(commands), last.phase == EpisodeState.SUCCEEDED
@@ -114,6 +130,65 @@ def test_a_network_gets_the_same_commands_direct_and_live(execution: str, tmp_pa
     assert len({action.translation.tobytes() for action in direct}) > 6
     _assert_equal(direct, live)
     assert success == live_success
+
+
+def _trained(folder: Path, **inputs: object) -> Path:
+    """The small checkpoint, whose answers depend on all that it is shown, as if trained with other inputs."""
+    folder.mkdir()
+    for file in default_checkpoint().iterdir():
+        (folder / file.name).symlink_to(file)
+    record = json.loads((folder / TRAINING_RECORD).read_text()) | {"inputs": inputs}
+    (folder / TRAINING_RECORD).unlink()
+    (folder / TRAINING_RECORD).write_text(json.dumps(record))
+    return folder
+
+
+# Told by the checkpoint alone: no argument of `stvla sim` names any of it.
+RECORDS = {
+    "untraced": {"traces": "none", "depth": "constant", "resize": "area"},
+    "on-rgb": {"traces": "rgb", "buffer": 7, "adaptive": False},
+}
+
+
+@pytest.mark.parametrize(
+    ("record", "fused"),
+    [
+        ("untraced", True),
+        pytest.param("untraced", False, marks=pytest.mark.slow),
+        pytest.param("on-rgb", True, marks=pytest.mark.slow),
+    ],
+)
+def test_the_graph_shows_a_policy_what_the_evaluation_shows_it(record: str, fused: bool, tmp_path: Path) -> None:
+    steps, checkpoint = 8, _trained(tmp_path / "trained", **RECORDS[record])
+    policy = parse_policy(f"{checkpoint}?threads=1")
+    direct, success = _direct(policy, steps)
+    as_usual, _ = _direct(replace(policy, inputs=InputsConfig()), steps)
+    assert _vectors(as_usual) != _vectors(direct), "the record must make a difference"
+
+    arguments = SimArguments(
+        checkpoint=str(checkpoint),
+        policy_parameters="{threads: 1}",
+        task=TASK,
+        first_episode=EPISODE,
+        episodes=1,
+        max_steps=steps,
+        video=False,
+        fused=fused,
+    )
+    graph = sim_graph(arguments, tmp_path / "run")
+    assert graph.notes == ()
+    processes = {
+        node.executable: dict(node.parameters) for node in graph.nodes if node.executable != "episode_recorder"
+    }
+    size = {"image_width": SIZE[0], "image_height": SIZE[1], "resend_after": 60.0}
+    processes["sim_bridge"]["sim_bridge"] |= size
+    live, live_success = _run(tmp_path, processes)
+    _assert_equal(direct, live)
+    assert success == live_success
+
+
+def _vectors(actions: list[EndEffectorAction]) -> list[list[float]]:
+    return [[*action.translation.tolist(), *action.rotation.tolist(), action.gripper] for action in actions]
 
 
 @pytest.mark.slow
