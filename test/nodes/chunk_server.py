@@ -72,11 +72,14 @@ def install_told(folder: Path) -> Path:
 
 
 class ChunkServer:
-    """:param parameters: of the server, besides the policy."""
+    """
+    :param package: folder of an installed package with the policy; None for that of ``told``.
+    :param parameters: of the server, besides the policy.
+    """
 
-    def __init__(self, graph: LiveGraph, folder: Path, **parameters: Any) -> None:
+    def __init__(self, graph: LiveGraph, folder: Path, package: Path | None = None, **parameters: Any) -> None:
         self.graph = graph
-        package = install_told(folder)
+        package = package or install_told(folder)
         parameters = {"policy": "told", "control_hz": 1.0 / PERIOD_S, "stall_timeout": 0.0, **parameters}
         self.process = graph.start("vla_server", package=package, **parameters)
         self.chunks = graph.listen(ActionChunk, "action_chunk")
