@@ -6,6 +6,7 @@ All pictures are (H, W, 3) uint8 rgb. Text is drawn in ASCII: OpenCV's stroke fo
 
 import colorsys
 from collections.abc import Sequence
+from typing import Any
 
 import cv2
 import numpy as np
@@ -174,7 +175,7 @@ def _thickness(picture: np.ndarray) -> int:
     return max(1, round(0.006 * picture.shape[0]))
 
 
-def _drawable(places: np.ndarray, picture: np.ndarray) -> list[tuple[int, ...]]:
+def _drawable(places: np.ndarray, picture: np.ndarray) -> list[tuple[Any, ...]]:
     """Whole pixels; what lies far outside is brought to where OpenCV still counts."""
     most = 4 * max(picture.shape[:2])
     return [tuple(row) for row in np.round(np.clip(places, -most, most)).astype(int).tolist()]
