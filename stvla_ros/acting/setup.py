@@ -21,7 +21,14 @@ from stvla_ros.control.chunk_execution import EXECUTIONS, PACINGS
 from stvla_ros.errors import InputError
 from stvla_ros.perception.depth.constant import NO_DEPTH
 from stvla_ros.policy.inputs import INPUT_NAMES, InputsConfig
-from stvla_ros.policy.registry import DEFAULT_POLICY, OF_CHECKPOINT, POLICIES, WITHOUT_NETWORK, check_policy
+from stvla_ros.policy.registry import (
+    DEFAULT_POLICY,
+    OF_CHECKPOINT,
+    POLICIES,
+    WITHOUT_NETWORK,
+    check_policy,
+    make_policy,
+)
 from stvla_ros.policy.training_record import AUTO, checkpoint_of, resolve, resolve_execution, training_notes
 from stvla_ros.robots.embodiments import find_embodiment
 from stvla_ros.settings import load_yaml
@@ -98,7 +105,7 @@ class EvaluatedPolicy:
     @property
     def samples(self) -> bool:
         """Whether it draws its actions at random: it then gets a seed of its own for every episode."""
-        return self.policy == "random" or bool(self.parameters.get("temperature", 0.0))
+        return make_policy(self.policy, **self.given_parameters()).draws_at_random
 
     def given_parameters(self) -> dict[str, Any]:
         """Parameters for ``make_policy``."""
