@@ -101,8 +101,8 @@ def test_inspect_and_doctor_know_it(checkpoint: Path) -> None:
     assert family_of(checkpoint).name == "linear"
     told = describe(checkpoint)
     assert "linear" in told and "0.00 M parameters" in told
-    found = list(check_checkpoint(str(checkpoint), "", ""))
-    assert [each.level for each in found] == ["ok", "ok"] and "linear, 0.00 million parameters" in found[0].text
+    found = list(check_checkpoint(str(checkpoint), "", "", "/depth"))
+    assert [each.level for each in found] == ["ok", "ok", "note"] and "linear, 0.00 million parameters" in found[0].text
 
 
 def test_its_options_are_its_own(tmp_path: Path) -> None:
