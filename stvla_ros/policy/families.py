@@ -191,9 +191,15 @@ def family_of(folder: Path) -> PolicyFamily:
     file = folder / "config.json"
     model_type = read_json(file).get("model_type")
     known: list[str] = []
+    broken: list[str] = []
     for name in FAMILIES.names():
-        family = find_family(name)
+        try:
+            family = find_family(name)
+        except InputError as error:  # one package's fault must not hide another's checkpoint
+            broken.append(f"; {error}")
+            continue
         if model_type in family.model_types:
             return family
         known += family.model_types
-    raise InputError(f"{file}: expected model_type {' or '.join(map(repr, known))}, got {model_type!r}")
+    expected = " or ".join(map(repr, known))
+    raise InputError(f"{file}: expected model_type {expected}, got {model_type!r}{''.join(broken)}")

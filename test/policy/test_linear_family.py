@@ -115,3 +115,17 @@ def test_its_options_are_its_own(tmp_path: Path) -> None:
 def test_it_has_no_adapters(checkpoint: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="family linear has no adapters"):
         family_of(checkpoint).merge(checkpoint, tmp_path / "merged", "float32")
+
+
+def test_another_packages_broken_family_hides_no_checkpoint(
+    checkpoint: Path, installed: Callable, tmp_path: Path
+) -> None:
+    (checkpoint / "training.json").unlink(missing_ok=True)
+    foreign = tmp_path / "foreign"
+    foreign.mkdir()
+    (foreign / "config.json").write_text('{"model_type": "unheard_of"}')
+    # Its name sorts before "linear", so it is asked first.
+    with installed({}, {"families": {"aaa": "no_such_module:Family"}}, name="broken"):
+        assert family_of(checkpoint).name == "linear"
+        with pytest.raises(InputError, match="model_type .* got 'unheard_of'; family aaa: .* cannot be imported"):
+            family_of(foreign)
