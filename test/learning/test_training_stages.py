@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import training_data
@@ -17,8 +18,9 @@ from safetensors.torch import load_file
 
 from stvla_ros.errors import InputError
 from stvla_ros.learning.training.config import StageConfig, read_config
+from stvla_ros.learning.training.loop import Trainer
 from stvla_ros.learning.training.run import train
-from stvla_ros.learning.training.stages import make_stages
+from stvla_ros.learning.training.stages import frames_of_stages, make_stages
 
 STAGES = [
     {"steps": 3, "objectives": {"scene": 1.0}, "freeze": ["vision_tower"]},
@@ -109,6 +111,57 @@ def test_a_killed_run_goes_on_through_its_stages_to_the_same_weights(
     assert (run / model).read_bytes() == (trained / model).read_bytes()
 
 
+def test_a_stage_learns_from_its_own_data_sets() -> None:
+    parts = [StageConfig(1, {"actions": 1.0}, (), data) for data in (("a", "b"), ("b",))]
+    first, second = frames_of_stages(parts, ("a", "b"), np.array([0, 0, 1, 1, 1]), np.array([0, 1, 3, 4]))
+    assert first.tolist() == [0, 1, 3, 4] and second.tolist() == [3, 4]
+
+
+def test_a_stage_whose_data_are_all_held_out_is_refused() -> None:
+    part = StageConfig(1, {"actions": 1.0}, (), ("b",))
+    with pytest.raises(InputError, match=r"stages\[0\].data: expected an episode that is not held out, b has none"):
+        frames_of_stages([part], ("a", "b"), np.array([0, 1]), np.array([0]))
+
+
+def test_a_feature_is_asked_only_of_the_data_that_its_objective_learns_from(dataset: Path, tmp_path: Path) -> None:
+    plain = tmp_path / "plain"
+    training_data.write(plain, [training_data.demonstration(seed, scene_points=None) for seed in range(10)])
+    stages = [{**STAGES[0], "data": [str(dataset)]}, {"steps": 2, "objectives": {"actions": 1}, "data": [str(plain)]}]
+    data = {"paths": [str(dataset), str(plain)], "cache": str(tmp_path / "cache"), "validation_share": 0.1}
+    train(read_config(write_config(tmp_path, dataset, stages=stages, data=data)))
+    page = (tmp_path / "run/briefing.txt").read_text()
+    assert "no privileged.scene_points" not in page and "; on " in page
+    with pytest.raises(InputError, match="expected a feature privileged.scene_points because objectives.scene is 1"):
+        stages[0]["data"] = [str(plain)]
+        train(read_config(write_config(tmp_path / "b", dataset, stages=stages, data=data)))
+
+
+def test_a_batch_that_is_read_ahead_is_of_the_stage_that_takes_it(
+    dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run that goes on at a stage's begin has read nothing ahead, and yet sees what the undisturbed one saw."""
+    other = tmp_path / "other"
+    training_data.write(other, [training_data.demonstration(seed) for seed in range(50, 60)])
+    data = {"paths": [str(dataset), str(other)], "cache": str(tmp_path / "cache"), "validation_share": 0.1}
+    stages = [{"steps": 2, "data": [str(dataset)]}, {"steps": 2, "data": [str(other)]}]
+    configs = [
+        read_config(write_config(tmp_path / name, dataset, stages=stages, data=data)) for name in ("whole", "cut")
+    ]
+    whole = train(configs[0])
+    step = Trainer.train_step
+
+    def first_stage(trainer: Trainer) -> dict[str, float]:
+        if trainer.step == 2:
+            raise KeyboardInterrupt
+        return step(trainer)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Trainer, "train_step", first_stage)
+        train(configs[1])
+    cut = train(configs[1])
+    assert (whole / "model.safetensors").read_bytes() == (cut / "model.safetensors").read_bytes()
+
+
 def test_the_record_tells_family_options_and_stages(trained: Path) -> None:
     record = json.loads((trained / "checkpoint/training.json").read_text())
     assert list(record) == ["family", "options", "inputs", "execution", "training"]
@@ -144,6 +197,10 @@ def test_what_cannot_be_frozen_is_named(freeze: tuple[str, ...], message: str) -
         (
             {"stages": [{"steps": 1, "objectives": {"scene": 0}}]},
             r"stages\[0\].objectives: expected one weight above 0",
+        ),
+        (
+            {"stages": [{"steps": 1, "data": ["elsewhere"]}]},
+            r"stages\[0\].data: expected some of data.paths .*'elsewhere'",
         ),
         ({"objectives": {"sceen": 1}}, "objectives: expected some of actions, scene, got 'sceen'"),
         ({"objectives": {"scene": -1}}, "objectives.scene: expected 0 or more"),

@@ -226,6 +226,8 @@ def _stages(config: TrainingConfig, steps: int) -> list[str]:
     for number, stage in enumerate(config.all_stages(steps)):
         weights = ", ".join(f"{name} {weight:g}" for name, weight in (stage.objectives or {}).items())
         frozen = f"; {', '.join(stage.freeze)} frozen" if stage.freeze else ""
+        some = len(stage.data) < len(config.data.paths)
+        frozen += f"; on {', '.join(_short(Path(path), WIDTH - 2 * _LABEL) for path in stage.data)}" if some else ""
         label = f"stage {number}" if config.stages else "objectives"
         lines += _field(label, f"{f'{stage.steps} steps for ' if config.stages else ''}{weights}{frozen}")
     return lines

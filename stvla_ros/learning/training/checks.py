@@ -6,6 +6,7 @@ some angle, an instruction that tells something else than the pictures.
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import numpy as np
 
@@ -117,8 +118,11 @@ def _check_features(selections: Sequence[Selection], config: TrainingConfig) -> 
     """From info.json alone."""
     needed = find_family(config.family.name).objectives
     for objective, weight in config.all_objectives().items():
+        stages = [stage for stage in config.all_stages(1) if objective in (stage.objectives or {})]
+        of_objective = {Path(path).resolve() for stage in stages for path in stage.data}
+        used = [each for each in selections if not of_objective or each.reader.info.path.resolve() in of_objective]
         for feature in needed[objective]:
-            yield from _check_feature(selections, objective, weight, feature)
+            yield from _check_feature(used, objective, weight, feature)
     for selection in selections:
         features = selection.reader.info.features
         if config.inputs.depth == "sensor" and schema.DEPTH not in features:

@@ -90,11 +90,13 @@ class StageConfig:
     :param objectives: weights, in place of the training's.
     :param freeze: parts of the network that stand still, beside the training's: dotted names or the beginnings of them
         (``vision_tower``, ``language_model.model.layers.0``).
+    :param data: data sets to learn from, some of ``data.paths``; none: all.
     """
 
     steps: int
     objectives: Mapping[str, float] | None = None
     freeze: tuple[str, ...] = ()
+    data: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -187,6 +189,10 @@ class TrainingConfig:
         for number, stage in enumerate(self.stages):
             if stage.objectives is not None:
                 self._check_objectives(f"stages[{number}].objectives", stage.objectives)
+            for path in stage.data:
+                if path not in self.data.paths:
+                    paths = ", ".join(self.data.paths)
+                    raise InputError(f"stages[{number}].data: expected some of data.paths ({paths}), got {path!r}")
 
     def _check_objectives(self, name: str, weights: Mapping[str, float]) -> None:
         known = find_family(self.family.name).objectives
@@ -216,6 +222,7 @@ class TrainingConfig:
                     if weight
                 },
                 (*self.freeze, *stage.freeze),
+                stage.data or self.data.paths,
             )
             for stage in self.stages or (StageConfig(steps),)
         )

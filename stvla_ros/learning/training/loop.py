@@ -36,8 +36,9 @@ _VALIDATION_BATCH = 32
 class Trainer:
     """
     :param trainable: the network; it has the prepared frames.
-    :param train, validation: indices of frames.
     :param stages: of the whole run.
+    :param train: indices of the frames that each stage learns from.
+    :param validation: indices of the held-out frames.
     :param device: where the network is.
     """
 
@@ -45,13 +46,13 @@ class Trainer:
         self,
         config: TrainingConfig,
         trainable: Trainable,
-        train: np.ndarray,
-        validation: np.ndarray,
         stages: Sequence[Stage],
+        train: Sequence[np.ndarray],
+        validation: np.ndarray,
         device: torch.device,
     ) -> None:
         self._config, self._trainable, self._device = config, trainable, device
-        self._train, self._stages = train, tuple(stages)
+        self._stages, self._train = tuple(stages), tuple(train)
         random = np.random.default_rng(config.seed)
         self._validation = np.sort(random.permutation(validation)[:_VALIDATION_SAMPLES])
         ever = set().union(*(stage.trained for stage in self._stages))
@@ -77,7 +78,11 @@ class Trainer:
     @property
     def stage(self) -> Stage:
         """The one that the next step belongs to; at the end the last."""
-        return next((stage for stage in self._stages if self.step < stage.end), self._stages[-1])
+        return self._stages[self._number_at(self.step)]
+
+    def _number_at(self, step: int) -> int:
+        """Number of the stage that a step belongs to; after the end the last one's."""
+        return next((number for number, stage in enumerate(self._stages) if step < stage.end), len(self._stages) - 1)
 
     def _enter_stage(self) -> Stage:
         stage = self.stage
@@ -142,7 +147,7 @@ class Trainer:
 
     def learning_rate(self, step: int) -> float:
         """Of a step, which is a step of its stage's own schedule."""
-        stage = next(stage for stage in self._stages if step < stage.end)
+        stage = self._stages[self._number_at(step)]
         return learning_rate(self._config.optimizer, step - stage.begin, stage.end - stage.begin)
 
     def _next_batch(self, number: int) -> Batch:
@@ -155,7 +160,9 @@ class Trainer:
 
     def _make_batch(self, number: int) -> Batch:
         config = self._config
-        indices = batch_indices(config.seed, number, config.batch_size, self._train)
+        # The batch that is read ahead may be the next stage's.
+        frames = self._train[self._number_at(number // config.gradient_accumulation)]
+        indices = batch_indices(config.seed, number, config.batch_size, frames)
         entropy = int(np.random.SeedSequence([config.seed, number]).generate_state(1)[0])
         random = np.random.default_rng([_AUGMENTATION, entropy])
         return self._trainable.batch(indices, DrawnAugmentation(config.augmentation, len(indices), random))

@@ -79,7 +79,7 @@ def train(config: TrainingConfig) -> Path:
     from stvla_ros.learning.training.memory import keep_freed_memory
     from stvla_ros.learning.training.prepared_frames import prepare_samples
     from stvla_ros.learning.training.selection import select_episodes
-    from stvla_ros.learning.training.stages import make_stages
+    from stvla_ros.learning.training.stages import frames_of_stages, make_stages
     from stvla_ros.learning.training.state import load_state
     from stvla_ros.policy.lora import trainable_parameters
 
@@ -108,8 +108,11 @@ def train(config: TrainingConfig) -> Path:
     samples_a_step = config.batch_size * config.gradient_accumulation
     steps = config.steps or math.ceil(config.epochs * len(train_frames) / samples_a_step)
 
-    stages = make_stages(config.all_stages(steps), trainable_parameters(trainable.module))
-    trainer = Trainer(config, trainable, train_frames, validation_frames, stages, device)
+    parts = config.all_stages(steps)
+    data_set = np.repeat(np.arange(len(chosen)), [len(numbers) for numbers in chosen])[samples.episode]
+    frames = frames_of_stages(parts, config.data.paths, data_set, train_frames)
+    stages = make_stages(parts, trainable_parameters(trainable.module))
+    trainer = Trainer(config, trainable, stages, frames, validation_frames, device)
     if state is not None:
         trainer.restore(state)
     page = briefing(config, selections, trainable, trainer.steps, trainer.seconds_a_step())

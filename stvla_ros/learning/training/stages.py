@@ -1,7 +1,9 @@
-"""The parts of a training: which steps, what for, and what of the network stands still."""
+"""The parts of a training: which steps, what for, from which data, and what of the network stands still."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+
+import numpy as np
 
 from stvla_ros.errors import InputError
 from stvla_ros.learning.training.config import StageConfig
@@ -47,6 +49,30 @@ def make_stages(configs: Sequence[StageConfig], names: Iterable[str]) -> tuple[S
         begin = stages[-1].end if stages else 0
         stages.append(Stage(begin, begin + config.steps, dict(config.objectives or {}), trained))
     return tuple(stages)
+
+
+def frames_of_stages(
+    configs: Sequence[StageConfig], paths: Sequence[str], data_set: np.ndarray, train: np.ndarray
+) -> list[np.ndarray]:
+    """
+    :param configs: as in ``make_stages``.
+    :param paths: of all data sets.
+    :param data_set: (N,) number of each frame's data set in ``paths``.
+    :param train: indices of the frames that are not held out.
+    :returns: for each stage, the indices of the frames that it learns from.
+    :raises InputError: for a stage without any.
+    """
+    found = []
+    for number, config in enumerate(configs):
+        wanted = [place for place, path in enumerate(paths) if path in config.data]
+        frames = train[np.isin(data_set[train], wanted)]
+        if not len(frames):
+            raise InputError(
+                f"stages[{number}].data: expected an episode that is not held out, {', '.join(config.data)} has none; "
+                "lower data.validation_share"
+            )
+        found.append(frames)
+    return found
 
 
 def _is_part(part: str, name: str) -> bool:
