@@ -105,3 +105,13 @@ def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Installed:
             sys.modules.pop(module, None)
 
     return install
+
+
+_SCHEDULING = os.sched_getscheduler(0)
+
+
+@pytest.fixture(autouse=True)
+def usual_priority() -> Iterator[None]:
+    """No test leaves this process with a realtime priority: all nodes that later tests start would inherit it."""
+    yield
+    assert os.sched_getscheduler(0) == _SCHEDULING, "the test changed this process' scheduling policy"

@@ -20,6 +20,7 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.qos import QoSProfile
 
+from stvla_ros.child_process import killed_with_parent
 from stvla_ros.graph.specification import NodeSpec
 from stvla_ros.nodes.executables import module_of
 
@@ -55,7 +56,12 @@ class StartedGraph:
         self._output = (folder / "output.txt").open("w")
         command = [sys.executable, str(Path(__file__).with_name("start_graph.py")), starter, str(description)]
         self.process = subprocess.Popen(
-            command, stdout=self._output, stderr=subprocess.STDOUT, env=environment, start_new_session=True
+            command,
+            stdout=self._output,
+            stderr=subprocess.STDOUT,
+            env=environment,
+            start_new_session=True,
+            preexec_fn=killed_with_parent,
         )
         self._context = Context()
         self._observer: Node | None = None

@@ -23,6 +23,7 @@ from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CameraInfo, Image
 
+from stvla_ros.child_process import killed_with_parent
 from stvla_ros.nodes.executables import module_of
 from stvla_ros.nodes.kit.base import use_fastdds_profile
 from stvla_ros.nodes.kit.messages import array_to_image, make_camera_info, make_header
@@ -104,6 +105,7 @@ class NodeProcess:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
+                preexec_fn=killed_with_parent,
                 env=os.environ | {"PYTHONUNBUFFERED": "1"} | _path_with(package),
             )
 

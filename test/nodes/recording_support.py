@@ -20,6 +20,7 @@ from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.serialization import serialize_message
 from sensor_msgs.msg import CameraInfo, Image
 
+from stvla_ros.child_process import killed_with_parent
 from stvla_ros.nodes.executables import module_of
 from stvla_ros.nodes.kit.messages import array_to_image, make_camera_info, make_header
 from stvla_ros.recordings.bag_writer import BagWriter
@@ -64,7 +65,12 @@ class NodeProcess:
         if limit_file_size is not None:
             command = ["prlimit", f"--fsize={limit_file_size}", *command]
         self._process = subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
+            command,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+            preexec_fn=killed_with_parent,
         )
         self.lines: list[str] = []
         self._reader = threading.Thread(target=self._read, daemon=True)
