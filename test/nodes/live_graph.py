@@ -26,7 +26,7 @@ from sensor_msgs.msg import CameraInfo, Image
 from stvla_ros.child_process import killed_with_parent
 from stvla_ros.nodes.executables import module_of
 from stvla_ros.nodes.kit.base import use_fastdds_profile
-from stvla_ros.nodes.kit.messages import array_to_image, make_camera_info, make_header
+from stvla_ros.nodes.kit.messages import array_to_image, make_camera_info, make_header, stamp_ns
 
 TIMEOUT_S = 90.0  # far more than anything takes, also on a busy machine
 END_TIMEOUT_S = 5.0
@@ -210,7 +210,10 @@ class Probe:
             ends = time.monotonic() + (0.3 if number < 40 else 1.5)
             while time.monotonic() < ends:
                 if answers:
-                    self.until(lambda: not self.grows(answers), "the answers to the first frames end")
+                    # Topics keep their order, so the answer to the newest frame is the last one. Some nodes leave it
+                    # out; then a second of silence must do.
+                    newest = lambda stamp=stamp: any(stamp_ns(each.header) == stamp for each in answers)  # noqa: E731
+                    self.until(lambda: newest() or not self.grows(answers, 1.0), "the answers to the first frames end")
                     answers.clear()
                     return
                 time.sleep(0.01)
