@@ -66,7 +66,9 @@ def test_nothing_comes_out_after_a_deactivation(graph: LiveGraph) -> None:
     process = graph.start("tracker", sensor_reliability="reliable", queue_size=100)
     traces = graph.listen(TraceArray, "traces")
     size = (640, 480)
-    pictures, _ = scene(20, size)
+    pictures = scene(20, size)[0] * 5
+    # Found once, the service is called without a wait, in the midst of the tracker's work.
+    assert graph.change_state("tracker", "deactivate") and graph.change_state("tracker", "activate")
     graph.connect(image=1)
     graph.prime(traces, BEGIN, size)
     for index, picture in enumerate(pictures):
