@@ -59,12 +59,11 @@ def resolve(
     :param usual: what a policy is shown of which its checkpoint says nothing.
     :raises InputError: naming the field that was given, or the file and its key, that cannot be used.
     """
-    file = find_record(checkpoint)
-    record = _read(file) if file else {}
+    file, record = _find_and_read(checkpoint)
     trained = {**input_values(usual), **record.get("inputs", {})}
     inputs = _build(file, overridden(trained, given), given)
-    meant = record.get("execution", PUBLISHED_EXECUTION)
-    return Resolved(inputs, meant if execution == AUTO else execution, training_notes(checkpoint, inputs, execution))
+    chosen = _meant(record) if execution == AUTO else execution
+    return Resolved(inputs, chosen, _notes(checkpoint, file, record, inputs, execution))
 
 
 def training_notes(checkpoint: str, inputs: InputsConfig, execution: str = AUTO) -> tuple[str, ...]:
@@ -74,16 +73,19 @@ def training_notes(checkpoint: str, inputs: InputsConfig, execution: str = AUTO)
     :param execution: one of ``EXECUTIONS``, or ``auto``.
     :raises InputError: when the checkpoint's record cannot be read.
     """
-    file = find_record(checkpoint)
+    return _notes(checkpoint, *_find_and_read(checkpoint), inputs, execution)
+
+
+def _notes(
+    checkpoint: str, file: Path | None, record: Mapping[str, Any], inputs: InputsConfig, execution: str
+) -> tuple[str, ...]:
     if file is None:
         unknown = checkpoint and find_downloaded(checkpoint) is None
         line = f"checkpoint {checkpoint} is not on this machine yet: what it was trained with is not known"
         return (line,) if unknown else ()
-    record = _read(file)
     lines = differences(inputs, record["inputs"])
-    meant = record.get("execution", PUBLISHED_EXECUTION)
-    if execution not in (AUTO, meant):
-        lines.append(f"execution: {execution} is used, the checkpoint was trained for {meant}")
+    if execution not in (AUTO, _meant(record)):
+        lines.append(f"execution: {execution} is used, the checkpoint was trained for {_meant(record)}")
     return tuple(map(one_line, lines))
 
 
@@ -112,8 +114,7 @@ def training_record(checkpoint: str) -> Mapping[str, Any]:
     :param checkpoint: folder or hub id; empty for none.
     :raises InputError: when it cannot be read.
     """
-    file = find_record(checkpoint)
-    return _read(file) if file else {}
+    return _find_and_read(checkpoint)[1]
 
 
 def resolve_execution(execution: str, checkpoint: str) -> str:
@@ -123,7 +124,17 @@ def resolve_execution(execution: str, checkpoint: str) -> str:
     """
     if execution != AUTO:
         return execution
-    return training_record(checkpoint).get("execution", PUBLISHED_EXECUTION)
+    return _meant(training_record(checkpoint))
+
+
+def _meant(record: Mapping[str, Any]) -> str:
+    """How the chunks of a checkpoint with this record are meant to be executed."""
+    return record.get("execution", PUBLISHED_EXECUTION)
+
+
+def _find_and_read(checkpoint: str) -> tuple[Path | None, Mapping[str, Any]]:
+    file = find_record(checkpoint)
+    return file, _read(file) if file else {}
 
 
 def _read(file: Path) -> Mapping[str, Any]:
@@ -135,7 +146,7 @@ def _read(file: Path) -> Mapping[str, Any]:
     inputs = record.get("inputs") if isinstance(record, dict) else None
     if not isinstance(inputs, dict):
         raise InputError(f"{file}: expected a training configuration with inputs, got {shown(inputs)}")
-    execution = record.get("execution", PUBLISHED_EXECUTION)
+    execution = _meant(record)
     if execution not in tuple(EXECUTIONS):
         raise InputError(f"{file}: execution: expected one of {', '.join(EXECUTIONS)}, got {shown(execution)}")
     return record

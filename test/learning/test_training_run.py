@@ -3,10 +3,6 @@
 import dataclasses
 import json
 import os
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -106,14 +102,8 @@ def test_another_seed_gives_another_checkpoint(trained: Path, dataset: Path, tmp
 
 def test_a_killed_run_goes_on_to_the_same_loss_curve(trained: Path, dataset: Path, tmp_path: Path) -> None:
     config = write_config(tmp_path, dataset)
-    command = [sys.executable, "-m", "stvla_ros.cli", "train", "--config", str(config)]
     run = tmp_path / "run"
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    while not (run / "state.pt").is_file() and process.poll() is None:
-        time.sleep(0.02)
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
-    assert not (run / "checkpoint").exists()
+    training_data.train_and_kill(config, run)
     train(read_config(config))
     assert losses(run) == losses(trained)
     assert same_weights(run / "checkpoint", trained / "checkpoint")

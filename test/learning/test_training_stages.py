@@ -1,11 +1,6 @@
 """Stages: their steps, objectives and what stands still, also of a run that was killed."""
 
 import json
-import os
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -97,14 +92,8 @@ def test_a_killed_run_goes_on_through_its_stages_to_the_same_weights(
     trained: Path, dataset: Path, tmp_path: Path
 ) -> None:
     config = write_config(tmp_path, dataset)
-    command = [sys.executable, "-m", "stvla_ros.cli", "train", "--config", str(config)]
     run = tmp_path / "run"
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    while not (run / "state.pt").is_file() and process.poll() is None:
-        time.sleep(0.02)
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
-    assert not (run / "checkpoint").exists()
+    training_data.train_and_kill(config, run)
     train(read_config(config))
     assert entries(run) == entries(trained)
     model = "checkpoint/model.safetensors"

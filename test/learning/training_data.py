@@ -1,5 +1,10 @@
 """Small data sets that can be trained on, or cannot for one reason."""
 
+import os
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -100,3 +105,17 @@ def refusal(*readers: LeRobotReader, config: TrainingConfig = PLAIN) -> str:
         check(*readers, config=config)
     assert "\n" not in str(refused.value)
     return str(refused.value)
+
+
+def train_and_kill(config: Path, run: Path) -> None:
+    """`stvla train` in a process that is killed as soon as there is a state to go on from.
+
+    :param run: its output folder, as ``config`` says.
+    """
+    command = [sys.executable, "-m", "stvla_ros.cli", "train", "--config", str(config)]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    while not (run / "state.pt").is_file() and process.poll() is None:
+        time.sleep(0.02)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    assert not (run / "checkpoint").exists()
