@@ -125,7 +125,7 @@ def play(robot: RobotBench, happened: list[tuple]) -> None:
     for event in happened:
         run(robot, event)
     robot.tick(control_ticks(robot))
-    counts = robot.node._gate.counts
+    counts = robot.node.gate.counts
     for name in counts:
         note(name.split(":")[0] + ":" + name.split(":")[1][:22])
     robot.end()

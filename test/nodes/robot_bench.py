@@ -102,7 +102,7 @@ class RobotBench:
     def end(self) -> None:
         """Deactivated: the arm comes to rest, and nothing more is said."""
         self.bench.stop()
-        assert not self.node._gate
+        assert not self.node.gate
 
     def tick(self, count: int) -> None:
         for _ in range(count):
@@ -128,7 +128,7 @@ class RobotBench:
             return
         self.since_stop += self.in_estop
         segment = self.segments[-1]
-        names = list(self.node._gate.names)
+        names = list(self.node.gate.names)
         segment.positions.append(np.array(told[0].position[: len(names)]))
         segment.sent.append(sent)
         segment.ways.append(self.went)

@@ -73,7 +73,7 @@ def test_a_deactivation_in_motion_brings_the_arm_to_rest_within_a_control_period
     moved = len(segment.positions)
     assert np.abs(segment.positions[-1] - segment.positions[-2]).max() > 1e-3
     assert ready.node.on_deactivate(None) == TransitionCallbackReturn.SUCCESS
-    assert not ready.node._gate.moving
+    assert not ready.node.gate.moving
     assert 2 <= len(segment.positions) - moved <= PERIOD_TICKS
     steps = np.abs(np.diff(segment.positions[moved - 1 :], axis=0)).max(axis=1)
     assert steps[0] > steps[-1] > 0.0
@@ -100,7 +100,7 @@ def test_after_a_reactivation_nothing_is_accepted_before_the_arm_has_said_where_
 def test_a_reset_takes_the_arm_up_where_it_is(ready: RobotBench) -> None:
     ready.bench.call("~/estop")
     ready.tick(PERIOD_TICKS)
-    assert ready.node._gate.inhibitors == {"estop"}
+    assert ready.node.gate.inhibitors == {"estop"}
     ready.position = ready.position + [0.2, 0.0, 0.0, 0.0, 0.0, 0.0]
     assert ready.bench.call("~/reset").success
     ready.tick(8)
@@ -114,7 +114,7 @@ def test_a_reset_while_the_arm_still_brakes_is_refused(ready: RobotBench) -> Non
     ready.bench.call("~/estop")
     answer = ready.bench.call("~/reset")
     assert not answer.success and answer.message == "the arm still moves; try again"
-    assert "estop" in ready.node._gate.inhibitors
+    assert "estop" in ready.node.gate.inhibitors
 
 
 def test_silence_of_the_arm_stops_it_and_it_is_brought_up_anew(ready: RobotBench) -> None:
@@ -122,11 +122,11 @@ def test_silence_of_the_arm_stops_it_and_it_is_brought_up_anew(ready: RobotBench
     ready.tick(2)
     ready.speaks = False
     ready.tick(round(1.5 * ROBOT.driver.limits.joint_state_timeout * ROBOT.driver.tick_hz) + PERIOD_TICKS)
-    assert not ready.node.engaged and not ready.node._gate.moving
-    assert "joint states" in ready.node._gate.inhibitors
+    assert not ready.node.engaged and not ready.node.gate.moving
+    assert "joint states" in ready.node.gate.inhibitors
     ready.speaks = True
     ready.tick(8)
-    assert ready.node.engaged and not ready.node._gate.inhibitors
+    assert ready.node.engaged and not ready.node.gate.inhibitors
 
 
 def test_a_command_in_another_frame_moves_nothing_and_says_so(ready: RobotBench) -> None:
@@ -135,4 +135,4 @@ def test_a_command_in_another_frame_moves_nothing_and_says_so(ready: RobotBench)
     message.header.frame_id = "camera"
     ready.command(message, 0)
     assert not verdict(ready).executed and "expected frame_id base_link, got 'camera'" in verdict(ready).refused
-    assert not ready.node._gate.moving
+    assert not ready.node.gate.moving

@@ -53,10 +53,10 @@ class GoogleRobotDriverNode(DriverNode):
             self.reject(topic, f"topic {topic}: expected a unit quaternion, got {quaternion}")
             return
         pose[:3, :3] = Rotation.from_quat(quaternion).as_matrix()
-        with self._lock:
+        with self.lock:
             # Where it starts is the reference: so that half a turn, where coordinates end, is as far away as can be.
             # An arm that still brakes, its robot silent for too long, does so in the coordinates that it has.
-            starts = not self.engaged and not self._gate.moving
+            starts = not self.engaged and not self.gate.moving
             position = np.concatenate([pose[:3, 3], np.zeros(3)]) if starts else self._arm.position_of(pose)
             # The contract has no measured opening; until a command says another, the gripper is left alone.
             if self.measured(position, 1.0, topic, stamp_ns(message.header)) and starts:

@@ -61,8 +61,8 @@ class MoveitServoDriverNode(DriverNode):
         # The setpoint's own speed, and what the arm is behind: speeds alone would add up to an error.
         linear, angular = _difference(before, pose) * hertz
         behind_linear, behind_angular = np.zeros((2, 3))
-        with self._lock:
-            held = bool(self._gate.inhibitors) and not self._gate.moving
+        with self.lock:
+            held = bool(self.gate.inhibitors) and not self.gate.moving
         # An arm that is held and was pushed aside stays there: making up for it would be a motion after a stop.
         if self.fresh and not held:
             behind_linear, behind_angular = _difference(self._measured_arm.tool_pose(self.position), pose) * gain

@@ -1,0 +1,76 @@
+"""How a driver takes its arm up: when the robot says where it is, and again after it was away."""
+
+import time
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from stvla_ros.control.safety.gate import Inhibitor
+from stvla_ros.errors import InputError
+from stvla_ros.nodes.kit.service_sequence import ServiceSequence, Steps
+
+if TYPE_CHECKING:
+    from stvla_ros.nodes.drivers.driver import DriverNode
+
+_PERIOD_S = 0.05
+_CALL_TIMEOUT_S = 5.0
+_RETRY_S = 1.0
+
+
+class Engagement:
+    """
+    :param driver: whose arm is brought up.
+    :param home_first: move to the home position as soon as the arm is up for the first time.
+    """
+
+    def __init__(self, driver: "DriverNode", home_first: bool) -> None:
+        self._driver, self._home_first = driver, home_first
+        self._sequence: ServiceSequence | None = None
+        self._retry_at = 0.0
+        # Whether the robot is up and takes setpoints. Guarded by the driver's lock.
+        self.done = False
+
+    def serve(self) -> None:
+        """Begin to look. To be called from the node's ``configure``: in the executor's thread, because answers of
+        services come there.
+        """
+        self._driver.every(_PERIOD_S, self._engage_when_due)
+
+    def lose(self, reason: Inhibitor) -> None:
+        """The arm is not up any more; it is held until it was taken up anew. To be called with the driver's lock."""
+        self._driver.gate.inhibit(reason)
+        self.done = False
+
+    def give_up(self) -> None:
+        """Forget the calls that are under way."""
+        self._sequence = None
+
+    def _engage_when_due(self) -> None:
+        """Bring the robot up, and up again after it was away: it may have forgotten its settings, and been moved."""
+        driver = self._driver
+        if not driver.is_active or self.done or not driver.fresh or time.monotonic() < self._retry_at:
+            return
+        if driver.gate.moving or "tracking" in driver.gate.inhibitors:
+            return
+        if self._sequence is None:
+            # A dry run leaves the robot as it is.
+            steps = _nothing() if driver.dry_run else driver.engage()
+            self._sequence = ServiceSequence(steps, _CALL_TIMEOUT_S)
+        try:
+            self._sequence.poll()
+            if not self._sequence.done:
+                return
+            driver.take_up()
+            driver.get_logger().info("ready: the arm holds where it is, commands are accepted")
+            if self._home_first:
+                self._home_first = False
+                driver.move_to(np.array(driver.description.home))
+        except InputError as error:
+            driver.detail = str(error)
+            self._retry_at = time.monotonic() + _RETRY_S
+            driver.reject("engage", str(error))
+        self._sequence = None
+
+
+def _nothing() -> Steps:
+    yield from ()
