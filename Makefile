@@ -6,7 +6,7 @@
 #   make robot-fake  robot.launch.py's graph on fake hardware, a recording in place of the camera; ends by itself
 #   make check       style, types, layers, and the tests without ROS nodes and simulators: 3 minutes
 #   make layers      who imports whom: the layers, their sizes, what does not fit
-#   make test        tests that take minutes are left out   (make test T=test/perception to choose)
+#   make test        13 minutes on two cores; tests that take minutes are left out   (make test T=test/perception to choose)
 #   make test-all    all of them
 #   make test-faults killed and frozen nodes, bad cameras, clocks and joint states, with the arm in motion
 #   make test-kernels  the numbers as other processors compute them: older instructions, two threads (an hour; ONLY=… for some)
@@ -21,6 +21,8 @@ SHELL := /bin/bash
 
 RUN := set -o pipefail; . tools/env.sh &&
 T ?= test
+# Two processes, a file's tests in one of them; each has a ROS domain of its own (test/conftest.py).
+PYTEST := python -m pytest -n 2 --dist loadfile
 
 # Make variable -> option of `stvla sim`; those that are not given keep the command's own defaults.
 SIM_OPTIONS = $(foreach name,TASK EPISODES FIRST_EPISODE SEED PACING POLICY TRACKER DEPTH VARIANT BUFFER MAX_STEPS OUTPUT \
@@ -49,16 +51,16 @@ robot-fake: setup
 	    '{image_topic: /image, camera_info_topic: /camera_info, depth_topic: /sensor_depth}'
 
 check: setup
-	@$(RUN) ruff check && ruff format --check && mypy && python -m pytest -m "not slow and not live" -n 2 --dist loadfile $(T)
+	@$(RUN) ruff check && ruff format --check && mypy && $(PYTEST) -m "not slow and not live" $(T)
 
 layers: setup
 	@$(RUN) python -m tools.layers
 
 test: setup
-	@$(RUN) python -m pytest -m "not slow" $(T)
+	@$(RUN) $(PYTEST) -m "not slow" $(T)
 
 test-all: setup
-	@$(RUN) python -m pytest $(T)
+	@$(RUN) $(PYTEST) $(T)
 
 test-faults: setup
 	@$(RUN) python -m pytest -m "" test/faults
