@@ -1,10 +1,11 @@
-"""Settings out of YAML: texts, mappings and the dataclasses that they fill. What is unknown, missing or of the wrong
-type is refused by its dotted name.
+"""Settings out of YAML: texts, mappings and the dataclasses that they fill. What is unknown, missing, of the wrong
+type or no finite number is refused by its dotted name.
 """
 
 import collections.abc
 import dataclasses
 import difflib
+import math
 import re
 import reprlib
 from collections.abc import Iterable, Mapping
@@ -97,9 +98,11 @@ def _value(hint: Any, value: Any, name: str) -> Any:
     # YAML 1.1 reads 5e-5 as a text.
     if hint is float and isinstance(value, int | str) and not isinstance(value, bool):
         try:
-            return float(value)
+            value = float(value)
         except (ValueError, OverflowError):
             pass
+    if isinstance(value, float) and not math.isfinite(value):
+        raise InputError(f"{name}: expected a finite number, got {value}")
     if not isinstance(value, hint) or (hint is int and isinstance(value, bool)):
         raise InputError(f"{name}: expected {hint.__name__}, got {shown(value)}")
     return value

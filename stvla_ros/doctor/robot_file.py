@@ -4,7 +4,9 @@ from pathlib import Path
 
 import numpy as np
 
-from stvla_ros.doctor.findings import Findings, error, note, ok, warning
+from stvla_ros.control.safety.ceilings import ceilings
+from stvla_ros.control.safety.limits import JointLimits
+from stvla_ros.doctor.findings import Finding, Findings, error, note, ok, warning
 from stvla_ros.errors import InputError
 from stvla_ros.robots.embodiments import (
     ROBOT_DESCRIPTION,
@@ -52,6 +54,7 @@ def check_robot_file(file: Path) -> Findings:
         f"{file}: {driver.executable}, {embodiment.control_hz:g} commands and {driver.tick_hz:g} setpoints a second"
     )
     yield from _check_rates(embodiment, driver)
+    yield _ceilings(driver)
     try:
         kind = driver.kind
     except InputError as problem:
@@ -84,6 +87,17 @@ def _check_rates(embodiment: Embodiment, driver: DriverDescription) -> Findings:
         return
     longest = max(joint.longest_stop_s for joint in driver.limits.joints.values())
     yield ok(f"every joint stops within a control period: {longest:.3f} s of {period_s:.3f} s")
+
+
+def _ceilings(driver: DriverDescription) -> Finding:
+    """How near the limits are to what no file may exceed; above it, the file was refused."""
+    limits, joints = driver.limits, driver.limits.joints.values()
+    shares = {
+        "joints' velocity": (max(joint.velocity for joint in joints), ceilings(JointLimits)["velocity"].high),
+        **{name: (getattr(limits, name), each.high) for name, each in ceilings(limits).items()},
+    }
+    told = ", ".join(f"{name} {value:g} of {high:g}" for name, (value, high) in shares.items())
+    return ok(f"all limits are below their ceilings: {told}")
 
 
 def _check_settings(driver: DriverDescription) -> Findings:

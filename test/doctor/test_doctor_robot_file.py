@@ -57,6 +57,10 @@ def test_a_file_is_found_by_name_or_path(tmp_path: Path) -> None:
 def test_what_is_said_about_a_good_file(broken: Callable[..., list[Finding]]) -> None:
     texts = [f.text for f in broken()]
     assert texts[1] == "every joint stops within a control period: 0.150 s of 0.200 s"
+    assert texts[2].startswith(
+        "all limits are below their ceilings: joints' velocity 2.5 of 10, joint_margin 0.05 of 0.5"
+    )
+    assert "tool_speed 0.35 of 2," in texts[2] and "joint_state_timeout 0.25 of 1" in texts[2]
     assert texts[-2] == "driver.home is within the limits, tool point (0.300, 0.000, 0.150) m"
 
 
@@ -70,6 +74,14 @@ LIMITS = "driver.limits"
         ("driver.executable", "other_driver", "executable: expected one of widowx_driver"),
         (f"{LIMITS}.joints.waist.lower", 4.0, "joints.waist: expected lower < upper"),
         (f"{LIMITS}.joints.waist.velocity", 3.0, "limits.joints.waist: expected limits that allow a stop within one"),
+        (
+            f"{LIMITS}.joints.waist.velocity",
+            500.0,
+            "waist.velocity: expected more than 0, at most 10 (the fastest joints",
+        ),
+        (f"{LIMITS}.tool_speed", 100.0, "tool_speed: expected more than 0, at most 2 (the speed that ISO 13855"),
+        (f"{LIMITS}.workspace.high", [float("inf")] * 3, "workspace.high[0]: expected a finite number, got inf"),
+        (f"{LIMITS}.tracking_time", 1e5, "tracking_time: expected more than 0, at most 2"),
         ("driver.tick_hz", 8.0, "tick_hz 8: at least two setpoints a control period"),
         ("driver.settings.group", None, "driver.settings.group: expected a value, it is missing"),
         ("driver.settings.gripper_pwm", 1000.0, "driver.settings.gripper_pwm: expected 0 to 885"),

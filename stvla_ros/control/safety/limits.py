@@ -1,11 +1,19 @@
-"""The limits that the safety gate holds a robot to. docs/explanation/safety.md gives the reason for each."""
+"""The limits that the safety gate holds a robot to. docs/explanation/safety.md gives the reason for each.
+
+Each has a ceiling, above which the file of no robot may set it: a slip of the pen (degrees for radians, millimetres for
+metres) must not pass as a limit.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
+from stvla_ros.control.safety.ceilings import ceiling, check_ceilings
 from stvla_ros.errors import InputError
+
+# Metres from the base, along each axis. A forbidden box may be as large as it likes.
+WORKSPACE_CEILING = 5.0
 
 
 @dataclass(frozen=True)
@@ -21,8 +29,9 @@ class Box:
     high: tuple[float, ...]
 
     def __post_init__(self) -> None:
-        if len(self.low) != 3 or len(self.high) != 3 or not all(a < b for a, b in zip(self.low, self.high)):
-            raise InputError(f"expected low < high, three numbers (m) each, got {self.low} and {self.high}")
+        numbers = len(self.low) == len(self.high) == 3 and np.isfinite([*self.low, *self.high]).all()
+        if not numbers or not all(a < b for a, b in zip(self.low, self.high)):
+            raise InputError(f"expected low < high, three finite numbers (m) each, got {self.low} and {self.high}")
 
     def outside(self, points: np.ndarray) -> np.ndarray:
         """How far the points (..., 3) lie outside, metres along the worst axis; 0 inside."""
@@ -50,18 +59,16 @@ class JointLimits:
     :raises InputError: for limits that leave no motion.
     """
 
-    lower: float
-    upper: float
-    velocity: float
-    acceleration: float
-    jerk: float
+    lower: float = ceiling(low=-12.6, high=12.6, why="two turns either way, or an axis of 12 m")
+    upper: float = ceiling(low=-12.6, high=12.6, why="two turns either way, or an axis of 12 m")
+    velocity: float = ceiling(high=10.0, why="the fastest joints of arms of this size turn at about 6 rad/s")
+    acceleration: float = ceiling(high=100.0, why="makers of such arms allow up to about 20 rad/s^2")
+    jerk: float = ceiling(high=20_000.0, why="makers of such arms allow up to about 10,000 rad/s^3")
 
     def __post_init__(self) -> None:
+        check_ceilings(self)
         if not self.lower < self.upper:
             raise InputError(f"expected lower < upper, got {self.lower} and {self.upper}")
-        for name in ("velocity", "acceleration", "jerk"):
-            if not 0.0 < getattr(self, name) < 1e6:
-                raise InputError(f"{name}: expected more than 0, got {getattr(self, name)}")
 
     @property
     def longest_stop_s(self) -> float:
@@ -86,6 +93,7 @@ class SafetyLimits:
     :param tool_turn_rate: of the tool, rad/s.
     :param step_translation: largest of one command, metres.
     :param step_rotation: largest of one command, radians.
+    :param commands_per_observation: most commands that may answer one observation: the length of a policy's chunk.
     :param gripper_rate: change of the opening per second.
     :param observation_age: oldest observation whose command is executed, seconds.
     :param watchdog_periods: control periods without a fresh command after which the arm counts as stopped.
@@ -97,36 +105,27 @@ class SafetyLimits:
 
     joints: Mapping[str, JointLimits]
     workspace: Box
-    joint_margin: float = 0.05
+    joint_margin: float = ceiling(0.05, low=0.0, high=0.5, why="more leaves most joints no way")
     forbidden: Mapping[str, Box] = field(default_factory=dict)
-    tool_speed: float = 0.35
-    tool_turn_rate: float = 2.0
-    step_translation: float = 0.05
-    step_rotation: float = 0.35
-    gripper_rate: float = 4.0
-    observation_age: float = 1.5
-    watchdog_periods: int = 3
-    tracking_error: float = 0.25
-    tracking_time: float = 0.3
-    joint_state_timeout: float = 0.25
+    tool_speed: float = ceiling(0.35, high=2.0, why="the speed that ISO 13855 takes a person's hand to move at")
+    tool_turn_rate: float = ceiling(2.0, high=6.3, why="a turn a second")
+    step_translation: float = ceiling(0.05, high=0.2, why="policies move by a few centimetres a step")
+    step_rotation: float = ceiling(0.35, high=1.0, why="three steps must stay below half a turn, where angles wrap")
+    commands_per_observation: int = ceiling(4, low=1, high=100, why="the longest chunks of policies")
+    gripper_rate: float = ceiling(4.0, high=20.0, why="no gripper closes within 50 ms")
+    observation_age: float = ceiling(1.5, high=5.0, why="whatever is older shows another scene")
+    watchdog_periods: int = ceiling(3, low=1, high=100, why="later, nobody knows of what is told")
+    tracking_error: float = ceiling(0.25, high=1.0, why="a radian off, an arm presses with all that it has")
+    tracking_time: float = ceiling(0.3, high=2.0, why="an arm that is blocked so long has done its harm")
+    joint_state_timeout: float = ceiling(0.25, high=1.0, why="an arm that is silent so long is lost")
 
     def __post_init__(self) -> None:
-        for name in (
-            "tool_speed",
-            "tool_turn_rate",
-            "step_translation",
-            "step_rotation",
-            "gripper_rate",
-            "observation_age",
-            "watchdog_periods",
-            "tracking_error",
-            "tracking_time",
-            "joint_state_timeout",
-        ):
-            if not 0.0 < getattr(self, name) < 1e6:
-                raise InputError(f"{name}: expected more than 0, got {getattr(self, name)}")
-        if not 0.0 <= self.joint_margin < 1.0:
-            raise InputError(f"joint_margin: expected 0 to 1, got {self.joint_margin}")
+        check_ceilings(self)
+        if max(map(abs, (*self.workspace.low, *self.workspace.high))) > WORKSPACE_CEILING:
+            raise InputError(
+                f"workspace: expected a box within {WORKSPACE_CEILING:g} m of the robot's base (no arm that a policy "
+                f"drives reaches farther), got {self.workspace.low} to {self.workspace.high}"
+            )
         if not self.joints:
             raise InputError("joints: expected at least one")
         for name, joint in self.joints.items():

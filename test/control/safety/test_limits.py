@@ -1,12 +1,16 @@
 """Boxes, joint limits, and how long a stop takes."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import ruckig
+from arms import widowx_limits
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stvla_ros.control.safety.limits import Box, JointLimits
+from stvla_ros.control.safety.ceilings import ceiling, ceilings, check_ceilings
+from stvla_ros.control.safety.limits import Box, JointLimits, SafetyLimits
 from stvla_ros.errors import InputError
 
 unit = st.floats(0.0, 1.0)
@@ -29,6 +33,41 @@ def test_a_point_is_outside_or_inside_by_its_distance_to_the_nearest_face() -> N
 def test_limits_without_motion_are_refused(changed: dict) -> None:
     with pytest.raises(InputError, match="expected"):
         JointLimits(**{"lower": -1.0, "upper": 1.0, "velocity": 1.0, "acceleration": 1.0, "jerk": 1.0, **changed})
+
+
+def numbers_of(kind: type) -> list[str]:
+    return [field.name for field in dataclasses.fields(kind) if field.type in (int, float, "int", "float")]
+
+
+LIMITS = widowx_limits()
+OWNERS = {SafetyLimits: LIMITS, JointLimits: LIMITS.joints["waist"]}
+ALL = [(kind, name) for kind in OWNERS for name in numbers_of(kind)]
+
+
+@pytest.mark.parametrize(("kind", "name"), ALL)
+@given(value=st.sampled_from([float("nan"), float("inf"), -float("inf"), 1e5, 10**400]) | st.floats(min_value=1e5))
+def test_no_number_is_boundless(kind: type, name: str, value: float) -> None:
+    with pytest.raises(InputError, match=f"{name}: expected"):
+        dataclasses.replace(OWNERS[kind], **{name: value})
+
+
+@pytest.mark.parametrize(("kind", "name"), ALL)
+def test_a_number_may_be_as_high_as_its_ceiling_and_no_higher(kind: type, name: str) -> None:
+    high = ceilings(kind)[name].high
+    if name != "lower":  # below upper, then
+        dataclasses.replace(OWNERS[kind], **{name: high, **({} if kind is JointLimits else {"joint_margin": 0.0})})
+    with pytest.raises(InputError, match=f"{name}: expected"):
+        dataclasses.replace(OWNERS[kind], **{name: np.nextafter(high, np.inf)})
+
+
+def test_a_number_that_is_declared_without_a_ceiling_is_no_limit() -> None:
+    @dataclasses.dataclass
+    class Forgotten:
+        speed: float = ceiling(1.0, high=2.0, why="a test")
+        force: float = 3.0
+
+    with pytest.raises(TypeError, match=r"Forgotten\.force: expected a ceiling"):
+        check_ceilings(Forgotten())
 
 
 @given(

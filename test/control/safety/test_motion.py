@@ -9,7 +9,7 @@ from arms import READY, TICK_S, pose_arm, pose_limits, widowx_arm, widowx_limits
 from stvla_ros.control.safety.limits import Box
 from stvla_ros.control.safety.motion import Motion, MotionPlanner, MotionRefused, State
 
-EVERYWHERE = Box((-9.0, -9.0, -9.0), (9.0, 9.0, 9.0))
+EVERYWHERE = Box((-4.0, -4.0, -4.0), (4.0, 4.0, 4.0))
 # Braked at once, the joints lead the tool 5 mm lower than this motion does.
 MOVING = State(READY.copy(), np.array([-0.294, -0.197, -0.009, 0.0, 0.0, 0.0]), np.zeros(6))
 GOAL = READY + [-0.014, 0.161, -0.163, 0.0, 0.0, 0.0]
@@ -34,9 +34,9 @@ def floor() -> float:
 
 
 def test_a_motion_whose_stop_would_leave_the_workspace_is_refused(floor: float) -> None:
-    assert plan(workspace=Box((-9.0, -9.0, floor - 0.01), (9.0, 9.0, 9.0))).states
+    assert plan(workspace=Box((-4.0, -4.0, floor - 0.01), (4.0, 4.0, 4.0))).states
     with pytest.raises(MotionRefused, match="workspace: the tool would leave it"):
-        plan(workspace=Box((-9.0, -9.0, floor), (9.0, 9.0, 9.0)))
+        plan(workspace=Box((-4.0, -4.0, floor), (4.0, 4.0, 4.0)))
 
 
 def test_a_motion_whose_stop_would_enter_a_forbidden_box_is_refused(floor: float) -> None:
