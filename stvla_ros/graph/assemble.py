@@ -37,10 +37,12 @@ def sim_graph(arguments: SimArguments, run_directory: Path) -> Graph:
     lockstep = arguments.pacing == "lockstep"
     # In lockstep every frame counts, and time does not: the server may take as long as it needs.
     sensor = {"sensor_reliability": "reliable" if lockstep else "best_effort"}
+    driven = embodiment.driver if arguments.joint_level else None
     server = {
         **_server(arguments, resolved, embodiment),
         "control_hz": simulated.control_hz,
         "pacing": arguments.pacing,
+        "commands_per_observation": driven.limits.commands_per_observation if driven else 0,
         **({"stall_timeout": 0.0} if lockstep else {}),
     }
     bridge = {
@@ -79,6 +81,8 @@ def robot_graph(arguments: RobotArguments, run_directory: Path) -> Graph:
     embodiment = find_embodiment(arguments.robot)
     resolved = _resolve(arguments)
     server = {**_server(arguments, resolved, embodiment), "frozen_picture_timeout": FROZEN_PICTURE_S}
+    if embodiment.driver is not None:
+        server["commands_per_observation"] = embodiment.driver.limits.commands_per_observation
     remappings = {
         "image": arguments.image_topic,
         "camera_info": arguments.camera_info_topic,

@@ -290,7 +290,8 @@ def test_each_robot_has_its_own_driver(tmp_path: Path) -> None:
     graph = robot_graph(RobotArguments(robot="google_robot", dry_run=True, deadman="joy"), tmp_path)
     driver = _node(graph, "google_robot_driver").parameters["google_robot_driver"]
     assert (driver["robot"], driver["dry_run"], driver["deadman"]) == ("google_robot", True, "joy")
-    assert _node(graph, "vla_server").parameters["vla_server"]["frozen_picture_timeout"] > 0
+    server = _node(graph, "vla_server").parameters["vla_server"]
+    assert server["frozen_picture_timeout"] > 0 and server["commands_per_observation"] == 4
 
 
 @pytest.mark.parametrize(

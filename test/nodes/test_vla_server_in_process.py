@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -149,3 +150,16 @@ def test_in_lockstep_a_running_chunk_answers_without_the_policy(start) -> None:
         assert [stamp_ns(command.header) for command in commands(server)] == stamps
         assert [command.translation.x for command in commands(server)] == [0.0, 1.0, 2.0, 3.0, 0.0, 1.0]
         assert [stamp_ns(chunk.header) for chunk in server.bench.sent("action_chunk")] == [stamps[0], stamps[4]]
+
+
+@pytest.mark.parametrize(("most", "said"), [(4, True), (5, False), (0, False)])
+def test_a_chunk_that_is_longer_than_the_driver_takes_is_told(start, most: int, said: bool) -> None:
+    told = []
+    with start(f"commands_per_observation:={most}") as server:
+        server.node.get_logger = lambda: SimpleNamespace(warning=lambda text, once: told.append((text, once)))
+        goal(server)
+        observe(server, actions=5)
+        server.ring(PERIOD_S)
+        assert commands(server)
+    wanted = "policy: 5 actions in a chunk, the driver executes at most 4 commands from one observation"
+    assert [once for text, once in told if text.startswith(wanted)] == [True] * said

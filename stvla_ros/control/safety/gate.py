@@ -12,6 +12,7 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from stvla_ros.control.actions import EndEffectorAction
+from stvla_ros.control.safety.command_budget import CommandBudget
 from stvla_ros.control.safety.kinematics import Kinematics, Unreachable
 from stvla_ros.control.safety.limits import SafetyLimits
 from stvla_ros.control.safety.motion import Motion, MotionPlanner, MotionRefused, State
@@ -25,8 +26,8 @@ _MOTION_PERIODS = 1.5
 # How far inside the workspace a target is kept, metres: on the way between two points of a wall the joints move the
 # tool in an arc.
 _INSET = 0.003
-# The target may be ahead of the arm by this many of the largest steps; more commands than control periods would
-# otherwise pile up a way that the arm runs off long after the last one.
+# The target may be ahead of the arm by this many of the largest steps, in translation and in rotation; more commands
+# than control periods would otherwise pile up a way that the arm runs off long after the last one.
 _LEAD_STEPS = 2.0
 
 Inhibitor = Literal["not started", "estop", "deadman", "joint states", "tracking", "clock", "driver"]
@@ -88,6 +89,8 @@ class SafetyGate:
         self._target = np.eye(4)
         self._released_ns = 0
         self._idle_ticks = 0
+        keep_ns = round(limits.observation_age * 1e9) + _FUTURE_NS
+        self._budget = CommandBudget(limits.commands_per_observation, round(control_period_s * 1e9), keep_ns)
         self.counts: Counter[str] = Counter()
 
     # --- what holds the arm -------------------------------------------------------------------------------------------
@@ -191,6 +194,11 @@ class SafetyGate:
             return Verdict(False, refused=f"observation from the future: {-age * 1e-9:.2f} s ahead")
         if stamp_ns < self._released_ns:
             return Verdict(False, refused="observation before the release: the arm was held then")
+        if self._budget.left(stamp_ns, now_ns) <= 0:
+            most = self._limits.commands_per_observation
+            return Verdict(
+                False, refused=f"commands per observation: {most} were executed for this one (commands_per_observation)"
+            )
         translation, rotation, clipped = self._within_step(action)
         wanted = self._target.copy()
         wanted[:3, :3] = Rotation.from_rotvec(rotation).as_matrix() @ self._target[:3, :3]
@@ -199,9 +207,8 @@ class SafetyGate:
         if not np.array_equal(clamped, wanted[:3, 3]):
             clipped.append("workspace")
             wanted[:3, 3] = clamped
-        ahead = np.linalg.norm(wanted[:3, 3] - self._arm.tool_pose(self._state.position)[:3, 3])
-        if ahead > _LEAD_STEPS * self._limits.step_translation:
-            return Verdict(False, refused=f"ahead of the arm: the target would be {ahead:.3f} m away")
+        if ahead := self._too_far_ahead(wanted):
+            return Verdict(False, tuple(clipped), ahead)
         try:
             goal = self._arm.inverse(wanted, self._goal)
             motion = self._planner.move(self._state, goal, _MOTION_PERIODS * self._period_s)
@@ -210,7 +217,23 @@ class SafetyGate:
         self._target, self._goal = wanted, goal
         self._follow(motion)
         self._gripper_goal, self._gripper_asked = action.gripper, True
+        self._budget.spend(stamp_ns, now_ns)
         return Verdict(True, tuple(clipped))
+
+    def _too_far_ahead(self, wanted: np.ndarray) -> str:
+        """Why a target pose (4, 4) is too far from where the arm is; empty when it is not."""
+        now = self._arm.tool_pose(self._state.position)
+        way = float(np.linalg.norm(wanted[:3, 3] - now[:3, 3]))
+        turn = float(Rotation.from_matrix(wanted[:3, :3] @ now[:3, :3].T).magnitude())
+        for distance, step, unit in (
+            (way, self._limits.step_translation, "m"),
+            (turn, self._limits.step_rotation, "rad"),
+        ):
+            if distance > _LEAD_STEPS * step:
+                return (
+                    f"ahead of the arm: the target would be {distance:.3f} {unit} away, {_LEAD_STEPS * step:g} allowed"
+                )
+        return ""
 
     def move_to(self, position: np.ndarray, now_ns: int) -> float:
         """Move to a position of the joints, outside the workspace too: home and rest poses.

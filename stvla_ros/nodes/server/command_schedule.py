@@ -53,6 +53,13 @@ class CommandSchedule:
             low=0.0,
             high=3600.0,
         )
+        self._most = node.parameter(
+            "commands_per_observation",
+            0,
+            "commands from one observation that the robot's driver executes at most; 0: no driver counts them",
+            low=0,
+            high=1000,
+        )
         self.lockstep = pacing == "lockstep"
         self._period = round(self.period_s * 1e9)
         self._max_age = 0 if self.lockstep else round(max_age_s * 1e9)
@@ -112,6 +119,12 @@ class CommandSchedule:
 
     def add(self, stamp: int, actions: Sequence[EndEffectorAction]) -> None:
         """Take the policy's answer to the observation with this stamp."""
+        if 0 < self._most < len(actions):
+            self._node.get_logger().warning(
+                f"policy: {len(actions)} actions in a chunk, the driver executes at most {self._most} commands from "
+                "one observation and refuses the others (driver.limits.commands_per_observation in the robot's file)",
+                once=True,
+            )
         now = self._now()
         chunk = TimedChunk(now if self.lockstep else stamp, tuple(actions))
         self._chunks += 1

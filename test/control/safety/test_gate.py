@@ -11,6 +11,7 @@ from stvla_ros.control.safety.limits import Box
 from stvla_ros.errors import InputError
 
 SECOND = 1_000_000_000
+PERIOD_NS = round(PERIOD_S * SECOND)
 
 
 def action(
@@ -40,7 +41,7 @@ def test_equal_commands_at_the_control_rate_are_one_steady_motion() -> None:
     gate = started_gate()
     speeds = []
     for step in range(10):
-        gate.command(action(y=-0.015), 0, 0)
+        gate.command(action(y=-0.015), step * PERIOD_NS, step * PERIOD_NS)
         ticks = [gate.tick() for _ in range(round(PERIOD_S / TICK_S))]
         if step >= 4:
             tools = np.array([tick.tool_pose[:3, 3] for tick in ticks])
@@ -59,8 +60,8 @@ def test_a_step_that_is_too_large_is_shortened_and_said() -> None:
 
 def test_at_the_wall_of_the_workspace_the_tool_slides_along_it() -> None:
     gate = started_gate()
-    for _ in range(12):
-        verdict = gate.command(action(x=0.03, y=-0.01), 0, 0)
+    for step in range(12):
+        verdict = gate.command(action(x=0.03, y=-0.01), step * PERIOD_NS, step * PERIOD_NS)
         assert verdict.executed
         at = settle(gate)
     assert "workspace" in verdict.clipped
@@ -72,8 +73,8 @@ def test_at_the_wall_of_the_workspace_the_tool_slides_along_it() -> None:
 def test_a_way_into_a_forbidden_box_is_refused_and_named() -> None:
     gate = started_gate()
     verdicts = []
-    for _ in range(10):
-        verdicts.append(gate.command(action(x=-0.01, y=0.03, z=-0.01), 0, 0))
+    for step in range(10):
+        verdicts.append(gate.command(action(x=-0.01, y=0.03, z=-0.01), step * PERIOD_NS, step * PERIOD_NS))
         settle(gate)
     refused = [verdict for verdict in verdicts if not verdict.executed]
     assert refused and refused[0].refused.startswith("forbidden box post")
@@ -104,20 +105,67 @@ def test_a_command_to_an_old_or_future_observation_is_refused(stamp: int, now: i
 
 def test_more_commands_than_control_steps_do_not_pile_up_a_way() -> None:
     gate = started_gate()
-    verdicts = [gate.command(action(y=-0.04), 0, 0) for _ in range(10)]
+    verdicts = [gate.command(action(y=-0.04), step * PERIOD_NS, step * PERIOD_NS) for step in range(10)]
     assert verdicts[-1].refused.startswith("ahead of the arm")
     before = widowx_arm().tool_pose(READY)[:3, 3]
     assert np.linalg.norm(settle(gate) - before) <= 2.0 * widowx_limits().step_translation + 1e-3
 
 
+def test_more_turns_than_control_steps_do_not_pile_up_either() -> None:
+    gate, limit = started_gate(forbidden={}), widowx_limits().step_rotation
+    before = gate.tick().tool_pose[:3, :3]
+    verdicts = [gate.command(action(turn=0.35), step * PERIOD_NS, step * PERIOD_NS) for step in range(20)]
+    assert [verdict.executed for verdict in verdicts] == [True] * 2 + [False] * 18
+    assert verdicts[-1].refused.startswith("ahead of the arm: the target would be 1.050 rad away")
+    settle(gate)
+    turned = Rotation.from_matrix(gate.tick().tool_pose[:3, :3] @ before.T).magnitude()
+    assert turned == pytest.approx(2 * limit, abs=0.01)
+
+
+def many(gate: SafetyGate, stamps: list[int], now: int) -> list[bool]:
+    """A small command for each of the stamps. :returns: which were executed."""
+    made = []
+    for number, stamp in enumerate(stamps):
+        verdict = gate.command(action(y=0.002 * (-1) ** number), stamp, now)
+        assert verdict.executed or verdict.refused.startswith("commands per observation: 4 were executed")
+        made.append(verdict.executed)
+        settle(gate)
+    return made
+
+
+@pytest.mark.parametrize(
+    "stamps",
+    [
+        [SECOND] * 6,
+        [SECOND + number for number in range(6)],
+        [SECOND + (-1) ** number * PERIOD_NS // 5 for number in range(6)],
+        [SECOND - number * PERIOD_NS // 20 for number in range(6)],
+    ],
+)
+def test_one_observation_leads_to_as_many_commands_as_a_chunk_has_however_its_stamp_is_varied(stamps) -> None:
+    assert many(started_gate(), stamps, SECOND) == [True] * 4 + [False] * 2
+
+
+def test_each_observation_has_its_own_commands_also_in_turn() -> None:
+    first, second = SECOND, SECOND + PERIOD_NS // 2
+    assert many(started_gate(), [first, second] * 5, second) == [True] * 8 + [False] * 2
+
+
+def test_a_refused_command_uses_nothing_up() -> None:
+    lid = Box((0.2, -0.2, 0.26), (0.45, 0.2, 0.5))
+    gate = started_gate(commands_per_observation=1, forbidden={"lid": lid})
+    assert not gate.command(action(z=0.05), SECOND, SECOND).executed
+    assert gate.command(action(y=-0.01), SECOND, SECOND).executed
+
+
 def test_out_of_reach_is_refused_and_the_target_stays() -> None:
     gate = started_gate(workspace=Box((0.1, -2.0, -2.0), (2.0, 2.0, 2.0)), forbidden={})
-    for _ in range(20):
-        verdict = gate.command(action(x=0.05), 0, 0)
+    for step in range(20):
+        verdict = gate.command(action(x=0.05), step * PERIOD_NS, step * PERIOD_NS)
         settle(gate)
     assert not verdict.executed
     assert verdict.refused.split(":")[0] in ("out of reach", "singularity", "joint limit")
-    assert gate.command(action(x=-0.03), 0, 0).executed
+    assert gate.command(action(x=-0.03), 20 * PERIOD_NS, 20 * PERIOD_NS).executed
 
 
 def test_nothing_is_accepted_before_the_start() -> None:
