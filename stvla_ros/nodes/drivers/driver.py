@@ -3,32 +3,26 @@
 A subclass says how the robot is told and what it tells; see :class:`DriverNode`.
 """
 
-import threading
 import time
 from typing import Any
 
-import numpy as np
-
-from stvla_ros.control.safety.gate import Inhibitor, SafetyGate, Setpoint
-from stvla_ros.control.safety.kinematics import Kinematics
+from stvla_ros.control.safety.gate import Inhibitor, SafetyGate
 from stvla_ros.control.safety.measurements import Measurements
 from stvla_ros.control.safety.watches import ClockWatch, TrackingWatch
 from stvla_ros.errors import InputError
 from stvla_ros.msg import DriverState
 from stvla_ros.nodes.drivers.deadman import Deadman
+from stvla_ros.nodes.drivers.driver_base import DriverBase
 from stvla_ros.nodes.drivers.driver_commands import DriverCommands
 from stvla_ros.nodes.drivers.driver_engagement import Engagement
 from stvla_ros.nodes.drivers.driver_reports import DriverReports
 from stvla_ros.nodes.drivers.driver_stops import GO_ON, DriverStops
-from stvla_ros.nodes.kit.base import StvlaNode
-from stvla_ros.nodes.kit.service_sequence import Steps
 from stvla_ros.nodes.kit.threads import Ticker
-from stvla_ros.robots.embodiments import DriverDescription, find_embodiment
 
 _STOP_TIMEOUT_S = 2.0
 
 
-class DriverNode(StvlaNode):
+class DriverNode(DriverBase):
     """
     Subclasses override
 
@@ -41,45 +35,16 @@ class DriverNode(StvlaNode):
 
     def __init__(self, name: str) -> None:
         super().__init__(name)
-        robot = self.parameter("robot", "", "embodiment, or a YAML file that describes one (config/robots)")
-        self.dry_run = self.parameter("dry_run", False, "compute and show everything, send nothing to the robot")
         home_first = self.parameter("home_first", False, "move to the home position as soon as the robot is up")
+        if home_first and not self.description.home:
+            raise InputError(f"parameter home_first: {self.embodiment.name} has no driver.home")
         self._deadman = Deadman(self)
-        self.embodiment = find_embodiment(robot)
-        if self.embodiment.driver is None:
-            raise InputError(f"parameter robot: {robot} has no driver; it is in simulation alone")
-        if home_first and not self.embodiment.driver.home:
-            raise InputError(f"parameter home_first: {robot} has no driver.home")
-        self.description: DriverDescription = self.embodiment.driver
-        self.lock = threading.RLock()
-        self.gate: SafetyGate | None = None
+        self._engagement = Engagement(self, home_first)
+        self._stops, self._commands = DriverStops(self), DriverCommands(self)
         self._ticker: Ticker | None = None
         self._yielded = False
-        self.detail = ""
-        self.engagement = Engagement(self, home_first)
-        self._stops, self._commands = DriverStops(self), DriverCommands(self)
         limits = self.description.limits
-        self._measurements = Measurements(limits.joint_state_timeout)
         self._tracking, self._clock_watch = TrackingWatch(limits.tracking_error, limits.tracking_time), ClockWatch()
-
-    # --- to override --------------------------------------------------------------------------------------------------
-
-    def make_arm(self) -> Kinematics:
-        """:raises InputError: when the description lacks something."""
-        raise NotImplementedError
-
-    def connect(self) -> None:
-        """Make publishers and clients. :raises InputError: when the robot's interfaces are not installed."""
-
-    def listen(self) -> None:
-        """Subscribe to what the robot says of itself."""
-
-    def engage(self) -> Steps:
-        """Service calls that make the robot ready; yields clients and requests, is sent the responses. Here none."""
-        yield from ()
-
-    def send(self, setpoint: Setpoint) -> None:
-        """Tell the robot. Called in the ticker's thread."""
 
     # --- lifecycle ----------------------------------------------------------------------------------------------------
 
@@ -90,12 +55,12 @@ class DriverNode(StvlaNode):
         self._stops.serve()
         self._deadman.serve()
         self.connect()
-        self.engagement.serve()
+        self._engagement.serve()
 
     def activate(self) -> None:
         with self.lock:
-            self.engagement.lose("not started")
-            self.engagement.give_up()
+            self.lose("not started")
+            self._engagement.give_up()
             self._measurements = Measurements(self.description.limits.joint_state_timeout)
             self._clock_watch = ClockWatch()
             self.gate.release("driver", self.now_ns())
@@ -112,7 +77,7 @@ class DriverNode(StvlaNode):
         """
         with self.lock:
             self.gate.inhibit("driver")
-        self.engagement.give_up()
+        self._engagement.give_up()
         ends = time.monotonic() + _STOP_TIMEOUT_S
         while self.gate.moving and time.monotonic() < ends:
             time.sleep(0.005)
@@ -123,51 +88,13 @@ class DriverNode(StvlaNode):
     def cleanup(self) -> None:
         self.gate = None
 
-    # --- what the robot says ------------------------------------------------------------------------------------------
-
-    def measured(self, position: np.ndarray, opening: float, topic: str, stamp_ns: int) -> bool:
-        """Take what the robot measured; see :meth:`Measurements.take`. :returns: whether it counts."""
-        try:
-            with self.lock:
-                self._measurements.take(position, opening, stamp_ns, self.now_ns(), time.monotonic())
-        except InputError as error:
-            self.reject(topic, f"topic {topic}: {error}")
-            return False
-        return True
-
-    @property
-    def position(self) -> np.ndarray:
-        """(n,) as last measured."""
-        return self._measurements.last.position
-
-    @property
-    def opening(self) -> float:
-        """Of the gripper, as last measured, 0..1."""
-        return self._measurements.last.opening
-
-    @property
-    def engaged(self) -> bool:
-        """Whether the robot is up and takes setpoints."""
-        return self.engagement.done
-
-    @property
-    def fresh(self) -> bool:
-        """Whether the robot said a moment ago where it is."""
-        return self._measurements.fresh(time.monotonic())
-
     def take_up(self) -> None:
         """The arm is up: begin where it is measured to be. :raises InputError: where it cannot be."""
         with self.lock:
             self.gate.start(self.position, self.opening, self.now_ns())
             self.gate.release("joint states", self.now_ns())
-            self.engagement.done, self._yielded, self.detail = True, False, ""
+            self.engaged, self._yielded, self.detail = True, False, ""
             self._tracking.reset()
-
-    def move_to(self, position: np.ndarray) -> str:
-        """Set out for a position (n,); see ``SafetyGate.move_to``. :returns: a line for a person."""
-        with self.lock:
-            seconds = self.gate.move_to(position, self.now_ns())
-        return f"on the way, {seconds:.1f} s"
 
     # --- ticks (ticker's thread) --------------------------------------------------------------------------------------
 
@@ -195,7 +122,7 @@ class DriverNode(StvlaNode):
                 return
             except InputError as error:
                 self.reject("tracking", str(error))
-        self.engagement.lose("not started")
+        self.lose("not started")
 
     def _phase(self) -> tuple[int, list[str], str]:
         """For the driver's state: phase, what holds the arm, a line for a person."""
@@ -209,7 +136,7 @@ class DriverNode(StvlaNode):
     def _check_inputs(self) -> None:
         if not self.fresh:
             if self.engaged:
-                self.engagement.lose("joint states")
+                self.lose("joint states")
         elif self.engaged and not self.dry_run:
             lost = self._tracking.lost(self.position, self.gate.position, time.monotonic())
             if lost is not None and "tracking" not in self.gate.inhibitors:

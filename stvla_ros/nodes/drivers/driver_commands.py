@@ -1,20 +1,17 @@
 """The commands that come to a driver: checked, given to the safety gate, answered with a verdict."""
 
 import time
-from typing import TYPE_CHECKING
 
 from stvla_ros.errors import InputError
 from stvla_ros.msg import CommandVerdict, EndEffectorCommand
+from stvla_ros.nodes.drivers.driver_base import DriverBase
 from stvla_ros.nodes.kit.messages import command_to_action, stamp_ns
-
-if TYPE_CHECKING:
-    from stvla_ros.nodes.drivers.driver import DriverNode
 
 
 class DriverCommands:
     """:param driver: whose gate takes the commands."""
 
-    def __init__(self, driver: "DriverNode") -> None:
+    def __init__(self, driver: DriverBase) -> None:
         self._driver = driver
 
     def subscribe(self) -> None:

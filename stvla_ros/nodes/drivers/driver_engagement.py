@@ -1,16 +1,12 @@
 """How a driver takes its arm up: when the robot says where it is, and again after it was away."""
 
 import time
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from stvla_ros.control.safety.gate import Inhibitor
 from stvla_ros.errors import InputError
+from stvla_ros.nodes.drivers.driver_base import DriverBase
 from stvla_ros.nodes.kit.service_sequence import ServiceSequence, Steps
-
-if TYPE_CHECKING:
-    from stvla_ros.nodes.drivers.driver import DriverNode
 
 _PERIOD_S = 0.05
 _CALL_TIMEOUT_S = 5.0
@@ -23,23 +19,16 @@ class Engagement:
     :param home_first: move to the home position as soon as the arm is up for the first time.
     """
 
-    def __init__(self, driver: "DriverNode", home_first: bool) -> None:
+    def __init__(self, driver: DriverBase, home_first: bool) -> None:
         self._driver, self._home_first = driver, home_first
         self._sequence: ServiceSequence | None = None
         self._retry_at = 0.0
-        # Whether the robot is up and takes setpoints. Guarded by the driver's lock.
-        self.done = False
 
     def serve(self) -> None:
         """Begin to look. To be called from the node's ``configure``: in the executor's thread, because answers of
         services come there.
         """
         self._driver.every(_PERIOD_S, self._engage_when_due)
-
-    def lose(self, reason: Inhibitor) -> None:
-        """The arm is not up any more; it is held until it was taken up anew. To be called with the driver's lock."""
-        self._driver.gate.inhibit(reason)
-        self.done = False
 
     def give_up(self) -> None:
         """Forget the calls that are under way."""
@@ -48,7 +37,7 @@ class Engagement:
     def _engage_when_due(self) -> None:
         """Bring the robot up, and up again after it was away: it may have forgotten its settings, and been moved."""
         driver = self._driver
-        if not driver.is_active or self.done or not driver.fresh or time.monotonic() < self._retry_at:
+        if not driver.is_active or driver.engaged or not driver.fresh or time.monotonic() < self._retry_at:
             return
         if driver.gate.moving or "tracking" in driver.gate.inhibitors:
             return

@@ -2,17 +2,14 @@
 
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING
 
 import numpy as np
 from std_msgs.msg import Bool
 from std_srvs.srv import Trigger
 
 from stvla_ros.errors import InputError
+from stvla_ros.nodes.drivers.driver_base import DriverBase
 from stvla_ros.nodes.kit.base import LATCHED_QOS, RELIABLE_QOS
-
-if TYPE_CHECKING:
-    from stvla_ros.nodes.drivers.driver import DriverNode
 
 GO_ON = "~/reset goes on"
 
@@ -23,7 +20,7 @@ class DriverStops:
     :param driver: whose gate is stopped and released.
     """
 
-    def __init__(self, driver: "DriverNode") -> None:
+    def __init__(self, driver: DriverBase) -> None:
         self._driver = driver
 
     def serve(self) -> None:
@@ -61,7 +58,7 @@ class DriverStops:
                 raise InputError("the arm still moves; try again")
             driver.detail = ""
             # Somebody may have moved the arm meanwhile: it is taken up where it is, as at the start.
-            driver.engagement.lose("not started")
+            driver.lose("not started")
             for reason in ("estop", "tracking"):
                 driver.gate.release(reason, driver.now_ns())
         return "released; driver_state says when commands are accepted"

@@ -1,0 +1,101 @@
+"""What a driver's parts share: the robot's description, the gate under its lock, what was measured."""
+
+import threading
+import time
+
+import numpy as np
+
+from stvla_ros.control.safety.gate import Inhibitor, SafetyGate, Setpoint
+from stvla_ros.control.safety.kinematics import Kinematics
+from stvla_ros.control.safety.measurements import Measurements
+from stvla_ros.errors import InputError
+from stvla_ros.nodes.drivers.driver_reports import DriverReports
+from stvla_ros.nodes.kit.base import StvlaNode
+from stvla_ros.nodes.kit.service_sequence import Steps
+from stvla_ros.robots.embodiments import DriverDescription, find_embodiment
+
+
+class DriverBase(StvlaNode):
+    """What a robot's driver overrides, and what the parts of a driver know of it.
+
+    :ivar gate: to be used with ``lock``; None while the node is not configured.
+    :ivar detail: of what holds the arm, a line for a person.
+    :ivar engaged: whether the robot is up and takes setpoints.
+    """
+
+    reports: DriverReports
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        robot = self.parameter("robot", "", "embodiment, or a YAML file that describes one (config/robots)")
+        self.dry_run = self.parameter("dry_run", False, "compute and show everything, send nothing to the robot")
+        self.embodiment = find_embodiment(robot)
+        if self.embodiment.driver is None:
+            raise InputError(f"parameter robot: {robot} has no driver; it is in simulation alone")
+        self.description: DriverDescription = self.embodiment.driver
+        self.lock = threading.RLock()
+        self.gate: SafetyGate | None = None
+        self.detail = ""
+        self.engaged = False
+        self._measurements = Measurements(self.description.limits.joint_state_timeout)
+
+    # --- to override --------------------------------------------------------------------------------------------------
+
+    def make_arm(self) -> Kinematics:
+        """:raises InputError: when the description lacks something."""
+        raise NotImplementedError
+
+    def connect(self) -> None:
+        """Make publishers and clients. :raises InputError: when the robot's interfaces are not installed."""
+
+    def listen(self) -> None:
+        """Subscribe to what the robot says of itself."""
+
+    def engage(self) -> Steps:
+        """Service calls that make the robot ready; yields clients and requests, is sent the responses. Here none."""
+        yield from ()
+
+    def send(self, setpoint: Setpoint) -> None:
+        """Tell the robot. Called in the ticker's thread."""
+
+    # --- what the robot says ------------------------------------------------------------------------------------------
+
+    def measured(self, position: np.ndarray, opening: float, topic: str, stamp_ns: int) -> bool:
+        """Take what the robot measured; see :meth:`Measurements.take`. :returns: whether it counts."""
+        try:
+            with self.lock:
+                self._measurements.take(position, opening, stamp_ns, self.now_ns(), time.monotonic())
+        except InputError as error:
+            self.reject(topic, f"topic {topic}: {error}")
+            return False
+        return True
+
+    @property
+    def position(self) -> np.ndarray:
+        """(n,) as last measured."""
+        return self._measurements.last.position
+
+    @property
+    def opening(self) -> float:
+        """Of the gripper, as last measured, 0..1."""
+        return self._measurements.last.opening
+
+    @property
+    def fresh(self) -> bool:
+        """Whether the robot said a moment ago where it is."""
+        return self._measurements.fresh(time.monotonic())
+
+    def take_up(self) -> None:
+        """The arm is up: begin where it is measured to be. :raises InputError: where it cannot be."""
+        raise NotImplementedError
+
+    def lose(self, reason: Inhibitor) -> None:
+        """The arm is not up any more; it is held until it was taken up anew. To be called with the lock."""
+        self.gate.inhibit(reason)
+        self.engaged = False
+
+    def move_to(self, position: np.ndarray) -> str:
+        """Set out for a position (n,); see ``SafetyGate.move_to``. :returns: a line for a person."""
+        with self.lock:
+            seconds = self.gate.move_to(position, self.now_ns())
+        return f"on the way, {seconds:.1f} s"
