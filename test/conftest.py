@@ -2,6 +2,7 @@
 
 import os
 import sys
+import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -51,6 +52,9 @@ Installed = Callable[..., AbstractContextManager[Path]]
 # 0 to 101 are safe on Linux whatever the ephemeral ports; 0 is everybody's default.
 os.environ["ROS_DOMAIN_ID"] = str(1 + os.getpid() % 101)
 os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
+# What latched in one run is none of the next one's business, and never of this machine's robots.
+_STATE = tempfile.TemporaryDirectory(prefix="stvla_state_")
+os.environ["XDG_STATE_HOME"] = _STATE.name
 # Several node processes on few cores: threads of theirs only get in each other's way.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 

@@ -106,7 +106,10 @@ class NodeProcess:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
                 preexec_fn=killed_with_parent,
-                env=os.environ | {"PYTHONUNBUFFERED": "1"} | _path_with(package),
+                # What stops a robot is kept: by the test's own drivers, started anew, it must be found again.
+                env=os.environ
+                | {"PYTHONUNBUFFERED": "1", "XDG_STATE_HOME": str(folder.resolve() / "state")}
+                | _path_with(package),
             )
 
     @property

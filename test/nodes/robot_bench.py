@@ -12,6 +12,7 @@ from pytest import MonkeyPatch
 from sensor_msgs.msg import Joy
 from std_srvs.srv import SetBool
 
+from stvla_ros.control.safety.latch import default_latch_folder, latch_file
 from stvla_ros.nodes.drivers import deadman, driver, driver_base, driver_commands, driver_engagement, driver_reports
 from stvla_ros.nodes.drivers.driver import DriverNode
 from stvla_ros.nodes.kit import service_sequence
@@ -87,10 +88,13 @@ class RobotBench:
         self.node, self.clock = self.bench.node, clock
         self.node.now_ns = clock.now_ns
         self._topic, self._measure, self._home, self._outputs = joint_states, measure, home, outputs
+        self.latch_file = latch_file(default_latch_folder(), self.node.get_fully_qualified_name())
         clock.during_sleep = self._tick
 
     def begin(self) -> None:
-        """Anew, with the arm at home."""
+        """Anew, with the arm at home, and nothing latched."""
+        self.bench.stop()
+        self.latch_file.unlink(missing_ok=True)
         self.clock.jumped_ns = 0
         self.clock.elapsed_ns += 60 * 10**9
         self.position = self._home.copy()

@@ -74,7 +74,7 @@ def test_the_topic_estop_stops_too_and_false_is_no_reset(at_home: Rig) -> None:
     at_home.until_phase(DriverState.HELD)
     at_home.graph.publish("estop", Bool(data=False))
     time.sleep(0.3)
-    assert at_home.states[-1].held_by == ["estop"]
+    assert at_home.states[-1].held_by == ["estop"] and at_home.states[-1].phase == DriverState.HELD
 
 
 def test_an_answer_to_an_old_observation_moves_nothing(at_home: Rig) -> None:
@@ -126,27 +126,38 @@ def test_without_further_commands_the_arm_holds(at_home: Rig) -> None:
     assert at_home.at_rest()
 
 
-def test_a_restarted_arm_is_taken_up_where_it_is(at_home: Rig) -> None:
+def test_a_restarted_arm_stays_stopped_and_is_taken_up_where_it_is_after_the_reset(at_home: Rig) -> None:
     at_home.move(0.6, y=0.03)
     at_home.arm.kill()
-    at_home.until_phase(DriverState.WAITING)
-    assert at_home.states[-1].held_by == ["joint states"]
+    at_home.until_phase(DriverState.HELD)
+    assert "arm lost" in at_home.states[-1].held_by
     at_home.measured.clear()
     at_home.start_arm()
     at_home.graph.until(lambda: at_home.measured, "joint states")
+    at_home.states.clear()
+    at_home.move(1.0, y=0.03)
+    assert at_home.at_rest() and {state.phase for state in at_home.states} == {DriverState.HELD}
+    assert at_home.call("widowx_driver/reset").success
     at_home.until_ready()
     assert at_home.at_rest()
     # Where the new arm stands, not where the old one was.
     assert at_home.joints() == pytest.approx(np.array(ROBOT.driver.home), abs=1e-6)
 
 
-def test_a_killed_and_restarted_driver_goes_on_from_where_the_arm_is(at_home: Rig) -> None:
+def test_a_killed_and_restarted_driver_stays_stopped_until_the_reset(at_home: Rig) -> None:
     at_home.move(0.6, y=0.03)
     at_home.driver.kill()
     at_home.until_at_rest()
     stayed = at_home.joints()
     at_home.states.clear()
     at_home.start_driver()
+    at_home.until_phase(DriverState.HELD)
+    assert at_home.states[-1].held_by == ["driver ended"]
+    at_home.verdicts.clear()
+    at_home.move(1.0, y=0.03)
+    at_home.graph.until(lambda: at_home.verdicts, "a verdict")
+    assert "held: driver ended" in at_home.verdicts[-1].refused
+    assert at_home.call("widowx_driver/reset").success
     at_home.until_ready()
     assert at_home.at_rest()
     assert at_home.joints() == pytest.approx(stayed, abs=1e-6)

@@ -14,6 +14,7 @@ from scipy.spatial.transform import Rotation
 from stvla_ros.control.actions import EndEffectorAction
 from stvla_ros.control.safety.command_budget import CommandBudget
 from stvla_ros.control.safety.kinematics import Kinematics, Unreachable
+from stvla_ros.control.safety.latch import Cause
 from stvla_ros.control.safety.limits import SafetyLimits
 from stvla_ros.control.safety.motion import Motion, MotionPlanner, MotionRefused, State
 from stvla_ros.errors import InputError
@@ -30,7 +31,8 @@ _INSET = 0.003
 # than control periods would otherwise pile up a way that the arm runs off long after the last one.
 _LEAD_STEPS = 2.0
 
-Inhibitor = Literal["not started", "estop", "deadman", "joint states", "tracking", "clock", "driver"]
+# What holds the arm by itself, and lets go of it when its reason is gone; and what latched.
+Inhibitor = Literal["not started", "deadman", "joint states", "clock", "driver"] | Cause
 
 
 @dataclass(frozen=True)

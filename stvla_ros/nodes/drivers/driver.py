@@ -12,11 +12,11 @@ from stvla_ros.control.safety.watches import ClockWatch, TrackingWatch
 from stvla_ros.errors import InputError
 from stvla_ros.msg import DriverState
 from stvla_ros.nodes.drivers.deadman import Deadman
-from stvla_ros.nodes.drivers.driver_base import DriverBase
+from stvla_ros.nodes.drivers.driver_base import GO_ON, DriverBase
 from stvla_ros.nodes.drivers.driver_commands import DriverCommands
 from stvla_ros.nodes.drivers.driver_engagement import Engagement
 from stvla_ros.nodes.drivers.driver_reports import DriverReports
-from stvla_ros.nodes.drivers.driver_stops import GO_ON, DriverStops
+from stvla_ros.nodes.drivers.driver_stops import DriverStops
 from stvla_ros.nodes.kit.threads import Ticker
 
 _STOP_TIMEOUT_S = 2.0
@@ -51,6 +51,7 @@ class DriverNode(DriverBase):
     def configure(self) -> None:
         limits, control_hz = self.description.limits, self.embodiment.control_hz
         self.gate = SafetyGate(self.make_arm(), limits, 1.0 / self.description.tick_hz, 1.0 / control_hz)
+        self.latch.load(self.embodiment.name, self.dry_run)
         self.reports = DriverReports(self, self.embodiment.base_frame)
         self._stops.serve()
         self._deadman.serve()
@@ -63,6 +64,9 @@ class DriverNode(DriverBase):
             self._engagement.give_up()
             self._measurements = Measurements(self.description.limits.joint_state_timeout)
             self._clock_watch = ClockWatch()
+            self.latch.begin()
+            for cause in self.latch.causes:
+                self.gate.inhibit(cause)
             self.gate.release("driver", self.now_ns())
         self.listen()
         self._commands.subscribe()
@@ -84,8 +88,11 @@ class DriverNode(DriverBase):
         if self._ticker is not None:
             self._ticker.stop()
             self._ticker = None
+        if not self.gate.moving:
+            self.latch.end()
 
     def cleanup(self) -> None:
+        self.latch.unload()
         self.gate = None
 
     def take_up(self) -> None:
@@ -102,7 +109,7 @@ class DriverNode(DriverBase):
         with self.lock:
             self._check_inputs()
             started = self.engaged or self.gate.moving
-            if "tracking" in self.gate.inhibitors and started and not self.gate.moving:
+            if self.latch.closed and started and not self.gate.moving:
                 self._let_go()
             setpoint = self.gate.tick()
         if started and not self.dry_run:
@@ -112,8 +119,9 @@ class DriverNode(DriverBase):
         self.reports.state(*self._phase(), self.dry_run)
 
     def _let_go(self) -> None:
-        """The arm does not follow, and its setpoints came to rest. Lead them once to where it is, so that it does not
-        press on; then say nothing: whoever moves it meanwhile must not see it come back.
+        """What stopped the arm is latched, and its setpoints came to rest. Say nothing more: whoever moves it meanwhile
+        must not see it come back. Where it only does not follow, lead them once to where it is before that, so that it
+        does not press on.
         """
         if self.fresh and not self._yielded and self.gate.inhibitors == {"tracking"}:
             self._yielded = True
@@ -122,13 +130,17 @@ class DriverNode(DriverBase):
                 return
             except InputError as error:
                 self.reject("tracking", str(error))
-        self.lose("not started")
+        self.engaged = False
 
     def _phase(self) -> tuple[int, list[str], str]:
         """For the driver's state: phase, what holds the arm, a line for a person."""
         with self.lock:
             held: list[str] = sorted(self.gate.inhibitors)
-            if "tracking" not in held and ("not started" in held or "joint states" in held):
+            if causes := self.latch.causes:
+                held = [reason for reason in held if reason != "not started"]
+                what = "; ".join(f"{cause}: {detail}" for cause, detail in causes.items())
+                return DriverState.HELD, held, f"{what}; no service of the arm is called; {GO_ON}"
+            if "not started" in held or "joint states" in held:
                 return DriverState.WAITING, held, self.detail or ("" if self.fresh else "no joint states")
             phase = DriverState.HELD if held else DriverState.MOVING if self.gate.moving else DriverState.READY
             return phase, held, self.detail
@@ -137,11 +149,12 @@ class DriverNode(DriverBase):
         if not self.fresh:
             if self.engaged:
                 self.lose("joint states")
+                silent = self.description.limits.joint_state_timeout
+                self.stop_and_latch("arm lost", f"it said nothing usable for {silent:g} s")
         elif self.engaged and not self.dry_run:
             lost = self._tracking.lost(self.position, self.gate.position, time.monotonic())
             if lost is not None and "tracking" not in self.gate.inhibitors:
-                self.detail = f"{self.gate.names[lost]} does not follow; {GO_ON}"
-                self.gate.inhibit("tracking")
+                self.stop_and_latch("tracking", f"{self.gate.names[lost]} does not follow")
         holding: dict[Inhibitor, bool] = {
             "deadman": not self._deadman.held,
             "clock": self._clock_watch.jumped(self.now_ns(), time.monotonic_ns()),

@@ -7,18 +7,23 @@ import numpy as np
 
 from stvla_ros.control.safety.gate import Inhibitor, SafetyGate, Setpoint
 from stvla_ros.control.safety.kinematics import Kinematics
+from stvla_ros.control.safety.latch import Cause
 from stvla_ros.control.safety.measurements import Measurements
 from stvla_ros.errors import InputError
+from stvla_ros.nodes.drivers.driver_latch import DriverLatch
 from stvla_ros.nodes.drivers.driver_reports import DriverReports
 from stvla_ros.nodes.kit.base import StvlaNode
 from stvla_ros.nodes.kit.service_sequence import Steps
 from stvla_ros.robots.embodiments import DriverDescription, find_embodiment
+
+GO_ON = "~/reset goes on"
 
 
 class DriverBase(StvlaNode):
     """What a robot's driver overrides, and what the parts of a driver know of it.
 
     :ivar gate: to be used with ``lock``; None while the node is not configured.
+    :ivar latch: what stopped the arm until a person resets it; to be used with ``lock``.
     :ivar detail: of what holds the arm, a line for a person.
     :ivar engaged: whether the robot is up and takes setpoints.
     """
@@ -37,6 +42,7 @@ class DriverBase(StvlaNode):
         self.gate: SafetyGate | None = None
         self.detail = ""
         self.engaged = False
+        self.latch = DriverLatch(self)
         self._measurements = Measurements(self.description.limits.joint_state_timeout)
 
     # --- to override --------------------------------------------------------------------------------------------------
@@ -93,6 +99,18 @@ class DriverBase(StvlaNode):
         """The arm is not up any more; it is held until it was taken up anew. To be called with the lock."""
         self.gate.inhibit(reason)
         self.engaged = False
+
+    def stop_and_latch(self, cause: Cause, detail: str) -> None:
+        """Brake, and stay stopped until ``~/reset``. To be called from any thread while the node is configured, as
+        often as one likes.
+
+        :param detail: what happened, for a person.
+        """
+        with self.lock:
+            self.gate.inhibit(cause)
+            new = self.latch.close(cause, detail)
+        if new:
+            self.get_logger().warning(f"stopped: {cause}: {detail}; {GO_ON}")
 
     def move_to(self, position: np.ndarray) -> str:
         """Set out for a position (n,); see ``SafetyGate.move_to``. :returns: a line for a person."""

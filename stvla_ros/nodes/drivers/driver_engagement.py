@@ -37,9 +37,13 @@ class Engagement:
     def _engage_when_due(self) -> None:
         """Bring the robot up, and up again after it was away: it may have forgotten its settings, and been moved."""
         driver = self._driver
+        if driver.latch.closed:
+            # What a person switched off stays off: no service of the arm is called before the reset.
+            self._sequence = None
+            return
         if not driver.is_active or driver.engaged or not driver.fresh or time.monotonic() < self._retry_at:
             return
-        if driver.gate.moving or "tracking" in driver.gate.inhibitors:
+        if driver.gate.moving:
             return
         if self._sequence is None:
             # A dry run leaves the robot as it is.

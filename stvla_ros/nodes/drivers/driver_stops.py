@@ -8,10 +8,8 @@ from std_msgs.msg import Bool
 from std_srvs.srv import Trigger
 
 from stvla_ros.errors import InputError
-from stvla_ros.nodes.drivers.driver_base import DriverBase
+from stvla_ros.nodes.drivers.driver_base import GO_ON, DriverBase
 from stvla_ros.nodes.kit.base import LATCHED_QOS, RELIABLE_QOS
-
-GO_ON = "~/reset goes on"
 
 
 class DriverStops:
@@ -43,12 +41,7 @@ class DriverStops:
             self._estop("topic estop")
 
     def _estop(self, source: str) -> str:
-        driver = self._driver
-        with driver.lock:
-            new = "estop" not in driver.gate.inhibitors
-            driver.gate.inhibit("estop")
-        if new:
-            driver.get_logger().warning(f"emergency stop by {source}; {GO_ON}")
+        self._driver.stop_and_latch("estop", f"emergency stop by the {source}")
         return f"stopped; {GO_ON}"
 
     def _reset(self) -> str:
@@ -59,8 +52,10 @@ class DriverStops:
             driver.detail = ""
             # Somebody may have moved the arm meanwhile: it is taken up where it is, as at the start.
             driver.lose("not started")
-            for reason in ("estop", "tracking"):
-                driver.gate.release(reason, driver.now_ns())
+            causes = list(driver.latch.causes)
+            driver.latch.open()
+            for cause in causes:
+                driver.gate.release(cause, driver.now_ns())
         return "released; driver_state says when commands are accepted"
 
 

@@ -1,0 +1,76 @@
+"""A driver's stop latch: where it is kept, and when it is written."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from stvla_ros.control.safety.latch import Cause, StopLatch, default_latch_folder, latch_file
+from stvla_ros.errors import InputError
+from stvla_ros.nodes.kit.base import StvlaNode
+from stvla_ros.nodes.kit.threads import Alarm
+
+
+class DriverLatch:
+    """Guarded by the driver's lock.
+
+    :param node: declares its parameter.
+    """
+
+    def __init__(self, node: StvlaNode) -> None:
+        self._node = node
+        self._folder = node.parameter(
+            "latch_folder", "", "where stops are kept until ~/reset; empty for ~/.local/state/stvla_ros/latches"
+        )
+        self._latch: StopLatch | None = None
+        self._saver: Alarm | None = None
+
+    def load(self, robot: str, dry_run: bool) -> None:
+        """To be called from the node's ``configure``.
+
+        :param dry_run: what only shows what it would do has a latch of its own, which nobody else sees: it must neither
+            be stopped by what happened to the robot, nor be able to reset it.
+        :raises InputError: when stops cannot be kept.
+        """
+        folder = Path(self._folder).expanduser() if self._folder else default_latch_folder()
+        self._latch = StopLatch(None if dry_run else latch_file(folder, self._node.get_fully_qualified_name()), robot)
+        # The ticker must not wait for a disk. A driver that is killed meanwhile left the mark that it was active.
+        self._saver = Alarm("latch", self._latch.save, self._node.survive)
+
+    def unload(self) -> None:
+        """To be called from the node's ``cleanup``. Safe to call twice."""
+        if self._saver is not None:
+            self._saver.stop()
+            self._saver = None
+        if self._latch is not None:
+            self._latch.let_go()
+            self._latch = None
+
+    @property
+    def causes(self) -> Mapping[Cause, str]:
+        """What happened, by cause; empty while the latch is open."""
+        return {} if self._latch is None else self._latch.causes
+
+    @property
+    def closed(self) -> bool:
+        return bool(self.causes)
+
+    def begin(self) -> None:
+        """The driver becomes active. :raises InputError: when that cannot be kept."""
+        self._latch.begin()
+
+    def end(self) -> None:
+        """The arm rests, and the driver says nothing more."""
+        try:
+            self._latch.end()
+        except InputError as error:
+            self._node.reject("latch", str(error))
+
+    def close(self, cause: Cause, detail: str) -> bool:
+        """:returns: whether the cause is new."""
+        new = self._latch.close(cause, detail)
+        if new:
+            self._saver.wake()
+        return new
+
+    def open(self) -> None:
+        """:raises InputError: when that cannot be kept; then it stays closed."""
+        self._latch.open()
