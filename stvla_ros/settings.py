@@ -15,26 +15,37 @@ from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 import yaml
 
 from stvla_ros.errors import InputError, reason_of
+from stvla_ros.safe_files import check_limit, read_text
 
 Kind = TypeVar("Kind")
 
 FORMER_NAME = "former name"
 """Key of a dataclass field's metadata: what it was called before. Who still writes that is told the new name."""
 
-# A few lines of YAML can name a value of gigabytes, by aliases of aliases.
+# Values of a YAML text with every alias written out: a few lines of aliases of aliases can stand for gigabytes.
+_MOST_VALUES = 100_000
+# Digits of a number; those of base 60 (1:30:00) take quadratic time.
+_MOST_DIGITS = 400
 _SHORT = reprlib.Repr()
 _SHORT.maxlevel, _SHORT.maxstring, _SHORT.maxother, _SHORT.maxlong = 3, 200, 200, 80
 
 
 def read_mapping(file: Path, what: str) -> dict[str, Any]:
     """The YAML mapping in a file. :raises InputError: naming ``what`` and the file."""
-    try:
-        content = load_yaml(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"{what} {file}: expected a YAML file ({reason_of(error)})") from error
+    content = read_yaml(file, what)
     if not isinstance(content, dict):
         raise InputError(f"{what} {file}: expected a YAML mapping, got {type(content).__name__}")
     return content
+
+
+def read_yaml(file: Path, what: str) -> Any:
+    """What a YAML file says. :raises InputError: naming ``what`` and the file."""
+    try:
+        return load_yaml(read_text(file, "settings_bytes"))
+    except InputError as error:  # it is too large, or no file
+        raise InputError(f"{what} {error}") from None
+    except (OSError, ValueError) as error:
+        raise InputError(f"{what} {file}: expected a YAML file ({reason_of(error)})") from error
 
 
 def build(kind: type[Kind], content: Any, prefix: str = "") -> Kind:
@@ -118,13 +129,48 @@ def check_filled(settings: Any, *names: str) -> None:
 def load_yaml(text: str) -> Any:
     """What a YAML text says.
 
-    :raises ValueError: with one line, when it is none.
+    :raises ValueError: with one line, when it is none, or stands for more than any settings.
     """
     try:
-        return yaml.safe_load(text)
+        check_limit("settings_bytes", len(text), "YAML", "characters")
+        return yaml.load(text, _Loader)
     except Exception as error:
         # Not YAMLError alone: `!!bool x` is a KeyError in PyYAML, 2020-13-45 a ValueError, `[[[[…` a RecursionError.
-        raise ValueError(reason_of(error)) from error
+        raise ValueError(reason_of(error)) from None
+
+
+class _Loader(yaml.SafeLoader):
+    """PyYAML's, that counts what the text stands for before it makes any of it."""
+
+    def get_single_node(self) -> yaml.Node | None:
+        node = super().get_single_node()
+        if node is not None:
+            _count(node, {})
+        return node
+
+
+def _count(node: yaml.Node, counted: dict[int, int]) -> int:
+    """Values in a node with every alias written out. Every node is counted once, however often it is named.
+
+    :param counted: by id of the node; 0 while it is being counted.
+    """
+    if id(node) in counted:
+        if not counted[id(node)]:
+            raise ValueError("expected values that do not contain themselves")
+        return counted[id(node)]
+    counted[id(node)] = 0
+    if isinstance(node, yaml.ScalarNode):
+        if node.tag in ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float") and len(node.value) > _MOST_DIGITS:
+            raise ValueError(f"expected numbers of at most {_MOST_DIGITS} digits, got one of {len(node.value)}")
+        inner = 0
+    elif isinstance(node, yaml.MappingNode):
+        inner = sum(_count(key, counted) + _count(value, counted) for key, value in node.value)
+    else:
+        inner = sum(_count(each, counted) for each in node.value)
+    counted[id(node)] = 1 + inner
+    if inner >= _MOST_VALUES:
+        raise ValueError(f"expected at most {_MOST_VALUES} values, its aliases stand for more")
+    return 1 + inner
 
 
 def one_line_yaml(value: Mapping[str, Any]) -> str:
@@ -145,6 +191,7 @@ def parse_mapping(name: str, text: str) -> dict[str, Any]:
 
     :raises InputError: naming it, when the text is no mapping.
     """
+    check_limit("settings_bytes", len(text), name, "characters")
     try:
         value = load_yaml(text)
     except ValueError:

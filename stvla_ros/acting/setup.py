@@ -31,7 +31,7 @@ from stvla_ros.policy.registry import (
 )
 from stvla_ros.policy.training_record import AUTO, checkpoint_of, resolve, resolve_execution, training_notes
 from stvla_ros.robots.embodiments import find_embodiment
-from stvla_ros.settings import load_yaml
+from stvla_ros.settings import load_yaml, read_yaml
 
 MEASURED = "measured"
 # Nothing need be made for who looks at nothing.
@@ -186,10 +186,7 @@ def read_policies(file: Path, usual: InputsConfig = InputsConfig()) -> list[Eval
     :param usual: as for :func:`parse_policy`.
     :raises InputError: naming the file and what is wrong in it.
     """
-    try:
-        entries = load_yaml(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"policies_file {file}: expected a YAML file ({type(error).__name__})") from None
+    entries = read_yaml(file, "policies_file")
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
         raise InputError(f"policies_file {file}: expected a list of mappings")
     policies = []

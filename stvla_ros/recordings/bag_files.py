@@ -1,25 +1,29 @@
 """Opens bags, also those whose recorder was killed or ran out of disk: what was written before is read."""
 
 import contextlib
-import struct
+import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PurePath
+from typing import Any
 
+import yaml
 from rosbags.highlevel import AnyReader
 from rosbags.typesys import Stores, get_typestore
 
 from stvla_ros.errors import InputError
+from stvla_ros.recordings.storage_checks import DATA_END, FOOTER, MAGIC, RECORD_HEAD, check_storage, most_unpacked
+from stvla_ros.recordings.unpacking import check_types, zstd
+from stvla_ros.safe_files import check_regular
+from stvla_ros.settings import read_mapping
 
 BAG_SUFFIXES = (".mcap", ".db3")
+_METADATA, _INFORMATION = "metadata.yaml", "rosbag2_bagfile_information"
+_AT_ONCE = 1 << 20
 
-# The MCAP format (https://mcap.dev/spec): magic bytes, then records of an opcode, a length and so many bytes.
-_MAGIC = b"\x89MCAP0\r\n"
-_RECORD_HEAD = struct.Struct("<BQ")
-_FOOTER, _DATA_END = 0x02, 0x0F
 # No summary: a reader then goes through all records. The two are a length and zeros.
-_END = _RECORD_HEAD.pack(_DATA_END, 4) + bytes(4) + _RECORD_HEAD.pack(_FOOTER, 20) + bytes(20) + _MAGIC
+_END = RECORD_HEAD.pack(DATA_END, 4) + bytes(4) + RECORD_HEAD.pack(FOOTER, 20) + bytes(20) + MAGIC
 
 
 def is_bag(path: Path) -> bool:
@@ -39,16 +43,69 @@ def open_bag(path: Path) -> Iterator[AnyReader]:
     try:
         with contextlib.ExitStack() as stack:
             storage = _storage(path)
-            if storage.suffix == ".mcap" and not _has_end(storage):
-                folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="stvla-bag-"))
-                storage = with_end(storage, Path(folder) / storage.name)
-                print(f"note: bag {path}: its end is missing; what was written before is read", file=sys.stderr)
-            yield stack.enter_context(AnyReader([storage], default_typestore=get_typestore(Stores.ROS2_HUMBLE)))
-    except InputError:
-        raise
+            if storage.is_dir():
+                storage = _checked_folder(storage, stack)
+            else:
+                check_regular(storage)
+                if storage.suffix == ".mcap" and not _has_end(storage):
+                    storage = with_end(storage, _new_folder(stack) / storage.name)
+                    print(f"note: bag {path}: its end is missing; what was written before is read", file=sys.stderr)
+                check_storage(storage)
+            bag = stack.enter_context(AnyReader([storage], default_typestore=get_typestore(Stores.ROS2_HUMBLE)))
+            check_types(bag.typestore)
+            yield bag
+    except InputError as error:
+        said = str(error)
+        raise InputError(said if str(path) in said else f"bag {path}: cannot be read ({said})") from None
     except Exception as error:  # A damaged bag fails in the parsers of several libraries, each with its own errors.
         lines = str(error).splitlines() or [type(error).__name__]
         raise InputError(f"bag {path}: cannot be read ({lines[0]})") from None
+
+
+def _checked_folder(folder: Path, stack: contextlib.ExitStack) -> Path:
+    """A bag's folder, its storage files checked; a copy where they are compressed as a whole."""
+    content = read_mapping(folder / _METADATA, "bag")
+    metadata = content.get(_INFORMATION)
+    names = metadata.get("relative_file_paths") if isinstance(metadata, dict) else None
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise InputError(f"bag {folder / _METADATA}: expected {_INFORMATION} with relative_file_paths")
+    files = [folder / PurePath(name).name for name in names]
+    if str(metadata.get("compression_mode")).lower() == "file":
+        folder, files = _unpacked_folder(content, files, _new_folder(stack))
+    for file in files:
+        if file.exists():  # what is missing is told when it is opened
+            check_storage(file)
+    return folder
+
+
+def _unpacked_folder(content: Any, files: list[Path], folder: Path) -> tuple[Path, list[Path]]:
+    """Storage files that are compressed as a whole, unpacked into another folder within a bound.
+
+    :param content: of metadata.yaml.
+    """
+    unpacked = []
+    for file in files:
+        check_regular(file)
+        most, size = most_unpacked(file.stat().st_size), 0
+        unpacked.append(folder / file.stem)
+        with file.open("rb") as packed, zstd.open(packed, "rb") as source, unpacked[-1].open("wb") as target:
+            while part := source.read(_AT_ONCE):
+                size += len(part)
+                free = shutil.disk_usage(folder).free
+                if size > most or free < len(part):
+                    raise InputError(
+                        f"{file}: expected at most {min(most, size + free)} bytes after unpacking, "
+                        "more come out of it (limit unpacked_bytes, or too little disk)"
+                    )
+                target.write(part)
+    said = {**content[_INFORMATION], "relative_file_paths": [file.name for file in unpacked]}
+    said |= {"compression_mode": "", "compression_format": ""}
+    (folder / _METADATA).write_text(yaml.safe_dump({_INFORMATION: said}), encoding="utf-8")
+    return folder, unpacked
+
+
+def _new_folder(stack: contextlib.ExitStack) -> Path:
+    return Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="stvla-bag-")))
 
 
 def with_end(file: Path, copy: Path) -> Path:
@@ -58,15 +115,18 @@ def with_end(file: Path, copy: Path) -> Path:
     """
     size = file.stat().st_size
     with file.open("rb") as source, copy.open("wb") as target:
-        if source.read(len(_MAGIC)) != _MAGIC:
+        if source.read(len(MAGIC)) != MAGIC:
             raise InputError(f"bag {file}: expected an MCAP file, its first bytes are others")
-        target.write(_MAGIC)
-        while len(head := source.read(_RECORD_HEAD.size)) == _RECORD_HEAD.size:
-            opcode, length = _RECORD_HEAD.unpack(head)
-            if opcode in (_DATA_END, _FOOTER) or length > size - source.tell():
+        target.write(MAGIC)
+        while len(head := source.read(RECORD_HEAD.size)) == RECORD_HEAD.size:
+            opcode, length = RECORD_HEAD.unpack(head)
+            if opcode in (DATA_END, FOOTER) or length > size - source.tell():
                 break
             target.write(head)
-            target.write(source.read(length))
+            while length:  # a piece at a time: a record may be as large as the file
+                part = source.read(min(length, _AT_ONCE))
+                target.write(part)
+                length -= len(part)
         target.write(_END)
     return copy
 
@@ -74,8 +134,8 @@ def with_end(file: Path, copy: Path) -> Path:
 def _has_end(file: Path) -> bool:
     with file.open("rb") as stream:
         stream.seek(0, 2)
-        stream.seek(max(0, stream.tell() - len(_MAGIC)))
-        return stream.read() == _MAGIC
+        stream.seek(max(0, stream.tell() - len(MAGIC)))
+        return stream.read() == MAGIC
 
 
 def _storage(path: Path) -> Path:

@@ -1,0 +1,139 @@
+"""Storage files of bags, looked at before they are read: what they say of their sizes, and whether it can be true."""
+
+import sqlite3
+import struct
+from pathlib import Path
+from typing import BinaryIO
+from urllib.parse import quote
+
+from stvla_ros.errors import InputError
+from stvla_ros.safe_files import check_limit, check_regular, limit
+
+# The MCAP format (https://mcap.dev/spec): magic bytes, then records of an opcode, a length and so many bytes.
+MAGIC = b"\x89MCAP0\r\n"
+RECORD_HEAD = struct.Struct("<BQ")
+FOOTER, DATA_END, CHUNK, CHUNK_INDEX = 0x02, 0x0F, 0x06, 0x08
+_CHUNK_TIMES, _SIZE, _TEXT, _PAIR = (
+    struct.Struct("<QQQI"),
+    struct.Struct("<Q"),
+    struct.Struct("<I"),
+    struct.Struct("<QQ"),
+)
+_LONGEST_INDEX = 16 << 20
+# Chunks that overlap in time are unpacked together.
+_OVERLAP = 10
+
+
+def check_storage(file: Path) -> None:
+    """:raises InputError: for a file that would take too much memory or time, or whose parts contradict each other."""
+    check_regular(file)
+    if file.suffix == ".db3":
+        _check_sqlite(file)
+        return
+    with file.open("rb") as stream:
+        if stream.read(len(MAGIC)) == MAGIC:
+            _check_mcap(stream, file.stat().st_size)
+
+
+def most_unpacked(size: int) -> int:
+    """Bytes that a compressed recording of ``size`` bytes may unpack to, all in all."""
+    return limit("unpacked_bytes") + limit("unpacked_share") * size
+
+
+# --- MCAP -------------------------------------------------------------------------------------------------------------
+
+
+def _check_mcap(stream: BinaryIO, size: int) -> None:
+    """:param stream: behind the magic bytes."""
+    chunks: dict[int, tuple[int, int]] = {}
+    index: list[tuple[int, int, int]] = []
+    unpacked = 0
+    place = len(MAGIC)
+    while len(head := stream.read(RECORD_HEAD.size)) == RECORD_HEAD.size:
+        opcode, length = RECORD_HEAD.unpack(head)
+        begin = place + RECORD_HEAD.size
+        if length > size - begin:
+            raise InputError(f"record at byte {place}: expected at most {size - begin} bytes in the file, got {length}")
+        try:
+            if opcode == CHUNK:
+                chunks[place] = _chunk(stream, length, place)
+                unpacked += chunks[place][1]
+            elif opcode == CHUNK_INDEX:
+                index.append(_indexed(stream.read(min(length, _LONGEST_INDEX)), chunks, place))
+        except (struct.error, UnicodeDecodeError):
+            raise InputError(f"record at byte {place}: expected a whole chunk or index, it breaks off") from None
+        if opcode == FOOTER:
+            break
+        place = begin + length
+        stream.seek(place)
+    most = most_unpacked(size)
+    if unpacked > most:
+        raise InputError(
+            f"expected at most {most} bytes after unpacking, its chunks say {unpacked} (limit unpacked_bytes)"
+        )
+    check_limit(
+        "bag_chunk_bytes", _overlapping(index) / _OVERLAP, "chunks of one time", "bytes unpacked and divided by 10"
+    )
+
+
+def _chunk(stream: BinaryIO, length: int, place: int) -> tuple[int, int]:
+    """Of a chunk its packed and unpacked size, as its head says."""
+    *_, unpacked, _ = _CHUNK_TIMES.unpack(stream.read(_CHUNK_TIMES.size))
+    (letters,) = _TEXT.unpack(stream.read(_TEXT.size))
+    compression = stream.read(min(letters, 16))
+    (packed,) = _SIZE.unpack(stream.read(_SIZE.size))
+    where = f"chunk at byte {place}"
+    if letters > 16 or packed > length:
+        raise InputError(f"{where}: expected at most {length} packed bytes, got {packed}")
+    if not compression and packed != unpacked:
+        raise InputError(f"{where}: expected one size of what is not packed, got {packed} and {unpacked} bytes")
+    check_limit("bag_chunk_bytes", unpacked, where, "bytes unpacked")
+    return packed, unpacked
+
+
+def _indexed(record: bytes, chunks: dict[int, tuple[int, int]], place: int) -> tuple[int, int, int]:
+    """Of a chunk's index the times between which it has messages, and its unpacked size. Every chunk has one."""
+    first, last, chunk, _ = struct.unpack_from("<QQQQ", record)
+    (offsets,) = _TEXT.unpack_from(record, 32)
+    rest = 36 + offsets + 8  # behind the offsets, and their length
+    (letters,) = _TEXT.unpack_from(record, rest)
+    sizes = _PAIR.unpack_from(record, rest + 4 + letters)
+    if chunks.pop(chunk, None) != sizes:
+        raise InputError(f"index at byte {place}: expected one index of each chunk, with the chunk's own sizes")
+    return first, last, sizes[1]
+
+
+def _overlapping(index: list[tuple[int, int, int]]) -> int:
+    """The most bytes of chunks of one time."""
+    changes = sorted([(first, size) for first, _, size in index] + [(last + 1, -size) for _, last, size in index])
+    now = most = 0
+    for _, change in changes:
+        now += change
+        most = max(most, now)
+    return most
+
+
+# --- SQLite -----------------------------------------------------------------------------------------------------------
+
+
+def _check_sqlite(file: Path) -> None:
+    """Plain tables only, whose pages are all there once: a view or a column that is computed can be without end, and so
+    can a tree whose branches meet.
+    """
+    place = f"file:{quote(str(file.resolve()))}?mode=ro&immutable=1"
+    connection = sqlite3.connect(place, uri=True)
+    try:
+        for kind, name, made in connection.execute("SELECT type, name, sql FROM sqlite_master LIMIT 1000").fetchall():
+            virtual = " ".join(str(made).split()).upper().startswith("CREATE VIRTUAL")
+            if kind not in ("table", "index") or virtual:
+                raise InputError(f"expected plain tables, got the {'virtual table' if virtual else kind} {name!r}")
+            if kind == "table":
+                columns = connection.execute("SELECT name, hidden FROM pragma_table_xinfo(?)", (name,)).fetchall()
+                computed = [column for column, hidden in columns if hidden]
+                if computed:
+                    raise InputError(f"table {name}: expected plain columns, {computed[0]!r} is computed")
+        (found,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+        if found != "ok":
+            raise InputError(f"expected a whole database ({' '.join(str(found).split())[:160]})")
+    finally:
+        connection.close()

@@ -1,0 +1,137 @@
+"""Compressed bytes of a bag, unpacked within a bound; and what the package `rosbags` does without one, bounded.
+
+`rosbags` unpacks a chunk whatever comes out, and compares its size afterwards: 65 kB can fill the memory. Its parser of
+IDL definitions tries every reading of nested brackets, so that five of them take minutes. Importing this module puts
+others in the place of those functions, once for the process.
+"""
+
+import re
+from types import SimpleNamespace
+from typing import Any
+
+import lz4.frame
+from rosbags.highlevel import anyreader
+from rosbags.interfaces import Nodetype
+from rosbags.rosbag2 import reader, storage_mcap, storage_sqlite3
+from rosbags.typesys import get_types_from_idl, get_types_from_msg
+from rosbags.typesys.store import Typestore
+
+from stvla_ros.errors import InputError
+from stvla_ros.safe_files import check_limit, limit
+from stvla_ros.settings import load_yaml
+
+# Python's own from 3.14 on, before that a package: as `rosbags` chooses.
+_library: Any = storage_mcap
+zstd = _library.zstd
+_AT_ONCE = 1 << 20
+# Elements of arrays of fixed length that a message has by its definition alone, without a byte of data.
+_MOST_ELEMENTS = 100_000
+# What takes the parser of IDL exponential time: brackets in a constant, sequences of sequences of sequences.
+_SLOW_IDL = re.compile(r"\bconst\b[^;]{0,400}=[^;]{0,400}\(|(sequence\s*<\s*){3}")
+
+
+def unpack(data: bytes, compression: str, most: int, where: str) -> bytes:
+    """
+    :param compression: ``zstd``, ``lz4``, or empty for bytes as they are.
+    :param most: bytes that may come out.
+    :param where: names the data in the message.
+    :raises InputError: when there are more; as soon as they are.
+    """
+    if not compression:
+        return data
+    # By the format: both unpack a stream piece by piece, and a file may hold several.
+    make = {"zstd": zstd.ZstdDecompressor, "lz4": lz4.frame.LZ4FrameDecompressor}.get(compression)
+    if make is None:
+        raise InputError(f"{where}: expected zstd or lz4, got the compression {compression[:40]!r}")
+    parts: list[bytes] = []
+    size = 0
+    while data:
+        stream: Any = make()
+        part = stream.decompress(data, max_length=_AT_ONCE)
+        while True:
+            size += len(part)
+            parts.append(part)
+            if size > most:
+                raise InputError(f"{where}: expected at most {most} bytes after unpacking, more come out of it")
+            if stream.eof:
+                break
+            if not part and stream.needs_input:
+                raise InputError(f"{where}: expected a whole {compression} frame, it breaks off")
+            part = stream.decompress(b"", max_length=_AT_ONCE)
+        data = stream.unused_data or b""
+    return b"".join(parts)
+
+
+def unpack_chunk(data: bytes, compression: str, size: int) -> bytes:
+    """A chunk that says how large it is. :raises InputError: when that is too large, or not true."""
+    check_limit("bag_chunk_bytes", size, "chunk", "bytes unpacked")
+    return unpack(data, compression, size, "chunk")
+
+
+def unpack_bag_message(data: bytes) -> bytes:
+    """A message of a bag whose messages are compressed one by one."""
+    return unpack(data, "zstd", limit("bag_chunk_bytes"), "message")
+
+
+def check_types(types: Typestore) -> None:
+    """:raises InputError: for a bag's definition of a message that is huge with no data at all."""
+    elements: dict[str, int] = {}
+    for name in types.fielddefs:
+        _elements(types, name, elements)
+
+
+def _elements(types: Typestore, name: str, known: dict[str, int]) -> int:
+    if name in known:
+        return known[name]
+    known[name] = 0  # a type that contains itself: the library refuses it
+    count = 1
+    described: Any = types.fielddefs.get(name, ((), ()))
+    for _, kind in described[1]:
+        times = 1
+        if kind[0] == Nodetype.ARRAY:
+            kind, times = kind[1]
+        if kind[0] == Nodetype.NAME:
+            count += times * _elements(types, str(kind[1]), known)
+        elif kind[0] == Nodetype.BASE and kind[1][0] in ("string", "wstring"):
+            count += times
+        if count > _MOST_ELEMENTS:
+            raise InputError(f"definition of {name}: expected at most {_MOST_ELEMENTS} elements of fixed arrays")
+    known[name] = count
+    return count
+
+
+def _read_idl(text: str) -> Any:
+    check_limit("settings_bytes", len(text), "definition in IDL", "characters")
+    if _SLOW_IDL.search(text):
+        raise InputError("definition in IDL: expected constants without brackets, and no sequences of sequences")
+    return get_types_from_idl(text)
+
+
+def _read_msg(text: str, name: str) -> Any:
+    check_limit("settings_bytes", len(text), f"definition of {name[:80]}", "characters")
+    return get_types_from_msg(text, name)
+
+
+_parse_qos = reader.parse_qos
+
+
+def _read_qos(said: Any) -> Any:
+    if isinstance(said, str):
+        load_yaml(said)  # for its bounds
+    return _parse_qos(said)
+
+
+def _bound_rosbags() -> None:
+    places: Any = (reader, storage_mcap, storage_sqlite3)
+    for place in places:
+        place.parse_qos = _read_qos
+    storage_mcap.DECOMPRESSORS["zstd"] = lambda data, size: unpack_chunk(data, "zstd", size)
+    storage_mcap.DECOMPRESSORS["lz4"] = lambda data, size: unpack_chunk(data, "lz4", size)
+    # Whole files are unpacked before it sees them, see bag_files.py.
+    replaced: Any = reader
+    replaced.zstd = SimpleNamespace(decompress=unpack_bag_message)
+    library: Any = anyreader
+    library.get_types_from_idl, library.get_types_from_msg = _read_idl, _read_msg
+
+
+_bound_rosbags()

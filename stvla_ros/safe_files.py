@@ -1,0 +1,255 @@
+"""Files and texts from outside: how large they may be, and how they are read without filling memory or waiting forever.
+
+What a file says about its own size is checked before anything is unpacked, and again while it is unpacked, because a
+header can lie. Every refusal is one line that names the file, what was expected, and the limit; they are listed in
+docs/reference/limits.md. Who has larger data raises a limit in one place, the environment's ``STVLA_FILE_LIMITS``.
+"""
+
+import json
+import os
+import stat
+import string
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields, replace
+from functools import cache
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from stvla_ros.errors import InputError, reason_of
+
+VARIABLE = "STVLA_FILE_LIMITS"
+"""Of the environment: raised limits, such as ``picture_pixels=100000000 bag_chunk_bytes=1e9``."""
+
+MIB, GIB = 1 << 20, 1 << 30
+
+
+@dataclass(frozen=True)
+class FileLimits:
+    """The most that is read, by what is read. Whole numbers, chosen a few times above what honest data have."""
+
+    settings_bytes: int = 256_000
+    """A YAML text: robots, trainings, policies, ``metadata.yaml`` of a bag. PyYAML reads 100 kB a second."""
+    json_bytes: int = 8_000_000
+    """A JSON document, or a line of a file with one on each. In memory it takes 25 times as much at the worst."""
+    xml_bytes: int = 4_000_000
+    """A URDF or a Fast DDS profile."""
+    robot_joints: int = 1000
+    """Joints of a URDF."""
+    table_bytes: int = 512_000_000
+    """A table of lines: CSV, JSON lines."""
+    table_rows: int = 50_000_000
+    """Rows of a table, and values in one column of a row group."""
+    tokenizer_bytes: int = 64_000_000
+    """A tokenizer.json; Gemma's has 35 MB."""
+    instruction_characters: int = 1000
+    """An instruction, wherever it comes from."""
+    path_characters: int = 500
+    """A path that a data set's metadata give."""
+    picture_pixels: int = 8192 * 4096
+    """A picture, or a frame of a video: 8K."""
+    video_frames: int = 10_000_000
+    """Frames that a video file declares: four days at 30 Hz."""
+    video_lead_frames: int = 5000
+    """Frames of a video that are decoded before the wanted ones: from the key frame before them."""
+    episode_bytes: int = 4 * GIB
+    """Pictures of an episode, unpacked, and the rows of a table that are read at once."""
+    bag_chunk_bytes: int = 128 * MIB
+    """A chunk or message of a bag, unpacked; ten times as much for chunks that overlap in time."""
+    unpacked_bytes: int = GIB
+    """A compressed recording, unpacked: so much, and ``unpacked_share`` times its own size."""
+    unpacked_share: int = 1000
+    """See ``unpacked_bytes``."""
+    tensor_header_bytes: int = 16_000_000
+    """The header of a safetensors file."""
+    weight_bytes: int = 1000 * GIB
+    """All weights of a checkpoint."""
+
+
+NAMES = tuple(each.name for each in fields(FileLimits))
+
+
+def file_limits() -> FileLimits:
+    """The limits that hold. :raises InputError: for a variable that says something else."""
+    return _parse_limits(os.environ.get(VARIABLE, ""))
+
+
+@cache
+def _parse_limits(text: str) -> FileLimits:
+    given: dict[str, int] = {}
+    for part in text.replace(",", " ").split():
+        name, _, value = part.partition("=")
+        if name not in NAMES:
+            raise InputError(f"{VARIABLE}: expected name=number with a name of {', '.join(NAMES)}, got {part[:80]!r}")
+        try:
+            given[name] = int(float(value))
+        except (ValueError, OverflowError):
+            given[name] = 0
+        if given[name] < 1:
+            raise InputError(f"{VARIABLE}: {name}: expected a number of at least 1, got {value[:80]!r}")
+    return replace(FileLimits(), **given)
+
+
+def limit(name: str) -> int:
+    """One of :class:`FileLimits`."""
+    return getattr(file_limits(), name)
+
+
+def check_limit(name: str, got: float, where: str, of: str) -> None:
+    """
+    :param name: of the limit.
+    :param where: names the file in the message.
+    :param of: what is counted, such as ``pixels``.
+    :raises InputError: when it is more than the limit.
+    """
+    most = limit(name)
+    if got > most:
+        raise InputError(f"{where}: expected at most {most} {of}, got {short_number(got)} (limit {name}, {VARIABLE})")
+
+
+def short_number(number: float) -> str:
+    """A number for a message; Python writes no whole number of more than 4300 digits."""
+    return f"{number:g}" if isinstance(number, float) else str(number) if abs(number) < 10**30 else "a huge number"
+
+
+# --- whole files ------------------------------------------------------------------------------------------------------
+
+
+def read_bytes(file: Path, limit_name: str) -> bytes:
+    """A file's content.
+
+    :raises OSError: when it cannot be read.
+    :raises InputError: when it is larger than the limit, or no file at all: a pipe would be waited for, a device read
+        for ever.
+    """
+    # Without waiting: to open a pipe that nobody writes to would block.
+    with os.fdopen(os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as stream:
+        check_regular(file, os.fstat(stream.fileno()))
+        check_limit(limit_name, os.fstat(stream.fileno()).st_size, str(file), "bytes")
+        content = stream.read(limit(limit_name) + 1)  # files of /proc and growing ones say less than they have
+    check_limit(limit_name, len(content), str(file), "bytes")
+    return content
+
+
+def check_regular(file: Path, found: os.stat_result | None = None) -> None:
+    """:raises InputError: for what is there but is no file. :raises OSError: when there is nothing."""
+    if not stat.S_ISREG((found or file.stat()).st_mode):
+        raise InputError(f"{file}: expected a file, got a folder, pipe or device")
+
+
+def read_text(file: Path, limit_name: str) -> str:
+    """As :func:`read_bytes`. :raises UnicodeDecodeError: when it is not UTF-8."""
+    return read_bytes(file, limit_name).decode("utf-8")
+
+
+def read_json_file(file: Path) -> Any:
+    """A JSON document.
+
+    :raises OSError: when it cannot be read.
+    :raises InputError: when it is too large, or no JSON.
+    """
+    return parse_json(read_bytes(file, "json_bytes"), str(file))
+
+
+def parse_json(text: str | bytes, where: str) -> Any:
+    """:raises InputError: naming ``where``, for what is no JSON, too deep or too long."""
+    check_limit("json_bytes", len(text), where, "bytes")
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{where}: expected JSON ({reason_of(error)})") from None
+
+
+def json_lines(file: Path) -> Iterator[Any]:
+    """The documents of a file that has one on each line; blank lines are skipped.
+
+    :raises OSError: when it cannot be read.
+    :raises InputError: as :func:`read_json_file`.
+    """
+    check_regular(file)
+    check_limit("table_bytes", file.stat().st_size, str(file), "bytes")
+    longest = limit("json_bytes")
+    with file.open("rb") as stream:
+        for number in range(1, limit("table_rows") + 2):
+            line = stream.readline(longest + 1)
+            if not line:
+                return
+            check_limit("table_rows", number, str(file), "lines")
+            if line.strip():
+                yield parse_json(line, f"{file}, line {number}")
+
+
+# --- paths that a file gives ------------------------------------------------------------------------------------------
+
+_WIDEST = 12
+_LARGEST_INDEX = 2**31
+
+
+def fill_template(template: Any, values: Mapping[str, str | int], where: str) -> str:
+    """A path out of the pattern that a data set's metadata give, such as ``data/chunk-{chunk_index:03d}``.
+
+    Of Python's format strings only names of values, and widths of a few digits: ``{a.b}`` would look into objects, and
+    ``{a:2000000000}`` fill the memory.
+
+    :raises InputError: naming ``where``, for anything else.
+    """
+    known = ", ".join("{" + name + "}" for name in values)
+    if not isinstance(template, str):
+        raise InputError(f"{where}: expected a text with {known}, got {type(template).__name__}")
+    check_limit("path_characters", len(template), where, "characters")
+    filled = ""
+    try:
+        parts = list(string.Formatter().parse(template))
+    except ValueError as error:
+        raise InputError(f"{where}: expected a text with {known} ({reason_of(error)})") from None
+    for text, name, form, conversion in parts:
+        filled += text
+        if name is None:
+            continue
+        if name not in values or conversion:
+            raise InputError(f"{where}: expected no other fields than {known}, got {{{name[:80]}}}")
+        filled += _field(values[name], form or "", f"{where}: {{{name}}}")
+    check_limit("path_characters", len(filled), where, "characters")
+    return filled
+
+
+def _field(value: str | int, form: str, where: str) -> str:
+    if isinstance(value, str):
+        if form not in ("", "s"):
+            raise InputError(f"{where}: expected no width, got {form[:80]!r}")
+        return value
+    if not 0 <= value <= _LARGEST_INDEX:
+        raise InputError(f"{where}: expected an index of 0 to {_LARGEST_INDEX}, got {short_number(value)}")
+    digits = form.removesuffix("d")
+    if digits and not (digits.isascii() and digits.isdecimal() and len(digits) <= 3 and int(digits) <= _WIDEST):
+        raise InputError(f"{where}: expected a width of at most {_WIDEST} digits, such as :06d, got {form[:80]!r}")
+    return format(value, f"{digits}d")
+
+
+def path_inside(folder: Path, name: Any, where: str) -> Path:
+    """The file ``name`` of a folder whose own metadata name it.
+
+    The name alone is looked at, no link is followed: the hub's cache keeps files elsewhere and links to them.
+
+    :raises InputError: naming ``where``, for a name that leads out of the folder.
+    """
+    if not isinstance(name, str) or not name or "\0" in name:
+        raise InputError(f"{where}: expected a path in the folder, got {ascii(name)[:80]}")
+    check_limit("path_characters", len(name), where, "characters")
+    path = PurePosixPath(name)
+    if path.is_absolute() or ".." in path.parts or not path.parts:
+        raise InputError(f"{where}: expected a path inside {folder}, got {name!r}")
+    return folder / path
+
+
+# --- texts ------------------------------------------------------------------------------------------------------------
+
+
+def check_instruction(text: Any, where: str) -> str:
+    """
+    :param where: names the file, topic or parameter in the message.
+    :raises InputError: for an instruction that is no text, or longer than any that is meant.
+    """
+    if not isinstance(text, str):
+        raise InputError(f"{where}: expected words, got {type(text).__name__}")
+    check_limit("instruction_characters", len(text), where, "characters")
+    return text
