@@ -101,6 +101,11 @@ class RobotArguments(PerceptionArguments):
     """Move to the home position as soon as the robot is up."""
     deadman: Literal["none", "joy", "service"] = "none"
     """What must be held while the arm may move: a joystick's button, or a service that is called again and again."""
+    estop_heartbeat: float = 0.0
+    """Seconds of silence on the topic estop after which the arm is stopped; 0: it may be silent."""
+    latch_folder: str = ""
+    """Where stops are kept until the driver's reset; empty: ~/.local/state/stvla_ros/latches, or on fake hardware the
+    run's own folder."""
     image_topic: str = "camera/color/image_raw"
     """Colour image of the camera driver."""
     camera_info_topic: str = "camera/color/camera_info"

@@ -24,6 +24,8 @@ from stvla_ros.sim.tasks import find_task, resolve_task
 
 # A real camera's noise changes every picture; a simulator's still scene does not, so there it is not asked.
 FROZEN_PICTURE_S = 1.0
+# In a run's folder, where its robot is none that can hurt anybody.
+LATCHES = "latches"
 
 
 def sim_graph(arguments: SimArguments, run_directory: Path) -> Graph:
@@ -71,7 +73,8 @@ def sim_graph(arguments: SimArguments, run_directory: Path) -> Graph:
     if arguments.joint_level:
         if lockstep:
             raise InputError("joint_level: expected pacing realtime, a driver does not wait for a simulator")
-        nodes.append(NodeSpec("widowx_driver", {"widowx_driver": {"robot": simulated.robot}}))
+        driver = {"robot": simulated.robot, "latch_folder": str(run_directory / LATCHES)}
+        nodes.append(NodeSpec("widowx_driver", {"widowx_driver": driver}))
     notes = ((task_note,) if task_note else ()) + resolved.notes
     return _finish(nodes, arguments, run_directory, common={}, notes=notes)
 
@@ -136,6 +139,8 @@ def _driver(arguments: RobotArguments, embodiment: Embodiment, run_directory: Pa
         "dry_run": arguments.dry_run,
         "home_first": arguments.home_first,
         "deadman": arguments.deadman,
+        "estop_heartbeat": arguments.estop_heartbeat,
+        "latch_folder": _latch_folder(arguments, run_directory),
     }
     session = {"output": str(run_directory), "instruction": arguments.instruction}
     nodes = [
@@ -145,6 +150,13 @@ def _driver(arguments: RobotArguments, embodiment: Embodiment, run_directory: Pa
     if arguments.use_fake_hardware:
         nodes.append(_driver_node(kind.stand_in.rpartition(".")[2], kind.stand_in, {"robot": robot}))
     return nodes
+
+
+def _latch_folder(arguments: RobotArguments, run_directory: Path) -> str:
+    """A robot's stops outlive a run, those of a stand-in do not: each run has a new one."""
+    if arguments.latch_folder:
+        return str(Path(arguments.latch_folder).expanduser().resolve())
+    return str(run_directory / LATCHES) if arguments.use_fake_hardware else ""
 
 
 def _driver_node(name: str, module: str, parameters: Parameters) -> NodeSpec:

@@ -109,7 +109,7 @@ class Bench:
         node.create_service = lambda kind, name, callback: self.services.update({name: (kind, callback)})
         node.create_client = lambda kind, name: Client(kind, name, answer)
         node.every = lambda period_s, callback: self.timers.append(callback)
-        node.destroy_subscription = lambda subscription: None
+        node.destroy_subscription = self._unsubscribe
 
     def start(self) -> None:
         """Configure and activate, from whatever state."""
@@ -123,6 +123,7 @@ class Bench:
         self.unsubscribe()
 
     def unsubscribe(self) -> None:
+        """From all that the node has subscribed to."""
         self._callbacks.clear()
 
     def receive(self, topic: str, message: Any) -> None:
@@ -166,7 +167,14 @@ class Bench:
 
     def _subscribe(self, kind: type, topic: str, callback: Callable, qos_profile: Any = 10, raw: bool = False) -> Any:
         self._callbacks[topic].append((kind, callback))
-        return SimpleNamespace(topic=topic)
+        return SimpleNamespace(topic=topic, callback=(kind, callback))
+
+    def _unsubscribe(self, subscription: Any) -> None:
+        # The node's own ones, such as that of its clock, are no concern of the bench.
+        if isinstance(subscription, SimpleNamespace) and subscription.callback in self._callbacks[subscription.topic]:
+            self._callbacks[subscription.topic].remove(subscription.callback)
+            if not self._callbacks[subscription.topic]:
+                del self._callbacks[subscription.topic]
 
     def _publish(self, kind: type, topic: str, qos: Any) -> Publisher:
         return self.publishers.setdefault(topic, Publisher(kind, topic))

@@ -13,7 +13,15 @@ from sensor_msgs.msg import Joy
 from std_srvs.srv import SetBool
 
 from stvla_ros.control.safety.latch import default_latch_folder, latch_file
-from stvla_ros.nodes.drivers import deadman, driver, driver_base, driver_commands, driver_engagement, driver_reports
+from stvla_ros.nodes.drivers import (
+    deadman,
+    driver,
+    driver_base,
+    driver_commands,
+    driver_engagement,
+    driver_reports,
+    estop_topic,
+)
 from stvla_ros.nodes.drivers.driver import DriverNode
 from stvla_ros.nodes.kit import service_sequence
 from stvla_ros.nodes.kit.messages import ns_to_time
@@ -176,7 +184,16 @@ def robot_bench(
     *parameters: str,
 ) -> Iterator[RobotBench]:
     clock, patch = Clock(), MonkeyPatch()
-    for module in (driver, driver_base, driver_commands, driver_engagement, deadman, driver_reports, service_sequence):
+    for module in (
+        driver,
+        driver_base,
+        driver_commands,
+        driver_engagement,
+        deadman,
+        driver_reports,
+        estop_topic,
+        service_sequence,
+    ):
         patch.setattr(module, "time", clock)
     patch.setattr(driver, "Ticker", _Ticker)
     try:

@@ -1,69 +1,12 @@
 """What a driver does at its lifecycle's transitions, tick by tick: on a bench, whose clock is the test's."""
 
-from collections.abc import Iterator
-from typing import Any
-
 import numpy as np
 import pytest
-from any_message import wire
 from rclpy.lifecycle import TransitionCallbackReturn
-from robot_bench import RobotBench, robot_bench
-from sensor_msgs.msg import JointState
+from robot_bench import RobotBench
+from widowx_bench import PERIOD_TICKS, ROBOT, sideways, verdict
 
 from stvla_ros.msg import EndEffectorCommand
-from stvla_ros.nodes.drivers.driver import DriverNode
-from stvla_ros.robots.embodiments import find_embodiment
-
-ROBOT = find_embodiment("widowx")
-PERIOD_TICKS = round(ROBOT.driver.tick_hz / ROBOT.control_hz)
-
-pytest.importorskip("interbotix_xs_msgs", reason="fallback/interbotix_xs_msgs is not built")
-
-
-@pytest.fixture(scope="module")
-def driver() -> Iterator[RobotBench]:
-    from interbotix_xs_msgs.srv import RobotInfo
-
-    from stvla_ros.nodes.drivers.widowx_driver import WidowxDriverNode
-
-    def measure(node: DriverNode, position: np.ndarray) -> JointState:
-        return wire(JointState(name=[*ROBOT.driver.arm.joints, "left_finger"], position=[*position.tolist(), 0.03]))
-
-    def answer(asked: Any) -> Any:
-        if not isinstance(asked, RobotInfo.Request):
-            return object()
-        mode = {"arm": "position", "gripper": "pwm"}[asked.name]
-        return RobotInfo.Response(mode=mode, profile_type="time", joint_names=list(ROBOT.driver.arm.joints))
-
-    outputs = ("wx250s/commands/joint_group", "wx250s/commands/joint_single")
-    home = np.array(ROBOT.driver.home)
-    with robot_bench(WidowxDriverNode, "wx250s/joint_states", measure, home, outputs, "robot:=widowx") as made:
-        made.answers = answer
-        yield made
-
-
-@pytest.fixture
-def ready(driver: RobotBench) -> Iterator[RobotBench]:
-    """The arm is at home, and commands are accepted."""
-    driver.begin()
-    driver.tick(8)
-    assert driver.node.engaged
-    yield driver
-    driver.bench.stop()
-
-
-def sideways(robot: RobotBench, count: int = 1) -> None:
-    """Commands of 3 cm at the control rate; the last one has just come."""
-    for number in range(count):
-        if number:
-            robot.tick(PERIOD_TICKS)
-        message = EndEffectorCommand(gripper=1.0)
-        message.translation.y = -0.03
-        robot.command(message, 0)
-
-
-def verdict(robot: RobotBench) -> Any:
-    return robot.bench.sent("command_verdict")[-1]
 
 
 def test_a_deactivation_in_motion_brings_the_arm_to_rest_within_a_control_period(ready: RobotBench) -> None:
@@ -82,7 +25,6 @@ def test_a_deactivation_in_motion_brings_the_arm_to_rest_within_a_control_period
 def test_after_a_reactivation_nothing_is_accepted_before_the_arm_has_said_where_it_is(ready: RobotBench) -> None:
     ready.tick(2)
     assert ready.node.on_deactivate(None) == TransitionCallbackReturn.SUCCESS
-    ready.bench.unsubscribe()
     ready.speaks = False
     assert ready.node.on_activate(None) == TransitionCallbackReturn.SUCCESS
     sideways(ready)

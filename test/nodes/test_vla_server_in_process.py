@@ -87,7 +87,6 @@ def test_an_observation_from_before_a_deactivation_is_not_acted_on(start) -> Non
     with start("pacing:=lockstep", "execution:=receding") as server:
         observe(server)  # nobody has asked for anything yet: it waits
         assert server.node.on_deactivate(None) == TransitionCallbackReturn.SUCCESS
-        server.bench.unsubscribe()
         assert server.node.on_activate(None) == TransitionCallbackReturn.SUCCESS
         goal(server)
         assert not commands(server)

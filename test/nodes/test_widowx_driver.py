@@ -27,7 +27,8 @@ def rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
 @pytest.fixture
 def at_home(rig: Rig) -> Rig:
     """The arm at its home position, and nothing holds it."""
-    rig.call("widowx_driver/reset")
+    rig.graph.publish("estop", Bool(data=False))
+    rig.graph.until(lambda: rig.call("widowx_driver/reset").success, "the reset")
     rig.states.clear()
     rig.until_ready()
     assert rig.call("widowx_driver/home").success
@@ -62,7 +63,9 @@ def test_an_emergency_stop_ends_the_motion_within_a_control_period_and_lasts(at_
     at_home.move(0.4, y=0.03)
     assert at_home.at_rest()
     assert at_home.verdicts[-1].refused == "held: estop"
-    assert at_home.call("widowx_driver/reset").success
+    assert "still says true" in at_home.call("widowx_driver/reset").message
+    at_home.graph.publish("estop", Bool(data=False))
+    at_home.graph.until(lambda: at_home.call("widowx_driver/reset").success, "the reset")
     at_home.states.clear()
     at_home.until_ready()
     at_home.command(y=-0.02)

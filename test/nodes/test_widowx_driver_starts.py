@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import yaml
 from live_graph import NodeProcess, live_graph
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from std_msgs.msg import Bool
 from std_srvs.srv import SetBool
 from widowx_rig import PERIOD_S, ROBOT, Rig
@@ -118,3 +119,27 @@ def test_without_interbotixs_messages_there_is_one_clear_error(tmp_path: Path) -
     assert driver.wait() == 2
     assert "interbotix_xs_msgs is not installed" in driver.output
     assert "Traceback" not in driver.output
+
+
+@pytest.mark.parametrize("durability", [DurabilityPolicy.VOLATILE, DurabilityPolicy.TRANSIENT_LOCAL])
+@pytest.mark.parametrize("reliability", [ReliabilityPolicy.RELIABLE, ReliabilityPolicy.BEST_EFFORT])
+def test_an_emergency_stop_is_heard_however_it_is_published(
+    tmp_path: Path, reliability: ReliabilityPolicy, durability: DurabilityPolicy
+) -> None:
+    with live_graph(tmp_path) as graph:
+        rig = Rig(graph)
+        source = graph.node.create_publisher(
+            Bool, "estop", QoSProfile(depth=1, reliability=reliability, durability=durability)
+        )
+        rig.until_ready()
+        graph.until(lambda: source.get_subscription_count() >= 2, "subscribers of the stop")
+        source.publish(Bool(data=True))
+        rig.until_phase(DriverState.HELD)
+        assert rig.states[-1].held_by == ["estop"]
+        answer = rig.call("widowx_driver/reset")
+        assert not answer.success and "topic estop: " in answer.message
+        # Its word is taken back, in the same way.
+        source.publish(Bool(data=False))
+        graph.until(lambda: rig.call("widowx_driver/reset").success, "the reset")
+        rig.until_ready()
+        graph.node.destroy_publisher(source)

@@ -32,7 +32,7 @@ _INSET = 0.003
 _LEAD_STEPS = 2.0
 
 # What holds the arm by itself, and lets go of it when its reason is gone; and what latched.
-Inhibitor = Literal["not started", "deadman", "joint states", "clock", "driver"] | Cause
+Inhibitor = Literal["not started", "deadman", "joint states", "clock", "estop heartbeat", "driver"] | Cause
 
 
 @dataclass(frozen=True)

@@ -70,7 +70,6 @@ class DriverNode(DriverBase):
             self.gate.release("driver", self.now_ns())
         self.listen()
         self._commands.subscribe()
-        self._stops.subscribe()
         self._deadman.subscribe()
         self._ticker = Ticker(1.0 / self.description.tick_hz, self._tick, self.survive)
         self.on_stop_inputs(self._come_to_rest)
@@ -163,12 +162,8 @@ class DriverNode(DriverBase):
             if holds:
                 self.gate.inhibit(reason)
             else:
-                self._release(reason)
-
-    def _release(self, reason: Inhibitor) -> None:
-        # Not while it brakes: the arm comes to rest first.
-        if reason in self.gate.inhibitors and not self.gate.moving:
-            self.gate.release(reason, self.now_ns())
+                self.release_at_rest(reason)
+        self._stops.check()
 
     def extra_diagnostics(self) -> dict[str, Any]:
         if self.gate is None:

@@ -100,6 +100,11 @@ class DriverBase(StvlaNode):
         self.gate.inhibit(reason)
         self.engaged = False
 
+    def release_at_rest(self, reason: Inhibitor) -> None:
+        """The reason holds no more; the arm comes to rest first. To be called with the lock."""
+        if reason in self.gate.inhibitors and not self.gate.moving:
+            self.gate.release(reason, self.now_ns())
+
     def stop_and_latch(self, cause: Cause, detail: str) -> None:
         """Brake, and stay stopped until ``~/reset``. To be called from any thread while the node is configured, as
         often as one likes.

@@ -4,12 +4,11 @@ from collections.abc import Callable
 from functools import partial
 
 import numpy as np
-from std_msgs.msg import Bool
 from std_srvs.srv import Trigger
 
 from stvla_ros.errors import InputError
 from stvla_ros.nodes.drivers.driver_base import GO_ON, DriverBase
-from stvla_ros.nodes.kit.base import LATCHED_QOS, RELIABLE_QOS
+from stvla_ros.nodes.drivers.estop_topic import EstopTopic
 
 
 class DriverStops:
@@ -20,28 +19,24 @@ class DriverStops:
 
     def __init__(self, driver: DriverBase) -> None:
         self._driver = driver
+        self._topic = EstopTopic(driver)
 
     def serve(self) -> None:
-        """Offer the services. To be called from the node's ``configure``."""
-        offered = {"estop": lambda: self._estop("service"), "reset": self._reset}
+        """Offer the services, and hear the topic. To be called from the node's ``configure``."""
+        self._topic.listen()
+        offered = {"estop": self._estop, "reset": self._reset}
         for name in ("home", "rest"):
             if position := getattr(self._driver.description, name):
                 offered[name] = partial(self._driver.move_to, np.array(position))
         for name, act in offered.items():
             self._driver.create_service(Trigger, f"~/{name}", partial(_answer, act))
 
-    def subscribe(self) -> None:
-        """To be called from the node's ``activate``."""
-        # An emergency stop said before this node came must be heard, and so must one by `ros2 topic pub`.
-        for qos in (RELIABLE_QOS, LATCHED_QOS):
-            self._driver.subscribe(Bool, "estop", self._on_estop, qos, watched=False)
+    def check(self) -> None:
+        """To be called with the driver's lock, each tick."""
+        self._topic.check()
 
-    def _on_estop(self, message: Bool) -> None:
-        if message.data:
-            self._estop("topic estop")
-
-    def _estop(self, source: str) -> str:
-        self._driver.stop_and_latch("estop", f"emergency stop by the {source}")
+    def _estop(self) -> str:
+        self._driver.stop_and_latch("estop", "emergency stop by the service")
         return f"stopped; {GO_ON}"
 
     def _reset(self) -> str:
@@ -49,6 +44,8 @@ class DriverStops:
         with driver.lock:
             if driver.gate.moving:
                 raise InputError("the arm still moves; try again")
+            if problem := self._topic.still_stopping():
+                raise InputError(f"{problem}; release it first")
             driver.detail = ""
             # Somebody may have moved the arm meanwhile: it is taken up where it is, as at the start.
             driver.lose("not started")

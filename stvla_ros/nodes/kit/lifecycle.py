@@ -134,6 +134,7 @@ class ManagedNode(LifecycleNode):
         """What configure() may have made, each with what destroys it."""
         kinds = (
             (self.publishers, self.destroy_publisher),
+            (self.subscriptions, self.destroy_subscription),
             (self.services, self.destroy_service),
             (self.clients, self.destroy_client),
             (self.timers, self.destroy_timer),

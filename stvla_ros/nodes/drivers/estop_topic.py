@@ -1,0 +1,93 @@
+"""The topic ``estop``: whoever publishes ``true`` there stops the arm, however it publishes, and whatever state the
+driver is in.
+"""
+
+import time
+from typing import Any
+
+from rclpy.qos import DurabilityPolicy, ReliabilityPolicy
+from std_msgs.msg import Bool
+
+from stvla_ros.control.safety.estop import EstopSources
+from stvla_ros.nodes.drivers.driver_base import DriverBase
+from stvla_ros.nodes.kit.base import LATCHED_QOS, RELIABLE_QOS, SENSOR_QOS
+
+# Between two looks whether latched sources are to be asked again, while the arm is stopped by a source.
+_ASK_S = 0.5
+TOPIC = "estop"
+
+
+class EstopTopic:
+    """:param driver: declares its parameter, and is stopped."""
+
+    def __init__(self, driver: DriverBase) -> None:
+        self._driver = driver
+        self._heartbeat_s = driver.parameter(
+            "estop_heartbeat",
+            0.0,
+            "seconds of silence on the topic estop after which the arm is stopped; 0: it may be silent",
+            low=0.0,
+            high=60.0,
+        )
+        self._sources = EstopSources(self._heartbeat_s)
+        self._latched: Any = None
+
+    def listen(self) -> None:
+        """To be called from the node's ``configure``: a stop counts also while the driver is starting, or inactive."""
+        self._sources = EstopSources(self._heartbeat_s)
+        # The first hears all that is published, the second all that must not be lost on the way, the third what was
+        # said before.
+        for qos in (SENSOR_QOS, RELIABLE_QOS):
+            self._driver.create_subscription(Bool, TOPIC, self._on_word, qos)
+        self._listen_to_latched()
+        self._sources.asked(time.monotonic())
+        self._driver.every(_ASK_S, self._ask_again)
+
+    def check(self) -> None:
+        """Look whether the sources are still there. To be called with the driver's lock, each tick."""
+        driver = self._driver
+        if silence := self._sources.silence_s(time.monotonic()):
+            if self._sources.ever_heard:
+                driver.stop_and_latch(
+                    "estop", f"topic {TOPIC}: silent for {silence:.2f} s, estop_heartbeat is {self._heartbeat_s:g}"
+                )
+            else:
+                driver.gate.inhibit("estop heartbeat")
+        else:
+            driver.release_at_rest("estop heartbeat")
+
+    def still_stopping(self) -> str:
+        """Why the arm must not be released; empty when it may be."""
+        latched, others = self._publishers()
+        return self._sources.still_stopping(latched, others, time.monotonic())
+
+    def _publishers(self) -> tuple[int, int]:
+        """How many there are: of those that say their word to each new listener, and of others."""
+        driver = self._driver
+        found = driver.get_publishers_info_by_topic(driver.resolve_topic_name(TOPIC))
+        latched = sum(
+            each.qos_profile.durability == DurabilityPolicy.TRANSIENT_LOCAL
+            and each.qos_profile.reliability == ReliabilityPolicy.RELIABLE
+            for each in found
+        )
+        return latched, len(found) - latched
+
+    def _on_word(self, message: Bool) -> None:
+        self._sources.heard(message.data, time.monotonic())
+        self._stop_if(message.data)
+
+    def _on_latched_word(self, message: Bool) -> None:
+        self._sources.answered(message.data)
+        self._stop_if(message.data)
+
+    def _stop_if(self, stop: bool) -> None:
+        if stop:
+            self._driver.stop_and_latch("estop", f"emergency stop by the topic {TOPIC}")
+
+    def _ask_again(self) -> None:
+        if "estop" in self._driver.latch.causes and self._sources.ask_again(self._publishers()[0], time.monotonic()):
+            self._driver.destroy_subscription(self._latched)
+            self._listen_to_latched()
+
+    def _listen_to_latched(self) -> None:
+        self._latched = self._driver.create_subscription(Bool, TOPIC, self._on_latched_word, LATCHED_QOS)
