@@ -44,6 +44,7 @@ _NOT_LIVE = (
     "nodes/test_messages",
     "nodes/test_node_lifecycle",
     "nodes/test_stage_",
+    "nodes/test_release_",
     "nodes/test_ticker",
     "nodes/test_vla_server_in_process",
 )

@@ -79,7 +79,7 @@ class RobotBench:
     :param make: the driver.
     :param joint_states: topic of what is measured.
     :param measure: the message of that topic, for a position.
-    :param outputs: topics of what is sent to the robot.
+    :param outputs: topics of what is sent to the robot; first the arm's.
     """
 
     def __init__(
@@ -136,7 +136,7 @@ class RobotBench:
         sent = {topic: list(self.bench.sent(topic)) for topic in self._outputs}
         told = self.bench.sent("setpoint")
         if not told:
-            assert not any(sent.values()), f"sent without a setpoint: {sent}"
+            assert not sent[self._outputs[0]], f"sent without a setpoint: {sent}"
             return
         self.since_stop += self.in_estop
         segment = self.segments[-1]

@@ -23,3 +23,12 @@ def sideways(robot: RobotBench, count: int = 1) -> None:
 
 def verdict(robot: RobotBench) -> Any:
     return robot.bench.sent("command_verdict")[-1]
+
+
+def ticks(robot: RobotBench, count: int, topic: str) -> list[Any]:
+    """What was sent on a topic."""
+    sent = []
+    for _ in range(count):
+        robot.tick(1)
+        sent += robot.bench.sent(topic)
+    return sent

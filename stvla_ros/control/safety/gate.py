@@ -86,7 +86,7 @@ class SafetyGate:
         self._stop: Motion | None = None
         self._stopping = False
         self._gripper = self._gripper_goal = 0.0
-        self._gripper_asked = False
+        self._gripper_asked = self._releasing = False
         self._goal = self._state.position
         self._target = np.eye(4)
         self._released_ns = 0
@@ -140,7 +140,7 @@ class SafetyGate:
                 )
         self._state, self._motion, self._stop, self._stopping = State.at_rest(position), None, None, False
         self._gripper = self._gripper_goal = float(np.clip(gripper, 0.0, 1.0))
-        self._gripper_asked = False
+        self.leave_gripper()
         self._inhibitors.discard("not started")
         self._retarget(now_ns)
 
@@ -168,7 +168,23 @@ class SafetyGate:
         """Follow the stop that was checked together with the state that the arm is in."""
         if self._motion is not None and not self._stopping:
             self._motion, self._next, self._stopping = self._stop, 0, True
-        self._gripper_goal = self._gripper
+        if not self._releasing:
+            self._gripper_goal = self._gripper
+
+    # --- gripper ------------------------------------------------------------------------------------------------------
+
+    @property
+    def releasing(self) -> bool:
+        """Whether the gripper was told to open, and no command has closed it since."""
+        return self._releasing
+
+    def release_gripper(self) -> None:
+        """Open the gripper, whatever holds the arm: a hand may be in it. Neither a stop nor a hold ends this."""
+        self._gripper_goal, self._gripper_asked, self._releasing = 1.0, True, True
+
+    def leave_gripper(self) -> None:
+        """Until the next command the gripper stays as it is."""
+        self._gripper_asked = self._releasing = False
 
     # --- commands -----------------------------------------------------------------------------------------------------
 
@@ -218,7 +234,7 @@ class SafetyGate:
             return Verdict(False, tuple(clipped), str(error))
         self._target, self._goal = wanted, goal
         self._follow(motion)
-        self._gripper_goal, self._gripper_asked = action.gripper, True
+        self._gripper_goal, self._gripper_asked, self._releasing = action.gripper, True, False
         self._budget.spend(stamp_ns, now_ns)
         return Verdict(True, tuple(clipped))
 

@@ -30,7 +30,8 @@ class DriverNode(DriverBase):
     * :meth:`connect`: make publishers and clients (in ``configure``),
     * :meth:`listen`: subscribe to what the robot says (in ``activate``), and give it to :meth:`measured`,
     * :meth:`engage`: the service calls that make the robot ready to take setpoints,
-    * :meth:`send`: one setpoint to the robot (called in the ticker's thread).
+    * :meth:`send`, :meth:`send_gripper`: one setpoint to the robot (called in the ticker's thread),
+    * :meth:`check_gripper`: whether the gripper can be opened although the arm was not taken up.
     """
 
     def __init__(self, name: str) -> None:
@@ -111,8 +112,12 @@ class DriverNode(DriverBase):
             if self.latch.closed and started and not self.gate.moving:
                 self._let_go()
             setpoint = self.gate.tick()
+            # A gripper that is held is still kept at its opening; one with a hand in it opens whatever holds the arm.
+            grips = setpoint.gripper is not None and (started or self.latch.closed or self.gate.releasing)
         if started and not self.dry_run:
             self.send(setpoint)
+        if grips and not self.dry_run:
+            self.send_gripper(setpoint.gripper)
         if started:
             self.reports.setpoint(self.gate.names, setpoint)
         self.reports.state(*self._phase(), self.dry_run)

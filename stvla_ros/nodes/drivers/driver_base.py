@@ -62,7 +62,18 @@ class DriverBase(StvlaNode):
         yield from ()
 
     def send(self, setpoint: Setpoint) -> None:
-        """Tell the robot. Called in the ticker's thread."""
+        """Tell the arm. Called in the ticker's thread."""
+
+    def send_gripper(self, opening: float) -> None:
+        """Tell the gripper, where there is one: 0 closed to 1 open. Called in the ticker's thread after :meth:`send`;
+        without it where the arm is held, and sent nothing.
+        """
+
+    def check_gripper(self) -> Steps:
+        """Service calls that find out whether the gripper can be told to open before the arm was taken up; they change
+        nothing. Here none.
+        """
+        yield from ()
 
     # --- what the robot says ------------------------------------------------------------------------------------------
 
@@ -98,6 +109,7 @@ class DriverBase(StvlaNode):
     def lose(self, reason: Inhibitor) -> None:
         """The arm is not up any more; it is held until it was taken up anew. To be called with the lock."""
         self.gate.inhibit(reason)
+        self.gate.leave_gripper()
         self.engaged = False
 
     def release_at_rest(self, reason: Inhibitor) -> None:

@@ -1,4 +1,4 @@
-"""What persons tell a driver: stop, reset, home, rest."""
+"""What persons tell a driver: stop, reset, home, rest, release the gripper."""
 
 from collections.abc import Callable
 from functools import partial
@@ -9,10 +9,14 @@ from std_srvs.srv import Trigger
 from stvla_ros.errors import InputError
 from stvla_ros.nodes.drivers.driver_base import GO_ON, DriverBase
 from stvla_ros.nodes.drivers.estop_topic import EstopTopic
+from stvla_ros.nodes.kit.service_sequence import ServiceSequence
+
+_PERIOD_S = 0.05
+_CALL_TIMEOUT_S = 5.0
 
 
 class DriverStops:
-    """The services ``~/estop``, ``~/reset``, ``~/home``, ``~/rest`` and the topic ``estop``.
+    """The services ``~/estop``, ``~/reset``, ``~/home``, ``~/rest``, ``~/release_gripper`` and the topic ``estop``.
 
     :param driver: whose gate is stopped and released.
     """
@@ -20,16 +24,22 @@ class DriverStops:
     def __init__(self, driver: DriverBase) -> None:
         self._driver = driver
         self._topic = EstopTopic(driver)
+        self._releasing: ServiceSequence | None = None
 
     def serve(self) -> None:
         """Offer the services, and hear the topic. To be called from the node's ``configure``."""
         self._topic.listen()
-        offered = {"estop": self._estop, "reset": self._reset}
+        offered = {"estop": self._estop, "reset": self._reset, "release_gripper": self._release_gripper}
         for name in ("home", "rest"):
             if position := getattr(self._driver.description, name):
                 offered[name] = partial(self._driver.move_to, np.array(position))
         for name, act in offered.items():
             self._driver.create_service(Trigger, f"~/{name}", partial(_answer, act))
+        self._releasing = None
+        self._driver.every(_PERIOD_S, self._go_on)
+
+    def _go_on(self) -> None:
+        self._release_when_checked()
 
     def check(self) -> None:
         """To be called with the driver's lock, each tick."""
@@ -54,6 +64,35 @@ class DriverStops:
             for cause in causes:
                 driver.gate.release(cause, driver.now_ns())
         return "released; driver_state says when commands are accepted"
+
+    def _release_gripper(self) -> str:
+        driver = self._driver
+        if not driver.is_active:
+            raise InputError("the driver is not active: activate it, or use the robot's own software")
+        if driver.dry_run:
+            return "a dry run: nothing is sent"
+        self._releasing = ServiceSequence(driver.check_gripper(), _CALL_TIMEOUT_S)
+        if problem := self._release_when_checked():
+            raise InputError(problem)
+        return "the gripper opens" + (" as soon as the robot has answered" if self._releasing else "")
+
+    def _release_when_checked(self) -> str:
+        """:returns: why the gripper cannot be opened; empty when it can, or nobody knows yet."""
+        if self._releasing is None:
+            return ""
+        driver, problem = self._driver, ""
+        try:
+            self._releasing.poll()
+            if not self._releasing.done:
+                return ""
+            with driver.lock:
+                driver.gate.release_gripper()
+            driver.get_logger().warning("the gripper opens: ~/release_gripper was called")
+        except InputError as error:
+            problem = str(error)
+            driver.reject("release_gripper", problem)
+        self._releasing = None
+        return problem
 
 
 def _answer(act: Callable[[], str], request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:

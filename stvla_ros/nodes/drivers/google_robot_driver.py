@@ -71,13 +71,15 @@ class GoogleRobotDriverNode(DriverNode):
             orientation=Quaternion(x=float(x), y=float(y), z=float(z), w=float(w)),
         )
         self._targets.publish(message)
-        if setpoint.gripper is None:
-            return
-        before = 1.0 if self._said_gripper is None else self._said_gripper
-        if setpoint.gripper != self._said_gripper:
-            self._said_gripper = setpoint.gripper
-            relative = setpoint.gripper - before
-            self._grippers.publish(Float32(data=relative if self._settings.relative_gripper else setpoint.gripper))
+
+    def send_gripper(self, opening: float) -> None:
+        # What holds a hand is closed, whatever was said of it; else it was open.
+        unknown = 0.0 if self.gate.releasing else 1.0
+        before = unknown if self._said_gripper is None else self._said_gripper
+        if opening != self._said_gripper:
+            self._said_gripper = opening
+            relative = opening - before
+            self._grippers.publish(Float32(data=relative if self._settings.relative_gripper else opening))
 
 
 def main() -> None:

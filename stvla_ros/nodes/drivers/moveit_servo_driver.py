@@ -71,9 +71,11 @@ class MoveitServoDriverNode(DriverNode):
         message.twist.linear = _vector(linear + behind_linear, limits.tool_speed)
         message.twist.angular = _vector(angular + behind_angular, limits.tool_turn_rate)
         self._twists.publish(message)
-        if setpoint.gripper is not None and setpoint.gripper != self._said_gripper:
-            self._said_gripper = setpoint.gripper
-            self._grippers.publish(Float64(data=setpoint.gripper))
+
+    def send_gripper(self, opening: float) -> None:
+        if opening != self._said_gripper:
+            self._said_gripper = opening
+            self._grippers.publish(Float64(data=opening))
 
 
 def _difference(start: np.ndarray, end: np.ndarray) -> np.ndarray:

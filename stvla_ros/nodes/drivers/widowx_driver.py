@@ -104,13 +104,21 @@ class WidowxDriverNode(DriverNode):
         self._arm_commands.publish(
             self._group_command(name=self._settings.group, cmd=setpoint.position.astype(np.float32))
         )
-        if setpoint.gripper is None:
-            return
-        effort = gripper_effort(setpoint.gripper, self.opening, self._settings.gripper_pwm)
+
+    def send_gripper(self, opening: float) -> None:
+        # What holds a hand is closed, as long as nobody measures it.
+        measured = self.opening if self.fresh or not self.gate.releasing else 0.0
+        effort = gripper_effort(opening, measured, self._settings.gripper_pwm)
         self._ticks += 1
         if effort != self._said_gripper or self._ticks % _REPEAT_TICKS == 0:
             self._said_gripper = effort
             self._gripper_commands.publish(self._single_command(name=self._settings.gripper, cmd=effort))
+
+    def check_gripper(self) -> Steps:
+        _, _, info, _ = self._requests
+        gripper = yield self._info, info(cmd_type="single", name=self._settings.gripper)
+        if gripper.mode != "pwm":
+            raise InputError(f"gripper: expected xs_sdk to have it in the mode pwm, got {gripper.mode or 'none'!r}")
 
 
 def main() -> None:

@@ -326,3 +326,21 @@ def test_setpoints_are_led_to_an_arm_that_does_not_follow_without_a_jump() -> No
 def test_limits_that_allow_no_stop_within_a_control_period_are_refused() -> None:
     with pytest.raises(InputError, match=r"joints\.waist: expected limits that allow a stop within one control period"):
         SafetyGate(widowx_arm(), widowx_limits(), 0.01, 0.1)
+
+
+def test_a_gripper_with_a_hand_in_it_opens_whatever_holds_the_arm() -> None:
+    gate = started_gate()
+    assert gate.command(action(gripper=0.0), 0, 0).executed
+    settle(gate)
+    gate.inhibit("estop")
+    gate.release_gripper()
+    openings, positions = [], []
+    for _ in range(30):
+        gate.inhibit("estop")  # as the driver does at each tick
+        setpoint = gate.tick()
+        openings.append(setpoint.gripper)
+        positions.append(setpoint.position)
+    assert openings[-1] == 1.0 and max(np.diff(openings)) <= 4.0 * TICK_S + 1e-9
+    assert np.array_equal(positions[0], positions[-1]), "the arm moves"
+    gate.leave_gripper()
+    assert gate.tick().gripper is None
