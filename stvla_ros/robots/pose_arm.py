@@ -21,6 +21,10 @@ class PoseArm:
     def __init__(self, reference: np.ndarray) -> None:
         self.reference = np.asarray(reference, dtype=np.float64)
 
+    def copy(self) -> "PoseArm":
+        """Itself: it has no working memory."""
+        return self
+
     def position_of(self, pose: np.ndarray) -> np.ndarray:
         """(6,) coordinates of a tool pose (4, 4)."""
         turn = Rotation.from_matrix(pose[:3, :3] @ self.reference.T).as_rotvec()

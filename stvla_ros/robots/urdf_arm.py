@@ -1,5 +1,6 @@
 """Forward and inverse kinematics of an arm from its URDF, by Pinocchio."""
 
+import copy
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -60,6 +61,11 @@ class UrdfArm:
         self._order = np.array([model.joints[model.getJointId(name)].idx_q for name in joints])
         self._tool = model.getFrameId(tool_frame)
         self._guarded = [self._tool, *(model.getFrameId(name) for name in guarded_frames)]
+
+    def copy(self) -> "UrdfArm":
+        other = copy.copy(self)
+        other._data = self._model.createData()
+        return other
 
     @property
     def position_limits(self) -> tuple[np.ndarray, np.ndarray]:

@@ -1,5 +1,9 @@
 """What a driver does at its lifecycle's transitions, tick by tick: on a bench, whose clock is the test's."""
 
+import threading
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import pytest
 from rclpy.lifecycle import TransitionCallbackReturn
@@ -81,3 +85,61 @@ def test_a_command_in_another_frame_moves_nothing_and_says_so(ready: RobotBench)
     ready.command(message, 0)
     assert not verdict(ready).executed and "expected frame_id base_link, got 'camera'" in verdict(ready).refused
     assert not ready.node.gate.moving
+
+
+def while_planning(robot: RobotBench, act: Callable[[], None]) -> None:
+    """Let something happen each time that a motion is planned."""
+    plan = robot.node.gate.plan
+
+    def planned(request: Any) -> Any:
+        act()
+        return plan(request)
+
+    robot.node.gate.plan = planned
+
+
+def test_ticks_need_not_wait_while_a_motion_is_planned(ready: RobotBench) -> None:
+    free = []
+
+    def look() -> None:
+        def take() -> None:
+            free.append(ready.node.lock.acquire(blocking=False))
+            if free[-1]:
+                ready.node.lock.release()
+
+        thread = threading.Thread(target=take)
+        thread.start()
+        thread.join()
+
+    while_planning(ready, look)
+    sideways(ready)
+    assert verdict(ready).executed and free == [True]
+
+
+@pytest.mark.parametrize("ticks", [1, 3])
+def test_a_motion_that_is_planned_over_some_ticks_is_followed_without_a_jump(ready: RobotBench, ticks: int) -> None:
+    sideways(ready, 2)
+    ready.tick(2)
+    while_planning(ready, lambda: ready.tick(ticks))
+    sideways(ready)
+    assert verdict(ready).executed
+    ready.tick(3 * PERIOD_TICKS)
+    rates = np.abs(np.diff(ready.segments[-1].positions, n=2, axis=0)) * ROBOT.driver.tick_hz**2
+    assert 5.0 < rates.max() <= 25.0 * 1.01
+
+
+def test_a_motion_that_takes_too_long_to_plan_is_refused_and_the_one_before_goes_on(ready: RobotBench) -> None:
+    sideways(ready, 2)
+    ready.tick(2)
+    while_planning(ready, lambda: ready.tick(6))
+    sideways(ready)
+    assert verdict(ready).refused.startswith("too late: ")
+    assert ready.node.gate.counts["refused: too late"] == 1
+
+
+def test_a_stop_while_a_motion_is_planned_wins(ready: RobotBench) -> None:
+    while_planning(ready, lambda: ready.bench.call("~/estop"))
+    sideways(ready)
+    assert "estop" in verdict(ready).refused
+    ready.tick(5)
+    assert np.array_equal(ready.position, ready.segments[-1].start)

@@ -1,22 +1,31 @@
 """The safety gate: commands go in, positions that obey every limit come out, one each tick.
 
-It knows no ROS and no robot's protocol. Time is given by the caller, in nanoseconds of one clock that observations are
-stamped with (``now``), and ticks are counted. Not thread-safe.
+It knows no ROS and no robot's protocol. Time is given by the caller, in nanoseconds of a clock that only runs forwards
+(``now``), and ticks are counted.
+
+Not thread-safe: all but :meth:`SafetyGate.plan` is to be called with one lock held. Planning takes longer than a tick
+may wait, so a command goes through three phases, and ticks may come between them:
+
+1. ``prepare`` (lock): is the command wanted, and where will the arm be in some ticks?
+2. ``plan`` (no lock): the motion from there, checked to its end.
+3. ``accept`` (lock): when nothing has changed meanwhile, the motion is followed from exactly that state on. When that
+   state is past, it is too late.
 """
 
 from collections import Counter
-from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from scipy.spatial.transform import Rotation
 
 from stvla_ros.control.actions import EndEffectorAction
 from stvla_ros.control.safety.command_budget import CommandBudget
+from stvla_ros.control.safety.command_targets import CommandTargets
 from stvla_ros.control.safety.kinematics import Kinematics, Unreachable
 from stvla_ros.control.safety.latch import Cause
 from stvla_ros.control.safety.limits import SafetyLimits
-from stvla_ros.control.safety.motion import Motion, MotionPlanner, MotionRefused, State
+from stvla_ros.control.safety.motion import Motion, MotionPlanner, MotionRefused
+from stvla_ros.control.safety.requests import Observed, Planned, Request, Setpoint, TooLate, Verdict
+from stvla_ros.control.safety.track import Departure, Track
 from stvla_ros.errors import InputError
 
 # Observations may be stamped by another clock that is a little ahead.
@@ -24,45 +33,9 @@ _FUTURE_NS = 100_000_000
 # A motion takes this many control periods: the next command comes before it has slowed down, so that a stream of equal
 # commands is a steady motion that is 0.3 commands behind (at 1.0 the arm would stop after each).
 _MOTION_PERIODS = 1.5
-# How far inside the workspace a target is kept, metres: on the way between two points of a wall the joints move the
-# tool in an arc.
-_INSET = 0.003
-# The target may be ahead of the arm by this many of the largest steps, in translation and in rotation; more commands
-# than control periods would otherwise pile up a way that the arm runs off long after the last one.
-_LEAD_STEPS = 2.0
 
 # What holds the arm by itself, and lets go of it when its reason is gone; and what latched.
 Inhibitor = Literal["not started", "deadman", "joint states", "clock", "estop heartbeat", "driver"] | Cause
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """What became of a command.
-
-    :param executed: whether the arm follows it, changed or not.
-    :param clipped: which limits changed it.
-    :param refused: why not; empty when it is executed.
-    """
-
-    executed: bool
-    clipped: tuple[str, ...] = ()
-    refused: str = ""
-
-
-@dataclass(frozen=True, eq=False)
-class Setpoint:
-    """What the robot is to do until the next tick.
-
-    :param position, velocity: (n,) radians or metres, and their rates a second.
-    :param gripper: opening, 0 closed to 1 open; None until a command was executed: the gripper stays as it is, and what
-        it holds is not dropped because a driver came up.
-    :param tool_pose: (4, 4) of the tool point at this position, in the base frame.
-    """
-
-    position: np.ndarray
-    velocity: np.ndarray
-    gripper: float | None
-    tool_pose: np.ndarray
 
 
 class SafetyGate:
@@ -78,16 +51,15 @@ class SafetyGate:
         limits.check_stop(control_period_s)
         self._arm, self._limits = arm, limits
         self._tick_s, self._period_s = tick_s, control_period_s
-        self._planner = MotionPlanner(arm, limits, tick_s)
+        # Planning has an arm of its own: ticks come while it works.
+        self._planning_arm = arm.copy()
+        self._planner = MotionPlanner(self._planning_arm, limits, tick_s)
+        self._targets = CommandTargets(limits)
         self._inhibitors: set[Inhibitor] = {"not started"}
-        self._state = State.at_rest(np.zeros(len(arm.names)))
-        self._motion: Motion | None = None
-        self._next = 0  # of the motion's states
-        self._stop: Motion | None = None
-        self._stopping = False
+        self._track = Track(np.zeros(len(arm.names)))
         self._gripper = self._gripper_goal = 0.0
         self._gripper_asked = self._releasing = False
-        self._goal = self._state.position
+        self._goal = self._track.end
         self._target = np.eye(4)
         self._released_ns = 0
         self._idle_ticks = 0
@@ -110,11 +82,11 @@ class SafetyGate:
     @property
     def position(self) -> np.ndarray:
         """(n,) of the last setpoint."""
-        return self._state.position
+        return self._track.state.position
 
     @property
     def moving(self) -> bool:
-        return self._motion is not None
+        return self._track.moving
 
     @property
     def idle(self) -> bool:
@@ -138,7 +110,7 @@ class SafetyGate:
                 raise InputError(
                     f"joint states: expected {name} within {joint.lower:g} to {joint.upper:g}, got {value:.4g}"
                 )
-        self._state, self._motion, self._stop, self._stopping = State.at_rest(position), None, None, False
+        self._track.rest_at(position)
         self._gripper = self._gripper_goal = float(np.clip(gripper, 0.0, 1.0))
         self.leave_gripper()
         self._inhibitors.discard("not started")
@@ -159,15 +131,14 @@ class SafetyGate:
 
     def _retarget(self, now_ns: int) -> None:
         """Commands are relative to the target: let it be where the arm comes to rest."""
-        self._goal = self._motion.states[-1].position if self._motion else self._state.position
+        self._track.change()
+        self._goal = self._track.end
         self._target = self._arm.tool_pose(self._goal)
         self._released_ns = now_ns
         self._idle_ticks = 0
 
     def _brake(self) -> None:
-        """Follow the stop that was checked together with the state that the arm is in."""
-        if self._motion is not None and not self._stopping:
-            self._motion, self._next, self._stopping = self._stop, 0, True
+        self._track.brake()
         if not self._releasing:
             self._gripper_goal = self._gripper
 
@@ -189,81 +160,119 @@ class SafetyGate:
     # --- commands -----------------------------------------------------------------------------------------------------
 
     def command(self, action: EndEffectorAction, stamp_ns: int, now_ns: int) -> Verdict:
-        """Take a command, relative to the target pose.
+        """All three phases at once, with no tick between them.
 
-        :param stamp_ns: of the observation that it answers.
+        :param stamp_ns: of the observation that is answered, in the clock of ``now_ns``.
         """
-        verdict = self._command(action, stamp_ns, now_ns)
+        observed = Observed(stamp_ns, stamp_ns)
+        return self.accept(self.plan(self.prepare(action, observed, now_ns, 0)), now_ns)
+
+    def prepare(self, action: EndEffectorAction, observed: Observed, now_ns: int, lead_ticks: int) -> Request | Verdict:
+        """The first phase of a command, which is relative to the target pose.
+
+        :param lead_ticks: ticks that planning may take.
+        :returns: what is to be planned, or why nothing is.
+        """
+        if refused := self._refusal(observed, now_ns):
+            return Verdict(False, refused=refused)
+        target, clipped = self._targets.target(action, self._target)
+        if ahead := self._targets.too_far_ahead(target, self._arm.tool_pose(self.position)):
+            return Verdict(False, clipped, ahead)
+        departure = self._track.departure(lead_ticks)
+        return Request(observed, departure, target, self._goal, action.gripper, clipped)
+
+    def plan(self, request: Request | Verdict) -> Planned | Verdict:
+        """The second phase: the motion. Nothing of the gate is changed, and no lock is needed; not to be called twice
+        at a time.
+        """
+        if isinstance(request, Verdict):
+            return request
+        try:
+            goal = self._planning_arm.inverse(request.target, request.seed)
+            motion = self._planner.move(request.departure.start, goal, _MOTION_PERIODS * self._period_s)
+        except (Unreachable, MotionRefused) as error:
+            return Verdict(False, request.clipped, str(error))
+        return Planned(request, goal, motion)
+
+    def accept(self, planned: Planned | Verdict, now_ns: int) -> Verdict:
+        """The third phase: follow the motion. What was decided in the phases before is counted here.
+
+        :raises TooLate: when the arm is past the state in which the motion begins; then nothing is changed or counted.
+        """
+        verdict = planned if isinstance(planned, Verdict) else self._accept(planned, now_ns)
         for limit in verdict.clipped:
             self.counts[f"clipped: {limit}"] += 1
         if not verdict.executed:
             self.counts[f"refused: {verdict.refused.partition(':')[0]}"] += 1
         return verdict
 
-    def _command(self, action: EndEffectorAction, stamp_ns: int, now_ns: int) -> Verdict:
-        if self._inhibitors:
-            return Verdict(False, refused=f"held: {', '.join(sorted(self._inhibitors))}")
-        age = now_ns - stamp_ns
-        if age > self._limits.observation_age * 1e9:
-            return Verdict(
-                False, refused=f"observation age: {age * 1e-9:.2f} s, {self._limits.observation_age:g} allowed"
-            )
-        if age < -_FUTURE_NS:
-            return Verdict(False, refused=f"observation from the future: {-age * 1e-9:.2f} s ahead")
-        if stamp_ns < self._released_ns:
-            return Verdict(False, refused="observation before the release: the arm was held then")
-        if self._budget.left(stamp_ns, now_ns) <= 0:
-            most = self._limits.commands_per_observation
-            return Verdict(
-                False, refused=f"commands per observation: {most} were executed for this one (commands_per_observation)"
-            )
-        translation, rotation, clipped = self._within_step(action)
-        wanted = self._target.copy()
-        wanted[:3, :3] = Rotation.from_rotvec(rotation).as_matrix() @ self._target[:3, :3]
-        wanted[:3, 3] += translation
-        clamped = self._clamped(wanted[:3, 3])
-        if not np.array_equal(clamped, wanted[:3, 3]):
-            clipped.append("workspace")
-            wanted[:3, 3] = clamped
-        if ahead := self._too_far_ahead(wanted):
-            return Verdict(False, tuple(clipped), ahead)
-        try:
-            goal = self._arm.inverse(wanted, self._goal)
-            motion = self._planner.move(self._state, goal, _MOTION_PERIODS * self._period_s)
-        except (Unreachable, MotionRefused) as error:
-            return Verdict(False, tuple(clipped), str(error))
-        self._target, self._goal = wanted, goal
-        self._follow(motion)
-        self._gripper_goal, self._gripper_asked, self._releasing = action.gripper, True, False
-        self._budget.spend(stamp_ns, now_ns)
-        return Verdict(True, tuple(clipped))
+    def _accept(self, planned: Planned, now_ns: int) -> Verdict:
+        request = planned.request
+        # Again: time went by, and somebody may have stopped the arm.
+        if refused := self._refusal(request.observed, now_ns):
+            return Verdict(False, request.clipped, refused)
+        if self._track.changed(request.departure):
+            return Verdict(False, request.clipped, "overtaken: the arm was sent elsewhere while the motion was planned")
+        if self._track.past(request.departure):
+            raise TooLate("too late: the arm went past the state in which the planned motion begins")
+        self._track.follow(request.departure, planned.motion)
+        self._idle_ticks = 0
+        self._target, self._goal = request.target, planned.goal
+        self._gripper_goal, self._gripper_asked, self._releasing = request.gripper, True, False
+        self._budget.spend(request.observed.stamp_ns, now_ns)
+        return Verdict(True, request.clipped)
 
-    def _too_far_ahead(self, wanted: np.ndarray) -> str:
-        """Why a target pose (4, 4) is too far from where the arm is; empty when it is not."""
-        now = self._arm.tool_pose(self._state.position)
-        way = float(np.linalg.norm(wanted[:3, 3] - now[:3, 3]))
-        turn = float(Rotation.from_matrix(wanted[:3, :3] @ now[:3, :3].T).magnitude())
-        for distance, step, unit in (
-            (way, self._limits.step_translation, "m"),
-            (turn, self._limits.step_rotation, "rad"),
-        ):
-            if distance > _LEAD_STEPS * step:
-                return (
-                    f"ahead of the arm: the target would be {distance:.3f} {unit} away, {_LEAD_STEPS * step:g} allowed"
-                )
+    def _refusal(self, observed: Observed, now_ns: int) -> str:
+        """Why no command that answers this observation is executed now; empty when one may be."""
+        if self._inhibitors:
+            return f"held: {', '.join(sorted(self._inhibitors))}"
+        age, allowed = now_ns - observed.taken_ns, self._limits.observation_age
+        if age > allowed * 1e9:
+            return f"observation age: {age * 1e-9:.2f} s, {allowed:g} allowed"
+        if age < -_FUTURE_NS:
+            return f"observation from the future: {-age * 1e-9:.2f} s ahead"
+        if observed.taken_ns < self._released_ns:
+            return "observation before the release: the arm was held then"
+        if self._budget.left(observed.stamp_ns, now_ns) <= 0:
+            most = self._limits.commands_per_observation
+            return f"commands per observation: {most} were executed for this one (commands_per_observation)"
         return ""
 
-    def move_to(self, position: np.ndarray, now_ns: int) -> float:
-        """Move to a position of the joints, outside the workspace too: home and rest poses.
+    def plan_way(self, position: np.ndarray, departure: Departure) -> Motion:
+        """To a position of the joints, outside the workspace too: home and rest poses. As :meth:`plan`, no lock is
+        needed.
 
-        :returns: seconds that it will take.
-        :raises InputError: when the arm is held, or a limit is in the way.
+        :param departure: from :meth:`prepare_way`.
+        :raises InputError: when a limit is in the way.
+        """
+        return self._planner.move(departure.start, np.asarray(position, dtype=np.float64), in_workspace=False)
+
+    def prepare_way(self) -> Departure:
+        """Where a way to a position of the joints may begin: where the arm comes to rest.
+
+        :raises InputError: when the arm is held.
         """
         if self._inhibitors:
             raise InputError(f"held: {', '.join(sorted(self._inhibitors))}")
-        self._follow_joints(position)
+        return self._track.departure(None)
+
+    def accept_way(self, departure: Departure, motion: Motion, now_ns: int) -> float:
+        """Follow a way that was planned.
+
+        :returns: seconds that it will take.
+        :raises InputError: when the arm is held, or was sent elsewhere.
+        """
+        self.prepare_way()
+        if self._track.changed(departure):
+            raise InputError("overtaken: the arm was sent elsewhere while the motion was planned; try again")
+        self._track.follow(departure, motion)
         self._retarget(now_ns)
-        return len(self._motion.states) * self._tick_s
+        return self._track.ticks_left * self._tick_s
+
+    def move_to(self, position: np.ndarray, now_ns: int) -> float:
+        """All three phases of a way at once, with no tick between them; see :meth:`plan_way`."""
+        departure = self.prepare_way()
+        return self.accept_way(departure, self.plan_way(position, departure), now_ns)
 
     def yield_to(self, position: np.ndarray) -> None:
         """Lead the setpoints to where the arm is, although it is held: it does not follow, and must not be pressed on.
@@ -272,51 +281,21 @@ class SafetyGate:
         :param position: (n,) measured.
         :raises InputError: when a limit is in the way.
         """
-        self._follow_joints(position)
-
-    def _follow_joints(self, position: np.ndarray) -> None:
-        self._follow(self._planner.move(self._state, np.asarray(position, dtype=np.float64), in_workspace=False))
-
-    def _follow(self, motion: Motion) -> None:
-        self._motion, self._next, self._stopping = motion, 0, False
+        departure = self._track.departure(0)
+        self._track.follow(departure, self.plan_way(position, departure))
         self._idle_ticks = 0
-
-    def _within_step(self, action: EndEffectorAction) -> tuple[np.ndarray, np.ndarray, list[str]]:
-        clipped: list[str] = []
-        parts: list[np.ndarray] = []
-        for name, value in (("step_translation", action.translation), ("step_rotation", action.rotation)):
-            limit, greatest = getattr(self._limits, name), max(float(np.abs(value).max()), 1e-300)
-            # The square of a huge number is infinite.
-            length = greatest * float(np.linalg.norm(value / greatest))
-            if length > limit:
-                clipped.append(name)
-                value = value * (limit / length)
-            parts.append(value)
-        translation, rotation = parts
-        return translation, rotation, clipped
-
-    def _clamped(self, point: np.ndarray) -> np.ndarray:
-        """Into the workspace; where the arm is outside already, at least not farther out."""
-        now = self._target[:3, 3]
-        box = self._limits.workspace.grown(-_INSET)
-        return np.clip(point, np.minimum(box.low, now), np.maximum(box.high, now))
 
     # --- ticks --------------------------------------------------------------------------------------------------------
 
     def tick(self) -> Setpoint:
         """The next setpoint. At rest it is the same each time: the arm holds."""
         was_idle = self.idle
-        if self._motion is not None:
-            self._state = self._motion.states[self._next]
-            self._stop = self._motion.stops[self._next] if self._motion.stops else None
-            self._next += 1
-            if self._next == len(self._motion.states):
-                self._motion, self._stop, self._stopping = None, None, False
-        else:
-            self._idle_ticks += 1
+        self._idle_ticks += not self._track.moving
+        self._track.tick()
         if self.idle and not was_idle:
             self.counts["watchdog: no fresh command"] += 1
         change = self._limits.gripper_rate * self._tick_s
         self._gripper += float(np.clip(self._gripper_goal - self._gripper, -change, change))
         gripper = self._gripper if self._gripper_asked else None
-        return Setpoint(self._state.position, self._state.velocity, gripper, self._arm.tool_pose(self._state.position))
+        state = self._track.state
+        return Setpoint(state.position, state.velocity, gripper, self._arm.tool_pose(state.position))

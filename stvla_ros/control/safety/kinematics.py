@@ -20,6 +20,9 @@ class Kinematics(Protocol):
     @property
     def names(self) -> tuple[str, ...]: ...
 
+    def copy(self) -> "Kinematics":
+        """The same arm with working memory of its own: one is used by one thread at a time."""
+
     def tool_pose(self, position: np.ndarray) -> np.ndarray:
         """(4, 4) float64 pose of the tool point at the position (n,)."""
 

@@ -20,6 +20,7 @@ from stvla_ros.nodes.drivers.driver_stops import DriverStops
 from stvla_ros.nodes.kit.threads import Ticker
 
 _STOP_TIMEOUT_S = 2.0
+_LET_GO_PERIOD_S = 0.05
 
 
 class DriverNode(DriverBase):
@@ -58,6 +59,7 @@ class DriverNode(DriverBase):
         self._deadman.serve()
         self.connect()
         self._engagement.serve()
+        self.every(_LET_GO_PERIOD_S, self._let_go_when_due)
 
     def activate(self) -> None:
         with self.lock:
@@ -109,8 +111,6 @@ class DriverNode(DriverBase):
         with self.lock:
             self._check_inputs()
             started = self.engaged or self.gate.moving
-            if self.latch.closed and started and not self.gate.moving:
-                self._let_go()
             setpoint = self.gate.tick()
             # A gripper that is held is still kept at its opening; one with a hand in it opens whatever holds the arm.
             grips = setpoint.gripper is not None and (started or self.latch.closed or self.gate.releasing)
@@ -121,6 +121,12 @@ class DriverNode(DriverBase):
         if started:
             self.reports.setpoint(self.gate.names, setpoint)
         self.reports.state(*self._phase(), self.dry_run)
+
+    def _let_go_when_due(self) -> None:
+        """In the executor's thread, where all motions are planned."""
+        with self.lock:
+            if self.is_active and self.engaged and self.latch.closed and not self.gate.moving:
+                self._let_go()
 
     def _let_go(self) -> None:
         """What stopped the arm is latched, and its setpoints came to rest. Say nothing more: whoever moves it meanwhile

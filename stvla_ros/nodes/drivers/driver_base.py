@@ -5,10 +5,11 @@ import time
 
 import numpy as np
 
-from stvla_ros.control.safety.gate import Inhibitor, SafetyGate, Setpoint
+from stvla_ros.control.safety.gate import Inhibitor, SafetyGate
 from stvla_ros.control.safety.kinematics import Kinematics
 from stvla_ros.control.safety.latch import Cause
 from stvla_ros.control.safety.measurements import Measurements
+from stvla_ros.control.safety.requests import Setpoint
 from stvla_ros.errors import InputError
 from stvla_ros.nodes.drivers.driver_latch import DriverLatch
 from stvla_ros.nodes.drivers.driver_reports import DriverReports
@@ -130,7 +131,15 @@ class DriverBase(StvlaNode):
             self.get_logger().warning(f"stopped: {cause}: {detail}; {GO_ON}")
 
     def move_to(self, position: np.ndarray) -> str:
-        """Set out for a position (n,); see ``SafetyGate.move_to``. :returns: a line for a person."""
+        """Set out for a position (n,); see ``SafetyGate.plan_way``. In the executor's thread, where all motions are
+        planned.
+
+        :returns: a line for a person.
+        :raises InputError: when the arm is held, or a limit is in the way.
+        """
         with self.lock:
-            seconds = self.gate.move_to(position, self.now_ns())
+            departure = self.gate.prepare_way()
+        motion = self.gate.plan_way(position, departure)
+        with self.lock:
+            seconds = self.gate.accept_way(departure, motion, self.now_ns())
         return f"on the way, {seconds:.1f} s"

@@ -2,10 +2,15 @@
 
 import time
 
+from stvla_ros.control.actions import EndEffectorAction
+from stvla_ros.control.safety.requests import Observed, TooLate, Verdict
 from stvla_ros.errors import InputError
 from stvla_ros.msg import CommandVerdict, EndEffectorCommand
 from stvla_ros.nodes.drivers.driver_base import DriverBase
 from stvla_ros.nodes.kit.messages import command_to_action, stamp_ns
+
+# Of a control period, what planning may take when a tick was too short for it: the machine was busy.
+_LONGER_LEAD = 0.4
 
 
 class DriverCommands:
@@ -35,11 +40,26 @@ class DriverCommands:
             verdict.refused = str(error)
         else:
             stamp = stamp_ns(message.header)
-            with driver.lock:
-                made = driver.gate.command(action, stamp, driver.now_ns())
+            made = self._execute(action, Observed(stamp, stamp))
             verdict.executed, verdict.clipped, verdict.refused = made.executed, list(made.clipped), made.refused
             if made.executed:
                 driver.stage.published(driver.latency_s(stamp), time.monotonic() - started)
             else:
                 driver.stage.dropped(made.refused.partition(":")[0])
         driver.reports.verdict(verdict)
+
+    def _execute(self, action: EndEffectorAction, observed: Observed) -> Verdict:
+        """Ticks go on while the motion is planned. In the executor's thread, where all motions are planned."""
+        driver = self._driver
+        ticks = driver.description.tick_hz / driver.embodiment.control_hz
+        for lead_ticks in (1, max(1, round(_LONGER_LEAD * ticks))):
+            with driver.lock:
+                request = driver.gate.prepare(action, observed, driver.now_ns(), lead_ticks)
+            planned = driver.gate.plan(request)
+            try:
+                with driver.lock:
+                    return driver.gate.accept(planned, driver.now_ns())
+            except TooLate as error:
+                late = str(error)
+        with driver.lock:
+            return driver.gate.accept(Verdict(False, refused=late), driver.now_ns())

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from sensor_msgs.msg import JointState
 
-from stvla_ros.control.safety.gate import Setpoint
+from stvla_ros.control.safety.requests import Setpoint
 from stvla_ros.msg import CommandVerdict, DriverState
 from stvla_ros.nodes.kit.base import LATCHED_QOS, RELIABLE_QOS, StvlaNode
 from stvla_ros.nodes.kit.messages import make_header

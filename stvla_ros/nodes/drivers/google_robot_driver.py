@@ -8,7 +8,7 @@ from geometry_msgs.msg import Point, Pose, PoseStamped, Quaternion
 from scipy.spatial.transform import Rotation
 from std_msgs.msg import Float32
 
-from stvla_ros.control.safety.gate import Setpoint
+from stvla_ros.control.safety.requests import Setpoint
 from stvla_ros.nodes.drivers.driver import DriverNode
 from stvla_ros.nodes.kit.base import RELIABLE_QOS, SENSOR_QOS, run
 from stvla_ros.nodes.kit.messages import make_header, stamp_ns

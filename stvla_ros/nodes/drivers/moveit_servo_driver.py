@@ -7,7 +7,7 @@ from sensor_msgs.msg import JointState
 from std_msgs.msg import Float64
 
 from stvla_ros.control.gripper import opening_of
-from stvla_ros.control.safety.gate import Setpoint
+from stvla_ros.control.safety.requests import Setpoint
 from stvla_ros.errors import InputError
 from stvla_ros.nodes.drivers.driver import DriverNode
 from stvla_ros.nodes.drivers.robot_geometry import make_urdf_arm
