@@ -76,9 +76,8 @@ def live(
     nodes = [node for node in sim_graph(arguments, folder / "run").nodes if node.executable != "episode_recorder"]
     with live_graph(folder) as graph:
         commands = graph.listen(EndEffectorCommand, "command")
-        states: list[EpisodeState] = []
         latched = QoSProfile(depth=1000, durability=DurabilityPolicy.TRANSIENT_LOCAL)
-        graph.node.create_subscription(EpisodeState, "episode_state", states.append, latched)
+        states = graph.listen(EpisodeState, "episode_state", qos=latched)
         for node in nodes:
             parameters = {name: dict(values) for name, values in node.parameters.items()}
             if node.executable == "sim_bridge":

@@ -140,6 +140,25 @@ class NodeProcess:
         self.process.wait()
 
 
+class Heard(list[Any]):
+    """The messages of one topic, as they come. An index waits until there is one: a test that asks for the newest
+    message may be there before the first, since a subscription takes its time to find its publisher.
+    """
+
+    def __init__(self, topic: str) -> None:
+        super().__init__()
+        self.topic = topic
+
+    def __getitem__(self, index: Any) -> Any:
+        ends = time.monotonic() + TIMEOUT_S
+        while True:
+            try:
+                return super().__getitem__(index)
+            except IndexError:
+                assert time.monotonic() < ends, f"topic {self.topic}: no message [{index}] in {TIMEOUT_S:g} s"
+                time.sleep(0.01)
+
+
 class Probe:
     """A node of the test's process, in a context of its own, that spins in a thread."""
 
@@ -170,12 +189,29 @@ class Probe:
         self.node.destroy_node()
         shut_down(self.context)
 
+    def add_node(self, name: str) -> Node:
+        """A further node of the test's."""
+        node = rclpy.create_node(name, context=self.context)
+        self._executor.add_node(node)
+        return node
+
     # --- topics ---
 
-    def listen(self, message_type: type, topic: str, callback: Callable[[Any], None] | None = None) -> list[Any]:
-        """:return: the list that grows with every message."""
-        messages: list[Any] = []
-        self.node.create_subscription(message_type, topic, callback or messages.append, QOS)
+    def listen(
+        self,
+        message_type: type,
+        topic: str,
+        callback: Callable[[Any], None] | None = None,
+        qos: QoSProfile = QOS,
+        on: Node | None = None,
+    ) -> Heard:
+        """
+        :param callback: called with every message, in place of keeping it.
+        :param on: a node that spins with the probe's (:meth:`add_node`); None: the probe's own.
+        :return: the list that grows with every message.
+        """
+        messages = Heard(topic)
+        (on or self.node).create_subscription(message_type, topic, callback or messages.append, qos)
         return messages
 
     def publish(self, topic: str, message: Any) -> None:

@@ -23,8 +23,7 @@ NODES: dict[str, dict[str, Any]] = {
 class Simulation:
     def __init__(self, graph: LiveGraph) -> None:
         self.graph = graph
-        self.states: list[EpisodeState] = []
-        graph.node.create_subscription(EpisodeState, "episode_state", self.states.append, EPISODE_STATE_QOS)
+        self.states: list[EpisodeState] = graph.listen(EpisodeState, "episode_state", qos=EPISODE_STATE_QOS)
         for name in NODES:
             self.start(name)
 
