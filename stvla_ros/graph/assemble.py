@@ -56,6 +56,7 @@ def sim_graph(arguments: SimArguments, run_directory: Path) -> Graph:
         "max_steps": arguments.max_steps,
         "joint_level": arguments.joint_level,
         "reset_services": ["perception/reset" if arguments.fused else "tracker/reset"],
+        "awaited_subscribers": _recorders(arguments.record, arguments.video),
     }
     recorder = {
         "output": str(run_directory),
@@ -100,6 +101,7 @@ def robot_graph(arguments: RobotArguments, run_directory: Path) -> Graph:
             "source": arguments.replay,
             "use_sim_time": False,
             "min_subscribers": _image_subscribers(arguments.fused, resolved.inputs),
+            "awaited_subscribers": _recorders(arguments.record, video=True),
             **parse_mapping("replay_parameters", arguments.replay_parameters),
         }
         recorder = {
@@ -110,9 +112,10 @@ def robot_graph(arguments: RobotArguments, run_directory: Path) -> Graph:
         }
         nodes.append(NodeSpec("replay", {"replay": replay}, remappings, ends_graph=True))
         nodes.append(NodeSpec("episode_recorder", {"episode_recorder": recorder}, remappings))
-    # Neither the recorder nor the picture is worth stopping a robot for.
-    extras = _optional(arguments, run_directory, embodiment.base_frame, remappings)
-    nodes += [replace(node, on_failure="ignore") for node in extras]
+    # Neither the recorder nor the picture is worth stopping a robot for. A replay waits for its recorder.
+    for extra in _optional(arguments, run_directory, embodiment.base_frame, remappings):
+        awaited = arguments.replay and extra.executable == "bag_recorder"
+        nodes.append(replace(extra, on_failure="stop" if awaited else "ignore"))
     # A recording carries its own time, which the replay publishes as the clock.
     return _finish(nodes, arguments, run_directory, {"use_sim_time": bool(arguments.replay)}, resolved.notes)
 
@@ -122,6 +125,13 @@ def _image_subscribers(fused: bool, inputs: InputsConfig) -> int:
     depth and compositor), the recorder, and the server unless it takes the overlay instead.
     """
     return 2 if fused else 4 + (VIEWS[inputs.traces].picture == "image")
+
+
+def _recorders(record: bool, video: bool) -> list[str]:
+    """Who must have subscribed to what before a simulation or a replay begins, so that no frame of it is missed."""
+    of_bag = [f"bag_recorder {topic}" for topic in ("image", "camera_info", "sensor_depth") if record]
+    of_video = [f"episode_recorder {topic}" for topic in ("image", "overlay", "traced_depth") if video]
+    return [*of_bag, *of_video] or [""]
 
 
 def _driver(arguments: RobotArguments, embodiment: Embodiment, run_directory: Path) -> list[NodeSpec]:

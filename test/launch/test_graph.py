@@ -254,6 +254,23 @@ def test_a_recording_waits_for_every_node_that_takes_its_pictures(checkpoint: st
         assert _node(graph, "replay").parameters["replay"]["min_subscribers"] == count
 
 
+def test_no_frame_is_published_before_who_records_it_listens(tmp_path: Path) -> None:
+    bag = {f"bag_recorder {topic}" for topic in ("image", "camera_info", "sensor_depth")}
+    for graph, source in (
+        (sim_graph(SimArguments(record=True), tmp_path), "sim_bridge"),
+        (robot_graph(RobotArguments(record=True, replay="film.mp4"), tmp_path), "replay"),
+    ):
+        awaited = _node(graph, source).parameters[source]["awaited_subscribers"]
+        assert bag < set(awaited) and "episode_recorder image" in awaited
+        assert {pair.split()[0] for pair in awaited} == {name for name in _names(graph) if "recorder" in name}
+        # One that cannot record must not leave the others waiting.
+        assert _node(graph, "bag_recorder").on_failure == "stop"
+    plain = sim_graph(SimArguments(video=False), tmp_path)
+    assert _node(plain, "sim_bridge").parameters["sim_bridge"]["awaited_subscribers"] == [""]
+    live = robot_graph(RobotArguments(record=True), tmp_path)
+    assert _node(live, "bag_recorder").on_failure == "ignore"
+
+
 def test_the_run_folder_keeps_the_parameters_by_absolute_node_name(tmp_path: Path) -> None:
     graph = sim_graph(SimArguments(episodes=5), tmp_path)
     assert graph.parameter_files == (tmp_path / "parameters.yaml",)

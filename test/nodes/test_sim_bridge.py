@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from live_graph import LiveGraph, live_graph
+from live_graph import Heard, LiveGraph, live_graph
 from rclpy.action import ActionServer, CancelResponse
 from sensor_msgs.msg import CameraInfo, Image, JointState
 
@@ -27,10 +27,9 @@ class Relay:
     def __init__(self, graph: LiveGraph) -> None:
         self.graph = graph
         self.answer: Callable[[ActionChunk], Any] = self.publish
-        self.chunks: list[ActionChunk] = []
-        self.states: list[EpisodeState] = []
+        self.chunks = Heard("expert_chunk")
+        self.states: list[EpisodeState] = graph.listen(EpisodeState, "episode_state", qos=EPISODE_STATE_QOS)
         self.commands: list[EndEffectorCommand] = []
-        graph.node.create_subscription(EpisodeState, "episode_state", self.states.append, EPISODE_STATE_QOS)
         graph.listen(ActionChunk, "expert_chunk", self._on_chunk)
         self._publisher = graph.node.create_publisher(EndEffectorCommand, "command", 10)
 
@@ -117,6 +116,32 @@ def test_lockstep_solves_the_task_twice_with_identical_commands_and_refuses_what
     )
     assert "topic command: action translation: expected 3 finite numbers" in relay.output
     assert "Traceback" not in relay.output
+
+
+def test_the_first_observation_waits_for_who_is_to_record_it(relay: Relay) -> None:
+    graph = relay.graph
+    graph.start("sim_bridge", **TASK, episodes=1, awaited_subscribers=["recorder image", "recorder sensor_depth"])
+    graph.until(lambda: "waiting for recorder on topic image, recorder on topic sensor_depth" in relay.output, "a wait")
+    recorder = graph.add_node("recorder")
+    pictures, depths = (graph.listen(Image, topic, on=recorder) for topic in ("image", "sensor_depth"))
+    relay.phase(EpisodeState.FINISHED)
+    stamps = sorted({stamp_ns(state.header) for state in relay.states if state.phase == EpisodeState.RUNNING})
+    for heard in (pictures, depths):
+        graph.until(lambda heard=heard: len(heard) > len(stamps), "each observation and the final one")
+        assert [stamp_ns(message.header) for message in heard][:-1] == stamps
+
+
+def test_a_recorder_that_never_comes_ends_the_run_with_an_error_that_names_it(relay: Relay) -> None:
+    process = relay.graph.start("sim_bridge", **TASK, episodes=1, awaited_subscribers=["ghost image"], give_up_after=1)
+    assert process.wait() == 1
+    assert "expected subscribers within 1 s, did not come: ghost on topic image" in process.output
+    assert "Traceback" not in process.output and not relay.chunks
+
+
+def test_what_is_awaited_is_a_node_and_a_topic(relay: Relay) -> None:
+    process = relay.graph.start("sim_bridge", **TASK, awaited_subscribers=["image"])
+    assert process.wait() == 2
+    assert "parameter awaited_subscribers: expected NODE TOPIC" in process.output
 
 
 @pytest.mark.slow

@@ -14,6 +14,7 @@ from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header
 
 from stvla_ros.errors import InputError
+from stvla_ros.nodes.kit.awaited_subscribers import AwaitedSubscribers
 from stvla_ros.nodes.kit.base import RELIABLE_QOS, StvlaNode, run
 from stvla_ros.nodes.kit.messages import array_to_image, make_camera_info, make_header, ns_to_time
 from stvla_ros.perception.geometry import check_intrinsics
@@ -50,6 +51,7 @@ class ReplayNode(StvlaNode):
         self._min_subscribers = self.parameter(
             "min_subscribers", 1, "subscribers of `image` to wait for before the first frame", low=0, high=1000
         )
+        self._listeners = AwaitedSubscribers(self)
         self._start_delay_s = self.parameter(
             "start_delay", 0.5, "seconds between the last awaited subscriber and the first frame", low=0.0, high=3600.0
         )
@@ -132,18 +134,23 @@ class ReplayNode(StvlaNode):
         told = False
         while not self._stop.is_set():
             self._publish_clock(first_stamp)
-            if self._image.get_subscription_count() < self._min_subscribers:
+            if missing := self._missing_subscribers():
                 ready_since = None
                 if not told:
                     told = True
-                    topic = self._image.topic_name
-                    self.get_logger().info(f"waiting for {self._min_subscribers} subscribers of {topic}")
+                    self.get_logger().info(f"waiting for {', '.join(missing)}")
             else:
                 ready_since = ready_since or time.monotonic()
                 if time.monotonic() - ready_since >= self._start_delay_s:
                     return True
             self._stop.wait(CLOCK_PERIOD_S)
         return False
+
+    def _missing_subscribers(self) -> list[str]:
+        missing = self._listeners.missing()
+        if self._image.get_subscription_count() < self._min_subscribers:
+            missing.append(f"{self._min_subscribers} subscribers of {self._image.topic_name}")
+        return missing
 
     def _tick_until(self, stamp: int, schedule: "_Schedule") -> bool:
         """Let the clock run up to a stamp, and not beyond. False: stopped meanwhile."""

@@ -23,6 +23,7 @@ from stvla_ros.control.actions import EndEffectorAction
 from stvla_ros.control.chunk_execution import PACINGS
 from stvla_ros.errors import InputError
 from stvla_ros.msg import ActionChunk, EndEffectorCommand, EpisodeState
+from stvla_ros.nodes.kit.awaited_subscribers import POLL_PERIOD_S, AwaitedSubscribers
 from stvla_ros.nodes.kit.base import EPISODE_STATE_QOS, RELIABLE_QOS, StvlaNode, run
 from stvla_ros.nodes.kit.messages import command_to_action, make_chunk, make_header, stamp_ns
 from stvla_ros.nodes.server.goal_client import EpisodeGoal
@@ -73,6 +74,7 @@ class SimBridgeNode(StvlaNode):
         self._give_up_s = self.parameter(
             "give_up_after", 120.0, "seconds without any command after which the run ends", low=1.0, high=86400.0
         )
+        self._listeners = AwaitedSubscribers(self)
         self._stopping = threading.Event()
         self._simulator: concurrent.futures.ThreadPoolExecutor | None = None
         self._environment: Environment | None = None
@@ -152,6 +154,8 @@ class SimBridgeNode(StvlaNode):
 
     def _run(self) -> None:
         try:
+            if not self._listeners_come():
+                return
             index = 0
             while not self._stopping.is_set() and (not self._episodes or index < self._episodes):
                 self._episode(index)
@@ -170,6 +174,19 @@ class SimBridgeNode(StvlaNode):
         finally:
             if self.context.ok():
                 self._goal.cancel()
+
+    def _listeners_come(self) -> bool:
+        """Wait for those who are to hear all that follows. False: stopped, or one did not come: the run ends."""
+        give_up_at = time.monotonic() + self._give_up_s
+        while missing := ", ".join(self._listeners.missing()):
+            self.get_logger().info(f"waiting for {missing}", throttle_duration_sec=10.0)
+            if self._stopping.wait(POLL_PERIOD_S):
+                return False
+            if time.monotonic() > give_up_at:
+                self.get_logger().error(f"expected subscribers within {self._give_up_s:g} s, did not come: {missing}")
+                self.exit_code = 1
+                return False
+        return True
 
     def _episode(self, index: int) -> None:
         environment = self._environment

@@ -1,0 +1,38 @@
+"""Who must listen before the first observation is published.
+
+A recorder that comes up later than the simulator or the replay would miss what it was started for, down to all of a
+short episode.
+"""
+
+from collections import defaultdict
+
+from stvla_ros.errors import InputError
+from stvla_ros.nodes.kit.base import StvlaNode
+
+POLL_PERIOD_S = 0.05
+
+
+class AwaitedSubscribers:
+    """To be made in the node's ``__init__``: declares its parameter ``awaited_subscribers``."""
+
+    def __init__(self, node: StvlaNode) -> None:
+        pairs = node.parameter(
+            "awaited_subscribers", [""], "nodes to wait for before the first observation, each with a topic: NODE TOPIC"
+        )
+        self._node = node
+        self._awaited: dict[str, set[str]] = defaultdict(set)
+        for pair in filter(None, pairs):
+            name, _, topic = pair.partition(" ")
+            if not name or not topic or " " in topic:
+                raise InputError(
+                    f"parameter awaited_subscribers: expected NODE TOPIC, like bag_recorder image, got {pair!r}"
+                )
+            self._awaited[topic].add(name)
+
+    def missing(self) -> list[str]:
+        """What is awaited and not yet there, in words."""
+        found = []
+        for topic, names in self._awaited.items():
+            there = self._node.get_subscriptions_info_by_topic(self._node.resolve_topic_name(topic))
+            found += [f"{name} on topic {topic}" for name in sorted(names - {each.node_name for each in there})]
+        return found
