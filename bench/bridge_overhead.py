@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import uuid
 from pathlib import Path
 from typing import Any
 
@@ -48,13 +49,16 @@ def bridge_steps_per_s() -> float:
 
     from stvla_ros.msg import ActionChunk, EndEffectorCommand, EpisodeState
     from stvla_ros.nodes.kit.base import EPISODE_STATE_QOS, RELIABLE_QOS
-    from stvla_ros.nodes.kit.messages import stamp_ns
+    from stvla_ros.nodes.kit.messages import make_uuid, stamp_ns
 
     node = rclpy.create_node("bench")
+    goal_id, goal_stamp = make_uuid(uuid.uuid4().bytes), node.get_clock().now().to_msg()
     commands = node.create_publisher(EndEffectorCommand, "command", RELIABLE_QOS)
 
     def answer(chunk: ActionChunk) -> None:
-        commands.publish(chunk.actions[0])
+        command = chunk.actions[0]
+        command.goal_id, command.goal_stamp = goal_id, goal_stamp
+        commands.publish(command)
 
     node.create_subscription(ActionChunk, "expert_chunk", answer, RELIABLE_QOS)
     states: list[EpisodeState] = []

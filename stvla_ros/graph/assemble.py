@@ -41,7 +41,7 @@ def sim_graph(arguments: SimArguments, run_directory: Path) -> Graph:
     sensor = {"sensor_reliability": "reliable" if lockstep else "best_effort"}
     driven = embodiment.driver if arguments.joint_level else None
     server = {
-        **_server(arguments, resolved, embodiment),
+        **_server(arguments, resolved, simulated.robot, embodiment),
         "control_hz": simulated.control_hz,
         "pacing": arguments.pacing,
         "commands_per_observation": driven.limits.commands_per_observation if driven else 0,
@@ -84,7 +84,8 @@ def robot_graph(arguments: RobotArguments, run_directory: Path) -> Graph:
     """The graph of `robot.launch.py`. :raises InputError: naming the bad argument."""
     embodiment = find_embodiment(arguments.robot)
     resolved = _resolve(arguments)
-    server = {**_server(arguments, resolved, embodiment), "frozen_picture_timeout": FROZEN_PICTURE_S}
+    robot = _robot(arguments)
+    server = {**_server(arguments, resolved, robot, embodiment), "frozen_picture_timeout": FROZEN_PICTURE_S}
     if embodiment.driver is not None:
         server["commands_per_observation"] = embodiment.driver.limits.commands_per_observation
     remappings = {
@@ -93,7 +94,7 @@ def robot_graph(arguments: RobotArguments, run_directory: Path) -> Graph:
         "sensor_depth": arguments.depth_topic,
     }
     nodes = _perception_and_server(arguments, resolved, {}, server, remappings)
-    nodes += _driver(arguments, embodiment, run_directory)
+    nodes += _driver(arguments, robot, embodiment, run_directory)
     # A robot's graph survives the loss of a part: the driver holds the arm until it is back.
     nodes = [replace(node, on_failure="restart") for node in nodes]
     if arguments.replay:
@@ -134,7 +135,12 @@ def _recorders(record: bool, video: bool) -> list[str]:
     return [*of_bag, *of_video] or [""]
 
 
-def _driver(arguments: RobotArguments, embodiment: Embodiment, run_directory: Path) -> list[NodeSpec]:
+def _robot(arguments: RobotArguments) -> str:
+    """For nodes, which may be started in another folder."""
+    return str(Path(arguments.robot).resolve()) if arguments.robot.endswith((".yaml", ".yml")) else arguments.robot
+
+
+def _driver(arguments: RobotArguments, robot: str, embodiment: Embodiment, run_directory: Path) -> list[NodeSpec]:
     """What moves the robot; nothing where a recording plays and the hardware is real."""
     if embodiment.driver is None:
         raise InputError(f"robot: {arguments.robot} has no driver, it is in simulation alone")
@@ -143,7 +149,6 @@ def _driver(arguments: RobotArguments, embodiment: Embodiment, run_directory: Pa
         raise InputError(f"use_fake_hardware: expected a robot with a stand-in, {arguments.robot} has none")
     if arguments.replay and not arguments.use_fake_hardware:
         return []
-    robot = str(Path(arguments.robot).resolve()) if arguments.robot.endswith((".yaml", ".yml")) else arguments.robot
     driver = {
         "robot": robot,
         "dry_run": arguments.dry_run,
@@ -190,8 +195,11 @@ def _resolve(arguments: PerceptionArguments) -> Resolved:
     return resolve(checkpoint_of(arguments.policy, arguments.checkpoint), given, arguments.execution)
 
 
-def _server(arguments: PerceptionArguments, resolved: Resolved, embodiment: Embodiment) -> dict[str, Any]:
-    """The action server's parameters."""
+def _server(arguments: PerceptionArguments, resolved: Resolved, robot: str, embodiment: Embodiment) -> dict[str, Any]:
+    """The action server's parameters.
+
+    :param robot: name of the embodiment, or its file.
+    """
     return {
         "policy": arguments.policy,
         "checkpoint": _checkpoint(arguments),
@@ -202,6 +210,7 @@ def _server(arguments: PerceptionArguments, resolved: Resolved, embodiment: Embo
         "execution": resolved.execution,
         # The expert knows when to grasp; a network wavers.
         "sticky_gripper": 0 if arguments.policy == "expert" else embodiment.sticky_gripper_steps,
+        "robot": robot,
         "base_frame": embodiment.base_frame,
         "control_hz": embodiment.control_hz,
     }

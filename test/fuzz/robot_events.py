@@ -19,9 +19,14 @@ JOINTS = (*find_embodiment("widowx").driver.arm.joints, "left_finger")
 
 small = st.sampled_from([0.0, 0.02, -0.02, 0.04, -0.04, 0.2, -0.2]) | st.floats(-0.3, 0.3)
 vectors = st.builds(Vector3, x=small, y=small, z=small)
+# Those without a robot are given the bench's goal; the others come from strangers.
 commands = messages(
-    EndEffectorCommand, translation=vectors, rotation=vectors, gripper=st.floats(0.0, 1.0, width=32)
-) | messages(EndEffectorCommand, frame_id=st.sampled_from(["", "base_link", "link_base"]))
+    EndEffectorCommand, translation=vectors, rotation=vectors, gripper=st.floats(0.0, 1.0, width=32), robot=st.just("")
+) | messages(
+    EndEffectorCommand,
+    frame_id=st.sampled_from(["", "base_link", "link_base"]),
+    robot=st.sampled_from(["", "", "widowx", "google_robot"]) | texts,
+)
 offsets = st.sampled_from([0, 0, 0, -(10**8), -(10**9), -(2 * 10**9), 5 * 10**7, 3 * 10**8, None])
 angles = st.floats(-1.5, 1.5) | doubles
 joint_states = messages(

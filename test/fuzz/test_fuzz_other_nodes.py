@@ -15,10 +15,11 @@ from hypothesis import strategies as st
 from node_bench import Bench, bench, ros
 from sensor_msgs.msg import JointState
 
+from stvla_ros.control.command_identity import NO_GOAL, GoalUnderWay
 from stvla_ros.msg import CommandVerdict, DriverState, EndEffectorCommand, EpisodeState
 from stvla_ros.nodes.drivers.fake_xs_arm import FakeXsArmNode
 from stvla_ros.nodes.drivers.robot_session import RobotSessionNode
-from stvla_ros.nodes.kit.messages import stamp_ns
+from stvla_ros.nodes.kit.messages import identity_of, stamp_ns
 from stvla_ros.nodes.recording.bag_recorder import BagRecorderNode, _matching_qos, _Topic
 from stvla_ros.nodes.recording.episode_recorder import EpisodeRecorderNode
 from stvla_ros.nodes.simulation.command_inbox import MOST_KEPT, CommandInbox
@@ -39,17 +40,23 @@ def sim_bridge() -> Iterator[Bench]:
         made.node.destroy_node()
 
 
+robots = st.sampled_from(["panda", "panda", "", "widowx"])
+
+
 @fuzz
-@given(st.lists(messages(EndEffectorCommand), min_size=1, max_size=3))
+@given(st.lists(messages(EndEffectorCommand, robot=robots), min_size=1, max_size=3))
 def test_fuzz_sim_bridge(sim_bridge, commands):
     # Of its other parts, a simulator, this callback takes nothing.
     inbox = sim_bridge.node._inbox = CommandInbox(lambda count: None)
+    sim_bridge.node._goals = GoalUnderWay("panda")
     stamps = {stamp_ns(command.header) for command in commands}
     for command in commands:
         sim_bridge.run(lambda: sim_bridge.node._on_command(wire(command)))
     assert len(inbox._commands) <= MOST_KEPT
     if found := inbox.wait_for(stamps, 0.0):
-        action = found[1]
+        stamp, action = found
+        own = [command for command in commands if stamp_ns(command.header) == stamp and command.robot == "panda"]
+        assert any(identity_of(command).goal_id != NO_GOAL for command in own)
         assert np.isfinite([*action.translation, *action.rotation]).all()
         assert 0.0 <= action.gripper <= 1.0
 

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 from any_message import NOW_NS, messages, texts, wire
+from builtin_interfaces.msg import Time
 from fuzzing import fuzz
 from hypothesis import event as note
 from hypothesis import given
@@ -87,6 +88,7 @@ def play(server: Server, happened: list[tuple[str, Any]]) -> None:
         numbers = [getattr(part, axis) for part in (message.translation, message.rotation) for axis in "xyz"]
         assert np.isfinite(numbers).all()
         assert 0.0 <= message.gripper <= 1.0
+        assert message.robot == "widowx" and message.goal_id.uuid.any() and message.goal_stamp != Time()
     server.bench.forget()
 
 

@@ -44,9 +44,9 @@ def command_of(stamp: int, number: int = 0) -> np.ndarray:
 class GraphBag:
     """A bag that grows. Use as a context manager."""
 
-    def __init__(self, folder: Path, namespace: str = "", base_frame: str = "base_link") -> None:
+    def __init__(self, folder: Path, namespace: str = "", base_frame: str = "base_link", robot: str = "") -> None:
         self._namespace = namespace
-        self._base_frame = base_frame
+        self._base_frame, self._robot = base_frame, robot
         self._definitions = MessageDefinitions()
         for name in [*_TOPICS.values(), "geometry_msgs/msg/Vector3"]:
             self._definitions.add(name)
@@ -82,7 +82,12 @@ class GraphBag:
     def command(self, stamp: int, number: int = 0, **changes: Any) -> None:
         values = command_of(stamp, number)
         fields = {"translation": self._vector(values[:3]), "rotation": self._vector(values[3:6]), "gripper": values[6]}
-        self._write("command", {"header": self._header(stamp, self._base_frame), **fields, **changes})
+        fields |= {"header": self._header(stamp, self._base_frame)}
+        if "robot" in self._types[_TOPICS["command"]].__dataclass_fields__:  # older graphs recorded none
+            goal = self._make("unique_identifier_msgs/msg/UUID", uuid=np.full(16, 7, np.uint8))
+            accepted = self._make("builtin_interfaces/msg/Time", sec=START // SECOND, nanosec=0)
+            fields |= {"robot": self._robot, "goal_id": goal, "goal_stamp": accepted}
+        self._write("command", {**fields, **changes})
 
     def chunk(self, stamp: int, period_ns: int) -> None:
         period = self._make("builtin_interfaces/msg/Duration", sec=period_ns // SECOND, nanosec=period_ns % SECOND)

@@ -21,6 +21,7 @@ from scipy.spatial.transform import Rotation
 from stvla_ros.errors import InputError
 from stvla_ros.learning.datasets.convert import ConvertArguments, main
 from stvla_ros.learning.datasets.lerobot.reader import LeRobotReader
+from stvla_ros.recordings import message_definitions
 
 # The wall clock of a simulator in lockstep: no step takes as long as another.
 UNEVEN = [START + offset * SECOND // 1000 for offset in (0, 310, 450, 1300, 1420)]
@@ -254,6 +255,26 @@ def test_bad_arguments_are_named(tmp_path: Path, options: dict, message: str) ->
         convert(tmp_path, **options)
 
     assert not (tmp_path / "data").exists()
+
+
+def test_the_robot_is_the_one_that_the_commands_name_whatever_their_frame_is_called(tmp_path: Path) -> None:
+    with GraphBag(tmp_path / "bag", base_frame="base_link", robot="google_robot") as bag:
+        record_episode(bag, UNEVEN)
+    assert convert(tmp_path).info.robot_type == "google_robot"
+
+
+def test_a_recording_from_before_commands_named_their_robot_is_read(tmp_path: Path, monkeypatch) -> None:
+    older = tmp_path / "EndEffectorCommand.msg"
+    vectors = "geometry_msgs/Vector3 translation\ngeometry_msgs/Vector3 rotation\n"
+    older.write_text(f"std_msgs/Header header\n{vectors}float32 gripper\n")
+    find, named = message_definitions._definition_file, {"stvla_ros/msg/EndEffectorCommand": older}
+    monkeypatch.setattr(message_definitions, "_definition_file", lambda name: named.get(name) or find(name))
+    with GraphBag(tmp_path / "bag") as bag:
+        record_episode(bag, UNEVEN)
+    monkeypatch.undo()
+    reader = convert(tmp_path)
+    assert reader.info.robot_type == "widowx"
+    np.testing.assert_array_equal(reader.episode(0).action, [rpy_of(stamp) for stamp in UNEVEN[:-1]])
 
 
 def test_an_unknown_robot_must_be_named(tmp_path: Path) -> None:

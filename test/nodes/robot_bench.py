@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from any_message import NOW_NS, wire
+from command_goals import new_goal, of_goal
 from node_bench import Bench, ros
 from pytest import MonkeyPatch
 from sensor_msgs.msg import Joy
@@ -110,6 +111,11 @@ class RobotBench:
         self.went, self.since_stop, self.in_estop = False, 0, False
         self.segments: list[Segment] = []
         self.bench.start()
+        self.new_goal()
+
+    def new_goal(self) -> None:
+        """The commands that follow are of another goal, which was accepted now."""
+        self.goal = new_goal(self.node.embodiment.name, self.clock.now_ns())
 
     def end(self) -> None:
         """Deactivated: the arm comes to rest, and nothing more is said."""
@@ -168,9 +174,14 @@ class RobotBench:
             self.went = True
 
     def command(self, message: Any, offset_ns: int | None) -> None:
-        """:param offset_ns: of the stamp to the clock; None: the message's own."""
+        """
+        :param message: of the bench's goal, unless it says itself whom it is for.
+        :param offset_ns: of the stamp to the clock; None: the message's own.
+        """
         if offset_ns is not None:
             message.header.stamp = ns_to_time(self.clock.now_ns() + offset_ns)
+        if not message.robot:
+            of_goal(message, self.goal)
         self.bench.receive("command", wire(message))
 
 

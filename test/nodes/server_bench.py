@@ -31,7 +31,7 @@ class Handle:
     """A goal as rclpy's action server hands it over."""
 
     def __init__(self, server: "Server", request: ExecuteInstruction.Goal) -> None:
-        self.request, self.goal_id = request, SimpleNamespace(uuid=bytes([server.goals % 256] * 16))
+        self.request, self.goal_id = request, SimpleNamespace(uuid=bytes([1 + server.goals % 255] * 16))
         self._server = server
         self.canceled = self.succeed = self.abort = lambda: None
 

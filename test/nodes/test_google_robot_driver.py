@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from command_goals import new_goal
 from geometry_msgs.msg import Point, Pose, PoseStamped, Quaternion
 from live_graph import LiveGraph, live_graph
 from scipy.spatial.transform import Rotation
@@ -34,6 +35,7 @@ class Controller:
         self.grippers = graph.listen(Float32, "gripper_command")
         self.verdicts = graph.listen(CommandVerdict, "command_verdict")
         self.states = graph.listen(DriverState, "driver_state")
+        self.goal = new_goal("google_robot")
         self.driver = graph.start("google_robot_driver", robot="google_robot")
         self.broken = False
         self.also: Pose | None = None  # said right after where it is
@@ -60,7 +62,8 @@ class Controller:
 
     def command(self, x: float = 0.0, turn: float = 0.0, gripper: float = 1.0) -> None:
         action = EndEffectorAction(np.array([x, 0.0, 0.0]), np.array([0.0, 0.0, turn]), gripper)
-        self.graph.publish("command", action_to_command(action, make_header(time.time_ns(), ROBOT.base_frame)))
+        header = make_header(time.time_ns(), ROBOT.base_frame)
+        self.graph.publish("command", action_to_command(action, header, self.goal))
 
 
 def make_pose(position: np.ndarray, rotation: Rotation) -> Pose:

@@ -13,11 +13,13 @@ from scipy.spatial.transform import Rotation
 from sensor_msgs.msg import CameraInfo, Image
 
 from stvla_ros.control.actions import EndEffectorAction
+from stvla_ros.control.command_identity import CommandIdentity
 from stvla_ros.errors import InputError
 from stvla_ros.msg import ActionChunk, EndEffectorCommand, TraceArray
 from stvla_ros.nodes.kit import messages as m
 from stvla_ros.perception.types import Traces
 
+IDENTITY = CommandIdentity("widowx", bytes(range(240, 256)), 1_700_000_000_000_000_001)
 HEADER = m.make_header(1_700_000_000_123_456_789, "camera")
 
 
@@ -94,7 +96,7 @@ ACTIONS = st.builds(
 @given(st.lists(ACTIONS, min_size=1, max_size=4))
 @settings(max_examples=50)
 def test_actions_survive_the_wire_bit_for_bit(actions: list[EndEffectorAction]) -> None:
-    chunk: ActionChunk = over_the_wire(m.make_chunk(actions, "expert", 0.2, HEADER))
+    chunk: ActionChunk = over_the_wire(m.make_chunk(actions, "expert", 0.2, HEADER, IDENTITY))
     assert chunk.policy == "expert"
     assert (chunk.period.sec, chunk.period.nanosec) == (0, 200_000_000)
     for command, action in zip(chunk.actions, actions, strict=True):
@@ -103,6 +105,7 @@ def test_actions_survive_the_wire_bit_for_bit(actions: list[EndEffectorAction]) 
         assert np.array_equal(back.rotation, action.rotation)
         assert back.gripper == action.gripper
         assert command.header == HEADER
+        assert m.identity_of(command) == IDENTITY
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), -float("inf")])

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
+from command_goals import new_goal
 from geometry_msgs.msg import TwistStamped
 from live_graph import LiveGraph, live_graph
 from scipy.spatial.transform import Rotation
@@ -56,6 +57,7 @@ class Servo:
         self.grippers = graph.listen(Float64, "gripper")
         self.verdicts = graph.listen(CommandVerdict, "command_verdict")
         self.states = graph.listen(DriverState, "driver_state")
+        self.goal = new_goal(find_embodiment(robot).name)
         self.driver = graph.start("moveit_servo_driver", robot=robot)
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -90,7 +92,7 @@ class Servo:
 
     def command(self, y: float, gripper: float = 1.0) -> None:
         action = EndEffectorAction(np.array([0.0, y, 0.0]), np.zeros(3), gripper)
-        self.graph.publish("command", action_to_command(action, make_header(time.time_ns(), "base_link")))
+        self.graph.publish("command", action_to_command(action, make_header(time.time_ns(), "base_link"), self.goal))
 
 
 # First, while no other driver is there to be heard.

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from command_goals import new_goal, of_goal
 from live_graph import Heard, LiveGraph, live_graph
 from rclpy.action import ActionServer, CancelResponse
 from sensor_msgs.msg import CameraInfo, Image, JointState
@@ -14,7 +15,7 @@ from sensor_msgs.msg import CameraInfo, Image, JointState
 from stvla_ros.action import ExecuteInstruction
 from stvla_ros.msg import ActionChunk, EndEffectorCommand, EpisodeState
 from stvla_ros.nodes.kit.base import EPISODE_STATE_QOS
-from stvla_ros.nodes.kit.messages import stamp_ns
+from stvla_ros.nodes.kit.messages import make_uuid, stamp_ns
 
 # The task that needs no download, at a size that renders fast.
 TASK = {"task": "panda_pick_cube", "image_width": 64, "image_height": 64, "reset_services": [""], "send_goals": False}
@@ -31,6 +32,7 @@ class Relay:
         self.states: list[EpisodeState] = graph.listen(EpisodeState, "episode_state", qos=EPISODE_STATE_QOS)
         self.commands: list[EndEffectorCommand] = []
         graph.listen(ActionChunk, "expert_chunk", self._on_chunk)
+        self.goal = new_goal("panda")
         self._publisher = graph.node.create_publisher(EndEffectorCommand, "command", 10)
 
     def _on_chunk(self, chunk: ActionChunk) -> None:
@@ -39,9 +41,13 @@ class Relay:
 
     def publish(self, chunk: ActionChunk) -> None:
         self.commands.append(chunk.actions[0])
-        self._publisher.publish(chunk.actions[0])
+        self.send(chunk.actions[0])
 
     def send(self, command: EndEffectorCommand) -> None:
+        self.say(of_goal(command, self.goal))
+
+    def say(self, command: EndEffectorCommand) -> None:
+        """As it is, whoever it is for."""
         self._publisher.publish(command)
 
     def phase(self, phase: int, count: int = 1, timeout_s: float = 300.0) -> list[EpisodeState]:
@@ -72,12 +78,15 @@ def test_lockstep_solves_the_task_twice_with_identical_commands_and_refuses_what
     infos, joints = graph.listen(CameraInfo, "camera_info"), graph.listen(JointState, "joint_states")
 
     def answer_with_noise(chunk: ActionChunk) -> None:
-        """Before the answer: a command that is no number, and one for an observation that never was."""
+        """Before the answer: a command that is no number, one for an observation that never was, and a stranger's."""
         bad, stray = EndEffectorCommand(header=chunk.header, gripper=float("nan")), EndEffectorCommand(gripper=1.0)
         bad.translation.x = float("nan")
         stray.header.stamp.sec = 12
         stray.translation.z = 0.2
+        foreign = EndEffectorCommand(header=chunk.header, robot="widowx", goal_id=make_uuid(relay.goal.goal_id))
+        foreign.goal_stamp, foreign.translation.z = chunk.header.stamp, 0.2
         relay.send(bad)
+        relay.say(foreign)
         relay.send(stray)
         relay.publish(chunk)
 
@@ -110,7 +119,8 @@ def test_lockstep_solves_the_task_twice_with_identical_commands_and_refuses_what
     again = relay.phase(EpisodeState.SUCCEEDED, 2)[-1]
     assert again.step == first.step
     assert actions(relay.commands) == quiet
-    graph.until(lambda: graph.values("sim_bridge").get("errors (command)", 0) == len(quiet), "bad commands are counted")
+    errors = lambda: graph.values("sim_bridge").get("errors (command)", 0)  # noqa: E731
+    graph.until(lambda: errors() == 2 * len(quiet), "bad commands and strangers' are counted")
     graph.until(
         lambda: graph.values("sim_bridge").get("dropped (command for another observation)", 0) > 0, "strays are counted"
     )

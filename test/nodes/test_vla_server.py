@@ -9,19 +9,22 @@ import numpy as np
 import pytest
 from action_msgs.msg import GoalStatus
 from builtin_interfaces.msg import Duration
+from command_goals import verdict_on
 from live_graph import INTRINSICS, TIMEOUT_S, LiveGraph, live_graph
 from rclpy.action import ActionClient
 from sensor_msgs.msg import CameraInfo, Image
 
 from stvla_ros.action import ExecuteInstruction
 from stvla_ros.control.actions import EndEffectorAction
-from stvla_ros.msg import ActionChunk, CommandVerdict, EndEffectorCommand
+from stvla_ros.control.command_identity import CommandIdentity
+from stvla_ros.msg import ActionChunk, EndEffectorCommand
 from stvla_ros.nodes.kit.messages import array_to_image, make_camera_info, make_chunk, make_header, stamp_ns
 
 Result = ExecuteInstruction.Result
 RGB = np.zeros((120, 160, 3), np.uint8)
 TRACED = np.full((224, 224), 0.8, np.float32)
 CONTROL_HZ = 5.0
+PROPOSAL = CommandIdentity("widowx")
 STALL_S = 6.0  # more than a busy machine takes between two commands
 
 
@@ -59,7 +62,7 @@ class Robot:
         header = make_header(stamp, "camera")
         action = EndEffectorAction(np.array([0.01, 0.02, 0.03]), np.array([0.1, 0.2, 0.3]), gripper)
         self.graph.publish(
-            "expert_chunk", chunk or make_chunk([action, action], "expert", 0.2, make_header(stamp, "base"))
+            "expert_chunk", chunk or make_chunk([action, action], "expert", 0.2, make_header(stamp, "base"), PROPOSAL)
         )
         self.graph.publish("camera_info", make_camera_info(INTRINSICS, 160, 120, header))
         self.graph.publish("image", array_to_image(RGB, "rgb8", header))
@@ -178,7 +181,7 @@ def test_the_order_of_observation_and_expert_does_not_matter(robot: Robot) -> No
     robot.graph.publish("traced_depth", array_to_image(TRACED, "32FC1", header))
     robot.graph.publish("image", array_to_image(RGB, "rgb8", header))
     time.sleep(0.2)
-    robot.graph.publish("expert_chunk", make_chunk([EndEffectorAction.hold(1.0)] * 9, "expert", 0.2, header))
+    robot.graph.publish("expert_chunk", make_chunk([EndEffectorAction.hold(1.0)] * 9, "expert", 0.2, header, PROPOSAL))
     assert robot.command_for(stamp).gripper == 1.0
     robot.graph.ask(handle.cancel_goal_async, "cancel")
     robot.end(handle)
@@ -248,9 +251,9 @@ def test_a_new_goal_answers_no_observation_from_before(robot: Robot) -> None:
 
 def test_a_verdict_on_an_earlier_goals_command_counts_for_no_other(robot: Robot) -> None:
     earlier = robot.goal_with_commands("first")
-    header = robot.commands[-1].header
+    command = robot.commands[-1]
     newer = robot.goal_with_commands("second")
-    robot.graph.publish("command_verdict", CommandVerdict(header=header, refused="held: estop"))
+    robot.graph.publish("command_verdict", verdict_on(command, refused="held: estop"))
     robot.graph.until(
         lambda: robot.graph.values("vla_server").get("dropped (verdict on an earlier goal's command)"), "it is counted"
     )
@@ -308,7 +311,7 @@ def test_a_stale_observation_is_not_acted_on(robot: Robot) -> None:
 
 
 def _chunk(value: float) -> ActionChunk:
-    chunk = make_chunk([EndEffectorAction.hold(0.5)], "expert", 0.2, make_header(1, "base"))
+    chunk = make_chunk([EndEffectorAction.hold(0.5)], "expert", 0.2, make_header(1, "base"), PROPOSAL)
     chunk.actions[0].translation.x = value
     return chunk
 
@@ -424,9 +427,9 @@ def test_ctrl_c_with_a_running_goal_ends_quietly(robot: Robot, tmp_path_factory:
 
 def test_what_the_driver_clipped_and_refused_reaches_the_caller(robot: Robot) -> None:
     handle = robot.goal_with_commands()
-    header = robot.commands[-1].header
-    robot.graph.publish("command_verdict", CommandVerdict(header=header, executed=True, clipped=["workspace"]))
-    robot.graph.publish("command_verdict", CommandVerdict(header=header, refused="held: estop"))
+    command = robot.commands[-1]
+    robot.graph.publish("command_verdict", verdict_on(command, executed=True, clipped=["workspace"]))
+    robot.graph.publish("command_verdict", verdict_on(command, refused="held: estop"))
 
     def told() -> bool:
         robot.observe()

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from any_message import wire
+from command_goals import verdict_on
 from live_graph import INTRINSICS
 from node_bench import bench
 from rclpy.lifecycle import TransitionCallbackReturn
@@ -14,12 +15,14 @@ from server_bench import Alarm, Server
 
 from stvla_ros.action import ExecuteInstruction
 from stvla_ros.control.actions import EndEffectorAction
-from stvla_ros.msg import CommandVerdict, EndEffectorCommand
+from stvla_ros.control.command_identity import CommandIdentity
+from stvla_ros.msg import EndEffectorCommand
 from stvla_ros.nodes.kit.messages import array_to_image, make_camera_info, make_chunk, make_header, stamp_ns
 from stvla_ros.nodes.server import vla_server
 from stvla_ros.nodes.server.vla_server import VlaServerNode
 
 PERIOD_S = 0.2
+PROPOSAL = CommandIdentity("widowx")
 RGB, TRACED = np.zeros((120, 160, 3), np.uint8), np.full((224, 224), 0.8, np.float32)
 
 
@@ -49,7 +52,7 @@ def observe(server: Server, actions: int = 4, gripper: float = 1.0) -> int:
         ("camera_info", make_camera_info(INTRINSICS, 160, 120, header)),
         ("traced_depth", array_to_image(TRACED, "32FC1", header)),
         ("image", array_to_image(RGB, "rgb8", header)),
-        ("expert_chunk", make_chunk(answer, "expert", PERIOD_S, header)),
+        ("expert_chunk", make_chunk(answer, "expert", PERIOD_S, header, PROPOSAL)),
     ):
         server.bench.receive(topic, wire(message))
     return stamp
@@ -99,7 +102,7 @@ def test_a_goal_hears_nothing_of_the_drivers_answers_to_the_one_before(start) ->
     with start("pacing:=lockstep", "execution:=receding") as server:
         goal(server, "first")
         observe(server)
-        refusal = CommandVerdict(header=commands(server)[-1].header, clipped=["workspace"], refused="held: estop")
+        refusal = verdict_on(commands(server)[-1], clipped=["workspace"], refused="held: estop")
         server.bench.receive("command_verdict", wire(refusal))
         server.now_ns += 10**9
         observe(server)

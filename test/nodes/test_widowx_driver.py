@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
+from command_goals import of_goal
 from live_graph import live_graph
 from std_msgs.msg import Bool
 from widowx_rig import PERIOD_S, ROBOT, Rig
@@ -89,9 +90,9 @@ def test_an_answer_to_an_old_observation_moves_nothing(at_home: Rig) -> None:
 
 def test_what_is_no_command_moves_nothing(at_home: Rig) -> None:
     header = make_header(at_home.graph.node.get_clock().now().nanoseconds, ROBOT.base_frame)
-    good = action_to_command(EndEffectorAction(np.array([0.0, 0.03, 0.0]), np.zeros(3), 1.0), header)
+    good = action_to_command(EndEffectorAction(np.array([0.0, 0.03, 0.0]), np.zeros(3), 1.0), header, at_home.goal)
     for change in ({"translation": {"x": float("nan")}}, {"rotation": {"z": float("inf")}}, {"gripper": 7.0}):
-        message = type(good)(header=good.header, translation=good.translation, gripper=1.0)
+        message = of_goal(type(good)(header=good.header, translation=good.translation, gripper=1.0), at_home.goal)
         for field, value in change.items():
             if isinstance(value, dict):
                 part = type(good.translation)(**value)

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
+from command_goals import new_goal
 from live_graph import LiveGraph, NodeProcess
 from sensor_msgs.msg import JointState
 from std_srvs.srv import Trigger
@@ -31,6 +32,7 @@ class Rig:
         self.verdicts = graph.listen(CommandVerdict, "command_verdict")
         self.measured = graph.listen(JointState, "wx250s/joint_states")
         self.setpoints = graph.listen(JointState, "setpoint")
+        self.goal = new_goal(find_embodiment(self._driver["robot"]).name)
         self.start_arm()
         self.start_driver()
 
@@ -50,7 +52,7 @@ class Rig:
         """:param age_s: of the observation that it answers."""
         stamp = self.graph.node.get_clock().now().nanoseconds - round(age_s * 1e9)
         action = EndEffectorAction(np.array([x, y, z]), np.zeros(3), gripper)
-        self.graph.publish("command", action_to_command(action, make_header(stamp, ROBOT.base_frame)))
+        self.graph.publish("command", action_to_command(action, make_header(stamp, ROBOT.base_frame), self.goal))
 
     def move(self, seconds: float, **action: float) -> None:
         """Commands at the control rate."""

@@ -3,11 +3,12 @@
 import time
 
 from stvla_ros.control.actions import EndEffectorAction
+from stvla_ros.control.command_identity import GoalUnderWay
 from stvla_ros.control.safety.requests import Observed, TooLate, Verdict
 from stvla_ros.errors import InputError
 from stvla_ros.msg import CommandVerdict, EndEffectorCommand
 from stvla_ros.nodes.drivers.driver_base import DriverBase
-from stvla_ros.nodes.kit.messages import command_to_action, stamp_ns
+from stvla_ros.nodes.kit.messages import command_to_action, identity_of, stamp_ns
 
 # Of a control period, what planning may take when a tick was too short for it: the machine was busy.
 _LONGER_LEAD = 0.4
@@ -18,6 +19,8 @@ class DriverCommands:
 
     def __init__(self, driver: DriverBase) -> None:
         self._driver = driver
+        # Guarded by the driver's lock.
+        self.goals = GoalUnderWay(driver.embodiment.name)
 
     def subscribe(self) -> None:
         """To be called from the node's ``activate``."""
@@ -26,7 +29,7 @@ class DriverCommands:
     def _on_command(self, message: EndEffectorCommand) -> None:
         driver, started = self._driver, time.monotonic()
         driver.stage.received()
-        verdict = CommandVerdict(header=message.header)
+        verdict = CommandVerdict(header=message.header, goal_id=message.goal_id)
         try:
             if message.header.frame_id not in ("", driver.embodiment.base_frame):
                 raise InputError(
@@ -40,13 +43,25 @@ class DriverCommands:
             verdict.refused = str(error)
         else:
             stamp = stamp_ns(message.header)
-            made = self._execute(action, Observed(stamp, stamp))
+            stranger = self._stranger(message)
+            made = Verdict(False, refused=stranger) if stranger else self._execute(action, Observed(stamp, stamp))
             verdict.executed, verdict.clipped, verdict.refused = made.executed, list(made.clipped), made.refused
             if made.executed:
                 driver.stage.published(driver.latency_s(stamp), time.monotonic() - started)
             else:
                 driver.stage.dropped(made.refused.partition(":")[0])
         driver.reports.verdict(verdict)
+
+    def _stranger(self, message: EndEffectorCommand) -> str:
+        """Why the command is not for this robot and its goal under way; empty when it is."""
+        driver = self._driver
+        with driver.lock:
+            problem = self.goals.refusal(identity_of(message), driver.now_ns())
+            if problem:
+                driver.gate.counts[f"refused: {problem.partition(':')[0]}"] += 1
+        if problem:
+            driver.reject("command", f"topic command: {problem}")
+        return problem
 
     def _execute(self, action: EndEffectorAction, observed: Observed) -> Verdict:
         """Ticks go on while the motion is planned. In the executor's thread, where all motions are planned."""

@@ -11,8 +11,10 @@ from builtin_interfaces.msg import Duration, Time
 from geometry_msgs.msg import Transform, Vector3
 from sensor_msgs.msg import CameraInfo, Image, JointState
 from std_msgs.msg import Header
+from unique_identifier_msgs.msg import UUID
 
 from stvla_ros.control.actions import EndEffectorAction
+from stvla_ros.control.command_identity import CommandIdentity
 from stvla_ros.errors import InputError
 from stvla_ros.msg import ActionChunk, EndEffectorCommand, TraceArray
 from stvla_ros.nodes.kit.compat import cv_bridge, tf_transformations
@@ -189,13 +191,25 @@ def message_to_traces(message: TraceArray, topic: str) -> Traces:
 # --- actions and arms -------------------------------------------------------------------------------------------------
 
 
-def action_to_command(action: EndEffectorAction, header: Header) -> EndEffectorCommand:
+def action_to_command(action: EndEffectorAction, header: Header, identity: CommandIdentity) -> EndEffectorCommand:
     return EndEffectorCommand(
         header=header,
         translation=Vector3(x=action.translation[0], y=action.translation[1], z=action.translation[2]),
         rotation=Vector3(x=action.rotation[0], y=action.rotation[1], z=action.rotation[2]),
         gripper=float(action.gripper),
+        robot=identity.robot,
+        goal_id=make_uuid(identity.goal_id),
+        goal_stamp=ns_to_time(identity.goal_stamp),
     )
+
+
+def identity_of(message: EndEffectorCommand) -> CommandIdentity:
+    return CommandIdentity(message.robot, bytes(message.goal_id.uuid), stamp_to_ns(message.goal_stamp))
+
+
+def make_uuid(identifier: bytes) -> UUID:
+    """:param identifier: 16 bytes."""
+    return UUID(uuid=np.frombuffer(identifier, np.uint8))
 
 
 def command_to_action(message: EndEffectorCommand, topic: str) -> EndEffectorAction:
@@ -207,8 +221,11 @@ def command_to_action(message: EndEffectorCommand, topic: str) -> EndEffectorAct
         raise InputError(f"topic {topic}: {error}") from None
 
 
-def make_chunk(actions: Sequence[EndEffectorAction], policy: str, period_s: float, header: Header) -> ActionChunk:
-    commands = [action_to_command(action, header) for action in actions]
+def make_chunk(
+    actions: Sequence[EndEffectorAction], policy: str, period_s: float, header: Header, identity: CommandIdentity
+) -> ActionChunk:
+    """:param identity: of the goal that the policy was asked for; without one for a proposal to nobody's goal."""
+    commands = [action_to_command(action, header, identity) for action in actions]
     return ActionChunk(header=header, policy=policy, period=seconds_to_duration(period_s), actions=commands)
 
 

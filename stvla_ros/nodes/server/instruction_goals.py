@@ -11,6 +11,7 @@ from rclpy.action.server import ServerGoalHandle
 from rclpy.task import Future
 
 from stvla_ros.action import ExecuteInstruction
+from stvla_ros.control.command_identity import CommandIdentity
 from stvla_ros.nodes.kit.base import StvlaNode
 from stvla_ros.nodes.kit.messages import stamp_to_ns
 
@@ -25,12 +26,14 @@ _COMMANDS_KEPT = 64
 class Goal:
     """One instruction on its way. Whoever counts or publishes for it holds the lock.
 
+    :param identity: what its commands carry.
     :param first_stamp: stamp of the oldest observation that may answer it, nanoseconds; None for any.
     :param command_stamps: stamps of its newest commands, nanoseconds.
     """
 
     handle: ServerGoalHandle
     instruction: str
+    identity: CommandIdentity
     deadline_ns: int | None
     done: Future
     last_progress: float
@@ -50,14 +53,21 @@ class InstructionGoals:
 
     :param node: declares its parameter and spins it.
     :param lock: re-entrant; held while ``current`` changes, so that holding it means that the goal goes on.
+    :param robot: name of the embodiment that the goals are for.
     :param on_begin: called with the lock held when a goal became the current one.
     :param on_end: called with the lock held when the current goal has ended.
     """
 
     def __init__(
-        self, node: StvlaNode, lock: threading.RLock, on_begin: Callable[[Goal], None], on_end: Callable[[], None]
+        self,
+        node: StvlaNode,
+        lock: threading.RLock,
+        robot: str,
+        on_begin: Callable[[Goal], None],
+        on_end: Callable[[], None],
     ) -> None:
         self._node = node
+        self._robot = robot
         self._lock = lock
         self._on_begin = on_begin
         self._on_end = on_end
@@ -118,12 +128,15 @@ class InstructionGoals:
 
     def _on_accepted(self, handle: ServerGoalHandle) -> None:
         limit = stamp_to_ns(handle.request.time_limit)
-        deadline = self._node.now_ns() + limit if limit else None
+        # Never 0, which simulated time is before it begins: a stamp of 0 says that there is no goal.
+        accepted = max(self._node.now_ns(), 1)
+        deadline = accepted + limit if limit else None
+        identity = CommandIdentity(self._robot, bytes(handle.goal_id.uuid), accepted)
         done = Future(executor=self._node.executor)
-        goal = Goal(handle, handle.request.instruction, deadline, done, time.monotonic())
+        goal = Goal(handle, handle.request.instruction, identity, deadline, done, time.monotonic())
         with self._lock:
             self.end(self.current, Result.PREEMPTED, f"a newer goal took over: {goal.instruction}")
-            self._goals[bytes(handle.goal_id.uuid)] = goal
+            self._goals[identity.goal_id] = goal
             self.current = goal
             self._on_begin(goal)
         handle.execute()

@@ -33,6 +33,7 @@ from stvla_ros.nodes.server.thought_outputs import ThoughtOutputs
 from stvla_ros.policy.base import MAIN_CAMERA, Answer, InputNeeds, PolicyInput
 from stvla_ros.policy.completion import InputCompletion
 from stvla_ros.policy.observer import VIEWS
+from stvla_ros.robots.embodiments import find_embodiment
 
 Result = ExecuteInstruction.Result
 
@@ -51,13 +52,14 @@ class VlaServerNode(StvlaNode):
         super().__init__("vla_server")
         self._subscribe_to_perception = subscribe_to_perception
         self._choice = declare_policy(self)
+        robot = self.parameter("robot", "widowx", "embodiment that the commands are for, or its YAML file")
         self._base_frame = self.parameter("base_frame", "base_link", "frame_id of the commands: the robot's base link")
         self._schedule = CommandSchedule(self, self._choice.execution)
         self.inputs = ObservationInputs(self, self._observe, VIEWS[self._choice.traces], self._on_restart)
         self._episodes = Episodes(self, self._on_episode)
         # Re-entrant: ending a goal from within a locked section is common.
         self._lock = threading.RLock()
-        self._goals = InstructionGoals(self, self._lock, self._begin, self._schedule.reset)
+        self._goals = InstructionGoals(self, self._lock, find_embodiment(robot).name, self._begin, self._schedule.reset)
         # How many episodes began or ended. A goal may last longer than an episode, nothing else of it does.
         self._episode = 0
         # Goal and episode that the policy was reset for. Only its own thread touches this and the policy.
@@ -214,7 +216,7 @@ class VlaServerNode(StvlaNode):
             if not answer.actions:
                 raise ValueError("expected at least one action, got none")
             header = make_header(observation.stamp, self._base_frame)
-            chunk = make_chunk(answer.actions, self._choice.name, self._schedule.period_s, header)
+            chunk = make_chunk(answer.actions, self._choice.name, self._schedule.period_s, header, goal.identity)
         except InputError as error:
             self.reject("policy", str(error))
             with self._lock:
@@ -252,7 +254,7 @@ class VlaServerNode(StvlaNode):
             return self._schedule.wait_s()
 
     def _command(self, goal: Goal, due: Due) -> None:
-        command = action_to_command(due.action, make_header(due.stamp, self._base_frame))
+        command = action_to_command(due.action, make_header(due.stamp, self._base_frame), goal.identity)
         self._commands.publish(command)
         goal.steps += 1
         goal.last_progress = time.monotonic()
@@ -273,7 +275,8 @@ class VlaServerNode(StvlaNode):
             goal = self._goals.current
             if goal is None:
                 return
-            if stamp_ns(verdict.header) not in goal.command_stamps:
+            own = bytes(verdict.goal_id.uuid) == goal.identity.goal_id
+            if not own or stamp_ns(verdict.header) not in goal.command_stamps:
                 self.stage.dropped(EARLIER_VERDICT)
                 return
             self._verdict = verdict

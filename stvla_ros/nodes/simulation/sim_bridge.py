@@ -21,11 +21,12 @@ from rclpy.duration import Duration
 
 from stvla_ros.control.actions import EndEffectorAction
 from stvla_ros.control.chunk_execution import PACINGS
+from stvla_ros.control.command_identity import CommandIdentity, GoalUnderWay
 from stvla_ros.errors import InputError
 from stvla_ros.msg import ActionChunk, EndEffectorCommand, EpisodeState
 from stvla_ros.nodes.kit.awaited_subscribers import POLL_PERIOD_S, AwaitedSubscribers
 from stvla_ros.nodes.kit.base import EPISODE_STATE_QOS, RELIABLE_QOS, StvlaNode, run
-from stvla_ros.nodes.kit.messages import command_to_action, make_chunk, make_header, stamp_ns
+from stvla_ros.nodes.kit.messages import command_to_action, identity_of, make_chunk, make_header, stamp_ns
 from stvla_ros.nodes.server.goal_client import EpisodeGoal
 from stvla_ros.nodes.simulation.command_inbox import CommandInbox
 from stvla_ros.nodes.simulation.joint_plant import JointPlant
@@ -106,6 +107,7 @@ class SimBridgeNode(StvlaNode):
         self._simulator = concurrent.futures.ThreadPoolExecutor(max_workers=1, thread_name_prefix="simulator")
         self._environment = self._simulator.submit(make_environment, task, image_size=size).result()
         self._info = self._environment.info
+        self._goals = GoalUnderWay(self._info.robot)
         self._plant = JointPlant(self, self._environment) if self._joint_level else None
         self._outputs = ObservationOutputs(self, self._info)
         self._expert = self.create_publisher(ActionChunk, "expert_chunk", RELIABLE_QOS)
@@ -146,7 +148,10 @@ class SimBridgeNode(StvlaNode):
     def _on_command(self, message: EndEffectorCommand) -> None:
         self.stage.received()
         try:
-            self._inbox.put(stamp_ns(message.header), command_to_action(message, "command"))
+            action = command_to_action(message, "command")
+            if stranger := self._goals.refusal(identity_of(message), self.now_ns()):
+                raise InputError(f"topic command: {stranger}")
+            self._inbox.put(stamp_ns(message.header), action)
         except InputError as error:
             self.reject("command", str(error))
 
@@ -300,8 +305,9 @@ class SimBridgeNode(StvlaNode):
         self._say(EpisodeState.RUNNING, "", stamp)
         expert = self._environment.expert_action()
         if expert is not None:
-            header = make_header(stamp, self._info.base_frame)
-            self._expert.publish(make_chunk([expert], "expert", 1.0 / self._info.control_hz, header))
+            header, period_s = make_header(stamp, self._info.base_frame), 1.0 / self._info.control_hz
+            proposal = CommandIdentity(self._info.robot)
+            self._expert.publish(make_chunk([expert], "expert", period_s, header, proposal))
         self._outputs.publish(observation, stamp)
         self._publishing_s = time.monotonic() - started
         return stamp

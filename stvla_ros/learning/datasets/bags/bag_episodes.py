@@ -47,6 +47,7 @@ class _Messages:
     commands: dict[int, list[EndEffectorAction]] = field(default_factory=lambda: defaultdict(list))
     states: list[tuple[int, Any]] = field(default_factory=list)
     base_frame: str = ""
+    robot: str = ""
     period_ns: int = 0
     repeated_stamps: int = 0
 
@@ -80,7 +81,9 @@ def _put_together(path: Path, topics: BagTopics, messages: _Messages, instructio
         with_depth = [stamp for stamp in messages.frames if stamp in messages.depths]
         remarks["frames left out, no depth of their stamp"] = len(messages.frames) - len(with_depth)
         messages.frames = with_depth
-    robot = next((name for name, body in embodiments().items() if body.base_frame == messages.base_frame), "")
+    robot = messages.robot
+    if robot not in embodiments():
+        robot = next((name for name, body in embodiments().items() if body.base_frame == messages.base_frame), "")
     episodes = list(_episodes(path, messages, instruction, remarks))
     remarks["commands left out, their frame is not recorded"] = len(set(messages.commands) - set(messages.frames))
     return BagEpisodes(topics, robot, episodes, +remarks)
@@ -121,6 +124,8 @@ def _read(path: Path, bag: AnyReader, topics: BagTopics, command: str, state: st
             found.depths.add(stamp or recorded_ns)
         elif connection.topic == command:
             found.base_frame = message.header.frame_id
+            # Older recordings have no robot in their commands.
+            found.robot = str(getattr(message, "robot", ""))
             try:
                 found.commands[stamp].append(_action(message))
             except InputError as error:
