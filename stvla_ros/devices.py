@@ -1,12 +1,13 @@
 """Where a network runs and in what type, by name; and what is said when there is no room for it."""
 
+import gc
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
 
-from stvla_ros.errors import InputError
+from stvla_ros.errors import DeviceLost, InputError, reason_of
 
 _DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 
@@ -35,15 +36,31 @@ def parse_device(device: str, parameter: str) -> torch.device:
 
 def parse_dtype(dtype: str, parameter: str, device: torch.device | None = None) -> torch.dtype:
     """
-    :param dtype: ``float32``, ``float16`` or ``bfloat16``; with a device also ``auto``: bfloat16 on CUDA, else float32.
+    :param dtype: ``float32``, ``float16`` or ``bfloat16``; with a device also ``auto``: bfloat16 on CUDA devices that
+        compute in it, else float32.
     :raises InputError: for anything else.
     """
     if device is not None and dtype == "auto":
-        return torch.bfloat16 if device.type == "cuda" else torch.float32
+        return torch.bfloat16 if device.type == "cuda" and has_bfloat16(device) else torch.float32
     if not isinstance(dtype, str) or dtype not in _DTYPES:
         names = ("auto", *_DTYPES) if device is not None else tuple(_DTYPES)
         raise InputError(f"{parameter}: expected one of {', '.join(names)}, got {dtype!r}")
     return _DTYPES[dtype]
+
+
+def has_bfloat16(device: torch.device | int) -> bool:
+    """Whether a CUDA device computes in bfloat16 by itself. Older ones (before compute capability 8) emulate it by
+    float32 with conversions around: slower than either, and as coarse.
+    """
+    with torch.cuda.device(device):
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+
+
+def free_memory() -> None:
+    """Give back what nobody holds any more, before something large is loaded in its place."""
+    gc.collect()
+    if torch.cuda.is_initialized():
+        torch.cuda.empty_cache()
 
 
 def set_threads(threads: int) -> None:
@@ -62,11 +79,28 @@ def set_threads(threads: int) -> None:
 
 @contextmanager
 def memory_for(what: str) -> Iterator[None]:
-    """:raises InputError: beginning with ``what``, when memory runs out inside."""
+    """
+    :raises InputError: beginning with ``what``, when memory runs out inside.
+    :raises DeviceLost: likewise, when a CUDA error came out that all later calls of this process will give, too.
+    """
     try:
         yield
     except (RuntimeError, MemoryError) as error:
         # torch has a type of its own (a RuntimeError) for CUDA's failed allocations, and none for the CPU's.
-        if not isinstance(error, torch.OutOfMemoryError | MemoryError) and "DefaultCPUAllocator" not in str(error):
-            raise
-        raise InputError(f"{what}: out of memory; expected more free memory, a smaller dtype or model") from error
+        if isinstance(error, torch.OutOfMemoryError | MemoryError) or "DefaultCPUAllocator" in str(error):
+            raise InputError(f"{what}: out of memory; expected more free memory, a smaller dtype or model") from error
+        if torch.cuda.is_initialized() and not _cuda_answers():
+            raise DeviceLost(f"{what}: CUDA is lost for this process ({reason_of(error)})") from error
+        raise
+
+
+def _cuda_answers() -> bool:
+    # Not by the kind of error: some (an illegal address, an assertion in a kernel) end the context for good, others do
+    # not, and which ones is the driver's business. A lost context fails at whatever comes next.
+    try:
+        torch.cuda.synchronize()
+        return bool(torch.ones(1, device="cuda").item())
+    except torch.OutOfMemoryError:
+        return True
+    except RuntimeError:
+        return False

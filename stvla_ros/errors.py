@@ -21,6 +21,10 @@ def reason_of(error: BaseException, longest: int = 200) -> str:
     return " ".join(str(error).split())[:longest] or type(error).__name__
 
 
+class DeviceLost(RuntimeError):
+    """The device that computes is of no more use to this process; a new process may find it well."""
+
+
 class InputError(ValueError):
     """Something that a user or another process handed in cannot be used.
 

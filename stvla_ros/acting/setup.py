@@ -27,7 +27,6 @@ from stvla_ros.policy.registry import (
     POLICIES,
     WITHOUT_NETWORK,
     check_policy,
-    make_policy,
 )
 from stvla_ros.policy.training_record import AUTO, checkpoint_of, resolve, resolve_execution, training_notes
 from stvla_ros.robots.embodiments import find_embodiment
@@ -101,11 +100,6 @@ class EvaluatedPolicy:
     def sightless(self) -> bool:
         """Whether no picture is needed to run it."""
         return self.policy in WITHOUT_NETWORK and self.inputs == _UNSEEN
-
-    @property
-    def samples(self) -> bool:
-        """Whether it draws its actions at random: it then gets a seed of its own for every episode."""
-        return make_policy(self.policy, **self.given_parameters()).draws_at_random
 
     def given_parameters(self) -> dict[str, Any]:
         """Parameters for ``make_policy``."""

@@ -14,7 +14,7 @@ _LARGE_MODEL_GB = 10.0
 class Gpu:
     """
     :param memory_gb, free_gb: whole and free memory, 1e9 bytes.
-    :param bfloat16: whether it computes in bfloat16.
+    :param bfloat16: whether it computes in bfloat16 by itself.
     """
 
     name: str
@@ -42,15 +42,16 @@ class TorchFacts:
 def torch_facts() -> TorchFacts:
     try:
         import torch  # takes seconds, and only this check needs it
+
+        from stvla_ros.devices import has_bfloat16
     except Exception as problem:  # a broken installation raises what it likes
         return TorchFacts("", f"{type(problem).__name__}: {reason_of(problem)}")
     gpus = []
     if torch.cuda.is_available():
         for number in range(torch.cuda.device_count()):
             free, total = torch.cuda.mem_get_info(number)
-            with torch.cuda.device(number):
-                bfloat16 = torch.cuda.is_bf16_supported()
-            gpus.append(Gpu(torch.cuda.get_device_name(number), total / 1e9, free / 1e9, bfloat16))
+            name, bfloat16 = torch.cuda.get_device_name(number), has_bfloat16(number)
+            gpus.append(Gpu(name, total / 1e9, free / 1e9, bfloat16))
     driver = shutil.which("nvidia-smi") is not None
     return TorchFacts(torch.__version__, "", torch.version.cuda or "", driver, tuple(gpus))
 
@@ -83,4 +84,7 @@ def _check_one(gpu: Gpu) -> Findings:
             "for the 4B model: end what else uses the GPU, or take a larger one",
         )
     if not gpu.bfloat16:
-        yield note(f"{gpu.name} does not compute in bfloat16", "give --dtype float16 (or float32) to `stvla robot`")
+        yield note(
+            f"{gpu.name} does not compute in bfloat16: dtype auto takes float32 there, which is twice as large",
+            "give --dtype float16 to `stvla robot` when float32 does not fit; scores beyond its range are refused",
+        )

@@ -90,7 +90,7 @@ class _Episodes:
         self._environment: Any = None
         self._environment_of: tuple[str, bool] | None = None
         self._policy: Any = None
-        self._policy_of: tuple[Any, ...] | None = None
+        self._policy_of: tuple[str, str] | None = None
 
     def run(self, key: EpisodeKey) -> EpisodeResult:
         from stvla_ros.acting import episode as rollout
@@ -120,15 +120,18 @@ class _Episodes:
         from stvla_ros.acting.episode import load_evaluated_policy, policy_seed
         from stvla_ros.policy.observer import Observer
 
-        # A sampling policy starts anew with every episode, so that the order of the episodes does not matter.
-        wanted = (evaluated.label, robot, key if evaluated.samples else None)
+        wanted = (evaluated.label, robot)
         if self._policy_of != wanted:
-            self._policy_of = None
+            self._policy = self._policy_of = None  # never two networks in memory
             try:
                 self._policy = (load_evaluated_policy(evaluated, robot, policy_seed(key)), Observer(evaluated.inputs))
             except InputError as error:
                 raise PolicyUnusable(f"policy {evaluated.label}: {error}") from error
             self._policy_of = wanted
+        policy = self._policy[0]
+        if policy.draws_at_random and "seed" not in evaluated.given_parameters():
+            # It draws anew with every episode, so that the order of the episodes does not matter.
+            policy.reseed(policy_seed(key))
         return self._policy
 
     def close(self) -> None:

@@ -8,7 +8,7 @@ def load_policy(path_or_id: str, device: str = "cpu", dtype: str = "float32", **
 
     :param path_or_id: folder of a checkpoint or an adapter of any family, or its id on the Hugging Face hub.
     :param device: ``auto`` (CUDA where there is one), ``cpu``, ``cuda`` or ``cuda:N``.
-    :param dtype: ``auto`` (bfloat16 on CUDA, else float32), ``float32``, ``float16`` or ``bfloat16``.
+    :param dtype: ``auto`` (``devices.parse_dtype``), ``float32``, ``float16`` or ``bfloat16``.
     :param options: the family's own.
     :returns: what the family's ``load`` gives: for SpatialVLA a ``SpatialVlaPredictor``.
     :raises InputError: for a checkpoint, device, type or option that cannot be used.

@@ -165,6 +165,14 @@ class Policy(ABC):
     def reset(self) -> None:
         """A new instruction or episode starts. From here on nothing depends on what was before, draws included."""
 
+    def reseed(self, seed: int) -> None:
+        """Draw from here on as if the policy had been made with this seed. Whoever draws at random has it: loading a
+        network anew for every episode takes longer than the episode.
+
+        :raises InputError: for a policy that cannot do so.
+        """
+        raise InputError(f"policy {self.name}: expected reseed(), which a policy that draws at random must have")
+
     @abstractmethod
     def predict(self, observation: PolicyInput) -> Answer:
         """The answer to an observation.

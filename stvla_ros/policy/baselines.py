@@ -45,6 +45,10 @@ class RandomPolicy(Policy):
         self._seed = seed
         self.reset()
 
+    def reseed(self, seed: int) -> None:
+        self._seed = seed
+        self.reset()
+
     def reset(self) -> None:
         self._random = np.random.default_rng(self._seed)
 

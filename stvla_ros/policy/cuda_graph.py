@@ -1,6 +1,7 @@
 """A function of tensors, recorded once as a CUDA graph and then replayed with one launch."""
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 
@@ -10,24 +11,32 @@ _WARM_UPS = 3
 
 class CudaGraph:
     """
-    :param function: from tensors to one tensor; it must not wait for the device, and its shapes must not change.
+    :param function: from tensors to one tensor; it must not wait for the device, and its shapes must not change. What
+        it holds lives as long as the graph, so it must not hold the graph's owner.
     :param inputs: example inputs on one CUDA device; later ones have the same shapes and types.
+    :param pool: of memory, from ``torch.cuda.graph_pool_handle``. Graphs that share one share what only their replays
+        need, so they are not to be replayed at the same time; None for a pool of its own.
     """
 
-    def __init__(self, function: Callable[..., torch.Tensor], inputs: tuple[torch.Tensor, ...]) -> None:
+    def __init__(
+        self, function: Callable[..., torch.Tensor], inputs: tuple[torch.Tensor, ...], pool: Any = None
+    ) -> None:
         # The graph knows addresses alone: what the function holds (a cache) must live as long as the graph.
         self._function = function
         self._inputs = tuple(tensor.clone() for tensor in inputs)
         self._device = inputs[0].device
         with torch.cuda.device(self._device):
-            stream = torch.cuda.Stream()
-            stream.wait_stream(torch.cuda.current_stream())
+            # Of this device: torch's own default is one stream for the whole process, of the device that came first,
+            # and what is recorded on it for another device is nothing at all.
+            stream = torch.cuda.Stream(self._device)
+            stream.wait_stream(torch.cuda.current_stream(self._device))
             with torch.cuda.stream(stream):
                 for _ in range(_WARM_UPS):
                     function(*self._inputs)
-            torch.cuda.current_stream().wait_stream(stream)
+            torch.cuda.current_stream(self._device).wait_stream(stream)
             self._graph = torch.cuda.CUDAGraph()
-            with torch.cuda.graph(self._graph):
+            # thread_local: other threads (the perception's, in one process with the server) may use CUDA meanwhile.
+            with torch.cuda.graph(self._graph, pool=pool, stream=stream, capture_error_mode="thread_local"):
                 self._output = function(*self._inputs)
 
     def __call__(self, *inputs: torch.Tensor) -> torch.Tensor:

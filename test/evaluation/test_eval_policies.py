@@ -42,7 +42,6 @@ def test_fields_and_the_policys_own_parameters_follow_the_question_mark(checkpoi
     assert policy.label == "a"
     assert policy.inputs == InputsConfig(traces="none", buffer=15, adaptive=False, resize="area")
     assert policy.parameters == {"temperature": 0.5}
-    assert policy.samples
 
 
 def test_without_depth_nothing_is_drawn(checkpoint: Path) -> None:

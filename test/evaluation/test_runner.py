@@ -11,10 +11,11 @@ from pathlib import Path
 import pytest
 from scripted_environment import EPISODES, make_scripted
 
+from stvla_ros.acting import episode
 from stvla_ros.acting.episode import Rules
 from stvla_ros.acting.results import EpisodeKey, EpisodeResult
 from stvla_ros.acting.setup import EvaluatedPolicy, parse_policy
-from stvla_ros.evaluation.episode_worker import WorkerSettings
+from stvla_ros.evaluation.episode_worker import WorkerSettings, _Episodes
 from stvla_ros.evaluation.journal import JOURNAL, official_episodes
 from stvla_ros.evaluation.runner import run_episodes
 from stvla_ros.policy.inputs import InputsConfig
@@ -168,3 +169,24 @@ def test_every_episode_has_a_video_and_a_thumbnail(undisturbed: Path) -> None:
         key = EpisodeKey(**json.loads(line)["key"])
         for ending in (".mp4", ".jpg"):
             assert (undisturbed / "pictures" / f"{key.file_stem}{ending}").stat().st_size > 500
+
+
+def test_a_policy_that_draws_is_loaded_once_and_draws_in_each_episode_as_if_made_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keys = _keys(["reach"], ["random"])
+    alone = []
+    for key in keys:  # a worker of its own for each
+        alone += _run([key], [parse_policy("random")], tmp_path, workers=1)[0]
+    loaded = []
+    load = episode.load_evaluated_policy
+
+    def counted(*given):
+        loaded.append(given)
+        return load(*given)
+
+    monkeypatch.setattr(episode, "load_evaluated_policy", counted)
+    settings = WorkerSettings({"random": parse_policy("random")}, Rules(), "none", tmp_path, make_scripted)
+    with _Episodes(settings) as episodes:
+        together = [episodes.run(key) for key in keys]
+    assert _deterministic(together) == _deterministic(alone) and len(loaded) == 1

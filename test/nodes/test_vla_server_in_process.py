@@ -1,5 +1,6 @@
 """What the action server keeps from one answer, goal and activation to the next: nothing that moves the robot."""
 
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import SimpleNamespace
@@ -16,10 +17,13 @@ from server_bench import Alarm, Server
 from stvla_ros.action import ExecuteInstruction
 from stvla_ros.control.actions import EndEffectorAction
 from stvla_ros.control.command_identity import CommandIdentity
+from stvla_ros.errors import DeviceLost
 from stvla_ros.msg import EndEffectorCommand
+from stvla_ros.nodes.kit.lifecycle import DEVICE_LOST
 from stvla_ros.nodes.kit.messages import array_to_image, make_camera_info, make_chunk, make_header, stamp_ns
 from stvla_ros.nodes.server import vla_server
 from stvla_ros.nodes.server.vla_server import VlaServerNode
+from stvla_ros.policy.baselines import ExpertPolicy
 
 PERIOD_S = 0.2
 PROPOSAL = CommandIdentity("widowx")
@@ -165,3 +169,28 @@ def test_a_chunk_that_is_longer_than_the_driver_takes_is_told(start, most: int, 
         assert commands(server)
     wanted = "policy: 5 actions in a chunk, the driver executes at most 4 commands from one observation"
     assert [once for text, once in told if text.startswith(wanted)] == [True] * said
+
+
+def test_after_the_cleanup_the_policy_is_gone(start) -> None:
+    with start("pacing:=lockstep", "execution:=receding") as server:
+        goal(server)
+        observe(server)
+        policy = weakref.ref(server.node._policy)
+        assert server.node.on_deactivate(None) == TransitionCallbackReturn.SUCCESS
+        assert server.node.on_cleanup(None) == TransitionCallbackReturn.SUCCESS
+        assert policy() is None
+
+
+def test_a_lost_device_ends_the_goal_and_the_process(start, monkeypatch: pytest.MonkeyPatch) -> None:
+    def lost(self, observation):
+        raise DeviceLost("inference on cuda: CUDA is lost for this process")
+
+    monkeypatch.setattr(ExpertPolicy, "predict", lost)
+    with start("pacing:=lockstep", "execution:=receding") as server:
+        goal(server)
+        with pytest.raises(DeviceLost) as raised:
+            observe(server)
+        server.tell_results()
+        assert not server.running
+        type(server.node).survive(server.node, raised.value)  # where a worker's errors go; the bench's own raises them
+        assert server.node.exit_code == DEVICE_LOST

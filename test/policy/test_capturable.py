@@ -53,6 +53,8 @@ def test_from_picture_to_tokens_nothing_waits_for_or_comes_from_the_host(model, 
     noise = torch.empty(len(LEGAL), 4096, device="meta") if sampled else None
     cache = tokens._decoder.static_cache(PADDED)
     with torch.inference_mode(), HostOperations() as noticed:
-        offsets = tokens._decode(model.image_features(pixels, points), ids, length, noise, cache).offsets
+        offsets = tokens._decoder(
+            model.embed_prompt(ids, model.image_features(pixels, points)), length, noise, cache
+        ).offsets
     assert offsets.shape == (len(LEGAL),)
     assert not noticed.counts

@@ -104,7 +104,7 @@ def test_padding_and_a_cache_used_before_change_nothing(predictor, model):
         for pixels, points, ids in [*prompts, *reversed(prompts)]:
             padded = torch.nn.functional.pad(ids, (0, 256 + longest - ids.shape[1]))
             features, length = model.image_features(pixels, points), torch.tensor(ids.shape[1])
-            answer = tokens._decode(features, padded, length, None, cache).offsets
+            answer = tokens._decoder(model.embed_prompt(padded, features), length, None, cache).offsets
             assert answer.tolist() == tokens(pixels, points, ids).tolist()
 
 

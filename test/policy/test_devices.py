@@ -1,11 +1,14 @@
 import os
 from collections.abc import Iterator
+from contextlib import nullcontext
+from types import SimpleNamespace
 
 import pytest
 import torch
 
+from stvla_ros import devices
 from stvla_ros.devices import memory_for, parse_device, parse_dtype, set_threads
-from stvla_ros.errors import InputError
+from stvla_ros.errors import DeviceLost, InputError
 
 
 def test_auto_is_cuda_only_where_there_is_one():
@@ -34,9 +37,8 @@ def test_dtype_is_torchs_of_that_name(name):
     assert parse_dtype(name, "dtype") is getattr(torch, name)
 
 
-@pytest.mark.parametrize(("device", "dtype"), [("cpu", torch.float32), ("cuda", torch.bfloat16)])
-def test_auto_dtype_follows_the_device(device, dtype):
-    assert parse_dtype("auto", "dtype", torch.device(device)) is dtype
+def test_auto_dtype_on_the_cpu_is_float32():
+    assert parse_dtype("auto", "dtype", torch.device("cpu")) is torch.float32
 
 
 def test_auto_dtype_needs_a_device():
@@ -85,3 +87,27 @@ def test_the_given_number_of_threads_is_used():
 def test_a_number_of_threads_that_there_cannot_be_is_refused(threads):
     with pytest.raises(InputError, match="^threads: expected 0 .half the cores. to "):
         set_threads(threads)
+
+
+@pytest.mark.parametrize(("native", "expected"), [(True, torch.bfloat16), (False, torch.float32)])
+def test_auto_dtype_on_cuda_is_bfloat16_only_where_it_is_no_emulation(monkeypatch, native, expected):
+    # A stand-in for the GPU: torch knows of emulation by the argument alone.
+    monkeypatch.setattr(torch.cuda, "device", lambda device: nullcontext())
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: including_emulation or native)
+    assert parse_dtype("auto", "dtype", torch.device("cuda")) is expected
+
+
+@pytest.mark.parametrize("lost", [True, False])
+def test_a_cuda_error_is_told_from_the_loss_of_the_device(monkeypatch, lost):
+    # A stand-in for the GPU, which answers nothing after an error that stays.
+    def answer(*_, **__):
+        if lost:
+            raise torch.AcceleratorError("CUDA error: an illegal memory access was encountered")
+
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.cuda, "synchronize", answer)
+    monkeypatch.setattr(devices, "torch", SimpleNamespace(**vars(torch) | {"ones": lambda *_, **__: torch.ones(1)}))
+    expected = DeviceLost if lost else RuntimeError
+    with pytest.raises(expected, match="illegal" if lost else "size") as raised, memory_for("inference on cuda"):
+        raise RuntimeError("an illegal memory access" if lost else "size of tensor")
+    assert isinstance(raised.value, DeviceLost) is lost

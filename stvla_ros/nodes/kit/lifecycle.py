@@ -8,18 +8,23 @@ from typing import Any
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from std_srvs.srv import Trigger
 
-from stvla_ros.errors import InputError
+from stvla_ros.errors import DeviceLost, InputError
 from stvla_ros.nodes.kit.stage_statistics import StageStatistics
 from stvla_ros.nodes.kit.threads import FULL, Item, Worker
 
 # Errors of one kind come at the camera's rate; the log gets one line of them in this time, the diagnostics count all.
 LOG_PERIOD_S = 1.0
+# Exit code of a process whose GPU is of no more use to it.
+DEVICE_LOST = 3
 # What a stage's current item gets to end when the node is deactivated or reset.
 IDLE_TIMEOUT_S = 10.0
 
 
 class ManagedNode(LifecycleNode):
     """A lifecycle node that frees on cleanup what was made on configure, and lives on after errors."""
+
+    exit_code: int | None = None
+    """Set when the process is to end."""
 
     def __init__(self, name: str) -> None:
         super().__init__(name)
@@ -160,9 +165,15 @@ class ManagedNode(LifecycleNode):
             self.get_logger().error(message)
 
     def survive(self, error: Exception) -> None:
-        """Report an exception that came out of a callback or a worker and would end the thread; the node lives on."""
+        """Report an exception that came out of a callback or a worker and would end the thread; the node lives on,
+        except without its device.
+        """
         if isinstance(error, InputError):
             self.reject("input", str(error))
+        elif isinstance(error, DeviceLost):
+            # All that follows would fail the same way. Who started this process starts another.
+            self.reject("device", str(error))
+            self.exit_code = DEVICE_LOST
         elif self.context.ok():  # else publishers fail because the process ends
             message = f"internal error: {type(error).__name__}: {error}"
             self.stage.error("internal", message)

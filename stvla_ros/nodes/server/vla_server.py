@@ -12,7 +12,7 @@ from typing import Any
 
 from stvla_ros.action import ExecuteInstruction
 from stvla_ros.control.chunk_execution import Due
-from stvla_ros.errors import InputError
+from stvla_ros.errors import DeviceLost, InputError
 from stvla_ros.msg import ActionChunk, CommandVerdict, EndEffectorCommand
 from stvla_ros.nodes.kit.base import RELIABLE_QOS, StvlaNode, run
 from stvla_ros.nodes.kit.episodes import Episodes
@@ -30,7 +30,7 @@ from stvla_ros.nodes.server.needed_inputs import NeededInputs
 from stvla_ros.nodes.server.observation_inputs import ObservationInputs
 from stvla_ros.nodes.server.parameters import declare_policy
 from stvla_ros.nodes.server.thought_outputs import ThoughtOutputs
-from stvla_ros.policy.base import MAIN_CAMERA, Answer, InputNeeds, PolicyInput
+from stvla_ros.policy.base import MAIN_CAMERA, Answer, InputNeeds, Policy, PolicyInput
 from stvla_ros.policy.completion import InputCompletion
 from stvla_ros.policy.observer import VIEWS
 from stvla_ros.robots.embodiments import find_embodiment
@@ -64,6 +64,7 @@ class VlaServerNode(StvlaNode):
         self._episode = 0
         # Goal and episode that the policy was reset for. Only its own thread touches this and the policy.
         self._policy_is_for: tuple[Goal, int] | None = None
+        self._policy: Policy | None = None
         # In lockstep: the newest observation, until it is answered.
         self._waiting: PolicyInput | None = None
         self._alarm: Alarm | None = None
@@ -108,6 +109,8 @@ class VlaServerNode(StvlaNode):
             self._alarm.stop()
             self._alarm = None
         self._goals.destroy()
+        # Memory for a network that another configure loads.
+        self._policy = self._policy_is_for = None
 
     def extra_diagnostics(self) -> dict[str, Any]:
         with self._lock:
@@ -223,6 +226,9 @@ class VlaServerNode(StvlaNode):
                 if self._goals.current is goal:
                     self._schedule.forget_chunks()
             return None
+        except DeviceLost as error:
+            self._goals.end(goal, Result.FAULT, str(error))
+            raise
         except Exception as error:  # a policy is a plug-in: whatever it raises must end the goal, never the server
             problem = f"policy {self._choice.name}: {type(error).__name__}: {error}"
             self.reject("policy", problem)

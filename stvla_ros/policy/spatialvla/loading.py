@@ -19,7 +19,7 @@ def load_predictor(folder: Path, device: str = "cpu", dtype: str = "float32", **
 
     :param folder: in the published layout, or with an adapter (adapters.py).
     :param device: ``auto`` (CUDA where there is one), ``cpu``, ``cuda`` or ``cuda:N``.
-    :param dtype: ``auto`` (bfloat16 on CUDA, else float32), ``float32``, ``float16`` or ``bfloat16``.
+    :param dtype: ``auto`` (``devices.parse_dtype``), ``float32``, ``float16`` or ``bfloat16``.
     :param options: ``accelerations``, ``resize``, ``temperature``, ``seed`` of ``SpatialVlaPredictor``.
     :raises InputError: for a checkpoint, device or type that cannot be used.
     """

@@ -52,11 +52,13 @@ class SpatialVlaPolicy(Policy):
     def load(self) -> None:
         """:raises InputError: for whatever of the parameters cannot be used."""
         # Not at the top: a launcher that only checks the parameters need not wait for torch.
-        from stvla_ros.devices import set_threads
+        from stvla_ros.devices import free_memory, set_threads
         from stvla_ros.policy.checkpoints import find_checkpoint
         from stvla_ros.policy.spatialvla.loading import load_predictor
 
         set_threads(self._threads)
+        self._predictor = None  # never two networks in memory
+        free_memory()
         predictor = load_predictor(find_checkpoint(self._checkpoint), self._device, self._dtype, **self._options)
         self._unnorm_key, _ = select_statistics(predictor.statistics, *self._keys)
         predictor.warm_up()
@@ -65,6 +67,11 @@ class SpatialVlaPolicy(Policy):
     def reset(self) -> None:
         if self._predictor is not None:
             self._predictor.reset()
+
+    def reseed(self, seed: int) -> None:
+        self._options["seed"] = seed
+        if self._predictor is not None:
+            self._predictor.reseed(seed)
 
     def predict(self, observation: PolicyInput) -> Answer:
         if self._predictor is None:

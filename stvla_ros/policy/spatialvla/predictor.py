@@ -84,8 +84,6 @@ class SpatialVlaPredictor:
             raise InputError(f"resize: expected one of {', '.join(RESIZE_METHODS)}, got {resize!r}")
         if not isinstance(temperature, int | float) or not 0.0 <= temperature <= 100.0:
             raise InputError(f"temperature: expected 0 (greedy) to 100, got {temperature!r}")
-        if not isinstance(seed, int) or not 0 <= seed < 2**63:
-            raise InputError(f"seed: expected a whole number from 0 to {2**63 - 1}, got {seed!r}")
         self.model, self.prompt_tokenizer, self.processor = model, prompt_tokenizer, processor
         self.action_tokenizer = ActionTokenizer.from_config(processor)
         self.statistics = read_statistics(processor)
@@ -95,12 +93,22 @@ class SpatialVlaPredictor:
                 f"config.json, got bins for {self.action_tokenizer.num_tokens}"
             )
         self._resize, self._temperature = resize, temperature
-        self._seed, self._generator = seed, torch.Generator()
-        self.reset()
+        self._generator = torch.Generator()
+        self.reseed(seed)
         self._legal_ranges = self.action_tokenizer.legal_ranges * self.action_tokenizer.chunk_size
         width = consensus_width(processor)
         consensus = Consensus(self.action_tokenizer, width, model.device) if width else None
         self._predict_tokens = TokenPredictor(model, self._legal_ranges, accelerations, consensus)
+
+    def reseed(self, seed: int) -> None:
+        """Sample from here on as if made with this seed.
+
+        :raises InputError: for a seed out of range.
+        """
+        if not isinstance(seed, int) or not 0 <= seed < 2**63:
+            raise InputError(f"seed: expected a whole number from 0 to {2**63 - 1}, got {seed!r}")
+        self._seed = seed
+        self.reset()
 
     def reset(self) -> None:
         """Sample from here on as at the beginning."""
@@ -108,7 +116,14 @@ class SpatialVlaPredictor:
 
     @torch.inference_mode()
     def warm_up(self) -> None:
-        """Do now what only the first calls would have to wait for."""
+        """Do now what only the first calls would have to wait for.
+
+        :raises InputError: when memory runs out.
+        """
+        with memory_for(f"warm-up on {self.model.device}"):
+            self._warm_up()
+
+    def _warm_up(self) -> None:
         size = self.model.config.image_size
         pixels = torch.zeros(1, 3, size, size, device=self.model.device)
         k = self._intrinsics(np.array([[size, 0, size / 2], [0, size, size / 2], [0, 0, 1]]), None, (size, size))

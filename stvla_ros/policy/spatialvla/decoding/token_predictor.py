@@ -1,6 +1,8 @@
 """From a prepared picture and prompt to action tokens: the whole network, run eagerly or as a CUDA graph."""
 
 from collections.abc import Sequence
+from functools import partial
+from typing import Any
 
 import torch
 from transformers.cache_utils import Cache
@@ -37,6 +39,8 @@ class TokenPredictor:
         self._uses_graphs = on_cuda and accelerations.cuda_graph and accelerations.static_cache
         # By padded length and whether tokens are sampled.
         self._graphs: dict[tuple[int, bool], CudaGraph] = {}
+        # They are never replayed at the same time, so they can share their memory.
+        self._pool: Any = torch.cuda.graph_pool_handle() if self._uses_graphs else None
 
     def __call__(
         self, pixels: torch.Tensor, points: torch.Tensor, ids: torch.Tensor, noise: torch.Tensor | None = None
@@ -57,7 +61,7 @@ class TokenPredictor:
     def decode(self, features: torch.Tensor, ids: torch.Tensor, noise: torch.Tensor | None = None) -> Decoded:
         """As a call, from (1, P, E) image features, and never as a graph."""
         length = torch.tensor(ids.shape[1], device=ids.device)
-        return self._decode(features, ids, length, noise)
+        return self._decoder(self._model.embed_prompt(ids, features), length, noise)
 
     def warm_up(
         self, pixels: torch.Tensor, points: torch.Tensor, ids: torch.Tensor, noise: torch.Tensor | None
@@ -69,17 +73,6 @@ class TokenPredictor:
                 self._graph(self._graph_inputs(pixels, points, _pad(ids, longest), noise))
         for _ in range(2):
             self(pixels, points, ids, noise)
-
-    def _decode(
-        self,
-        features: torch.Tensor,
-        ids: torch.Tensor,
-        length: torch.Tensor,
-        noise: torch.Tensor | None,
-        cache: Cache | None = None,
-    ) -> Decoded:
-        embeddings = self._model.embed_prompt(ids, features)
-        return self._decoder(embeddings, length, noise, cache)
 
     def _graph_inputs(
         self, pixels: torch.Tensor, points: torch.Tensor, ids: torch.Tensor, noise: torch.Tensor | None
@@ -97,18 +90,25 @@ class TokenPredictor:
         if (padded, sampled) not in self._graphs:
             # Made here: a recording may not allocate what outlives it.
             cache = self._decoder.static_cache(padded)
-
-            def run(
-                pixels: torch.Tensor,
-                points: torch.Tensor,
-                ids: torch.Tensor,
-                length: torch.Tensor,
-                noise: torch.Tensor | None = None,
-            ) -> torch.Tensor:
-                return self._decode(self._model.image_features(pixels, points), ids, length, noise, cache).offsets
-
-            self._graphs[padded, sampled] = CudaGraph(run, inputs)
+            run = partial(_tokens, self._model, self._decoder, cache)
+            self._graphs[padded, sampled] = CudaGraph(run, inputs, self._pool)
         return self._graphs[padded, sampled]
+
+
+# No method: a graph that held its predictor would be a circle, and a network in a circle stays in memory until the
+# collector comes, beside the one that is loaded next.
+def _tokens(
+    model: SpatialVla,
+    decoder: ChunkDecoder,
+    cache: Cache,
+    pixels: torch.Tensor,
+    points: torch.Tensor,
+    ids: torch.Tensor,
+    length: torch.Tensor,
+    noise: torch.Tensor | None = None,
+) -> torch.Tensor:
+    """(N,) int64 offsets; see ``TokenPredictor.__call__``."""
+    return decoder(model.embed_prompt(ids, model.image_features(pixels, points)), length, noise, cache).offsets
 
 
 def _pad(ids: torch.Tensor, length: int) -> torch.Tensor:
