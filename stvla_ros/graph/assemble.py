@@ -28,6 +28,10 @@ FROZEN_PICTURE_S = 1.0
 LATCHES = "latches"
 
 
+# A busy machine hurts no arm that is not there.
+_NO_ROBOT = {"late_ticks": 0}
+
+
 def sim_graph(arguments: SimArguments, run_directory: Path) -> Graph:
     """The graph of `sim.launch.py`. :raises InputError: naming the bad argument."""
     task, task_note = resolve_task(arguments.task)
@@ -157,6 +161,8 @@ def _driver(arguments: RobotArguments, robot: str, embodiment: Embodiment, run_d
         "estop_heartbeat": arguments.estop_heartbeat,
         "latch_folder": _latch_folder(arguments, run_directory),
     }
+    if arguments.use_fake_hardware:
+        driver |= _NO_ROBOT
     session = {"output": str(run_directory), "instruction": arguments.instruction}
     nodes = [
         _driver_node(embodiment.driver.executable, kind.module, driver),

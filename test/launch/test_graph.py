@@ -301,12 +301,14 @@ def test_a_recording_moves_fake_hardware_alone(tmp_path: Path) -> None:
     assert "widowx_driver" not in _names(robot_graph(RobotArguments(replay="film.mp4"), tmp_path))
     fake = robot_graph(RobotArguments(replay="film.mp4", use_fake_hardware=True, instruction="go"), tmp_path)
     assert {"widowx_driver", "fake_xs_arm", "robot_session"} <= set(_names(fake))
+    assert _node(fake, "widowx_driver").parameters["widowx_driver"]["late_ticks"] == 0
 
 
 def test_each_robot_has_its_own_driver(tmp_path: Path) -> None:
     graph = robot_graph(RobotArguments(robot="google_robot", dry_run=True, deadman="joy"), tmp_path)
     driver = _node(graph, "google_robot_driver").parameters["google_robot_driver"]
     assert (driver["robot"], driver["dry_run"], driver["deadman"]) == ("google_robot", True, "joy")
+    assert "late_ticks" not in driver
     server = _node(graph, "vla_server").parameters["vla_server"]
     assert server["frozen_picture_timeout"] > 0 and server["commands_per_observation"] == 4
 

@@ -21,6 +21,7 @@ from stvla_ros.nodes.drivers import (
     driver_commands,
     driver_engagement,
     driver_reports,
+    driver_times,
     estop_topic,
 )
 from stvla_ros.nodes.drivers.driver import DriverNode
@@ -51,7 +52,9 @@ class Clock:
 class _Ticker:
     """Ticks when the test says so."""
 
-    def __init__(self, period_s: float, tick: Callable[[], None], on_error: Callable[[Exception], None]) -> None:
+    def __init__(
+        self, period_s: float, tick: Callable[[], None], on_error: Callable[[Exception], None], priority: int
+    ) -> None:
         self.tick = tick
 
     def stop(self) -> None:
@@ -202,6 +205,7 @@ def robot_bench(
         driver_engagement,
         deadman,
         driver_reports,
+        driver_times,
         estop_topic,
         service_sequence,
     ):

@@ -1,9 +1,15 @@
-"""What the driver watches while the arm moves: that it follows, and that the clock does not jump."""
+"""What the driver watches while the arm moves: that it follows, and that ticks come in time."""
+
+from collections import deque
 
 import numpy as np
 
-# A clock may run differently from the machine's by this much between two looks, seconds, before it counts as a jump.
-CLOCK_JUMP_S = 0.5
+# A setpoint is late when it leaves this many periods after its time.
+_PERIODS = 2
+# Of so many setpoints the late ones are counted.
+_OF = 20
+# For the figures.
+_KEPT = 1000
 
 
 class TrackingWatch:
@@ -34,17 +40,49 @@ class TrackingWatch:
         return int(error.argmax()) if now - self._since > self._time_s else None
 
 
-class ClockWatch:
-    """A clock that jumps makes old observations look fresh, and fresh ones old."""
+class LateTicks:
+    """Counts setpoints that left late: the machine is too busy to move an arm by.
 
-    def __init__(self) -> None:
-        self._offset_ns: int | None = None
+    :param period_s: between two setpoints.
+    :param most: late ones of the last ``_OF`` that end the motion; 0 for any number.
+    """
 
-    def jumped(self, clock_ns: int, steady_ns: int) -> bool:
+    def __init__(self, period_s: float, most: int) -> None:
+        self._period_s, self._most = period_s, most
+        self._late: deque[bool] = deque(maxlen=_OF)
+        # Seconds by which the last ones were late, for people.
+        self._lateness: deque[float] = deque(maxlen=_KEPT)
+        self._last: float | None = None
+        self.count = 0
+
+    def reset(self) -> None:
+        """Forget what was: the arm starts anew."""
+        self._late.clear()
+        self._last = None
+
+    def left(self, now: float) -> str:
+        """A setpoint left.
+
+        :param now: seconds of a steady clock.
+        :returns: why the arm must stop; empty when it need not.
         """
-        :param clock_ns: the clock that is watched.
-        :param steady_ns: one that only runs forwards.
-        """
-        offset, before = clock_ns - steady_ns, self._offset_ns
-        self._offset_ns = offset
-        return before is not None and abs(offset - before) > CLOCK_JUMP_S * 1e9
+        lateness_s = 0.0 if self._last is None else max(0.0, now - self._last - self._period_s)
+        self._last = now
+        late = lateness_s > _PERIODS * self._period_s
+        self._late.append(late)
+        self._lateness.append(lateness_s)
+        self.count += late
+        if not 0 < self._most <= sum(self._late):
+            return ""
+        # Of the same ones it is said once.
+        self._late.clear()
+        return (
+            f"{self._most} of the last {_OF} setpoints left more than {_PERIODS} periods "
+            f"({self._period_s * 1e3:.0f} ms each) late: the machine is too busy"
+        )
+
+    def quantiles_ms(self) -> tuple[float, float]:
+        """The 99th percentile and the greatest lateness of the last setpoints, milliseconds."""
+        if not self._lateness:
+            return 0.0, 0.0
+        return 1e3 * float(np.quantile(self._lateness, 0.99)), 1e3 * max(self._lateness)

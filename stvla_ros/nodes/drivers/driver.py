@@ -8,7 +8,7 @@ from typing import Any
 
 from stvla_ros.control.safety.gate import Inhibitor, SafetyGate
 from stvla_ros.control.safety.measurements import Measurements
-from stvla_ros.control.safety.watches import ClockWatch, TrackingWatch
+from stvla_ros.control.safety.watches import TrackingWatch
 from stvla_ros.errors import InputError
 from stvla_ros.msg import DriverState
 from stvla_ros.nodes.drivers.deadman import Deadman
@@ -17,6 +17,7 @@ from stvla_ros.nodes.drivers.driver_commands import DriverCommands
 from stvla_ros.nodes.drivers.driver_engagement import Engagement
 from stvla_ros.nodes.drivers.driver_reports import DriverReports
 from stvla_ros.nodes.drivers.driver_stops import DriverStops
+from stvla_ros.nodes.kit.realtime import HIGHEST_PRIORITY, check_realtime
 from stvla_ros.nodes.kit.threads import Ticker
 
 _STOP_TIMEOUT_S = 2.0
@@ -40,13 +41,22 @@ class DriverNode(DriverBase):
         home_first = self.parameter("home_first", False, "move to the home position as soon as the robot is up")
         if home_first and not self.description.home:
             raise InputError(f"parameter home_first: {self.embodiment.name} has no driver.home")
+        self._realtime_priority = self.parameter(
+            "realtime_priority",
+            0,
+            "SCHED_FIFO priority of the thread that sends setpoints, where the machine allows it; 0: the usual one",
+            low=0,
+            high=HIGHEST_PRIORITY,
+        )
+        check_realtime("realtime_priority", self._realtime_priority)
         self._deadman = Deadman(self)
         self._engagement = Engagement(self, home_first)
         self._stops, self._commands = DriverStops(self), DriverCommands(self)
         self._ticker: Ticker | None = None
         self._yielded = False
+        self._clock_fault = ""
         limits = self.description.limits
-        self._tracking, self._clock_watch = TrackingWatch(limits.tracking_error, limits.tracking_time), ClockWatch()
+        self._tracking = TrackingWatch(limits.tracking_error, limits.tracking_time)
 
     # --- lifecycle ----------------------------------------------------------------------------------------------------
 
@@ -66,15 +76,15 @@ class DriverNode(DriverBase):
             self.lose("not started")
             self._engagement.give_up()
             self._measurements = Measurements(self.description.limits.joint_state_timeout)
-            self._clock_watch = ClockWatch()
+            self.times.reset()
             self.latch.begin()
             for cause in self.latch.causes:
                 self.gate.inhibit(cause)
-            self.gate.release("driver", self.now_ns())
+            self.gate.release("driver", self.times.now_ns)
         self.listen()
         self._commands.subscribe()
         self._deadman.subscribe()
-        self._ticker = Ticker(1.0 / self.description.tick_hz, self._tick, self.survive)
+        self._ticker = Ticker(1.0 / self.description.tick_hz, self._tick, self.survive, self._realtime_priority)
         self.on_stop_inputs(self._come_to_rest)
 
     def _come_to_rest(self) -> None:
@@ -100,8 +110,8 @@ class DriverNode(DriverBase):
     def take_up(self) -> None:
         """The arm is up: begin where it is measured to be. :raises InputError: where it cannot be."""
         with self.lock:
-            self.gate.start(self.position, self.opening, self.now_ns())
-            self.gate.release("joint states", self.now_ns())
+            self.gate.start(self.position, self.opening, self.times.now_ns)
+            self.gate.release("joint states", self.times.now_ns)
             self.engaged, self._yielded, self.detail = True, False, ""
             self._tracking.reset()
 
@@ -118,9 +128,18 @@ class DriverNode(DriverBase):
             self.send(setpoint)
         if grips and not self.dry_run:
             self.send_gripper(setpoint.gripper)
+        self._note_lateness(started)
         if started:
             self.reports.setpoint(self.gate.names, setpoint)
         self.reports.state(*self._phase(), self.dry_run)
+
+    def _note_lateness(self, sent: bool) -> None:
+        with self.lock:
+            problem = self.times.ticked(sent)
+        if problem:
+            # Latched, because it would come again: with what makes the machine busy, the arm would stop and go on by
+            # itself, where nobody expects it to.
+            self.stop_and_latch("late ticks", problem)
 
     def _let_go_when_due(self) -> None:
         """In the executor's thread, where all motions are planned."""
@@ -153,7 +172,7 @@ class DriverNode(DriverBase):
             if "not started" in held or "joint states" in held:
                 return DriverState.WAITING, held, self.detail or ("" if self.fresh else "no joint states")
             phase = DriverState.HELD if held else DriverState.MOVING if self.gate.moving else DriverState.READY
-            return phase, held, self.detail
+            return phase, held, self._clock_fault if "clock" in held else self.detail
 
     def _check_inputs(self) -> None:
         if not self.fresh:
@@ -165,10 +184,11 @@ class DriverNode(DriverBase):
             lost = self._tracking.lost(self.position, self.gate.position, time.monotonic())
             if lost is not None and "tracking" not in self.gate.inhibitors:
                 self.stop_and_latch("tracking", f"{self.gate.names[lost]} does not follow")
-        holding: dict[Inhibitor, bool] = {
-            "deadman": not self._deadman.held,
-            "clock": self._clock_watch.jumped(self.now_ns(), time.monotonic_ns()),
-        }
+        fault = self.times.clock_fault()
+        self._clock_fault = fault or self._clock_fault
+        if self.times.clock_jumped:
+            self._commands.goals.clock_jumped()
+        holding: dict[Inhibitor, bool] = {"deadman": not self._deadman.held, "clock": bool(fault)}
         for reason, holds in holding.items():
             if holds:
                 self.gate.inhibit(reason)
@@ -183,4 +203,5 @@ class DriverNode(DriverBase):
             return dict(self.gate.counts) | {
                 "held_by": ", ".join(sorted(self.gate.inhibitors)),
                 "idle": self.gate.idle,
+                **self.times.figures(),
             }

@@ -13,6 +13,7 @@ from stvla_ros.control.safety.requests import Setpoint
 from stvla_ros.errors import InputError
 from stvla_ros.nodes.drivers.driver_latch import DriverLatch
 from stvla_ros.nodes.drivers.driver_reports import DriverReports
+from stvla_ros.nodes.drivers.driver_times import DriverTimes
 from stvla_ros.nodes.kit.base import StvlaNode
 from stvla_ros.nodes.kit.service_sequence import Steps
 from stvla_ros.robots.embodiments import DriverDescription, find_embodiment
@@ -44,6 +45,7 @@ class DriverBase(StvlaNode):
         self.detail = ""
         self.engaged = False
         self.latch = DriverLatch(self)
+        self.times = DriverTimes(self, 1.0 / self.description.tick_hz)
         self._measurements = Measurements(self.description.limits.joint_state_timeout)
 
     # --- to override --------------------------------------------------------------------------------------------------
@@ -116,7 +118,7 @@ class DriverBase(StvlaNode):
     def release_at_rest(self, reason: Inhibitor) -> None:
         """The reason holds no more; the arm comes to rest first. To be called with the lock."""
         if reason in self.gate.inhibitors and not self.gate.moving:
-            self.gate.release(reason, self.now_ns())
+            self.gate.release(reason, self.times.now_ns)
 
     def stop_and_latch(self, cause: Cause, detail: str) -> None:
         """Brake, and stay stopped until ``~/reset``. To be called from any thread while the node is configured, as
@@ -141,5 +143,5 @@ class DriverBase(StvlaNode):
             departure = self.gate.prepare_way()
         motion = self.gate.plan_way(position, departure)
         with self.lock:
-            seconds = self.gate.accept_way(departure, motion, self.now_ns())
+            seconds = self.gate.accept_way(departure, motion, self.times.now_ns)
         return f"on the way, {seconds:.1f} s"

@@ -4,7 +4,7 @@ import time
 
 from stvla_ros.control.actions import EndEffectorAction
 from stvla_ros.control.command_identity import GoalUnderWay
-from stvla_ros.control.safety.requests import Observed, TooLate, Verdict
+from stvla_ros.control.safety.requests import TooLate, Verdict
 from stvla_ros.errors import InputError
 from stvla_ros.msg import CommandVerdict, EndEffectorCommand
 from stvla_ros.nodes.drivers.driver_base import DriverBase
@@ -44,7 +44,7 @@ class DriverCommands:
         else:
             stamp = stamp_ns(message.header)
             stranger = self._stranger(message)
-            made = Verdict(False, refused=stranger) if stranger else self._execute(action, Observed(stamp, stamp))
+            made = Verdict(False, refused=stranger) if stranger else self._execute(action, stamp)
             verdict.executed, verdict.clipped, verdict.refused = made.executed, list(made.clipped), made.refused
             if made.executed:
                 driver.stage.published(driver.latency_s(stamp), time.monotonic() - started)
@@ -63,18 +63,19 @@ class DriverCommands:
             driver.reject("command", f"topic command: {problem}")
         return problem
 
-    def _execute(self, action: EndEffectorAction, observed: Observed) -> Verdict:
+    def _execute(self, action: EndEffectorAction, stamp: int) -> Verdict:
         """Ticks go on while the motion is planned. In the executor's thread, where all motions are planned."""
         driver = self._driver
         ticks = driver.description.tick_hz / driver.embodiment.control_hz
         for lead_ticks in (1, max(1, round(_LONGER_LEAD * ticks))):
             with driver.lock:
-                request = driver.gate.prepare(action, observed, driver.now_ns(), lead_ticks)
+                observed, now = driver.times.observed(stamp), driver.times.now_ns
+                request = driver.gate.prepare(action, observed, now, lead_ticks)
             planned = driver.gate.plan(request)
             try:
                 with driver.lock:
-                    return driver.gate.accept(planned, driver.now_ns())
+                    return driver.gate.accept(planned, driver.times.now_ns)
             except TooLate as error:
                 late = str(error)
         with driver.lock:
-            return driver.gate.accept(Verdict(False, refused=late), driver.now_ns())
+            return driver.gate.accept(Verdict(False, refused=late), driver.times.now_ns)

@@ -62,7 +62,7 @@ class DriverStops:
             causes = list(driver.latch.causes)
             driver.latch.open()
             for cause in causes:
-                driver.gate.release(cause, driver.now_ns())
+                driver.gate.release(cause, driver.times.now_ns)
         return "released; driver_state says when commands are accepted"
 
     def _release_gripper(self) -> str:

@@ -9,6 +9,8 @@ from collections import deque
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
+from stvla_ros.nodes.kit.realtime import realtime
+
 Item = TypeVar("Item")
 
 FULL = "queue full"
@@ -160,10 +162,18 @@ class Ticker:
     :param period_s: seconds between two beats; one that comes late does not make the next ones hurry.
     :param tick: work of one beat.
     :param on_error: receiver of whatever ``tick`` raises, in the ticker's thread; the beat goes on.
+    :param realtime_priority: of the thread; see :func:`check_realtime`, which is to be asked first.
     """
 
-    def __init__(self, period_s: float, tick: Callable[[], None], on_error: Callable[[Exception], None]) -> None:
+    def __init__(
+        self,
+        period_s: float,
+        tick: Callable[[], None],
+        on_error: Callable[[Exception], None],
+        realtime_priority: int = 0,
+    ) -> None:
         self._period_s, self._tick, self._on_error = period_s, tick, on_error
+        self._priority = realtime_priority
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="ticker", daemon=True)
         self._thread.start()
@@ -174,6 +184,10 @@ class Ticker:
         self._thread.join()
 
     def _run(self) -> None:
+        with realtime(self._priority):
+            self._beat()
+
+    def _beat(self) -> None:
         due = time.monotonic()
         while True:
             due = max(due + self._period_s, time.monotonic())
