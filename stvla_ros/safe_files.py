@@ -18,7 +18,7 @@ from typing import Any
 from stvla_ros.errors import InputError, reason_of
 
 VARIABLE = "STVLA_FILE_LIMITS"
-"""Of the environment: raised limits, such as ``picture_pixels=100000000 bag_chunk_bytes=1e9``."""
+"""Of the environment: raised limits, such as ``picture_pixels=100000000 chunk_bytes=1e9``."""
 
 MIB, GIB = 1 << 20, 1 << 30
 
@@ -30,14 +30,14 @@ class FileLimits:
     settings_bytes: int = 256_000
     """A YAML text: robots, trainings, policies, ``metadata.yaml`` of a bag. PyYAML reads 100 kB a second."""
     json_bytes: int = 8_000_000
-    """A JSON document, or a line of a file with one on each. In memory it takes 25 times as much at the worst."""
+    """A JSON document, a line of a file with one on each, ``timestamps.csv``. In memory 25 times as much at worst."""
     xml_bytes: int = 4_000_000
     """A URDF or a Fast DDS profile."""
     robot_joints: int = 1000
     """Joints of a URDF."""
     table_bytes: int = 512_000_000
     """A table of lines: CSV, JSON lines."""
-    table_rows: int = 50_000_000
+    table_rows: int = 20_000_000
     """Rows of a table, and values in one column of a row group."""
     tokenizer_bytes: int = 64_000_000
     """A tokenizer.json; Gemma's has 35 MB."""
@@ -47,14 +47,16 @@ class FileLimits:
     """A path that a data set's metadata give."""
     picture_pixels: int = 8192 * 4096
     """A picture, or a frame of a video: 8K."""
+    picture_bytes: int = 256_000_000
+    """A file with a picture."""
     video_frames: int = 10_000_000
     """Frames that a video file declares: four days at 30 Hz."""
     video_lead_frames: int = 5000
     """Frames of a video that are decoded before the wanted ones: from the key frame before them."""
     episode_bytes: int = 4 * GIB
     """Pictures of an episode, unpacked, and the rows of a table that are read at once."""
-    bag_chunk_bytes: int = 128 * MIB
-    """A chunk or message of a bag, unpacked; ten times as much for chunks that overlap in time."""
+    chunk_bytes: int = 128 * MIB
+    """A chunk or message of a bag, a page of a parquet table, unpacked; ten times that for chunks of one time."""
     unpacked_bytes: int = GIB
     """A compressed recording, unpacked: so much, and ``unpacked_share`` times its own size."""
     unpacked_share: int = 1000
@@ -175,7 +177,7 @@ def json_lines(file: Path) -> Iterator[Any]:
                 return
             check_limit("table_rows", number, str(file), "lines")
             if line.strip():
-                yield parse_json(line, f"{file}, line {number}")
+                yield parse_json(line.strip(), f"{file}, line {number}")
 
 
 # --- paths that a file gives ------------------------------------------------------------------------------------------

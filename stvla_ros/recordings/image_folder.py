@@ -11,6 +11,7 @@ import numpy as np
 from stvla_ros.errors import InputError
 from stvla_ros.recordings.pixels import decode_picture
 from stvla_ros.recordings.types import FIRST_STAMP_NS, OnBadFrame, RecordedFrame
+from stvla_ros.safe_files import path_inside, read_bytes, read_text
 
 SUFFIXES = (".png", ".jpg", ".jpeg")
 STAMPS_FILE = "timestamps.csv"
@@ -34,11 +35,14 @@ def read_image_folder(
     :raises InputError: no pictures, no stamps, a bad line in `timestamps.csv`, or a picture that cannot be read.
     """
     for stamp_ns, path in _stamped_files(folder, frame_rate):
-        bgr = _read_picture(path)
+        problem = f"image {path}: expected a readable png or jpg"
+        try:
+            bgr = _read_picture(path)
+        except InputError as error:
+            bgr, problem = None, f"image {path}: expected a readable png or jpg ({error})"
         if bgr is not None:
             yield RecordedFrame(stamp_ns, cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB))
             continue
-        problem = f"image {path}: expected a readable png or jpg"
         if on_bad_frame is None:
             raise InputError(problem)
         on_bad_frame(problem)
@@ -46,9 +50,12 @@ def read_image_folder(
 
 def _read_picture(path: Path) -> np.ndarray | None:
     try:
-        return decode_picture(path.read_bytes())
+        content = read_bytes(path, "picture_bytes")
+    except InputError:
+        raise
     except (OSError, ValueError):  # none there; a name that no file can have
         return None
+    return decode_picture(content)
 
 
 def _stamped_files(folder: Path, frame_rate: float | None) -> list[tuple[int, Path]]:
@@ -72,8 +79,10 @@ def _read_stamps(folder: Path) -> list[tuple[int, Path]]:
     table = folder / STAMPS_FILE
     result = []
     try:
-        with table.open(newline="", encoding="utf-8") as lines:
-            rows = list(csv.reader(lines, skipinitialspace=True))
+        lines = read_text(table, "json_bytes").splitlines()
+        rows = list(csv.reader(lines, skipinitialspace=True))
+    except InputError:
+        raise
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"{table}: expected lines of nanoseconds,file name ({error})") from None
     for number, row in enumerate(rows, start=1):
@@ -82,7 +91,7 @@ def _read_stamps(folder: Path) -> list[tuple[int, Path]]:
         if len(row) != 2 or not _is_stamp(row[0]):
             got = ",".join(row)[:200]
             raise InputError(f"{table}, line {number}: expected nanoseconds,file name; got {got!r}")
-        result.append((int(row[0]), folder / row[1]))
+        result.append((int(row[0]), path_inside(folder, row[1], f"{table}, line {number}")))
     if not result:
         raise InputError(f"{table}: expected lines of nanoseconds,file name; found none")
     return result

@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 
 from stvla_ros.errors import InputError
+from stvla_ros.safe_files import check_limit
 
 _DTYPES: dict[str, np.dtype] = {
     "8U": np.dtype(np.uint8),
@@ -24,6 +25,9 @@ _DTYPES: dict[str, np.dtype] = {
 }
 # A png's first bytes, and what stands before and behind each chunk (PNG specification, 5.2 and 5.3).
 _PNG, _CHUNK_HEAD, _CHUNK_CHECK_BYTES = b"\x89PNG\r\n\x1a\n", struct.Struct(">I4s"), 4
+# A jpeg's first bytes, and markers of the segments that tell its size (ITU-T T.81, B.1.1.3).
+_JPEG, _MOST_SCANS = b"\xff\xd8", 100
+_JPEG_SIZES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _CV_NAMES = {dtype.name: name for name, dtype in _DTYPES.items()}
 _GENERIC = re.compile("(8U|8S|16U|16S|32S|32F|64F)(?:C([1-9][0-9]{0,2}))?")
 
@@ -51,12 +55,42 @@ def decode_picture(data: bytes | np.ndarray, flags: int = cv2.IMREAD_COLOR) -> n
     """The picture in the bytes of a png or jpeg file, bgr; None where there is none that can be decoded.
 
     :param flags: ``cv2.IMREAD_…``.
+    :raises InputError: for one that says it is larger than any picture.
     """
     octets = np.frombuffer(data, np.uint8)
+    size = picture_size(octets)
+    if size is None:
+        return None
+    check_limit("picture_pixels", size[0] * size[1], f"image of {size[0]}x{size[1]}", "pixels")
     try:
-        return cv2.imdecode(octets, flags) if octets.size and _holds_its_chunks(octets) else None
+        return cv2.imdecode(octets, flags) if _holds_its_chunks(octets) else None
     except cv2.error:  # a damaged header can claim a picture of any size
         return None
+
+
+def picture_size(octets: np.ndarray) -> tuple[int, int] | None:
+    """Width and height that the head of a png or jpeg file says; None for other bytes, and for a jpeg of so many scans
+    (each goes through the whole picture) that only who wants to be slow writes one.
+    """
+    head = octets[: len(_PNG) + 16].tobytes()
+    if head.startswith(_PNG) and len(head) == len(_PNG) + 16:
+        return struct.unpack(">II", head[-8:])
+    if not head.startswith(_JPEG):
+        return None
+    place, data = len(_JPEG), octets.tobytes()
+    if data.count(b"\xff\xda") > _MOST_SCANS:
+        return None
+    while place + 9 <= len(data):
+        if data[place] != 0xFF:
+            return None
+        kind = data[place + 1]
+        if kind in _JPEG_SIZES:
+            height, width = struct.unpack_from(">HH", data, place + 5)
+            return width, height
+        # Padding, and markers without content.
+        lone = kind in (0xFF, 0x01) or 0xD0 <= kind <= 0xD8
+        place += (1 if kind == 0xFF else 2) if lone else 2 + int.from_bytes(data[place + 2 : place + 4], "big")
+    return None
 
 
 def _holds_its_chunks(octets: np.ndarray) -> bool:

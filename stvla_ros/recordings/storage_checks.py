@@ -71,9 +71,7 @@ def _check_mcap(stream: BinaryIO, size: int) -> None:
         raise InputError(
             f"expected at most {most} bytes after unpacking, its chunks say {unpacked} (limit unpacked_bytes)"
         )
-    check_limit(
-        "bag_chunk_bytes", _overlapping(index) / _OVERLAP, "chunks of one time", "bytes unpacked and divided by 10"
-    )
+    check_limit("chunk_bytes", _overlapping(index) / _OVERLAP, "chunks of one time", "bytes unpacked and divided by 10")
 
 
 def _chunk(stream: BinaryIO, length: int, place: int) -> tuple[int, int]:
@@ -87,7 +85,7 @@ def _chunk(stream: BinaryIO, length: int, place: int) -> tuple[int, int]:
         raise InputError(f"{where}: expected at most {length} packed bytes, got {packed}")
     if not compression and packed != unpacked:
         raise InputError(f"{where}: expected one size of what is not packed, got {packed} and {unpacked} bytes")
-    check_limit("bag_chunk_bytes", unpacked, where, "bytes unpacked")
+    check_limit("chunk_bytes", unpacked, where, "bytes unpacked")
     return packed, unpacked
 
 

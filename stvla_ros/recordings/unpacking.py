@@ -64,13 +64,13 @@ def unpack(data: bytes, compression: str, most: int, where: str) -> bytes:
 
 def unpack_chunk(data: bytes, compression: str, size: int) -> bytes:
     """A chunk that says how large it is. :raises InputError: when that is too large, or not true."""
-    check_limit("bag_chunk_bytes", size, "chunk", "bytes unpacked")
+    check_limit("chunk_bytes", size, "chunk", "bytes unpacked")
     return unpack(data, compression, size, "chunk")
 
 
 def unpack_bag_message(data: bytes) -> bytes:
     """A message of a bag whose messages are compressed one by one."""
-    return unpack(data, "zstd", limit("bag_chunk_bytes"), "message")
+    return unpack(data, "zstd", limit("chunk_bytes"), "message")
 
 
 def check_types(types: Typestore) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 
 from stvla_ros.errors import InputError
 from stvla_ros.recordings.types import FIRST_STAMP_NS, RecordedFrame
+from stvla_ros.recordings.video_files import open_video, unreadable
 
 
 def read_video(path: Path) -> Iterator[RecordedFrame]:
@@ -20,10 +21,7 @@ def read_video(path: Path) -> Iterator[RecordedFrame]:
     """
     frames = 0
     try:
-        with av.open(str(path)) as container:
-            if not container.streams.video:
-                raise InputError(f"video {path}: expected a video stream, found none")
-            stream = container.streams.video[0]
+        with open_video(path) as (container, stream):
             stream.thread_type = "AUTO"
             first_pts: int | None = None
             for frame in _decode(container, stream):
@@ -36,13 +34,10 @@ def read_video(path: Path) -> Iterator[RecordedFrame]:
                     raise InputError(f"video {path}: expected presentation times or a frame rate, found neither")
                 frames += 1
                 yield RecordedFrame(FIRST_STAMP_NS + offset_ns, _upright(frame))
-    except (av.error.FFmpegError, OSError) as error:
-        raise InputError(f"video {path}: cannot be read after {frames} frames ({error.strerror})") from None
     except InputError:
         raise
-    except Exception as error:  # of what PyAV makes of damaged metadata, times and sizes
-        reason = str(error)[:160] or type(error).__name__
-        raise InputError(f"video {path}: cannot be read after {frames} frames (damaged: {reason})") from None
+    except Exception as error:
+        raise unreadable(path, frames, error) from None
     if frames == 0:
         raise InputError(f"video {path}: expected frames, found none")
 

@@ -113,7 +113,7 @@ def test_an_index_that_says_otherwise_than_the_chunk_is_refused(tmp_path: Path) 
 
 
 def test_chunks_of_the_same_time_are_counted_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(VARIABLE, "bag_chunk_bytes=1048576")
+    monkeypatch.setenv(VARIABLE, "chunk_bytes=1048576")
     packed = zeros(1 << 20)
     one = chunk(packed, 1 << 20)
     apart = [index(FIRST + number * len(one), len(packed), 1 << 20, (number, number)) for number in range(11)]
@@ -295,7 +295,7 @@ def test_the_command_says_the_same_line_as_the_reader(tmp_path: Path, capsys: py
 
 def test_a_limit_is_raised_by_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = mcap(tmp_path / "large.mcap", chunk(zeros(2 << 20), 2 << 20))
-    monkeypatch.setenv(VARIABLE, "bag_chunk_bytes=1e6")
-    assert "limit bag_chunk_bytes, STVLA_FILE_LIMITS" in refusal(read(file), file)
-    monkeypatch.setenv(VARIABLE, "bag_chunk_bytes=3e6")
-    assert "bag_chunk_bytes" not in refusal(read(file), file)
+    monkeypatch.setenv(VARIABLE, "chunk_bytes=1e6")
+    assert "limit chunk_bytes, STVLA_FILE_LIMITS" in refusal(read(file), file)
+    monkeypatch.setenv(VARIABLE, "chunk_bytes=3e6")
+    assert "chunk_bytes" not in refusal(read(file), file)

@@ -164,7 +164,7 @@ def read_all(folder: Path, **options: Any) -> None:
 
 DAMAGES = {
     "info missing": (lambda f: (f / "meta/info.json").unlink(), "meta/info.json: expected this file"),
-    "info cut off": (lambda f: cut(f / "meta/info.json"), "meta/info.json: cannot be read"),
+    "info cut off": (lambda f: cut(f / "meta/info.json"), "meta/info.json: expected JSON"),
     "info without rate": (lambda f: change_info(f, lambda i: i.pop("fps")), "info.json: expected 'fps'"),
     "rate of zero": (lambda f: change_info(f, lambda i: i.update(fps=0)), "expected fps above 0"),
     "old version": (
@@ -334,5 +334,5 @@ def test_a_damaged_table_of_the_older_format_is_named(tmp_path: Path, name: str)
     folder = write_bridge_dataset(tmp_path / "bridge", version="v2.1")
     (folder / "meta" / name).write_text('{"episode_index": 0\n')
 
-    with pytest.raises(InputError, match=f"{name}: cannot be read"):
+    with pytest.raises(InputError, match=f"{name}, line 1: expected JSON"):
         LeRobotReader(folder)

@@ -1,6 +1,5 @@
 """`meta/` of a LeRobotDataset on disk: v3.0, and v2.0 or v2.1 with one file per episode."""
 
-import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -8,14 +7,25 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from stvla_ros.errors import InputError
 from stvla_ros.learning.datasets import demonstration as schema
 from stvla_ros.learning.datasets.lerobot import format as layout
+from stvla_ros.learning.datasets.lerobot.parquet import open_table, read_rows_of
+from stvla_ros.safe_files import (
+    check_instruction,
+    fill_template,
+    json_lines,
+    parse_json,
+    path_inside,
+    read_json_file,
+    short_number,
+)
 
 READABLE_VERSIONS = (layout.VERSION, "v2.1", "v2.0")
 _PICTURES = "observation.images."
+# More than an hour at 200 Hz.
+_MOST_FRAMES = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -117,7 +127,7 @@ def _read_info(path: Path) -> Mapping[str, Any]:
     if not path.is_dir():
         raise InputError(f"data set {path}: expected a folder, there is none")
     with named_in_errors(file):
-        document = json.loads(file.read_text(encoding="utf-8"))
+        document = read_json_file(file)
         version = document["codebase_version"]
     if version not in READABLE_VERSIONS:
         raise InputError(f"{file}: expected codebase_version {', '.join(READABLE_VERSIONS)}, got {version!r}")
@@ -200,45 +210,60 @@ def _episodes_v3(info: DatasetInfo, document: Mapping[str, Any]) -> list[Episode
     episodes = []
     for file in files:
         with named_in_errors(file):
-            present = pq.read_schema(file).names
+            table = open_table(file)
+            present = table.schema_arrow.names
             columns = wanted + [name for name in ("success", "source") if name in present]
             for name in columns:
                 if name not in present:
                     raise InputError(f"{file}: expected a column {name}, there is none")
-            for row in pq.read_table(file, columns=columns).to_pylist():
-                data = document["data_path"].format(
-                    chunk_index=row["data/chunk_index"], file_index=row["data/file_index"]
-                )
+            for row in read_rows_of(file, table, range(table.num_row_groups), columns).to_pylist():
+                indices = {"chunk_index": row["data/chunk_index"], "file_index": row["data/file_index"]}
                 place: dict[str, Any] = {}
                 if info.picture_is_video:
                     chunk, number, start = (row[name] for name in video)
-                    name = document["video_path"].format(video_key=info.picture, chunk_index=chunk, file_index=number)
-                    place = {"video_file": info.path / name, "video_start_s": float(start)}
+                    values = {"video_key": info.picture, "chunk_index": chunk, "file_index": number}
+                    place = {"video_file": _file(info, document, "video_path", values), "video_start_s": float(start)}
                 episodes.append(
                     EpisodeEntry(
                         index=int(row["episode_index"]),
-                        length=int(row["length"]),
-                        data_file=info.path / data,
+                        length=_length(file, row["length"]),
+                        data_file=_file(info, document, "data_path", indices),
                         success=bool(row.get("success", True)),
-                        source=json.loads(row["source"]) if row.get("source") else {},
+                        source=parse_json(row["source"], f"{file}, source") if row.get("source") else {},
                         **place,
                     )
                 )
     return episodes
 
 
+def _file(info: DatasetInfo, document: Mapping[str, Any], key: str, values: Mapping[str, str | int]) -> Path:
+    """A file of the data set, by the pattern that info.json has for it."""
+    where = f"{info.path / layout.INFO_PATH}: {key}"
+    return path_inside(info.path, fill_template(document[key], values, where), where)
+
+
+def _length(file: Path, value: Any) -> int:
+    """Of an episode, frames."""
+    length = int(value)
+    if not 0 <= length <= _MOST_FRAMES:
+        raise InputError(f"{file}: expected episodes of at most {_MOST_FRAMES} frames, got {short_number(length)}")
+    return length
+
+
 def _tasks_v3(path: Path) -> dict[int, str]:
     file = path / layout.TASKS_PATH
     with named_in_errors(file):
         # The column of instructions is pandas' index: `task`, or without a name.
-        table = pq.read_table(file)
+        opened = open_table(file)
+        table = read_rows_of(file, opened, range(opened.num_row_groups), opened.schema_arrow.names)
         texts = [name for name in table.column_names if pa.types.is_string(table.schema.field(name).type)]
         texts += [name for name in table.column_names if pa.types.is_large_string(table.schema.field(name).type)]
         if len(texts) != 1 or "task_index" not in table.column_names:
             raise InputError(
                 f"{file}: expected the columns task_index and task (text), got {', '.join(table.column_names)}"
             )
-        return dict(zip(table["task_index"].to_pylist(), table[texts[0]].to_pylist()))
+        tasks = dict(zip(table["task_index"].to_pylist(), table[texts[0]].to_pylist()))
+        return _checked_tasks(file, tasks)
 
 
 # --- v2.0, v2.1 -------------------------------------------------------------------------------------------------------
@@ -248,25 +273,25 @@ def _episodes_v2(info: DatasetInfo, document: Mapping[str, Any]) -> list[Episode
     file = info.path / "meta/episodes.jsonl"
     episodes = []
     with named_in_errors(file):
-        for row in _json_lines(file):
+        for row in json_lines(file):
             index = int(row["episode_index"])
-            chunk = index // int(document["chunks_size"])
-            data = document["data_path"].format(episode_chunk=chunk, episode_index=index)
+            indices = {"episode_chunk": index // int(document["chunks_size"]), "episode_index": index}
+            data = _file(info, document, "data_path", indices)
             video = None
             if info.picture_is_video:
-                name = document["video_path"].format(episode_chunk=chunk, video_key=info.picture, episode_index=index)
-                video = info.path / name
-            episodes.append(EpisodeEntry(index, int(row["length"]), info.path / data, video))
+                video = _file(info, document, "video_path", {"video_key": info.picture, **indices})
+            episodes.append(EpisodeEntry(index, _length(file, row["length"]), data, video))
     return episodes
 
 
 def _tasks_v2(path: Path) -> dict[int, str]:
     file = path / "meta/tasks.jsonl"
     with named_in_errors(file):
-        return {int(row["task_index"]): str(row["task"]) for row in _json_lines(file)}
+        return _checked_tasks(file, {int(row["task_index"]): str(row["task"]) for row in json_lines(file)})
 
 
-def _json_lines(file: Path) -> Iterator[Mapping[str, Any]]:
-    for line in file.read_text(encoding="utf-8").splitlines():
-        if line.strip():
-            yield json.loads(line)
+def _checked_tasks(file: Path, tasks: dict[int, str]) -> dict[int, str]:
+    for index, text in tasks.items():
+        if text is not None:
+            check_instruction(text, f"{file}, task {index}")
+    return tasks

@@ -8,15 +8,16 @@ import cv2
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from stvla_ros.errors import InputError
 from stvla_ros.learning.datasets import demonstration as schema
 from stvla_ros.learning.datasets.demonstration import Demonstration
 from stvla_ros.learning.datasets.lerobot import format as layout
 from stvla_ros.learning.datasets.lerobot.metadata import EpisodeEntry, feature_names, named_in_errors, read_metadata
+from stvla_ros.learning.datasets.lerobot.parquet import open_table, read_rows_of
 from stvla_ros.learning.datasets.lerobot.video import read_frames
 from stvla_ros.recordings.pixels import decode_picture
+from stvla_ros.safe_files import check_limit
 
 _OPEN_FILES = 4
 
@@ -167,14 +168,12 @@ class _DataFile:
     def __init__(self, path: Path) -> None:
         self._path = path
         with named_in_errors(path):
-            # Plain reads: a data loader's worker is a fork, in which the threads of Arrow's pool are gone.
-            self._file = pq.ParquetFile(path, pre_buffer=False)
+            self._file = open_table(path)
             self.columns = set(self._file.schema_arrow.names)
             if "episode_index" not in self.columns:
                 raise InputError(f"{path}: expected a column episode_index, there is none")
-            if len(self.columns) != len(self._file.schema_arrow.names):
-                raise InputError(f"{path}: expected each column once")
-            episodes = self._file.read(["episode_index"], use_threads=False)["episode_index"]
+            everywhere = range(self._file.num_row_groups)
+            episodes = read_rows_of(path, self._file, everywhere, ["episode_index"])["episode_index"]
             if not _is_number(episodes.type):
                 raise InputError(f"{path}: expected numbers in the column episode_index, got {episodes.type}")
             self._episodes = episodes.to_numpy()
@@ -193,7 +192,7 @@ class _DataFile:
                 raise InputError(f"{self._path}: expected a column {name}, there is none")
         first, last = np.searchsorted(self._group_ends, [rows[0], rows[-1]], side="right")
         with named_in_errors(self._path):
-            table = self._file.read_row_groups(range(first, last + 1), columns=columns, use_threads=False)
+            table = read_rows_of(self._path, self._file, range(first, last + 1), columns)
         skipped = self._group_ends[first - 1] if first else 0
         return table.slice(rows[0] - skipped, entry.length)
 
@@ -251,11 +250,16 @@ def _decode_pictures(entry: EpisodeEntry, table: pa.Table, name: str, depth: boo
     pictures: list[np.ndarray] = []
     for number, encoded in enumerate(table[name].combine_chunks().field("bytes")):
         data = encoded.as_py() or b""
-        picture = decode_picture(data, cv2.IMREAD_UNCHANGED if depth else cv2.IMREAD_COLOR)
+        try:
+            picture = decode_picture(data, cv2.IMREAD_UNCHANGED if depth else cv2.IMREAD_COLOR)
+        except InputError as error:
+            raise InputError(f"{where}, frame {number}: {error}") from None
         if picture is None:
             raise InputError(f"{where}: expected a png or jpeg in frame {number}, got {len(data)} other bytes")
         if depth and (picture.dtype != np.uint16 or picture.ndim != 2):
             raise InputError(f"{where}: expected uint16 (H, W) in frame {number}, got {picture.dtype} {picture.shape}")
+        if not pictures:
+            check_limit("episode_bytes", picture.nbytes * entry.length, where, f"bytes of {entry.length} pictures")
         if pictures and picture.shape != pictures[0].shape:
             raise InputError(f"{where}: expected one size of picture, got {pictures[0].shape} and {picture.shape}")
         pictures.append(picture if depth else cv2.cvtColor(picture, cv2.COLOR_BGR2RGB))
