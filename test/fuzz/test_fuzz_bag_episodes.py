@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from any_message import messages, texts
 from builtin_interfaces.msg import Duration, Time
-from fuzzing import fuzz
+from examples import examples
 from hypothesis import event as note
 from hypothesis import given
 from hypothesis import strategies as st
@@ -109,7 +109,7 @@ def changed(draw: st.DrawFn, run: list[tuple[str, bytes]]) -> list[tuple[str, by
     return run
 
 
-@fuzz
+@examples(quick=15)
 @given(data=st.data(), instruction=st.sampled_from(["", "stack the cubes"]))
 def test_fuzz_what_a_bag_says(
     said_in_run: list[tuple[str, bytes]], tmp_path: Path, data: Any, instruction: str
@@ -125,7 +125,7 @@ def test_fuzz_what_a_bag_says(
     read(folder, instruction)
 
 
-@fuzz
+@examples(quick=15)
 @given(data=st.data())
 def test_fuzz_a_bag_of_a_run(run: Path, tmp_path: Path, data: Any) -> None:
     folder = tmp_path / "bag"

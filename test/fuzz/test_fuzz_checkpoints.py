@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from fuzzing import fuzz
+from examples import examples
 from hypothesis import given
 from hypothesis import strategies as st
 from mutations import changed_tree, damaged, only_bad_input
@@ -48,7 +48,7 @@ def offline(monkeypatch) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
 
 
-@fuzz
+@examples(quick=15)
 @given(json_files(config()))
 def test_fuzz_model_configuration(tmp_path, content):
     (tmp_path / "config.json").write_bytes(content)
@@ -56,7 +56,7 @@ def test_fuzz_model_configuration(tmp_path, content):
         SpatialVlaConfig.read(tmp_path)
 
 
-@fuzz
+@examples(quick=15)
 @given(json_files(config()))
 def test_fuzz_model_of_a_configuration(tmp_path, content):
     (tmp_path / "config.json").write_bytes(content)
@@ -64,7 +64,7 @@ def test_fuzz_model_of_a_configuration(tmp_path, content):
         empty_model(SpatialVlaConfig.read(tmp_path), str(tmp_path / "config.json"))
 
 
-@fuzz
+@examples(quick=15)
 @given(json_files(processor()))
 def test_fuzz_processor_configuration(tmp_path, content):
     (tmp_path / PROCESSOR_CONFIG).write_bytes(content)
@@ -75,7 +75,7 @@ def test_fuzz_processor_configuration(tmp_path, content):
         assert 0.0 <= consensus_width(found) <= 2.0
 
 
-@fuzz
+@examples(quick=15)
 @given(damaged(STORED))
 def test_fuzz_weights(tmp_path, content):
     (tmp_path / WEIGHTS).write_bytes(content)
@@ -84,7 +84,7 @@ def test_fuzz_weights(tmp_path, content):
         read_rows(tmp_path, "a.weight", 0, 2)
 
 
-@fuzz
+@examples(quick=15)
 @given(json_files({"metadata": {"total_size": 1}, "weight_map": {"a.weight": WEIGHTS, "b": WEIGHTS}}))
 def test_fuzz_index(tmp_path, content):
     (tmp_path / WEIGHTS).write_bytes(STORED)
@@ -93,7 +93,7 @@ def test_fuzz_index(tmp_path, content):
         fingerprint(tmp_path)
 
 
-@fuzz
+@examples(quick=15)
 @given(json_files(RECORD))
 def test_fuzz_training_record(tmp_path, content):
     (tmp_path / TRAINING_RECORD).write_bytes(content)
@@ -110,7 +110,7 @@ def base(tmp_path: Path) -> Path:
     return folder
 
 
-@fuzz
+@examples(quick=15)
 @given(data=st.data())
 def test_fuzz_adapter(base, tmp_path, data):
     document = {**ADAPTER, "base_model_name_or_path": str(base)}

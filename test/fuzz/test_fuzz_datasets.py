@@ -10,8 +10,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from examples import examples
 from foreign_dataset import write_bridge_dataset
-from fuzzing import fuzz
 from hypothesis import given
 from hypothesis import strategies as st
 from made_demonstrations import make_demonstration
@@ -111,7 +111,7 @@ def changed_json(content: bytes) -> st.SearchStrategy[bytes]:
         return first.map(lambda line: b"\n".join([line, *whole_lines[1:]]))
 
 
-@fuzz
+@examples(quick=15)
 @given(data=st.data())
 def test_fuzz_dataset(whole, tmp_path, data):
     folder = tmp_path / "broken"

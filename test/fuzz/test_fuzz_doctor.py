@@ -5,7 +5,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from any_message import NOW_NS, colour_images, depth_images, messages, wire
-from fuzzing import fuzz
+from examples import examples
 from hypothesis import event as note
 from hypothesis import given
 from hypothesis import strategies as st
@@ -66,7 +66,7 @@ received = st.lists(
 )
 
 
-@fuzz
+@examples(quick=15)
 @given(received, st.sampled_from(["widowx", "google_robot", "panda"]))
 def test_fuzz_doctor(happened: list[tuple[str, Any]], robot: str) -> None:
     node = _Node()

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import yaml
 from any_message import messages, texts, wire
-from fuzzing import fuzz
+from examples import examples
 from geometry_msgs.msg import PoseStamped
 from hypothesis import given
 from hypothesis import strategies as st
@@ -94,7 +94,7 @@ def widowx(request: pytest.FixtureRequest) -> Iterator[RobotBench]:
         yield made
 
 
-@fuzz
+@examples(quick=15)
 @given(events(joint_states))
 def test_fuzz_widowx_driver(widowx, happened):
     play(widowx, happened)
@@ -131,7 +131,7 @@ def service_answers(draw: st.DrawFn) -> list[Any]:
 
 
 @pytest.mark.parametrize("widowx", ["deadman:=joy"], indirect=True)
-@fuzz
+@examples(quick=15)
 @given(service_answers(), events(joint_states))
 def test_fuzz_widowx_drivers_services(widowx, answers, happened):
     asked = itertools.count()
@@ -168,7 +168,7 @@ def google() -> Iterator[RobotBench]:
         yield made
 
 
-@fuzz
+@examples(quick=15)
 @given(events(poses()))
 def test_fuzz_google_robot_driver(google, happened):
     play(google, happened)
@@ -217,7 +217,7 @@ def servo(tmp_path: Path) -> Iterator[RobotBench]:
         yield made
 
 
-@fuzz
+@examples(quick=15)
 @given(events(joint_states))
 def test_fuzz_moveit_servo_driver(servo, happened):
     play(servo, happened)

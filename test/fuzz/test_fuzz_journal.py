@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from fuzzing import fuzz
+from examples import examples
 from hypothesis import given
 from mutations import changed_tree, damaged, only_bad_input
 
@@ -37,13 +37,13 @@ def check(folder: Path, file: str, content: bytes) -> None:
             assert key.file_stem
 
 
-@fuzz
+@examples(quick=15)
 @given(damaged(lines(RESULT, RESULT), text=True) | changed_tree(RESULT).map(lambda document: lines(RESULT, document)))
 def test_fuzz_journal(tmp_path, content):
     check(tmp_path, JOURNAL, content)
 
 
-@fuzz
+@examples(quick=15)
 @given(
     damaged(lines({"common": COMMON, "policies": POLICIES}), text=True)
     | changed_tree({"common": COMMON, "policies": POLICIES}).map(lines)

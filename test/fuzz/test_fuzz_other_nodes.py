@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from any_message import colour_images, depth_images, messages, texts, wire
 from diagnostic_msgs.msg import DiagnosticArray
-from fuzzing import fuzz
+from examples import examples
 from hypothesis import given
 from hypothesis import strategies as st
 from node_bench import Bench, bench, ros
@@ -43,7 +43,7 @@ def sim_bridge() -> Iterator[Bench]:
 robots = st.sampled_from(["panda", "panda", "", "widowx"])
 
 
-@fuzz
+@examples(quick=15)
 @given(st.lists(messages(EndEffectorCommand, robot=robots), min_size=1, max_size=3))
 def test_fuzz_sim_bridge(sim_bridge, commands):
     # Of its other parts, a simulator, this callback takes nothing.
@@ -74,7 +74,7 @@ def robot_session(tmp_path: Path) -> Iterator[Bench]:
         yield made
 
 
-@fuzz
+@examples(quick=15)
 @given(st.one_of([st.tuples(st.just(topic), given_messages) for topic, given_messages in SESSION.items()]))
 def test_fuzz_robot_session(robot_session, received):
     topic, message = received
@@ -110,7 +110,7 @@ def episode_recorder(tmp_path: Path) -> Iterator[Bench]:
         yield made
 
 
-@fuzz
+@examples(quick=15)
 @given(episode_events())
 def test_fuzz_episode_recorder(episode_recorder, received):
     node = episode_recorder.node
@@ -140,7 +140,7 @@ type_names = (
 )
 
 
-@fuzz
+@examples(quick=15)
 @given(
     st.lists(st.tuples(type_names, st.sampled_from("abcdefgh")), max_size=3),
     st.lists(st.binary(max_size=64), max_size=4),
@@ -188,7 +188,7 @@ def arm_messages() -> st.SearchStrategy[tuple[str, Any]]:
     )
 
 
-@fuzz
+@examples(quick=15)
 @given(st.lists(arm_messages(), min_size=1, max_size=3))
 def test_fuzz_fake_xs_arm(fake_arm, received):
     for topic, message in received:

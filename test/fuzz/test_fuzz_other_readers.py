@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from fuzzing import fuzz
+from examples import examples
 from hypothesis import event as note
 from hypothesis import given
 from hypothesis import strategies as st
@@ -50,7 +50,7 @@ def small_tokenizer() -> dict[str, Any]:
     return document
 
 
-@fuzz
+@examples(quick=15)
 @given(data=st.data())
 def test_fuzz_tokenizer(small_tokenizer: dict[str, Any], tmp_path: Path, data: Any) -> None:
     whole = json.dumps(small_tokenizer).encode()
@@ -65,7 +65,7 @@ def test_fuzz_tokenizer(small_tokenizer: dict[str, Any], tmp_path: Path, data: A
         assert (ids >= 0).all() and (ids <= image_token_id).all()
 
 
-@fuzz
+@examples(quick=15)
 @given(
     changed_tree(POLICIES).map(lambda changed: yaml.safe_dump(changed).encode("utf-8", "surrogatepass"))
     | damaged(yaml.safe_dump(POLICIES).encode(), text=True)
@@ -77,7 +77,7 @@ def test_fuzz_list_of_policies(tmp_path: Path, content: bytes) -> None:
         read_policies(file)
 
 
-@fuzz
+@examples(quick=15)
 @given(damaged((config_directory() / "fastdds.xml").read_bytes(), text=True))
 def test_fuzz_fast_dds_profile(tmp_path: Path, content: bytes) -> None:
     file = tmp_path / "profile.xml"
@@ -86,7 +86,7 @@ def test_fuzz_fast_dds_profile(tmp_path: Path, content: bytes) -> None:
         assert read_profile(file).segment >= 0
 
 
-@fuzz
+@examples(quick=15)
 @given(data=st.data())
 def test_fuzz_state_of_a_training(tmp_path: Path, data: Any) -> None:
     save_state(tmp_path, STATE)
@@ -100,7 +100,7 @@ def test_fuzz_state_of_a_training(tmp_path: Path, data: Any) -> None:
         assert state["settings"]["seed"] == 0
 
 
-@fuzz
+@examples(quick=15)
 @given(data=st.data())
 def test_fuzz_recorded_episode(tmp_path: Path, data: Any) -> None:
     whole, file = tmp_path / "whole.npz", tmp_path / "broken.npz"
@@ -124,7 +124,7 @@ def test_fuzz_recorded_episode(tmp_path: Path, data: Any) -> None:
         load_episode(file)
 
 
-@fuzz
+@examples(quick=15)
 @given(
     changed_tree(SUMMARY).map(lambda changed: json.dumps(changed).encode())
     | damaged(json.dumps(SUMMARY).encode(), text=True)
@@ -147,7 +147,7 @@ def _as_sent(message: dict[str, Any]) -> bytes:
 SENT = _as_sent({"observation": {"rgb": np.zeros((3, 4, 3), np.uint8), "k": np.eye(3)}, "success": False, "n": [1, 2]})
 
 
-@fuzz
+@examples(quick=15)
 @given(damaged(SENT))
 def test_fuzz_message_of_a_worker(content: bytes) -> None:
     ours, theirs = socket.socketpair()

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 from any_message import colour_images, depth_images, messages, stamps, wire
-from fuzzing import fuzz
+from examples import examples
 from hypothesis import given
 from hypothesis import strategies as st
 from node_bench import Bench, bench
@@ -72,7 +72,7 @@ def tracker() -> Iterator[Bench]:
         yield made
 
 
-@fuzz
+@examples(quick=15)
 @given(st.lists(frames("image"), min_size=1, max_size=4))
 def test_fuzz_tracker(tracker, given_frames):
     tracker.call("~/reset")
@@ -87,7 +87,7 @@ def depth() -> Iterator[Bench]:
         yield made
 
 
-@fuzz
+@examples(quick=15)
 @given(frames("image", "sensor_depth"))
 def test_fuzz_depth(depth, frame):
     for topic, message in frame:
@@ -101,7 +101,7 @@ def compositor(request) -> Iterator[Bench]:
         yield made
 
 
-@fuzz
+@examples(quick=15)
 @given(frames("camera_info", "image", "depth", "traces"))
 def test_fuzz_compositor(compositor, frame):
     for topic, message in frame:
@@ -124,7 +124,7 @@ def perception() -> Iterator[Bench]:
         servers[0].destroy_node()
 
 
-@fuzz
+@examples(quick=15)
 @given(st.lists(frames("camera_info", "image", "sensor_depth"), min_size=1, max_size=3))
 def test_fuzz_fused(perception, given_frames):
     perception.call("~/reset")

@@ -7,7 +7,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from fuzzing import fuzz
+from examples import examples
 from hypothesis import example, given
 from hypothesis import strategies as st
 from mutations import damaged, only_bad_input
@@ -31,7 +31,7 @@ def read(path: Path, tolerant: bool, **options: Any) -> None:
     assert all(str(path) in problem for problem in problems)
 
 
-@fuzz
+@examples(quick=15)
 @given(damaged(PNG) | damaged(JPEG), st.booleans())
 # Its first chunk after the header claims two gigabytes.
 @example(PNG[:33] + b"\x7f\xfe\xff\xff" + PNG[37:], False)
@@ -45,7 +45,7 @@ TABLE = b"stamp,file\n1700000000000000000,1.png\n# a\n1700000000033000000, 2.jpg
 names = st.text("0123456789.- ax", min_size=1, max_size=40).filter(lambda name: name.strip(". "))
 
 
-@fuzz
+@examples(quick=15)
 @given(damaged(TABLE, text=True), st.lists(names, max_size=3), st.sampled_from([None, 0.0, 5.0]), st.booleans())
 def test_fuzz_image_folder(tmp_path, content, given_names, frame_rate, with_table):
     folder = tmp_path / "pictures"
@@ -59,7 +59,7 @@ def test_fuzz_image_folder(tmp_path, content, given_names, frame_rate, with_tabl
 
 
 @pytest.mark.parametrize("storage", [StoragePlugin.MCAP, StoragePlugin.SQLITE3], ids=["mcap", "sqlite3"])
-@fuzz
+@examples(quick=15)
 @given(st.data())
 def test_fuzz_bag(storage, tmp_path, data):
     # Written once: the same bag for all examples.
@@ -86,7 +86,7 @@ def video(path: Path) -> bytes:
     return path.read_bytes()
 
 
-@fuzz
+@examples(quick=15)
 @given(st.data())
 def test_fuzz_video(tmp_path, data):
     whole = tmp_path / "whole.mp4"

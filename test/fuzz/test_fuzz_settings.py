@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from fuzzing import fuzz
+from examples import examples
 from hypothesis import given
 from hypothesis import strategies as st
 from mutations import changed_tree, damaged, only_bad_input
@@ -28,7 +28,7 @@ def yaml_files(file: Path) -> st.SearchStrategy[bytes]:
     return damaged(whole, text=True) | changed_tree(yaml.safe_load(whole)).map(dump)
 
 
-@fuzz
+@examples(quick=15)
 @given(yaml_files(ROBOT))
 def test_fuzz_robot_file(tmp_path, content):
     file = tmp_path / "robot.yaml"
@@ -37,7 +37,7 @@ def test_fuzz_robot_file(tmp_path, content):
         read_embodiment(file)
 
 
-@fuzz
+@examples(quick=15)
 @given(yaml_files(TRAINING))
 def test_fuzz_training_configuration(tmp_path, content):
     file = tmp_path / "train.yaml"
@@ -46,14 +46,14 @@ def test_fuzz_training_configuration(tmp_path, content):
         read_config(file)
 
 
-@fuzz
+@examples(quick=15)
 @given(damaged(b"{checkpoint: models/small, size: [1, 2.5], on: {a: null}}", text=True))
 def test_fuzz_mapping_parameter(content):
     with only_bad_input("parameter depth_parameters"):
         parse_mapping("parameter depth_parameters", content.decode("utf-8", "replace"))
 
 
-@fuzz
+@examples(quick=15)
 @given(damaged(URDF.read_bytes(), text=True))
 def test_fuzz_urdf(tmp_path, content):
     file = tmp_path / "arm.urdf"

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from any_message import NOW_NS, messages, texts, wire
 from builtin_interfaces.msg import Time
-from fuzzing import fuzz
+from examples import examples
 from hypothesis import event as note
 from hypothesis import given
 from hypothesis import strategies as st
@@ -92,7 +92,7 @@ def play(server: Server, happened: list[tuple[str, Any]]) -> None:
     server.bench.forget()
 
 
-@fuzz
+@examples(quick=15)
 @given(st.lists(events, min_size=1, max_size=6))
 def test_fuzz_vla_server(server, happened):
     play(server, [("goal", ExecuteInstruction.Goal(instruction="stack the cubes")), *happened])
@@ -104,7 +104,7 @@ def network(monkeypatch) -> Iterator[Server]:
         yield Server(made)
 
 
-@fuzz
+@examples(quick=15)
 @given(chunks("image", "traced_depth", "camera_info"))
 def test_fuzz_vla_server_with_a_network(network, frame):
     play(network, [("goal", ExecuteInstruction.Goal(instruction="stack the cubes")), ("frame", frame)])

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from fuzzing import fuzz
+from examples import examples
 from hypothesis import given
 from hypothesis import strategies as st
 from mutations import changed_tree, damaged, only_bad_input
@@ -52,7 +52,7 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_tiny_checkpoint(tmp_path_factory.mktemp("tiny"))
 
 
-@fuzz
+@examples(quick=15)
 @given(data=st.data())
 def test_fuzz_loading(checkpoint: Path, tmp_path: Path, data: Any) -> None:
     folder = tmp_path / "broken"
@@ -78,7 +78,7 @@ def model(checkpoint: Path) -> SpatialVla:
     return load_model(checkpoint, _CPU, torch.float32)
 
 
-@fuzz
+@examples(quick=15)
 @given(data=st.data())
 def test_fuzz_merging(adapter: Path, model: SpatialVla, tmp_path: Path, data: Any) -> None:
     folder = tmp_path / "broken"
