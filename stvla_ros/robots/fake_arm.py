@@ -1,11 +1,14 @@
 """A kinematic stand-in of an X-series arm: servos in position mode with a time profile, and a gripper under effort."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 # Speed of the fingers under any effort, m/s.
 _FINGER_SPEED = 0.06
+# Efforts as xs_sdk gives them, mA: of friction in motion, of each radian that a servo is kept from its goal, and the
+# most that there is (an XM430-W350 stalls at 2.3 A, ROBOTIS e-Manual).
+_FRICTION, _STIFFNESS, _STALL = 100.0, 20_000.0, 2300.0
 
 
 class FakeArm:
@@ -18,6 +21,7 @@ class FakeArm:
     :param lower, upper, velocity: (n,) rad, rad/s.
     :param position: (n,) where it starts.
     :param finger_closed, finger_open: metres.
+    :param obstacles: by number of a joint the position that it cannot pass, from the side on which it starts, rad.
     """
 
     def __init__(
@@ -28,10 +32,14 @@ class FakeArm:
         position: Sequence[float],
         finger_closed: float,
         finger_open: float,
+        obstacles: Mapping[int, float] | None = None,
     ) -> None:
         self._lower, self._upper = np.asarray(lower), np.asarray(upper)
         self._velocity = np.asarray(velocity)
         self._from = self._goal = np.array(position, dtype=np.float64)
+        self._free = np.full((2, len(self._goal)), [[-np.inf], [np.inf]])  # where the obstacles let each joint be
+        for joint, at in (obstacles or {}).items():
+            self._free[int(self._goal[joint] <= at), joint] = at
         self._fingers = finger_closed, finger_open
         self._begun, self._duration = 0.0, np.zeros(len(self._goal))
         self._finger, self._effort, self._finger_at = finger_open, 0.0, 0.0
@@ -42,7 +50,18 @@ class FakeArm:
         """(n,) radians."""
         with np.errstate(divide="ignore", invalid="ignore"):
             elapsed = np.where(self._duration > 0.0, (now - self._begun) / self._duration, 1.0)
-        return self._from + (self._goal - self._from) * np.clip(elapsed, 0.0, 1.0)
+        way = self._from + (self._goal - self._from) * np.clip(elapsed, 0.0, 1.0)
+        return np.clip(way, *self._free)
+
+    def effort(self, now: float) -> np.ndarray:
+        """(n,) mA, in the direction of the goal; 0 without torque."""
+        missing = self._goal - self.position(now)
+        kept_off = self._goal - np.clip(self._goal, *self._free)
+        moves = np.abs(missing - kept_off) > 1e-9
+        effort = np.where(moves, np.sign(missing) * _FRICTION, 0.0)
+        blocked = np.abs(missing) <= np.abs(kept_off) + 1e-9
+        effort += np.where(blocked, kept_off * _STIFFNESS, 0.0)
+        return np.clip(effort, -_STALL, _STALL) if self.torque else np.zeros(len(effort))
 
     def command(self, goal: np.ndarray, now: float) -> list[int]:
         """:returns: the joints whose goal was ignored: not finite, or beyond a limit."""

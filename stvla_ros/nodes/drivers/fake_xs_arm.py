@@ -30,6 +30,10 @@ class FakeXsArmNode(StvlaNode):
         )
         seed = self.parameter("seed", 0, "of the read failures", low=0, high=2**31 - 1)
         start = self.parameter("start", "rest", "where the arm is at the start", choices=("rest", "home"))
+        blocked = self.parameter("obstacle_joint", "", "joint that meets an obstacle; empty: none does")
+        obstacle = self.parameter(
+            "obstacle", 0.0, "position that this joint cannot pass, rad", low=-2.0 * np.pi, high=2.0 * np.pi
+        )
         self._random = np.random.default_rng(seed)
         self._embodiment = find_embodiment(robot)
         driver = self._embodiment.driver
@@ -37,6 +41,8 @@ class FakeXsArmNode(StvlaNode):
             raise InputError(f"parameter robot: expected one with driver.arm, got {robot}")
         self._settings = build(XsSettings, dict(driver.settings), "driver.settings.")
         self._joints = driver.arm.joints
+        if blocked and blocked not in self._joints:
+            raise InputError(f"parameter obstacle_joint: expected one of {', '.join(self._joints)}, got {blocked!r}")
         limits = [driver.limits.joints[name] for name in self._joints]
         self._arm = FakeArm(
             [each.lower for each in limits],
@@ -45,6 +51,7 @@ class FakeXsArmNode(StvlaNode):
             getattr(driver, start),
             self._settings.finger_closed,
             self._settings.finger_open,
+            {self._joints.index(blocked): obstacle} if blocked else {},
         )
         self._limits = dict(zip(self._joints, limits))
 

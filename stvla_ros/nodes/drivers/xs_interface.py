@@ -30,6 +30,9 @@ class XsArm(Protocol):
     def position(self, now: float) -> np.ndarray:
         """(n,) radians."""
 
+    def effort(self, now: float) -> np.ndarray | None:
+        """(n,) mA; None where it is not known."""
+
     def finger(self, now: float) -> float:
         """Distance of a finger from the middle, metres."""
 
@@ -95,7 +98,8 @@ class XsInterface:
         message.name = [*self._joints, settings.gripper, settings.finger_joint, "right_finger"]
         message.position = [*position.tolist(), 0.0, finger, -finger]
         message.velocity = [0.0] * len(message.name)
-        message.effort = [0.0] * len(message.name)
+        if (effort := self._arm.effort(now)) is not None:
+            message.effort = [*effort.tolist(), 0.0, 0.0, 0.0]
         self._states.publish(message)
 
     def _on_group(self, message: Any) -> None:

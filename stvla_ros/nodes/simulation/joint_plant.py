@@ -17,6 +17,9 @@ from stvla_ros.sim.environment import Environment, Observation, StepResult
 
 # Simulated time between two looks at what the driver commands, seconds.
 _SLICE_S = 0.02
+# Lost time is made up for at most so many times as fast as the clock: an arm that moves faster than it can is not
+# believed.
+_MOST_HASTE = 1.5
 # Silence after which no driver takes the arm for one that never was away, in its timeouts.
 _MISSED_TIMEOUTS = 2.0
 
@@ -70,9 +73,10 @@ class JointPlant:
         """
         slices = round(1.0 / (self._environment.info.control_hz * _SLICE_S))
         for number in range(1, slices + 1):
+            earliest = time.monotonic() + _SLICE_S / _MOST_HASTE
             self._environment.drive(*self._arm.wanted(), _SLICE_S)
             self._arm.measure(*self._environment.arm_state())
-            if stopping.wait(max(0.0, began + number * _SLICE_S - time.monotonic())):
+            if stopping.wait(max(0.0, max(began + number * _SLICE_S, earliest) - time.monotonic())):
                 break
         return self._environment.observe()
 
@@ -103,6 +107,9 @@ class SimulatedArm:
     def position(self, now: float) -> np.ndarray:
         with self._lock:
             return self._position
+
+    def effort(self, now: float) -> None:
+        """Simulated servos have no currents."""
 
     def finger(self, now: float) -> float:
         closed, opened = self._settings.finger_closed, self._settings.finger_open
