@@ -88,7 +88,7 @@ def run(robot: RobotBench, event: tuple) -> None:
         robot.speaks = False
         robot.tick(math.ceil(robot.node.description.limits.joint_state_timeout * robot.node.description.tick_hz) - 4)
         robot.command(command(way, turn), 0)
-        for _ in range(6):
+        for _ in range(14):
             robot.tick(1)
             if not robot.node.engaged:
                 robot.bench.receive(robot._topic, wire(message))
@@ -126,7 +126,7 @@ def control_ticks(robot: RobotBench) -> int:
 
 def play(robot: RobotBench, happened: list[tuple]) -> None:
     robot.begin()
-    robot.tick(8)
+    robot.tick(20)
     for event in happened:
         run(robot, event)
     robot.tick(control_ticks(robot))

@@ -5,10 +5,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from any_message import wire
 from robot_bench import RobotBench, robot_bench
 from sensor_msgs.msg import JointState
-from widowx_bench import ROBOT
+from widowx_bench import ROBOT, STATES_TOPIC, joint_states
 
 from stvla_ros.nodes.drivers.driver import DriverNode
 
@@ -21,7 +20,7 @@ def driver() -> Iterator[RobotBench]:
     from stvla_ros.nodes.drivers.widowx_driver import WidowxDriverNode
 
     def measure(node: DriverNode, position: np.ndarray) -> JointState:
-        return wire(JointState(name=[*ROBOT.driver.arm.joints, "left_finger"], position=[*position.tolist(), 0.03]))
+        return joint_states(position, made.effort)
 
     def answer(asked: Any) -> Any:
         if not isinstance(asked, RobotInfo.Request):
@@ -31,7 +30,7 @@ def driver() -> Iterator[RobotBench]:
 
     outputs = ("wx250s/commands/joint_group", "wx250s/commands/joint_single")
     home = np.array(ROBOT.driver.home)
-    with robot_bench(WidowxDriverNode, "wx250s/joint_states", measure, home, outputs, "robot:=widowx") as made:
+    with robot_bench(WidowxDriverNode, STATES_TOPIC, measure, home, outputs, "robot:=widowx") as made:
         made.answers = answer
         yield made
 
@@ -40,7 +39,6 @@ def driver() -> Iterator[RobotBench]:
 def ready(driver: RobotBench) -> Iterator[RobotBench]:
     """The arm is at home, and commands are accepted."""
     driver.begin()
-    driver.tick(8)
-    assert driver.node.engaged
+    driver.until_engaged()
     yield driver
     driver.bench.stop()

@@ -21,6 +21,7 @@ from stvla_ros.nodes.drivers import (
     driver_commands,
     driver_engagement,
     driver_reports,
+    driver_supervision,
     driver_times,
     estop_topic,
 )
@@ -84,6 +85,8 @@ class RobotBench:
     :param joint_states: topic of what is measured.
     :param measure: the message of that topic, for a position.
     :param outputs: topics of what is sent to the robot; first the arm's.
+    :ivar follows: whether the arm is where it was told to be; not when it is blocked.
+    :ivar effort: that it measures, where its driver takes any.
     """
 
     def __init__(
@@ -110,7 +113,8 @@ class RobotBench:
         self.clock.jumped_ns = 0
         self.clock.elapsed_ns += 60 * 10**9
         self.position = self._home.copy()
-        self.speaks, self.holds = True, True
+        self.speaks, self.holds, self.follows = True, True, True
+        self.effort: list[float] | None = None
         self.went, self.since_stop, self.in_estop = False, 0, False
         self.segments: list[Segment] = []
         self.bench.start()
@@ -138,6 +142,14 @@ class RobotBench:
                 self.segments.append(Segment(self.node.position.copy()))
             self._tick()
 
+    def until_engaged(self) -> None:
+        """Tick until the arm is taken up: once it was seen at rest for long enough."""
+        for _ in range(100):
+            if self.node.engaged:
+                return
+            self.tick(1)
+        raise AssertionError(f"the arm is not taken up: {self.node.detail}")
+
     def _tick(self) -> None:
         self.clock.elapsed_ns += round(1e9 / self.node.description.tick_hz)
         self.bench.forget()
@@ -154,7 +166,8 @@ class RobotBench:
         segment.sent.append(sent)
         segment.ways.append(self.went)
         segment.held.append(self.since_stop)
-        self.position = segment.positions[-1]
+        if self.follows:
+            self.position = segment.positions[-1]
 
     def switch(self, held: bool) -> None:
         """The deadman's, whichever there is."""
@@ -205,6 +218,7 @@ def robot_bench(
         driver_engagement,
         deadman,
         driver_reports,
+        driver_supervision,
         driver_times,
         estop_topic,
         service_sequence,

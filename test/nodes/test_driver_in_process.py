@@ -35,7 +35,7 @@ def test_after_a_reactivation_nothing_is_accepted_before_the_arm_has_said_where_
     assert not verdict(ready).executed and "not started" in verdict(ready).refused
     ready.position = ready.position + [0.3, 0.0, 0.0, 0.0, 0.0, 0.0]  # somebody moved it meanwhile
     ready.speaks = True
-    ready.tick(8)
+    ready.until_engaged()
     assert ready.node.engaged
     assert np.array_equal(ready.segments[-1].positions[-1], ready.segments[-1].start)
     assert ready.segments[-1].start[0] - ready.segments[0].start[0] == pytest.approx(0.3)
@@ -50,7 +50,7 @@ def test_a_reset_takes_the_arm_up_where_it_is(ready: RobotBench) -> None:
     assert not ready.bench.sent("setpoint"), "whoever moves the arm must not see it come back"
     ready.position = ready.position + [0.2, 0.0, 0.0, 0.0, 0.0, 0.0]
     assert ready.bench.call("~/reset").success
-    ready.tick(8)
+    ready.until_engaged()
     assert ready.segments[-1].start[0] - ready.segments[0].start[0] == pytest.approx(0.2)
     assert np.array_equal(ready.position, ready.segments[-1].start), "it moves without a command"
 
@@ -74,7 +74,7 @@ def test_silence_of_an_engaged_arm_stops_it_until_the_reset(ready: RobotBench) -
     ready.tick(50)
     assert not ready.node.engaged and list(ready.node.latch.causes) == ["arm lost"]
     assert ready.bench.call("~/reset").success
-    ready.tick(8)
+    ready.until_engaged()
     assert ready.node.engaged and not ready.node.gate.inhibitors
 
 

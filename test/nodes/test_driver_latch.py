@@ -93,7 +93,7 @@ def test_an_end_in_order_is_no_reason_to_stop(ready: RobotBench) -> None:
     sideways(ready, 3)
     ready.tick(2)
     ready.bench.start()
-    ready.tick(8)
+    ready.until_engaged()
     assert ready.node.engaged and not ready.node.latch.closed
 
 
@@ -144,7 +144,7 @@ def test_a_stop_button_that_falls_silent_stops_the_arm(
     with_heartbeat: RobotBench,
 ) -> None:
     robot = with_heartbeat
-    robot.tick(8)
+    robot.until_engaged()
     assert robot.node.gate.inhibitors == {"estop heartbeat"} and not robot.node.latch.closed
     for _ in range(5):
         robot.bench.receive("estop", wire(Bool(data=False)))

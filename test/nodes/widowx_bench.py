@@ -2,13 +2,27 @@
 
 from typing import Any
 
+import numpy as np
+from any_message import wire
 from robot_bench import RobotBench
+from sensor_msgs.msg import JointState
 
 from stvla_ros.msg import EndEffectorCommand
 from stvla_ros.robots.embodiments import find_embodiment
 
 ROBOT = find_embodiment("widowx")
 PERIOD_TICKS = round(ROBOT.driver.tick_hz / ROBOT.control_hz)
+STATES_TOPIC = "wx250s/joint_states"
+NAMES = (*ROBOT.driver.arm.joints, "left_finger")
+
+
+def joint_states(position: np.ndarray, effort: list[float] | None = None, stamp: Any = None) -> JointState:
+    """:param effort: (6,) mA."""
+    message = JointState(name=list(NAMES), position=[*position.tolist(), 0.03])
+    message.effort = [] if effort is None else [*effort, 0.0]
+    if stamp is not None:
+        message.header.stamp = stamp
+    return wire(message)
 
 
 def sideways(robot: RobotBench, count: int = 1) -> None:

@@ -238,14 +238,14 @@ class SafetyGate:
             return f"commands per observation: {most} were executed for this one (commands_per_observation)"
         return ""
 
-    def plan_way(self, position: np.ndarray, departure: Departure) -> Motion:
-        """To a position of the joints, outside the workspace too: home and rest poses. As :meth:`plan`, no lock is
-        needed.
+    def plan_way(self, position: np.ndarray, departure: Departure, *, in_workspace: bool = False) -> Motion:
+        """To a position of the joints; no lock is needed, as for :meth:`plan`.
 
         :param departure: from :meth:`prepare_way`.
+        :param in_workspace: whether the tool keeps to the workspace; home and rest may be outside.
         :raises InputError: when a limit is in the way.
         """
-        return self._planner.move(departure.start, np.asarray(position, dtype=np.float64), in_workspace=False)
+        return self._planner.move(departure.start, np.asarray(position, dtype=np.float64), in_workspace=in_workspace)
 
     def prepare_way(self) -> Departure:
         """Where a way to a position of the joints may begin: where the arm comes to rest.
@@ -274,15 +274,16 @@ class SafetyGate:
         departure = self.prepare_way()
         return self.accept_way(departure, self.plan_way(position, departure), now_ns)
 
-    def yield_to(self, position: np.ndarray) -> None:
-        """Lead the setpoints to where the arm is, although it is held: it does not follow, and must not be pressed on.
-        Under every limit but the workspace: should the measurement be wrong, the arm moves as slowly as ever.
+    def yield_to(self, position: np.ndarray, in_workspace: bool) -> None:
+        """Lead the setpoints back to an arm that does not follow, although it is held: it must not be pressed on. Under
+        every limit.
 
-        :param position: (n,) measured.
+        :param position: (n,) on their own way (``SetpointTrail``).
+        :param in_workspace: whether that way was within the workspace.
         :raises InputError: when a limit is in the way.
         """
         departure = self._track.departure(0)
-        self._track.follow(departure, self.plan_way(position, departure))
+        self._track.follow(departure, self.plan_way(position, departure, in_workspace=in_workspace))
         self._idle_ticks = 0
 
     # --- ticks --------------------------------------------------------------------------------------------------------

@@ -56,6 +56,7 @@ class JointLimits:
 
     :param lower: hard limit of the position.
     :param upper: hard limit of the position.
+    :param effort: more than free motion needs, in the unit of the robot's joint states; None: it is not watched.
     :raises InputError: for limits that leave no motion.
     """
 
@@ -64,6 +65,7 @@ class JointLimits:
     velocity: float = ceiling(high=10.0, why="the fastest joints of arms of this size turn at about 6 rad/s")
     acceleration: float = ceiling(high=100.0, why="makers of such arms allow up to about 20 rad/s^2")
     jerk: float = ceiling(high=20_000.0, why="makers of such arms allow up to about 10,000 rad/s^3")
+    effort: float | None = ceiling(None, high=10_000.0, why="10 A, or 10 kN m: nothing would stop the arm")
 
     def __post_init__(self) -> None:
         check_ceilings(self)
@@ -100,6 +102,11 @@ class SafetyLimits:
     :param tracking_error: of any joint, measured against commanded, that ends the motion; rad or m.
     :param tracking_time: seconds for which it must last.
     :param joint_state_timeout: seconds without a usable joint state that end the motion.
+    :param measured_speed: how many times a joint's velocity is believed of a measurement.
+    :param measured_noise: by how much a measurement may err, rad or m.
+    :param measured_outside: metres that the measured tool may be farther outside the workspace than any setpoint.
+    :param rest_speed: an arm that is slower rests, rad or m a second.
+    :param rest_time: seconds of rest before an arm is taken up.
     :raises InputError: naming the limit that cannot be.
     """
 
@@ -118,6 +125,11 @@ class SafetyLimits:
     tracking_error: float = ceiling(0.25, high=1.0, why="a radian off, an arm presses with all that it has")
     tracking_time: float = ceiling(0.3, high=2.0, why="an arm that is blocked so long has done its harm")
     joint_state_timeout: float = ceiling(0.25, high=1.0, why="an arm that is silent so long is lost")
+    measured_speed: float = ceiling(2.0, low=1.0, high=5.0, why="no servo is so much faster than it is asked to be")
+    measured_noise: float = ceiling(0.05, high=0.2, why="two arms so far apart must not pass as one")
+    measured_outside: float = ceiling(0.03, high=0.1, why="no arm sags so far")
+    rest_speed: float = ceiling(0.05, high=0.2, why="a faster arm does not rest")
+    rest_time: float = ceiling(0.2, low=0.1, high=5.0, why="a person waits no longer")
 
     def __post_init__(self) -> None:
         check_ceilings(self)

@@ -19,6 +19,17 @@ class Measured:
     at: float
 
 
+class Overtaken(InputError):
+    """It does not count, but says where the arm was a moment before.
+
+    :param by_s: how much newer the one is that overtook it, seconds.
+    """
+
+    def __init__(self, by_s: float) -> None:
+        super().__init__(f"overtaken by one that is {by_s:.3g} s newer")
+        self.by_s = by_s
+
+
 class Measurements:
     """Takes none that is late, that a newer one overtook, or that has a NaN in it (a servo that could not be read).
 
@@ -37,7 +48,8 @@ class Measurements:
         :param clock_ns: now, in the stamps' clock. Stamps that are ahead of it count as now: two machines' clocks
             differ.
         :param now: seconds of a steady clock.
-        :raises InputError: when it does not count; then nothing is changed.
+        :raises Overtaken: when a newer one came before it; nothing is changed then, nor by any other error.
+        :raises InputError: when it does not count.
         """
         if not (np.isfinite(position).all() and np.isfinite(opening)):
             raise InputError(f"expected finite positions, got {np.round(position, 3)}, {opening}")
@@ -58,5 +70,5 @@ class Measurements:
             )
         # Farther back it is no overtaken one: the clock was set back.
         if 0.0 < overtaken_s <= self._timeout_s:
-            raise InputError(f"overtaken by one that is {overtaken_s:.3g} s newer")
+            raise Overtaken(overtaken_s)
         return max(0.0, age_s)

@@ -4,24 +4,28 @@ A subclass says how the robot is told and what it tells; see :class:`DriverNode`
 """
 
 import time
+from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+from sensor_msgs.msg import JointState
+
 from stvla_ros.control.safety.gate import Inhibitor, SafetyGate
-from stvla_ros.control.safety.measurements import Measurements
-from stvla_ros.control.safety.watches import TrackingWatch
+from stvla_ros.control.safety.joint_measurements import JointMeasurement
 from stvla_ros.errors import InputError
 from stvla_ros.msg import DriverState
 from stvla_ros.nodes.drivers.deadman import Deadman
 from stvla_ros.nodes.drivers.driver_base import GO_ON, DriverBase
 from stvla_ros.nodes.drivers.driver_commands import DriverCommands
 from stvla_ros.nodes.drivers.driver_engagement import Engagement
+from stvla_ros.nodes.drivers.driver_giving_way import GivingWay
 from stvla_ros.nodes.drivers.driver_reports import DriverReports
 from stvla_ros.nodes.drivers.driver_stops import DriverStops
+from stvla_ros.nodes.drivers.driver_supervision import MeasuredState
 from stvla_ros.nodes.kit.realtime import HIGHEST_PRIORITY, check_realtime
 from stvla_ros.nodes.kit.threads import Ticker
 
 _STOP_TIMEOUT_S = 2.0
-_LET_GO_PERIOD_S = 0.05
 
 
 class DriverNode(DriverBase):
@@ -30,7 +34,8 @@ class DriverNode(DriverBase):
 
     * :meth:`make_arm`: the geometry,
     * :meth:`connect`: make publishers and clients (in ``configure``),
-    * :meth:`listen`: subscribe to what the robot says (in ``activate``), and give it to :meth:`measured`,
+    * :meth:`listen`: subscribe to what the robot says (in ``activate``), and give it to :meth:`measured`; joint states
+      through :meth:`read_joints`,
     * :meth:`engage`: the service calls that make the robot ready to take setpoints,
     * :meth:`send`, :meth:`send_gripper`: one setpoint to the robot (called in the ticker's thread),
     * :meth:`check_gripper`: whether the gripper can be opened although the arm was not taken up.
@@ -50,32 +55,33 @@ class DriverNode(DriverBase):
         )
         check_realtime("realtime_priority", self._realtime_priority)
         self._deadman = Deadman(self)
-        self._engagement = Engagement(self, home_first)
+        self._measured_state = MeasuredState(self)
+        self._giving_way = GivingWay(self, self._measured_state)
+        self._engagement = Engagement(self, self._measured_state, home_first)
         self._stops, self._commands = DriverStops(self), DriverCommands(self)
         self._ticker: Ticker | None = None
-        self._yielded = False
         self._clock_fault = ""
-        limits = self.description.limits
-        self._tracking = TrackingWatch(limits.tracking_error, limits.tracking_time)
 
     # --- lifecycle ----------------------------------------------------------------------------------------------------
 
     def configure(self) -> None:
         limits, control_hz = self.description.limits, self.embodiment.control_hz
-        self.gate = SafetyGate(self.make_arm(), limits, 1.0 / self.description.tick_hz, 1.0 / control_hz)
+        arm = self.make_arm()
+        self._measured_state.configure(arm)
+        self.gate = SafetyGate(arm, limits, 1.0 / self.description.tick_hz, 1.0 / control_hz)
         self.latch.load(self.embodiment.name, self.dry_run)
         self.reports = DriverReports(self, self.embodiment.base_frame)
         self._stops.serve()
         self._deadman.serve()
         self.connect()
         self._engagement.serve()
-        self.every(_LET_GO_PERIOD_S, self._let_go_when_due)
+        self._giving_way.serve()
 
     def activate(self) -> None:
         with self.lock:
             self.lose("not started")
             self._engagement.give_up()
-            self._measurements = Measurements(self.description.limits.joint_state_timeout)
+            self._measured_state.forget()
             self.times.reset()
             self.latch.begin()
             for cause in self.latch.causes:
@@ -112,8 +118,37 @@ class DriverNode(DriverBase):
         with self.lock:
             self.gate.start(self.position, self.opening, self.times.now_ns)
             self.gate.release("joint states", self.times.now_ns)
-            self.engaged, self._yielded, self.detail = True, False, ""
-            self._tracking.reset()
+            self.engaged, self.detail = True, ""
+            self._measured_state.taken_up()
+            self._giving_way.begin()
+
+    # --- what the robot says ------------------------------------------------------------------------------------------
+
+    def measured(
+        self, position: np.ndarray, opening: float, topic: str, stamp_ns: int, effort: np.ndarray | None = None
+    ) -> bool:
+        """Take what the robot measured. One that is late or unread does not count; one that cannot be true stops the
+        arm (docs/explanation/safety.md).
+
+        :param position: (n,) rad or m.
+        :param opening: of the gripper, 0..1.
+        :param topic: where it came from.
+        :param stamp_ns: when it was measured; 0 for none.
+        :param effort: (n,) in the unit of ``limits.joints.*.effort``, NaN where it was not measured; None: it never is.
+        :returns: whether it counts.
+        """
+        unknown = np.full(len(position), np.nan)
+        with self.lock:
+            return self._measured_state.take(position, opening, topic, stamp_ns, unknown if effort is None else effort)
+
+    def read_joints(
+        self, message: JointState, joints: Sequence[str], topic: str, also: Sequence[str] = ()
+    ) -> JointMeasurement | None:
+        """What joint states say of the arm's joints; see ``control.safety.joint_measurements.read_joints``.
+
+        :returns: None when the message is a stranger's, or cannot be; the latter stops the arm.
+        """
+        return self._measured_state.read_joints(message, joints, topic, also)
 
     # --- ticks (ticker's thread) --------------------------------------------------------------------------------------
 
@@ -122,6 +157,8 @@ class DriverNode(DriverBase):
             self._check_inputs()
             started = self.engaged or self.gate.moving
             setpoint = self.gate.tick()
+            if started:
+                self._measured_state.asked(setpoint)
             # A gripper that is held is still kept at its opening; one with a hand in it opens whatever holds the arm.
             grips = setpoint.gripper is not None and (started or self.latch.closed or self.gate.releasing)
         if started and not self.dry_run:
@@ -141,26 +178,6 @@ class DriverNode(DriverBase):
             # itself, where nobody expects it to.
             self.stop_and_latch("late ticks", problem)
 
-    def _let_go_when_due(self) -> None:
-        """In the executor's thread, where all motions are planned."""
-        with self.lock:
-            if self.is_active and self.engaged and self.latch.closed and not self.gate.moving:
-                self._let_go()
-
-    def _let_go(self) -> None:
-        """What stopped the arm is latched, and its setpoints came to rest. Say nothing more: whoever moves it meanwhile
-        must not see it come back. Where it only does not follow, lead them once to where it is before that, so that it
-        does not press on.
-        """
-        if self.fresh and not self._yielded and self.gate.inhibitors == {"tracking"}:
-            self._yielded = True
-            try:
-                self.gate.yield_to(self.position)
-                return
-            except InputError as error:
-                self.reject("tracking", str(error))
-        self.engaged = False
-
     def _phase(self) -> tuple[int, list[str], str]:
         """For the driver's state: phase, what holds the arm, a line for a person."""
         with self.lock:
@@ -175,15 +192,10 @@ class DriverNode(DriverBase):
             return phase, held, self._clock_fault if "clock" in held else self.detail
 
     def _check_inputs(self) -> None:
-        if not self.fresh:
-            if self.engaged:
-                self.lose("joint states")
-                silent = self.description.limits.joint_state_timeout
-                self.stop_and_latch("arm lost", f"it said nothing usable for {silent:g} s")
-        elif self.engaged and not self.dry_run:
-            lost = self._tracking.lost(self.position, self.gate.position, time.monotonic())
-            if lost is not None and "tracking" not in self.gate.inhibitors:
-                self.stop_and_latch("tracking", f"{self.gate.names[lost]} does not follow")
+        if self.engaged and not self.fresh:
+            self.lose("joint states")
+            silent = self.description.limits.joint_state_timeout
+            self.stop_and_latch("arm lost", f"it said nothing usable for {silent:g} s")
         fault = self.times.clock_fault()
         self._clock_fault = fault or self._clock_fault
         if self.times.clock_jumped:
@@ -204,4 +216,5 @@ class DriverNode(DriverBase):
                 "held_by": ", ".join(sorted(self.gate.inhibitors)),
                 "idle": self.gate.idle,
                 **self.times.figures(),
+                "contact": self._measured_state.contact,
             }

@@ -27,6 +27,7 @@ class DriverBase(StvlaNode):
     :ivar gate: to be used with ``lock``; None while the node is not configured.
     :ivar latch: what stopped the arm until a person resets it; to be used with ``lock``.
     :ivar detail: of what holds the arm, a line for a person.
+    :ivar measurements: where the robot said it is; to be used with ``lock``.
     :ivar engaged: whether the robot is up and takes setpoints.
     """
 
@@ -46,7 +47,7 @@ class DriverBase(StvlaNode):
         self.engaged = False
         self.latch = DriverLatch(self)
         self.times = DriverTimes(self, 1.0 / self.description.tick_hz)
-        self._measurements = Measurements(self.description.limits.joint_state_timeout)
+        self.measurements = Measurements(self.description.limits.joint_state_timeout)
 
     # --- to override --------------------------------------------------------------------------------------------------
 
@@ -80,30 +81,20 @@ class DriverBase(StvlaNode):
 
     # --- what the robot says ------------------------------------------------------------------------------------------
 
-    def measured(self, position: np.ndarray, opening: float, topic: str, stamp_ns: int) -> bool:
-        """Take what the robot measured; see :meth:`Measurements.take`. :returns: whether it counts."""
-        try:
-            with self.lock:
-                self._measurements.take(position, opening, stamp_ns, self.now_ns(), time.monotonic())
-        except InputError as error:
-            self.reject(topic, f"topic {topic}: {error}")
-            return False
-        return True
-
     @property
     def position(self) -> np.ndarray:
         """(n,) as last measured."""
-        return self._measurements.last.position
+        return self.measurements.last.position
 
     @property
     def opening(self) -> float:
         """Of the gripper, as last measured, 0..1."""
-        return self._measurements.last.opening
+        return self.measurements.last.opening
 
     @property
     def fresh(self) -> bool:
         """Whether the robot said a moment ago where it is."""
-        return self._measurements.fresh(time.monotonic())
+        return self.measurements.fresh(time.monotonic())
 
     def take_up(self) -> None:
         """The arm is up: begin where it is measured to be. :raises InputError: where it cannot be."""

@@ -6,6 +6,7 @@ import numpy as np
 
 from stvla_ros.errors import InputError
 from stvla_ros.nodes.drivers.driver_base import DriverBase
+from stvla_ros.nodes.drivers.driver_supervision import MeasuredState
 from stvla_ros.nodes.kit.service_sequence import ServiceSequence, Steps
 
 _PERIOD_S = 0.05
@@ -16,11 +17,12 @@ _RETRY_S = 1.0
 class Engagement:
     """
     :param driver: whose arm is brought up.
+    :param measured_state: says whether it rests.
     :param home_first: move to the home position as soon as the arm is up for the first time.
     """
 
-    def __init__(self, driver: DriverBase, home_first: bool) -> None:
-        self._driver, self._home_first = driver, home_first
+    def __init__(self, driver: DriverBase, measured_state: MeasuredState, home_first: bool) -> None:
+        self._driver, self._measured_state, self._home_first = driver, measured_state, home_first
         self._sequence: ServiceSequence | None = None
         self._retry_at = 0.0
 
@@ -45,13 +47,16 @@ class Engagement:
             return
         if driver.gate.moving:
             return
+        if not self._rests():
+            return
         if self._sequence is None:
             # A dry run leaves the robot as it is.
             steps = _nothing() if driver.dry_run else driver.engage()
             self._sequence = ServiceSequence(steps, _CALL_TIMEOUT_S)
         try:
             self._sequence.poll()
-            if not self._sequence.done:
+            # The services took their time, and may have dropped the arm a little.
+            if not self._sequence.done or not self._rests():
                 return
             driver.take_up()
             driver.get_logger().info("ready: the arm holds where it is, commands are accepted")
@@ -63,6 +68,14 @@ class Engagement:
             self._retry_at = time.monotonic() + _RETRY_S
             driver.reject("engage", str(error))
         self._sequence = None
+
+    def _rests(self) -> bool:
+        """Only an arm at rest is taken up: setpoints begin where it is, and it must not be elsewhere by then."""
+        with self._driver.lock:
+            restless = self._measured_state.restless()
+            if restless:
+                self._driver.detail = restless
+            return not restless
 
 
 def _nothing() -> Steps:

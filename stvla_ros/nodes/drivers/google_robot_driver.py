@@ -18,6 +18,8 @@ from stvla_ros.settings import build
 
 # A rotation's four numbers have length 1; farther off they are no rotation.
 _UNIT_TOLERANCE = 1e-2
+# An arm that is turned farther from the reference before it is taken up becomes the reference, radians.
+_FAR_TURN = 0.3
 
 
 class GoogleRobotDriverNode(DriverNode):
@@ -54,13 +56,14 @@ class GoogleRobotDriverNode(DriverNode):
             return
         pose[:3, :3] = Rotation.from_quat(quaternion).as_matrix()
         with self.lock:
-            # Where it starts is the reference: so that half a turn, where coordinates end, is as far away as can be.
+            # The reference is near where it starts: half a turn, where coordinates end, is as far away as can be.
             # An arm that still brakes, its robot silent for too long, does so in the coordinates that it has.
-            starts = not self.engaged and not self.gate.moving
-            position = np.concatenate([pose[:3, 3], np.zeros(3)]) if starts else self._arm.position_of(pose)
-            # The contract has no measured opening; until a command says another, the gripper is left alone.
-            if self.measured(position, 1.0, topic, stamp_ns(message.header)) and starts:
+            starts, before = not self.engaged and not self.gate.moving, self._arm.reference
+            if starts and np.linalg.norm(self._arm.position_of(pose)[3:]) > _FAR_TURN:
                 self._arm.reference = pose[:3, :3]
+            # The contract has no measured opening; until a command says another, the gripper is left alone.
+            if not self.measured(self._arm.position_of(pose), 1.0, topic, stamp_ns(message.header)):
+                self._arm.reference = before
 
     def send(self, setpoint: Setpoint) -> None:
         pose = setpoint.tool_pose

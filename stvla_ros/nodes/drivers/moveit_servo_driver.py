@@ -8,11 +8,10 @@ from std_msgs.msg import Float64
 
 from stvla_ros.control.gripper import opening_of
 from stvla_ros.control.safety.requests import Setpoint
-from stvla_ros.errors import InputError
 from stvla_ros.nodes.drivers.driver import DriverNode
 from stvla_ros.nodes.drivers.robot_geometry import make_urdf_arm
 from stvla_ros.nodes.kit.base import RELIABLE_QOS, SENSOR_QOS, run
-from stvla_ros.nodes.kit.messages import joint_positions, make_header, stamp_ns
+from stvla_ros.nodes.kit.messages import make_header, stamp_ns
 from stvla_ros.robots.servo_settings import ServoSettings
 from stvla_ros.robots.urdf_arm import UrdfArm
 from stvla_ros.settings import build
@@ -41,18 +40,15 @@ class MoveitServoDriverNode(DriverNode):
 
     def _on_joint_states(self, message: JointState) -> None:
         settings = self._settings
-        joints = self.description.arm.joints
-        names = (*joints, settings.finger_joint) if settings.finger_joint else joints
-        try:
-            positions = joint_positions(message, names, settings.joint_states_topic)
-        except InputError as error:
-            # Others publish their joints on the same topic: silence is what ends the motion, not a stranger's message.
-            self.reject("joint states", str(error))
+        joints, finger = self.description.arm.joints, settings.finger_joint
+        said = self.read_joints(message, joints, settings.joint_states_topic, (finger,) if finger else ())
+        if said is None:
             return
         opening = 1.0
-        if settings.finger_joint:
-            opening = opening_of(positions[-1], settings.finger_closed, settings.finger_open)
-        self.measured(positions[: len(joints)], opening, settings.joint_states_topic, stamp_ns(message.header))
+        if finger:
+            opening = opening_of(said.position[-1], settings.finger_closed, settings.finger_open)
+        count, stamp = len(joints), stamp_ns(message.header)
+        self.measured(said.position[:count], opening, settings.joint_states_topic, stamp, said.effort[:count])
 
     def send(self, setpoint: Setpoint) -> None:
         pose = setpoint.tool_pose

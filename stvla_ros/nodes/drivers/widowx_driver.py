@@ -9,7 +9,7 @@ from stvla_ros.errors import InputError
 from stvla_ros.nodes.drivers.driver import DriverNode
 from stvla_ros.nodes.drivers.robot_geometry import make_urdf_arm
 from stvla_ros.nodes.kit.base import RELIABLE_QOS, SENSOR_QOS, run
-from stvla_ros.nodes.kit.messages import joint_positions, stamp_ns
+from stvla_ros.nodes.kit.messages import stamp_ns
 from stvla_ros.nodes.kit.service_sequence import Steps
 from stvla_ros.robots.urdf_arm import UrdfArm
 from stvla_ros.robots.xs_settings import XsSettings, gripper_effort
@@ -56,15 +56,13 @@ class WidowxDriverNode(DriverNode):
         self.subscribe(JointState, self._states_topic, self._on_joint_states, SENSOR_QOS)
 
     def _on_joint_states(self, message: JointState) -> None:
-        names = (*self.description.arm.joints, self._settings.finger_joint)
-        try:
-            *position, finger = joint_positions(message, names, self._states_topic)
-        except InputError as error:
-            self.reject("joint states", str(error))
+        settings, joints = self._settings, self.description.arm.joints
+        said = self.read_joints(message, joints, self._states_topic, (settings.finger_joint,))
+        if said is None:
             return
-        settings = self._settings
-        opening = opening_of(finger, settings.finger_closed, settings.finger_open)
-        self.measured(np.array(position), opening, self._states_topic, stamp_ns(message.header))
+        opening = opening_of(said.position[-1], settings.finger_closed, settings.finger_open)
+        count, stamp = len(joints), stamp_ns(message.header)
+        self.measured(said.position[:count], opening, self._states_topic, stamp, said.effort[:count])
 
     def engage(self) -> Steps:
         """Position mode with a short time profile, torque on.

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 from builtin_interfaces.msg import Duration, Time
 from geometry_msgs.msg import Transform, Vector3
-from sensor_msgs.msg import CameraInfo, Image, JointState
+from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header
 from unique_identifier_msgs.msg import UUID
 
@@ -236,20 +236,6 @@ def pose_to_transform(pose: np.ndarray) -> Transform:
     x, y, z, w = tf_transformations.quaternion_from_matrix(pose)
     message.rotation.x, message.rotation.y, message.rotation.z, message.rotation.w = map(float, (x, y, z, w))
     return message
-
-
-def joint_positions(message: JointState, names: Sequence[str], topic: str) -> np.ndarray:
-    """(n,) positions of the joints, rad or m; a NaN stays one.
-
-    :raises InputError: when one of them is not in the message.
-    """
-    by_name = dict(zip(message.name, message.position))
-    for name in names:
-        if name not in by_name:
-            raise InputError(
-                f"topic {topic}: expected the position of {name}, got those of {', '.join(by_name) or 'none'}"
-            )
-    return np.array([by_name[name] for name in names], dtype=np.float64)
 
 
 # --- errors -----------------------------------------------------------------------------------------------------------

@@ -312,8 +312,8 @@ def test_a_way_by_joints_may_leave_the_workspace_but_obeys_the_rest() -> None:
 def test_setpoints_are_led_to_an_arm_that_does_not_follow_without_a_jump() -> None:
     gate = started_gate()
     gate.inhibit("tracking")
-    elsewhere = READY + [-0.4, 0.0, 0.0, 0.0, 0.0, 0.0]
-    gate.yield_to(elsewhere)
+    elsewhere = READY + [-0.3, 0.0, 0.0, 0.0, 0.0, 0.0]
+    gate.yield_to(elsewhere, in_workspace=True)
     before, steps = gate.position, []
     while gate.moving:
         steps.append(np.abs(gate.tick().position - before).max())
@@ -321,6 +321,19 @@ def test_setpoints_are_led_to_an_arm_that_does_not_follow_without_a_jump() -> No
     assert before == pytest.approx(elsewhere)
     assert max(steps) <= widowx_limits().joints["waist"].velocity * TICK_S + 1e-9
     assert gate.command(action(0.01), 0, 0).refused == "held: tracking"
+
+
+def test_setpoints_give_way_within_every_limit_or_not_at_all() -> None:
+    gate = started_gate()
+    gate.inhibit("tracking")
+    for elsewhere, limit in (
+        (READY + [-1.5, 0.0, 0.0, 0.0, 0.0, 0.0], "workspace"),
+        (READY + [0.4, 0.0, 0.0, 0.0, 0.0, 0.0], "forbidden box post"),
+        (READY + [0.0, 0.0, 2.0, 0.0, 0.0, 0.0], "joint limit: elbow"),
+    ):
+        with pytest.raises(InputError, match=limit):
+            gate.yield_to(elsewhere, in_workspace=True)
+        assert not gate.moving
 
 
 def test_limits_that_allow_no_stop_within_a_control_period_are_refused() -> None:
