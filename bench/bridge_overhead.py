@@ -48,7 +48,7 @@ def bridge_steps_per_s() -> float:
     from rclpy.executors import SingleThreadedExecutor
 
     from stvla_ros.msg import ActionChunk, EndEffectorCommand, EpisodeState
-    from stvla_ros.nodes.kit.base import EPISODE_STATE_QOS, RELIABLE_QOS
+    from stvla_ros.nodes.kit.base import RELIABLE_QOS, STATE_QOS
     from stvla_ros.nodes.kit.messages import make_uuid, stamp_ns
 
     node = rclpy.create_node("bench")
@@ -62,7 +62,7 @@ def bridge_steps_per_s() -> float:
 
     node.create_subscription(ActionChunk, "expert_chunk", answer, RELIABLE_QOS)
     states: list[EpisodeState] = []
-    node.create_subscription(EpisodeState, "episode_state", states.append, EPISODE_STATE_QOS)
+    node.create_subscription(EpisodeState, "episode_state", states.append, STATE_QOS)
     executor = SingleThreadedExecutor()
     executor.add_node(node)
     parameters = {"task": TASK, "episodes": EPISODES, "send_goals": False, "reset_services": [""]}

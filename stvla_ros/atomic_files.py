@@ -10,9 +10,10 @@ from typing import Any
 
 
 @contextmanager
-def whole_file(file: Path) -> Iterator[Path]:
+def whole_file(file: Path, durable: bool = False) -> Iterator[Path]:
     """
     :param file: what is written; one that is there stays until the new one is whole.
+    :param durable: whether a power cut must not undo it once the block has ended.
     :returns: a path beside it, for the block to write to. It becomes ``file`` when the block ends well, and is removed
         when it does not.
     """
@@ -20,7 +21,11 @@ def whole_file(file: Path) -> Iterator[Path]:
     aside.unlink(missing_ok=True)
     try:
         yield aside
+        if durable:
+            _put_on_disk(aside)
         aside.replace(file)
+        if durable:
+            _put_on_disk(file.parent)
     finally:
         aside.unlink(missing_ok=True)
 
@@ -43,10 +48,19 @@ def whole_folder(folder: Path) -> Iterator[Path]:
         shutil.rmtree(aside, ignore_errors=True)
 
 
-def write_json(file: Path, content: Mapping[str, Any]) -> None:
-    """Write a JSON object, so that nobody ever reads half of it."""
-    with whole_file(file) as aside:
+def write_json(file: Path, content: Mapping[str, Any], durable: bool = False) -> None:
+    """Write a JSON object, so that nobody ever reads half of it. :param durable: see :func:`whole_file`."""
+    with whole_file(file, durable) as aside:
         aside.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+
+def _put_on_disk(path: Path) -> None:
+    """:param path: a file whose content, or a folder whose entries, the disk must have."""
+    number = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(number)
+    finally:
+        os.close(number)
 
 
 def _aside(path: Path) -> Path:

@@ -40,6 +40,7 @@ _NOT_LIVE = (
     "nodes/test_compat_cv_bridge",
     "nodes/test_compat_tf_transformations",
     "nodes/test_driver_in_process",
+    "nodes/test_goals_and_driver",
     "nodes/test_driver_latch",
     "nodes/test_driver_times",
     "nodes/test_messages",

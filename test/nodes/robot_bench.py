@@ -122,6 +122,7 @@ class RobotBench:
 
     def new_goal(self) -> None:
         """The commands that follow are of another goal, which was accepted now."""
+        self.clock.elapsed_ns += 1  # nothing happens at the same time
         self.goal = new_goal(self.node.embodiment.name, self.clock.now_ns())
 
     def end(self) -> None:

@@ -39,6 +39,7 @@ def test_after_a_reactivation_nothing_is_accepted_before_the_arm_has_said_where_
     assert ready.node.engaged
     assert np.array_equal(ready.segments[-1].positions[-1], ready.segments[-1].start)
     assert ready.segments[-1].start[0] - ready.segments[0].start[0] == pytest.approx(0.3)
+    ready.new_goal()
     sideways(ready)
     assert verdict(ready).executed
 

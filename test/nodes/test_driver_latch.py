@@ -9,9 +9,10 @@ from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.qos import QoSProfile
 from robot_bench import RobotBench
 from std_msgs.msg import Bool
-from widowx_bench import PERIOD_TICKS, sideways, verdict
+from widowx_bench import PERIOD_TICKS, ROBOT, sideways, verdict
 
 from stvla_ros.msg import DriverState
+from stvla_ros.nodes.drivers import driver_latch
 from stvla_ros.nodes.kit.base import RELIABLE_QOS
 
 
@@ -38,7 +39,15 @@ def stopped_until_reset(robot: RobotBench, cause: str) -> None:
     robot.answers = answers
     robot.reset()
     robot.tick(40)
-    assert robot.node.engaged and np.array_equal(robot.position, before)
+    assert robot.node.engaged
+    for _ in range(5):
+        sideways(robot)
+        assert verdict(robot).refused.startswith("goal: ")
+        robot.tick(PERIOD_TICKS)
+    assert np.array_equal(robot.position, before), "the reset starts something"
+    robot.new_goal()
+    sideways(robot)
+    assert verdict(robot).executed
 
 
 def test_a_killed_driver_stays_stopped_until_the_reset(ready: RobotBench) -> None:
@@ -87,6 +96,43 @@ def test_an_arm_that_was_without_power_stays_stopped_until_the_reset(ready: Robo
     ready.tick(750)  # 15 s
     ready.speaks = True
     stopped_until_reset(ready, "arm lost")
+
+
+def test_a_goal_from_before_the_reset_is_none_that_the_driver_hears_of_after_it(
+    ready: RobotBench,
+) -> None:
+    ready.bench.call("~/estop")
+    ready.tick(PERIOD_TICKS)
+    ready.new_goal()
+    ready.tick(PERIOD_TICKS)
+    ready.reset()
+    ready.tick(40)
+    sideways(ready)
+    assert (
+        verdict(ready).refused == "goal: expected one accepted after the last goal and the last reset, got an older one"
+    )
+
+
+def test_a_goal_does_not_go_on_after_a_deactivation(ready: RobotBench) -> None:
+    sideways(ready)
+    ready.tick(40)
+    told = ready.bench.sent("driver_state")
+    assert ready.node.on_deactivate(None) == TransitionCallbackReturn.SUCCESS
+    assert list(told[-1].held_by) == ["driver"], "whoever commands must hear it"
+    assert ready.node.on_activate(None) == TransitionCallbackReturn.SUCCESS
+    ready.tick(40)
+    sideways(ready)
+    assert "the goal of this command is over" in verdict(ready).refused
+    ready.new_goal()
+    sideways(ready)
+    assert verdict(ready).executed
+
+
+def test_a_stop_that_is_reset_at_once_was_told(ready: RobotBench) -> None:
+    ready.bench.forget()
+    ready.bench.call("~/estop")
+    assert ready.bench.call("~/reset").success
+    assert [list(state.held_by) for state in ready.bench.sent("driver_state")] == [["estop"]]
 
 
 def test_an_end_in_order_is_no_reason_to_stop(ready: RobotBench) -> None:
@@ -157,3 +203,54 @@ def test_a_stop_button_that_falls_silent_stops_the_arm(
     assert not answer.success and "estop_heartbeat is 0.5" in answer.message
     robot.bench.receive("estop", wire(Bool(data=False)))
     assert robot.bench.call("~/reset").success
+
+
+# --- home at the start ------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def sent_home(ready: RobotBench) -> RobotBench:
+    """It went home at its start, was commanded elsewhere since, and is the parameter's home_first still."""
+    ready.node._engagement._home_first, ready.node.latch._ever_closed = True, False  # as in a new process
+    ready.position = ready.position + [0.0, 0.2, 0.0, 0.0, 0.0, 0.0]
+    ready.bench.start()
+    ready.tick(200)
+    assert np.allclose(ready.position, ROBOT.driver.home), "the first start moves it home"
+    ready.new_goal()
+    sideways(ready, 3)
+    ready.tick(40)
+    ready.node._engagement._home_first, ready.node.latch._ever_closed = True, False
+    return ready
+
+
+def stays(robot: RobotBench) -> bool:
+    before = robot.position
+    robot.tick(100)
+    assert robot.node.engaged
+    return np.array_equal(robot.position, before)
+
+
+def test_a_driver_that_was_killed_does_not_move_home_when_it_is_started_again(sent_home: RobotBench) -> None:
+    killed(sent_home)
+    sent_home.tick(40)
+    sent_home.reset()
+    assert stays(sent_home)
+
+
+def test_a_driver_that_ended_in_order_does_not_move_home_when_it_is_started_again(sent_home: RobotBench) -> None:
+    sent_home.bench.start()
+    assert stays(sent_home)
+
+
+def test_a_driver_that_somebody_else_starts_moves_home(sent_home: RobotBench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(driver_latch, "_starter", lambda: "1:2")
+    sent_home.bench.start()
+    assert not stays(sent_home)
+
+
+def test_a_stop_before_the_arm_is_up_takes_back_the_way_home(sent_home: RobotBench) -> None:
+    sent_home.latch_file.unlink()
+    sent_home.bench.start()
+    sent_home.bench.call("~/estop")
+    sent_home.reset()
+    assert stays(sent_home)

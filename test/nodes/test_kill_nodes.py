@@ -8,7 +8,7 @@ import pytest
 from live_graph import LiveGraph, live_graph
 
 from stvla_ros.msg import EpisodeState
-from stvla_ros.nodes.kit.base import EPISODE_STATE_QOS
+from stvla_ros.nodes.kit.base import STATE_QOS
 
 RELIABLE = {"sensor_reliability": "reliable"}
 NODES: dict[str, dict[str, Any]] = {
@@ -23,7 +23,7 @@ NODES: dict[str, dict[str, Any]] = {
 class Simulation:
     def __init__(self, graph: LiveGraph) -> None:
         self.graph = graph
-        self.states: list[EpisodeState] = graph.listen(EpisodeState, "episode_state", qos=EPISODE_STATE_QOS)
+        self.states: list[EpisodeState] = graph.listen(EpisodeState, "episode_state", qos=STATE_QOS)
         for name in NODES:
             self.start(name)
 

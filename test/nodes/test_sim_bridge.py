@@ -14,7 +14,7 @@ from sensor_msgs.msg import CameraInfo, Image, JointState
 
 from stvla_ros.action import ExecuteInstruction
 from stvla_ros.msg import ActionChunk, EndEffectorCommand, EpisodeState
-from stvla_ros.nodes.kit.base import EPISODE_STATE_QOS
+from stvla_ros.nodes.kit.base import STATE_QOS
 from stvla_ros.nodes.kit.messages import make_uuid, stamp_ns
 
 # The task that needs no download, at a size that renders fast.
@@ -29,7 +29,7 @@ class Relay:
         self.graph = graph
         self.answer: Callable[[ActionChunk], Any] = self.publish
         self.chunks = Heard("expert_chunk")
-        self.states: list[EpisodeState] = graph.listen(EpisodeState, "episode_state", qos=EPISODE_STATE_QOS)
+        self.states: list[EpisodeState] = graph.listen(EpisodeState, "episode_state", qos=STATE_QOS)
         self.commands: list[EndEffectorCommand] = []
         graph.listen(ActionChunk, "expert_chunk", self._on_chunk)
         self.goal = new_goal("panda")

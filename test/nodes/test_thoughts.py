@@ -15,7 +15,7 @@ from visualization_msgs.msg import ImageMarker
 
 from stvla_ros.action import ExecuteInstruction
 from stvla_ros.msg import EndEffectorCommand, EpisodeState
-from stvla_ros.nodes.kit.base import EPISODE_STATE_QOS
+from stvla_ros.nodes.kit.base import STATE_QOS
 from stvla_ros.nodes.kit.messages import array_to_image, image_to_depth, image_to_rgb, make_header, stamp_ns
 from stvla_ros.perception.overlay import DrawnOver, trace_colour
 from stvla_ros.policy.drawn_thoughts import draw_thoughts
@@ -118,7 +118,7 @@ def test_the_video_shows_the_thoughts_of_each_frame_over_its_traces(tmp_path: Pa
         for topic in (*topics, "thoughts"):
             graph.publish(topic, Image())
             graph.until(lambda: graph._publishers[topic].get_subscription_count(), f"{topic} is subscribed to")
-        states = graph.node.create_publisher(EpisodeState, "episode_state", EPISODE_STATE_QOS)
+        states = graph.node.create_publisher(EpisodeState, "episode_state", STATE_QOS)
         graph.until(states.get_subscription_count, "episode_state is subscribed to")
         time.sleep(0.5)
         overlay = np.full_like(RGB, 90)

@@ -294,7 +294,7 @@ def test_without_observations_the_goal_stalls(robot: Robot) -> None:
     assert time.monotonic() - began >= STALL_S
     assert ended.status == GoalStatus.STATUS_ABORTED
     assert ended.result.outcome == Result.STALLED
-    assert f"no command for {STALL_S} s" in ended.result.reason
+    assert f"no command executed for {STALL_S} s" in ended.result.reason
 
 
 def test_a_stale_observation_is_not_acted_on(robot: Robot) -> None:

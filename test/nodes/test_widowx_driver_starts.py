@@ -132,7 +132,7 @@ def test_an_emergency_stop_is_heard_however_it_is_published(
             Bool, "estop", QoSProfile(depth=1, reliability=reliability, durability=durability)
         )
         rig.until_ready()
-        graph.until(lambda: source.get_subscription_count() >= 2, "subscribers of the stop")
+        graph.until(lambda: source.get_subscription_count() >= 1, "a subscriber of the stop")
         source.publish(Bool(data=True))
         rig.until_phase(DriverState.HELD)
         assert rig.states[-1].held_by == ["estop"]

@@ -5,7 +5,6 @@ It outlives the driver: a driver that is killed finds the mark that it was runni
 
 import contextlib
 import fcntl
-import json
 import os
 import threading
 import time
@@ -15,7 +14,9 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal, cast, get_args
 
+from stvla_ros.atomic_files import write_json
 from stvla_ros.errors import InputError, one_line, reason_of
+from stvla_ros.safe_files import read_json_file
 
 # What latches. All else that holds the arm (control/safety/gate.py) goes by itself when its reason is gone.
 Cause = Literal[
@@ -30,8 +31,6 @@ Cause = Literal[
     "latch file",  # what was latched cannot be read
 ]
 CAUSES: tuple[str, ...] = get_args(Cause)
-# More is no file of this kind.
-_MOST_BYTES = 65536
 # Of the epoch, seconds: the end of the year 9999.
 _LAST_MOMENT = 253402300799.0
 
@@ -72,15 +71,10 @@ def read_latch(file: Path) -> LatchRecord:
     :raises InputError: when it cannot be read, or is no latch.
     """
     try:
-        with file.open("rb") as stream:
-            octets = stream.read(_MOST_BYTES + 1)
-        if len(octets) > _MOST_BYTES:
-            raise ValueError(f"more than {_MOST_BYTES} bytes")
-        return _from_json(json.loads(octets))
+        return _from_json(read_json_file(file))
     except FileNotFoundError:
         return LatchRecord()
-    # JSON that is nested too deeply ends in the last one.
-    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise InputError(f"file {file}: expected what a driver wrote, got {reason_of(error)}") from None
 
 
@@ -219,28 +213,13 @@ class StopLatch:
         self.save()
 
     def save(self) -> None:
-        """Have it on the disk, whole, when this returns. :raises InputError: when it cannot be written."""
+        """Have it on the disk, whole and for good, when this returns. :raises InputError: when it cannot be written."""
         with self._writing:
             record = self._record
             if self._file is None or record == self._saved:
                 return
             try:
-                _write(self._file, json.dumps(vars(record), indent=2) + "\n")
+                write_json(self._file, vars(record), durable=True)
             except OSError as error:
                 raise InputError(f"file {self._file}: a stop cannot be kept there: {reason_of(error)}") from None
             self._saved = record
-
-
-def _write(file: Path, text: str) -> None:
-    """Also a power cut leaves the old file or the new one."""
-    aside = file.with_suffix(".new")
-    with aside.open("w", encoding="utf-8") as stream:
-        stream.write(text)
-        stream.flush()
-        os.fsync(stream.fileno())
-    aside.replace(file)
-    folder = os.open(file.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)

@@ -87,6 +87,7 @@ class DriverNode(DriverBase):
             for cause in self.latch.causes:
                 self.gate.inhibit(cause)
             self.gate.release("driver", self.times.now_ns)
+            self.goals.retire(self.now_ns())
         self.listen()
         self._commands.subscribe()
         self._deadman.subscribe()
@@ -106,6 +107,8 @@ class DriverNode(DriverBase):
         if self._ticker is not None:
             self._ticker.stop()
             self._ticker = None
+        # Also where no tick was left to tell it: whoever commands the arm must hear that it is over.
+        self.tell_state()
         if not self.gate.moving:
             self.latch.end()
 
@@ -168,7 +171,11 @@ class DriverNode(DriverBase):
         self._note_lateness(started)
         if started:
             self.reports.setpoint(self.gate.names, setpoint)
-        self.reports.state(*self._phase(), self.dry_run)
+        self.tell_state()
+
+    def tell_state(self) -> None:
+        with self.lock:
+            self.reports.state(*self._phase(), self.dry_run)
 
     def _note_lateness(self, sent: bool) -> None:
         with self.lock:
@@ -199,7 +206,7 @@ class DriverNode(DriverBase):
         fault = self.times.clock_fault()
         self._clock_fault = fault or self._clock_fault
         if self.times.clock_jumped:
-            self._commands.goals.clock_jumped()
+            self.goals.clock_jumped()
         holding: dict[Inhibitor, bool] = {"deadman": not self._deadman.held, "clock": bool(fault)}
         for reason, holds in holding.items():
             if holds:

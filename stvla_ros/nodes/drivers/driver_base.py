@@ -5,6 +5,7 @@ import time
 
 import numpy as np
 
+from stvla_ros.control.command_identity import GoalUnderWay
 from stvla_ros.control.safety.gate import Inhibitor, SafetyGate
 from stvla_ros.control.safety.kinematics import Kinematics
 from stvla_ros.control.safety.latch import Cause
@@ -26,6 +27,7 @@ class DriverBase(StvlaNode):
 
     :ivar gate: to be used with ``lock``; None while the node is not configured.
     :ivar latch: what stopped the arm until a person resets it; to be used with ``lock``.
+    :ivar goals: whose commands are executed; to be used with ``lock``.
     :ivar detail: of what holds the arm, a line for a person.
     :ivar measurements: where the robot said it is; to be used with ``lock``.
     :ivar engaged: whether the robot is up and takes setpoints.
@@ -46,6 +48,7 @@ class DriverBase(StvlaNode):
         self.detail = ""
         self.engaged = False
         self.latch = DriverLatch(self)
+        self.goals = GoalUnderWay(self.embodiment.name)
         self.times = DriverTimes(self, 1.0 / self.description.tick_hz)
         self.measurements = Measurements(self.description.limits.joint_state_timeout)
 
@@ -98,6 +101,10 @@ class DriverBase(StvlaNode):
 
     def take_up(self) -> None:
         """The arm is up: begin where it is measured to be. :raises InputError: where it cannot be."""
+        raise NotImplementedError
+
+    def tell_state(self) -> None:
+        """Now, and not with the next tick."""
         raise NotImplementedError
 
     def lose(self, reason: Inhibitor) -> None:

@@ -3,7 +3,6 @@
 import time
 
 from stvla_ros.control.actions import EndEffectorAction
-from stvla_ros.control.command_identity import GoalUnderWay
 from stvla_ros.control.safety.requests import TooLate, Verdict
 from stvla_ros.errors import InputError
 from stvla_ros.msg import CommandVerdict, EndEffectorCommand
@@ -19,8 +18,6 @@ class DriverCommands:
 
     def __init__(self, driver: DriverBase) -> None:
         self._driver = driver
-        # Guarded by the driver's lock.
-        self.goals = GoalUnderWay(driver.embodiment.name)
 
     def subscribe(self) -> None:
         """To be called from the node's ``activate``."""
@@ -56,7 +53,10 @@ class DriverCommands:
         """Why the command is not for this robot and its goal under way; empty when it is."""
         driver = self._driver
         with driver.lock:
-            problem = self.goals.refusal(identity_of(message), driver.now_ns())
+            problem = driver.goals.refusal(identity_of(message), driver.now_ns())
+            if problem and (inhibitors := driver.gate.inhibitors):
+                # Both are true; what holds the arm is what a person must know first.
+                return f"held: {', '.join(sorted(inhibitors))}"
             if problem:
                 driver.gate.counts[f"refused: {problem.partition(':')[0]}"] += 1
         if problem:

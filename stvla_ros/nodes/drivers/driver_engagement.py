@@ -18,7 +18,8 @@ class Engagement:
     """
     :param driver: whose arm is brought up.
     :param measured_state: says whether it rests.
-    :param home_first: move to the home position as soon as the arm is up for the first time.
+    :param home_first: move to the home position as soon as the arm is up for the first time. Who starts the driver asks
+        for that; neither a reset nor whatever starts a driver again that ended does.
     """
 
     def __init__(self, driver: DriverBase, measured_state: MeasuredState, home_first: bool) -> None:
@@ -62,7 +63,7 @@ class Engagement:
             driver.get_logger().info("ready: the arm holds where it is, commands are accepted")
             if self._home_first:
                 self._home_first = False
-                driver.move_to(np.array(driver.description.home))
+                self._go_home()
         except InputError as error:
             driver.detail = str(error)
             self._retry_at = time.monotonic() + _RETRY_S
@@ -76,6 +77,13 @@ class Engagement:
             if restless:
                 self._driver.detail = restless
             return not restless
+
+    def _go_home(self) -> None:
+        if problem := self._driver.latch.why_not_home():
+            self._driver.get_logger().warning(f"home_first: the arm stays where it is: {problem}; ~/home moves it")
+            return
+        self._driver.latch.homed()
+        self._driver.move_to(np.array(self._driver.description.home))
 
 
 def _nothing() -> Steps:

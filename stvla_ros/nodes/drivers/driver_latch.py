@@ -1,5 +1,6 @@
 """A driver's stop latch: where it is kept, and when it is written."""
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -21,6 +22,7 @@ class DriverLatch:
             "latch_folder", "", "where stops are kept until ~/reset; empty for ~/.local/state/stvla_ros/latches"
         )
         self._latch: StopLatch | None = None
+        self._ever_closed = False
         self._saver: Alarm | None = None
 
     def load(self, robot: str, dry_run: bool) -> None:
@@ -56,6 +58,7 @@ class DriverLatch:
     def begin(self) -> None:
         """The driver becomes active. :raises InputError: when that cannot be kept."""
         self._latch.begin()
+        self._ever_closed |= self.closed
 
     def end(self) -> None:
         """The arm rests, and the driver says nothing more."""
@@ -68,9 +71,32 @@ class DriverLatch:
         """:returns: whether the cause is new."""
         new = self._latch.close(cause, detail)
         if new:
+            self._ever_closed = True
             self._saver.wake()
         return new
 
     def open(self) -> None:
         """:raises InputError: when that cannot be kept; then it stays closed."""
         self._latch.open()
+
+    def why_not_home(self) -> str:
+        """Why the start of this driver is not to move the arm home; empty when it is."""
+        if self._ever_closed:
+            return "it was stopped"
+        if self._latch.homed_for == _starter():
+            return "this is a driver that was started again"
+        return ""
+
+    def homed(self) -> None:
+        """The start of this driver moves the arm home. :raises InputError: when that cannot be kept."""
+        self._latch.homed(_starter())
+
+
+def _starter() -> str:
+    """The process that started this one, told from a later one with its number: what starts a driver again that ended
+    (`stvla robot`, `ros2 launch`) lives on meanwhile.
+    """
+    parent = os.getppid()
+    # Behind the name, which may hold anything: the moment of the start, field 22 (proc(5)).
+    began = Path(f"/proc/{parent}/stat").read_text().rpartition(")")[2].split()[19]
+    return f"{parent}:{began}"

@@ -7,7 +7,7 @@ from sensor_msgs.msg import JointState
 
 from stvla_ros.control.safety.requests import Setpoint
 from stvla_ros.msg import CommandVerdict, DriverState
-from stvla_ros.nodes.kit.base import LATCHED_QOS, RELIABLE_QOS, StvlaNode
+from stvla_ros.nodes.kit.base import RELIABLE_QOS, STATE_QOS, StvlaNode
 from stvla_ros.nodes.kit.messages import make_header
 
 _REPEAT_S = 1.0
@@ -19,7 +19,7 @@ class DriverReports:
     def __init__(self, node: StvlaNode, base_frame: str) -> None:
         self._node, self._base_frame = node, base_frame
         self._verdicts = node.create_publisher(CommandVerdict, "command_verdict", RELIABLE_QOS)
-        self._states = node.create_publisher(DriverState, "driver_state", LATCHED_QOS)
+        self._states = node.create_publisher(DriverState, "driver_state", STATE_QOS)
         self._setpoints = node.create_publisher(JointState, "setpoint", RELIABLE_QOS)
         self._told: tuple[int, list[str], str] | None = None
         self._told_at = 0.0

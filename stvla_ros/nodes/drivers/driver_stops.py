@@ -56,6 +56,8 @@ class DriverStops:
                 raise InputError("the arm still moves; try again")
             if problem := self._topic.still_stopping():
                 raise InputError(f"{problem}; release it first")
+            # What is over before anybody was told would go on.
+            driver.tell_state()
             driver.detail = ""
             # Somebody may have moved the arm meanwhile: it is taken up where it is, as at the start.
             driver.lose("not started")
@@ -63,6 +65,8 @@ class DriverStops:
             driver.latch.open()
             for cause in causes:
                 driver.gate.release(cause, driver.times.now_ns)
+            # A reset starts nothing: what moves the arm next is asked for after it.
+            driver.goals.retire(driver.now_ns())
         return "released; driver_state says when commands are accepted"
 
     def _release_gripper(self) -> str:

@@ -1,5 +1,7 @@
 """Node ``robot_session``: gives the instruction while the driver is ready, and writes down what the robot did.
 
+What stopped the arm for good ends that: the instruction is given again only when a person asks for it (``~/start``).
+
 ``motion.json`` in its folder: commands executed, clipped and refused, by limit; how far the setpoints moved; what held
 the arm, for how long.
 """
@@ -12,12 +14,17 @@ from typing import Any
 
 import numpy as np
 from sensor_msgs.msg import JointState
+from std_srvs.srv import Trigger
 
 from stvla_ros.atomic_files import write_json
+from stvla_ros.errors import InputError
 from stvla_ros.msg import CommandVerdict, DriverState
-from stvla_ros.nodes.kit.base import LATCHED_QOS, RELIABLE_QOS, StvlaNode, run
+from stvla_ros.nodes.kit.base import RELIABLE_QOS, STATE_QOS, StvlaNode, run
+from stvla_ros.nodes.kit.messages import stamp_ns
 from stvla_ros.nodes.kit.run_folder import make_run_folder
+from stvla_ros.nodes.server.driver_watch import stops
 from stvla_ros.nodes.server.goal_client import EpisodeGoal
+from stvla_ros.safe_files import read_json_file
 
 _TEND_PERIOD_S = 0.1
 _WRITE_PERIOD_S = 1.0
@@ -25,6 +32,7 @@ _WRITE_PERIOD_S = 1.0
 _DOUBT_S = 3.0
 # More than any driver has. Nonsense on a topic must not fill the memory.
 _MOST_KINDS = 100
+MOTION = "motion.json"
 _PHASES = {value: name for name, value in vars(DriverState).items() if name in ("WAITING", "READY", "MOVING", "HELD")}
 
 
@@ -39,6 +47,12 @@ class RobotSessionNode(StvlaNode):
         self._tending: threading.Thread | None = None
         self._stopping = threading.Event()
         self._ready = False
+        # Why the instruction is not given, until a person asks for it; empty when it is.
+        self._withheld = ""
+        self._stopped = ""
+        self._given, self._ended = False, False
+        self._active_since = 0
+        self._writing = threading.Lock()
         self._last_command = time.monotonic()
         self._executed = 0
         self._clipped: Counter[str] = Counter()
@@ -50,13 +64,18 @@ class RobotSessionNode(StvlaNode):
 
     def configure(self) -> None:
         make_run_folder(self._output)
-        self._goal = EpisodeGoal(self) if self._instruction else None
+        self._goal = EpisodeGoal(self, again_after_fault=False) if self._instruction else None
+        self._given = self._ended = False
+        if _was_interrupted(self._output / MOTION):
+            self._withhold("this node was started anew")
+        self.create_service(Trigger, "~/start", self._on_start)
         self.every(_WRITE_PERIOD_S, self._write)
 
     def activate(self) -> None:
         self._stopping.clear()
+        self._ended, self._active_since = False, self.now_ns()
         self.subscribe(CommandVerdict, "command_verdict", self._on_verdict, watched=False)
-        self.subscribe(DriverState, "driver_state", self._on_state, LATCHED_QOS, watched=False)
+        self.subscribe(DriverState, "driver_state", self._on_state, STATE_QOS, watched=False)
         self.subscribe(JointState, "setpoint", self._on_setpoint, RELIABLE_QOS, watched=False)
         if self._goal is not None:
             self._tending = threading.Thread(target=self._tend, name="goal", daemon=True)
@@ -68,6 +87,7 @@ class RobotSessionNode(StvlaNode):
         if self._tending is not None:
             self._tending.join()
             self._tending = None
+        self._ended = True
         self._write()
         self._say()
 
@@ -79,13 +99,37 @@ class RobotSessionNode(StvlaNode):
     def _tend(self) -> None:
         """The goal runs while the driver takes commands. A thread of its own: see EpisodeGoal."""
         while not self._stopping.wait(_TEND_PERIOD_S):
-            if not self._ready:
+            if not self._ready or self._withheld:
                 self._goal.cancel()
                 self._last_command = time.monotonic()
-            elif self._goal.tend(self._instruction) and time.monotonic() - self._last_command > _DOUBT_S:
+                continue
+            if not self._given:
+                # Before it is given: who is killed in between must not give it again.
+                self._given = True
+                self._write()
+            if self._goal.tend(self._instruction) and time.monotonic() - self._last_command > _DOUBT_S:
                 # A server that was killed and started anew knows nothing of the goal.
                 self._goal.doubt()
                 self._last_command = time.monotonic()
+            if self._goal.fault:
+                self._withhold(self._goal.fault)
+
+    def _withhold(self, why: str) -> None:
+        if self._goal is not None and not self._withheld:
+            start = self.resolve_service_name("~/start")
+            self.get_logger().warning(f"the instruction is not given any more: {why}; {start} gives it again")
+            self._withheld = why
+
+    def _on_start(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        """A person asks for the instruction."""
+        if self._goal is None:
+            response.message = "parameter instruction: expected what the robot shall do, got an empty text"
+        elif self._stopped:
+            response.message = f"the robot's driver is stopped: {self._stopped}"
+        else:
+            self._withheld, response.success = "", True
+            response.message = f"given as soon as the driver is ready: {self._instruction}"
+        return response
 
     def _on_verdict(self, verdict: CommandVerdict) -> None:
         self._last_command = time.monotonic()
@@ -102,6 +146,10 @@ class RobotSessionNode(StvlaNode):
         for reason in state.held_by:
             _count(self._held_by, reason)
         self._ready = state.phase in (DriverState.READY, DriverState.MOVING)
+        self._stopped = stops(state)
+        # What was said before this node was there is history.
+        if self._stopped and stamp_ns(state.header) >= self._active_since:
+            self._withhold(self._stopped)
 
     def _on_setpoint(self, message: JointState) -> None:
         if not np.isfinite(message.position).all():
@@ -126,6 +174,7 @@ class RobotSessionNode(StvlaNode):
         phases[self._phase] += time.monotonic() - self._phase_since
         summary: dict[str, Any] = {
             "instruction": self._instruction,
+            "given": self._given and not self._ended,
             "commands": {
                 "executed": self._executed,
                 "clipped": dict(self._clipped),
@@ -135,7 +184,18 @@ class RobotSessionNode(StvlaNode):
             "driver": {"phase": self._phase, "seconds": {key: round(value, 2) for key, value in phases.items()}},
             "held_by": sorted(self._held_by),
         }
-        write_json(self._output / "motion.json", summary)
+        with self._writing:
+            write_json(self._output / MOTION, summary)
+
+
+def _was_interrupted(file: Path) -> bool:
+    """Whether a session that gave its instruction wrote this last, and did not end in order."""
+    try:
+        return bool(read_json_file(file)["given"])
+    except FileNotFoundError:
+        return False
+    except (OSError, InputError, LookupError, TypeError):
+        return True  # nobody knows
 
 
 def _count(counts: Counter[str], kind: str) -> None:

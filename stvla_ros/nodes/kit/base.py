@@ -39,8 +39,9 @@ LATCHED_QOS = QoSProfile(
     reliability=ReliabilityPolicy.RELIABLE,
     durability=DurabilityPolicy.TRANSIENT_LOCAL,
 )
-# Latched, and deep enough that the states of a short burst (end, finished) never overwrite each other.
-EPISODE_STATE_QOS = QoSProfile(
+# Latched, and deep enough that the states of a short burst (an episode's end, a stop that is reset at once) never
+# overwrite each other.
+STATE_QOS = QoSProfile(
     history=HistoryPolicy.KEEP_LAST,
     depth=16,
     reliability=ReliabilityPolicy.RELIABLE,

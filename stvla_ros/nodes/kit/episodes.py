@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from stvla_ros.msg import EpisodeState
-from stvla_ros.nodes.kit.base import EPISODE_STATE_QOS, StvlaNode
+from stvla_ros.nodes.kit.base import STATE_QOS, StvlaNode
 from stvla_ros.nodes.kit.messages import stamp_ns
 
 # Under which frames are counted that come after the perception was reset for the episode after theirs.
@@ -28,7 +28,7 @@ class Episodes:
 
     def subscribe(self) -> None:
         """Follow the episodes while the node is active."""
-        self._node.subscribe(EpisodeState, "episode_state", self._on_state, EPISODE_STATE_QOS, watched=False)
+        self._node.subscribe(EpisodeState, "episode_state", self._on_state, STATE_QOS, watched=False)
 
     def is_earlier(self, stamp: int) -> bool:
         """Whether this is the stamp of an earlier episode."""

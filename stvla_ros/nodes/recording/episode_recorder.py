@@ -17,7 +17,7 @@ from sensor_msgs.msg import Image
 from stvla_ros.atomic_files import write_json
 from stvla_ros.errors import InputError
 from stvla_ros.msg import EpisodeState
-from stvla_ros.nodes.kit.base import DIAGNOSTICS_PERIOD_S, EPISODE_STATE_QOS, RELIABLE_QOS, StvlaNode, run
+from stvla_ros.nodes.kit.base import DIAGNOSTICS_PERIOD_S, RELIABLE_QOS, STATE_QOS, StvlaNode, run
 from stvla_ros.nodes.kit.joins import Join
 from stvla_ros.nodes.kit.messages import image_to_depth, image_to_rgb, stamp_ns
 from stvla_ros.nodes.kit.parameters import declare_join_window
@@ -82,7 +82,7 @@ class EpisodeRecorderNode(StvlaNode):
             Join(self, topics, lambda *messages: self._worker.submit(messages), self._join_window)
             # Through the same queue, so that their order stays.
             self.subscribe(Image, "thoughts", lambda message: self._worker.submit(message), watched=False)
-        self.subscribe(EpisodeState, "episode_state", self._on_state, EPISODE_STATE_QOS)
+        self.subscribe(EpisodeState, "episode_state", self._on_state, STATE_QOS)
         self.subscribe(DiagnosticArray, "/diagnostics", self._on_diagnostics)
 
     def cleanup(self) -> None:

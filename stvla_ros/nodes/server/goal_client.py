@@ -23,6 +23,7 @@ class _Attempt:
     sent_at: float
     handle: ClientGoalHandle | None = None
     outcome: int | None = None
+    reason: str = ""
     abandoned: bool = False
     ended: threading.Event = field(default_factory=threading.Event)
 
@@ -32,10 +33,14 @@ class EpisodeGoal:
 
     What talks to the server runs as tasks of the executor all the same: rclpy's action client loses an answer that
     comes before the asking thread has noted down its question.
+
+    :param again_after_fault: whether a goal that ended with a fault is sent again.
     """
 
-    def __init__(self, node: Node) -> None:
-        self._node = node
+    def __init__(self, node: Node, again_after_fault: bool = True) -> None:
+        self._node, self._again_after_fault = node, again_after_fault
+        # Why no goal is sent any more, until :meth:`cancel`; empty when one is.
+        self.fault = ""
         self._client = ActionClient(node, ExecuteInstruction, "execute_instruction")
         self._attempt: _Attempt | None = None
         self._taken_over = False
@@ -53,9 +58,13 @@ class EpisodeGoal:
         if attempt is not None and attempt.ended.is_set():
             # Another caller's goal drives the robot: no fight over it, as long as its commands come.
             self._taken_over = attempt.outcome == ExecuteInstruction.Result.PREEMPTED
+            if attempt.outcome == ExecuteInstruction.Result.FAULT and not self._again_after_fault:
+                self.fault = attempt.reason
             if attempt.handle is None:
                 self._next_attempt = now + RETRY_S
             self._attempt = attempt = None
+        if self.fault:
+            return False
         if self._taken_over:
             return True
         unanswered = attempt is not None and attempt.handle is None
@@ -100,6 +109,7 @@ class EpisodeGoal:
     def _forget(self) -> None:
         self._attempt = None
         self._taken_over = False
+        self.fault = ""
 
     async def _pursue(self, attempt: _Attempt, instruction: str) -> None:
         handle = await self._client.send_goal_async(ExecuteInstruction.Goal(instruction=instruction))
@@ -115,5 +125,5 @@ class EpisodeGoal:
 
     async def _await_end(self, attempt: _Attempt) -> None:
         answer = await attempt.handle.get_result_async()
-        attempt.outcome = answer.result.outcome
+        attempt.outcome, attempt.reason = answer.result.outcome, answer.result.reason
         attempt.ended.set()

@@ -12,8 +12,10 @@ from rclpy.task import Future
 
 from stvla_ros.action import ExecuteInstruction
 from stvla_ros.control.command_identity import CommandIdentity
+from stvla_ros.msg import CommandVerdict
 from stvla_ros.nodes.kit.base import StvlaNode
 from stvla_ros.nodes.kit.messages import stamp_to_ns
+from stvla_ros.nodes.server.driver_watch import DriverWatch
 
 Result = ExecuteInstruction.Result
 
@@ -29,6 +31,7 @@ class Goal:
     :param identity: what its commands carry.
     :param first_stamp: stamp of the oldest observation that may answer it, nanoseconds; None for any.
     :param command_stamps: stamps of its newest commands, nanoseconds.
+    :param refused_since: why the driver refused the newest of them; empty when it executed it.
     """
 
     handle: ServerGoalHandle
@@ -44,6 +47,7 @@ class Goal:
     clipped: int = 0
     refused: int = 0
     last_refusal: str = ""
+    refused_since: str = ""
     outcome: int = Result.FAULT
     reason: str = ""
 
@@ -68,13 +72,14 @@ class InstructionGoals:
     ) -> None:
         self._node = node
         self._robot = robot
+        self._driver = DriverWatch(node, self._on_driver_stopped)
         self._lock = lock
         self._on_begin = on_begin
         self._on_end = on_end
         self._stall_s = node.parameter(
             "stall_timeout",
             10.0,
-            "seconds without a command after which a goal ends as stalled; 0 for never",
+            "seconds without an executed command after which a goal ends as stalled; 0 for never",
             low=0.0,
             high=86400.0,
         )
@@ -95,6 +100,10 @@ class InstructionGoals:
         )
         self._node.every(WATCH_PERIOD_S, self._watch)
 
+    def listen(self) -> None:
+        """To the robot's driver, if there is one. To be called from the node's ``activate``."""
+        self._driver.subscribe()
+
     def destroy(self) -> None:
         if self._server is not None:
             self._server.destroy()
@@ -113,6 +122,27 @@ class InstructionGoals:
         if self._node.executor is not None:
             self._node.executor.wake()
 
+    def commanded(self, goal: Goal) -> None:
+        """A command of the goal was published. The caller holds the lock."""
+        goal.steps += 1
+        if not self._driver.heard:
+            # Nobody will tell whether it is executed.
+            goal.last_progress = time.monotonic()
+
+    def judged(self, goal: Goal, verdict: CommandVerdict) -> None:
+        """The driver told what became of a command of the goal. The caller holds the lock."""
+        goal.clipped += bool(verdict.clipped)
+        goal.refused_since = verdict.refused
+        if verdict.executed:
+            goal.last_progress = time.monotonic()
+        else:
+            goal.refused += 1
+            goal.last_refusal = verdict.refused
+
+    def _on_driver_stopped(self, why: str) -> None:
+        with self._lock:
+            self.end(self.current, Result.FAULT, f"the robot's driver stopped: {why}; a new goal is needed")
+
     def _on_goal(self, request: ExecuteInstruction.Goal) -> GoalResponse:
         problem = ""
         if not self._node.is_active:
@@ -121,6 +151,8 @@ class InstructionGoals:
             problem = "goal instruction: expected words, got an empty text"
         elif stamp_to_ns(request.time_limit) < 0:
             problem = "goal time_limit: expected 0 (none) or more"
+        elif self._driver.stopped:
+            problem = f"the robot's driver is stopped: {self._driver.stopped}"
         if problem:
             self._node.get_logger().error(f"goal rejected: {problem}")
             return GoalResponse.REJECT
@@ -153,8 +185,12 @@ class InstructionGoals:
             if goal.deadline_ns is not None and self._node.now_ns() > goal.deadline_ns:
                 self.end(goal, Result.TIME_LIMIT, "time limit reached")
             elif self._stall_s and time.monotonic() - goal.last_progress > self._stall_s:
-                reason = f"no command for {self._stall_s} s: no fresh observation or no policy output"
-                self.end(goal, Result.STALLED, reason)
+                self.end(goal, Result.STALLED, self._why_stalled(goal))
+
+    def _why_stalled(self, goal: Goal) -> str:
+        if goal.refused_since:
+            return f"no command executed for {self._stall_s} s; the driver refused the last one: {goal.refused_since}"
+        return f"no command executed for {self._stall_s} s: no fresh observation, no policy output, or no driver"
 
     async def _execute(self, handle: ServerGoalHandle) -> ExecuteInstruction.Result:
         goal = self._goals[bytes(handle.goal_id.uuid)]

@@ -92,6 +92,7 @@ class VlaServerNode(StvlaNode):
             self.inputs.subscribe()
         self._episodes.subscribe()
         self._needed.subscribe()
+        self._goals.listen()
         # In simulation there is no driver, and none is missed.
         self.subscribe(CommandVerdict, "command_verdict", self._on_verdict, watched=False)
         self.on_stop_inputs(self._forget_all)
@@ -262,8 +263,7 @@ class VlaServerNode(StvlaNode):
     def _command(self, goal: Goal, due: Due) -> None:
         command = action_to_command(due.action, make_header(due.stamp, self._base_frame), goal.identity)
         self._commands.publish(command)
-        goal.steps += 1
-        goal.last_progress = time.monotonic()
+        self._goals.commanded(goal)
         goal.command_stamps.append(due.stamp)
         self._answered(due.stamp)
         feedback = ExecuteInstruction.Feedback(step=goal.steps, chunk=goal.chunks, command=command)
@@ -286,10 +286,7 @@ class VlaServerNode(StvlaNode):
                 self.stage.dropped(EARLIER_VERDICT)
                 return
             self._verdict = verdict
-            goal.clipped += bool(verdict.clipped)
-            if not verdict.executed:
-                goal.refused += 1
-                goal.last_refusal = verdict.refused
+            self._goals.judged(goal, verdict)
 
 
 def main() -> None:

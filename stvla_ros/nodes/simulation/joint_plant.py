@@ -7,9 +7,12 @@ import time
 
 import numpy as np
 
+from stvla_ros.control.safety.latch import CAUSES
 from stvla_ros.errors import InputError
+from stvla_ros.msg import DriverState
 from stvla_ros.nodes.drivers.xs_interface import JOINT_STATES_HZ, XsInterface
-from stvla_ros.nodes.kit.base import StvlaNode
+from stvla_ros.nodes.kit.base import STATE_QOS, StvlaNode
+from stvla_ros.nodes.simulation.reset_services import CALL_TIMEOUT_S, ResetServices
 from stvla_ros.robots.embodiments import find_embodiment
 from stvla_ros.robots.xs_settings import XsSettings
 from stvla_ros.settings import build
@@ -22,23 +25,29 @@ _SLICE_S = 0.02
 _MOST_HASTE = 1.5
 # Silence after which no driver takes the arm for one that never was away, in its timeouts.
 _MISSED_TIMEOUTS = 2.0
+# Between two looks at what the driver says, seconds.
+_LOOK_S = 0.1
+_DRIVER_RESET = "widowx_driver/reset"
 
 
 class JointPlant:
     """To be made in the node's ``configure``. The simulator's thread calls :meth:`reset` and :meth:`run`.
 
     :param environment: one whose joints can be driven.
+    :param stopping: ends all waiting.
     :raises InputError: when its robot has no driver of this kind.
     """
 
-    def __init__(self, node: StvlaNode, environment: Environment) -> None:
+    def __init__(self, node: StvlaNode, environment: Environment, stopping: threading.Event) -> None:
         driver = find_embodiment(environment.info.robot).driver
         if driver is None or driver.executable != "widowx_driver":
             raise InputError(
                 f"parameter joint_level: expected a task of the WidowX, {environment.info.robot} is another"
             )
         settings = build(XsSettings, dict(driver.settings), "driver.settings.")
-        self._environment = environment
+        self._environment, self._node = environment, node
+        self._driver_state, self._stopping = DriverState(), stopping
+        self._driver_resets = ResetServices(node, [_DRIVER_RESET], stopping)
         limits = {name: driver.limits.joints[name] for name in driver.arm.joints}
         self._arm = SimulatedArm(settings)
         self._interface = XsInterface(node, settings, limits, self._arm)
@@ -48,22 +57,34 @@ class JointPlant:
 
     def listen(self) -> None:
         self._interface.listen()
+        self._node.subscribe(DriverState, "driver_state", self._on_driver_state, STATE_QOS, watched=False)
 
-    def reset(self, episode_id: int, seed: int, stopping: threading.Event) -> Observation:
+    def _on_driver_state(self, state: DriverState) -> None:
+        self._driver_state = state
+
+    def reset(self, episode_id: int, seed: int) -> Observation:
         """Reset the environment, with which the arm is elsewhere at once.
 
         To the driver it is switched off, carried there and switched on: it says nothing for long enough to be missed,
-        so that it is taken up where it then is. An arm that jumped would be held as one that does not follow.
+        which stops the driver. Whoever runs the simulation knows of it, and resets that; what else stopped the driver
+        is a person's to reset.
         """
         self._says = False
         began = time.monotonic()
         observation = self._environment.reset(episode_id, seed)
         self._arm.place(*self._environment.arm_state())
-        stopping.wait(max(0.0, began + self._missed_s - time.monotonic()))
+        self._stopping.wait(max(0.0, began + self._missed_s - time.monotonic()))
+        gives_up = time.monotonic() + CALL_TIMEOUT_S
+        ready = DriverState.READY, DriverState.MOVING
+        while self._driver_state.phase in ready and time.monotonic() < gives_up and not self._stopping.wait(_LOOK_S):
+            pass
         self._says = True
+        while set(self._driver_state.held_by) & set(CAUSES) == {"arm lost"} and time.monotonic() < gives_up:
+            self._driver_resets.reset(gives_up)
+            self._stopping.wait(_LOOK_S)
         return observation
 
-    def run(self, began: float, stopping: threading.Event) -> StepResult:
+    def run(self, began: float) -> StepResult:
         """Simulate one control period, then look.
 
         Always a whole one: on a machine that is too slow, simulated time falls behind the clock, and with it the
@@ -76,7 +97,7 @@ class JointPlant:
             earliest = time.monotonic() + _SLICE_S / _MOST_HASTE
             self._environment.drive(*self._arm.wanted(), _SLICE_S)
             self._arm.measure(*self._environment.arm_state())
-            if stopping.wait(max(0.0, max(began + number * _SLICE_S, earliest) - time.monotonic())):
+            if self._stopping.wait(max(0.0, max(began + number * _SLICE_S, earliest) - time.monotonic())):
                 break
         return self._environment.observe()
 

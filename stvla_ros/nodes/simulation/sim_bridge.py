@@ -25,7 +25,7 @@ from stvla_ros.control.command_identity import CommandIdentity, GoalUnderWay
 from stvla_ros.errors import InputError
 from stvla_ros.msg import ActionChunk, EndEffectorCommand, EpisodeState
 from stvla_ros.nodes.kit.awaited_subscribers import POLL_PERIOD_S, AwaitedSubscribers
-from stvla_ros.nodes.kit.base import EPISODE_STATE_QOS, RELIABLE_QOS, StvlaNode, run
+from stvla_ros.nodes.kit.base import RELIABLE_QOS, STATE_QOS, StvlaNode, run
 from stvla_ros.nodes.kit.messages import command_to_action, identity_of, make_chunk, make_header, stamp_ns
 from stvla_ros.nodes.server.goal_client import EpisodeGoal
 from stvla_ros.nodes.simulation.command_inbox import CommandInbox
@@ -108,10 +108,10 @@ class SimBridgeNode(StvlaNode):
         self._environment = self._simulator.submit(make_environment, task, image_size=size).result()
         self._info = self._environment.info
         self._goals = GoalUnderWay(self._info.robot)
-        self._plant = JointPlant(self, self._environment) if self._joint_level else None
+        self._plant = JointPlant(self, self._environment, self._stopping) if self._joint_level else None
         self._outputs = ObservationOutputs(self, self._info)
         self._expert = self.create_publisher(ActionChunk, "expert_chunk", RELIABLE_QOS)
-        self._state = self.create_publisher(EpisodeState, "episode_state", EPISODE_STATE_QOS)
+        self._state = self.create_publisher(EpisodeState, "episode_state", STATE_QOS)
         self._perception = ResetServices(self, [name for name in self._reset_services if name], self._stopping)
         self._goal = EpisodeGoal(self)
         self.get_logger().info(f"task {task}: {self._info.robot}, {self._info.control_hz:g} Hz, {self._pacing}")
@@ -200,7 +200,7 @@ class SimBridgeNode(StvlaNode):
         if self._plant is None:
             observation = environment.reset(self._episode_id, self._seed)
         else:
-            observation = self._plant.reset(self._episode_id, self._seed, self._stopping)
+            observation = self._plant.reset(self._episode_id, self._seed)
         self._limit = self._max_steps or self._info.max_steps
         self._say(EpisodeState.RESETTING)
         # What is still on its way belongs to the episode before: whoever is asked next must know that.
@@ -249,7 +249,7 @@ class SimBridgeNode(StvlaNode):
         elif self._plant is None and self._stopping.wait(-behind):
             return None
         if self._plant is not None:
-            self._seen = self._plant.run(self._next_tick - 1.0 / self._info.control_hz, self._stopping)
+            self._seen = self._plant.run(self._next_tick - 1.0 / self._info.control_hz)
             if self._stopping.is_set():
                 return None
         newest = self._inbox.take_newest(self._began)

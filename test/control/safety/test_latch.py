@@ -85,7 +85,6 @@ def test_a_process_that_is_killed_between_stop_and_disk_is_stopped_for_its_end(f
         '{"robot": "a", "causes": {"estop": [NaN, ""]}, "running": null, "homed_for": ""}',
         '{"robot": "a", "causes": {}, "running": 1e300, "homed_for": ""}',
         "[" * 60000,
-        " " * 70000 + "{}",
     ],
 )
 def test_a_file_that_cannot_be_read_is_a_closed_latch(file: Path, content: str) -> None:
@@ -110,11 +109,11 @@ def test_a_full_disk_keeps_the_latch_closed(file: Path, monkeypatch: pytest.Monk
     latch.close("estop", "before")
     latch.save()
 
-    def full(*_: object) -> None:
+    def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(latch_module, "_write", full)
+        patch.setattr(latch_module, "write_json", full)
         with pytest.raises(InputError, match="No space left on device"):
             latch.open()
     assert list(latch.causes) == ["estop"] and list(anew(latch).causes) == ["estop"]
@@ -131,16 +130,18 @@ def test_what_is_written_is_whole_whenever_the_machine_stops(file: Path, monkeyp
     latch = StopLatch(file, "arm")
     latch.close("estop", "first")
     latch.save()
-    synced: list[str] = []
-    sync = os.fsync
-    monkeypatch.setattr(
-        os, "fsync", lambda number: (synced.append(os.readlink(f"/proc/self/fd/{number}")), sync(number))
-    )
+    synced: list[tuple[str, list[str]]] = []
+
+    def sync(number: int) -> None:
+        synced.append((os.readlink(f"/proc/self/fd/{number}"), list(read_latch(file).causes)))
+
+    monkeypatch.setattr(os, "fsync", sync)
     latch.close("contact", "second")
     latch.save()
-    # The new content, before it takes the place of the old one; and that it did.
-    assert synced == [str(file.with_suffix(".new")), str(file.parent)]
-    assert list(read_latch(file).causes) == ["estop", "contact"]
+    (content, before), (folder, after) = synced
+    # The new content, before it takes the place of the old one; then that it did.
+    assert Path(content).parent == file.parent and before == ["estop"]
+    assert folder == str(file.parent) and after == ["estop", "contact"]
 
 
 def test_without_a_file_it_works_and_leaves_nothing() -> None:
