@@ -70,8 +70,8 @@ def _check_whole(states: JointStates, whole: np.ndarray) -> Findings:
     """Whether messages have all of the arm's joints, or none: others may publish theirs on the same topic."""
     partly = states.present.any(axis=1) & ~whole
     if partly.any():
-        yield (warning if whole.any() else error)(
-            f"{states.stream.topic}: {partly.sum()} messages have only some of the joints; they are not used",
+        yield error(
+            f"{states.stream.topic}: {partly.sum()} messages have only some of the joints; the driver stops for each",
             "have one publisher send all of the arm's joints in one message (as joint_state_broadcaster does)",
         )
     strangers = int((~states.present.any(axis=1)).sum())

@@ -60,10 +60,10 @@ def test_messages_of_others_and_messages_with_half_an_arm() -> None:
     assert any(f.text.startswith("/states: 50.0 Hz, ") for f in found)
     present = np.ones((200, 7), bool)
     present[::2, :3] = False
-    only(examined(states(present=present)), "warning", "100 messages have only some of the joints")
+    only(examined(states(present=present)), "error", "100 messages have only some of the joints")
     present[1::2, 3:] = False
     errors = [f.text for f in examined(states(present=present)) if f.level == "error"]
-    assert errors[0] == "/states: 200 messages have only some of the joints; they are not used"
+    assert errors[0] == "/states: 200 messages have only some of the joints; the driver stops for each"
     assert errors[1].startswith("/states: nothing that can be used for 2.00 s")
 
 

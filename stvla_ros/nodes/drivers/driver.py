@@ -144,6 +144,11 @@ class DriverNode(DriverBase):
         with self.lock:
             return self._measured_state.take(position, opening, topic, stamp_ns, unknown if effort is None else effort)
 
+    def measure_anew(self) -> None:
+        """What is measured from now on is in other coordinates. Only before the arm is taken up."""
+        with self.lock:
+            self._measured_state.forget()
+
     def read_joints(
         self, message: JointState, joints: Sequence[str], topic: str, also: Sequence[str] = ()
     ) -> JointMeasurement | None:

@@ -45,7 +45,7 @@ class MeasuredState:
         self._contact = ContactWatch(names, efforts, limits.joint_state_timeout)
 
     def forget(self) -> None:
-        """The driver is activated: nothing counts that was measured before."""
+        """Nothing counts that was measured before."""
         self._driver.measurements = Measurements(self._limits.joint_state_timeout)
         self._rest.forget()
         self._motion.forget()

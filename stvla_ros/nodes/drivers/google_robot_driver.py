@@ -61,6 +61,7 @@ class GoogleRobotDriverNode(DriverNode):
             starts, before = not self.engaged and not self.gate.moving, self._arm.reference
             if starts and np.linalg.norm(self._arm.position_of(pose)[3:]) > _FAR_TURN:
                 self._arm.reference = pose[:3, :3]
+                self.measure_anew()
             # The contract has no measured opening; until a command says another, the gripper is left alone.
             if not self.measured(self._arm.position_of(pose), 1.0, topic, stamp_ns(message.header)):
                 self._arm.reference = before
