@@ -39,6 +39,8 @@ _NOT_LIVE = (
     "nodes/test_compat_choice",
     "nodes/test_compat_cv_bridge",
     "nodes/test_compat_tf_transformations",
+    "nodes/test_deadman",
+    "nodes/test_driver_begins",
     "nodes/test_driver_in_process",
     "nodes/test_goals_and_driver",
     "nodes/test_driver_latch",

@@ -173,9 +173,14 @@ class RobotBench:
     def switch(self, held: bool) -> None:
         """The deadman's, whichever there is."""
         if "joy" in self.bench.topics:
-            self.bench.receive("joy", wire(Joy(buttons=[int(held)] * 5)))
+            self.bench.receive("joy", wire(self.joy(int(held))))
         elif "~/deadman" in self.bench.services:
             self.bench.call("~/deadman", SetBool.Request(data=held))
+
+    def joy(self, pressed: int, age_s: float = 0.0) -> Joy:
+        message = Joy(buttons=[pressed] * 5)
+        message.header.stamp = ns_to_time(self.clock.now_ns() - round(age_s * 1e9))
+        return message
 
     def estop(self, message: Any) -> None:
         self.bench.receive("estop", message)

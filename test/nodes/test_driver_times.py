@@ -92,7 +92,7 @@ def test_setpoints_that_leave_late_stop_the_arm_until_the_reset(ready: RobotBenc
     ready.tick(2 * PERIOD_TICKS)
     assert not ready.node.gate.moving
     assert ready.bench.call("~/reset").success
-    ready.tick(8)
+    ready.until_engaged()
     assert ready.node.engaged and not ready.node.gate.inhibitors
 
 

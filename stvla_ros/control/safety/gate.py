@@ -20,6 +20,7 @@ import numpy as np
 from stvla_ros.control.actions import EndEffectorAction
 from stvla_ros.control.safety.command_budget import CommandBudget
 from stvla_ros.control.safety.command_targets import CommandTargets
+from stvla_ros.control.safety.gripper_ramp import GripperRamp
 from stvla_ros.control.safety.kinematics import Kinematics, Unreachable
 from stvla_ros.control.safety.latch import Cause
 from stvla_ros.control.safety.limits import SafetyLimits
@@ -57,8 +58,7 @@ class SafetyGate:
         self._targets = CommandTargets(limits)
         self._inhibitors: set[Inhibitor] = {"not started"}
         self._track = Track(np.zeros(len(arm.names)))
-        self._gripper = self._gripper_goal = 0.0
-        self._gripper_asked = self._releasing = False
+        self._gripper = GripperRamp(limits.gripper_rate * tick_s)
         self._goal = self._track.end
         self._target = np.eye(4)
         self._released_ns = 0
@@ -93,15 +93,19 @@ class SafetyGate:
         """Whether the watchdog found no fresh command for too long: the arm is at rest and holds."""
         return self._idle_ticks * self._tick_s > self._limits.watchdog_periods * self._period_s
 
-    def start(self, position: np.ndarray, gripper: float, now_ns: int) -> None:
+    def start(self, position: np.ndarray, gripper: float | None, now_ns: int) -> None:
         """Begin, or begin anew after a hold, where the arm is measured to be.
 
         :param position: (n,) measured, at rest.
-        :param gripper: measured opening.
+        :param gripper: its opening; None where nobody knows it.
         :raises InputError: for numbers that are not finite, or a position beyond the hard limits.
         """
         position = np.asarray(position, dtype=np.float64)
-        if position.shape != (len(self._arm.names),) or not np.isfinite(position).all() or not np.isfinite(gripper):
+        if (
+            position.shape != (len(self._arm.names),)
+            or not np.isfinite(position).all()
+            or not np.isfinite(gripper or 0.0)
+        ):
             raise InputError(f"joint states: expected {len(self._arm.names)} finite positions, got {position}")
         for name, value in zip(self._arm.names, position):
             joint = self._limits.joints[name]
@@ -111,8 +115,7 @@ class SafetyGate:
                     f"joint states: expected {name} within {joint.lower:g} to {joint.upper:g}, got {value:.4g}"
                 )
         self._track.rest_at(position)
-        self._gripper = self._gripper_goal = float(np.clip(gripper, 0.0, 1.0))
-        self.leave_gripper()
+        self._gripper.start(gripper)
         self._inhibitors.discard("not started")
         self._retarget(now_ns)
 
@@ -139,23 +142,22 @@ class SafetyGate:
 
     def _brake(self) -> None:
         self._track.brake()
-        if not self._releasing:
-            self._gripper_goal = self._gripper
+        self._gripper.hold()
 
     # --- gripper ------------------------------------------------------------------------------------------------------
 
     @property
     def releasing(self) -> bool:
-        """Whether the gripper was told to open, and no command has closed it since."""
-        return self._releasing
+        """Whether the gripper was told to open, and no command has moved it since."""
+        return self._gripper.releasing
 
     def release_gripper(self) -> None:
-        """Open the gripper, whatever holds the arm: a hand may be in it. Neither a stop nor a hold ends this."""
-        self._gripper_goal, self._gripper_asked, self._releasing = 1.0, True, True
+        """Open the gripper, whatever holds the arm; see :meth:`GripperRamp.release`."""
+        self._gripper.release()
 
     def leave_gripper(self) -> None:
         """Until the next command the gripper stays as it is."""
-        self._gripper_asked = self._releasing = False
+        self._gripper.leave()
 
     # --- commands -----------------------------------------------------------------------------------------------------
 
@@ -218,7 +220,7 @@ class SafetyGate:
         self._track.follow(request.departure, planned.motion)
         self._idle_ticks = 0
         self._target, self._goal = request.target, planned.goal
-        self._gripper_goal, self._gripper_asked, self._releasing = request.gripper, True, False
+        self._gripper.go(request.gripper)
         self._budget.spend(request.observed.stamp_ns, now_ns)
         return Verdict(True, request.clipped)
 
@@ -295,8 +297,5 @@ class SafetyGate:
         self._track.tick()
         if self.idle and not was_idle:
             self.counts["watchdog: no fresh command"] += 1
-        change = self._limits.gripper_rate * self._tick_s
-        self._gripper += float(np.clip(self._gripper_goal - self._gripper, -change, change))
-        gripper = self._gripper if self._gripper_asked else None
         state = self._track.state
-        return Setpoint(state.position, state.velocity, gripper, self._arm.tool_pose(state.position))
+        return Setpoint(state.position, state.velocity, self._gripper.tick(), self._arm.tool_pose(state.position))

@@ -6,6 +6,10 @@ from sensor_msgs.msg import Joy
 from std_srvs.srv import SetBool
 
 from stvla_ros.nodes.kit.base import SENSOR_QOS, StvlaNode
+from stvla_ros.nodes.kit.messages import stamp_ns
+
+# A joystick's clock may be a little ahead, seconds.
+_FUTURE_S = 0.1
 
 KINDS = ("none", "joy", "service")
 
@@ -13,7 +17,8 @@ KINDS = ("none", "joy", "service")
 class Deadman:
     """
     :param node: declares its parameters. Joysticks must repeat (``autorepeat_rate`` of the joy node): a switch that
-        says nothing for ``deadman_timeout`` counts as let go.
+        says nothing new for ``deadman_timeout`` counts as let go. A message counts by its stamp: none, an old one, one
+        from the future, or that of a message that came before (a stuck publisher, a recording) holds nothing.
     """
 
     def __init__(self, node: StvlaNode) -> None:
@@ -24,6 +29,7 @@ class Deadman:
             "deadman_timeout", 0.5, "seconds after which a silent switch counts as let go", low=0.05, high=10.0
         )
         self._held_until = 0.0
+        self._newest_ns = 0
 
     def serve(self) -> None:
         """Offer the service, where that is the switch. To be called from the node's ``configure``."""
@@ -32,7 +38,7 @@ class Deadman:
 
     def subscribe(self) -> None:
         """To be called from the node's ``activate``."""
-        self._held_until = 0.0
+        self._held_until, self._newest_ns = 0.0, 0
         if self._kind == "joy":
             self._node.subscribe(Joy, "joy", self._on_joy, SENSOR_QOS)
 
@@ -47,8 +53,24 @@ class Deadman:
             self._node.reject(
                 "joy", f"topic joy: expected a button {self._button} (deadman_button), got {count} buttons"
             )
+        elif not message.buttons[self._button]:
+            self._hold(False)
         else:
-            self._hold(bool(message.buttons[self._button]))
+            self._press(stamp_ns(message.header))
+
+    def _press(self, stamp: int) -> None:
+        """The button was down at this stamp."""
+        age_s = self._node.latency_s(stamp)
+        # A clock that was set back: what was newest then is of another time.
+        newest = self._newest_ns if time.monotonic() < self._held_until else 0
+        if not -_FUTURE_S <= age_s <= self._timeout_s:
+            problem = f"a stamp at most {self._timeout_s:g} s old, got one that is {age_s:.3g} s old"
+            self._node.reject("joy", f"topic joy: expected {problem} (0 or 1970: none; if always: set the clocks)")
+        elif stamp <= newest:
+            self._node.reject("joy", "topic joy: expected newer stamps, got one that does not follow the one before")
+        else:
+            self._newest_ns = stamp
+            self._held_until = time.monotonic() + self._timeout_s - max(age_s, 0.0)
 
     def _on_call(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
         self._hold(request.data)

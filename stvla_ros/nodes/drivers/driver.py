@@ -37,6 +37,8 @@ class DriverNode(DriverBase):
     * :meth:`listen`: subscribe to what the robot says (in ``activate``), and give it to :meth:`measured`; joint states
       through :meth:`read_joints`,
     * :meth:`engage`: the service calls that make the robot ready to take setpoints,
+    * :meth:`begin`: forget what was sent before a hold,
+    * :meth:`known_opening`: the gripper's, where it is not measured,
     * :meth:`send`, :meth:`send_gripper`: one setpoint to the robot (called in the ticker's thread),
     * :meth:`check_gripper`: whether the gripper can be opened although the arm was not taken up.
     """
@@ -119,11 +121,12 @@ class DriverNode(DriverBase):
     def take_up(self) -> None:
         """The arm is up: begin where it is measured to be. :raises InputError: where it cannot be."""
         with self.lock:
-            self.gate.start(self.position, self.opening, self.times.now_ns)
+            self.gate.start(self.position, self.known_opening(), self.times.now_ns)
             self.gate.release("joint states", self.times.now_ns)
             self.engaged, self.detail = True, ""
             self._measured_state.taken_up()
             self._giving_way.begin()
+            self.begin()
 
     # --- what the robot says ------------------------------------------------------------------------------------------
 

@@ -68,6 +68,17 @@ class DriverBase(StvlaNode):
         """Service calls that make the robot ready; yields clients and requests, is sent the responses. Here none."""
         yield from ()
 
+    def begin(self) -> None:
+        """The arm was taken up anew, and may be elsewhere: forget what was sent before. Whatever a driver remembers
+        from one setpoint to the next is to be forgotten here. Called with the lock.
+        """
+
+    def known_opening(self) -> float | None:
+        """The gripper's, when the arm is taken up, 0..1; None where nobody knows it. A gripper that is told another one
+        than it has drops what it holds.
+        """
+        return self.opening
+
     def send(self, setpoint: Setpoint) -> None:
         """Tell the arm. Called in the ticker's thread."""
 

@@ -26,6 +26,7 @@ class GoogleRobotDriverNode(DriverNode):
     def __init__(self) -> None:
         super().__init__("google_robot_driver")
         self._settings = build(PoseSettings, dict(self.description.settings), "driver.settings.")
+        # Kept for as long as the driver lives: nobody measures the gripper, and changes add up from what was said.
         self._said_gripper: float | None = None
 
     def make_arm(self) -> PoseArm:
@@ -37,7 +38,6 @@ class GoogleRobotDriverNode(DriverNode):
         self._grippers = self.create_publisher(Float32, self._settings.gripper_topic, RELIABLE_QOS)
 
     def listen(self) -> None:
-        self._said_gripper = None
         self.subscribe(PoseStamped, self._settings.pose_topic, self._on_pose, SENSOR_QOS)
 
     def _on_pose(self, message: PoseStamped) -> None:
@@ -65,6 +65,9 @@ class GoogleRobotDriverNode(DriverNode):
             # The contract has no measured opening; until a command says another, the gripper is left alone.
             if not self.measured(self._arm.position_of(pose), 1.0, topic, stamp_ns(message.header)):
                 self._arm.reference = before
+
+    def known_opening(self) -> float | None:
+        return self._said_gripper
 
     def send(self, setpoint: Setpoint) -> None:
         pose = setpoint.tool_pose

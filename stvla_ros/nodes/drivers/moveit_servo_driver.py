@@ -23,6 +23,7 @@ class MoveitServoDriverNode(DriverNode):
         self._settings = build(ServoSettings, dict(self.description.settings), "driver.settings.")
         self._before: np.ndarray | None = None
         self._said_gripper: float | None = None
+        self._last_opening: float | None = None
 
     def make_arm(self) -> UrdfArm:
         # Two: one for the gate, in whatever thread asks it, one for what is measured, in the ticker's.
@@ -35,7 +36,6 @@ class MoveitServoDriverNode(DriverNode):
         self._grippers = self.create_publisher(Float64, self._settings.gripper_topic, RELIABLE_QOS)
 
     def listen(self) -> None:
-        self._before, self._said_gripper = None, None
         self.subscribe(JointState, self._settings.joint_states_topic, self._on_joint_states, SENSOR_QOS)
 
     def _on_joint_states(self, message: JointState) -> None:
@@ -49,6 +49,12 @@ class MoveitServoDriverNode(DriverNode):
             opening = opening_of(said.position[-1], settings.finger_closed, settings.finger_open)
         count, stamp = len(joints), stamp_ns(message.header)
         self.measured(said.position[:count], opening, settings.joint_states_topic, stamp, said.effort[:count])
+
+    def begin(self) -> None:
+        self._before, self._said_gripper = None, None
+
+    def known_opening(self) -> float | None:
+        return self.opening if self._settings.finger_joint else self._last_opening
 
     def send(self, setpoint: Setpoint) -> None:
         pose = setpoint.tool_pose
@@ -70,7 +76,7 @@ class MoveitServoDriverNode(DriverNode):
 
     def send_gripper(self, opening: float) -> None:
         if opening != self._said_gripper:
-            self._said_gripper = opening
+            self._said_gripper = self._last_opening = opening
             self._grippers.publish(Float64(data=opening))
 
 

@@ -11,13 +11,14 @@ from stvla_ros.nodes.drivers.robot_geometry import make_urdf_arm
 from stvla_ros.nodes.kit.base import RELIABLE_QOS, SENSOR_QOS, run
 from stvla_ros.nodes.kit.messages import stamp_ns
 from stvla_ros.nodes.kit.service_sequence import Steps
+from stvla_ros.robots.gripper_motor import GripperMotor
 from stvla_ros.robots.urdf_arm import UrdfArm
-from stvla_ros.robots.xs_settings import XsSettings, gripper_effort
+from stvla_ros.robots.xs_settings import XsSettings
 from stvla_ros.settings import build
 
 # Where a profile is half acceleration, half deceleration.
 _ACCELERATION_SHARE = 2
-# A gripper's command is repeated this often in ticks, or when it changes: each one is a packet on the servos' bus.
+# In ticks.
 _REPEAT_TICKS = 25
 
 
@@ -25,7 +26,7 @@ class WidowxDriverNode(DriverNode):
     def __init__(self) -> None:
         super().__init__("widowx_driver")
         self._settings = build(XsSettings, dict(self.description.settings), "driver.settings.")
-        self._said_gripper, self._ticks = 0.0, 0
+        self._motor = GripperMotor(self._settings.gripper_pwm, _REPEAT_TICKS)
 
     def make_arm(self) -> UrdfArm:
         return make_urdf_arm(self, self.description.arm)
@@ -98,6 +99,9 @@ class WidowxDriverNode(DriverNode):
         for part in (group, single):
             yield self._torque, torque(**part, enable=True)
 
+    def begin(self) -> None:
+        self._motor.begin()
+
     def send(self, setpoint: Setpoint) -> None:
         self._arm_commands.publish(
             self._group_command(name=self._settings.group, cmd=setpoint.position.astype(np.float32))
@@ -106,10 +110,7 @@ class WidowxDriverNode(DriverNode):
     def send_gripper(self, opening: float) -> None:
         # What holds a hand is closed, as long as nobody measures it.
         measured = self.opening if self.fresh or not self.gate.releasing else 0.0
-        effort = gripper_effort(opening, measured, self._settings.gripper_pwm)
-        self._ticks += 1
-        if effort != self._said_gripper or self._ticks % _REPEAT_TICKS == 0:
-            self._said_gripper = effort
+        if (effort := self._motor.step(opening, measured)) is not None:
             self._gripper_commands.publish(self._single_command(name=self._settings.gripper, cmd=effort))
 
     def check_gripper(self) -> Steps:

@@ -357,3 +357,11 @@ def test_a_gripper_with_a_hand_in_it_opens_whatever_holds_the_arm() -> None:
     assert np.array_equal(positions[0], positions[-1]), "the arm moves"
     gate.leave_gripper()
     assert gate.tick().gripper is None
+
+
+def test_a_gripper_whose_opening_nobody_knows_is_told_at_once_what_is_wanted() -> None:
+    gate = started_gate()
+    gate.start(READY, None, 0)
+    assert gate.tick().gripper is None
+    gate.command(action(0.01, gripper=0.0), 0, 0)
+    assert gate.tick().gripper == 0.0
