@@ -43,6 +43,7 @@ _NOT_LIVE = (
     "nodes/test_driver_begins",
     "nodes/test_driver_in_process",
     "nodes/test_goals_and_driver",
+    "nodes/test_latch_properties",
     "nodes/test_driver_latch",
     "nodes/test_driver_times",
     "nodes/test_messages",

@@ -9,12 +9,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import Literal, get_args
 
+from stvla_ros.control.safety.latch import default_latch_folder
 from stvla_ros.control.safety.limits import SafetyLimits
 from stvla_ros.doctor.camera import CameraNeeds, check_camera
 from stvla_ros.doctor.entry_points import check_entry_points
 from stvla_ros.doctor.findings import Findings, Section, count_levels, error, examine, note
 from stvla_ros.doctor.gpu import check_gpu, torch_facts
 from stvla_ros.doctor.intrinsics import check_camera_info
+from stvla_ros.doctor.latches import check_latches
 from stvla_ros.doctor.records import Heard, Wanted
 from stvla_ros.doctor.report import line_width, section_text, summary_text, write_report
 from stvla_ros.doctor.robot_file import check_geometry, check_robot_file, find_robot_file
@@ -63,6 +65,8 @@ class DoctorArguments:
     """The policy's checkpoint: a folder, an adapter's folder or a hub id; empty for the small one that comes along."""
     unnorm_key: str = RobotArguments.unnorm_key
     """Key of the checkpoint's action statistics; empty for the robot's own."""
+    latch_folder: str = RobotArguments.latch_folder
+    """Where the robot's driver keeps its stops; empty: ~/.local/state/stvla_ros/latches."""
     seconds: float = 5.0
     """For how long to listen to the topics."""
     live: bool = True
@@ -157,7 +161,11 @@ class Doctor:
         return check_fastdds(self._environment, rmw, fastdds_variable(), own, read_shared_memory())
 
     def _check_robot(self) -> Findings:
-        return check_robot_file(self._robot_file)
+        yield from check_robot_file(self._robot_file)
+        if (embodiment := self._embodiment) is not None and embodiment.driver is not None:
+            given = self._arguments.latch_folder
+            folder = Path(given).expanduser() if given else default_latch_folder()
+            yield from check_latches(folder, embodiment.driver.executable)
 
     def _check_checkpoint(self) -> Findings:
         from stvla_ros.doctor.checkpoint import check_checkpoint

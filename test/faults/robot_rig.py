@@ -136,6 +136,19 @@ class RobotRig:
             60.0,
         )
 
+    def until_stopped(self, cause: str) -> None:
+        """Wait until the driver has latched this."""
+        self.graph.until(lambda: self.states and cause in self.states[-1].held_by, f"the stop: {cause}")
+
+    def resume(self) -> None:
+        """After a stop nothing moves by itself, nor after the reset alone; a person does both."""
+        for act in ("/widowx_driver/reset", "/robot_session/start"):
+            first = len(self.measured)
+            self.graph.until(lambda first=first: len(self.measured) >= first + 150, "a while of joint states")
+            way = np.ptp(np.stack([position for _, position in self.measured[first:]]), axis=0)
+            assert way.max() < STILL, f"it moves before {act} is called"
+            self.graph.insist(act)
+
     def still_for(self, seconds: float) -> bool:
         """Whether the arm has rested so long, and is seen to."""
         if len(self.measured) < 10:

@@ -1,4 +1,6 @@
-"""Killed and frozen nodes while the arm moves: it comes to rest, and goes on when the node is back."""
+"""Killed and frozen nodes while the arm moves: it comes to rest. It goes on when the node is back, but for the driver
+and its arm: after these a person resets the driver and gives the instruction anew.
+"""
 
 import os
 import signal
@@ -23,6 +25,8 @@ HOLD_S = {
     "widowx_driver": 2 * PERIOD_S,
     "fake_xs_arm": 2 * PERIOD_S,
 }
+# By node: what its loss latches, killed or frozen. A frozen driver finds that its arm was silent.
+STOPS = {"widowx_driver": ("driver ended", "arm lost"), "fake_xs_arm": ("arm lost", "arm lost")}
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +43,7 @@ def hold(rig: RobotRig, node: str) -> tuple[float, float]:
     where the arm goes on, or says nothing by which it could be seen.
     """
     if node == "fake_xs_arm":
-        rig.graph.until(lambda: rig.states[-1].held_by == ["joint states"], "the hold")
+        rig.until_stopped("arm lost")
         return 0.0, 0.0
     if HOLD_S[node] is None:
         return 0.0, 0.0
@@ -58,10 +62,15 @@ def test_killed(rig: RobotRig, node: str, figures) -> None:
         rig.measured.clear()
     others = [name for name, process in rig.graph.processes.items() if name != node and not process.alive()]
     assert not others
+    rig.states.clear()
     rig.start(node)
+    if node in STOPS:
+        rig.until_stopped(STOPS[node][0])
+        rig.resume()
     rig.until_moving()
     rig.check_limits()
-    figures(held, motion, "moves again after its restart")
+    acts = "its restart, a reset and a new instruction" if node in STOPS else "its restart"
+    figures(held, motion, f"moves again after {acts}")
 
 
 @pytest.mark.parametrize("node", [*NODES, "robot_session"])
@@ -73,6 +82,10 @@ def test_frozen(rig: RobotRig, node: str, figures) -> None:
         held, motion = hold(rig, node)
     finally:
         os.kill(pid, signal.SIGCONT)
+    if node in STOPS:
+        rig.until_stopped(STOPS[node][1])
+        rig.resume()
     rig.until_moving()
     rig.check_limits()
-    figures(held, motion, "moves again when it goes on")
+    acts = "after a reset and a new instruction" if node in STOPS else "when it goes on"
+    figures(held, motion, f"moves again {acts}")

@@ -22,6 +22,7 @@ from rclpy.executors import ExternalShutdownException, ShutdownException, Single
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CameraInfo, Image
+from std_srvs.srv import Trigger
 
 from stvla_ros.child_process import killed_with_parent
 from stvla_ros.nodes.executables import module_of
@@ -305,6 +306,25 @@ class Probe:
             # The client has found the server; the server drops its answer if it has not found the client yet.
             time.sleep(0.3)
         return self.result(self._clients[name].call_async(request), f"answer of {name}", timeout_s)
+
+    def insist(self, name: str) -> None:
+        """Call a Trigger service until it succeeds. A call is lost that comes before this node has found a server that
+        took a killed one's place.
+        """
+        if name not in self._clients:
+            self._clients[name] = self.node.create_client(Trigger, name)
+        answers: list[Any] = []
+
+        def succeeded() -> bool:
+            answers.append(self._clients[name].call_async(Trigger.Request()))
+            time.sleep(0.5)
+            return any(each.done() and each.result().success for each in answers)
+
+        said = lambda: [each.result().message for each in answers if each.done()][-1:]  # noqa: E731
+        try:
+            self.until(succeeded, f"the success of {name}")
+        except AssertionError as error:
+            raise AssertionError(f"{error}; it says {said()}") from None
 
     def result(self, future: Any, what: str, timeout_s: float = TIMEOUT_S) -> Any:
         self.until(future.done, what, timeout_s)

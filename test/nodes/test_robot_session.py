@@ -59,17 +59,7 @@ class Robot:
         assert len(self.running) == count
 
     def ask(self) -> Trigger.Response:
-        client = self.graph.node.create_client(Trigger, "robot_session/start")
-        answers = []
-
-        def answered() -> bool:
-            # A question is lost that comes before this client knows of a session that took a killed one's place.
-            answers.append(client.call_async(Trigger.Request()))
-            time.sleep(0.5)
-            return any(each.done() for each in answers)
-
-        self.graph.until(answered, "the session's answer")
-        return next(each.result() for each in answers if each.done())
+        return self.graph.call(Trigger, "robot_session/start", Trigger.Request())
 
 
 @pytest.fixture
@@ -95,7 +85,7 @@ def test_the_instruction_is_given_again_after_a_stop_only_when_a_person_asks(rob
     refused = robot.ask()
     assert not refused.success and "the robot's driver is stopped: estop" in refused.message
     robot.say(DriverState.READY)
-    robot.graph.until(lambda: robot.ask().success, "the start")
+    robot.graph.insist("robot_session/start")
     robot.until_given(2)
 
 
@@ -104,7 +94,7 @@ def test_a_session_that_was_killed_does_not_give_its_instruction_again(robot: Ro
     robot.session.kill()
     robot.start()
     robot.graph.until(lambda: "not given any more: this node was started anew" in robot.session.output, "the word")
-    assert robot.ask().success
+    robot.graph.insist("robot_session/start")
     robot.until_given(2)
 
 

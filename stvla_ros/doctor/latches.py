@@ -1,0 +1,41 @@
+"""Part of check 7: what stopped the robot's driver for good, and still does."""
+
+from pathlib import Path
+
+from stvla_ros.control.safety.latch import LatchRecord, read_latch, shown_moment
+from stvla_ros.doctor.findings import Finding, Findings, note, ok, warning
+from stvla_ros.errors import InputError
+
+
+def check_latches(folder: Path, executable: str) -> Findings:
+    """
+    :param folder: where drivers keep their latches.
+    :param executable: of the robot's driver; one in each namespace has a latch of its own.
+    """
+    files = [file for file in sorted(folder.glob("*.json")) if file.stem.rpartition(".")[2] == executable]
+    for file in files:
+        node = "/" + file.stem.replace(".", "/")
+        try:
+            yield _of_driver(node, read_latch(file))
+        except InputError as problem:
+            yield warning(f"latch of {node}: closed: {problem}", f"look at the robot, then call {node}/reset")
+    if not files:
+        yield ok(f"latch: open, {executable} has kept none in {folder}")
+
+
+def _of_driver(node: str, record: LatchRecord) -> Finding:
+    if record.causes:
+        causes = "; ".join(
+            f"since {shown_moment(since)} because of {cause} ({detail})"
+            for cause, (since, detail) in record.causes.items()
+        )
+        advice = (
+            f"look at the robot, then, with its driver running: `ros2 service call {node}/reset std_srvs/srv/Trigger`"
+        )
+        return warning(f"latch of {node}: closed {causes}", advice)
+    if record.running is not None:
+        return note(
+            f"latch of {node}: open; its driver is active since {shown_moment(record.running)}",
+            "where none runs, it was killed: the next one waits for its reset",
+        )
+    return ok(f"latch of {node}: open")
