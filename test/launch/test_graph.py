@@ -8,32 +8,17 @@ from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import pytest
-import yaml
+from graph_parts import names_of, node_of, parameters_of
 
 from stvla_ros.acting.setup import parse_policy
 from stvla_ros.errors import InputError
 from stvla_ros.graph.arguments import RobotArguments, SimArguments, field_docstrings, given_inputs, input_arguments
 from stvla_ros.graph.assemble import robot_graph, sim_graph
-from stvla_ros.graph.specification import Graph, NodeSpec
-from stvla_ros.graph.supervisor import node_command
+from stvla_ros.graph.specification import Graph
 from stvla_ros.policy.inputs import InputsConfig
-from stvla_ros.shared_files import config_directory, default_checkpoint
+from stvla_ros.shared_files import default_checkpoint
 from stvla_ros.sim.maniskill.assets import find_assets
 from stvla_ros.sim.maniskill.tasks import ZERO_DOWNLOAD_TASK
-
-
-def _names(graph: Graph) -> list[str]:
-    return [node.executable for node in graph.nodes]
-
-
-def _node(graph: Graph, executable: str) -> NodeSpec:
-    [node] = [node for node in graph.nodes if node.executable == executable]
-    return node
-
-
-def _parameters(graph: Graph) -> dict:
-    return yaml.safe_load(graph.parameter_files[0].read_text())
-
 
 BAD_SIM_ARGUMENTS = {
     "task": SimArguments(task="stack_cub"),
@@ -80,27 +65,27 @@ def test_the_command_refuses_a_bad_argument_with_one_line_and_starts_nothing(tmp
 
 def test_the_stages_are_separate_processes_unless_fused(tmp_path: Path) -> None:
     separate = sim_graph(SimArguments(), tmp_path)
-    assert _names(separate) == ["tracker", "depth", "compositor", "vla_server", "sim_bridge", "episode_recorder"]
+    assert names_of(separate) == ["tracker", "depth", "compositor", "vla_server", "sim_bridge", "episode_recorder"]
     fused = sim_graph(SimArguments(fused=True), tmp_path)
-    assert _names(fused) == ["fused", "sim_bridge", "episode_recorder"]
-    assert set(_node(fused, "fused").parameters) == {"perception", "vla_server"}
+    assert names_of(fused) == ["fused", "sim_bridge", "episode_recorder"]
+    assert set(node_of(fused, "fused").parameters) == {"perception", "vla_server"}
 
 
 def test_fused_and_separate_stages_get_the_same_parameters(tmp_path: Path) -> None:
     arguments = {"buffer": 7, "variant": "A", "tracker_parameters": "{max_points: 50}"}
     separate, fused = (sim_graph(SimArguments(fused=f, **arguments), tmp_path) for f in (False, True))
     names = ("tracker", "depth", "compositor")
-    stages = {k: v for name in names for k, v in _node(separate, name).parameters[name].items()}
-    assert _node(fused, "fused").parameters["perception"] == stages
+    stages = {k: v for name in names for k, v in node_of(separate, name).parameters[name].items()}
+    assert node_of(fused, "fused").parameters["perception"] == stages
     assert stages["buffer"] == 7
     assert stages["variant"] == "A"
 
 
 def test_lockstep_loses_no_frame_and_has_no_time_limits(tmp_path: Path) -> None:
-    lockstep = _node(sim_graph(SimArguments(), tmp_path), "vla_server").parameters["vla_server"]
+    lockstep = node_of(sim_graph(SimArguments(), tmp_path), "vla_server").parameters["vla_server"]
     assert lockstep["sensor_reliability"] == "reliable"
     assert (lockstep["pacing"], lockstep["stall_timeout"]) == ("lockstep", 0.0)
-    realtime = _node(sim_graph(SimArguments(pacing="realtime"), tmp_path), "vla_server").parameters["vla_server"]
+    realtime = node_of(sim_graph(SimArguments(pacing="realtime"), tmp_path), "vla_server").parameters["vla_server"]
     assert realtime["sensor_reliability"] == "best_effort"
     assert realtime["pacing"] == "realtime"
     assert "stall_timeout" not in realtime
@@ -109,7 +94,7 @@ def test_lockstep_loses_no_frame_and_has_no_time_limits(tmp_path: Path) -> None:
 def test_the_robots_gripper_and_statistics_reach_the_network_and_the_expert_keeps_its_gripper(tmp_path: Path) -> None:
     def server(arguments: SimArguments | RobotArguments) -> dict:
         graph = (sim_graph if isinstance(arguments, SimArguments) else robot_graph)(arguments, tmp_path)
-        return _node(graph, "vla_server").parameters["vla_server"]
+        return node_of(graph, "vla_server").parameters["vla_server"]
 
     network = {"policy": "stvla", "checkpoint": "some/hub-id"}
     google = server(RobotArguments(robot="google_robot", **network))
@@ -131,7 +116,7 @@ def test_a_checkpoint_folder_is_found_from_anywhere_and_a_hub_id_stays_as_it_is(
     monkeypatch.chdir(tmp_path)
     for given, passed in (("model", str(tmp_path / "model")), ("some/hub-id", "some/hub-id")):
         graph = sim_graph(SimArguments(policy="stvla", checkpoint=given), tmp_path / "run")
-        assert _node(graph, "vla_server").parameters["vla_server"]["checkpoint"] == passed
+        assert node_of(graph, "vla_server").parameters["vla_server"]["checkpoint"] == passed
 
 
 TRAINED = {"traces": "none", "buffer": 7, "depth": "constant", "resize": "area", "adaptive": False}
@@ -153,7 +138,7 @@ def checkpoint(tmp_path: Path) -> str:
 
 def _shown(graph: Graph) -> dict[str, Any]:
     """What the graph's nodes are told about the policy's inputs, as they read it from the parameter file."""
-    nodes = [values["ros__parameters"] for values in _parameters(graph).values()]
+    nodes = [values["ros__parameters"] for values in parameters_of(graph).values()]
     names = {"traces", "tracker", "buffer", "adaptive", "depth", "depth_parameters", "variant", "resize"}
     # The recorder is told, too.
     told = [{name: values[name] for name in names & values.keys()} for values in nodes]
@@ -176,7 +161,7 @@ def test_the_graph_shows_a_policy_what_its_checkpoint_was_trained_with(
 ) -> None:
     graph = _graph(kind, tmp_path / "run", checkpoint=checkpoint, fused=fused)
     assert _shown(graph) == {"tracker": "lucas_kanade", "variant": "C", "depth_parameters": "{}", **TRAINED}
-    assert _node(graph, "fused" if fused else "vla_server").parameters["vla_server"]["execution"] == "mean_ensemble"
+    assert node_of(graph, "fused" if fused else "vla_server").parameters["vla_server"]["execution"] == "mean_ensemble"
     assert graph.notes == ()
 
 
@@ -251,7 +236,7 @@ def test_a_recording_waits_for_every_node_that_takes_its_pictures(checkpoint: st
     cases = (({}, 5), ({"traces": "rgb"}, 4), ({"checkpoint": checkpoint}, 4), ({"fused": True}, 2))
     for arguments, count in cases:
         graph = robot_graph(RobotArguments(replay="film.mp4", **arguments), tmp_path)
-        assert _node(graph, "replay").parameters["replay"]["min_subscribers"] == count
+        assert node_of(graph, "replay").parameters["replay"]["min_subscribers"] == count
 
 
 def test_no_frame_is_published_before_who_records_it_listens(tmp_path: Path) -> None:
@@ -260,21 +245,21 @@ def test_no_frame_is_published_before_who_records_it_listens(tmp_path: Path) -> 
         (sim_graph(SimArguments(record=True), tmp_path), "sim_bridge"),
         (robot_graph(RobotArguments(record=True, replay="film.mp4"), tmp_path), "replay"),
     ):
-        awaited = _node(graph, source).parameters[source]["awaited_subscribers"]
+        awaited = node_of(graph, source).parameters[source]["awaited_subscribers"]
         assert bag < set(awaited) and "episode_recorder image" in awaited
-        assert {pair.split()[0] for pair in awaited} == {name for name in _names(graph) if "recorder" in name}
+        assert {pair.split()[0] for pair in awaited} == {name for name in names_of(graph) if "recorder" in name}
         # One that cannot record must not leave the others waiting.
-        assert _node(graph, "bag_recorder").on_failure == "stop"
+        assert node_of(graph, "bag_recorder").on_failure == "stop"
     plain = sim_graph(SimArguments(video=False), tmp_path)
-    assert _node(plain, "sim_bridge").parameters["sim_bridge"]["awaited_subscribers"] == [""]
+    assert node_of(plain, "sim_bridge").parameters["sim_bridge"]["awaited_subscribers"] == [""]
     live = robot_graph(RobotArguments(record=True), tmp_path)
-    assert _node(live, "bag_recorder").on_failure == "ignore"
+    assert node_of(live, "bag_recorder").on_failure == "ignore"
 
 
 def test_the_run_folder_keeps_the_parameters_by_absolute_node_name(tmp_path: Path) -> None:
     graph = sim_graph(SimArguments(episodes=5), tmp_path)
     assert graph.parameter_files == (tmp_path / "parameters.yaml",)
-    assert _parameters(graph)["/sim_bridge"]["ros__parameters"]["episodes"] == 5
+    assert parameters_of(graph)["/sim_bridge"]["ros__parameters"]["episodes"] == 5
 
 
 def test_the_users_parameter_file_comes_last(tmp_path: Path) -> None:
@@ -286,104 +271,5 @@ def test_the_users_parameter_file_comes_last(tmp_path: Path) -> None:
 
 def test_only_the_recorder_ends_a_simulation(tmp_path: Path) -> None:
     graph = sim_graph(SimArguments(record=True), tmp_path)
-    assert "bag_recorder" in _names(graph)
+    assert "bag_recorder" in names_of(graph)
     assert [node.executable for node in graph.nodes if node.ends_graph] == ["episode_recorder"]
-
-
-def test_a_live_robot_runs_until_it_is_stopped(tmp_path: Path) -> None:
-    graph = robot_graph(RobotArguments(), tmp_path)
-    assert _names(graph) == ["tracker", "depth", "compositor", "vla_server", "widowx_driver", "robot_session"]
-    assert not any(node.ends_graph for node in graph.nodes)
-    assert {p["ros__parameters"]["use_sim_time"] for p in _parameters(graph).values()} == {False}
-
-
-def test_a_recording_moves_fake_hardware_alone(tmp_path: Path) -> None:
-    assert "widowx_driver" not in _names(robot_graph(RobotArguments(replay="film.mp4"), tmp_path))
-    fake = robot_graph(RobotArguments(replay="film.mp4", use_fake_hardware=True, instruction="go"), tmp_path)
-    assert {"widowx_driver", "fake_xs_arm", "robot_session"} <= set(_names(fake))
-    assert _node(fake, "widowx_driver").parameters["widowx_driver"]["late_ticks"] == 0
-
-
-def test_each_robot_has_its_own_driver(tmp_path: Path) -> None:
-    graph = robot_graph(RobotArguments(robot="google_robot", dry_run=True, deadman="joy"), tmp_path)
-    driver = _node(graph, "google_robot_driver").parameters["google_robot_driver"]
-    assert (driver["robot"], driver["dry_run"], driver["deadman"]) == ("google_robot", True, "joy")
-    assert "late_ticks" not in driver
-    server = _node(graph, "vla_server").parameters["vla_server"]
-    assert server["frozen_picture_timeout"] > 0 and server["commands_per_observation"] == 4
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ({"robot": "panda"}, "^robot: panda has no driver"),
-        ({"robot": "google_robot", "use_fake_hardware": True}, "^use_fake_hardware: expected a robot with a stand-in"),
-    ],
-)
-def test_a_robot_that_cannot_be_driven_so_is_refused(arguments: dict, message: str, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=message):
-        robot_graph(RobotArguments(**arguments), tmp_path)
-
-
-def test_a_recording_takes_the_cameras_place_and_gives_the_time(tmp_path: Path) -> None:
-    graph = robot_graph(RobotArguments(replay="film.mp4"), tmp_path)
-    assert _node(graph, "replay").ends_graph
-    times = {name: p["ros__parameters"]["use_sim_time"] for name, p in _parameters(graph).items()}
-    assert times.pop("/replay") is False
-    assert set(times.values()) == {True}
-
-
-def test_the_cameras_topics_reach_every_node_that_looks_at_them(tmp_path: Path) -> None:
-    graph = robot_graph(RobotArguments(image_topic="cam/image", replay="film.mp4", rviz=True), tmp_path)
-    assert {node.remappings["image"] for node in graph.nodes} == {"cam/image"}  # without a driver: nothing else
-
-
-@pytest.mark.parametrize(("robot", "frame"), [("widowx", "base_link"), ("google_robot", "link_base")])
-def test_rviz_looks_from_the_robots_base(robot: str, frame: str, tmp_path: Path) -> None:
-    command = _node(robot_graph(RobotArguments(robot=robot, rviz=True), tmp_path), "rviz2").command
-    assert command[command.index("-f") + 1] == frame
-    assert Path(command[command.index("-d") + 1]).is_file()
-
-
-# --- drivers of other packages ---
-
-ADDED_DRIVER = """
-from dataclasses import dataclass
-
-from stvla_ros.robots.drivers import DriverKind, DriverNeeds
-
-@dataclass(frozen=True)
-class Settings:
-    port: str
-
-DRIVER = DriverKind(Settings, lambda settings, joints: DriverNeeds(), "my_arm.node", stand_in="my_arm.pretend_arm")
-"""
-
-
-def _robot_of(executable: str, folder: Path) -> RobotArguments:
-    file = folder / "my_arm.yaml"
-    file.write_text(
-        (config_directory() / "robots" / "google_robot.yaml").read_text().replace("google_robot_driver", executable)
-    )
-    return RobotArguments(robot=str(file), policy="random", use_fake_hardware=True, output=str(folder / "out"))
-
-
-def test_a_driver_of_another_package_and_its_stand_in_are_run_by_their_modules(tmp_path: Path, installed) -> None:
-    with installed({"added_driver": ADDED_DRIVER}, {"drivers": {"my_driver": "added_driver:DRIVER"}}):
-        graph = robot_graph(_robot_of("my_driver", tmp_path), tmp_path / "run")
-    for name, module in (("my_driver", "my_arm.node"), ("pretend_arm", "my_arm.pretend_arm")):
-        spec = _node(graph, name)
-        assert spec.module == module and list(spec.parameters) == [name]
-        assert node_command(spec, graph)[:3] == [sys.executable, "-m", module]
-
-
-def test_a_driver_that_cannot_be_imported_is_told_before_anything_starts(tmp_path: Path, installed) -> None:
-    with installed({}, {"drivers": {"my_driver": "added_driver:DRIVER"}}):
-        with pytest.raises(InputError, match="^driver my_driver: entry point .* of added 1.0 cannot be imported"):
-            robot_graph(_robot_of("my_driver", tmp_path), tmp_path / "run")
-
-
-def test_a_driver_cannot_have_the_name_of_another_node(tmp_path: Path, installed) -> None:
-    with installed({"added_driver": ADDED_DRIVER}, {"drivers": {"compositor": "added_driver:DRIVER"}}):
-        with pytest.raises(InputError, match="^driver compositor: expected another name"):
-            robot_graph(_robot_of("compositor", tmp_path), tmp_path / "run")

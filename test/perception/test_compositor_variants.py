@@ -1,0 +1,133 @@
+"""The depths of the compositor's variants A, B and C."""
+
+import dataclasses
+
+import numpy as np
+from drawn_scenes import HEIGHT, ROW, SIZE, WIDTH, compositor, make_traces, play, scenes
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from stvla_ros.perception.compositor import (
+    closest_depth,
+    interpolate_columns,
+    resize_depth,
+)
+
+# --- A, B, C ---
+
+
+@given(scenes())
+@settings(max_examples=40, deadline=None)
+def test_c_draws_every_trace_pixel_at_the_depth_of_the_closest_object(scene):
+    traces, maps = scene
+    out = play(compositor("C", line_width=3), traces, maps)
+    plain = resize_depth(maps[-1], SIZE)
+    changed = out != plain
+    assert (out[changed] == closest_depth(plain, 1.0)).all()
+
+
+def test_the_closest_object_is_not_a_stray_reading():
+    depth = np.full((100, 100), 2, np.float32)
+    depth[:2, :4] = 0.1  # 8 stray readings of 10,000
+    depth[50:70, 50:70] = 0.8  # an object of 4 percent
+    depth[80:] = 0  # unknown does not count
+    assert closest_depth(depth, 1.0) == np.float32(0.8)
+    assert closest_depth(depth, 0.0) == np.float32(0.1)
+
+
+@given(hnp.arrays(np.float32, (9, 9), elements=st.floats(0, 4, width=32)), st.floats(0, 50))
+def test_the_closest_depth_is_one_that_occurs(depth, percentile):
+    closest = closest_depth(depth, percentile)
+    valid = depth[depth > 0]
+    assert closest in valid if valid.size else closest == 0
+    assert (valid < closest).sum() <= valid.size * percentile / 100
+
+
+def test_a_draws_the_whole_trace_at_the_depth_where_its_newest_point_lies_now():
+    depth_before, depth_now = (np.full((HEIGHT, WIDTH), z, np.float32) for z in (3, 2))
+    depth_now[15:26, 45:56] = 0.7  # the manipulator, around the newest point
+    traces = make_traces([[[5, 20]], [[25, 20]], [[50, 20]]])
+    out = play(compositor("A", line_width=1), traces, [depth_before, depth_before, depth_now])
+    assert (out[ROW, 2:26] == np.float32(0.7)).all()  # map x of the picture's 5 to 50
+    assert (out[0] == 2).all()
+
+
+def test_a_each_trace_has_one_depth_and_the_nearer_wins_where_two_cross():
+    depth = np.full((HEIGHT, WIDTH), 2, np.float32)
+    depth[:, 54:], depth[40:, :] = 0.5, 0.9
+    traces = make_traces([[[4, 20], [30, 4]], [[60, 20], [30, 46]]])
+    for order in ([0, 1], [1, 0]):
+        swapped = dataclasses.replace(traces, points=traces.points[:, order])
+        out = play(compositor("A", line_width=3), swapped, [depth, depth])
+        assert out[ROW, 15] == np.float32(0.5)  # the crossing
+        assert set(np.unique(out[5:8, 14:17])) <= {np.float32(0.9), np.float32(2)} and out[6, 15] == np.float32(0.9)
+
+
+def test_a_takes_the_newest_depth_known_where_the_newest_point_has_none():
+    maps = [np.full((HEIGHT, WIDTH), z, np.float32) for z in (3.0, 2.5, 2.0)]
+    maps[2][:, 40:] = 0
+    traces = make_traces([[[5, 20]], [[25, 20]], [[50, 20]]])
+    out = play(compositor("A", line_width=1), traces, maps)
+    assert (out[ROW, 3:25] == np.float32(2.5)).all()
+
+
+@given(st.lists(st.floats(0.25, 3, width=32), min_size=2, max_size=4))
+@settings(max_examples=40, deadline=None)
+def test_b_runs_linearly_between_the_depths_at_which_the_point_was_seen(z):
+    xs = np.linspace(4, 59, len(z))
+    traces = make_traces([[[x, 20]] for x in xs])
+    maps = [np.full((HEIGHT, WIDTH), depth, np.float32) for depth in z]
+    out = play(compositor("B", line_width=1), traces, maps)
+    on_line = (xs + 0.5) / 2 - 0.5
+    columns = np.arange(int(np.ceil(on_line[0])), int(on_line[-1]) + 1)
+    # A pixel is sampled within half a pixel of its centre (one line segment is at least 9 pixels long).
+    slack = max(np.abs(np.diff(z)).max() / (on_line[1] - on_line[0]), 0) * 0.51 + 1e-5
+    np.testing.assert_allclose(out[ROW, columns], np.interp(columns, on_line, z), atol=slack)
+
+
+@given(st.floats(0.25, 3, width=32), st.floats(0.25, 3, width=32), st.sampled_from([1, 3, 5]))
+@settings(max_examples=40, deadline=None)
+def test_b_is_monotone_along_a_line_and_stays_between_its_ends(z_old, z_new, line_width):
+    traces = make_traces([[[8, 20]], [[56, 20]]])
+    maps = [np.full((HEIGHT, WIDTH), depth, np.float32) for depth in (z_old, z_new)]
+    line = play(compositor("B", line_width=line_width), traces, maps)[ROW, 4:28]
+    steps = np.diff(line) * (1 if z_new >= z_old else -1)
+    assert (steps >= -1e-6).all()
+    assert line.min() >= min(z_old, z_new) - 1e-6 and line.max() <= max(z_old, z_new) + 1e-6
+
+
+def test_b_remembers_the_depth_of_points_that_become_traces_only_later():
+    maps = [np.full((HEIGHT, WIDTH), z, np.float32) for z in (3.0, 2.0, 1.0)]
+    drawing = compositor("B", line_width=1)
+    none = make_traces(np.zeros((2, 0, 2)))
+    drawing.step(make_traces(np.zeros((1, 0, 2))), maps[0])
+    drawing.step(none, maps[1])
+    traces = make_traces([[[5, 20]], [[25, 20]], [[50, 20]]])
+    drawing.step(traces, maps[2])
+    np.testing.assert_array_equal(drawing.vertex_depths(traces)[:, 0], [3, 2, 1])
+
+
+def test_b_bridges_frames_without_depth_along_the_trace():
+    depths = np.array([[0, 1], [2, 0], [0, 0], [4, 4], [0, 0]], np.float32)
+    np.testing.assert_array_equal(interpolate_columns(depths), [[2, 1], [2, 2], [3, 3], [4, 4], [4, 4]])
+    np.testing.assert_array_equal(interpolate_columns(np.zeros((3, 2), np.float32)), np.zeros((3, 2)))
+
+
+def test_memory_is_bounded_by_the_traces_window():
+    drawing = compositor("B")
+    depth = np.full((HEIGHT, WIDTH), 2, np.float32)
+    for now in range(100):
+        stamps = np.arange(max(0, now - 6), now + 1)
+        drawing.step(make_traces(np.full((len(stamps), 1, 2), 20), stamps=stamps), depth)
+    assert sorted(drawing._point_depths) == list(range(93, 100))
+
+
+def test_a_point_on_an_outline_has_the_nearer_sides_depth():
+    depth = np.full((HEIGHT, WIDTH), 2, np.float32)
+    depth[:, :30] = 0.8
+    traces = make_traces([[[30.4, 20]]])
+    for window, expected in ((3, 0.8), (1, 2.0)):
+        drawing = compositor("B", depth_window=window)
+        drawing.step(traces, depth)
+        assert drawing.vertex_depths(traces)[0, 0] == np.float32(expected)
