@@ -1,6 +1,7 @@
 """A real action server around a test's own policy, and the test in the place of camera and perception.
 
 What the policy does is told by its instruction: ``key=value`` words. ``think`` is the time of an inference in seconds,
+``wait`` a file until which it lasts (``.began`` is added to its name when it begins),
 ``actions`` how many a chunk has, ``gripper`` what they want one inference after another (``open``/``close`` first
 letters). Every action says where it comes from: translation is (stamp of the observation modulo 1000 s in seconds,
 index in the chunk, number of the inference).
@@ -24,6 +25,7 @@ from stvla_ros.nodes.kit.messages import array_to_image, make_header, stamp_ns
 PERIOD_S = 0.2
 
 POLICY = """
+import pathlib
 import time
 
 import numpy as np
@@ -49,6 +51,10 @@ class Told(Policy):
         if told.get("refuse") == "yes":
             raise InputError("policy told: expected a better picture")
         time.sleep(float(told.get("think", 0.0)))
+        if "wait" in told:
+            pathlib.Path(told["wait"] + ".began").touch()
+            while not pathlib.Path(told["wait"]).exists():
+                time.sleep(0.01)
         grippers = told.get("gripper", "o")
         opening = 1.0 if grippers[self.thoughts % len(grippers)] == "o" else 0.0
         where = observation.stamp % 10**12 * 1e-9

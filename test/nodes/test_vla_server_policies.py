@@ -135,20 +135,6 @@ def test_an_observation_that_the_policy_refuses_is_told_and_the_goal_goes_on(cli
     assert client.end(handle).result.outcome == Result.STOPPED
 
 
-def test_a_cancel_during_inference_lets_no_command_out(client: Client) -> None:
-    client.works()
-    handle = client.send("slow")
-    for _ in range(10):
-        client.observe()
-    count = len(client.commands)
-    answered = time.monotonic()
-    client.graph.ask(handle.cancel_goal_async, "cancel")
-    assert time.monotonic() - answered < 5.0, "the cancel waited for the inference"
-    time.sleep(6.2)
-    assert len(client.commands) == count
-    assert client.end(handle).result.outcome == Result.STOPPED
-
-
 def test_a_newer_goal_is_not_answered_with_the_older_ones_action(client: Client) -> None:
     client.works()
     older = client.send("slow")

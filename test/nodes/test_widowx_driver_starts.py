@@ -55,17 +55,17 @@ def test_a_dry_run_shows_the_motion_and_sends_nothing(tmp_path: Path) -> None:
     from interbotix_xs_msgs.msg import JointGroupCommand, JointSingleCommand
 
     with live_graph(tmp_path) as graph:
-        told = [
-            graph.listen(kind, f"wx250s/commands/{topic}")
-            for kind, topic in ((JointGroupCommand, "joint_group"), (JointSingleCommand, "joint_single"))
-        ]
+        kinds = {"wx250s/commands/joint_group": JointGroupCommand, "wx250s/commands/joint_single": JointSingleCommand}
+        told = [graph.listen(kind, topic) for topic, kind in kinds.items()]
         rig = Rig(graph, dry_run=True)
         rig.until_ready()
+        for topic in kinds:
+            graph.until(lambda topic=topic: graph.node.count_publishers(topic), f"who could say {topic}")
         assert rig.states[-1].dry_run
         before = rig.joints()
         rig.move(1.0, y=-0.02)
         graph.until(lambda: len(rig.verdicts) >= 5, "five verdicts")
-        assert all(verdict.executed for verdict in rig.verdicts)
+        assert [verdict.refused for verdict in rig.verdicts if not verdict.executed] == []
         graph.until(lambda: rig.setpoints[-1].position[0] < before[0] - 0.1, "the motion in the setpoints")
         assert rig.joints() == pytest.approx(before, abs=1e-9)
         assert rig.at_rest()
