@@ -1,5 +1,6 @@
 """Before ROS 2 is loaded: a domain of its own for every test process, so that no other graph is heard."""
 
+import contextlib
 import os
 import sys
 import tempfile
@@ -119,11 +120,20 @@ def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Installed:
     return install
 
 
-_SCHEDULING = os.sched_getscheduler(0)
-
-
 @pytest.fixture(autouse=True)
 def usual_priority() -> Iterator[None]:
-    """No test leaves this process with a realtime priority: all nodes that later tests start would inherit it."""
+    """No test leaves a thread of this process with a realtime priority: all nodes that later tests start might inherit
+    it, and threads of a library that spin with it stop the machine.
+    """
     yield
-    assert os.sched_getscheduler(0) == _SCHEDULING, "the test changed this process' scheduling policy"
+    assert not _realtime_threads(), "the test left threads with a realtime priority"
+
+
+def _realtime_threads() -> list[str]:
+    realtime: list[str] = []
+    for thread in Path("/proc/self/task").iterdir():
+        # It may end meanwhile.
+        with contextlib.suppress(ProcessLookupError):
+            if os.sched_getscheduler(int(thread.name)) in (os.SCHED_FIFO, os.SCHED_RR):
+                realtime.append(thread.name)
+    return realtime

@@ -7,7 +7,8 @@ the data set bridge_orig_lerobot: pictures `observation.images.image_0` in AV1, 
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 FPS = 5
+_NOBODY = 65534
 PICTURE = "observation.images.image_0"
 ACTION_NAMES = ["x", "y", "z", "roll", "pitch", "yaw", "gripper"]
 STATE_NAMES = ["x", "y", "z", "roll", "pitch", "yaw", "pad", "gripper"]
@@ -169,20 +171,26 @@ def _write_table(path: Path, table: pa.Table) -> None:
 
 def _write_video(path: Path, pictures: np.ndarray) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    policy, priority = os.sched_getscheduler(0), os.sched_getparam(0)
-    try:
-        _encode(path, pictures)
-    finally:
-        # SVT-AV1 run by root takes the highest realtime priority for its caller's thread and leaves it so: every node
-        # that a later test starts would inherit it, and two busy ones stop the whole machine.
-        os.sched_setscheduler(0, policy, priority)
-
-
-def _encode(path: Path, pictures: np.ndarray) -> None:
-    with av.open(str(path), "w") as container:
+    # Opened here: the encoding itself is done by a user who may not.
+    with path.open("wb") as file, av.open(file, "w", format="mp4") as container:
         # lerobot's encoder and key frames, but a better quality: at so few pixels its own blurs the block's motion.
         stream = container.add_stream("libsvtav1", rate=Fraction(FPS), options={"g": "2", "crf": "20", "preset": "6"})
         stream.width, stream.height, stream.pix_fmt = pictures.shape[2], pictures.shape[1], "yuv420p"
-        for picture in pictures:
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
-        container.mux(stream.encode())
+        with _without_realtime():
+            for picture in pictures:
+                container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+            container.mux(stream.encode())
+
+
+@contextmanager
+def _without_realtime() -> Iterator[None]:
+    """SVT-AV1 run by root gives its 40 threads, and its caller's, the highest realtime priority; they live on after the
+    encoding, all that a later test starts inherits it, and two busy ones stop the whole machine. Another user may not.
+    """
+    user = os.geteuid()
+    if user == 0:
+        os.seteuid(_NOBODY)
+    try:
+        yield
+    finally:
+        os.seteuid(user)
