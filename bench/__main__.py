@@ -13,6 +13,7 @@ PARTS = (
     "hops",
     "graph_latency",
     "control_latency",
+    "ticks",
     "bridge_overhead",
     "footprint",
     "policy_decoding",
