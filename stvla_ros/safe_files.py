@@ -7,8 +7,10 @@ docs/reference/limits.md. Who has larger data raises a limit in one place, the e
 
 import json
 import os
+import re
 import stat
 import string
+import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields, replace
 from functools import cache
@@ -124,10 +126,15 @@ def read_bytes(file: Path, limit_name: str) -> bytes:
         for ever.
     """
     # Without waiting: to open a pipe that nobody writes to would block.
-    with os.fdopen(os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as stream:
-        check_regular(file, os.fstat(stream.fileno()))
-        check_limit(limit_name, os.fstat(stream.fileno()).st_size, str(file), "bytes")
-        content = stream.read(limit(limit_name) + 1)  # files of /proc and growing ones say less than they have
+    descriptor = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        found = os.fstat(descriptor)
+        check_regular(file, found)
+        check_limit(limit_name, found.st_size, str(file), "bytes")
+        with os.fdopen(descriptor, "rb", closefd=False) as stream:
+            content = stream.read(limit(limit_name) + 1)  # files of /proc and growing ones say less than they have
+    finally:
+        os.close(descriptor)
     check_limit(limit_name, len(content), str(file), "bytes")
     return content
 
@@ -152,9 +159,9 @@ def read_json_file(file: Path) -> Any:
     return parse_json(read_bytes(file, "json_bytes"), str(file))
 
 
-def parse_json(text: str | bytes, where: str) -> Any:
+def parse_json(text: str | bytes, where: str, limit_name: str = "json_bytes") -> Any:
     """:raises InputError: naming ``where``, for what is no JSON, too deep or too long."""
-    check_limit("json_bytes", len(text), where, "bytes")
+    check_limit(limit_name, len(text), where, "bytes")
     try:
         return json.loads(text)
     except (ValueError, RecursionError) as error:
@@ -176,8 +183,65 @@ def json_lines(file: Path) -> Iterator[Any]:
             if not line:
                 return
             check_limit("table_rows", number, str(file), "lines")
+            check_limit("json_bytes", len(line), f"{file}, line {number}", "bytes")
             if line.strip():
                 yield parse_json(line.strip(), f"{file}, line {number}")
+
+
+def plain_xml(content: bytes, where: str) -> str:
+    """An XML text in UTF-8 without entities of its own: they could stand for gigabytes, or for other files.
+
+    :raises InputError: naming ``where``.
+    """
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise InputError(f"{where}: expected XML in UTF-8") from None
+    if "<!DOCTYPE" in text or "<!ENTITY" in text:
+        raise InputError(f"{where}: expected XML without a document type of its own (<!DOCTYPE)")
+    # A text needs no word on its encoding, and the parser refuses one.
+    return re.sub(r"^\s*<\?xml[^>]{0,200}\?>", "", text, count=1)
+
+
+def check_npz(file: Path) -> None:
+    """:raises InputError: for arrays that are more than the file: packed ones, or several in one place of it."""
+    check_regular(file)
+    with zipfile.ZipFile(file) as archive:
+        total = sum(each.file_size for each in archive.infolist())
+        packed = [each.filename for each in archive.infolist() if each.compress_type != zipfile.ZIP_STORED]
+    if packed or total > file.stat().st_size:
+        raise InputError(f"{file}: expected arrays that are stored as they are, of no more bytes than the file")
+
+
+# --- what a configuration says of a network ---------------------------------------------------------------------------
+
+# More than any network of these kinds has.
+_MOST_LAYERS = 512
+_LARGEST_WIDTH = 2_000_000
+# A side; buffers grow with the fourth power of it.
+_MOST_PATCHES = 64
+
+
+def check_network_sizes(source: str, block: Mapping[str, Any], name: str = "") -> None:
+    """
+    :param source: names the file in messages.
+    :param block: of a config.json.
+    :param name: of the block, for messages.
+    :raises InputError: for sizes that would take hours, or all memory, before anything else shows them wrong.
+    """
+    for key, value in block.items():
+        if isinstance(value, Mapping):
+            check_network_sizes(source, value, f"{name}{key}.")
+        elif isinstance(value, int) and key.endswith("layers") and value > _MOST_LAYERS:
+            raise InputError(f"{source}: expected at most {_MOST_LAYERS} {name}{key}, got {short_number(value)}")
+        elif isinstance(value, int) and key.endswith("_size") and value > _LARGEST_WIDTH:
+            raise InputError(f"{source}: expected {name}{key} of at most {_LARGEST_WIDTH}, got {short_number(value)}")
+    image, patch = block.get("image_size"), block.get("patch_size")
+    if isinstance(image, int) and isinstance(patch, int) and image > _MOST_PATCHES * patch:
+        raise InputError(
+            f"{source}: expected {name}image_size of at most {_MOST_PATCHES} patches, got {short_number(image)} and "
+            f"patches of {short_number(patch)}"
+        )
 
 
 # --- paths that a file gives ------------------------------------------------------------------------------------------
@@ -252,6 +316,6 @@ def check_instruction(text: Any, where: str) -> str:
     :raises InputError: for an instruction that is no text, or longer than any that is meant.
     """
     if not isinstance(text, str):
-        raise InputError(f"{where}: expected words, got {type(text).__name__}")
+        raise InputError(f"{where}: expected text, got {type(text).__name__}")
     check_limit("instruction_characters", len(text), where, "characters")
     return text

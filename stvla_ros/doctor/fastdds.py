@@ -10,6 +10,7 @@ from xml.etree import ElementTree
 
 from stvla_ros.doctor.findings import Findings, error, note, ok, warning
 from stvla_ros.errors import InputError
+from stvla_ros.safe_files import plain_xml, read_bytes
 
 # Of Fast DDS 2 (ROS 2 Jazzy) and of Fast DDS 3 (Kilted and later); each reads its own alone.
 VARIABLES = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")
@@ -61,7 +62,9 @@ class SharedMemory:
 def read_profile(file: Path) -> Profile:
     """:raises InputError: when the file is missing or no profile file."""
     try:
-        root = ElementTree.fromstring(file.read_bytes())
+        root = ElementTree.fromstring(plain_xml(read_bytes(file, "xml_bytes"), f"Fast DDS profile {file}"))
+    except InputError:
+        raise
     except OSError as problem:
         raise InputError(f"Fast DDS profile {file}: expected a file ({problem.strerror})") from None
     except (ElementTree.ParseError, LookupError, ValueError) as problem:  # the others for encodings

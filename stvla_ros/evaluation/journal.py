@@ -10,6 +10,7 @@ from typing import Any, Self
 from stvla_ros.acting.results import EpisodeKey, EpisodeResult
 from stvla_ros.atomic_files import write_json
 from stvla_ros.errors import InputError
+from stvla_ros.safe_files import parse_json, read_bytes, read_json_file
 from stvla_ros.settings import build
 
 JOURNAL = "episodes.jsonl"
@@ -73,7 +74,7 @@ class Journal:
     @staticmethod
     def _read_settings(file: Path) -> dict[str, dict[str, Any]]:
         try:
-            before = json.loads(file.read_text(encoding="utf-8"))
+            before = read_json_file(file)
             blocks = [before["common"], before["policies"], *before["policies"].values()]
             if all(isinstance(block, dict) for block in blocks):
                 return before
@@ -84,13 +85,13 @@ class Journal:
     def _read(self) -> None:
         if not self.path.exists():
             return
-        data = self.path.read_bytes()
+        data = read_bytes(self.path, "table_bytes")
         whole = data[: data.rfind(b"\n") + 1]
         if len(whole) < len(data):
             os.truncate(self.path, len(whole))
         for number, line in enumerate(whole.split(b"\n")[:-1], 1):
             try:
-                result = build(EpisodeResult, json.loads(line.decode("utf-8")))
+                result = build(EpisodeResult, parse_json(line, "it"))
             except (ValueError, RecursionError) as error:  # InputError is a ValueError
                 reason = str(error)[:160]
                 raise InputError(f"{self.path}: line {number}: expected an episode's result ({reason})") from None

@@ -1,6 +1,5 @@
 """Episodes through the live graph: the same processes as `stvla sim`, one run for a policy's episodes of a task."""
 
-import json
 from collections.abc import Callable, Sequence
 from itertools import groupby
 from pathlib import Path
@@ -11,6 +10,7 @@ from stvla_ros.acting.setup import MEASURED, EvaluatedPolicy
 from stvla_ros.errors import InputError
 from stvla_ros.graph.arguments import SimArguments, input_arguments
 from stvla_ros.graph.assemble import sim_graph
+from stvla_ros.safe_files import read_json_file
 from stvla_ros.settings import one_line_yaml
 
 INTERRUPTED = 130
@@ -114,7 +114,9 @@ def read_summary(file: Path, policy: str, task: str) -> dict[EpisodeKey, Episode
     :raises InputError: when it is damaged.
     """
     try:
-        return _results(json.loads(file.read_text()), policy, task)
+        return _results(read_json_file(file), policy, task)
+    except InputError:
+        raise
     except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         raise InputError(f"{file}: expected the summary of a live run ({type(error).__name__}: {error})") from error
 

@@ -18,6 +18,7 @@ from stvla_ros.policy.observer import VIEWS
 from stvla_ros.policy.registry import check_policy, given_parameters
 from stvla_ros.policy.training_record import Resolved, checkpoint_of, resolve
 from stvla_ros.robots.embodiments import Embodiment, find_embodiment
+from stvla_ros.safe_files import check_instruction
 from stvla_ros.settings import one_line_yaml, parse_mapping
 from stvla_ros.shared_files import config_directory
 from stvla_ros.sim.tasks import find_task, resolve_task
@@ -163,7 +164,7 @@ def _driver(arguments: RobotArguments, robot: str, embodiment: Embodiment, run_d
     }
     if arguments.use_fake_hardware:
         driver |= _NO_ROBOT
-    session = {"output": str(run_directory), "instruction": arguments.instruction}
+    session = {"output": str(run_directory), "instruction": check_instruction(arguments.instruction, "instruction")}
     nodes = [
         _driver_node(embodiment.driver.executable, kind.module, driver),
         NodeSpec("robot_session", {"robot_session": session}),

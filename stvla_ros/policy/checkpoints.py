@@ -1,7 +1,6 @@
 """Checkpoint folders: where they are found, what is in them, and how new ones are made."""
 
 import hashlib
-import json
 import re
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
@@ -13,6 +12,7 @@ from safetensors import SafetensorError, safe_open
 
 from stvla_ros.atomic_files import whole_folder
 from stvla_ros.errors import InputError, reason_of
+from stvla_ros.safe_files import check_limit, check_regular, read_json_file
 
 if TYPE_CHECKING:
     import torch
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 def read_json(file: Path) -> dict[str, Any]:
     """:raises InputError: when the file is missing, unreadable or holds no JSON object."""
     try:
-        content = json.loads(file.read_text(encoding="utf-8"))
+        content = read_json_file(file)
     except FileNotFoundError:
         raise InputError(f"checkpoint {file.parent}: expected a file {file.name}, there is none") from None
-    except (OSError, ValueError, RecursionError) as error:
-        raise InputError(f"{file}: expected JSON ({error})") from error
+    except OSError as error:
+        raise InputError(f"{file}: expected JSON ({reason_of(error)})") from error
     if not isinstance(content, dict):
         raise InputError(f"{file}: expected a JSON object, got {type(content).__name__}")
     return content
@@ -76,6 +76,10 @@ _WEIGHT_FILE = re.compile(r"[A-Za-z0-9_.-]{1,200}\.safetensors")
 
 
 _MOST_LISTED = 12
+
+
+# Bytes of zeros that a file may have without them being on the disk.
+_LARGEST_HOLE = 1 << 30
 
 
 # Quantised weights mean nothing without their scales.
@@ -154,10 +158,28 @@ def open_tensors(file: Path, device: "torch.device | str" = "cpu") -> Iterator[A
     :raises InputError: when it turns out to be missing or damaged, also while it is read.
     """
     try:
+        _check_header(file)
         with safe_open(file, framework="pt", device=str(device)) as tensors:
             yield tensors
     except (SafetensorError, OSError) as error:
         raise InputError(f"{file}: expected a complete safetensors file ({reason_of(error)})") from error
+
+
+def _check_header(file: Path) -> None:
+    """What the library does not look at: it holds offsets, shapes and types of a header to each other and to the file,
+    but takes one of any length up to 100 MB, and bytes that lie nowhere on the disk.
+
+    :raises InputError: for a header that is too long, and weights that are a hole in the file.
+    """
+    check_regular(file)
+    with file.open("rb") as stream:
+        length = int.from_bytes(stream.read(8), "little")
+    stored, size = 512 * file.stat().st_blocks, file.stat().st_size
+    if length <= size:  # else the library says that the file is none
+        check_limit("tensor_header_bytes", length, str(file), "bytes of header")
+    check_limit("weight_bytes", size, str(file), "bytes")
+    if stored and size > _LARGEST_HOLE + 100 * stored:  # some file systems do not tell
+        raise InputError(f"{file}: expected {size} bytes of weights, {stored} are on the disk: the rest is a hole")
 
 
 def read_rows(directory: Path, name: str, first: int, end: int) -> "torch.Tensor":

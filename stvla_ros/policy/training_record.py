@@ -2,7 +2,6 @@
 and what its policy is shown therefore.
 """
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from stvla_ros.control.chunk_execution import EXECUTIONS
-from stvla_ros.errors import InputError, one_line
+from stvla_ros.errors import InputError, one_line, reason_of
 from stvla_ros.perception.depth.constant import NO_DEPTH
 from stvla_ros.policy.checkpoints import TRAINING_RECORD, find_base_name, find_downloaded
 from stvla_ros.policy.inputs import InputsConfig, differences, input_values, overridden
 from stvla_ros.policy.registry import OF_CHECKPOINT, WITHOUT_NETWORK
+from stvla_ros.safe_files import read_json_file
 from stvla_ros.settings import build, shown
 from stvla_ros.shared_files import default_checkpoint
 
@@ -140,9 +140,10 @@ def _find_and_read(checkpoint: str) -> tuple[Path | None, Mapping[str, Any]]:
 def _read(file: Path) -> Mapping[str, Any]:
     """:raises InputError: naming the file and the key that cannot be used."""
     try:
-        record = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise InputError(f"{file}: expected a training configuration ({type(error).__name__})") from None
+        record = read_json_file(file)
+    except (OSError, InputError) as error:
+        reason = reason_of(error).removeprefix(f"{file}: ")
+        raise InputError(f"{file}: expected a training configuration ({reason})") from None
     inputs = record.get("inputs") if isinstance(record, dict) else None
     if not isinstance(inputs, dict):
         raise InputError(f"{file}: expected a training configuration with inputs, got {shown(inputs)}")

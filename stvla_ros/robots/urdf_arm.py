@@ -9,6 +9,7 @@ import pinocchio
 
 from stvla_ros.control.safety.kinematics import Unreachable
 from stvla_ros.errors import InputError, reason_of
+from stvla_ros.safe_files import check_limit, read_bytes
 
 # Metres and radians that the tool may miss the wanted pose by.
 _TRANSLATION_TOLERANCE, _ROTATION_TOLERANCE = 2e-4, 2e-3
@@ -147,12 +148,17 @@ def _smallest_singular_value(jacobian: np.ndarray) -> float:
 def _read(urdf: str | Path) -> pinocchio.Model:
     text = str(urdf)
     try:
-        if text.lstrip().startswith("<"):
-            return pinocchio.buildModelFromXML(text)
-        if not Path(text).is_file():
-            raise InputError("expected a URDF file, there is none")
-        return pinocchio.buildModelFromUrdf(text)
+        if not text.lstrip().startswith("<"):
+            text = read_bytes(Path(text), "xml_bytes").decode("utf-8", "surrogateescape")
+        check_limit("xml_bytes", len(text), "it", "bytes")
+        # Its tree is built by functions that call themselves for every joint of a chain.
+        check_limit("robot_joints", text.count("<joint"), "it", "joints")
+        return pinocchio.buildModelFromXML(text)
+    except FileNotFoundError:
+        raise InputError("expected a URDF file, there is none") from None
     except InputError:
         raise
+    except OSError as error:
+        raise InputError(f"expected a URDF file ({reason_of(error)})") from None
     except (ValueError, RuntimeError) as error:
         raise InputError(f"expected a URDF, got something else ({reason_of(error)})") from None

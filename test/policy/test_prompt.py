@@ -120,7 +120,7 @@ def test_as_many_tokens_as_allowed_are_encoded_and_one_more_is_refused_with_thei
 
 
 def test_a_huge_instruction_is_refused_unread() -> None:
-    with pytest.raises(InputError, match="^instruction: expected at most 128 tokens, got 50000000 characters$"):
+    with pytest.raises(InputError, match="^instruction: expected at most 1000 characters, got 50000000 "):
         PROMPT.encode("x" * 50_000_000)
 
 
@@ -170,7 +170,7 @@ def test_a_missing_tokenizer_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize("damage", ["", "{}", "[1]", "\x00\xff", OURS[: len(OURS) // 2]])
 def test_a_damaged_tokenizer_is_one_line(tmp_path: Path, damage: str) -> None:
     (tmp_path / "tokenizer.json").write_text(damage)
-    with pytest.raises(InputError, match=f"^{tmp_path}/tokenizer.json: expected a tokenizer of the .*$") as caught:
+    with pytest.raises(InputError, match=f"^{tmp_path}/tokenizer.json: expected (a tokenizer|JSON).*$") as caught:
         PromptTokenizer.load(tmp_path, IMAGE, VOCABULARY)
     assert "\n" not in str(caught.value)
 

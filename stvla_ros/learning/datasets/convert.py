@@ -11,6 +11,7 @@ import numpy as np
 
 from stvla_ros.errors import InputError
 from stvla_ros.learning.datasets.demonstration import Demonstration, depth_to_millimetres
+from stvla_ros.safe_files import check_instruction
 
 if TYPE_CHECKING:
     from stvla_ros.learning.datasets.bags.bag_episodes import BagEpisodes
@@ -77,6 +78,7 @@ def _check(arguments: ConvertArguments) -> None:
         raise InputError(f"fps: expected 0 (as recorded) to 1000, got {arguments.fps}")
     if not 0 < arguments.tolerance < 1:
         raise InputError(f"tolerance: expected a share above 0 and below 1, got {arguments.tolerance}")
+    check_instruction(arguments.instruction, "instruction")
     if not arguments.image.startswith("/"):
         raise InputError(f"image: expected a topic with its leading slash, got {arguments.image!r}")
 

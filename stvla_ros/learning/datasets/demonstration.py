@@ -11,6 +11,7 @@ from stvla_ros.control.actions import EndEffectorAction
 from stvla_ros.errors import InputError
 from stvla_ros.policy.samples import SCENE_POINTS
 from stvla_ros.policy.samples import SCENE_POINTS_FEATURE as SCENE_POINTS_FEATURE
+from stvla_ros.safe_files import check_instruction
 from stvla_ros.sim.environment import Observation
 
 PICTURE = "observation.images.camera"
@@ -79,6 +80,7 @@ class Demonstration:
             if not isinstance(value, np.ndarray) or value.shape != shape or value.dtype != dtype:
                 got = f"{value.dtype} {value.shape}" if isinstance(value, np.ndarray) else type(value).__name__
                 raise InputError(f"demonstration {name}: expected {np.dtype(dtype)} {shape}, got {got}")
+        check_instruction(self.instruction, "demonstration instruction")
         if frames < 1:
             raise InputError("demonstration rgb: expected at least 1 frame, got 0")
         if (np.diff(self.stamps) <= 0).any():

@@ -14,7 +14,8 @@ from stvla_ros.atomic_files import whole_file
 from stvla_ros.errors import InputError
 from stvla_ros.learning.datasets.demonstration import Demonstration
 from stvla_ros.learning.datasets.lerobot.png import encode_png
-from stvla_ros.recordings.pixels import decode_picture
+from stvla_ros.recordings.pixels import decode_picture, picture_size
+from stvla_ros.safe_files import check_limit, check_npz
 
 _ARRAYS = ("intrinsics", "stamps", "action", "executed_action", "state", "scene_points")
 
@@ -34,6 +35,7 @@ def save_episode(file: Path, episode: Demonstration) -> None:
 def load_episode(file: Path) -> Demonstration:
     """:raises InputError: when the file is damaged."""
     try:
+        check_npz(file)
         with np.load(file, allow_pickle=False) as stored:
             rest = json.loads(str(stored["rest"]))
             return Demonstration(
@@ -54,6 +56,9 @@ def _encoded(name: str, pictures: np.ndarray) -> dict[str, np.ndarray]:
 
 def _decoded(stored: np.lib.npyio.NpzFile, name: str) -> np.ndarray:
     files = np.split(stored[name], stored[f"{name}_ends"][:-1])
+    size = picture_size(files[0])
+    if size is not None:
+        check_limit("episode_bytes", 3 * size[0] * size[1] * len(files), name, f"bytes of {len(files)} pictures")
     with ThreadPoolExecutor() as pool:
         pictures = list(pool.map(lambda file: decode_picture(file, cv2.IMREAD_UNCHANGED), files))
     if any(picture is None for picture in pictures):

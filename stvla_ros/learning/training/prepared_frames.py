@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, cast
+from zipfile import BadZipFile
 
 import cv2
 import numpy as np
@@ -26,6 +27,7 @@ from stvla_ros.learning.datasets.lerobot.reader import LeRobotReader
 from stvla_ros.policy.inputs import InputsConfig
 from stvla_ros.policy.observer import Observer
 from stvla_ros.policy.samples import Preparation, Samples
+from stvla_ros.safe_files import check_npz
 
 _NUMBERS = "numbers.npz"
 _PER_FRAME = ("actions", "states", "scene_points", "stamps", "episode", "last")
@@ -126,7 +128,11 @@ def _part(job: PreparationJob, cache: Path, workers: int) -> dict[str, Any]:
                 _prepare(job, aside, workers)
         except OSError as error:
             raise InputError(f"data.cache {cache}: cannot be written ({error})") from error
-    numbers = dict(np.load(folder / _NUMBERS))
+    try:
+        check_npz(folder / _NUMBERS)
+        numbers = dict(np.load(folder / _NUMBERS))
+    except (OSError, BadZipFile) as error:
+        raise InputError(f"data.cache: {folder / _NUMBERS}: cannot be read ({error}); delete its folder") from None
     return {**numbers, "instructions": json.loads(str(numbers["instructions"])), "folder": folder}
 
 

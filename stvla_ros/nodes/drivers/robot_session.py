@@ -24,7 +24,7 @@ from stvla_ros.nodes.kit.messages import stamp_ns
 from stvla_ros.nodes.kit.run_folder import make_run_folder
 from stvla_ros.nodes.server.driver_watch import stops
 from stvla_ros.nodes.server.goal_client import EpisodeGoal
-from stvla_ros.safe_files import read_json_file
+from stvla_ros.safe_files import check_instruction, read_json_file
 
 _TEND_PERIOD_S = 0.1
 _WRITE_PERIOD_S = 1.0
@@ -63,6 +63,7 @@ class RobotSessionNode(StvlaNode):
         self._setpoints = _Way()
 
     def configure(self) -> None:
+        check_instruction(self._instruction, "parameter instruction")
         make_run_folder(self._output)
         self._goal = EpisodeGoal(self, again_after_fault=False) if self._instruction else None
         self._given = self._ended = False

@@ -16,6 +16,7 @@ from stvla_ros.msg import CommandVerdict
 from stvla_ros.nodes.kit.base import StvlaNode
 from stvla_ros.nodes.kit.messages import stamp_to_ns
 from stvla_ros.nodes.server.driver_watch import DriverWatch
+from stvla_ros.safe_files import limit
 
 Result = ExecuteInstruction.Result
 
@@ -147,6 +148,9 @@ class InstructionGoals:
         problem = ""
         if not self._node.is_active:
             problem = "the server is not active"
+        elif len(request.instruction) > limit("instruction_characters"):
+            problem = f"goal instruction: expected at most {limit('instruction_characters')} characters, "
+            problem += f"got {len(request.instruction)} (limit instruction_characters)"
         elif not request.instruction.strip():
             problem = "goal instruction: expected words, got an empty text"
         elif stamp_to_ns(request.time_limit) < 0:

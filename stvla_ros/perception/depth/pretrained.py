@@ -9,6 +9,7 @@ from transformers import AutoConfig, PreTrainedModel
 from transformers.utils import logging
 
 from stvla_ros.errors import InputError, reason_of
+from stvla_ros.safe_files import check_network_sizes, read_json_file
 
 Model = TypeVar("Model", bound=PreTrainedModel)
 
@@ -27,6 +28,12 @@ def load_config(model_class: type[Model], checkpoint: str, example: str):
             f"got {checkpoint!r}; "
             f"get one with: hf download {example} --local-dir FOLDER"
         )
+    try:
+        described = read_json_file(local / "config.json") if (local / "config.json").is_file() else None
+    except (OSError, InputError) as error:
+        raise _unreadable(checkpoint, example, error) from error
+    if isinstance(described, dict):
+        check_network_sizes(str(local / "config.json"), described)
     try:
         config = AutoConfig.from_pretrained(local if local.is_dir() else checkpoint)
     except Exception as error:  # the hub client and the parsers below it raise many unrelated types

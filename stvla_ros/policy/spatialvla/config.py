@@ -11,14 +11,10 @@ from transformers import Gemma2Config, SiglipVisionConfig, ZoeDepthConfig
 from stvla_ros.errors import InputError, reason_of
 from stvla_ros.policy.checkpoints import read_json
 from stvla_ros.policy.spatialvla.sizes import MODEL_TYPE
-from stvla_ros.settings import shown
+from stvla_ros.safe_files import check_network_sizes
 
 # More than any instruction and chunk take (prompt.py bounds the former).
 _MOST_TOKENS_AFTER_IMAGE = 256
-# More than any network of this kind has.
-_MOST_LAYERS = 512
-# A side; buffers grow with the fourth power of it.
-_MOST_PATCHES = 64
 
 
 @dataclass(frozen=True)
@@ -66,7 +62,7 @@ class SpatialVlaConfig:
         for key in ("use_spatial_token", "use_vision_zoe"):
             if not published.get(key):
                 raise InputError(f"{source}: expected {key}: true, got {published.get(key)!r}")
-        _check_sizes(source, published)
+        check_network_sizes(source, published)
         try:
             text = Gemma2Config.from_dict(dict(published["text_config"]))
             vision = SiglipVisionConfig.from_dict(dict(published["vision_config"]))
@@ -137,18 +133,3 @@ class SpatialVlaConfig:
     def write(self, directory: Path, dtype: str) -> None:
         """Write config.json; ``dtype`` (``bfloat16``…) is that of the weights beside it."""
         (directory / "config.json").write_text(json.dumps({**self.published, "torch_dtype": dtype}, indent=2) + "\n")
-
-
-def _check_sizes(source: str, block: Mapping[str, Any], name: str = "") -> None:
-    """:raises InputError: for sizes that would take hours, or all memory, before anything else shows them wrong."""
-    for key, value in block.items():
-        if isinstance(value, Mapping):
-            _check_sizes(source, value, f"{name}{key}.")
-        elif key.endswith("layers") and isinstance(value, int) and value > _MOST_LAYERS:
-            raise InputError(f"{source}: expected at most {_MOST_LAYERS} {name}{key}, got {shown(value)}")
-    image, patch = block.get("image_size"), block.get("patch_size")
-    if isinstance(image, int) and isinstance(patch, int) and image > _MOST_PATCHES * patch:
-        raise InputError(
-            f"{source}: expected {name}image_size of at most {_MOST_PATCHES} patches, got {shown(image)} and patches "
-            f"of {shown(patch)}"
-        )

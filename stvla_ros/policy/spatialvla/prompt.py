@@ -11,17 +11,17 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-from tokenizers import Encoding, Tokenizer
+from tokenizers import Encoding
 
-from stvla_ros.errors import InputError, reason_of
+from stvla_ros.errors import InputError
+from stvla_ros.policy.tokenizer_files import checked_tokenizer
+from stvla_ros.safe_files import check_instruction, read_bytes
 
 _IMAGE = "<image>"
 _BOS = "<bos>"
 _FILE = "tokenizer.json"
 # What describes the tokenizer to other programs; kept for saving, not read.
 _COMPANIONS = ("tokenizer_config.json", "special_tokens_map.json")
-# An instruction this much longer than what fits is refused unread: encoding megabytes would hold up the server.
-_MOST_CHARACTERS_PER_TOKEN = 32
 
 
 class PromptTokenizer:
@@ -46,12 +46,7 @@ class PromptTokenizer:
         max_tokens: int,
         source: str,
     ) -> None:
-        try:
-            tokenizer = Tokenizer.from_buffer(files[_FILE])
-        except Exception as error:  # the library raises plain Exception
-            raise InputError(
-                f"{source}: expected a tokenizer of the `tokenizers` library ({reason_of(error)})"
-            ) from error
+        tokenizer = checked_tokenizer(files[_FILE], source)
         ids = {token: tokenizer.token_to_id(token) for token in (_IMAGE, _BOS)}
         for token, found in ids.items():
             if found is None:
@@ -97,7 +92,7 @@ class PromptTokenizer:
             raise InputError(f"checkpoint {directory}: expected a file {_FILE}, there is none")
         try:
             present = [name for name in (_FILE, *_COMPANIONS) if (directory / name).is_file()]
-            files = {name: (directory / name).read_bytes() for name in present}
+            files = {name: read_bytes(directory / name, "tokenizer_bytes") for name in present}
         except OSError as error:
             raise InputError(f"checkpoint {directory}: expected a readable tokenizer ({error})") from error
         return cls(files, image_token_id, vocab_size, image_tokens, max_tokens, str(file))
@@ -133,14 +128,8 @@ class PromptTokenizer:
         return np.concatenate([self._image, ids])
 
     def _checked_text(self, instruction: str) -> str:
-        if not isinstance(instruction, str):
-            raise InputError(f"instruction: expected text, got {type(instruction).__name__}")
-        most = _MOST_CHARACTERS_PER_TOKEN * self._max_tokens
-        if len(instruction) > most:
-            raise InputError(
-                f"instruction: expected at most {self._max_tokens} tokens, got {len(instruction)} characters"
-            )
-        text = instruction.strip().lower()
+        # Encoding megabytes would hold up the server.
+        text = check_instruction(instruction, "instruction").strip().lower()
         if not text:
             raise InputError("instruction: expected what to do, in words, got a blank text")
         for character in text:

@@ -72,10 +72,15 @@ def receive(connection: socket.socket, timeout_s: float | None = None) -> dict[s
     if length > _MAX_HEADER:
         raise ValueError(f"message header of {length} bytes")
 
+    left = _MAX_ARRAYS
+
     def filled(value: Any) -> Any:
+        nonlocal left
         if isinstance(value, dict):
             if _ARRAY in value:
-                return _array(connection, value[_ARRAY], deadline)
+                array = _array(connection, value[_ARRAY], deadline, left)
+                left -= array.nbytes
+                return array
             return {key: filled(item) for key, item in value.items()}
         return [filled(item) for item in value] if isinstance(value, list) else value
 
@@ -88,14 +93,14 @@ def receive(connection: socket.socket, timeout_s: float | None = None) -> dict[s
     return message
 
 
-def _array(connection: socket.socket, description: Any, deadline: float) -> np.ndarray:
+def _array(connection: socket.socket, description: Any, deadline: float, most: int) -> np.ndarray:
     name, shape = description
     # NumPy reads much more out of a text, parts of Python's syntax among it.
     if not re.fullmatch(_NUMBERS, name) or not all(type(side) is int and side >= 0 for side in shape):
         raise ValueError(f"array of {name} with shape {shape}")
     dtype = np.dtype(name)
     size = math.prod(shape) * dtype.itemsize
-    if size > _MAX_ARRAYS:
+    if size > most:
         raise ValueError(f"array of {dtype} with shape {shape}")
     return np.frombuffer(_read(connection, size, deadline), dtype).reshape(shape)
 

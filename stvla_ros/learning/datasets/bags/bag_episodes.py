@@ -16,6 +16,7 @@ from stvla_ros.learning.datasets.bags.frames import RecordedEpisode
 from stvla_ros.recordings.bag_files import is_bag, open_bag
 from stvla_ros.recordings.bag_reader import COMPRESSED_TYPE, IMAGE_TYPE, BagTopics
 from stvla_ros.robots.embodiments import embodiments
+from stvla_ros.safe_files import check_instruction
 
 _COMMAND_TYPE = "stvla_ros/msg/EndEffectorCommand"
 _STATE_TYPE = "stvla_ros/msg/EpisodeState"
@@ -169,7 +170,7 @@ def _episodes(path: Path, messages: _Messages, instruction: str, remarks: Counte
             stamps=np.array(stamps, np.int64),
             times=steps * messages.period_ns if messages.period_ns else np.array(stamps, np.int64),
             actions=actions,
-            instruction=state.instruction,
+            instruction=check_instruction(state.instruction, f"bag {path}, episode {state.index}, instruction"),
             fps=1e9 / messages.period_ns if messages.period_ns else 0.0,
             success=state.phase == _SUCCEEDED,
             source={**source, "task": state.task, "episode_id": state.episode_id, "index": state.index},

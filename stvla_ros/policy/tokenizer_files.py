@@ -1,0 +1,94 @@
+"""tokenizer.json of a checkpoint, read so that no text can take it long.
+
+A tokenizer may be told to look for regular expressions: some take minutes for a line of text, others end the library
+with a panic. Of its parts only those are let in that take about as long as the text is: literal texts that are looked
+for and replaced, changes of case and of Unicode's forms, splitting at spaces, bytes, digits and punctuation.
+"""
+
+from typing import Any
+
+from tokenizers import Tokenizer
+
+from stvla_ros.errors import InputError, reason_of
+from stvla_ros.safe_files import check_limit, parse_json
+
+_NORMALIZERS = frozenset(
+    ("Sequence", "Replace", "Prepend", "Strip", "StripAccents", "Lowercase", "NFC", "NFD", "NFKC", "NFKD", "ByteLevel")
+)
+_NORMALIZERS |= {"BertNormalizer", "Nmt"}
+_PRE_TOKENIZERS = frozenset(
+    ("Sequence", "Split", "ByteLevel", "Metaspace", "Whitespace", "WhitespaceSplit", "BertPreTokenizer", "Punctuation")
+)
+_PRE_TOKENIZERS |= {"Digits", "UnicodeScripts", "CharDelimiterSplit"}
+_MOST_PARTS = 32
+# How many times longer all replacements together may make a text.
+_MOST_GROWTH = 1000
+# Lists and mappings in the file: each takes memory of its own. Gemma's merges are 580,000.
+_MOST_CONTAINERS = 3_000_000
+
+
+def checked_tokenizer(content: bytes, where: str) -> Tokenizer:
+    """
+    :param content: of tokenizer.json.
+    :param where: names the file in messages.
+    :raises InputError: for no tokenizer, or one with parts that may take for ever.
+    """
+    check_limit("tokenizer_bytes", len(content), where, "bytes")
+    containers = content.count(b"[") + content.count(b"{")
+    if containers > _MOST_CONTAINERS:
+        raise InputError(f"{where}: expected at most {_MOST_CONTAINERS} lists and objects, got {containers}")
+    document = parse_json(content, where, "tokenizer_bytes")
+    if not isinstance(document, dict):
+        raise InputError(f"{where}: expected a tokenizer, got {type(document).__name__}")
+    # Before the library sees it: a part that is damaged can end it with a panic.
+    growth = 1.0
+    for step in _parts(document.get("normalizer"), "normalizer", "normalizers", _NORMALIZERS, where):
+        growth *= _growth(step, where)
+    if growth > _MOST_GROWTH:
+        raise InputError(f"{where}: expected replacements that make a text at most {_MOST_GROWTH} times as long")
+    for step in _parts(document.get("pre_tokenizer"), "pre_tokenizer", "pretokenizers", _PRE_TOKENIZERS, where):
+        _growth(step, where)
+    del document
+    try:
+        return Tokenizer.from_buffer(content)
+    except BaseException as error:  # the library raises plain Exception, and a panic is none at all
+        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+            raise
+        raise InputError(f"{where}: expected a tokenizer of the `tokenizers` library ({reason_of(error)})") from None
+
+
+def _parts(part: Any, name: str, inner: str, known: frozenset[str], where: str) -> list[dict[str, Any]]:
+    """The steps that a part is made of; none for null."""
+    steps, waiting = [], [part]
+    while waiting:
+        step = waiting.pop()
+        if step is None:
+            continue
+        kind = step.get("type") if isinstance(step, dict) else None
+        if not isinstance(kind, str) or kind not in known:
+            got = kind[:80] if isinstance(kind, str) else type(kind).__name__
+            raise InputError(f"{where}: {name}: expected one of {', '.join(sorted(known))}, got {got}")
+        steps.append(step)
+        if kind == "Sequence":
+            each = step.get(inner)
+            waiting += each if isinstance(each, list) else []
+        if len(steps) + len(waiting) > _MOST_PARTS:
+            raise InputError(f"{where}: {name}: expected at most {_MOST_PARTS} parts")
+    return steps
+
+
+def _growth(step: dict[str, Any], where: str) -> float:
+    """How many times longer a step makes a text at most."""
+    if step["type"] not in ("Replace", "Prepend", "Split"):
+        return 1.0
+    pattern = step.get("pattern")
+    if step["type"] == "Prepend":
+        searched = " "
+    else:
+        searched = pattern.get("String") if isinstance(pattern, dict) else pattern
+    if not isinstance(searched, str) or not searched:
+        raise InputError(
+            f"{where}: {step['type']}: expected a literal text (String) to look for, no regular expression"
+        )
+    added = step.get("content", step.get("prepend", ""))
+    return max(1.0, len(added) / len(searched)) if isinstance(added, str) else 1.0
