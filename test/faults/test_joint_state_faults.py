@@ -24,6 +24,7 @@ HOLD_S = 0.25 + 0.2 + 0.1
 def rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RobotRig]:
     folder = tmp_path_factory.mktemp("joint_states")
     with live_graph(folder) as graph:
+        graph.patient.clear()
         rig = RobotRig(graph, folder)
         yield rig
         rig.close()

@@ -28,12 +28,15 @@ from stvla_ros.child_process import killed_with_parent
 from stvla_ros.nodes.executables import module_of
 from stvla_ros.nodes.kit.base import use_fastdds_profile
 from stvla_ros.nodes.kit.messages import array_to_image, make_camera_info, make_header, stamp_ns
+from stvla_ros.shared_files import config_directory
 
 TIMEOUT_S = 90.0  # far more than anything takes, also on a busy machine
 END_TIMEOUT_S = 5.0
 QOS = QoSProfile(depth=100, reliability=ReliabilityPolicy.RELIABLE)
 INTRINSICS = np.array([[150.0, 0, 79.5], [0, 150.0, 59.5], [0, 0, 1]])
 PERIOD_NS = 33_333_333
+# The most that a robot file may say: on a busy machine a stand-in may be silent for longer than an arm itself.
+PATIENCE_S = 1.0
 
 
 def scene(count: int, size: tuple[int, int] = (160, 120)) -> tuple[list[np.ndarray], np.ndarray]:
@@ -59,6 +62,20 @@ def shut_down(context: rclpy.Context | None = None) -> None:
     """
     rclpy.try_shutdown(context=context)
     gc.collect()
+
+
+def patient_robot(robot: str, folder: Path) -> str:
+    """A robot that comes along, whose driver waits longer for joint states. :returns: its file."""
+    file = config_directory() / "robots" / f"{robot}.yaml"
+    content = yaml.safe_load(file.read_text())
+    driver = content["driver"]
+    driver["limits"]["joint_state_timeout"] = PATIENCE_S
+    if "arm" in driver:
+        driver["arm"]["urdf"] = str(file.parent / driver["arm"]["urdf"])
+    target = folder / "patient" / file.name
+    target.parent.mkdir(exist_ok=True)
+    target.write_text(yaml.safe_dump(content))
+    return str(target)
 
 
 def _path_with(package: Path | None) -> dict[str, str]:
@@ -355,12 +372,16 @@ class Probe:
 
 
 class LiveGraph(Probe):
-    """The probe, and the processes that it started."""
+    """The probe, and the processes that it started.
+
+    :ivar patient: robots whose drivers wait longer for joint states than their files say.
+    """
 
     def __init__(self, folder: Path) -> None:
         super().__init__()
         self.folder = folder
         self.processes: dict[str, NodeProcess] = {}
+        self.patient = {"widowx", "google_robot"}
 
     def start(
         self,
@@ -375,6 +396,8 @@ class LiveGraph(Probe):
         if executable.endswith("_driver") and program is None:
             # The machine's business: tests of late setpoints make them late themselves.
             parameters = {"late_ticks": 0, **parameters}
+            if parameters.get("robot") in self.patient:
+                parameters["robot"] = patient_robot(parameters["robot"], self.folder)
         rules = {**({"__ns": f"/{namespace}"} if namespace else {}), **(remappings or {})}
         arguments = tuple(part for old, new in rules.items() for part in ("-r", f"{old}:={new}"))
         process = NodeProcess(executable, self.folder, parameters, arguments, program, package)

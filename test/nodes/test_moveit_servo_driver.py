@@ -10,7 +10,7 @@ import pytest
 import yaml
 from command_goals import new_goal
 from geometry_msgs.msg import TwistStamped
-from live_graph import LiveGraph, live_graph
+from live_graph import PATIENCE_S, LiveGraph, live_graph
 from scipy.spatial.transform import Rotation
 from sensor_msgs.msg import JointState
 from std_msgs.msg import Bool, Float64, String
@@ -38,6 +38,7 @@ def robot_file(folder: Path, **changed) -> str:
     content = yaml.safe_load((Path(WIDOWX.driver.arm.urdf).parent / "widowx.yaml").read_text())
     content["driver"] |= {"executable": "moveit_servo_driver", "settings": SETTINGS}
     content["driver"]["arm"] |= {"urdf": WIDOWX.driver.arm.urdf, **changed}
+    content["driver"]["limits"]["joint_state_timeout"] = PATIENCE_S
     file = folder / "servoed.yaml"
     file.write_text(yaml.safe_dump(content))
     return str(file)

@@ -76,6 +76,7 @@ def test_a_deadman_that_is_let_go_stops_the_arm(tmp_path: Path) -> None:
     with live_graph(tmp_path) as graph:
         rig = Rig(graph, deadman="service", deadman_timeout=0.4)
         rig.until_phase(DriverState.HELD)
+        rig.begin_goal()
         assert rig.states[-1].held_by == ["deadman"]
 
         def executed() -> bool:

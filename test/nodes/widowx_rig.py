@@ -32,7 +32,7 @@ class Rig:
         self.verdicts = graph.listen(CommandVerdict, "command_verdict")
         self.measured = graph.listen(JointState, "wx250s/joint_states")
         self.setpoints = graph.listen(JointState, "setpoint")
-        self.goal = new_goal(find_embodiment(self._driver["robot"]).name)
+        self.begin_goal()
         self.start_arm()
         self.start_driver()
 
@@ -42,8 +42,16 @@ class Rig:
     def start_driver(self) -> None:
         self.driver: NodeProcess = self.graph.start("widowx_driver", **self._driver)
 
+    def begin_goal(self) -> None:
+        """Commands are of another goal from now on: those of one from before a reset, or from before the driver was
+        activated, are refused.
+        """
+        self.goal = new_goal(find_embodiment(self._driver["robot"]).name)
+
     def until_ready(self) -> None:
+        """Wait until nothing holds the arm, and begin a goal."""
         self.until_phase(DriverState.READY)
+        self.begin_goal()
 
     def until_phase(self, phase: int) -> None:
         self.graph.until(lambda: self.states and self.states[-1].phase == phase, f"phase {phase}; {self.driver.output}")
