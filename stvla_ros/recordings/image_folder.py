@@ -11,7 +11,8 @@ import numpy as np
 from stvla_ros.errors import InputError
 from stvla_ros.recordings.pixels import decode_picture
 from stvla_ros.recordings.types import FIRST_STAMP_NS, OnBadFrame, RecordedFrame
-from stvla_ros.safe_files import path_inside, read_bytes, read_text
+from stvla_ros.safe_files import read_bytes, read_text
+from stvla_ros.safe_paths import path_inside
 
 SUFFIXES = (".png", ".jpg", ".jpeg")
 STAMPS_FILE = "timestamps.csv"

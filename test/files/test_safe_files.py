@@ -27,11 +27,10 @@ from stvla_ros.safe_files import (
     FileLimits,
     check_instruction,
     file_limits,
-    fill_template,
     json_lines,
-    path_inside,
     read_bytes,
 )
+from stvla_ros.safe_paths import fill_template, path_inside
 from stvla_ros.settings import load_yaml, parse_mapping
 from stvla_ros.sim.remote.protocol import receive
 

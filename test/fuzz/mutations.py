@@ -52,6 +52,8 @@ _WORDS = [
     b"\n", b" ", b":", b"-", b"[", b"]", b"{", b"}", b'"', b",", b"<", b">", b"#", b"&a ", b"*a", b"!!int x", b"null",
     b"2020-13-45", b".nan", b"-.inf", b"NaN", b"Infinity", b"1e999", b"0x_", b"9" * 5000, b"[" * 3000, b'{"a":' * 3000,
     b"true", b"-1", b"0", b"\xff\xfe", b"\xed\xa0\x80", b"!!python/object:os.system", b"<<: ", b"? ", b"\\ud800", b"\r",
+    b"&a [*a]", b"{<<: [*a, *a]}", b"1" + b":1" * 5000, b"{episode_index:2000000000}", b"../", b"/etc/",
+    b"{a.__class__}", b'<!DOCTYPE a [<!ENTITY b "c">]>', b"&b;", b'{"Regex": "(a+)+$"}',
 ]  # fmt: skip
 
 _DEEP: list = []

@@ -14,13 +14,12 @@ from stvla_ros.learning.datasets.lerobot import format as layout
 from stvla_ros.learning.datasets.lerobot.parquet import open_table, read_rows_of
 from stvla_ros.safe_files import (
     check_instruction,
-    fill_template,
     json_lines,
     parse_json,
-    path_inside,
     read_json_file,
     short_number,
 )
+from stvla_ros.safe_paths import fill_template, path_inside
 
 READABLE_VERSIONS = (layout.VERSION, "v2.1", "v2.0")
 _PICTURES = "observation.images."
