@@ -106,6 +106,8 @@ class RobotArguments(PerceptionArguments):
     latch_folder: str = ""
     """Where stops are kept until the driver's reset; empty: ~/.local/state/stvla_ros/latches, or on fake hardware the
     run's own folder."""
+    allow_preemption: bool = False
+    """A new goal takes over from the one that runs, whoever sent it; otherwise it is rejected."""
     image_topic: str = "camera/color/image_raw"
     """Colour image of the camera driver."""
     camera_info_topic: str = "camera/color/camera_info"

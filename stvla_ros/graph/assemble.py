@@ -49,6 +49,8 @@ def sim_graph(arguments: SimArguments, run_directory: Path) -> Graph:
         **_server(arguments, resolved, simulated.robot, embodiment),
         "control_hz": simulated.control_hz,
         "pacing": arguments.pacing,
+        # The goals are the bridge's. One that was killed and started anew finds its former goal still running.
+        "allow_preemption": True,
         "commands_per_observation": driven.limits.commands_per_observation if driven else 0,
         **({"stall_timeout": 0.0} if lockstep else {}),
     }
@@ -91,6 +93,7 @@ def robot_graph(arguments: RobotArguments, run_directory: Path) -> Graph:
     resolved = _resolve(arguments)
     robot = _robot(arguments)
     server = {**_server(arguments, resolved, robot, embodiment), "frozen_picture_timeout": FROZEN_PICTURE_S}
+    server["allow_preemption"] = arguments.allow_preemption
     if embodiment.driver is not None:
         server["commands_per_observation"] = embodiment.driver.limits.commands_per_observation
     remappings = {

@@ -58,6 +58,7 @@ def server(request, monkeypatch) -> Iterator[Server]:
         "join_window:=5",
         "max_observation_age:=0.0",
         "policy:=expert",
+        "allow_preemption:=true",
     ) as made:
         yield Server(made)
 

@@ -87,6 +87,7 @@ class ChunkServer:
         self.graph = graph
         package = package or install_told(folder)
         parameters = {"policy": "told", "control_hz": 1.0 / PERIOD_S, "stall_timeout": 0.0, **parameters}
+        parameters = {"allow_preemption": True, **parameters}
         self.process = graph.start("vla_server", package=package, **parameters)
         self.chunks = graph.listen(ActionChunk, "action_chunk")
         self.commands = graph.listen(EndEffectorCommand, "command")

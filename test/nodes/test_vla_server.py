@@ -43,6 +43,7 @@ class Robot:
             execution="receding",
             # A busy machine may take seconds over one observation.
             max_observation_age=20.0,
+            allow_preemption=True,
         )
         self.chunks = graph.listen(ActionChunk, "action_chunk")
         self.commands = graph.listen(EndEffectorCommand, "command")

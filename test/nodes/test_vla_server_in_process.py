@@ -36,7 +36,13 @@ def start(monkeypatch: pytest.MonkeyPatch) -> Iterator:
 
     @contextmanager
     def make(*parameters: str) -> Iterator[Server]:
-        given = ("policy:=expert", f"control_hz:={1.0 / PERIOD_S}", "max_observation_age:=0.0", *parameters)
+        given = (
+            "policy:=expert",
+            f"control_hz:={1.0 / PERIOD_S}",
+            "max_observation_age:=0.0",
+            "allow_preemption:=true",
+            *parameters,
+        )
         with bench(VlaServerNode, *given) as made:
             yield Server(made)
 

@@ -61,7 +61,9 @@ class Client:
         self.graph = graph
         package = folder / "moody"
         write_package(package, "moody", {"moody_policy": POLICY}, {"policies": {"moody": "moody_policy:Moody"}})
-        self.process = graph.start("vla_server", package=package, policy="moody", stall_timeout=0.0)
+        self.process = graph.start(
+            "vla_server", package=package, policy="moody", stall_timeout=0.0, allow_preemption=True
+        )
         self.commands = graph.listen(EndEffectorCommand, "command")
         self.client = ActionClient(graph.node, ExecuteInstruction, "execute_instruction")
         graph.until(self.client.server_is_ready, f"action server; {self.process.output}")

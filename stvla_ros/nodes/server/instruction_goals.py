@@ -1,4 +1,8 @@
-"""The goals of the action ``execute_instruction``: at most one runs, and a newer one pre-empts it."""
+"""The goals of the action ``execute_instruction``: at most one runs.
+
+While it does, another one is rejected; with ``allow_preemption`` it takes over. Whose goal it is makes no difference,
+because rclpy does not tell an action server which client asks: who wants to replace an own goal cancels it first.
+"""
 
 import threading
 import time
@@ -84,6 +88,9 @@ class InstructionGoals:
             low=0.0,
             high=86400.0,
         )
+        self._allow_preemption = node.parameter(
+            "allow_preemption", False, "a new goal takes over from the one that runs, whoever sent it"
+        )
         self._goals: dict[bytes, Goal] = {}
         self._server: ActionServer | None = None
         self.current: Goal | None = None
@@ -157,6 +164,9 @@ class InstructionGoals:
             problem = "goal time_limit: expected 0 (none) or more"
         elif self._driver.stopped:
             problem = f"the robot's driver is stopped: {self._driver.stopped}"
+        elif (running := self.current) is not None and not self._allow_preemption:
+            runs = f"another goal runs, {running.instruction!r}"
+            problem = f"{runs}; cancel it first, or start with allow_preemption:=true"
         if problem:
             self._node.get_logger().error(f"goal rejected: {problem}")
             return GoalResponse.REJECT
@@ -171,7 +181,10 @@ class InstructionGoals:
         done = Future(executor=self._node.executor)
         goal = Goal(handle, handle.request.instruction, identity, deadline, done, time.monotonic())
         with self._lock:
-            self.end(self.current, Result.PREEMPTED, f"a newer goal took over: {goal.instruction}")
+            if self.current is not None:
+                both = f"goal {goal.instruction!r} takes over from {self.current.instruction!r}"
+                self._node.get_logger().warning(f"{both}: allow_preemption")
+                self.end(self.current, Result.PREEMPTED, f"a newer goal took over: {goal.instruction}")
             self._goals[identity.goal_id] = goal
             self.current = goal
             self._on_begin(goal)

@@ -1,8 +1,8 @@
 """Node ``vla_server``: the ExecuteInstruction action server around a policy.
 
-One goal at a time; a newer goal pre-empts the running one. Inference runs in a thread of its own, and so do, in
-realtime, the commands whose time has come. A command is published only while its goal is active, so after a cancel, a
-pre-emption, a time limit or a stall nothing more comes out.
+One goal at a time; a newer one is rejected, or pre-empts the running one. Inference runs in a thread of its own, and so
+do, in realtime, the commands whose time has come. A command is published only while its goal is active, so after a
+cancel, a pre-emption, a time limit or a stall nothing more comes out.
 """
 
 import threading
