@@ -11,9 +11,9 @@ def ros_context() -> Iterator[None]:
     os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
     import rclpy
 
-    from stvla_ros.nodes.kit.base import use_fastdds_profile
+    from stvla_ros.nodes.kit.base import set_dds_defaults
 
-    use_fastdds_profile()
+    set_dds_defaults()
     rclpy.init()
     try:
         yield

@@ -16,7 +16,7 @@ from std_msgs.msg import String
 
 from stvla_ros.doctor.records import CameraInfos, Heard, JointStates, Pictures, Poses, Publisher, Stream, Wanted
 from stvla_ros.errors import InputError, reason_of
-from stvla_ros.nodes.kit.base import LATCHED_QOS, use_fastdds_profile
+from stvla_ros.nodes.kit.base import LATCHED_QOS, set_dds_defaults
 from stvla_ros.nodes.kit.messages import image_to_depth, image_to_rgb, stamp_ns
 from stvla_ros.robots.embodiments import ROBOT_DESCRIPTION
 
@@ -131,7 +131,7 @@ def listen(wanted: Wanted) -> Heard:
 
     :raises InputError: when ROS 2 cannot be started, or a topic cannot be subscribed to.
     """
-    use_fastdds_profile()
+    set_dds_defaults()
     context = rclpy.Context()
     try:
         rclpy.init(context=context)

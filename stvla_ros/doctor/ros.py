@@ -151,11 +151,13 @@ def _check_range(environment: Mapping[str, str]) -> Findings:
         )
     elif reach and reach not in _RANGES:
         yield error(f"ROS_AUTOMATIC_DISCOVERY_RANGE is {reach!r}", f"set it to one of {', '.join(_RANGES)}")
+    elif not reach:
+        yield ok("ROS_AUTOMATIC_DISCOVERY_RANGE is not set: the nodes take LOCALHOST, those of this machine only")
     elif reach == "LOCALHOST":
         yield ok("ROS_AUTOMATIC_DISCOVERY_RANGE LOCALHOST: nodes of this machine only")
     else:
         yield note(
-            f"ROS_AUTOMATIC_DISCOVERY_RANGE is {reach or 'not set'}: other machines in the network are heard, and can "
+            f"ROS_AUTOMATIC_DISCOVERY_RANGE is {reach}: other machines in the network are heard, and can "
             "command the robot",
             "set it to LOCALHOST where camera, robot and policy run on this machine",
         )

@@ -14,7 +14,7 @@ from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
 from sensor_msgs.msg import CameraInfo, Image
 
-from stvla_ros.nodes.kit.base import RELIABLE_QOS, use_fastdds_profile
+from stvla_ros.nodes.kit.base import RELIABLE_QOS, set_dds_defaults
 from stvla_ros.nodes.kit.messages import array_to_image, make_camera_info, make_header
 
 HZ = 15.0
@@ -49,7 +49,7 @@ class FakeCamera(Node):
 
 
 def main() -> None:
-    use_fastdds_profile()
+    set_dds_defaults()
     rclpy.init()
     node = FakeCamera("good" in sys.argv)
     try:

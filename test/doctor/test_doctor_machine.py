@@ -76,12 +76,18 @@ def test_how_to_build_is_said() -> None:
         ({"ROS_DOMAIN_ID": "150"}, "warning", "ROS_DOMAIN_ID is 150: its ports may be taken"),
         ({"ROS_AUTOMATIC_DISCOVERY_RANGE": "OFF"}, "error", "no node finds another"),
         ({"ROS_AUTOMATIC_DISCOVERY_RANGE": "local"}, "error", "ROS_AUTOMATIC_DISCOVERY_RANGE is 'local'"),
-        ({"ROS_AUTOMATIC_DISCOVERY_RANGE": ""}, "note", "other machines in the network are heard"),
+        ({"ROS_AUTOMATIC_DISCOVERY_RANGE": "SUBNET"}, "note", "other machines in the network are heard"),
         ({"ROS_LOCALHOST_ONLY": "1"}, "note", "ROS_LOCALHOST_ONLY=1 is outdated"),
     ],
 )
 def test_environment(changes: dict[str, str], level: str, text: str) -> None:
     only(about_ros({**ENVIRONMENT, **changes}), level, text)
+
+
+def test_a_discovery_range_that_is_not_set_is_this_machine() -> None:
+    found = list(about_ros({**ENVIRONMENT, "ROS_AUTOMATIC_DISCOVERY_RANGE": ""}))
+    assert {finding.level for finding in found} == {"ok"}
+    assert "the nodes take LOCALHOST, those of this machine only" in found[-1].text
 
 
 # --- Fast DDS --------------------------------------------------------------------------------------------------------

@@ -26,7 +26,7 @@ from std_srvs.srv import Trigger
 
 from stvla_ros.child_process import killed_with_parent
 from stvla_ros.nodes.executables import module_of
-from stvla_ros.nodes.kit.base import use_fastdds_profile
+from stvla_ros.nodes.kit.base import set_dds_defaults
 from stvla_ros.nodes.kit.messages import array_to_image, make_camera_info, make_header, stamp_ns
 from stvla_ros.shared_files import config_directory
 
@@ -181,7 +181,7 @@ class Probe:
     """A node of the test's process, in a context of its own, that spins in a thread."""
 
     def __init__(self) -> None:
-        use_fastdds_profile()
+        set_dds_defaults()
         self.context = rclpy.Context()
         rclpy.init(context=self.context)
         self.node: Node = rclpy.create_node("probe", context=self.context)

@@ -29,6 +29,8 @@ from stvla_ros.nodes.kit.stop_signals import StopSignals
 from stvla_ros.shared_files import config_directory
 
 DIAGNOSTICS_PERIOD_S = 1.0
+# Who set one of these has decided who may be heard: the range, its older name, or a server that tells who is there.
+_DISCOVERY_VARIABLES = ("ROS_AUTOMATIC_DISCOVERY_RANGE", "ROS_LOCALHOST_ONLY", "ROS_DISCOVERY_SERVER")
 
 # REP-2003: sensor data is published reliably and subscribed to with best effort.
 SENSOR_QOS = QoSProfile(history=HistoryPolicy.KEEP_LAST, depth=5, reliability=ReliabilityPolicy.BEST_EFFORT)
@@ -200,14 +202,16 @@ class StvlaNode(ManagedNode):
         self._diagnostics.publish(array)
 
 
-def use_fastdds_profile() -> None:
-    """Have Fast DDS use config/fastdds.xml, unless the user named a profile.
+def set_dds_defaults() -> None:
+    """Have Fast DDS use config/fastdds.xml, and talk to nodes of this machine alone, unless the user said otherwise.
 
-    It reads the variables when the participant is created, so calling this before ``rclpy.init`` covers every way of
-    starting.
+    The variables are read when the participant is created, so calling this before ``rclpy.init`` covers every way of
+    starting. docs/how-to/security.md says how to go over several computers.
     """
     for name in ("FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE"):
         os.environ.setdefault(name, str(config_directory() / "fastdds.xml"))
+    if not any(os.environ.get(name) for name in _DISCOVERY_VARIABLES):
+        os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
 
 
 def run(create: Callable[[], StvlaNode] | Sequence[Callable[[], StvlaNode]]) -> None:
@@ -216,7 +220,7 @@ def run(create: Callable[[], StvlaNode] | Sequence[Callable[[], StvlaNode]]) -> 
 
     Exits with 2 after one clear line when parameters are bad or an autostarted node cannot be configured.
     """
-    use_fastdds_profile()
+    set_dds_defaults()
     nodes: list[StvlaNode] = []
     exit_code = 0
     signals = StopSignals()
