@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from command_goals import new_goal, of_goal
 from live_graph import live_graph
 from robot_rig import HEARD, RobotRig
 from sensor_msgs.msg import CameraInfo, Image, JointState
@@ -64,6 +65,24 @@ def test_garbage_on_every_topic(rig: RobotRig, figures) -> None:
     figures(0.0, motion, "refused; goes on within its limits")
 
 
+def test_a_stranger_commands_beside_the_server(rig: RobotRig, figures) -> None:
+    """Its commands are those of a goal of this robot; that two nodes give some is enough."""
+    rig.until_moving()
+    goal = new_goal("widowx")
+    rig.states.clear()
+    rig.strike(lambda: rig.graph.publish("command", of_goal(EndEffectorCommand(gripper=1.0), goal)))
+    rig.graph.until(
+        lambda: any("foreign publisher" in state.held_by for state in rig.states),
+        f"the stop because of the stranger; {rig.graph.processes['widowx_driver'].output[-500:]}",
+    )
+    rig.graph.until(lambda: rig.still_for(1.0), "rest")
+    told = rig.states[-1].detail
+    assert "topic /command: expected one to publish" in told and rig.graph.node.get_name() in told
+    assert "/vla_server" in told
+    rig.check_limits()
+    figures(0.0, rig.largest_motion(), "stopped and latched; both are named")
+
+
 def _garbage(random: np.random.Generator, now: int) -> list[tuple[str, Any]]:
     """Messages of the right types, and nothing else right about them."""
 
@@ -76,7 +95,6 @@ def _garbage(random: np.random.Generator, now: int) -> list[tuple[str, Any]]:
     # A joint state that looks right must be right: an arm's own topic is not fed with plausible lies here.
     joints = JointState(header=header, name=["waist", "knee"], position=[number()])
     return [
-        ("command", command),
         ("action_chunk", ActionChunk(header=header, actions=[command])),
         ("image", Image(header=header, width=7, height=3, encoding="rgb8", step=21, data=b"\0" * 5)),
         ("sensor_depth", Image(header=header, width=9, height=9, encoding="yuv422", step=9)),

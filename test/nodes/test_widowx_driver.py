@@ -183,3 +183,18 @@ def test_ctrl_c_stops_the_motion_in_order_and_leaves_the_torque_on(at_home: Rig)
     at_home.states.clear()
     at_home.start_driver()
     at_home.until_ready()
+
+
+def test_a_stranger_on_the_arms_own_topic_stops_it_and_is_named(at_home: Rig) -> None:
+    from interbotix_xs_msgs.msg import JointGroupCommand
+
+    stranger = at_home.graph.add_node("stranger")
+    with at_home.moving(y=0.01):
+        publisher = stranger.create_publisher(JointGroupCommand, "wx250s/commands/joint_group", 10)
+        at_home.until_phase(DriverState.HELD)
+    at_home.until_at_rest()
+    assert "foreign publisher" in at_home.states[-1].held_by
+    assert "/stranger" in at_home.states[-1].detail and "/wx250s/commands/joint_group" in at_home.states[-1].detail
+    assert not at_home.call("widowx_driver/reset").success, "while it is there"
+    stranger.destroy_publisher(publisher)
+    at_home.graph.until(lambda: at_home.call("widowx_driver/reset").success, "a reset")

@@ -36,7 +36,9 @@ _FUTURE_NS = 100_000_000
 _MOTION_PERIODS = 1.5
 
 # What holds the arm by itself, and lets go of it when its reason is gone; and what latched.
-Inhibitor = Literal["not started", "deadman", "joint states", "clock", "estop heartbeat", "driver"] | Cause
+Inhibitor = (
+    Literal["not started", "deadman", "joint states", "clock", "second publisher", "estop heartbeat", "driver"] | Cause
+)
 
 
 class SafetyGate:

@@ -18,6 +18,7 @@ from stvla_ros.nodes.drivers.deadman import Deadman
 from stvla_ros.nodes.drivers.driver_base import GO_ON, DriverBase
 from stvla_ros.nodes.drivers.driver_commands import DriverCommands
 from stvla_ros.nodes.drivers.driver_engagement import Engagement
+from stvla_ros.nodes.drivers.driver_exclusivity import Exclusivity
 from stvla_ros.nodes.drivers.driver_giving_way import GivingWay
 from stvla_ros.nodes.drivers.driver_reports import DriverReports
 from stvla_ros.nodes.drivers.driver_stops import DriverStops
@@ -61,6 +62,7 @@ class DriverNode(DriverBase):
         self._giving_way = GivingWay(self, self._measured_state)
         self._engagement = Engagement(self, self._measured_state, home_first)
         self._stops, self._commands = DriverStops(self), DriverCommands(self)
+        self._exclusivity = Exclusivity(self)
         self._ticker: Ticker | None = None
         self._clock_fault = ""
 
@@ -75,9 +77,12 @@ class DriverNode(DriverBase):
         self.reports = DriverReports(self, self.embodiment.base_frame)
         self._stops.serve()
         self._deadman.serve()
+        before = set(self.publishers)
         self.connect()
+        self._to_arm = tuple(each.topic_name for each in self.publishers if each not in before)
         self._engagement.serve()
         self._giving_way.serve()
+        self._exclusivity.serve()
 
     def activate(self) -> None:
         with self.lock:
@@ -91,6 +96,7 @@ class DriverNode(DriverBase):
             self.gate.release("driver", self.times.now_ns)
             self.goals.retire(self.now_ns())
         self.listen()
+        self._exclusivity.begin()
         self._commands.subscribe()
         self._deadman.subscribe()
         self._ticker = Ticker(1.0 / self.description.tick_hz, self._tick, self.survive, self._realtime_priority)
@@ -201,10 +207,11 @@ class DriverNode(DriverBase):
                 held = [reason for reason in held if reason != "not started"]
                 what = "; ".join(f"{cause}: {detail}" for cause, detail in causes.items())
                 return DriverState.HELD, held, f"{what}; no service of the arm is called; {GO_ON}"
+            doubt = self.contention or (self._clock_fault if "clock" in held else "")
             if "not started" in held or "joint states" in held:
-                return DriverState.WAITING, held, self.detail or ("" if self.fresh else "no joint states")
+                return DriverState.WAITING, held, doubt or self.detail or ("" if self.fresh else "no joint states")
             phase = DriverState.HELD if held else DriverState.MOVING if self.gate.moving else DriverState.READY
-            return phase, held, self._clock_fault if "clock" in held else self.detail
+            return phase, held, doubt or self.detail
 
     def _check_inputs(self) -> None:
         if self.engaged and not self.fresh:

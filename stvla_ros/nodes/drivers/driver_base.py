@@ -2,6 +2,7 @@
 
 import threading
 import time
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -28,6 +29,7 @@ class DriverBase(StvlaNode):
     :ivar gate: to be used with ``lock``; None while the node is not configured.
     :ivar latch: what stopped the arm until a person resets it; to be used with ``lock``.
     :ivar goals: whose commands are executed; to be used with ``lock``.
+    :ivar contention: which topic has a publisher too many, and who they are; empty when none has.
     :ivar detail: of what holds the arm, a line for a person.
     :ivar measurements: where the robot said it is; to be used with ``lock``.
     :ivar engaged: whether the robot is up and takes setpoints.
@@ -45,8 +47,9 @@ class DriverBase(StvlaNode):
         self.description: DriverDescription = self.embodiment.driver
         self.lock = threading.RLock()
         self.gate: SafetyGate | None = None
-        self.detail = ""
+        self.detail = self.contention = ""
         self.engaged = False
+        self._to_arm: tuple[str, ...] = ()
         self.latch = DriverLatch(self)
         self.goals = GoalUnderWay(self.embodiment.name)
         self.times = DriverTimes(self, 1.0 / self.description.tick_hz)
@@ -60,6 +63,12 @@ class DriverBase(StvlaNode):
 
     def connect(self) -> None:
         """Make publishers and clients. :raises InputError: when the robot's interfaces are not installed."""
+
+    def exclusive_topics(self) -> Sequence[str]:
+        """Those that command the arm: while another node publishes there, it is held. Here all that :meth:`connect`
+        made publishers for; to be overridden where others may publish on one of them.
+        """
+        return self._to_arm
 
     def listen(self) -> None:
         """Subscribe to what the robot says of itself."""

@@ -46,7 +46,7 @@ class Engagement:
             return
         if not driver.is_active or driver.engaged or not driver.fresh or time.monotonic() < self._retry_at:
             return
-        if driver.gate.moving:
+        if driver.gate.moving or "second publisher" in driver.gate.inhibitors:
             return
         if not self._rests():
             return

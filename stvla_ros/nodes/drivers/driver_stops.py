@@ -56,6 +56,8 @@ class DriverStops:
                 raise InputError("the arm still moves; try again")
             if problem := self._topic.still_stopping():
                 raise InputError(f"{problem}; release it first")
+            if driver.contention:
+                raise InputError(f"{driver.contention}; end the one that is wrong first")
             # What is over before anybody was told would go on.
             driver.tell_state()
             driver.detail = ""

@@ -1,0 +1,69 @@
+"""Who else speaks on the topics that must have one speaker: the arm's own, and the commands."""
+
+import time
+
+from rclpy.topic_endpoint_info import TopicEndpointInfo
+
+from stvla_ros.control.safety.exclusivity import ExclusiveTopic
+from stvla_ros.nodes.drivers.driver_base import DriverBase
+
+_PERIOD_S = 0.1
+# What rmw says of an endpoint whose node it has not heard of yet, or that is no node at all.
+_UNNAMED = ("_NODE_NAME_UNKNOWN_", "_CREATED_BY_BARE_DDS_APP_")
+
+
+class Exclusivity:
+    """:param driver: held while a topic has a publisher too many, and stopped when both are there for certain."""
+
+    def __init__(self, driver: DriverBase) -> None:
+        self._driver = driver
+        self._topics: dict[str, ExclusiveTopic] = {}
+        self._of_arm: set[str] = set()
+
+    def serve(self) -> None:
+        """To be called from the node's ``configure``, once the publishers are made. Looks come in the executor."""
+        self._driver.every(_PERIOD_S, self.look)
+
+    def begin(self) -> None:
+        """To be called from the node's ``activate``: the first look comes before anything can move."""
+        driver = self._driver
+        # A dry run sends the arm nothing, so it has no say in who does.
+        own = () if driver.dry_run else driver.exclusive_topics()
+        self._of_arm = {driver.resolve_topic_name(topic) for topic in own}
+        node, command = driver.get_fully_qualified_name(), driver.resolve_topic_name("command")
+        self._topics = {topic: ExclusiveTopic(topic, node) for topic in self._of_arm}
+        self._topics[command] = ExclusiveTopic(command)
+        self.look()
+
+    def look(self) -> None:
+        """At all topics. Each one with a publisher too many holds the arm."""
+        driver = self._driver
+        if driver.gate is None or not self._topics:
+            return
+        now = time.monotonic()
+        found = {
+            name: topic.look([_node_of(each) for each in driver.get_publishers_info_by_topic(name)], now)
+            for name, topic in self._topics.items()
+        }
+        wrong = {name: each for name, each in found.items() if each.holds}
+        with driver.lock:
+            driver.contention = "; ".join(each.holds for each in wrong.values())
+            if not wrong:
+                driver.release_at_rest("second publisher")
+                return
+            if "second publisher" not in driver.gate.inhibitors:
+                driver.get_logger().warning(f"held: {driver.contention}")
+            driver.gate.inhibit("second publisher")
+            if driver.engaged and not driver.gate.moving and wrong.keys() & self._of_arm:
+                # To go on telling the arm to stay would be to pull it back from where the other one moves it.
+                driver.lose("not started")
+        for each in wrong.values():
+            if each.certain:
+                driver.stop_and_latch("foreign publisher", each.holds)
+
+
+def _node_of(endpoint: TopicEndpointInfo) -> str:
+    """Its full name; empty when nobody knows."""
+    if endpoint.node_name in _UNNAMED:
+        return ""
+    return f"{endpoint.node_namespace.rstrip('/')}/{endpoint.node_name}"
