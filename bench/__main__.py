@@ -14,6 +14,7 @@ PARTS = (
     "graph_latency",
     "control_latency",
     "ticks",
+    "safety_gate",
     "bridge_overhead",
     "footprint",
     "policy_decoding",

@@ -34,7 +34,7 @@ def measure(priority: int) -> dict[str, Any]:
     """Lateness of each tick in this process, and seconds that plans took, milliseconds."""
     robot = find_embodiment("widowx")
     driver, lock = robot.driver, threading.Lock()
-    arm = UrdfArm(driver.arm.urdf, driver.arm.joints, driver.arm.tool_frame, driver.arm.guarded_frames)
+    arm = UrdfArm(driver.arm.urdf, driver.arm.joints, driver.arm.tool_frame)
     gate = SafetyGate(arm, driver.limits, 1.0 / driver.tick_hz, 1.0 / robot.control_hz)
     gate.start(np.array(driver.home), 1.0, time.monotonic_ns())
     left, plans, executed = [], [], 0

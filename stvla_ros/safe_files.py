@@ -34,6 +34,8 @@ class FileLimits:
     """A JSON document, a line of a file with one on each, ``timestamps.csv``. In memory 25 times as much at worst."""
     xml_bytes: int = 4_000_000
     """A URDF or a Fast DDS profile."""
+    mesh_bytes: int = 100_000_000
+    """A collision mesh that a URDF names."""
     robot_joints: int = 1000
     """Joints of a URDF."""
     table_bytes: int = 512_000_000

@@ -6,6 +6,7 @@ import numpy as np
 
 from stvla_ros.control.safety.ceilings import ceilings
 from stvla_ros.control.safety.limits import JointLimits
+from stvla_ros.control.safety.rules import MotionRules
 from stvla_ros.doctor.findings import Finding, Findings, error, note, ok, warning
 from stvla_ros.errors import InputError
 from stvla_ros.robots.embodiments import (
@@ -17,9 +18,6 @@ from stvla_ros.robots.embodiments import (
 )
 from stvla_ros.robots.urdf_arm import UrdfArm
 from stvla_ros.shared_files import config_directory
-
-# Degrees rounded to four digits of a radian differ by less.
-_ROUNDING_RAD = 1e-3
 
 
 def find_robot_file(robot: str) -> Path:
@@ -117,43 +115,37 @@ def _check_names(driver: DriverDescription, names: tuple[str, ...]) -> Findings:
 def check_geometry(driver: DriverDescription, arm: ArmDescription, urdf: str) -> Findings:
     """:param urdf: file, or the XML itself."""
     try:
-        geometry = UrdfArm(urdf, arm.joints, arm.tool_frame, arm.guarded_frames)
+        geometry = UrdfArm(urdf, arm.joints, arm.tool_frame)
     except InputError as problem:
-        yield error(str(problem), "correct driver.arm (urdf, joints, tool_frame, guarded_frames) or the URDF")
+        yield error(str(problem), "correct driver.arm (urdf, joints, tool_frame) or the URDF")
         return
-    frames = ", ".join((arm.tool_frame, *arm.guarded_frames))
     where = "the topic robot_description" if urdf.lstrip().startswith("<") else Path(urdf).name
-    yield ok(f"{where} has the {len(arm.joints)} joints and the links {frames}")
+    yield ok(f"{where} has the {len(arm.joints)} joints and the link {arm.tool_frame}")
     if set(arm.joints) != set(driver.limits.joints):
         return  # said already
-    yield from _check_urdf_limits(driver, geometry)
+    try:
+        driver.limits.check_urdf(geometry.names, *geometry.position_limits, geometry.velocity_limits)
+        yield ok("the file's limits of the joints are within the URDF's")
+    except InputError as problem:
+        yield error(str(problem), "tighten limits.joints in the file: the driver refuses to start")
+    known = [np.array(position) for position in (driver.home, driver.rest) if position]
+    rules = MotionRules(geometry, driver.limits, 1.0 / driver.tick_hz, known)
+    for remark in rules.remarks:
+        yield note(remark)
+    if rules.touching:
+        yield ok(rules.touching)
     for name in ("home", "rest"):
         if position := getattr(driver, name):
-            yield from _check_pose(driver, geometry, name, np.array(position))
+            yield from _check_pose(driver, rules, name, np.array(position))
         else:
             yield note(f"no driver.{name}: the service ~/{name} is not offered")
 
 
-def _check_urdf_limits(driver: DriverDescription, geometry: UrdfArm) -> Findings:
-    tighter = []
-    for name, lower, upper in zip(geometry.names, *geometry.position_limits):
-        joint = driver.limits.joints[name]
-        if joint.lower < lower - _ROUNDING_RAD or joint.upper > upper + _ROUNDING_RAD:
-            tighter.append(f"{name} (file {joint.lower:g} to {joint.upper:g}, URDF {lower:g} to {upper:g})")
-    if tighter:
-        yield error(
-            f"the URDF's position limits are tighter than the file's: {'; '.join(tighter)}",
-            "tighten limits.joints in the file: the robot cannot go there",
-        )
-    else:
-        yield ok("the file's position limits are within the URDF's")
-
-
-def _check_pose(driver: DriverDescription, geometry: UrdfArm, name: str, position: np.ndarray) -> Findings:
+def _check_pose(driver: DriverDescription, rules: MotionRules, name: str, position: np.ndarray) -> Findings:
     limits = driver.limits
     beyond = [
         f"{joint} {value:g} ({limits.joints[joint].lower:g} to {limits.joints[joint].upper:g})"
-        for joint, value in zip(geometry.names, position)
+        for joint, value in zip(rules.arm.names, position)
         if not limits.joints[joint].lower + limits.joint_margin
         <= value
         <= limits.joints[joint].upper - limits.joint_margin
@@ -163,16 +155,12 @@ def _check_pose(driver: DriverDescription, geometry: UrdfArm, name: str, positio
             f"driver.{name} is beyond the limits less joint_margin {limits.joint_margin:g}: {', '.join(beyond)}",
             f"move driver.{name} inside: the driver refuses to go there",
         )
-    points = geometry.guarded_poses(position)[:, :3, 3]
-    tool = ", ".join(f"{value:.3f}" for value in points[0])
-    for box_name, box in limits.forbidden.items():
-        if box.inside(points).max() > 0.0:
-            yield error(
-                f"driver.{name}: the arm would be inside the forbidden box {box_name}",
-                f"move driver.{name} out of it, or correct the box",
-            )
+    for broken in rules.broken(position):
+        yield error(f"driver.{name}: {broken}", f"move driver.{name} away from there, or correct the limit")
+    point = rules.arm.tool_pose(position)[:3, 3]
+    tool = ", ".join(f"{value:.3f}" for value in point)
     # At rest the arm may be folded up wherever it likes.
-    if name == "home" and limits.workspace.outside(points[0]) > 0.0:
+    if name == "home" and limits.workspace.outside(point) > 0.0:
         yield warning(
             f"driver.home: the tool point ({tool}) m is outside the workspace {limits.workspace.low} to "
             f"{limits.workspace.high}",

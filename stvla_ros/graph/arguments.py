@@ -6,6 +6,7 @@ from typing import Any, Literal, get_origin, get_type_hints
 
 import docstring_parser
 
+from stvla_ros.control.safety.limits import Mode
 from stvla_ros.policy.inputs import INPUT_NAMES, InputsConfig
 from stvla_ros.policy.registry import DEFAULT_POLICY, takes_parameter
 from stvla_ros.policy.training_record import AUTO
@@ -99,6 +100,8 @@ class RobotArguments(PerceptionArguments):
     """Compute and show every motion, send none to the robot."""
     home_first: bool = False
     """Move to the home position as soon as the robot is up."""
+    mode: Mode = "reduced"
+    """How fast any point of the arm may be: reduced (0.25 m/s), or full (by the robot's file)."""
     deadman: Literal["none", "joy", "service"] = "none"
     """What must be held while the arm may move: a joystick's button, or a service that is called again and again."""
     estop_heartbeat: float = 0.0

@@ -161,6 +161,7 @@ def _driver(arguments: RobotArguments, robot: str, embodiment: Embodiment, run_d
         "robot": robot,
         "dry_run": arguments.dry_run,
         "home_first": arguments.home_first,
+        "mode": arguments.mode,
         "deadman": arguments.deadman,
         "estop_heartbeat": arguments.estop_heartbeat,
         "latch_folder": _latch_folder(arguments, run_directory),

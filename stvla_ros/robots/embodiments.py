@@ -23,13 +23,11 @@ class ArmDescription:
     :param urdf: file, relative to the robot's own file; or ``robot_description``: the topic.
     :param joints: in the order of every position.
     :param tool_frame: link whose origin is the tool point.
-    :param guarded_frames: links whose origins must stay out of forbidden boxes, too.
     """
 
     urdf: str
     joints: tuple[str, ...]
     tool_frame: str
-    guarded_frames: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

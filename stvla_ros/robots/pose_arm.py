@@ -3,7 +3,7 @@
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from stvla_ros.control.safety.kinematics import Unreachable
+from stvla_ros.control.safety.kinematics import Hull, Skeleton, Unreachable
 
 # At half a turn from the reference the rotation vector jumps to the other side.
 _FARTHEST_TURN = 0.9 * np.pi
@@ -16,6 +16,8 @@ class PoseArm:
     :param reference: (3, 3) orientation of the tool at rotation zero. May be changed while the arm is held.
     """
 
+    # Nothing is known of the robot but its tool point.
+    skeleton = Skeleton((0, 0), 1, np.eye(4), (Hull("tool", 1, np.zeros((1, 3)), guessed=True),))
     names = ("x", "y", "z", "rx", "ry", "rz")
 
     def __init__(self, reference: np.ndarray) -> None:
@@ -36,8 +38,11 @@ class PoseArm:
         pose[:3, 3] = position[:3]
         return pose
 
-    def guarded_poses(self, position: np.ndarray) -> np.ndarray:
-        return self.tool_pose(position)[None]
+    def body_poses(self, positions: np.ndarray) -> np.ndarray:
+        poses = np.tile(np.eye(4), (len(positions), 2, 1, 1))
+        poses[:, 1, :3, :3] = Rotation.from_rotvec(positions[:, 3:]).as_matrix() @ self.reference
+        poses[:, 1, :3, 3] = positions[:, :3]
+        return poses
 
     def inverse(self, pose: np.ndarray, seed: np.ndarray) -> np.ndarray:
         """:raises Unreachable: for an orientation nearly half a turn from the reference."""

@@ -9,6 +9,7 @@ import pinocchio
 
 from stvla_ros.control.safety.kinematics import Unreachable
 from stvla_ros.errors import InputError, reason_of
+from stvla_ros.robots.urdf_geometry import make_skeleton, read_geometry
 from stvla_ros.safe_files import check_limit, read_bytes
 
 # Metres and radians that the tool may miss the wanted pose by.
@@ -30,30 +31,26 @@ class UrdfArm:
     :param urdf: file, or the XML itself (``robot_description``).
     :param joints: names of the moving joints, in the order of every position; all others stay at zero.
     :param tool_frame: link whose origin is the tool point.
-    :param guarded_frames: further links whose origins must stay out of forbidden boxes.
     :raises InputError: naming the URDF and what it lacks.
     """
 
-    def __init__(
-        self, urdf: str | Path, joints: Sequence[str], tool_frame: str, guarded_frames: Sequence[str] = ()
-    ) -> None:
+    def __init__(self, urdf: str | Path, joints: Sequence[str], tool_frame: str) -> None:
         try:
-            self._build(_read(urdf), joints, tool_frame, guarded_frames)
+            self._build(urdf, joints, tool_frame)
         except (ValueError, RuntimeError) as error:  # Pinocchio's, and InputError
-            what = "robot_description" if str(urdf).lstrip().startswith("<") else urdf
+            what = "robot_description" if _is_text(urdf) else urdf
             raise InputError(f"urdf {what}: {reason_of(error, longest=400)}") from None
 
-    def _build(
-        self, model: pinocchio.Model, joints: Sequence[str], tool_frame: str, guarded_frames: Sequence[str]
-    ) -> None:
+    def _build(self, urdf: str | Path, joints: Sequence[str], tool_frame: str) -> None:
+        text, folder = _read(urdf)
+        whole = _model_of(text)
         for name in joints:
-            if not model.existJointName(name):
-                raise InputError(f"expected a joint {name}, it has {', '.join(list(model.names)[1:])}")
-        others = [number for number, name in enumerate(model.names) if number and name not in joints]
-        model = pinocchio.buildReducedModel(model, others, pinocchio.neutral(model))
-        for name in (tool_frame, *guarded_frames):
-            if not model.existFrame(name):
-                raise InputError(f"expected a link {name}, it has none of this name")
+            if not whole.existJointName(name):
+                raise InputError(f"expected a joint {name}, it has {', '.join(list(whole.names)[1:])}")
+        others = [number for number, name in enumerate(whole.names) if number and name not in joints]
+        model = pinocchio.buildReducedModel(whole, others, pinocchio.neutral(whole))
+        if not model.existFrame(tool_frame):
+            raise InputError(f"expected a link {tool_frame}, it has none of this name")
         if model.nq != model.nv or model.nq != len(joints):
             raise InputError("expected joints with limits and one coordinate each (no continuous ones)")
         self.names = tuple(joints)
@@ -61,7 +58,7 @@ class UrdfArm:
         # Of the URDF's own order, where each of ours is.
         self._order = np.array([model.joints[model.getJointId(name)].idx_q for name in joints])
         self._tool = model.getFrameId(tool_frame)
-        self._guarded = [self._tool, *(model.getFrameId(name) for name in guarded_frames)]
+        self.skeleton = make_skeleton(whole, read_geometry(whole, text, folder), model, others, self._tool)
 
     def copy(self) -> "UrdfArm":
         other = copy.copy(self)
@@ -73,13 +70,23 @@ class UrdfArm:
         """The URDF's own: lower and upper, (n,) each, radians."""
         return self._model.lowerPositionLimit[self._order], self._model.upperPositionLimit[self._order]
 
-    def tool_pose(self, position: np.ndarray) -> np.ndarray:
-        self._forward(position)
-        return self._data.oMf[self._tool].homogeneous.copy()
+    @property
+    def velocity_limits(self) -> np.ndarray:
+        """The URDF's own, (n,) radians a second; infinite where it has none."""
+        limits = self._model.velocityLimit[self._order]
+        return np.where(limits > 0.0, limits, np.inf)
 
-    def guarded_poses(self, position: np.ndarray) -> np.ndarray:
-        self._forward(position)
-        return np.stack([self._data.oMf[frame].homogeneous for frame in self._guarded])
+    def tool_pose(self, position: np.ndarray) -> np.ndarray:
+        pinocchio.forwardKinematics(self._model, self._data, self._reordered(position))
+        return pinocchio.updateFramePlacement(self._model, self._data, self._tool).homogeneous.copy()
+
+    def body_poses(self, positions: np.ndarray) -> np.ndarray:
+        poses = np.empty((len(positions), self._model.njoints, 4, 4))
+        for pose, position in zip(poses, positions):
+            pinocchio.forwardKinematics(self._model, self._data, self._reordered(position))
+            for body, placement in enumerate(self._data.oMi):
+                pose[body] = placement.homogeneous
+        return poses
 
     def inverse(self, pose: np.ndarray, seed: np.ndarray) -> np.ndarray:
         """By Levenberg-Marquardt from ``seed``; the position that it finds is near it, or none.
@@ -117,10 +124,6 @@ class UrdfArm:
                 raise Unreachable("singularity: the arm would lose a direction of motion")
         return position
 
-    def _forward(self, position: np.ndarray) -> None:
-        pinocchio.forwardKinematics(self._model, self._data, self._reordered(position))
-        pinocchio.updateFramePlacements(self._model, self._data)
-
     def _reordered(self, position: np.ndarray) -> np.ndarray:
         own = np.empty(self._model.nq)
         own[self._order] = position
@@ -145,20 +148,28 @@ def _smallest_singular_value(jacobian: np.ndarray) -> float:
     return float(np.linalg.svd(_WEIGHTS[:, None] * jacobian, compute_uv=False)[-1])
 
 
-def _read(urdf: str | Path) -> pinocchio.Model:
-    text = str(urdf)
+def _is_text(urdf: str | Path) -> bool:
+    return str(urdf).lstrip().startswith("<")
+
+
+def _read(urdf: str | Path) -> tuple[str, Path | None]:
+    """The XML, and the folder that the names in it are relative to."""
+    if _is_text(urdf):
+        return str(urdf), None
+    file = Path(urdf)
     try:
-        if not text.lstrip().startswith("<"):
-            text = read_bytes(Path(text), "xml_bytes").decode("utf-8", "surrogateescape")
-        check_limit("xml_bytes", len(text), "it", "bytes")
-        # Its tree is built by functions that call themselves for every joint of a chain.
-        check_limit("robot_joints", text.count("<joint"), "it", "joints")
-        return pinocchio.buildModelFromXML(text)
+        return read_bytes(file, "xml_bytes").decode("utf-8", "surrogateescape"), file.parent
     except FileNotFoundError:
         raise InputError("expected a URDF file, there is none") from None
-    except InputError:
-        raise
     except OSError as error:
         raise InputError(f"expected a URDF file ({reason_of(error)})") from None
+
+
+def _model_of(text: str) -> pinocchio.Model:
+    check_limit("xml_bytes", len(text), "it", "bytes")
+    # Its tree is built by functions that call themselves for every joint of a chain.
+    check_limit("robot_joints", text.count("<joint"), "it", "joints")
+    try:
+        return pinocchio.buildModelFromXML(text)
     except (ValueError, RuntimeError) as error:
         raise InputError(f"expected a URDF, got something else ({reason_of(error)})") from None

@@ -132,7 +132,7 @@ def test_a_servo_robot_and_its_description_from_topics(graph: LiveGraph) -> None
     arm = yaml.safe_load((ROBOTS / "widowx.yaml").read_text())["driver"]["arm"] | {"urdf": "robot_description"}
     robot = robot_file(graph, "servo", executable="moveit_servo_driver", settings=settings, arm=arm)
     latched = graph.node.create_publisher(String, "robot_description", LATCHED_QOS)
-    latched.publish(String(data=(ROBOTS / "wx250s.urdf").read_text()))
+    latched.publish(String(data=(ROBOTS / "wx250s.urdf").read_text().replace("wx250s/", f"file://{ROBOTS}/wx250s/")))
     joints = JointState(name=arm["joints"], position=[0.0, -1.88, 1.55, 0.0, 0.8, 3.5])
     squeezed = CompressedImage(header=make_header(1, "camera"))
     with repeating(graph, joints=joints, picture=squeezed, other=squeezed):

@@ -34,6 +34,7 @@ def broken(tmp_path: Path) -> Callable[..., list[Finding]]:
         elif key:
             del place[last]
         shutil.copy(ROBOTS / "wx250s.urdf", tmp_path)
+        shutil.copytree(ROBOTS / "wx250s", tmp_path / "wx250s", dirs_exist_ok=True)
         (tmp_path / "robot.yaml").write_text(yaml.safe_dump(content))
         return list(check_robot_file(tmp_path / "robot.yaml"))
 
@@ -60,7 +61,7 @@ def test_what_is_said_about_a_good_file(broken: Callable[..., list[Finding]]) ->
     assert texts[2].startswith(
         "all limits are below their ceilings: joints' velocity 2.5 of 10, joint_margin 0.05 of 0.5"
     )
-    assert "tool_speed 0.35 of 2," in texts[2] and "joint_state_timeout 0.25 of 1" in texts[2]
+    assert "speed 0.35 of 2," in texts[2] and "joint_state_timeout 0.25 of 1" in texts[2]
     assert texts[-2] == "driver.home is within the limits, tool point (0.300, 0.000, 0.150) m"
 
 
@@ -79,7 +80,7 @@ LIMITS = "driver.limits"
             500.0,
             "waist.velocity: expected more than 0, at most 10 (the fastest joints",
         ),
-        (f"{LIMITS}.tool_speed", 100.0, "tool_speed: expected more than 0, at most 2 (the speed that ISO 13855"),
+        (f"{LIMITS}.speed", 100.0, "speed: expected more than 0, at most 2 (the speed that ISO 13855"),
         (f"{LIMITS}.workspace.high", [float("inf")] * 3, "workspace.high[0]: expected a finite number, got inf"),
         (f"{LIMITS}.tracking_time", 1e5, "tracking_time: expected more than 0, at most 2"),
         ("driver.tick_hz", 8.0, "tick_hz 8: at least two setpoints a control period"),
@@ -87,8 +88,12 @@ LIMITS = "driver.limits"
         ("driver.settings.gripper_pwm", 1000.0, "driver.settings.gripper_pwm: expected 0 to 885"),
         ("driver.arm.urdf", "none.urdf", "none.urdf: expected a URDF file, there is none"),
         ("driver.arm.tool_frame", "hand", ": expected a link hand, it has none of this name"),
-        ("driver.arm.guarded_frames", ["elbow_link"], ": expected a link elbow_link"),
-        (f"{LIMITS}.joints.waist.upper", 3.5, "tighter than the file's: waist (file -3.14159 to 3.5, URDF"),
+        (f"{LIMITS}.joints.waist.lower", -4.0, "none wider than the URDF's, got joints.waist.lower -4 (URDF -3.14159"),
+        (
+            f"{LIMITS}.joints.waist.upper",
+            3.5,
+            "none wider than the URDF's, got joints.waist.upper 3.5 (URDF 3.14159)",
+        ),
         (
             "driver.home",
             [0.0, 0.022, 1.8, 0.0, 1.3656, 0.0],
@@ -96,10 +101,11 @@ LIMITS = "driver.limits"
         ),
         ("driver.rest", [0.0, -1.88, 1.5, 0.0, 0.8, 0.0], "driver.rest is beyond the limits less joint_margin 0.05: "),
         (
-            f"{LIMITS}.forbidden.base",
-            {"low": [0.0, -0.1, 0.0], "high": [0.3, 0.1, 0.1]},
-            "driver.rest: the arm would be",
+            f"{LIMITS}.forbidden",
+            {"post": {"low": [0.1, -0.1, 0.0], "high": [0.3, 0.1, 0.1]}},
+            "driver.rest: gripper_link would be in the forbidden box post",
         ),
+        (f"{LIMITS}.table_height", 0.05, "driver.rest: the arm would be 0.010 m below the table"),
     ],
 )
 def test_errors_in_a_file(key: str, value: Any, text: str, broken: Callable[..., list[Finding]]) -> None:
@@ -145,7 +151,11 @@ def test_poses_and_geometry_that_are_not_given(broken: Callable[..., list[Findin
 
 def test_the_urdf_as_text() -> None:
     driver = find_embodiment("widowx").driver
-    assert all_good(check_geometry(driver, driver.arm, (ROBOTS / "wx250s.urdf").read_text()))
+    assert all_good(
+        check_geometry(
+            driver, driver.arm, (ROBOTS / "wx250s.urdf").read_text().replace("wx250s/", f"file://{ROBOTS}/wx250s/")
+        )
+    )
     only(
         check_geometry(driver, driver.arm, "<robot"),
         "error",

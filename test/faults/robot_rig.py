@@ -11,6 +11,7 @@ from live_graph import LiveGraph, scene
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import JointState
 
+from stvla_ros.control.safety.rules import MotionRules
 from stvla_ros.msg import CommandVerdict, DriverState
 from stvla_ros.nodes.kit.messages import ns_to_time
 from stvla_ros.robots.embodiments import find_embodiment
@@ -81,7 +82,8 @@ class RobotRig:
         self.graph, self.folder, self._sim_time = graph, folder, sim_time
         self.clock_offset_ns = 0
         arm = ROBOT.driver.arm
-        self._arm = UrdfArm(arm.urdf, arm.joints, arm.tool_frame, arm.guarded_frames)
+        self._arm = UrdfArm(arm.urdf, arm.joints, arm.tool_frame)
+        self._rules = MotionRules(self._arm, ROBOT.driver.limits, 1.0 / ROBOT.driver.tick_hz)
         # Times and positions in one list: two would get out of step when one is cleared beside the callback.
         self.measured: list[tuple[float, np.ndarray]] = []
         self.fault_at = 0.0
@@ -197,7 +199,6 @@ class RobotRig:
             joint = limits.joints[name]
             assert positions[:, number].min() >= joint.lower and positions[:, number].max() <= joint.upper, name
         for position in positions[::5]:
-            points = self._arm.guarded_poses(position)[:, :3, 3]
-            assert limits.workspace.outside(points[0]) < 1e-3, points[0]
-            for box in limits.forbidden.values():
-                assert box.inside(points).max() == 0.0
+            point = self._arm.tool_pose(position)[:3, 3]
+            assert limits.workspace.outside(point) < 1e-3, point
+            assert self._rules.broken(position) == []

@@ -110,3 +110,10 @@ def test_a_driver_cannot_have_the_name_of_another_node(tmp_path: Path, installed
     with installed({"added_driver": ADDED_DRIVER}, {"drivers": {"compositor": "added_driver:DRIVER"}}):
         with pytest.raises(InputError, match="^driver compositor: expected another name"):
             robot_graph(_robot_of("compositor", tmp_path), tmp_path / "run")
+
+
+def test_the_mode_of_the_robot_is_its_drivers(tmp_path: Path) -> None:
+    for given in ({}, {"mode": "full"}):
+        graph = robot_graph(RobotArguments(robot="google_robot", **given), tmp_path)
+        driver = node_of(graph, "google_robot_driver").parameters["google_robot_driver"]
+        assert driver["mode"] == given.get("mode", "reduced")

@@ -87,7 +87,7 @@ def test_a_command_becomes_a_smooth_way_of_poses(controller: Controller) -> None
         lambda: controller.targets and controller.targets[-1].pose.position.x > START[0] + 0.0499, "the target"
     )
     way = np.array([[each.pose.position.x, each.pose.position.y, each.pose.position.z] for each in controller.targets])
-    assert np.linalg.norm(np.diff(way, axis=0), axis=1).max() <= ROBOT.driver.limits.tool_speed / ROBOT.driver.tick_hz
+    assert np.linalg.norm(np.diff(way, axis=0), axis=1).max() <= ROBOT.driver.limits.speed / ROBOT.driver.tick_hz
     last = controller.targets[-1]
     q = last.pose.orientation
     wanted = Rotation.from_rotvec([0.0, 0.0, 0.2]) * DOWN

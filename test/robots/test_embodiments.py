@@ -59,11 +59,11 @@ def test_home_lies_in_the_workspace_and_rest_within_the_joints_limits() -> None:
         ("driver.limits.joints.elbow.velocity", -1.0, "driver.limits.joints.elbow.velocity: expected more than 0"),
         ("driver.limits.joints.elbow.jerk", None, "driver.limits.joints.elbow.jerk: expected a value, it is missing"),
         (
-            "driver.limits.tool_sped",
+            "driver.limits.sped",
             1.0,
-            r"driver.limits.tool_sped: no such key \(did you mean driver.limits.tool_speed",
+            r"driver.limits.sped: no such key \(did you mean driver.limits.speed",
         ),
-        ("driver.limits.tool_speed", float("nan"), "driver.limits.tool_speed: expected a finite number, got nan"),
+        ("driver.limits.speed", float("nan"), "driver.limits.speed: expected a finite number, got nan"),
         (
             "driver.limits.workspace",
             {"low": [0, 0, 0], "high": [1, float("inf"), 1]},
@@ -75,7 +75,7 @@ def test_home_lies_in_the_workspace_and_rest_within_the_joints_limits() -> None:
             "driver.limits.workspace: expected a box within",
         ),
         ("driver.limits.joints.waist.velocity", 500.0, "driver.limits.joints.waist.velocity: expected more than 0, at"),
-        ("driver.limits.tool_speed", 100.0, "driver.limits.tool_speed: expected more than 0, at most 2 "),
+        ("driver.limits.speed", 100.0, "driver.limits.speed: expected more than 0, at most 2 "),
         (
             "driver.limits.joint_state_timeout",
             1e5,

@@ -20,7 +20,7 @@ HOME = np.array(find_embodiment("widowx").driver.home)
 
 def make_arm(urdf: str | Path = DESCRIPTION.urdf, **changed) -> UrdfArm:
     usual = {"joints": DESCRIPTION.joints, "tool_frame": DESCRIPTION.tool_frame}
-    return UrdfArm(urdf, **{**usual, "guarded_frames": DESCRIPTION.guarded_frames, **changed})
+    return UrdfArm(urdf, **{**usual, **changed})
 
 
 ARM = make_arm()
@@ -40,7 +40,6 @@ def test_it_is_the_simulators_arm() -> None:
     other, random = make_arm(urdf), np.random.default_rng(0)
     for position in random.uniform(*ARM.position_limits, (100, 6)):
         assert ARM.tool_pose(position) == pytest.approx(other.tool_pose(position), abs=1e-9)
-        assert ARM.guarded_poses(position) == pytest.approx(other.guarded_poses(position), abs=1e-9)
 
 
 @settings(max_examples=200, deadline=None)

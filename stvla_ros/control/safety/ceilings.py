@@ -4,6 +4,7 @@ import dataclasses
 from typing import Any
 
 from stvla_ros.errors import InputError
+from stvla_ros.settings import FORMER_NAME
 
 _KEY = "ceiling"
 
@@ -30,16 +31,18 @@ class Ceiling:
         return f"more than {self.low:g}, at most {self.high:g}" if self.positive else f"{self.low:g} to {self.high:g}"
 
 
-def ceiling(default: Any = dataclasses.MISSING, *, low: float | None = None, high: float, why: str) -> Any:
+def ceiling(
+    default: Any = dataclasses.MISSING, *, low: float | None = None, high: float, why: str, former: str = ""
+) -> Any:
     """A field of a dataclass of limits.
 
     :param low: least value; without one, it must be more than 0.
     :param high: greatest value.
     :param why: reason of the greatest one, for people.
+    :param former: what the limit was called before.
     """
-    return dataclasses.field(
-        default=default, metadata={_KEY: Ceiling(0.0 if low is None else low, low is None, high, why)}
-    )
+    metadata: dict[str, Any] = {_KEY: Ceiling(0.0 if low is None else low, low is None, high, why)}
+    return dataclasses.field(default=default, metadata=metadata | ({FORMER_NAME: former} if former else {}))
 
 
 def ceilings(limits: Any) -> dict[str, Ceiling]:

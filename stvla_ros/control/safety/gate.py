@@ -13,6 +13,7 @@ may wait, so a command goes through three phases, and ticks may come between the
 """
 
 from collections import Counter
+from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
@@ -26,6 +27,7 @@ from stvla_ros.control.safety.latch import Cause
 from stvla_ros.control.safety.limits import SafetyLimits
 from stvla_ros.control.safety.motion import Motion, MotionPlanner, MotionRefused
 from stvla_ros.control.safety.requests import Observed, Planned, Request, Setpoint, TooLate, Verdict
+from stvla_ros.control.safety.rules import MotionRules
 from stvla_ros.control.safety.track import Departure, Track
 from stvla_ros.errors import InputError
 
@@ -45,10 +47,18 @@ class SafetyGate:
     """
     :param tick_s: seconds between two calls of :meth:`tick`.
     :param control_period_s: seconds between two commands.
+    :param known: positions (n,) where the arm is meant to be, home and rest: links that touch there may do so.
     :raises InputError: when limits, arm and rates do not fit together.
     """
 
-    def __init__(self, arm: Kinematics, limits: SafetyLimits, tick_s: float, control_period_s: float) -> None:
+    def __init__(
+        self,
+        arm: Kinematics,
+        limits: SafetyLimits,
+        tick_s: float,
+        control_period_s: float,
+        known: Sequence[np.ndarray] = (),
+    ) -> None:
         if not 0.0 < tick_s <= control_period_s / 2.0:
             raise InputError(f"rate: expected at least two ticks a control period, got one each {tick_s:g} s")
         limits.check_stop(control_period_s)
@@ -56,7 +66,8 @@ class SafetyGate:
         self._tick_s, self._period_s = tick_s, control_period_s
         # Planning has an arm of its own: ticks come while it works.
         self._planning_arm = arm.copy()
-        self._planner = MotionPlanner(self._planning_arm, limits, tick_s)
+        self.rules = MotionRules(self._planning_arm, limits, tick_s, known)
+        self._planner = MotionPlanner(self.rules)
         self._targets = CommandTargets(limits)
         self._inhibitors: set[Inhibitor] = {"not started"}
         self._track = Track(np.zeros(len(arm.names)))
@@ -193,6 +204,9 @@ class SafetyGate:
             return request
         try:
             goal = self._planning_arm.inverse(request.target, request.seed)
+            if (lift := self.rules.lift(goal, request.seed)) > 0.0:
+                request = request.lifted(lift)
+                goal = self._planning_arm.inverse(request.target, request.seed)
             motion = self._planner.move(request.departure.start, goal, _MOTION_PERIODS * self._period_s)
         except (Unreachable, MotionRefused) as error:
             return Verdict(False, request.clipped, str(error))

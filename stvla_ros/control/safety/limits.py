@@ -5,13 +5,21 @@ metres) must not pass as a limit.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Literal, get_args
 
 import numpy as np
 
 from stvla_ros.control.safety.ceilings import ceiling, check_ceilings
 from stvla_ros.errors import InputError
 
+Mode = Literal["reduced", "full"]
+MODES: tuple[Mode, ...] = get_args(Mode)
+# Greatest speed of any point in the mode `reduced`, m/s.
+REDUCED_SPEED = 0.25
+
+# Of limits in the URDF and in the file, radians or metres: degrees in radians of four digits differ by less.
+_ROUNDING = 1e-3
 # Metres from the base, along each axis. A forbidden box may be as large as it likes.
 WORKSPACE_CEILING = 5.0
 
@@ -90,8 +98,12 @@ class SafetyLimits:
     :param joints: by name of the coordinate.
     :param joint_margin: distance that is kept from the position limits, rad or m.
     :param workspace: where the tool point may be.
-    :param forbidden: boxes that no guarded point of the arm may enter, by name.
-    :param tool_speed: of the tool point, m/s.
+    :param workspace_allowance: how far the arm's moving links may be outside the workspace, metres; the way to the base
+        counts as inside.
+    :param table_height: no moving link may come below it, metres above the base's origin; None where there is no table.
+    :param forbidden: boxes that no moving link may enter, by name.
+    :param guard_radius: around the frames of links of which the URDF has no collision geometry, metres.
+    :param speed: of every point of the arm, m/s.
     :param tool_turn_rate: of the tool, rad/s.
     :param step_translation: largest of one command, metres.
     :param step_rotation: largest of one command, radians.
@@ -114,7 +126,12 @@ class SafetyLimits:
     workspace: Box
     joint_margin: float = ceiling(0.05, low=0.0, high=0.5, why="more leaves most joints no way")
     forbidden: Mapping[str, Box] = field(default_factory=dict)
-    tool_speed: float = ceiling(0.35, high=2.0, why="the speed that ISO 13855 takes a person's hand to move at")
+    workspace_allowance: float = ceiling(0.1, low=0.0, high=1.0, why="more is no workspace")
+    table_height: float | None = ceiling(0.0, low=-2.0, high=2.0, why="no arm stands so far below a table")
+    guard_radius: float = ceiling(0.05, high=0.3, why="no link of such an arm is thicker")
+    speed: float = ceiling(
+        0.35, high=2.0, why="the speed that ISO 13855 takes a person's hand to move at", former="tool_speed"
+    )
     tool_turn_rate: float = ceiling(2.0, high=6.3, why="a turn a second")
     step_translation: float = ceiling(0.05, high=0.2, why="policies move by a few centimetres a step")
     step_rotation: float = ceiling(0.35, high=1.0, why="three steps must stay below half a turn, where angles wrap")
@@ -144,6 +161,10 @@ class SafetyLimits:
             if joint.upper - joint.lower <= 2.0 * self.joint_margin:
                 raise InputError(f"joints.{name}: expected more than twice joint_margin between lower and upper")
 
+    def in_mode(self, mode: Mode) -> "SafetyLimits":
+        """What holds in a mode: in ``full`` all as it is here, in ``reduced`` no point is faster than 0.25 m/s."""
+        return self if mode == "full" else replace(self, speed=min(self.speed, REDUCED_SPEED))
+
     def check_stop(self, control_period_s: float) -> None:
         """:raises InputError: when a joint cannot stop within one control period from every state it may be in."""
         for name, joint in self.joints.items():
@@ -153,6 +174,25 @@ class SafetyLimits:
                     f"({control_period_s:g} s), these take {joint.longest_stop_s:.3f} s; lower velocity, or raise "
                     "acceleration or jerk"
                 )
+
+    def check_urdf(self, names: Sequence[str], lower: np.ndarray, upper: np.ndarray, velocity: np.ndarray) -> None:
+        """
+        :param names: of the coordinates.
+        :param lower, upper, velocity: (n,) the URDF's own limits.
+        :raises InputError: naming those that the robot's file sets wider than the URDF does.
+        """
+        wider = []
+        for name, low, high, fastest in zip(names, lower, upper, velocity):
+            joint = self.joints[name]
+            for key, wide, limit in (
+                ("lower", low - joint.lower, low),
+                ("upper", joint.upper - high, high),
+                ("velocity", joint.velocity - fastest, fastest),
+            ):
+                if wide > _ROUNDING:
+                    wider.append(f"joints.{name}.{key} {getattr(joint, key):g} (URDF {limit:g})")
+        if wider:
+            raise InputError(f"limits: expected none wider than the URDF's, got {', '.join(wider)}")
 
     def check_joints(self, names: Sequence[str]) -> None:
         """:raises InputError: when the limits are not of exactly these coordinates."""

@@ -6,26 +6,16 @@ Berscheid and Kroeger, arXiv 2105.04830).
 """
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import ruckig
-from scipy.spatial.transform import Rotation
 
-from stvla_ros.control.safety.kinematics import Kinematics
-from stvla_ros.control.safety.limits import SafetyLimits
-from stvla_ros.errors import InputError
+from stvla_ros.control.safety.rules import MotionRefused, MotionRules
 
-# Rounding must not refuse a motion along a limit.
-_TOLERANCE = 1e-6
 # How often a motion is slowed down until its tool is slow enough.
 _MOST_SLOWER = 6
 _LONGEST_S = 20.0
-
-
-class MotionRefused(InputError):
-    """The motion would break a limit; the message names it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,20 +46,11 @@ class Motion:
 
 
 class MotionPlanner:
-    """
-    :param tick_s: seconds between two states of a motion.
-    :raises InputError: when limits and arm do not fit together.
-    """
+    """:param rules: what every motion, and every stop, must obey."""
 
-    def __init__(self, arm: Kinematics, limits: SafetyLimits, tick_s: float) -> None:
-        limits.check_joints(arm.names)
-        self._arm, self._limits, self._tick_s = arm, limits, tick_s
-        joints = [limits.joints[name] for name in arm.names]
-        self._lower = np.array([joint.lower + limits.joint_margin for joint in joints])
-        self._upper = np.array([joint.upper - limits.joint_margin for joint in joints])
-        # Between two ticks a point can be half a tick's way inside a box that neither end is in.
-        clearance = limits.tool_speed * tick_s / 2.0
-        self._forbidden = {name: box.grown(clearance) for name, box in limits.forbidden.items()}
+    def __init__(self, rules: MotionRules) -> None:
+        self._rules, self._tick_s = rules, rules.tick_s
+        joints = [rules.limits.joints[name] for name in rules.arm.names]
         self._generator = ruckig.Ruckig(len(joints))
         self._trajectory = ruckig.Trajectory(len(joints))
         self._input = ruckig.InputParameter(len(joints))
@@ -81,21 +62,21 @@ class MotionPlanner:
         """
         :param goal: position (n,) to come to rest at.
         :param least_s: shortest duration.
-        :param in_workspace: whether the tool point must keep to the workspace; without, forbidden boxes still count.
+        :param in_workspace: whether the arm must keep to the workspace; without, all else still counts.
         :raises MotionRefused: when it cannot be without breaking a limit.
         """
         self._check_goal(goal)
-        rules = _Rules(self, start, in_workspace)
+        rules = self._rules.begin(start.position, in_workspace)
         for _ in range(_MOST_SLOWER):
             states = self._sample(start, goal, least_s)
-            too_fast = rules.check(start, states)
+            too_fast = rules.check([_way(start, states)])
             if too_fast <= 1.0:
                 stops = tuple(Motion((state,)) if state.resting else self.stop(state) for state in states)
-                too_fast = max(rules.check(state, stop.states) for state, stop in zip(states, stops))
+                too_fast = rules.check([_way(state, stop.states) for state, stop in zip(states, stops)])
             if too_fast <= 1.0:
                 return Motion(states, stops)
             least_s = max(least_s, len(states) * self._tick_s) * max(too_fast, 1.05) + self._tick_s
-        raise MotionRefused("tool speed: no motion is slow enough, the arm already moves too fast")
+        raise MotionRefused("speed: no motion is slow enough, the arm already moves too fast")
 
     def stop(self, start: State) -> Motion:
         """The fastest way to rest, whatever it leads through: for a start that no motion brought about."""
@@ -133,41 +114,6 @@ class MotionPlanner:
         return (*states, State.at_rest(np.array(self._trajectory.at_time(duration)[0])))
 
 
-class _Rules:
-    """What holds for a motion that begins in ``start``. What is broken there may be mended, never made worse: an arm
-    that was switched on outside its workspace must be able to return.
-    """
-
-    def __init__(self, planner: MotionPlanner, start: State, in_workspace: bool) -> None:
-        self._arm, self._limits, self._tick_s = planner._arm, planner._limits, planner._tick_s
-        self._lower = np.minimum(planner._lower, start.position)
-        self._upper = np.maximum(planner._upper, start.position)
-        points = self._arm.guarded_poses(start.position)[:, :3, 3]
-        self._boxes = {
-            name: (box, float(box.inside(points).max()) + _TOLERANCE) for name, box in planner._forbidden.items()
-        }
-        self._in_workspace = in_workspace
-        self._outside = float(self._limits.workspace.outside(points[0])) + _TOLERANCE
-
-    def check(self, start: State, states: Sequence[State]) -> float:
-        """:returns: the tool's greatest speed as a share of what is allowed.
-
-        :raises MotionRefused: naming the limit that the motion breaks.
-        """
-        positions = np.stack([state.position for state in states])
-        over = np.maximum(positions - self._upper, self._lower - positions).max(axis=0)
-        if over.max() > _TOLERANCE:
-            worst = int(over.argmax())
-            raise MotionRefused(f"joint limit: {self._arm.names[worst]} would come {over[worst]:.3g} too far")
-        poses = np.stack([self._arm.guarded_poses(position) for position in (start.position, *positions)])
-        points = poses[1:, :, :3, 3]
-        for name, (box, allowed) in self._boxes.items():
-            if box.inside(points).max() > allowed:
-                raise MotionRefused(f"forbidden box {name}: the arm would enter it")
-        if self._in_workspace and self._limits.workspace.outside(points[:, 0]).max() > self._outside:
-            raise MotionRefused("workspace: the tool would leave it")
-        tools = poses[:, 0]
-        steps = np.linalg.norm(np.diff(tools[:, :3, 3], axis=0), axis=1)
-        turns = Rotation.from_matrix(tools[1:, :3, :3] @ tools[:-1, :3, :3].transpose(0, 2, 1)).magnitude()
-        speed, turn_rate = steps.max() / self._tick_s, turns.max() / self._tick_s
-        return max(speed / self._limits.tool_speed, turn_rate / self._limits.tool_turn_rate) - _TOLERANCE
+def _way(start: State, states: tuple[State, ...]) -> np.ndarray:
+    """(m, n) positions from the start on."""
+    return np.stack([start.position, *(state.position for state in states)])

@@ -1,6 +1,6 @@
 """What the safety gate is asked and answers: commands on their way through its three phases, verdicts, setpoints."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -54,6 +54,12 @@ class Request:
     seed: np.ndarray
     gripper: float
     clipped: tuple[str, ...]
+
+    def lifted(self, by: float) -> "Request":
+        """With a target that is this much higher, metres: off the table."""
+        target = self.target.copy()
+        target[2, 3] += by
+        return replace(self, target=target, clipped=(*self.clipped, "table"))
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from sensor_msgs.msg import JointState
 
-from stvla_ros.control.safety.gate import Inhibitor, SafetyGate
+from stvla_ros.control.safety.gate import Inhibitor
 from stvla_ros.control.safety.joint_measurements import JointMeasurement
 from stvla_ros.errors import InputError
 from stvla_ros.msg import DriverState
@@ -69,10 +69,9 @@ class DriverNode(DriverBase):
     # --- lifecycle ----------------------------------------------------------------------------------------------------
 
     def configure(self) -> None:
-        limits, control_hz = self.description.limits, self.embodiment.control_hz
         arm = self.make_arm()
         self._measured_state.configure(arm)
-        self.gate = SafetyGate(arm, limits, 1.0 / self.description.tick_hz, 1.0 / control_hz)
+        self.gate = self.make_gate(arm)
         self.latch.load(self.embodiment.name, self.dry_run)
         self.reports = DriverReports(self, self.embodiment.base_frame)
         self._stops.serve()

@@ -10,6 +10,7 @@ from stvla_ros.control.command_identity import GoalUnderWay
 from stvla_ros.control.safety.gate import Inhibitor, SafetyGate
 from stvla_ros.control.safety.kinematics import Kinematics
 from stvla_ros.control.safety.latch import Cause
+from stvla_ros.control.safety.limits import MODES
 from stvla_ros.control.safety.measurements import Measurements
 from stvla_ros.control.safety.requests import Setpoint
 from stvla_ros.errors import InputError
@@ -26,6 +27,7 @@ GO_ON = "~/reset goes on"
 class DriverBase(StvlaNode):
     """What a robot's driver overrides, and what the parts of a driver know of it.
 
+    :ivar limits: what holds in the mode that was asked for.
     :ivar gate: to be used with ``lock``; None while the node is not configured.
     :ivar latch: what stopped the arm until a person resets it; to be used with ``lock``.
     :ivar goals: whose commands are executed; to be used with ``lock``.
@@ -41,10 +43,17 @@ class DriverBase(StvlaNode):
         super().__init__(name)
         robot = self.parameter("robot", "", "embodiment, or a YAML file that describes one (config/robots)")
         self.dry_run = self.parameter("dry_run", False, "compute and show everything, send nothing to the robot")
+        self.mode = self.parameter(
+            "mode",
+            "reduced",
+            "reduced: no point of the arm faster than 0.25 m/s; full: by the robot's file",
+            choices=MODES,
+        )
         self.embodiment = find_embodiment(robot)
         if self.embodiment.driver is None:
             raise InputError(f"parameter robot: {robot} has no driver; it is in simulation alone")
         self.description: DriverDescription = self.embodiment.driver
+        self.limits = self.description.limits.in_mode(self.mode)
         self.lock = threading.RLock()
         self.gate: SafetyGate | None = None
         self.detail = self.contention = ""
@@ -53,7 +62,17 @@ class DriverBase(StvlaNode):
         self.latch = DriverLatch(self)
         self.goals = GoalUnderWay(self.embodiment.name)
         self.times = DriverTimes(self, 1.0 / self.description.tick_hz)
-        self.measurements = Measurements(self.description.limits.joint_state_timeout)
+        self.measurements = Measurements(self.limits.joint_state_timeout)
+
+    def make_gate(self, arm: Kinematics) -> SafetyGate:
+        """The gate in front of the arm; what it guards otherwise than by its form, or not at all, is told."""
+        driver, period_s = self.description, 1.0 / self.embodiment.control_hz
+        known = [np.array(position) for position in (driver.home, driver.rest) if position]
+        gate = SafetyGate(arm, self.limits, 1.0 / driver.tick_hz, period_s, known)
+        said = f"mode {self.mode}: no point of the arm moves at more than {self.limits.speed:g} m/s"
+        for remark in filter(None, (said, gate.rules.touching, *gate.rules.remarks)):
+            self.get_logger().info(remark)
+        return gate
 
     # --- to override --------------------------------------------------------------------------------------------------
 

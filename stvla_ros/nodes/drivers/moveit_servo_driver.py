@@ -69,8 +69,8 @@ class MoveitServoDriverNode(DriverNode):
         if self.fresh and not held:
             behind_linear, behind_angular = _difference(self._measured_arm.tool_pose(self.position), pose) * gain
         message = TwistStamped(header=make_header(self.now_ns(), self.embodiment.base_frame))
-        limits = self.description.limits
-        message.twist.linear = _vector(linear + behind_linear, limits.tool_speed)
+        limits = self.limits
+        message.twist.linear = _vector(linear + behind_linear, limits.speed)
         message.twist.angular = _vector(angular + behind_angular, limits.tool_turn_rate)
         self._twists.publish(message)
 

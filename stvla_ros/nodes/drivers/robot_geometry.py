@@ -4,15 +4,18 @@ from rclpy.wait_for_message import wait_for_message
 from std_msgs.msg import String
 
 from stvla_ros.errors import InputError
-from stvla_ros.nodes.kit.base import LATCHED_QOS, StvlaNode
+from stvla_ros.nodes.drivers.driver_base import DriverBase
+from stvla_ros.nodes.kit.base import LATCHED_QOS
 from stvla_ros.robots.embodiments import ROBOT_DESCRIPTION, ArmDescription
 from stvla_ros.robots.urdf_arm import UrdfArm
 
 _WAIT_S = 10.0
 
 
-def make_urdf_arm(node: StvlaNode, arm: ArmDescription | None) -> UrdfArm:
-    """:raises InputError: when there is no description, no URDF, or it lacks a joint or link."""
+def make_urdf_arm(node: DriverBase, arm: ArmDescription | None) -> UrdfArm:
+    """:raises InputError: when there is no description, no URDF, it lacks a joint or link, or its limits are narrower
+    than those of the robot's file.
+    """
     if arm is None:
         raise InputError("robot: expected driver.arm with urdf, joints and tool_frame, it is missing")
     urdf = arm.urdf
@@ -21,4 +24,7 @@ def make_urdf_arm(node: StvlaNode, arm: ArmDescription | None) -> UrdfArm:
         if not came:
             raise InputError(f"topic {ROBOT_DESCRIPTION}: expected the robot's URDF within {_WAIT_S:g} s, got nothing")
         urdf = message.data
-    return UrdfArm(urdf, arm.joints, arm.tool_frame, arm.guarded_frames)
+    made = UrdfArm(urdf, arm.joints, arm.tool_frame)
+    node.limits.check_joints(made.names)
+    node.limits.check_urdf(made.names, *made.position_limits, made.velocity_limits)
+    return made

@@ -1,13 +1,16 @@
 """Arms and limits that the tests of the safety gate share."""
 
+import itertools
 from pathlib import Path
 
 import numpy as np
+from scipy.interpolate import CubicHermiteSpline
 from scipy.spatial.transform import Rotation
 
 from stvla_ros.control.safety.gate import SafetyGate
 from stvla_ros.control.safety.limits import Box, JointLimits, SafetyLimits
 from stvla_ros.control.safety.requests import Setpoint
+from stvla_ros.control.safety.rules import MotionRules
 from stvla_ros.robots.pose_arm import PoseArm
 from stvla_ros.robots.urdf_arm import UrdfArm
 
@@ -16,12 +19,14 @@ URDF = Path(__file__).parents[3] / "config" / "robots" / "wx250s.urdf"
 JOINTS = ("waist", "shoulder", "elbow", "forearm_roll", "wrist_angle", "wrist_rotate")
 # Rounding of the trajectories, relative and absolute.
 SLACK, TINY = 1.001, 1e-5
+# Metres that hulls may come nearer between two ticks than at both.
+BETWEEN_TICKS = 0.0005
 # The tool points down, 0.3 m before the base and 0.15 m above it.
 READY = np.array([0.0, 0.022008, 0.183189, 0.0, 1.365597, 0.0])
 
 
 def widowx_arm() -> UrdfArm:
-    return UrdfArm(URDF, JOINTS, "ee_gripper_link", ("wrist_link", "gripper_link"))
+    return UrdfArm(URDF, JOINTS, "ee_gripper_link")
 
 
 def widowx_limits(**changed) -> SafetyLimits:
@@ -42,13 +47,13 @@ def pose_arm() -> PoseArm:
     return PoseArm(np.diag([1.0, -1.0, -1.0]))
 
 
-def pose_limits() -> SafetyLimits:
+def pose_limits(**changed) -> SafetyLimits:
     way = {axis: JointLimits(-1.0, 1.0, 0.4, 5.0, 200.0) for axis in "xyz"}
     turn = {f"r{axis}": JointLimits(-2.8, 2.8, 2.0, 25.0, 1000.0) for axis in "xyz"}
     box = Box((0.3, -0.3, 0.0), (0.8, 0.3, 0.5))
-    return SafetyLimits(
-        {**way, **turn}, box, joint_margin=0.01, forbidden={"post": Box((0.6, 0.0, 0.0), (0.7, 0.1, 0.3))}
-    )
+    forbidden = {"post": Box((0.6, 0.0, 0.0), (0.7, 0.1, 0.3))}
+    usual = {"joints": {**way, **turn}, "workspace": box, "joint_margin": 0.01, "forbidden": forbidden}
+    return SafetyLimits(**{**usual, **changed})
 
 
 ROBOTS = {
@@ -63,6 +68,41 @@ def started_gate(robot: str = "widowx", **changed) -> SafetyGate:
     gate = SafetyGate(make_arm(), make_limits(**changed), TICK_S, PERIOD_S)
     gate.start(ready, 1.0, 0)
     return gate
+
+
+def between(setpoints: list[Setpoint], parts: int = 4) -> np.ndarray:
+    """(k, n) positions at each tick and between two: what a smooth motion through them goes through."""
+    found = [setpoints[0].position]
+    for before, after in itertools.pairwise(setpoints):
+        if np.array_equal(before.position, after.position):
+            continue
+        way = CubicHermiteSpline([0.0, TICK_S], [before.position, after.position], [before.velocity, after.velocity])
+        found += list(way(TICK_S * np.arange(1, parts + 1) / parts))
+    return np.stack(found)
+
+
+def assert_body_within_limits(
+    rules: MotionRules, setpoints: list[Setpoint], start: np.ndarray, in_room: bool = True
+) -> None:
+    """That no hull was below the table, outside the room, in a box or in another, at any tick and between; farther than
+    at the start, or than by rounding. And that no corner of a hull was too fast.
+    """
+    limits, body, fine = rules.limits, rules.body, between(setpoints)
+    poses, at_start = rules.arm.body_poses(fine), rules.arm.body_poses(start[None])
+    corners, first = body.corners(poses), body.corners(at_start)
+    if limits.table_height is not None:
+        assert corners[..., 2].min() > min(limits.table_height, first[..., 2].min()) - BETWEEN_TICKS
+    assert not in_room or rules.room.outside(corners).max() < rules.room.outside(first).max() + BETWEEN_TICKS
+    allowed = np.minimum(-rules.allowed, body.clearances(at_start)[0])
+    # Of the positions that the arm went through slowly, some.
+    looked = body.clearances(poses[:: max(1, len(poses) // 400)])
+    assert (looked > np.minimum(allowed, 0.0) - BETWEEN_TICKS).all()
+    ticks = body.corners(rules.arm.body_poses(np.stack([setpoint.position for setpoint in setpoints])))
+    steps = np.linalg.norm(np.diff(ticks, axis=0), axis=-1)
+    assert steps.max(initial=0.0) <= limits.speed * TICK_S * SLACK
+    part = np.linalg.norm(np.diff(corners, axis=0), axis=-1)
+    if part.size:
+        assert part.max() <= limits.speed * TICK_S / 4 * SLACK
 
 
 def assert_within_limits(robot: str, setpoints: list[Setpoint], in_workspace: bool = True) -> None:
@@ -81,10 +121,7 @@ def assert_within_limits(robot: str, setpoints: list[Setpoint], in_workspace: bo
         rates = np.abs(np.diff(positions, n=order, axis=0)) / TICK_S**order
         assert (rates <= np.array([getattr(joint, name) for joint in joints]) * SLACK + TINY).all(), name
     assert not in_workspace or (limits.workspace.outside(poses[:, :3, 3]) < TINY).all()
-    for box in limits.forbidden.values():
-        for position in positions:
-            assert (box.inside(arm.guarded_poses(position)[:, :3, 3]) < TINY).all()
-    assert np.linalg.norm(np.diff(poses[:, :3, 3], axis=0), axis=1).max() <= limits.tool_speed * TICK_S * SLACK
+    assert_body_within_limits(MotionRules(arm, limits, TICK_S), setpoints, positions[0], in_workspace)
     turns = Rotation.from_matrix(poses[1:, :3, :3] @ poses[:-1, :3, :3].transpose(0, 2, 1)).magnitude()
     assert turns.max() <= limits.tool_turn_rate * TICK_S * SLACK + TINY
     gripper = np.array([1.0 if setpoint.gripper is None else setpoint.gripper for setpoint in setpoints])

@@ -11,6 +11,7 @@ from stvla_ros.control.safety.limits import Box
 from stvla_ros.errors import InputError
 
 SECOND = 1_000_000_000
+LID = Box((0.24, -0.2, 0.37), (0.45, 0.2, 0.6))
 PERIOD_NS = round(PERIOD_S * SECOND)
 
 
@@ -80,12 +81,11 @@ def test_a_way_into_a_forbidden_box_is_refused_and_named() -> None:
     assert refused and refused[0].refused.startswith("forbidden box post")
 
 
-def test_a_guarded_link_counts_as_the_tool_does() -> None:
-    # The tool itself never comes as high as this box.
-    lid = Box((0.2, -0.2, 0.26), (0.45, 0.2, 0.5))
-    gate = started_gate(forbidden={"lid": lid}, workspace=Box((0.15, -0.2, 0.02), (0.42, 0.2, 0.25)))
+def test_the_forearm_counts_as_the_tool_does() -> None:
+    # Above the forearm; the tool never comes near it.
+    gate = started_gate(forbidden={"lid": LID}, workspace_allowance=0.5)
     verdict = gate.command(action(z=0.05), 0, 0)
-    assert verdict.refused.startswith("forbidden box lid")
+    assert verdict.refused.startswith("forbidden box lid: lower_forearm_link would enter it"), verdict.refused
 
 
 @pytest.mark.parametrize(
@@ -152,8 +152,7 @@ def test_each_observation_has_its_own_commands_also_in_turn() -> None:
 
 
 def test_a_refused_command_uses_nothing_up() -> None:
-    lid = Box((0.2, -0.2, 0.26), (0.45, 0.2, 0.5))
-    gate = started_gate(commands_per_observation=1, forbidden={"lid": lid})
+    gate = started_gate(commands_per_observation=1, forbidden={"lid": LID})
     assert not gate.command(action(z=0.05), SECOND, SECOND).executed
     assert gate.command(action(y=-0.01), SECOND, SECOND).executed
 

@@ -90,3 +90,32 @@ def test_no_stop_takes_longer_than_the_longest(velocity, acceleration, jerk, spe
     wanted.max_velocity, wanted.max_acceleration, wanted.max_jerk = [velocity], [acceleration], [jerk]
     assert generator.calculate(wanted, trajectory) == ruckig.Result.Working
     assert trajectory.duration <= limits.longest_stop_s + 1e-6
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({"lower": -1.2}, r"joints.a.lower -1.2 \(URDF -1\)"),
+        ({"upper": 1.2}, r"joints.a.upper 1.2 \(URDF 1\)"),
+        ({"velocity": 3.0}, r"joints.a.velocity 3 \(URDF 2\)"),
+    ],
+)
+def test_limits_that_are_wider_than_the_urdfs_are_refused(given: dict, told: str) -> None:
+    usual = {"lower": -1.0, "upper": 1.0, "velocity": 2.0, "acceleration": 50.0, "jerk": 3000.0}
+    urdf = ("a",), np.array([-1.0]), np.array([1.0]), np.array([2.0])
+    box = Box((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
+    SafetyLimits({"a": JointLimits(**usual)}, box).check_urdf(*urdf)
+    with pytest.raises(InputError, match=f"limits: expected none wider than the URDF's, got {told}"):
+        SafetyLimits({"a": JointLimits(**usual | given)}, box).check_urdf(*urdf)
+
+
+@pytest.mark.parametrize("height", [float("nan"), float("inf"), 3.0, -3.0])
+def test_a_table_is_at_a_height_that_can_be(height: float) -> None:
+    assert widowx_limits(table_height=None).table_height is None
+    with pytest.raises(InputError, match="table_height: expected -2 to 2"):
+        widowx_limits(table_height=height)
+
+
+def test_the_reduced_mode_lowers_the_speed_of_a_robots_file_and_never_raises_it() -> None:
+    assert [widowx_limits(speed=speed).in_mode("reduced").speed for speed in (0.1, 0.35)] == [0.1, 0.25]
+    assert widowx_limits(speed=0.35).in_mode("full").speed == 0.35

@@ -1,0 +1,247 @@
+"""What an arm fills, and how near its parts come to each other and to boxes: convex hulls, and their distances by coal.
+
+Distances are asked for where they matter alone. What cannot be near by its bounding balls is not looked at; a distance
+that was found once holds, less the way between, for the states around it, and for all that lies between two ticks.
+"""
+
+import itertools
+from collections.abc import Mapping, Sequence
+
+import coal
+import numpy as np
+from scipy.spatial import ConvexHull
+
+from stvla_ros.control.safety.kinematics import Skeleton
+from stvla_ros.control.safety.limits import Box
+from stvla_ros.errors import InputError
+
+# So many distances are each used for the states around before all that is still open is computed.
+_ROUNDS = 10
+# A way that is not halved any more, metres: half of it may be missing to a distance.
+_SHORT_WAY = 2e-4
+# Of coal's distances, metres.
+TOLERANCE = 1e-5
+
+# How the second of a pair is placed in the first one's frame ((3, 3), (3,)), and their distance.
+_Placed = tuple[np.ndarray, np.ndarray, float]
+
+
+class Body:
+    """The hulls of an arm and the boxes that stand around it. h hulls move with it; a pair is two hulls, or a hull and
+    a box, that could touch.
+
+    :param boxes: by name, in the base's frame.
+    :param guard_radius: around the frames of links of which no form is known, metres.
+    :raises InputError: for a moving body without a hull: nothing of it would be guarded.
+    """
+
+    def __init__(self, skeleton: Skeleton, boxes: Mapping[str, Box], guard_radius: float) -> None:
+        bare = set(range(1, len(skeleton.parents))) - {hull.body for hull in skeleton.hulls}
+        if bare or len(skeleton.parents) < 2:
+            raise InputError(f"arm: expected a hull of each moving body, got none of {sorted(bare) or 'any'}")
+        guard = _box_corners(Box((-guard_radius,) * 3, (guard_radius,) * 3))
+        hulls = sorted(skeleton.hulls, key=lambda hull: hull.body == 0)
+        corners = [
+            (hull.corners[:, None] + guard).reshape(-1, 3) if hull.guessed else hull.corners for hull in hulls
+        ] + [_box_corners(box) for box in boxes.values()]
+        shapes = [ConvexHull(each) for each in corners]
+        corners = [each.points[each.vertices] for each in shapes]
+        self.names = (*(hull.name for hull in hulls), *boxes)
+        self.moving = sum(hull.body > 0 for hull in hulls)
+        self._bodies = np.array([hull.body for hull in hulls] + [0] * len(boxes))
+        self._corners, self._shapes = corners, [_convex(each) for each in corners]
+        self._centres = np.array([(each.min(axis=0) + each.max(axis=0)) / 2.0 for each in corners])
+        self._radii = np.array(
+            [np.linalg.norm(each - centre, axis=1).max() for each, centre in zip(corners, self._centres)]
+        )
+        self._width = max(len(each) for each in corners[: self.moving])
+        pairs = [
+            (first, second)
+            for first, second in itertools.combinations(range(len(hulls)), 2)
+            if _apart(skeleton.parents, hulls[first].body, hulls[second].body)
+        ]
+        self.own_pairs = len(pairs)
+        pairs += itertools.product(range(self.moving), range(len(hulls), len(corners)))
+        self.pairs = np.array(pairs, dtype=int).reshape(-1, 2)
+        # Distances that were computed so far.
+        self.asked = 0
+        self._request, self._result = coal.DistanceRequest(), coal.DistanceResult()
+
+    def keep(self, pairs: np.ndarray) -> None:
+        """Look at these of the pairs (p,) alone. :param pairs: bool."""
+        self.own_pairs = int(pairs[: self.own_pairs].sum())
+        self.pairs = self.pairs[pairs]
+
+    def names_of(self, pair: int) -> tuple[str, str]:
+        first, second = self.pairs[pair]
+        return self.names[first], self.names[second]
+
+    def corners(self, poses: np.ndarray) -> np.ndarray:
+        """
+        :param poses: (k, b, 4, 4) of the bodies.
+        :returns: (k, h, m, 3) all corners of the moving hulls in the base's frame; where a hull has fewer than m, its
+            last comes again.
+        """
+        found = np.empty((len(poses), self.moving, 3, self._width))
+        for number in range(self.moving):
+            pose, own = poses[:, self._bodies[number]], self._corners[number]
+            turned = (pose[:, :3, :3].reshape(-1, 3) @ own.T).reshape(len(poses), 3, len(own))
+            np.add(turned, pose[:, :3, 3:], out=found[:, number, :, : len(own)])
+            found[:, number, :, len(own) :] = found[:, number, :, len(own) - 1 : len(own)]
+        # Least and greatest of each hull are asked for: its corners lie side by side in memory.
+        return found.transpose(0, 1, 3, 2)
+
+    def depths(self, poses: np.ndarray) -> np.ndarray:
+        """(p,) how deep each pair is in each other in one state, metres; 0 where it is apart.
+
+        :param poses: (b, 4, 4) of the bodies.
+        """
+        first, second = self.pairs.T
+        centres = self._centres_at(poses[None])[0]
+        apart = np.linalg.norm(centres[first] - centres[second], axis=-1)
+        found = np.zeros(len(self.pairs))
+        for pair in np.flatnonzero(apart < self._radii[first] + self._radii[second]):
+            found[pair] = max(0.0, -self._distance(int(pair), *self._relative(poses, int(pair))))
+        return found
+
+    def clearances(self, poses: np.ndarray) -> np.ndarray:
+        """(k, p) signed distances of all pairs, metres; negative where they penetrate. Exact, and slow."""
+        found = np.empty((len(poses), len(self.pairs)))
+        for state, pose in enumerate(poses):
+            for pair in range(len(self.pairs)):
+                found[state, pair] = self._distance(pair, *self._relative(pose, pair))
+        return found
+
+    def first_contact(
+        self, poses: np.ndarray, before: np.ndarray, after: np.ndarray, ways: np.ndarray, allowed: np.ndarray
+    ) -> int | None:
+        """Whether two parts of a pair would touch on a way through states, between any two of them too.
+
+        :param poses: (k, b, 4, 4) of the bodies in the states.
+        :param before, after: (m,) the states that follow each other.
+        :param ways: (m, h) farthest that any corner of each hull comes from the one to the other, metres.
+        :param allowed: (p,) how deep each pair may penetrate, metres.
+        :returns: the number of a pair that would; None where none would.
+        """
+        if not len(self.pairs):
+            return None
+        # Boxes and the base do not move.
+        moves = np.zeros((len(ways), len(self.names)))
+        moves[:, : self.moving] = ways
+        first, second = self.pairs.T
+        centres = self._centres_at(poses)
+        apart = np.linalg.norm(centres[:, first] - centres[:, second], axis=-1)
+        least = apart - self._radii[first] - self._radii[second]
+        # With a distance at both ends, and the way between them, somewhere between it is least (both, less the way).
+        between = moves[:, first] + moves[:, second]
+        wanted = -2.0 * (allowed + TOLERANCE)
+        open_pairs = np.flatnonzero(((least[before] + least[after] - between) < wanted).any(axis=0))
+        for pair in open_pairs:
+            if self._touches(int(pair), poses, before, after, least[:, pair], wanted[pair]):
+                return int(pair)
+        return None
+
+    def _touches(
+        self, pair: int, poses: np.ndarray, before: np.ndarray, after: np.ndarray, least: np.ndarray, wanted: float
+    ) -> bool:
+        """:param least: (k,) lower bounds of the distance in each state."""
+        turns, places, centres = self._relative_all(poses, pair)
+        radius = self._radii[self.pairs[pair][1]]
+        # What the second does as the first sees it: it matters not how both go together.
+        between = self._way(turns, centres, radius, before, after)
+        exact = np.zeros(len(poses), dtype=bool)
+        for tried in range(2 * len(poses) + 1):
+            short = least[before] + least[after] - between < wanted
+            if not short.any():
+                return False
+            for way in np.flatnonzero(short & exact[before] & exact[after]):
+                start, end = [(turns[state], places[state], float(least[state])) for state in (before[way], after[way])]
+                if self._touches_between(pair, start, end, float(between[way]), wanted):
+                    return True
+                between[way] = -np.inf
+            short &= between > -np.inf
+            missing = np.zeros(len(poses), dtype=int)
+            np.add.at(missing, before[short], 1)
+            np.add.at(missing, after[short], 1)
+            missing[exact] = 0
+            if not missing.any():
+                continue
+            if tried < _ROUNDS:
+                states = [int(np.where(missing > 0, -least, -np.inf).argmax())]
+            else:
+                states = np.flatnonzero(missing).tolist()
+            for state in states:
+                found = self._distance(pair, turns[state], places[state])
+                if tried < _ROUNDS:
+                    away = self._way(turns, centres, radius, state, slice(None))
+                    least = np.maximum(least, found - away)
+                least[state], exact[state] = found, True
+        raise AssertionError("each round computes a distance")
+
+    def _touches_between(self, pair: int, start: _Placed, end: _Placed, way: float, wanted: float) -> bool:
+        """Halves the way until it is short: that two are as near as the way is long does not say that they meet."""
+        if start[2] + end[2] - way >= wanted:
+            return False
+        if 2.0 * min(start[2], end[2]) < wanted:
+            return True
+        if way < _SHORT_WAY:
+            return False
+        turn, place = (start[0] + end[0]) / 2.0, (start[1] + end[1]) / 2.0
+        half = (turn, place, self._distance(pair, turn, place))
+        halves = ((start, half), (half, end))
+        return any(self._touches_between(pair, first, second, way / 2.0, wanted) for first, second in halves)
+
+    @staticmethod
+    def _way(turns: np.ndarray, centres: np.ndarray, radius: float, start, end) -> np.ndarray:
+        """Farthest that any point of a ball comes between two placements, metres; a bound."""
+        turn = turns[end] - turns[start]
+        # Of a turn by an angle a, the difference of the matrices has the size 2 sqrt(2) sin(a/2), and a point's way is
+        # 2 r sin(a/2).
+        turned = np.sqrt(np.einsum("kij,kij->k", turn, turn) / 2.0) * radius
+        return np.linalg.norm(centres[end] - centres[start], axis=-1) + turned
+
+    def _centres_at(self, poses: np.ndarray) -> np.ndarray:
+        """(k, s, 3) centres of all shapes in the base's frame."""
+        of_shapes = poses[:, self._bodies]
+        return np.einsum("ksij,sj->ksi", of_shapes[..., :3, :3], self._centres) + of_shapes[..., :3, 3]
+
+    def _relative_all(self, poses: np.ndarray, pair: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """(k, 3, 3), (k, 3): the pair's second body in the first one's frame; (k, 3): its hull's centre there."""
+        first, second = self.pairs[pair]
+        from_first, from_second = poses[:, self._bodies[first]], poses[:, self._bodies[second]]
+        back = from_first[:, :3, :3].transpose(0, 2, 1)
+        turns = back @ from_second[:, :3, :3]
+        places = (back @ (from_second[:, :3, 3] - from_first[:, :3, 3])[..., None])[..., 0]
+        return turns, places, turns @ self._centres[second] + places
+
+    def _relative(self, pose: np.ndarray, pair: int) -> tuple[np.ndarray, np.ndarray]:
+        turns, places, _ = self._relative_all(pose[None], pair)
+        return turns[0], places[0]
+
+    def _distance(self, pair: int, turn: np.ndarray, place: np.ndarray) -> float:
+        first, second = self.pairs[pair]
+        self.asked += 1
+        self._result.clear()
+        placed = coal.Transform3s(turn, place)
+        return coal.distance(self._shapes[first], _HERE, self._shapes[second], placed, self._request, self._result)
+
+
+_HERE = coal.Transform3s()
+
+
+def _apart(parents: Sequence[int], first: int, second: int) -> bool:
+    """Whether two bodies are neither one nor joined to each other."""
+    return first != second and parents[first] != second and parents[second] != first
+
+
+def _box_corners(box: Box) -> np.ndarray:
+    return np.array(list(itertools.product(*zip(box.low, box.high))))
+
+
+def _convex(corners: np.ndarray) -> coal.Convex:
+    points, facets = coal.StdVec_Vec3s(), coal.StdVec_Triangle()
+    for corner in corners:
+        points.append(corner)
+    for facet in ConvexHull(corners).simplices:
+        facets.append(coal.Triangle(*map(int, facet)))
+    return coal.Convex(points, facets)

@@ -1,0 +1,176 @@
+"""Where the arm's links may be, and how fast: what the tool point alone does not tell. With the shipped limits."""
+
+import numpy as np
+import pytest
+from arms import PERIOD_S, TICK_S, assert_body_within_limits
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from stvla_ros.control.actions import EndEffectorAction
+from stvla_ros.control.safety.body import Body
+from stvla_ros.control.safety.gate import SafetyGate
+from stvla_ros.control.safety.kinematics import Hull, Skeleton
+from stvla_ros.control.safety.limits import Box
+from stvla_ros.control.safety.motion import MotionPlanner, State
+from stvla_ros.control.safety.requests import Setpoint, Verdict
+from stvla_ros.control.safety.rules import MotionRefused, MotionRules
+from stvla_ros.errors import InputError
+from stvla_ros.robots.embodiments import find_embodiment
+from stvla_ros.robots.urdf_arm import UrdfArm
+
+DRIVER = find_embodiment("widowx").driver
+ARM = UrdfArm(DRIVER.arm.urdf, DRIVER.arm.joints, DRIVER.arm.tool_frame)
+HOME, REST = np.array(DRIVER.home), np.array(DRIVER.rest)
+PERIOD_NS = round(PERIOD_S * 1e9)
+
+
+def limits(mode: str = "reduced", **changed):
+    from dataclasses import replace
+
+    return replace(DRIVER.limits.in_mode(mode), **changed)
+
+
+class Led:
+    """A gate with the WidowX at home, and all that comes out of it."""
+
+    def __init__(self, mode: str = "reduced", **changed) -> None:
+        self.limits = limits(mode, **changed)
+        self.gate = SafetyGate(ARM, self.limits, TICK_S, PERIOD_S, [HOME, REST])
+        self.gate.start(HOME, 1.0, 0)
+        self.now, self.setpoints = 0, [self.gate.tick()]
+
+    def command(self, way=(0.0, 0.0, 0.0), turn=(0.0, 0.0, 0.0)) -> Verdict:
+        self.now += PERIOD_NS
+        verdict = self.gate.command(EndEffectorAction(np.array(way), np.array(turn), 1.0), self.now, self.now)
+        self.setpoints += [self.gate.tick() for _ in range(round(PERIOD_S / TICK_S))]
+        return verdict
+
+    def settle(self) -> Setpoint:
+        while self.gate.moving:
+            self.setpoints.append(self.gate.tick())
+        return self.setpoints[-1]
+
+    def corners(self) -> np.ndarray:
+        return self.gate.rules.body.corners(ARM.body_poses(self.settle().position[None]))[0]
+
+    def check(self) -> None:
+        self.settle()
+        assert_body_within_limits(self.gate.rules, self.setpoints, HOME)
+
+
+def test_the_fingertips_stop_on_the_table_and_slide_along_it() -> None:
+    led = Led()
+    verdicts = [led.command((0.0, 0.0, -0.03)) for _ in range(10)]
+    assert "table" in verdicts[-1].clipped
+    assert 0.0 <= led.corners()[..., 2].min() < 0.004
+    before = led.settle().tool_pose[1, 3]
+    assert led.command((0.0, -0.02, -0.01)).executed
+    assert led.settle().tool_pose[1, 3] - before == pytest.approx(-0.02, abs=1e-3)
+    led.check()
+
+
+def test_without_a_table_the_tool_goes_down_to_its_workspace() -> None:
+    led = Led(table_height=None)
+    for _ in range(10):
+        led.command((0.0, 0.0, -0.03))
+    assert led.corners()[..., 2].min() < -0.01
+    assert "no table is guarded (table_height)" in led.gate.rules.remarks
+
+
+def test_the_forearm_stays_above_the_table_on_a_way_by_joints() -> None:
+    rules = MotionRules(ARM, limits(), TICK_S, [HOME, REST])
+    # Lying down to the side: the elbow comes first.
+    lying = np.array([0.0, 1.9, -0.2, 0.0, 0.0, 0.0])
+    with pytest.raises(MotionRefused, match="^table: .* would come below it"):
+        MotionPlanner(rules).move(State.at_rest(HOME), lying, in_workspace=False)
+
+
+def test_a_post_beside_the_forearm_is_not_entered() -> None:
+    # Half-way between base and tool, higher than the tool ever is.
+    led = Led(forbidden={"post": Box((0.1, 0.05, 0.2), (0.2, 0.15, 0.45))})
+    verdicts = [led.command((0.0, 0.03, 0.0)) for _ in range(8)]
+    assert any(v.refused.startswith("forbidden box post: ") and "forearm" in v.refused for v in verdicts)
+    led.check()
+
+
+def test_the_arm_does_not_touch_itself() -> None:
+    rules = MotionRules(ARM, limits(), TICK_S, [HOME, REST])
+    folded = np.array([0.0, -1.6, 1.5, 0.0, 1.9, 0.0])
+    assert rules.broken(folded) != []
+    with pytest.raises(MotionRefused, match="self-collision: .* and .* would touch"):
+        MotionPlanner(rules).move(State.at_rest(HOME), folded, in_workspace=False)
+
+
+def test_home_and_rest_break_nothing_and_lead_to_each_other() -> None:
+    rules = MotionRules(ARM, limits(), TICK_S, [HOME, REST])
+    assert [rules.broken(position) for position in (HOME, REST)] == [[], []]
+    for start, goal in ((HOME, REST), (REST, HOME)):
+        assert MotionPlanner(rules).move(State.at_rest(start), goal, in_workspace=False).states[-1].resting
+
+
+def test_links_that_touch_at_rest_may_do_so_and_no_deeper() -> None:
+    without, known = MotionRules(ARM, limits(), TICK_S), MotionRules(ARM, limits(), TICK_S, [HOME, REST])
+    assert without.broken(REST) == ["upper_arm_link and lower_forearm_link would touch"]
+    assert known.broken(REST) == [] and "upper_arm_link and lower_forearm_link (1.2 mm)" in known.touching
+    assert known.broken(REST + [0.0, 0.0, 0.05, 0.0, 0.0, 0.0]) != []
+
+
+def test_an_arm_that_starts_below_the_table_may_rise_but_sink_no_lower() -> None:
+    led = Led(table_height=0.2)
+    fingers = slice(7, None)
+    lowest = led.corners()[fingers, :, 2].min()
+    assert lowest < 0.15
+    led.command((0.0, 0.0, -0.02))
+    assert led.corners()[fingers, :, 2].min() > lowest - 1e-3
+    assert led.command((0.0, 0.0, 0.02)).executed
+    assert led.corners()[fingers, :, 2].min() == pytest.approx(lowest + 0.02, abs=3e-3)
+
+
+def test_a_pair_that_touches_wherever_the_arm_is_is_left_out_and_named() -> None:
+    foot = {"foot": Box((-0.12, -0.1, -0.02), (0.08, 0.1, 0.09))}
+    rules = MotionRules(ARM, limits(forbidden=foot), TICK_S, [HOME, REST])
+    assert any("shoulder_link and foot" in remark for remark in rules.remarks)
+    assert not any("gripper_link and foot" in remark for remark in rules.remarks)
+
+
+def test_links_leave_the_room_around_the_workspace_only_towards_the_base() -> None:
+    led = Led(workspace_allowance=0.02)
+    verdicts = [led.command((0.0, 0.0, 0.03)) for _ in range(6)]
+    assert any(v.refused.startswith("workspace: ") and "would leave the room around it" in v.refused for v in verdicts)
+    led.check()
+
+
+@pytest.mark.parametrize(("mode", "limit"), [("reduced", 0.25), ("full", 0.35)])
+def test_no_point_of_the_arm_is_faster_than_its_mode_allows(mode: str, limit: float) -> None:
+    led = Led(mode)
+    departure = led.gate.prepare_way()
+    led.gate.accept_way(departure, led.gate.plan_way(REST, departure), 0)
+    led.settle()
+    corners = led.gate.rules.body.corners(ARM.body_poses(np.stack([each.position for each in led.setpoints])))
+    speeds = np.linalg.norm(np.diff(corners, axis=0), axis=-1) / TICK_S
+    assert 0.8 * limit < speeds.max() <= limit
+    led.check()
+
+
+def test_a_body_of_which_nothing_is_guarded_is_refused() -> None:
+    hull = Hull("tool", 1, np.zeros((1, 3)), guessed=True)
+    with pytest.raises(InputError, match=r"expected a hull of each moving body, got none of \[2\]"):
+        Body(Skeleton((0, 0, 1), 2, np.eye(4), (hull,)), {}, 0.05)
+
+
+steps = st.tuples(*[st.sampled_from([0.0, 0.03, -0.03, 0.05, -0.05])] * 3)
+turns = st.tuples(*[st.sampled_from([0.0, 0.2, -0.2, 0.35])] * 3)
+
+
+@settings(max_examples=12, deadline=None)
+@given(ways=st.lists(st.tuples(steps, turns, st.integers(1, 6), st.booleans()), max_size=5))
+def test_wherever_commands_lead_no_hull_is_where_it_must_not_be(ways) -> None:
+    led = Led("full", forbidden={"post": Box((0.2, 0.12, 0.0), (0.26, 0.18, 0.4))})
+    for way, turn, count, stopped in ways:
+        for _ in range(count):
+            led.command(way, turn)
+        if stopped:
+            led.gate.inhibit("deadman")
+            led.settle()
+            led.gate.release("deadman", led.now)
+    led.check()
