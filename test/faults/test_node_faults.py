@@ -84,6 +84,9 @@ def test_frozen(rig: RobotRig, node: str, figures) -> None:
         os.kill(pid, signal.SIGCONT)
     if node in STOPS:
         rig.until_stopped(STOPS[node][1])
+        # Who was frozen in motion first ends it, by the stop that was checked before.
+        first = len(rig.measured)
+        rig.graph.until(lambda: len(rig.measured) > first + 100 and rig.still_for(0.5), "rest")
         rig.resume()
     rig.until_moving()
     rig.check_limits()
