@@ -11,6 +11,8 @@
 #   make test-faults killed and frozen nodes, bad cameras, clocks and joint states, with the arm in motion
 #   make test-kernels  the numbers as other processors compute them: older instructions, two threads (an hour; ONLY=… for some)
 #   make mutate      how many small changes of the code the nearest tests see   (FILES=stvla_ros/control N=25 SEED=0 SURVIVORS=true)
+#   make test-safety   the gate, the latch and what is measured: 10,000 examples of each property, then a search for sequences that
+#                    bring a robot past a limit (hours; N=500 for as many examples, SEARCH=2000 SEED=1 for another search)
 #   make fuzz        every message callback and file reader with 10,000 inputs (2 hours; N=500 for as many)
 #   make soak        half an hour of realtime simulation: memory, drops, latencies
 #   make bench       one table of latencies, rates and accuracies
@@ -32,7 +34,7 @@ SIM_OPTIONS = $(foreach name,TASK EPISODES FIRST_EPISODE SEED PACING POLICY TRAC
               $(foreach name,FUSED RVIZ RECORD VIDEO JOINT_LEVEL,\
                 $(if $($(name)),--$(if $(filter false False 0 no,$($(name))),no-)$(subst _,-,$(shell echo $(name) | tr A-Z a-z))))
 
-.PHONY: help setup sim robot-fake check layers test test-faults test-kernels test-all mutate fuzz soak bench eval-quick policy clean
+.PHONY: help setup sim robot-fake check layers test test-faults test-safety test-kernels test-all mutate fuzz soak bench eval-quick policy clean
 help:
 	@sed -n '/^#/!q; s/^# \{0,1\}//p' Makefile
 
@@ -64,6 +66,11 @@ test-all: setup
 
 test-faults: setup
 	@$(RUN) python -m pytest -m "" test/faults
+
+# No limit of time for one test, as setup.cfg sets for the others.
+test-safety: setup
+	@$(RUN) STVLA_FUZZ_EXAMPLES=$(or $(N),10000) python -m pytest -n 2 -m "" -o faulthandler_timeout=0 test/control/safety \
+	    && python -m tools.safety_search --count $(or $(SEARCH),650) --seed $(or $(SEED),0)
 
 # Each setting runs the tests that compare numbers, or those of T; tools/kernels.py lists the settings.
 test-kernels: setup

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 from scipy.interpolate import CubicHermiteSpline
-from scipy.spatial.transform import Rotation
 
 from stvla_ros.control.safety.gate import SafetyGate
 from stvla_ros.control.safety.limits import Box, JointLimits, SafetyLimits
@@ -17,8 +16,8 @@ from stvla_ros.robots.urdf_arm import UrdfArm
 TICK_S, PERIOD_S = 0.02, 0.2
 URDF = Path(__file__).parents[3] / "config" / "robots" / "wx250s.urdf"
 JOINTS = ("waist", "shoulder", "elbow", "forearm_roll", "wrist_angle", "wrist_rotate")
-# Rounding of the trajectories, relative and absolute.
-SLACK, TINY = 1.001, 1e-5
+# Rounding of the trajectories, relative.
+SLACK = 1.001
 # Metres that hulls may come nearer between two ticks than at both.
 BETWEEN_TICKS = 0.0005
 # The tool points down, 0.3 m before the base and 0.15 m above it.
@@ -103,27 +102,3 @@ def assert_body_within_limits(
     part = np.linalg.norm(np.diff(corners, axis=0), axis=-1)
     if part.size:
         assert part.max() <= limits.speed * TICK_S / 4 * SLACK
-
-
-def assert_within_limits(robot: str, setpoints: list[Setpoint], in_workspace: bool = True) -> None:
-    """That successive setpoints, from rest, obey every limit of the robot.
-
-    :param in_workspace: that of the workspace too, which ways by joints may leave.
-    """
-    make_arm, make_limits, _ = ROBOTS[robot]
-    arm, limits = make_arm(), make_limits()
-    joints = [limits.joints[name] for name in arm.names]
-    positions = np.stack([setpoint.position for setpoint in setpoints])
-    poses = np.stack([setpoint.tool_pose for setpoint in setpoints])
-    assert (positions >= [joint.lower + limits.joint_margin - TINY for joint in joints]).all()
-    assert (positions <= [joint.upper - limits.joint_margin + TINY for joint in joints]).all()
-    for order, name in ((1, "velocity"), (2, "acceleration"), (3, "jerk")):
-        rates = np.abs(np.diff(positions, n=order, axis=0)) / TICK_S**order
-        assert (rates <= np.array([getattr(joint, name) for joint in joints]) * SLACK + TINY).all(), name
-    assert not in_workspace or (limits.workspace.outside(poses[:, :3, 3]) < TINY).all()
-    assert_body_within_limits(MotionRules(arm, limits, TICK_S), setpoints, positions[0], in_workspace)
-    turns = Rotation.from_matrix(poses[1:, :3, :3] @ poses[:-1, :3, :3].transpose(0, 2, 1)).magnitude()
-    assert turns.max() <= limits.tool_turn_rate * TICK_S * SLACK + TINY
-    gripper = np.array([1.0 if setpoint.gripper is None else setpoint.gripper for setpoint in setpoints])
-    assert np.abs(np.diff(gripper)).max() <= limits.gripper_rate * TICK_S * SLACK
-    assert (gripper >= 0.0).all() and (gripper <= 1.0).all()

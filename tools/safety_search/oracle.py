@@ -1,0 +1,203 @@
+"""Where the parts of a robot are, computed apart from the gate: by Pinocchio and coal on the maker's own meshes, or by
+two lines for a robot of coordinates alone.
+"""
+
+import itertools
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Protocol
+
+import coal
+import numpy as np
+import pinocchio
+from scipy.spatial import ConvexHull
+from scipy.spatial.transform import Rotation
+
+from stvla_ros.control.safety.limits import Box
+
+# Directions in which a mesh's outermost corner is kept: the hull of these is within the mesh's own.
+_DIRECTIONS = 150
+# Positions that tell which parts always touch.
+_DRAWN = 100
+# Distances beyond this are not computed, metres.
+_NEAR = 0.02
+
+
+class Oracle(Protocol):
+    def tools(self, positions: np.ndarray) -> np.ndarray:
+        """:returns: (k, 4, 4) poses of the tool at positions (k, n)."""
+        ...
+
+    def corners(self, positions: np.ndarray) -> Mapping[str, np.ndarray]:
+        """:returns: (k, m, 3) corners of each moving part, by its name."""
+        ...
+
+    def self_depths(self, positions: np.ndarray) -> np.ndarray:
+        """:returns: (k,) how deep parts are in each other beyond what is meant to be, metres; 0 where they are not."""
+        ...
+
+    def box_depths(self, positions: np.ndarray, boxes: Mapping[str, Box]) -> np.ndarray:
+        """:returns: (k,) how deep any moving part is in any of the boxes, metres; 0 outside."""
+        ...
+
+
+class PointOracle:
+    """A tool without a form, moved along and about three axes. :param reference: (3, 3) its orientation at zero."""
+
+    def __init__(self, reference: np.ndarray) -> None:
+        self._reference = reference
+
+    def tools(self, positions: np.ndarray) -> np.ndarray:
+        poses = np.tile(np.eye(4), (len(positions), 1, 1))
+        poses[:, :3, :3] = Rotation.from_rotvec(positions[:, 3:]).as_matrix() @ self._reference
+        poses[:, :3, 3] = positions[:, :3]
+        return poses
+
+    def corners(self, positions: np.ndarray) -> Mapping[str, np.ndarray]:
+        return {"tool": positions[:, None, :3]}
+
+    def self_depths(self, positions: np.ndarray) -> np.ndarray:
+        return np.zeros(len(positions))
+
+    def box_depths(self, positions: np.ndarray, boxes: Mapping[str, Box]) -> np.ndarray:
+        points = positions[:, :3]
+        depths = [np.minimum(points - box.low, box.high - points).min(axis=1) for box in boxes.values()]
+        return np.maximum(np.max(depths, axis=0, initial=0.0), 0.0) if depths else np.zeros(len(points))
+
+
+class MeshOracle:
+    """
+    :param urdf: with collision meshes beside it.
+    :param joints: that move, in the order of every position; all others stay as ``fixed`` says, or at zero.
+    :param known: (k, n) positions in which the arm is meant to be: parts that touch there may do so.
+    """
+
+    def __init__(
+        self, urdf: Path, joints: Sequence[str], tool: str, fixed: Mapping[str, float], known: np.ndarray
+    ) -> None:
+        full = pinocchio.buildModelFromUrdf(str(urdf))
+        meshes = pinocchio.buildGeomFromUrdf(
+            full, str(urdf), pinocchio.GeometryType.COLLISION, package_dirs=str(urdf.parent)
+        )
+        still = pinocchio.neutral(full)
+        for name, value in fixed.items():
+            still[full.joints[full.getJointId(name)].idx_q] = value
+        others = [full.getJointId(name) for name in full.names[1:] if name not in joints]
+        self._model, meshes = pinocchio.buildReducedModel(full, meshes, others, still)
+        self._data = self._model.createData()
+        self._order = [self._model.joints[self._model.getJointId(name)].idx_q for name in joints]
+        self._tool = self._model.getFrameId(tool)
+        self.names = [part.name for part in meshes.geometryObjects]
+        self._joints = [part.parentJoint for part in meshes.geometryObjects]
+        self._points = [_outermost(part) for part in meshes.geometryObjects]
+        self._shapes = [_convex(points) for points in self._points]
+        self._radii = [np.linalg.norm(points - points.mean(axis=0), axis=1).max() for points in self._points]
+        parents = self._model.parents
+        self._pairs = [
+            (one, other)
+            for one, other in itertools.combinations(range(len(self.names)), 2)
+            if self._joints[one] != self._joints[other]
+            and parents[self._joints[one]] != self._joints[other]
+            and parents[self._joints[other]] != self._joints[one]
+        ]
+        self._allowed = np.zeros(len(self._pairs))
+        lower, upper = self._model.lowerPositionLimit[self._order], self._model.upperPositionLimit[self._order]
+        drawn = np.random.default_rng(0).uniform(lower, upper, (_DRAWN, len(joints)))
+        always = self._depths(drawn).min(axis=0) > 0.0
+        self._pairs = [pair for pair, touches in zip(self._pairs, always) if not touches]
+        self._allowed = self._depths(known).max(axis=0, initial=0.0)
+
+    # --- what the measures ask ----------------------------------------------------------------------------------------
+
+    def tools(self, positions: np.ndarray) -> np.ndarray:
+        poses = np.empty((len(positions), 4, 4))
+        for number, position in enumerate(positions):
+            self._place(position)
+            poses[number] = pinocchio.updateFramePlacement(self._model, self._data, self._tool).homogeneous
+        return poses
+
+    def corners(self, positions: np.ndarray) -> Mapping[str, np.ndarray]:
+        moving = [number for number, joint in enumerate(self._joints) if joint]
+        found = {self.names[number]: np.empty((len(positions), *self._points[number].shape)) for number in moving}
+        for tick, position in enumerate(positions):
+            self._place(position)
+            for number in moving:
+                found[self.names[number]][tick] = self._placed(number)
+        return found
+
+    def self_depths(self, positions: np.ndarray) -> np.ndarray:
+        return np.maximum(self._depths(positions) - self._allowed, 0.0).max(axis=1, initial=0.0)
+
+    def box_depths(self, positions: np.ndarray, boxes: Mapping[str, Box]) -> np.ndarray:
+        shapes = [(_middle(box), coal.Box(np.subtract(box.high, box.low))) for box in boxes.values()]
+        moving = [number for number, joint in enumerate(self._joints) if joint]
+        found = np.zeros(len(positions))
+        for tick, position in enumerate(positions):
+            self._place(position)
+            for number in moving:
+                for middle, shape in shapes:
+                    found[tick] = max(found[tick], -self._distance(number, shape, middle))
+        return found
+
+    # --- geometry -----------------------------------------------------------------------------------------------------
+
+    def _place(self, position: np.ndarray) -> None:
+        own = np.empty(self._model.nq)
+        own[self._order] = position
+        pinocchio.forwardKinematics(self._model, self._data, own)
+
+    def _placed(self, number: int) -> np.ndarray:
+        """(m, 3) corners in the base's frame."""
+        joint = self._data.oMi[self._joints[number]]
+        return self._points[number] @ joint.rotation.T + joint.translation
+
+    def _depths(self, positions: np.ndarray) -> np.ndarray:
+        """(k, pairs) how deep the two of each pair are in each other, metres; 0 where they are not."""
+        found = np.zeros((len(positions), len(self._pairs)))
+        for tick, position in enumerate(positions):
+            self._place(position)
+            middles = [self._placed(number).mean(axis=0) for number in range(len(self.names))]
+            for pair, (one, other) in enumerate(self._pairs):
+                apart = np.linalg.norm(middles[one] - middles[other])
+                if apart < self._radii[one] + self._radii[other]:
+                    found[tick, pair] = max(0.0, -self._distance(one, self._shapes[other], self._joints[other]))
+        return found
+
+    def _distance(self, number: int, shape: coal.CollisionGeometry, where: int | np.ndarray) -> float:
+        """:param where: the joint that moves the shape, or its middle in the base's frame."""
+        result = coal.DistanceResult()
+        other = (
+            coal.Transform3s(np.eye(3), where) if isinstance(where, np.ndarray) else _transform(self._data.oMi[where])
+        )
+        place = _transform(self._data.oMi[self._joints[number]])
+        return coal.distance(self._shapes[number], place, shape, other, coal.DistanceRequest(), result)
+
+
+def _outermost(part: pinocchio.GeometryObject) -> np.ndarray:
+    """(m, 3) the outermost corners of a mesh in the frame of the joint that moves it."""
+    corners = np.asarray(part.geometry.vertices())  # in metres: the scale is in them
+    corners = corners @ part.placement.rotation.T + part.placement.translation
+    corners = corners[ConvexHull(corners).vertices]
+    number = np.arange(_DIRECTIONS) + 0.5
+    height, turn = 1.0 - 2.0 * number / _DIRECTIONS, np.pi * (1.0 + np.sqrt(5.0)) * number
+    wide = np.sqrt(1.0 - height**2)
+    directions = np.stack([wide * np.cos(turn), wide * np.sin(turn), height], axis=1)
+    directions = np.concatenate([directions, np.eye(3), -np.eye(3)])
+    return corners[np.unique((corners @ directions.T).argmax(axis=0))]
+
+
+def _convex(corners: np.ndarray) -> coal.Convex:
+    points, facets = coal.StdVec_Vec3s(), coal.StdVec_Triangle()
+    for corner in corners:
+        points.append(corner)
+    for facet in ConvexHull(corners).simplices:
+        facets.append(coal.Triangle(*map(int, facet)))
+    return coal.Convex(points, facets)
+
+
+def _transform(place: pinocchio.SE3) -> coal.Transform3s:
+    return coal.Transform3s(place.rotation, place.translation)
+
+
+def _middle(box: Box) -> np.ndarray:
+    return (np.array(box.low) + box.high) / 2.0
