@@ -6,9 +6,9 @@ import numpy as np
 
 # Speed of the fingers under any effort, m/s.
 _FINGER_SPEED = 0.06
-# Efforts as xs_sdk gives them, mA: of friction in motion, of each radian that a servo is kept from its goal, and the
-# most that there is (an XM430-W350 stalls at 2.3 A, ROBOTIS e-Manual).
-_FRICTION, _STIFFNESS, _STALL = 100.0, 20_000.0, 2300.0
+# Efforts as xs_sdk gives them, mA: of holding, of friction in motion, of each radian that a servo is kept from its
+# goal, and the most that there is (an XM430-W350 stalls at 2.3 A, ROBOTIS e-Manual).
+_HOLDING, _FRICTION, _STIFFNESS, _STALL = 30.0, 100.0, 20_000.0, 2300.0
 
 
 class FakeArm:
@@ -58,7 +58,7 @@ class FakeArm:
         missing = self._goal - self.position(now)
         kept_off = self._goal - np.clip(self._goal, *self._free)
         moves = np.abs(missing - kept_off) > 1e-9
-        effort = np.where(moves, np.sign(missing) * _FRICTION, 0.0)
+        effort = _HOLDING + np.where(moves, np.sign(missing) * _FRICTION, 0.0)
         blocked = np.abs(missing) <= np.abs(kept_off) + 1e-9
         effort += np.where(blocked, kept_off * _STIFFNESS, 0.0)
         return np.clip(effort, -_STALL, _STALL) if self.torque else np.zeros(len(effort))

@@ -59,6 +59,9 @@ class Controller:
 
     def until_phase(self, phase: int) -> None:
         self.graph.until(lambda: self.states and self.states[-1].phase == phase, f"phase {phase}; {self.driver.output}")
+        if phase == DriverState.READY:
+            # Goals from before a start or a reset are over.
+            self.goal = new_goal("google_robot")
 
     def command(self, x: float = 0.0, turn: float = 0.0, gripper: float = 1.0) -> None:
         action = EndEffectorAction(np.array([x, 0.0, 0.0]), np.array([0.0, 0.0, turn]), gripper)

@@ -58,7 +58,8 @@ class Servo:
         self.grippers = graph.listen(Float64, "gripper")
         self.verdicts = graph.listen(CommandVerdict, "command_verdict")
         self.states = graph.listen(DriverState, "driver_state")
-        self.goal = new_goal(find_embodiment(robot).name)
+        self._name = find_embodiment(robot).name
+        self.goal = new_goal(self._name)
         self.driver = graph.start("moveit_servo_driver", robot=robot)
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -90,6 +91,9 @@ class Servo:
 
     def until_phase(self, phase: int) -> None:
         self.graph.until(lambda: self.states and self.states[-1].phase == phase, f"phase {phase}; {self.driver.output}")
+        if phase == DriverState.READY:
+            # Goals from before a start or a reset are over.
+            self.goal = new_goal(self._name)
 
     def command(self, y: float, gripper: float = 1.0) -> None:
         action = EndEffectorAction(np.array([0.0, y, 0.0]), np.zeros(3), gripper)

@@ -43,13 +43,13 @@ def test_without_torque_nothing_moves() -> None:
 def test_an_obstacle_stops_a_joint_and_its_effort_rises_with_what_is_missing() -> None:
     arm = FakeArm([-1.0, -1.0], [1.0, 1.0], [2.0, 2.0], [0.0, 0.5], 0.015, 0.037, {0: 0.2})
     arm.profile_s = 0.1
-    assert arm.effort(0.0) == pytest.approx([0.0, 0.0])
+    assert arm.effort(0.0) == pytest.approx([30.0, 30.0])
     arm.command(np.array([0.25, 0.4]), 0.0)
-    assert arm.effort(0.05) == pytest.approx([100.0, -100.0])
+    assert arm.effort(0.05) == pytest.approx([130.0, -70.0])
     assert arm.position(1.0) == pytest.approx([0.2, 0.4])
-    assert arm.effort(1.0) == pytest.approx([1000.0, 0.0])
+    assert arm.effort(1.0) == pytest.approx([1030.0, 30.0])
     arm.command(np.array([0.9, 0.4]), 1.0)
-    assert arm.effort(2.0) == pytest.approx([2300.0, 0.0])
+    assert arm.effort(2.0) == pytest.approx([2300.0, 30.0])
     arm.switch_torque(False, 2.0)
     assert arm.effort(2.0) == pytest.approx([0.0, 0.0])
 
@@ -60,7 +60,7 @@ def test_an_obstacle_lets_a_joint_go_back() -> None:
     arm.command(np.array([0.9, 0.0]), 0.0)
     assert arm.position(1.0) == pytest.approx([0.2, 0.4])
     arm.command(np.array([0.1, 0.6]), 1.0)
-    assert arm.position(2.0) == pytest.approx([0.1, 0.6]) and arm.effort(2.0) == pytest.approx([0.0, 0.0])
+    assert arm.position(2.0) == pytest.approx([0.1, 0.6]) and arm.effort(2.0) == pytest.approx([30.0, 30.0])
 
 
 def test_the_fingers_go_where_the_effort_leads() -> None:
