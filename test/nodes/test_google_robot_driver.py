@@ -13,6 +13,7 @@ from geometry_msgs.msg import Point, Pose, PoseStamped, Quaternion
 from live_graph import LiveGraph, live_graph
 from scipy.spatial.transform import Rotation
 from std_msgs.msg import Bool, Float32
+from std_srvs.srv import Trigger
 
 from stvla_ros.control.actions import EndEffectorAction
 from stvla_ros.msg import CommandVerdict, DriverState
@@ -63,6 +64,11 @@ class Controller:
             # Goals from before a start or a reset are over.
             self.goal = new_goal("google_robot")
 
+    def reset(self) -> None:
+        answer = self.graph.call(Trigger, "google_robot_driver/reset", Trigger.Request())
+        assert answer.success, answer.message
+        self.until_phase(DriverState.READY)
+
     def command(self, x: float = 0.0, turn: float = 0.0, gripper: float = 1.0) -> None:
         action = EndEffectorAction(np.array([x, 0.0, 0.0]), np.array([0.0, 0.0, turn]), gripper)
         header = make_header(time.time_ns(), ROBOT.base_frame)
@@ -111,20 +117,20 @@ def test_the_grippers_changes_add_up_to_what_was_wanted(controller: Controller) 
 
 def test_a_pose_that_is_none_stops_the_robot(controller: Controller) -> None:
     controller.broken = True
-    controller.until_phase(DriverState.WAITING)
+    controller.until_phase(DriverState.HELD)
     controller.command(x=-0.05)
-    controller.graph.until(lambda: controller.verdicts[-1].refused == "held: joint states", "the refusal")
+    controller.graph.until(lambda: "held: arm lost" in controller.verdicts[-1].refused, "the refusal")
     controller.broken = False
-    controller.until_phase(DriverState.READY)
+    controller.reset()
 
 
 def test_a_pose_without_a_position_does_not_turn_the_robot(controller: Controller) -> None:
     before = controller.targets[-1].pose.orientation
     controller.broken = True
-    controller.until_phase(DriverState.WAITING)
+    controller.until_phase(DriverState.HELD)
     controller.also = make_pose(np.full(3, np.nan), Rotation.identity())
     controller.broken = False
-    controller.until_phase(DriverState.READY)
+    controller.reset()
     controller.also = None
     controller.targets.clear()
     controller.graph.until(lambda: controller.targets, "a target")
@@ -137,7 +143,7 @@ def test_a_pose_without_a_position_does_not_turn_the_robot(controller: Controlle
 
 
 def _way(targets: list) -> float:
-    return float(np.ptp([each.pose.position.x for each in targets]))
+    return float(np.ptp([each.pose.position.x for each in targets])) if targets else 0.0
 
 
 def test_an_emergency_stop_ends_the_way_within_a_control_period(controller: Controller) -> None:
@@ -148,10 +154,13 @@ def test_an_emergency_stop_ends_the_way_within_a_control_period(controller: Cont
     controller.until_phase(DriverState.HELD)
     held = stamp_ns(controller.states[-1].header)
     ticks = round(PERIOD_S * ROBOT.driver.tick_hz)
-    # By the driver's own ticks: when they come is the machine's business.
+    # By the driver's own ticks: when they come is the machine's business. A robot at rest is sent nothing more.
     after = lambda: [each for each in controller.targets if stamp_ns(each.header) > held]  # noqa: E731
-    controller.graph.until(lambda: len(after()) >= ticks + 15, "targets after the stop")
-    assert _way(after()[ticks:]) < 1e-9
+    heard = -1
+    while len(after()) > heard:
+        heard = len(after())
+        time.sleep(0.5)
+    assert _way(after()[ticks:] or after()[-1:]) < 1e-9
 
 
 def test_a_robot_without_driver_is_refused_in_one_line(tmp_path: Path) -> None:

@@ -58,16 +58,14 @@ class GoogleRobotDriverNode(DriverNode):
         with self.lock:
             # The reference is near where it starts: half a turn, where coordinates end, is as far away as can be.
             # An arm that still brakes, its robot silent for too long, does so in the coordinates that it has.
-            starts, before = not self.engaged and not self.gate.moving, self._arm.reference
-            if starts and np.linalg.norm(self._arm.position_of(pose)[3:]) > _FAR_TURN:
+            starts, stamp = not self.engaged and not self.gate.moving, stamp_ns(message.header)
+            position = self._arm.position_of(pose)
+            # The contract has no measured opening; until a command says another, the gripper is left alone.
+            counts = self.measured(position, 1.0, topic, stamp)
+            if counts and starts and np.linalg.norm(position[3:]) > _FAR_TURN:
                 self._arm.reference = pose[:3, :3]
                 self.measure_anew()
-            # The contract has no measured opening; until a command says another, the gripper is left alone.
-            if not self.measured(self._arm.position_of(pose), 1.0, topic, stamp_ns(message.header)):
-                self._arm.reference = before
-
-    def known_opening(self) -> float | None:
-        return self._said_gripper
+                self.measured(self._arm.position_of(pose), 1.0, topic, stamp)
 
     def send(self, setpoint: Setpoint) -> None:
         pose = setpoint.tool_pose
