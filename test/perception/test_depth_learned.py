@@ -242,3 +242,22 @@ def test_cuda_where_there_is_none_is_refused(zoe):
 def test_a_bad_parameter_is_named(params, anything):
     with pytest.raises(InputError, match=next(iter(params))):
         make_depth_estimator("depth_anything", **{"checkpoint": anything, "device": "cpu", **params})
+
+
+def test_zoedepths_position_biases_are_made_once(zoe: str, monkeypatch) -> None:
+    from transformers.models.beit.modeling_beit import BeitRelativePositionBias
+
+    made = []
+    make = BeitRelativePositionBias.forward
+
+    def counted(self, *given, **named):
+        made.append(self)
+        return make(self, *given, **named)
+
+    monkeypatch.setattr(BeitRelativePositionBias, "forward", counted)
+    estimator = make_depth_estimator("zoedepth", checkpoint=zoe, device="cpu")
+    rgb = np.random.default_rng(0).integers(0, 255, (48, 64, 3), np.uint8)
+    first = estimator.estimate(rgb)
+    assert len(made) == LAYERS["num_hidden_layers"]
+    np.testing.assert_array_equal(estimator.estimate(rgb), first)
+    assert len(made) == LAYERS["num_hidden_layers"]

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from transformers import DepthAnythingForDepthEstimation
 
-from stvla_ros.devices import parse_device, parse_dtype
+from stvla_ros.devices import memory_for, parse_device, parse_dtype
 from stvla_ros.errors import InputError
 from stvla_ros.perception.depth.base import DepthEstimator, without_invalid
 from stvla_ros.perception.depth.pretrained import load_config, load_depth_model, to_pixels
@@ -23,16 +23,17 @@ class DepthAnything(DepthEstimator):
     """
     :param checkpoint: a local folder, or an id on the Hugging Face hub; must be a metric one.
     :param device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
-    :param dtype: ``float32``, ``float16`` or ``bfloat16``.
+    :param dtype: ``auto``, ``float32``, ``float16`` or ``bfloat16``, see ``devices.parse_dtype``.
     :param network_size: pixels of the shorter side inside the network; smaller is faster and coarser.
     :raises InputError: for a checkpoint, device, type or size that cannot be used. A relative checkpoint is refused:
         its numbers are no metres, and no factor makes them so.
     """
 
     def __init__(
-        self, checkpoint: str = _EXAMPLE, device: str = "auto", dtype: str = "float32", network_size: int = 518
+        self, checkpoint: str = _EXAMPLE, device: str = "auto", dtype: str = "auto", network_size: int = 518
     ) -> None:
-        self._device, self._dtype = parse_device(device, "depth device"), parse_dtype(dtype, "depth dtype")
+        self._device = parse_device(device, "depth device")
+        self._dtype = parse_dtype(dtype, "depth dtype", self._device)
         config = load_config(DepthAnythingForDepthEstimation, checkpoint, _EXAMPLE)
         if config.depth_estimation_type != "metric":
             raise InputError(
@@ -51,10 +52,15 @@ class DepthAnything(DepthEstimator):
     @torch.inference_mode()
     def estimate(self, rgb: np.ndarray, sensor_depth: np.ndarray | None = None) -> np.ndarray:
         """See ``DepthEstimator.estimate``; ``sensor_depth`` is not looked at."""
-        height, width = check_rgb(rgb).shape[:2]
+        check_rgb(rgb)
+        with memory_for(f"depth on {self._device}"):
+            return without_invalid(self._run(rgb).cpu().numpy())
+
+    def _run(self, rgb: np.ndarray) -> torch.Tensor:
+        height, width = rgb.shape[:2]
         scale = self._network_size / min(height, width)
         size = [max(1, round(side * scale / self._patch)) * self._patch for side in (height, width)]
         pixels = F.interpolate(to_pixels(rgb, self._device), size, mode="bicubic", align_corners=False)
         depth = self._model(((pixels - self._mean) / self._deviation).to(self._dtype)).predicted_depth.float()
         depth = F.interpolate(depth[:, None], (height, width), mode="bicubic", align_corners=False)
-        return without_invalid(depth[0, 0].cpu().numpy())
+        return depth[0, 0]

@@ -16,8 +16,9 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from transformers import ZoeDepthForDepthEstimation
+from transformers.models.beit.modeling_beit import BeitRelativePositionBias
 
-from stvla_ros.devices import parse_device, parse_dtype
+from stvla_ros.devices import memory_for, parse_device, parse_dtype
 from stvla_ros.perception.depth.base import DepthEstimator, without_invalid
 from stvla_ros.perception.depth.pretrained import load_config, load_depth_model, to_pixels
 from stvla_ros.perception.types import check_rgb
@@ -48,21 +49,52 @@ def run_zoedepth(model: ZoeDepthForDepthEstimation, pixels: torch.Tensor, dtype:
     return depth[:, 0, pad_y : pad_y + height, pad_x : pad_x + width]
 
 
+class _KeptBias(BeitRelativePositionBias):
+    """What a layer adds to its attention for how far apart two patches are: always the same, because every picture
+    comes in one size. `transformers` makes it anew for each picture and layer, from a table on the host: 24 copies
+    that the device waits for.
+    """
+
+    _kept: tuple[tuple[object, ...], torch.Tensor] | None = None
+
+    def _apply(self, *given, **named) -> torch.nn.Module:
+        self._kept = None  # another type or device
+        return super()._apply(*given, **named)
+
+    def forward(self, window_size, interpolate_pos_encoding: bool = False, dim_size=None) -> torch.Tensor:
+        asked = (tuple(window_size), interpolate_pos_encoding, dim_size)
+        if self._kept is None or self._kept[0] != asked:
+            self._kept = asked, super().forward(window_size, interpolate_pos_encoding, dim_size)
+        return self._kept[1]
+
+
+def keep_biases(model: ZoeDepthForDepthEstimation) -> ZoeDepthForDepthEstimation:
+    """Have a network that is not trained compute its layers' relative position biases once."""
+    for module in model.modules():
+        if type(module) is BeitRelativePositionBias:
+            module.__class__ = _KeptBias
+    return model
+
+
 class ZoeDepth(DepthEstimator):
     """
     :param checkpoint: a local folder, or an id on the Hugging Face hub.
     :param device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
-    :param dtype: ``float32``, ``float16`` or ``bfloat16``.
+    :param dtype: ``auto``, ``float32``, ``float16`` or ``bfloat16``, see ``devices.parse_dtype``.
     :raises InputError: for a checkpoint, device or type that cannot be used.
     """
 
-    def __init__(self, checkpoint: str = _EXAMPLE, device: str = "auto", dtype: str = "float32") -> None:
-        self._device, self._dtype = parse_device(device, "depth device"), parse_dtype(dtype, "depth dtype")
+    def __init__(self, checkpoint: str = _EXAMPLE, device: str = "auto", dtype: str = "auto") -> None:
+        self._device = parse_device(device, "depth device")
+        self._dtype = parse_dtype(dtype, "depth dtype", self._device)
         load_config(ZoeDepthForDepthEstimation, checkpoint, _EXAMPLE)
-        self._model = load_depth_model(ZoeDepthForDepthEstimation, checkpoint, _EXAMPLE, self._device, self._dtype)
+        model = load_depth_model(ZoeDepthForDepthEstimation, checkpoint, _EXAMPLE, self._device, self._dtype)
+        self._model = keep_biases(model)
 
     @torch.inference_mode()
     def estimate(self, rgb: np.ndarray, sensor_depth: np.ndarray | None = None) -> np.ndarray:
         """See ``DepthEstimator.estimate``; ``sensor_depth`` is not looked at."""
-        pixels = to_pixels(check_rgb(rgb), self._device)
-        return without_invalid(run_zoedepth(self._model, pixels, self._dtype)[0].cpu().numpy())
+        check_rgb(rgb)
+        with memory_for(f"depth on {self._device}"):
+            depth = run_zoedepth(self._model, to_pixels(rgb, self._device), self._dtype)[0].cpu()
+        return without_invalid(depth.numpy())

@@ -125,7 +125,8 @@ class CoTracker(Tracker):
         self._forget()
 
     def _forget(self) -> None:
-        self._frames: dict[int, torch.Tensor] = {}  # by stamp: those that the next run of the network needs
+        # By stamp: what the next run of the network needs, (3, H, W) uint8 on its device. Only the newest is sent.
+        self._frames: dict[int, torch.Tensor] = {}
         self._ids = np.zeros(0, np.uint32)
         self._starts = np.zeros((0, 2), np.float32)  # where each point is known to be ...
         self._start_stamps = np.zeros(0, np.int64)  # ... and in which frame
@@ -144,7 +145,7 @@ class CoTracker(Tracker):
 
     def _track(self, rgb: np.ndarray, stamp_ns: int) -> Traces:
         size = (rgb.shape[1], rgb.shape[0])
-        self._frames[stamp_ns] = torch.from_numpy(rgb.copy()).permute(2, 0, 1)
+        self._frames[stamp_ns] = torch.from_numpy(rgb.copy()).to(self.parameters.device).permute(2, 0, 1)
         p = self.parameters
         if self.buffer.frames_seen % (self.buffer.size if p.mode == "offline" else p.session_frames) == 0:
             self._reseed(stamp_ns, size)
@@ -194,7 +195,7 @@ class CoTracker(Tracker):
 
     def _video(self, stamps: np.ndarray) -> torch.Tensor:
         """(1, T, 3, H, W) float32, 0 to 255, on the network's device."""
-        return torch.stack([self._frames[stamp] for stamp in stamps.tolist()])[None].float().to(self.parameters.device)
+        return torch.stack([self._frames[stamp] for stamp in stamps.tolist()])[None].float()
 
     def _take(self, stamps: np.ndarray, tracks: torch.Tensor, visible: torch.Tensor) -> None:
         """Put the network's answer for those frames into the buffer. Before its start a point is not seen."""
