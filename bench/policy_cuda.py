@@ -7,6 +7,9 @@ the device in the same run (read and write counted). Keys, values and activation
 and picture encoder are bound by arithmetic instead, so the roofline cannot quite be met.
 
 Times are the host's, from pixels and points on the device until the tokens are there.
+
+Without a GPU, what one would run is counted (policy_kernels.py): kernels, bytes, and what they take at least by the
+data sheets of some GPUs.
 """
 
 from collections.abc import Callable
@@ -18,24 +21,74 @@ import numpy as np
 import torch
 
 from bench.policy_decoding import plain_generate
+from bench.policy_kernels import GPUS, Kernels, kernels_of
 from bench.policy_timing import interleave, legal_ranges, network_inputs, spread
 from stvla_ros.policy.spatialvla.checkpoint import empty_model
 from stvla_ros.policy.spatialvla.config import SpatialVlaConfig
-from stvla_ros.policy.spatialvla.decoding.decoder import Accelerations
-from stvla_ros.policy.spatialvla.decoding.token_predictor import TokenPredictor
+from stvla_ros.policy.spatialvla.decoding.decoder import Accelerations, ChunkDecoder
+from stvla_ros.policy.spatialvla.decoding.token_predictor import GRAPH_TEXT_TOKENS, TokenPredictor
 from stvla_ros.policy.spatialvla.model import SpatialVla
 from stvla_ros.policy.spatialvla.sizes import published_config
 
 REPEATS = 20
+# Of a decoding, those after the last token: the tokens are put together and checked.
+_LAST_KERNELS = 6
 COPY_BYTES = 2**31
 MOST_MEMORY_GB = 9.0
 
 
 def rows() -> list[dict[str, Any]]:
-    """One row per way to a chunk, then the roofline and the memory; none without CUDA."""
+    """What is counted; with CUDA also one row per way to a chunk, then the roofline and the memory."""
+    counted = counted_rows("4b")
     if not torch.cuda.is_available():
-        return [{"missing": "policy_cuda: no CUDA device"}]
-    return measure("4b", torch.device("cuda"), torch.bfloat16)
+        return [*counted, {"missing": "policy_cuda: no CUDA device, nothing measured"}]
+    return [*counted, *measure("4b", torch.device("cuda"), torch.bfloat16)]
+
+
+def meta_model(size: str) -> SpatialVla:
+    """As the server has it on a GPU, on torch's meta device: bfloat16, lean."""
+    config = SpatialVlaConfig.from_dict(published_config(size))
+    return empty_model(config, lean=True).to(torch.bfloat16).to("meta")
+
+
+def chunk_kernels(model: SpatialVla) -> dict[str, Kernels]:
+    """Of the picture, the prompt with its first token, one further token, and the whole chunk."""
+    ranges, size, width = legal_ranges(), model.config.image_size, model.config.text.hidden_size
+    points_a_patch = 3 * model.config.patch_resolution**2
+
+    def empty(*shape: int, dtype: torch.dtype = torch.float32) -> torch.Tensor:
+        return torch.empty(shape, device="meta", dtype=dtype)
+
+    pixels, points = empty(1, 3, size, size), empty(1, model.config.num_image_tokens, points_a_patch)
+    embeddings = empty(1, model.config.num_image_tokens + GRAPH_TEXT_TOKENS[0], width, dtype=model.dtype)
+    length = empty(dtype=torch.int64)
+    TokenPredictor(model, ranges)  # its weights' layout is the model's
+    decoders = {count: ChunkDecoder(model, ranges[:count]) for count in (1, 2, len(ranges))}
+
+    def decode(count: int) -> Kernels:
+        decoder = decoders[count]
+        cache = decoder.static_cache(embeddings.shape[1])
+        return kernels_of(lambda: decoder(embeddings, length, None, cache))
+
+    picture, first, two, chunk = (kernels_of(lambda: model.image_features(pixels, points)), *map(decode, decoders))
+    token = Kernels(two.names - first.names, two.costs[first.count - _LAST_KERNELS :][: two.count - first.count])
+    whole = Kernels(picture.names + chunk.names, picture.costs + chunk.costs)
+    return {"picture": picture, "prefill": first, "token": token, "chunk": whole}
+
+
+def counted_rows(size: str) -> list[dict[str, Any]]:
+    """A row for each part of a chunk."""
+    model = meta_model(size)
+    rows = []
+    for part, kernels in chunk_kernels(model).items():
+        row: dict[str, Any] = {"what": f"{size}, bfloat16, counted: {part}", "kernels": kernels.count}
+        row |= {"products": kernels.products, "gb": kernels.bytes / 1e9}
+        row |= {f"{name.replace(' ', '_').lower()}_ms": kernels.bound_ms(gpu) for name, gpu in GPUS.items()}
+        rows.append(row)
+    names = chunk_kernels(model)["token"].names
+    listed = ", ".join(f"{name} {count}" for name, count in names.most_common())
+    loaded = sum(each.numel() * each.itemsize for each in (*model.parameters(), *model.buffers()))
+    return [*rows, {"what": f"a token's kernels: {listed}"}, {"what": "weights of the server", "gb": loaded / 1e9}]
 
 
 @torch.inference_mode()
@@ -45,10 +98,11 @@ def measure(size: str, device: torch.device, dtype: torch.dtype) -> list[dict[st
     torch.manual_seed(0)
     model = random_model(size, device, dtype)
     pixels, points, ids = network_inputs(model)
+    text = model.embed_text(ids[:, model.config.num_image_tokens :])
     ranges, on = legal_ranges(), Accelerations()
     fastest = TokenPredictor(model, ranges, on)
     # Both graphs, as a server has them after its warm-up; before the other ways need memory of their own.
-    fastest.warm_up(pixels, points, ids, None)
+    fastest.warm_up(pixels, points, text, None)
     memory = []
     if on_cuda:
         allocated, reserved = torch.cuda.max_memory_allocated(device), torch.cuda.max_memory_reserved(device)
@@ -56,10 +110,10 @@ def measure(size: str, device: torch.device, dtype: torch.dtype) -> list[dict[st
             {"what": "peak memory, allocated", "gb": allocated / 1e9, "target": f"< {MOST_MEMORY_GB:g} GB"},
             {"what": "peak memory, held by the process's allocator", "gb": reserved / 1e9},
         ]
-    ways: dict[str, Callable[[], object]] = {"ours": lambda: fastest(pixels, points, ids)}
+    ways: dict[str, Callable[[], object]] = {"ours": lambda: fastest(pixels, points, text)}
     for off in (("cuda_graph",), ("fused_layers",), ("legal_rows",)):
         predictor = TokenPredictor(model, ranges, replace(on, **dict.fromkeys(off, False)))
-        ways[f"ours, {' and '.join(off)} off"] = partial(predictor, pixels, points, ids)
+        ways[f"ours, {' and '.join(off)} off"] = partial(predictor, pixels, points, text)
     generate = plain_generate(model, ids)
     ways["plain generate"] = lambda: generate(model.image_features(pixels, points), len(ranges))
     ways["picture alone"] = lambda: model.image_features(pixels, points)

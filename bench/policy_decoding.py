@@ -21,8 +21,10 @@ from typing import Any
 
 import numpy as np
 import torch
+from transformers import Gemma2ForCausalLM
 
 from bench.policy_timing import interleave, legal_ranges, network_inputs, spread
+from stvla_ros.policy.spatialvla.checkpoint import without_memory
 from stvla_ros.policy.spatialvla.config import SpatialVlaConfig
 from stvla_ros.policy.spatialvla.decoding.decoder import Accelerations
 from stvla_ros.policy.spatialvla.decoding.token_predictor import TokenPredictor
@@ -40,10 +42,14 @@ Decode = Callable[[torch.Tensor, int], torch.Tensor]
 
 def plain_generate(model: SpatialVla, ids: torch.Tensor) -> Decode:
     """As transformers does it out of the box."""
+    with torch.inference_mode(False), without_memory():
+        language = Gemma2ForCausalLM(model.config.text).eval()
+    language.load_state_dict(model.language_model.state_dict(), assign=True)
+    language.to(model.device)
 
     def decode(features: torch.Tensor, tokens: int) -> torch.Tensor:
         embeddings = model.embed_prompt(ids, features)
-        return model.language_model.generate(
+        return language.generate(
             inputs_embeds=embeddings,
             attention_mask=torch.ones(embeddings.shape[:2], dtype=torch.long, device=embeddings.device),
             max_new_tokens=tokens,
@@ -57,7 +63,8 @@ def plain_generate(model: SpatialVla, ids: torch.Tensor) -> Decode:
 def our_decoding(model: SpatialVla, ids: torch.Tensor, accelerations: Accelerations) -> Decode:
     ranges = legal_ranges()
     predictors = {n: TokenPredictor(model, ranges[:n], accelerations) for n in (1, len(ranges))}
-    return lambda features, tokens: predictors[tokens].decode(features, ids).offsets
+    text = model.embed_text(ids[:, model.config.num_image_tokens :])
+    return lambda features, tokens: predictors[tokens].decode(features, text).offsets
 
 
 def ways(model: SpatialVla, ids: torch.Tensor) -> dict[str, Decode]:

@@ -128,6 +128,7 @@ def _parts(policy: Any, rgb: np.ndarray, depth: np.ndarray) -> dict[str, Callabl
     prepared_depth = torch.from_numpy(prepare_depth(depth, picture_size, size))[None]
     points = model.points(prepared_depth, intrinsics)
     ids = torch.from_numpy(policy.prompt_tokenizer.encode(INSTRUCTION))[None]
+    text = model.embed_text(ids[:, model.config.num_image_tokens :])
     features = model.image_features(pixels, points)
     first, chunk = TokenPredictor(model, ranges[:1]), TokenPredictor(model, ranges)
     return {
@@ -136,8 +137,8 @@ def _parts(policy: Any, rgb: np.ndarray, depth: np.ndarray) -> dict[str, Callabl
         "prompt": lambda: policy.prompt_tokenizer.encode(INSTRUCTION),
         "points": lambda: model.points(prepared_depth, intrinsics),
         "picture encoder": lambda: model.image_features(pixels, points),
-        "prefill and first token": lambda: first.decode(features, ids),
-        "12 tokens": lambda: chunk.decode(features, ids),
+        "prefill and first token": lambda: first.decode(features, text),
+        "12 tokens": lambda: chunk.decode(features, text),
     }
 
 

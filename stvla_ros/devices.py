@@ -63,6 +63,16 @@ def free_memory() -> None:
         torch.cuda.empty_cache()
 
 
+def wait_for_device(device: torch.device) -> None:
+    """Until a CUDA device has done what this thread asked of it. The thread sleeps: torch's own waiting spins on a core
+    that the perception could use. Others are done when they return.
+    """
+    if device.type == "cuda":
+        event = torch.cuda.Event(blocking=True)
+        event.record(torch.cuda.current_stream(device))
+        event.synchronize()
+
+
 def set_threads(threads: int) -> None:
     """Let torch use this many cores in this process; 0 for half of those that the process may run on.
 

@@ -32,7 +32,8 @@ class Start:
     :param unnorm_key: what the checkpoint shall call the training set's statistics.
     :param seed: of what is drawn at random before the first step.
     :param device: where it is trained.
-    :param precision: of the forward pass; trained weights are float32.
+    :param precision: of the forward pass, and of weights that stand still below adapters; trained weights are float32.
+    :param gradient_checkpointing: compute layers again for their gradients, and do not keep what they computed.
     """
 
     base: Path
@@ -48,6 +49,7 @@ class Start:
     seed: int
     device: "torch.device"
     precision: "torch.dtype"
+    gradient_checkpointing: bool = False
 
 
 class Batch(Protocol):

@@ -19,6 +19,7 @@ from stvla_ros.policy.checkpoints import find_base
 from stvla_ros.policy.commands import MergeArguments, merge, merge_adapter
 from stvla_ros.policy.lora import LoraConfig, trainable_parameters
 from stvla_ros.policy.spatialvla.adapters import add_adapters, save_adapter
+from stvla_ros.policy.spatialvla.decoding.decoder import Accelerations
 from stvla_ros.policy.spatialvla.predictor import SpatialVlaPredictor
 
 RANK = 4
@@ -42,7 +43,8 @@ def trained(checkpoint) -> SpatialVlaPredictor:
         head.add_(0.05 * torch.randn(head.shape, generator=generator))
     processor = json.loads(json.dumps(policy.processor))
     processor["statistics"][BRIDGE]["action"]["q99"][0] = 0.5
-    return SpatialVlaPredictor(model, policy.prompt_tokenizer, processor)
+    # Fused layers know nothing of adapters.
+    return SpatialVlaPredictor(model, policy.prompt_tokenizer, processor, Accelerations(fused_layers=False))
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ from stvla_ros.policy.spatialvla.decoding.token_predictor import TokenPredictor
 from stvla_ros.policy.spatialvla.sizes import published_config
 
 LEGAL = ((0, 4096), (4096, 8192), (8192, 8194)) * 4
-PADDED = 288
+PADDED_TEXT = 32
 
 
 class HostOperations(TorchDispatchMode):
@@ -48,13 +48,12 @@ def test_an_operation_of_the_host_is_noticed():
 def test_from_picture_to_tokens_nothing_waits_for_or_comes_from_the_host(model, sampled):
     tokens = TokenPredictor(model, LEGAL)
     pixels, points = torch.empty(1, 3, 224, 224, device="meta"), torch.empty(1, 256, 12, device="meta")
-    ids = torch.empty(1, PADDED, dtype=torch.int64, device="meta")
+    text = torch.empty(1, PADDED_TEXT, model.config.text.hidden_size, device="meta")
     length = torch.empty((), dtype=torch.int64, device="meta")
     noise = torch.empty(len(LEGAL), 4096, device="meta") if sampled else None
-    cache = tokens._decoder.static_cache(PADDED)
+    cache = tokens._decoder.static_cache(model.config.num_image_tokens + PADDED_TEXT)
     with torch.inference_mode(), HostOperations() as noticed:
-        offsets = tokens._decoder(
-            model.embed_prompt(ids, model.image_features(pixels, points)), length, noise, cache
-        ).offsets
+        embeddings = torch.cat([model.image_features(pixels, points), text], dim=1)
+        offsets = tokens._decoder(embeddings, length, noise, cache).offsets
     assert offsets.shape == (len(LEGAL),)
     assert not noticed.counts

@@ -1,6 +1,8 @@
 import json
 import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import huggingface_hub.constants
@@ -338,3 +340,24 @@ def test_hub_id_that_was_downloaded_before_is_found_without_a_network(hub_cache,
     (repository / "snapshots").mkdir()
     (repository / "snapshots" / revision).symlink_to(checkpoint)
     assert find_checkpoint("some-org/some-model").samefile(checkpoint)
+
+
+def test_after_an_empty_network_others_are_initialised_as_ever():
+    code = """
+import torch
+from stvla_ros.policy.spatialvla.checkpoint import empty_model
+from stvla_ros.policy.spatialvla.config import SpatialVlaConfig
+from stvla_ros.policy.spatialvla.model import SpatialVla
+from stvla_ros.policy.spatialvla.sizes import published_config
+config = SpatialVlaConfig.from_dict(published_config("tiny"))
+def digest():
+    torch.manual_seed(0)
+    return float(sum(each.double().abs().sum() for each in SpatialVla(config).parameters()))
+empty_model(config)
+after = digest()
+assert 0 < after < 1e9, after
+print(after)
+"""
+    digests = [code, code.replace("empty_model(config)\n", "")]
+    done = [subprocess.run([sys.executable, "-c", each], capture_output=True, text=True) for each in digests]
+    assert done[0].stdout == done[1].stdout != "", done[0].stderr

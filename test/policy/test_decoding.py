@@ -9,6 +9,7 @@ import torch
 from scipy.stats import chisquare
 from tiny_checkpoint import ACTION_BEGIN, depth_map, picture
 from tolerance import assert_same_but_for_rounding, rounding
+from transformers import Gemma2ForCausalLM
 
 from stvla_ros.errors import InputError
 from stvla_ros.policy import load_policy
@@ -37,32 +38,46 @@ def model(predictor):
 
 
 def inputs_of(predictor, seed, instruction):
-    """Picture, points and prompt as the model takes them, on its device."""
+    """Picture, points and embedded text as the model takes them, on its device."""
     model = predictor.model
     pixels = torch.from_numpy(picture(seed).transpose(2, 0, 1).astype(np.float32) / 255)[None].to(model.device)
     k = torch.tensor([[[220.0, 0, 112], [0, 290, 112], [0, 0, 1]]], device=model.device)
     points = model.points(torch.from_numpy(depth_map())[None].to(model.device) * (1 + 0.2 * seed), k)
-    return pixels, points, torch.from_numpy(predictor.prompt_tokenizer.encode(instruction))[None].to(model.device)
+    ids = torch.from_numpy(predictor.prompt_tokenizer.encode(instruction))[None]
+    return pixels, points, model.embed_text(ids[:, 256:])
 
 
 @pytest.fixture(scope="module", params=range(len(INSTRUCTIONS)))
-def prompt(request, predictor, model):
-    """(1, P, E) features of the picture and (1, L) ids."""
-    pixels, points, ids = inputs_of(predictor, request.param, INSTRUCTIONS[request.param])
-    return model.image_features(pixels, points), ids
+def case(request):
+    return request.param
 
 
 @pytest.fixture(scope="module")
-def reference(prompt, model):
-    return reference_tokens(model, *prompt)
+def prompt(case, predictor, model):
+    """(1, P, E) features of the picture and (1, n, E) text."""
+    pixels, points, text = inputs_of(predictor, case, INSTRUCTIONS[case])
+    return model.image_features(pixels, points), text
 
 
-def reference_tokens(model, features, ids):
+@pytest.fixture(scope="module")
+def transformers_model(model):
+    """transformers' network with the weights of ours."""
+    with torch.inference_mode(False):
+        language = Gemma2ForCausalLM(model.config.text).eval()
+        language.load_state_dict(model.language_model.state_dict())
+    return language
+
+
+@pytest.fixture(scope="module")
+def reference(prompt, case, predictor, model, transformers_model):
+    ids = torch.from_numpy(predictor.prompt_tokenizer.encode(INSTRUCTIONS[case]))
+    return reference_tokens(model, transformers_model, prompt[0][0], ids[256:])
+
+
+def reference_tokens(model, language, features, ids):
     """The whole sequence from scratch at every step; embeddings and mask made here."""
-    language, begin = model.language_model, model.config.action_token_begin
-    width = features.shape[-1]
-    text = language.model.embed_tokens.weight[ids[0, features.shape[1] :]] * width**0.5
-    sequence = torch.cat([features[0], text])
+    begin, width = model.config.action_token_begin, features.shape[-1]
+    sequence = torch.cat([features, language.model.embed_tokens.weight[ids] * width**0.5])
     prefix, tokens = len(sequence), []
     for first, end in LEGAL:
         length = len(sequence)
@@ -101,26 +116,36 @@ def test_padding_and_a_cache_used_before_change_nothing(predictor, model):
     tokens = TokenPredictor(model, LEGAL)
     for longest in GRAPH_TEXT_TOKENS[1:]:
         cache = tokens._decoder.static_cache(256 + longest)
-        for pixels, points, ids in [*prompts, *reversed(prompts)]:
-            padded = torch.nn.functional.pad(ids, (0, 256 + longest - ids.shape[1]))
-            features, length = model.image_features(pixels, points), torch.tensor(ids.shape[1])
-            answer = tokens._decoder(model.embed_prompt(padded, features), length, None, cache).offsets
-            assert answer.tolist() == tokens(pixels, points, ids).tolist()
+        for pixels, points, text in [*prompts, *reversed(prompts)]:
+            padded = torch.nn.functional.pad(text, (0, 0, 0, longest - text.shape[1]))
+            embeddings = torch.cat([model.image_features(pixels, points), padded], dim=1)
+            answer = tokens._decoder(embeddings, torch.tensor(256 + text.shape[1]), None, cache).offsets
+            assert answer.tolist() == tokens(pixels, points, text).tolist()
+
+
+def test_padding_changes_nothing_for_the_modules_own_forward(predictor, model):
+    plain = Accelerations(False, False, False, False)
+    for pixels, points, text in [inputs_of(predictor, seed, words) for seed, words in enumerate(INSTRUCTIONS)]:
+        padded = torch.nn.functional.pad(text, (0, 0, 0, 40 - text.shape[1]))
+        embeddings = torch.cat([model.image_features(pixels, points), padded], dim=1)
+        answer = ChunkDecoder(model, LEGAL, plain)(embeddings, torch.tensor(256 + text.shape[1])).offsets
+        assert answer.tolist() == TokenPredictor(model, LEGAL)(pixels, points, text).tolist()
 
 
 def test_graphs_get_the_prompt_padded_to_the_first_length_that_it_fits(predictor, model):
     tokens = TokenPredictor(model, LEGAL)
-    pixels, points, _ids = inputs_of(predictor, 0, "open")
-    for length, expected in ((257, 288), (288, 288), (289, 448), (448, 448)):
-        padded = tokens._graph_inputs(pixels, points, torch.zeros(1, length, dtype=torch.int64), None)
-        assert padded[2].shape == (1, expected) and int(padded[3]) == length
+    pixels, points, text = inputs_of(predictor, 0, "open")
+    width = text.shape[-1]
+    for length, expected in ((1, 32), (32, 32), (33, 192), (192, 192)):
+        padded = tokens._graph_inputs(pixels, points, torch.zeros(1, length, width), None)
+        assert padded[2].shape == (1, expected, width) and int(padded[3]) == 256 + length
     with pytest.raises(InputError, match="^instruction: expected at most 191 tokens"):
-        tokens._graph_inputs(pixels, points, torch.zeros(1, 449, dtype=torch.int64), None)
+        tokens._graph_inputs(pixels, points, torch.zeros(1, 193, width), None)
 
 
 def test_every_prompt_that_the_tokenizer_lets_through_fits_a_graph(predictor, model):
-    longest = predictor.prompt_tokenizer.encode("x" * 127)
-    assert TokenPredictor(model, LEGAL)._graph_inputs(*[torch.zeros(1)] * 2, torch.from_numpy(longest)[None], None)
+    *_, text = inputs_of(predictor, 0, "x" * 127)
+    assert TokenPredictor(model, LEGAL)._graph_inputs(*[torch.zeros(1)] * 2, text, None)
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -175,7 +200,7 @@ def test_chunk_reads_each_decoded_token(model, prompt, reference):
 
 def test_hidden_state_is_the_one_that_scored_the_first_token(model, prompt, reference):
     decoded = TokenPredictor(model, LEGAL).decode(*prompt)
-    assert decoded.hidden.shape == (1, model.config.text.hidden_size)
+    assert decoded.hidden.shape == (1, model.config.text.hidden_size) and decoded.hidden.dtype == torch.float32
     assert int(model.logits(decoded.hidden, ACTION_BEGIN, ACTION_BEGIN + 4096).argmax()) == reference[0]
 
 
@@ -191,11 +216,11 @@ def test_partial_logits_are_the_whole_ones_rows(model):
 def test_sampled_tokens_follow_the_softmax_at_the_temperature(model, legal, temperature):
     torch.manual_seed(1)
     embeddings, length = torch.randn(1, 4, model.config.text.hidden_size), torch.tensor(4)
-    decode = ChunkDecoder(model, [legal])
-    hidden = decode(embeddings, length).hidden
+    hidden = ChunkDecoder(model, [legal])(embeddings, length).hidden
     head = model.language_model.lm_head.weight
     # Scores closer together than this head's, so that no token has it all.
     with rows_replaced(head, slice(None), head * 0.2):
+        decode = ChunkDecoder(model, [legal])
         scores = model.logits(hidden, ACTION_BEGIN + legal[0], ACTION_BEGIN + legal[1])[0]
         expected = torch.softmax(scores.double() / temperature, -1).numpy()
         generator, samples = torch.Generator().manual_seed(0), 400
@@ -281,6 +306,17 @@ def on_cuda(checkpoint):
         return load_policy(str(checkpoint), "cuda", "float32", **options)
 
     return load
+
+
+def test_in_bfloat16_scores_are_not_rounded_to_it(checkpoint):
+    model = load_policy(str(checkpoint), dtype="bfloat16").model
+    decode = ChunkDecoder(model, LEGAL)
+    torch.manual_seed(0)
+    hidden = decode(torch.randn(1, 9, model.config.text.hidden_size).bfloat16()).hidden
+    scores = decode._legal_scores(hidden, 0, 4096)
+    exact = hidden.double() @ model.head(ACTION_BEGIN, ACTION_BEGIN + 4096).double().T
+    assert_same_but_for_rounding(scores, model.cap(exact).float(), 1)
+    assert len(scores.unique()) > 4000 > len(scores.bfloat16().unique())
 
 
 @needs_cuda

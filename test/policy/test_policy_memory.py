@@ -5,8 +5,11 @@ import sys
 from pathlib import Path
 
 import pytest
-from policy_inputs import BRIDGE
+from policy_inputs import BRIDGE, CAMERA
+from tiny_checkpoint import HIDDEN, VOCABULARY, depth_map, picture
 
+from stvla_ros.errors import InputError
+from stvla_ros.policy import load_policy
 from stvla_ros.policy.spatialvla.create import create_checkpoint
 
 REPOSITORY = Path(__file__).parents[2]
@@ -69,3 +72,36 @@ assert (policy.predict(rgb, depth=depth, **given).tokens == before).all()
     done = run_python(code, checkpoint, BRIDGE, case)
     assert done.returncode == 0, done.stderr
     assert "out of memory" in done.stdout and done.stdout.count("\n") == 1
+
+
+def test_a_lean_model_gives_the_tokens_of_the_whole_one_without_what_it_does_not_read(checkpoint):
+    whole, lean = load_policy(str(checkpoint)), load_policy(str(checkpoint), lean=True)
+    given = (picture(1), "put the spoon", depth_map(), CAMERA, BRIDGE)
+    assert (lean.predict(*given).tokens == whole.predict(*given).tokens).all()
+    missing = whole.model.state_dict().keys() - lean.model.state_dict().keys()
+    assert {name.split(".")[0] for name in missing} == {"vision_zoe_model", "language_model"}
+    assert "language_model.model.embed_tokens.weight" in missing
+    assert lean.model.language_model.lm_head.weight.shape == (8194, HIDDEN)
+    assert len(lean.model.text_table) == VOCABULARY
+    with pytest.raises(InputError, match="^depth: expected metres"):
+        lean.predict(picture(1), "put the spoon", None, CAMERA, BRIDGE)
+    with pytest.raises(ValueError, match="expected a whole model"):
+        lean.save_pretrained(checkpoint.parent / "never")
+
+
+def test_a_policy_brings_no_compiler_along():
+    code = """
+import sys
+import numpy as np
+from stvla_ros.policy.base import PolicyInput
+from stvla_ros.policy.registry import make_policy
+policy = make_policy("stvla", device="cpu", threads=1)
+policy.load()
+k = np.array([[60.0, 0, 32], [0, 60, 24], [0, 0, 1]])
+rgb, depth = np.zeros((48, 64, 3), np.uint8), np.ones((48, 64), np.float32)
+policy.predict(PolicyInput.of(0, rgb, depth, k, "stack the green block on the yellow block"))
+print([name for name in ("torch._dynamo", "torch.distributed.tensor", "sympy", "accelerate") if name in sys.modules])
+"""
+    done = run_python(code)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "[]\n"

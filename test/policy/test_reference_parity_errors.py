@@ -12,13 +12,16 @@ from tolerance import assert_same_but_for_rounding
 from stvla_ros.perception.depth import zoedepth
 from stvla_ros.policy import load_policy
 from stvla_ros.policy.spatialvla import predictor
+from stvla_ros.policy.spatialvla.decoding.decoder import Accelerations
 
 Plant = Callable[[pytest.MonkeyPatch], None]
 
 
 @pytest.fixture(scope="module")
 def policy(tmp_path_factory):
-    return load_policy(str(write_tiny_checkpoint(tmp_path_factory.mktemp("tiny"))))
+    # The modules' own forward: what the accelerations make of their weights is made once, before an error is planted.
+    plain = Accelerations(False, False, False, False)
+    return load_policy(str(write_tiny_checkpoint(tmp_path_factory.mktemp("tiny"))), accelerations=plain)
 
 
 def replaced(target, name: str, wrong) -> Plant:
@@ -108,7 +111,7 @@ PLANTED: dict[str, tuple[str, str, Callable[[torch.nn.Module], Plant]]] = {
     "a layer of the language model dropped": (*LOGITS, lambda m: skipped(text(m).layers[1])),
     "scores without the soft cap": (*LOGITS, lambda m: replaced(m.config.text, "final_logit_softcapping", None)),
     "attention without the soft cap": (
-        *LOGITS, lambda m: replaced(text(m).layers[0].self_attn, "attn_logit_softcapping", None),
+        *LOGITS, lambda m: replaced(text(m).layers[0].self_attn, "_cap", None),
     ),
     "a norm of ZoeDepth dropped": (*DEPTH, lambda m: skipped(zoe_layer(m).layernorm_after)),
     "a layer of ZoeDepth dropped": (*DEPTH, lambda m: skipped(zoe_layer(m))),

@@ -37,9 +37,9 @@ class Graph:
 def test_a_predictor_with_graphs_leaves_nothing_behind(monkeypatch):
     monkeypatch.setattr(token_predictor, "CudaGraph", Graph)
     with without_collector():
-        model = empty_model(SpatialVlaConfig.from_dict(published_config("tiny")))
+        model = empty_model(SpatialVlaConfig.from_dict(published_config("tiny"))).to("meta")
         tokens = TokenPredictor(model, LEGAL)
-        inputs = (torch.zeros(1), torch.zeros(1), torch.zeros(1, 288, dtype=torch.int64), torch.tensor(288))
+        inputs = (torch.zeros(1), torch.zeros(1), torch.zeros(1, 32, 64), torch.tensor(288))
         tokens._graph(inputs)
         alive = [weakref.ref(each) for each in (tokens, tokens._decoder)]
         del tokens

@@ -117,7 +117,7 @@ def save_adapter(model: SpatialVla, directory: Path, base: str | Path, processor
     config.base_model_name_or_path = str(found.resolve()) if Path(base).expanduser().is_dir() else str(base)
     config.inference_mode = True
     begin, count = model.config.action_token_begin, model.config.num_action_tokens
-    embeddings, head = model.spatial_embed_tokens.weight, model.language_model.lm_head.weight[begin : begin + count]
+    embeddings, head = model.spatial_embed_tokens.weight, model.head(begin, begin + count)
     if _changed(embeddings, read_rows(found, _EMBEDDINGS, 0, count)):
         config.modules_to_save = [_EMBEDDINGS.removesuffix(".weight")]
         tensors[_EMBEDDINGS] = embeddings
@@ -179,7 +179,7 @@ def merge_into(model: SpatialVla, adapter: Adapter) -> None:
     begin, count = model.config.action_token_begin, model.config.num_action_tokens
     whole = {
         _EMBEDDINGS: model.spatial_embed_tokens.weight,
-        _HEAD_ROWS: model.language_model.lm_head.weight[begin : begin + count],
+        _HEAD_ROWS: model.head(begin, begin + count),
     }
     layers = {
         published_name(f"{name}.weight").removesuffix(".weight"): module

@@ -2,13 +2,14 @@
 
 import json
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
-from accelerate import init_empty_weights
 from huggingface_hub import split_torch_state_dict_into_shards
 from safetensors.torch import save_file
-from transformers.initialization import no_init_weights
+from torch import nn
 
 from stvla_ros.devices import memory_for
 from stvla_ros.errors import InputError, reason_of
@@ -32,6 +33,10 @@ _TO_PUBLISHED = (
 )
 
 
+_HEAD, _TEXT = "language_model.lm_head.weight", "language_model.model.embed_tokens.weight"
+_DEPTH = "vision_zoe_model."
+
+
 def published_name(name: str) -> str:
     """The published name of a tensor of ``SpatialVla``."""
     for pattern, replacement in _TO_PUBLISHED:
@@ -39,50 +44,98 @@ def published_name(name: str) -> str:
     return name
 
 
-def empty_model(config: SpatialVlaConfig, source: str = "config.json") -> SpatialVla:
+def empty_model(config: SpatialVlaConfig, source: str = "config.json", lean: bool = False) -> SpatialVla:
     """The network without memory for its weights (they are on torch's meta device); buffers are real.
 
     :param source: where the configuration is from, for the error message.
+    :param lean: as in ``SpatialVla``.
     :raises InputError: for sizes that make no network.
     """
+    if not lean:
+        # Before: what is imported inside would keep the initialisation that does nothing.
+        from transformers import ZoeDepthForDepthEstimation  # noqa: F401
     try:
-        with init_empty_weights(include_buffers=False), no_init_weights():
-            return SpatialVla(config).eval().requires_grad_(False)
+        with without_memory():
+            return SpatialVla(config, lean).eval().requires_grad_(False)
     except Exception as error:  # whatever the parts' classes run into
         reason = f"{type(error).__name__}: {reason_of(error)}"
         raise InputError(f"{source}: expected sizes that belong together, no network can be made ({reason})") from error
 
 
-def load_model(directory: Path, device: torch.device, dtype: torch.dtype) -> SpatialVla:
+@contextmanager
+def without_memory() -> Iterator[None]:
+    """Weights of modules that are made inside are on the meta device and not initialised; buffers are real. Their
+    classes have to be imported before. (Both
+    accelerate's function of this kind and initialisation on that device bring a compiler along, which a server does
+    not need.)
+    """
+    register = nn.Module.register_parameter
+    initialise = {name: function for name, function in vars(nn.init).items() if re.fullmatch(r"[a-z]\w*_", name)}
+
+    def on_meta(module: nn.Module, name: str, parameter: nn.Parameter | None) -> None:
+        empty = None if parameter is None else nn.Parameter(parameter.to("meta"), parameter.requires_grad)
+        register(module, name, empty)
+
+    nn.Module.register_parameter = on_meta  # type: ignore[method-assign]
+    for name in initialise:
+        setattr(nn.init, name, lambda tensor, *_, **__: tensor)
+    try:
+        yield
+    finally:
+        nn.Module.register_parameter = register  # type: ignore[method-assign]
+        for name, function in initialise.items():
+            setattr(nn.init, name, function)
+
+
+def load_model(directory: Path, device: torch.device, dtype: torch.dtype, lean: bool = False) -> SpatialVla:
     """Load a checkpoint in the published layout for inference.
 
-    Every tensor goes from the file straight to the device, so that no second copy of the network is ever in memory.
+    Every tensor goes from the file straight to the device, so that no second copy of the network is ever in memory. Of
+    a lean model, the table of text embeddings stays in the file: what is looked up in it is read.
 
+    :param lean: as in ``SpatialVla``.
     :raises InputError: when files are missing or damaged, when tensors are missing, left over or of another shape
         (with their names), or when there is too little memory.
     """
-    model, files = check_weights(directory)
+    model, files = check_weights(directory, lean)
+    wanted = {published_name(name): name for name in model.state_dict()}
     gigabytes = sum(tensor.numel() for tensor in model.state_dict().values()) * dtype.itemsize / 1e9
-    stored: dict[str, torch.Tensor] = {}
+    loaded: dict[str, torch.Tensor] = {}
     with memory_for(f"checkpoint {directory}, {gigabytes:.1f} GB as {dtype} on {device}"):
         for file in files:
             with open_tensors(file, device) as tensors:
-                stored.update((name, tensors.get_tensor(name).to(dtype)) for name in tensors.keys())
-        model.load_state_dict({name: stored[published_name(name)] for name in model.state_dict()}, assign=True)
+                for published in tensors.keys() & wanted.keys():
+                    if lean and published == _HEAD:
+                        first = model.head_begin
+                        tensor = tensors.get_slice(published)[first : first + model.config.num_action_tokens]
+                    else:
+                        tensor = tensors.get_tensor(published)
+                    loaded[wanted[published]] = tensor.to(dtype)
+            if lean:
+                with open_tensors(file) as tensors:
+                    if _TEXT in tensors.keys():
+                        model.text_table = tensors.get_tensor(_TEXT)  # safetensors maps the file, and reads nothing yet
+        model.load_state_dict(loaded, assign=True)
         return model.to(device).eval().requires_grad_(False)
 
 
-def check_weights(directory: Path) -> tuple[SpatialVla, list[Path]]:
+def check_weights(directory: Path, lean: bool = False) -> tuple[SpatialVla, list[Path]]:
     """Read what a checkpoint in the published layout says of its weights: headers, no numbers.
 
+    :param lean: as in ``SpatialVla``: nothing is asked of the depth network then.
     :returns: the network without memory for its weights, and the files that hold exactly its tensors.
     :raises InputError: when files are missing or damaged, when tensors are missing, left over or of another shape
         (with their names).
     """
-    model = empty_model(SpatialVlaConfig.read(directory), str(directory / "config.json"))
+    model = empty_model(SpatialVlaConfig.read(directory), str(directory / "config.json"), lean)
     shapes = {published_name(name): tuple(tensor.shape) for name, tensor in model.state_dict().items()}
     files = weight_files(directory)
-    check_tensors(directory, shapes, stored_shapes(files))
+    stored = stored_shapes(files)
+    if lean:
+        text = model.config.text
+        shapes |= dict.fromkeys((_HEAD, _TEXT), (text.vocab_size, text.hidden_size))
+        stored = {name: shape for name, shape in stored.items() if not name.startswith(_DEPTH)}
+    check_tensors(directory, shapes, stored)
     return model, files
 
 
@@ -91,6 +144,8 @@ def save_model(model: SpatialVla, directory: Path, max_shard_size: int | str = "
 
     :param max_shard_size: largest file, in bytes or like "5GB"; more weights are split, with an index.
     """
+    if model.lean:
+        raise ValueError("expected a whole model, a lean one lacks parts of the checkpoint")
     directory.mkdir(parents=True, exist_ok=True)
     tensors = {published_name(name): tensor.contiguous() for name, tensor in model.state_dict().items()}
     split = split_torch_state_dict_into_shards(tensors, max_shard_size=max_shard_size)

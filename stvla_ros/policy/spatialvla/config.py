@@ -119,6 +119,16 @@ class SpatialVlaConfig:
                 f"{source}: expected text_config.sliding_window to hold every prompt, {longest} tokens, got "
                 f"{self.text.sliding_window}"
             )
+        known = {
+            "text_config.hidden_activation": (self.text.hidden_activation, "gelu_pytorch_tanh"),
+            "text_config.attention_bias": (self.text.attention_bias, False),
+            "text_config.tie_word_embeddings": (self.text.tie_word_embeddings, False),
+            "text_config.rope_parameters.rope_type": (self.text.rope_parameters["rope_type"], "default"),
+            "vision_config.hidden_act": (self.vision.hidden_act, "gelu_pytorch_tanh"),
+        }
+        for key, (value, expected) in known.items():
+            if value != expected:
+                raise InputError(f"{source}: expected {key} {expected!r}, got {value!r}")
         if projection != self.text.hidden_size:
             raise InputError(
                 f"{source}: expected vision_config.projection_dim to equal the text hidden_size "

@@ -14,12 +14,16 @@ from stvla_ros.policy.spatialvla.predictor import PROCESSOR_CONFIG, SpatialVlaPr
 from stvla_ros.policy.spatialvla.prompt import PromptTokenizer
 
 
-def load_predictor(folder: Path, device: str = "cpu", dtype: str = "float32", **options: Any) -> SpatialVlaPredictor:
+def load_predictor(
+    folder: Path, device: str = "cpu", dtype: str = "float32", lean: bool = False, **options: Any
+) -> SpatialVlaPredictor:
     """Load a checkpoint, or an adapter merged into the checkpoint that it was trained on.
 
     :param folder: in the published layout, or with an adapter (adapters.py).
     :param device: ``auto`` (CUDA where there is one), ``cpu``, ``cuda`` or ``cuda:N``.
     :param dtype: ``auto`` (``devices.parse_dtype``), ``float32``, ``float16`` or ``bfloat16``.
+    :param lean: load only what actions from a given depth need (``SpatialVla``): of the 4B model, 5 GB in place of 8.
+        It cannot be saved.
     :param options: ``accelerations``, ``resize``, ``temperature``, ``seed`` of ``SpatialVlaPredictor``.
     :raises InputError: for a checkpoint, device or type that cannot be used.
     """
@@ -34,7 +38,7 @@ def load_predictor(folder: Path, device: str = "cpu", dtype: str = "float32", **
     prompt_tokenizer = PromptTokenizer.load(
         base, config.image_token_id, config.text.vocab_size, config.num_image_tokens
     )
-    model = load_model(base, target, kind)
+    model = load_model(base, target, kind, lean)
     if adapter:
         merge_into(model, adapter)
     return SpatialVlaPredictor(model, prompt_tokenizer, processor, **options)

@@ -1,15 +1,15 @@
-"""SpatialVLA's network: Gemma 2, SigLIP and ZoeDepth from `transformers`, and what SpatialVLA adds to them.
+"""SpatialVLA's network: Gemma 2, SigLIP, `transformers`' ZoeDepth, and what SpatialVLA adds to them.
 
 Attribute names are those of the published tensors, so that checkpoint.py has little to rename.
 """
 
 import torch
 from torch import nn
-from transformers import Gemma2ForCausalLM, SiglipVisionModel, ZoeDepthForDepthEstimation
 
-from stvla_ros.perception.depth.zoedepth import run_zoedepth
 from stvla_ros.policy.spatialvla.config import SpatialVlaConfig
 from stvla_ros.policy.spatialvla.ego3d import Ego3dPositionEmbedding, back_project_patches
+from stvla_ros.policy.spatialvla.gemma import KeyValues, LanguageModel
+from stvla_ros.policy.spatialvla.siglip import PictureEncoder
 
 # The picture encoder's normalisation of pixels in [0, 1] (reference model).
 _MEAN = _DEVIATION = 0.5
@@ -30,14 +30,28 @@ class SpatialVla(nn.Module):
     """The network with random weights; ``checkpoint.load_model`` gives it trained ones.
 
     B pictures, S = 224 pixels a side, P = 256 patches, E the language model's width.
+
+    :param lean: only what actions from a given depth need. Neither the depth network nor the head's rows of text are
+        there, and the embeddings of text are not among the weights: they are in ``text_table``, which may stay where
+        it is stored, because a prompt needs a dozen of its 265 k rows.
     """
 
-    def __init__(self, config: SpatialVlaConfig) -> None:
+    def __init__(self, config: SpatialVlaConfig, lean: bool = False) -> None:
         super().__init__()
-        self.config = config
-        self.language_model = Gemma2ForCausalLM(config.text)
-        self.vision_tower = SiglipVisionModel(config.vision)
-        self.vision_zoe_model = ZoeDepthForDepthEstimation(config.depth)
+        self.config, self.lean = config, lean
+        vocabulary = config.text.vocab_size
+        self.head_begin = config.action_token_begin if lean else 0
+        self.language_model = LanguageModel(
+            config.text, 0 if lean else vocabulary, config.num_action_tokens if lean else vocabulary
+        )
+        self.text_table: torch.Tensor | None = None
+        self.vision_tower = PictureEncoder(config.vision)
+        if not lean:
+            from transformers import ZoeDepthForDepthEstimation  # 80 MB of modules that a lean model does without
+
+            from stvla_ros.perception.depth.zoedepth import keep_biases
+
+            self.vision_zoe_model = keep_biases(ZoeDepthForDepthEstimation(config.depth))
         self.multi_modal_projector = Projector(config)
         self.position_embedding_3d = Ego3dPositionEmbedding(
             3 * config.patch_resolution**2, config.vision.hidden_size, config.num_frequencies
@@ -58,11 +72,13 @@ class SpatialVla(nn.Module):
         return self.language_model.lm_head.weight.dtype
 
     def estimate_depth(self, pixels: torch.Tensor) -> torch.Tensor:
-        """The model's own depth, for when none is given.
+        """The model's own depth, for when none is given. Not of a lean model.
 
         :param pixels: (B, 3, S, S) float32 in [0, 1].
         :returns: (B, S, S) float32 metres.
         """
+        from stvla_ros.perception.depth.zoedepth import run_zoedepth
+
         return run_zoedepth(self.vision_zoe_model, pixels, self.dtype)
 
     def points(self, depth: torch.Tensor, intrinsics: torch.Tensor) -> torch.Tensor:
@@ -74,15 +90,27 @@ class SpatialVla(nn.Module):
         :param pixels: (B, 3, S, S) float32 in [0, 1].
         :param points: (B, P, 12) float32 metres.
         :returns: (B, P, E): what stands in the places of the picture's tokens. The reference divides by sqrt(E) here
-            because its Gemma multiplies all inputs by it; Gemma in transformers 5 multiplies only what it looks up.
+            because its Gemma multiplies all inputs by it; here only what is looked up is multiplied.
         """
-        seen = self.vision_tower(((pixels - _MEAN) / _DEVIATION).to(self.dtype)).last_hidden_state
+        seen = self.vision_tower(((pixels - _MEAN) / _DEVIATION).to(self.dtype))
         return self.multi_modal_projector(seen + self.position_embedding_3d(points))
 
     def embed_actions(self, offsets: torch.Tensor) -> torch.Tensor:
         """Embeddings of action tokens, (…,) offsets to (…, E); scaled as Gemma scales its own."""
-        scale = self.language_model.model.embed_tokens.embed_scale
-        return self.spatial_embed_tokens(offsets).to(self.dtype) * scale.to(self.dtype)
+        return self.spatial_embed_tokens(offsets).to(self.dtype) * self.embedding_scale
+
+    @property
+    def embedding_scale(self) -> float:
+        """What Gemma multiplies embeddings by: sqrt(E), rounded to the weights' type as it was in its training."""
+        return float(torch.tensor(self.config.text.hidden_size**0.5, dtype=self.dtype))
+
+    def embed_text(self, ids: torch.Tensor) -> torch.Tensor:
+        """Embeddings of text, (…,) token ids on any device to (…, E) on the model's."""
+        if self.text_table is None:
+            table = self.language_model.model.embed_tokens.weight
+            return nn.functional.embedding(ids.to(table.device), table) * self.embedding_scale
+        rows = nn.functional.embedding(ids.to(self.text_table.device), self.text_table)
+        return rows.to(self.device, self.dtype) * self.embedding_scale
 
     def embed_prompt(self, ids: torch.Tensor, features: torch.Tensor) -> torch.Tensor:
         """Inputs of the language model for a prompt.
@@ -91,31 +119,33 @@ class SpatialVla(nn.Module):
         :param features: (B, P, E) of the picture.
         :returns: (B, L, E).
         """
-        text = self.language_model.model.embed_tokens(ids[:, features.shape[1] :])
+        text = self.embed_text(ids[:, features.shape[1] :])
         return torch.cat([features.to(text.dtype), text], dim=1)
 
     def run_language_model(
-        self, embeddings: torch.Tensor, positions: torch.Tensor, mask: torch.Tensor | None, cache=None
+        self,
+        embeddings: torch.Tensor,
+        positions: torch.Tensor,
+        mask: torch.Tensor | None,
+        cache: KeyValues | None = None,
+        slot: int = 0,
     ) -> torch.Tensor:
-        """
-        :param embeddings: (B, L, E).
-        :param positions: (B, L), the first token of a prompt has 1.
-        :param mask: (B or 1, 1, L or 1, K) added to the attention logits, None for all to all.
-        :param cache: a `transformers` cache, K = what it holds after this call; None for none.
-        :returns: (B, L, E) normalised hidden states.
-        """
-        # The sliding window (4096) is far longer than any prompt: both kinds of layers see the same.
-        masks = {"full_attention": mask, "sliding_attention": mask}
-        return self.language_model.model(
-            inputs_embeds=embeddings,
-            position_ids=positions,
-            attention_mask=masks,
-            past_key_values=cache,
-            use_cache=cache is not None,
-        ).last_hidden_state
+        """(B, L, E) normalised hidden states, see ``Gemma.forward``. The first token of a prompt has position 1."""
+        # The sliding window (4096) of every other layer is far longer than any prompt: all layers see the same.
+        return self.language_model.model(embeddings, positions, mask, cache, slot)
+
+    def head(self, first: int = 0, last: int | None = None) -> torch.Tensor:
+        """The head's rows of the token ids first … last - 1, (last - first, E), a view."""
+        begin = self.head_begin
+        if first < begin:
+            raise ValueError(f"expected token ids from {begin} on, which a lean model has, got {first}")
+        return self.language_model.lm_head.weight[first - begin : None if last is None else last - begin]
+
+    def cap(self, scores: torch.Tensor) -> torch.Tensor:
+        """The soft cap of the scores."""
+        cap = self.config.text.final_logit_softcapping
+        return scores if cap is None else cap * torch.tanh(scores / cap)
 
     def logits(self, hidden: torch.Tensor, first: int = 0, last: int | None = None) -> torch.Tensor:
         """Scores of the token ids first … last - 1: (…, E) to (…, last - first) float32. Reads only their rows."""
-        scores = nn.functional.linear(hidden, self.language_model.lm_head.weight[first:last]).float()
-        cap = self.config.text.final_logit_softcapping
-        return scores if cap is None else cap * torch.tanh(scores / cap)
+        return self.cap(nn.functional.linear(hidden, self.head(first, last)).float())

@@ -59,7 +59,9 @@ class SpatialVlaPolicy(Policy):
         set_threads(self._threads)
         self._predictor = None  # never two networks in memory
         free_memory()
-        predictor = load_predictor(find_checkpoint(self._checkpoint), self._device, self._dtype, **self._options)
+        folder = find_checkpoint(self._checkpoint)
+        # What a policy is shown has a depth: the graph's and the evaluation's perception give one.
+        predictor = load_predictor(folder, self._device, self._dtype, lean=True, **self._options)
         self._unnorm_key, _ = select_statistics(predictor.statistics, *self._keys)
         predictor.warm_up()
         self._predictor = predictor

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from stvla_ros.devices import memory_for
+from stvla_ros.devices import memory_for, wait_for_device
 from stvla_ros.errors import InputError
 from stvla_ros.policy.action_statistics import read_statistics, select_statistics
 from stvla_ros.policy.inputs import RESIZE_METHODS
@@ -48,7 +48,8 @@ class DetailedPrediction(Prediction):
     :param depth: (224, 224) float32 metres that the model used.
     :param xyz: (256, 12) float32 metres: four points a patch in the camera's optical frame.
     :param image_features: (256, E) float32, the picture's tokens as the language model gets them.
-    :param logits: (V,) float32 scores of the whole vocabulary for the first action token.
+    :param logits: (V,) float32 scores of the whole vocabulary (of a lean model: of its action tokens) for the first
+        action token.
     """
 
     depth: np.ndarray
@@ -95,6 +96,8 @@ class SpatialVlaPredictor:
         self._resize, self._temperature = resize, temperature
         self._generator = torch.Generator()
         self.reseed(seed)
+        # Of the last instruction, which is usually the next one's.
+        self._embedded: tuple[str, torch.Tensor] | None = None
         self._legal_ranges = self.action_tokenizer.legal_ranges * self.action_tokenizer.chunk_size
         width = consensus_width(processor)
         consensus = Consensus(self.action_tokenizer, width, model.device) if width else None
@@ -127,9 +130,9 @@ class SpatialVlaPredictor:
         size = self.model.config.image_size
         pixels = torch.zeros(1, 3, size, size, device=self.model.device)
         k = self._intrinsics(np.array([[size, 0, size / 2], [0, size, size / 2], [0, 0, 1]]), None, (size, size))
-        points = self.model.points(self.model.estimate_depth(pixels), k)
-        ids = torch.from_numpy(self.prompt_tokenizer.encode("put the spoon on the towel"))[None].to(self.model.device)
-        self._predict_tokens.warm_up(pixels, points, ids, self._noise())
+        depth = torch.ones_like(pixels[:, 0]) if self.model.lean else self.model.estimate_depth(pixels)
+        points = self.model.points(depth, k)
+        self._predict_tokens.warm_up(pixels, points, self._text("put the spoon on the towel"), self._noise())
 
     def predict(
         self,
@@ -152,14 +155,16 @@ class SpatialVlaPredictor:
         :raises InputError: naming the argument that cannot be used; when memory runs out.
         """
         key, statistics = select_statistics(self.statistics, unnorm_key)
-        ids = torch.from_numpy(self.prompt_tokenizer.encode(instruction))[None]
+        if depth is None and self.model.lean:
+            raise InputError("depth: expected metres, because the checkpoint's own depth network was not loaded (lean)")
         details: dict[str, np.ndarray] = {}
         with torch.inference_mode(), memory_for(f"inference on {self.model.device}"):
             picture = prepare_picture(rgb, self.model.config.image_size, self._resize)
             picture_size = (rgb.shape[1], rgb.shape[0])
             prepared = None if depth is None else prepare_depth(depth, picture_size, self.model.config.image_size)
             k = self._intrinsics(intrinsics, key, picture_size)
-            offsets = self._run(picture, prepared, k, ids.to(self.model.device), details if return_details else None)
+            offsets = self._run(picture, prepared, k, self._text(instruction), details if return_details else None)
+            wait_for_device(self.model.device)
         tokens = offsets.cpu().numpy().reshape(-1, 3)
         if (tokens == NO_TOKEN).any():
             raise InputError(
@@ -175,7 +180,7 @@ class SpatialVlaPredictor:
         picture: np.ndarray,
         prepared_depth: np.ndarray | None,
         intrinsics: torch.Tensor,
-        ids: torch.Tensor,
+        text: torch.Tensor,
         details: dict[str, np.ndarray] | None,
     ) -> torch.Tensor:
         model = self.model
@@ -186,14 +191,21 @@ class SpatialVlaPredictor:
             depth = torch.from_numpy(prepared_depth)[None].to(model.device)
         points = model.points(depth, intrinsics)
         if details is None:
-            return self._predict_tokens(pixels, points, ids, self._noise())
+            return self._predict_tokens(pixels, points, text, self._noise())
         features = model.image_features(pixels, points)
-        decoded = self._predict_tokens.decode(features, ids, self._noise())
+        decoded = self._predict_tokens.decode(features, text, self._noise())
         details["depth"] = depth[0].cpu().numpy()
         details["xyz"] = points[0].cpu().numpy()
         details["image_features"] = features[0].float().cpu().numpy()
-        details["logits"] = model.logits(decoded.hidden)[0].cpu().numpy()
+        details["logits"] = model.logits(decoded.hidden.to(model.dtype), model.head_begin)[0].cpu().numpy()
         return decoded.offsets
+
+    def _text(self, instruction: str) -> torch.Tensor:
+        """(1, n, E) of the prompt after the picture."""
+        if self._embedded is None or self._embedded[0] != instruction:
+            ids = torch.from_numpy(self.prompt_tokenizer.encode(instruction))[None]
+            self._embedded = instruction, self.model.embed_text(ids[:, self.model.config.num_image_tokens :])
+        return self._embedded[1]
 
     def _noise(self) -> torch.Tensor | None:
         if not self._temperature:
@@ -224,10 +236,20 @@ class SpatialVlaPredictor:
 
     def save_pretrained(self, directory: str | Path, max_shard_size: int | str = "5GB") -> None:
         """Write a checkpoint in the published layout: weights, config.json, and what processes pictures and words."""
-        directory = Path(directory)
-        save_model(self.model, directory, max_shard_size)
-        (directory / PROCESSOR_CONFIG).write_text(json.dumps(self.processor, indent=2) + "\n")
-        config = self.model.config
-        preprocessor = preprocessor_config(config.image_size, config.num_image_tokens)
-        (directory / "preprocessor_config.json").write_text(json.dumps(preprocessor, indent=2) + "\n")
-        self.prompt_tokenizer.save(directory)
+        save_pretrained(Path(directory), self.model, self.prompt_tokenizer, self.processor, max_shard_size)
+
+
+def save_pretrained(
+    directory: Path,
+    model: SpatialVla,
+    prompt_tokenizer: PromptTokenizer,
+    processor: Mapping[str, Any],
+    max_shard_size: int | str = "5GB",
+) -> None:
+    """See ``SpatialVlaPredictor.save_pretrained``."""
+    save_model(model, directory, max_shard_size)
+    (directory / PROCESSOR_CONFIG).write_text(json.dumps(processor, indent=2) + "\n")
+    config = model.config
+    preprocessor = preprocessor_config(config.image_size, config.num_image_tokens)
+    (directory / "preprocessor_config.json").write_text(json.dumps(preprocessor, indent=2) + "\n")
+    prompt_tokenizer.save(directory)

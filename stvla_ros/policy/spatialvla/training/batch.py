@@ -67,6 +67,10 @@ class SpatialVlaBatch:
     scene_points: torch.Tensor
 
     def to(self, device: torch.device) -> "SpatialVlaBatch":
+        """To CUDA, the copies go beside what is computed: from memory that stays where it is."""
+        if device.type == "cuda":
+            pinned = {name: value.pin_memory() for name, value in vars(self).items()}
+            return SpatialVlaBatch(**{name: value.to(device, non_blocking=True) for name, value in pinned.items()})
         return SpatialVlaBatch(**{name: value.to(device) for name, value in vars(self).items()})
 
 

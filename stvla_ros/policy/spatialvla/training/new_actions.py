@@ -38,8 +38,10 @@ def move_embeddings(model: SpatialVla, old: ActionTokenizer, new: ActionTokenize
     """Give a place in action space the embedding and the score that it had with the old bins."""
     begin = model.config.action_token_begin
     end = begin + new.num_tokens
-    head, table = model.language_model.lm_head.weight, model.language_model.model.embed_tokens.weight
-    for rows in (model.spatial_embed_tokens.weight, head[begin:end], table[begin:end]):
+    moved_rows = [model.spatial_embed_tokens.weight, model.head(begin, end)]
+    if not model.lean:  # nobody looks them up there, but whole checkpoints have them
+        moved_rows.append(model.language_model.model.embed_tokens.weight[begin:end])
+    for rows in moved_rows:
         moved = regrid_embeddings(rows.float().cpu().numpy(), old, new)
         rows.copy_(torch.from_numpy(moved))
 
@@ -51,8 +53,7 @@ def smooth_embeddings(model: SpatialVla, tokenizer: ActionTokenizer, seed: int) 
     """
     random = np.random.default_rng(seed)
     begin = model.config.action_token_begin
-    head = model.language_model.lm_head.weight
-    for rows in (model.spatial_embed_tokens.weight, head[begin : begin + tokenizer.num_tokens]):
+    for rows in (model.spatial_embed_tokens.weight, model.head(begin, begin + tokenizer.num_tokens)):
         deviation, width = model.config.text.initializer_range, rows.shape[1]
         for (first, end), places in zip(tokenizer.legal_ranges, token_places(tokenizer), strict=False):
             waves = random.normal(0.0, 1.0 / _LENGTH_SCALE, (3, width))

@@ -14,10 +14,11 @@ from stvla_ros.policy.samples import Augmentation, Samples
 from stvla_ros.policy.spatialvla.actions.action_tokenizer import ActionTokenizer
 from stvla_ros.policy.spatialvla.adapters import add_adapters, save_adapter
 from stvla_ros.policy.spatialvla.checkpoint import load_model
-from stvla_ros.policy.spatialvla.predictor import PROCESSOR_CONFIG, SpatialVlaPredictor
+from stvla_ros.policy.spatialvla.predictor import PROCESSOR_CONFIG, save_pretrained
 from stvla_ros.policy.spatialvla.prompt import PromptTokenizer
+from stvla_ros.policy.spatialvla.training.activation_memory import saved_bytes
 from stvla_ros.policy.spatialvla.training.batch import BatchMaker, SpatialVlaBatch, SpatialVlaPreparation
-from stvla_ros.policy.spatialvla.training.forward import legal_scores, run_known_tokens
+from stvla_ros.policy.spatialvla.training.forward import Hidden, legal_scores, run_known_tokens
 from stvla_ros.policy.spatialvla.training.new_actions import fit_processor, move_embeddings, smooth_embeddings
 from stvla_ros.policy.spatialvla.training.options import SCENE, SpatialVlaOptions
 from stvla_ros.policy.spatialvla.training.scene_loss import SceneHeads
@@ -44,9 +45,10 @@ class SpatialVlaTrainable(Trainable):
         )
         if options.consensus_width:
             self._processor["decoding"] = {"consensus_width": options.consensus_width}
-        # Adapters are small; what they adapt may be as coarse as it was published.
-        half = start.lora is not None and start.device.type == "cuda"
-        self._model = load_model(start.base, start.device, torch.bfloat16 if half else torch.float32)
+        # Adapters are small; what they adapt may be as coarse as it was published, and need not be whole.
+        lora = start.lora is not None
+        dtype = start.precision if lora else torch.float32
+        self._model = load_model(start.base, start.device, dtype, lean=lora)
         self._prepare_model(ActionTokenizer.from_config(old_processor))
         shape = self._model.config
         self._prompts = PromptTokenizer.load(
@@ -82,6 +84,8 @@ class SpatialVlaTrainable(Trainable):
             for name, parameter in model.named_parameters():
                 # Depth is an input of the policy, its own depth network is not used (as in the published recipe).
                 parameter.requires_grad_(not name.startswith("vision_zoe_model."))
+        for layers in (model.language_model.model, model.vision_tower):
+            layers.gradient_checkpointing = start.gradient_checkpointing
         model.train()
 
     def use(self, samples: Samples) -> None:
@@ -93,12 +97,8 @@ class SpatialVlaTrainable(Trainable):
     def losses(  # type: ignore[override]  # it is given the batches that it made
         self, batch: SpatialVlaBatch, objectives: Collection[str], errors: bool = False
     ) -> Losses:
-        model, precision = self._model, self._start.precision
-        mixed = torch.autocast(model.device.type, precision) if precision != torch.float32 else nullcontext()
-        points = model.points(batch.depth, batch.intrinsics)
-        with mixed:
-            hidden = run_known_tokens(model, batch.pixels, points, batch.ids, batch.lengths, batch.offsets.flatten(1))
-            scores = legal_scores(model, hidden.answers, self._tokenizer.legal_ranges)
+        points = self._model.points(batch.depth, batch.intrinsics)
+        hidden, scores = self._forward(batch.pixels, points, batch.ids, batch.lengths, batch.offsets)
         losses = self._loss(tuple(each.float() for each in scores), batch.offsets, batch.normalized, batch.valid)
         said, parts = {ACTIONS: losses.total}, dict(losses.parts)
         if SCENE in objectives and self._heads is not None:
@@ -108,6 +108,21 @@ class SpatialVlaTrainable(Trainable):
         if errors:
             parts |= self._errors(scores, batch)
         return Losses({name: loss for name, loss in said.items() if name in objectives}, parts)
+
+    def _forward(
+        self,
+        pixels: torch.Tensor,
+        points: torch.Tensor,
+        ids: torch.Tensor,
+        lengths: torch.Tensor,
+        offsets: torch.Tensor,
+    ) -> tuple[Hidden, tuple[torch.Tensor, ...]]:
+        """See ``run_known_tokens`` and ``legal_scores``; offsets are (B, T, 3)."""
+        model, precision = self._model, self._start.precision
+        mixed = torch.autocast(model.device.type, precision) if precision != torch.float32 else nullcontext()
+        with mixed:
+            hidden = run_known_tokens(model, pixels, points, ids, lengths, offsets.flatten(1))
+            return hidden, legal_scores(model, hidden.answers, self._tokenizer.legal_ranges)
 
     def _errors(self, scores: tuple[torch.Tensor, ...], batch: SpatialVlaBatch) -> dict[str, torch.Tensor]:
         """How far the best first action is from the right one."""
@@ -122,18 +137,42 @@ class SpatialVlaTrainable(Trainable):
         }
 
     def activation_bytes(self, batch_size: int) -> int:
-        """What a transformer keeps for the backward pass, in numbers a token and layer: about 12 times its width, 4
-        times the width between its two linear maps, and, where attention is computed in plain steps (the language
-        model), 2 for every other token and head; 4 bytes each, because mixed precision keeps many in both types. On the
-        tiny and small models this is within 20 % of what torch's saved-tensor hooks count.
+        """Counted, on a usual instruction: what is saved, and where layers are computed again, what they are computed
+        from and the most that one of them saves then.
         """
-        text, vision = self._model.config.text, self._model.config.vision
-        pictures = self._model.config.num_image_tokens
-        tokens = pictures + _TEXT_TOKENS + _ACTION_TOKENS
-        numbers = text.num_hidden_layers * tokens * (
-            12 * text.hidden_size + 4 * text.intermediate_size + 2 * text.num_attention_heads * tokens
-        ) + vision.num_hidden_layers * pictures * (12 * vision.hidden_size + 4 * vision.intermediate_size)
-        return 4 * numbers * batch_size
+        model, shape = self._model, self._model.config
+        pictures, side = shape.num_image_tokens, shape.image_size
+        tokens = pictures + _TEXT_TOKENS
+
+        def run() -> object:
+            device = model.device
+            return self._forward(
+                torch.empty(batch_size, 3, side, side, device=device),
+                torch.empty(batch_size, pictures, 3 * shape.patch_resolution**2, device=device),
+                torch.empty(batch_size, tokens, dtype=torch.int64, device=device),
+                torch.empty(batch_size, dtype=torch.int64, device=device),
+                torch.empty(batch_size, self._tokenizer.chunk_size, 3, dtype=torch.int64, device=device),
+            )
+
+        saved = saved_bytes(run, model)
+        if not self._start.gradient_checkpointing:
+            return saved
+        parts = (model.language_model.model, model.vision_tower)
+        for part in parts:
+            part.gradient_checkpointing = False
+        whole = saved_bytes(run, model)
+        for part in parts:
+            part.gradient_checkpointing = True
+        text, vision = shape.text, shape.vision
+        inputs = (
+            4
+            * batch_size
+            * (
+                text.num_hidden_layers * (tokens + _ACTION_TOKENS) * text.hidden_size
+                + vision.num_hidden_layers * pictures * vision.hidden_size
+            )
+        )
+        return saved + inputs + (whole - saved) // min(text.num_hidden_layers, vision.num_hidden_layers)
 
     def result_bytes(self) -> int:
         if self._start.lora is None:
@@ -145,6 +184,6 @@ class SpatialVlaTrainable(Trainable):
     def save(self, folder: Path) -> None:
         if self._start.lora is None:
             model = self._model.to(torch.bfloat16)
-            SpatialVlaPredictor(model, self._prompts, self._processor).save_pretrained(folder)
+            save_pretrained(folder, model, self._prompts, self._processor)
         else:
             save_adapter(self._model, folder, self._start.base_name, self._processor)

@@ -1,0 +1,52 @@
+"""How many kernels a GPU runs for an answer of the published shape, counted on torch's meta device."""
+
+import pytest
+import torch
+
+from bench.policy_cuda import chunk_kernels, meta_model
+from bench.policy_kernels import GPUS, Kernels, kernels_of
+
+
+@pytest.fixture(scope="module")
+def parts() -> dict[str, Kernels]:
+    return chunk_kernels(meta_model("4b"))
+
+
+def test_an_operation_is_a_kernel_and_a_view_is_none() -> None:
+    x = torch.empty(4, 8, device="meta", dtype=torch.bfloat16)
+
+    def call() -> None:
+        (x.t()[:3] + 1).t()[1:]
+        x[0].mul_(2)
+        x @ x.t()
+
+    kernels = kernels_of(call)
+    assert kernels.count == 3 and kernels.products == 1
+
+
+def test_a_product_is_bound_by_arithmetic_or_by_reading() -> None:
+    large, vector = (
+        torch.empty(4096, 4096, device="meta", dtype=torch.bfloat16),
+        torch.empty(1, 4096, device="meta", dtype=torch.bfloat16),
+    )
+    gpu = GPUS["H100"]
+    assert kernels_of(lambda: large @ large).bound_ms(gpu) == pytest.approx(2 * 4096**3 / gpu.flops * 1e3)
+    read = (4096 * 4096 + 2 * 4096) * 2
+    assert kernels_of(lambda: vector @ large).bound_ms(gpu) == pytest.approx(read / gpu.bytes_s * 1e3)
+
+
+def test_a_decoded_token_takes_25_kernels_a_layer_of_which_6_are_products(parts: dict[str, Kernels]) -> None:
+    layers = 26
+    assert parts["token"].products == 6 * layers + 1  # the head
+    assert parts["token"].count <= 25 * layers + 8
+
+
+def test_the_prompt_takes_28_kernels_a_layer_and_the_picture_11(parts: dict[str, Kernels]) -> None:
+    assert parts["prefill"].count <= 28 * 26 + 20
+    assert parts["picture"].count <= 11 * 27 + 20
+
+
+def test_the_server_of_the_published_shape_holds_5_gigabytes() -> None:
+    model = meta_model("4b")
+    held = sum(each.numel() * each.itemsize for each in (*model.parameters(), *model.buffers()))
+    assert held < 5.1e9
