@@ -106,7 +106,7 @@ def test_training_moves_every_adapter_and_nothing_else(model: SpatialVla) -> Non
     add_adapters(model, LoraConfig(RANK))
     trained = trainable_parameters(model)
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    optimizer = torch.optim.AdamW(trained.values(), lr=1e-2, weight_decay=0.0)
+    optimizer = torch.optim.AdamW(trained.values(), lr=1e-3, weight_decay=0.0)
     losses = []
     for _ in range(4):
         loss = nn.functional.cross_entropy(scores(model), torch.tensor([4321]))

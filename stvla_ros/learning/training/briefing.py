@@ -67,13 +67,10 @@ def briefing(
 
 
 def estimate_memory(trainable: Trainable, config: TrainingConfig) -> MemoryEstimate:
-    """Weights, gradients and the optimiser's state are counted, activations estimated by the family."""
+    """Weights, gradients and the optimiser's state are counted, and by the family what the forward pass keeps."""
     trained = trainable_parameters(trainable.module)
     size = sum(parameter.numel() * parameter.itemsize for parameter in trained.values())
     weights = sum(tensor.numel() * tensor.itemsize for tensor in trainable.module.state_dict().values())
-    if config.precision == "bfloat16" or (config.precision == "auto" and _device(trainable).type == "cuda"):
-        # autocast keeps copies of what it converts
-        weights += sum(2 * parameter.numel() for parameter in trained.values() if parameter.dtype is torch.float32)
     return MemoryEstimate(
         weights=weights,
         gradients=size,

@@ -116,7 +116,10 @@ class TrainingConfig:
     :param gradient_accumulation: forward passes an optimiser step.
     :param execution: how the trained policy's chunks are to be executed (``control/chunk_execution.py``); where nobody
         says otherwise, `stvla sim`, `robot` and `eval` do.
-    :param precision: of the forward pass.
+    :param precision: of the forward pass, and of the weights that adapters are put on; auto: bfloat16 where the device
+        computes in it, else float32.
+    :param gradient_checkpointing: compute each layer again for its gradient in place of keeping what it computed: a
+        third more time, and memory for one layer in place of all.
     :param device: auto, cpu, cuda or cuda:N.
     :param save_every: optimiser steps between resumable states.
     :param log_every: optimiser steps between log entries.
@@ -138,6 +141,7 @@ class TrainingConfig:
     gradient_accumulation: int = 1
     execution: str = PUBLISHED_EXECUTION
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    gradient_checkpointing: bool = False
     device: str = "auto"
     save_every: int = 200
     log_every: int = 10

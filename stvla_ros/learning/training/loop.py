@@ -123,19 +123,20 @@ class Trainer:
         self._enter_stage()
         # Everything random in this step follows from its number: a run that goes on is the run that was not killed.
         torch.manual_seed(int(np.random.SeedSequence([config.seed, self.step]).generate_state(1)[0]))
-        sums: dict[str, float] = {}
+        sums: dict[str, torch.Tensor] = {}
         for part in range(config.gradient_accumulation):
-            batch = self._next_batch(self.step * config.gradient_accumulation + part).to(self._device)
+            batch = self._next_batch(self.step * config.gradient_accumulation + part)
             with memory_for(f"training on {self._device}"):
                 total, parts = self._losses(batch)
                 (total / config.gradient_accumulation).backward()
             for name, value in parts.items():
-                sums[name] = sums.get(name, 0.0) + float(value.detach()) / config.gradient_accumulation
+                share = value.detach().to(self._device, torch.float32) / config.gradient_accumulation
+                sums[name] = sums[name] + share if name in sums else share
         norm = nn.utils.clip_grad_norm_(self.trained.values(), config.optimizer.max_gradient_norm)
-        if not torch.isfinite(norm):
-            raise InputError(
-                f"training step {self.step}: expected a finite gradient, got {float(norm)}; lower the rate"
-            )
+        # All figures at once: the one time in a step that the device is waited for.
+        figures = torch.stack([norm.detach().to(self._device, torch.float32), *sums.values()]).tolist()
+        if not np.isfinite(figures[0]):
+            raise InputError(f"training step {self.step}: expected a finite gradient, got {figures[0]}; lower the rate")
         set_learning_rate(self._optimizers, self.learning_rate(self.step))
         for optimizer in self._optimizers:
             optimizer.step()
@@ -143,7 +144,7 @@ class Trainer:
         if self._average is not None:
             self._average.update_parameters(self._weights)
         self.step += 1
-        return {**sums, "gradient_norm": float(norm)}
+        return {**dict(zip(sums, figures[1:], strict=True)), "gradient_norm": figures[0]}
 
     def learning_rate(self, step: int) -> float:
         """Of a step, which is a step of its stage's own schedule."""
@@ -151,7 +152,7 @@ class Trainer:
         return learning_rate(self._config.optimizer, step - stage.begin, stage.end - stage.begin)
 
     def _next_batch(self, number: int) -> Batch:
-        """Batch ``number``, and begin to read the one after it from the disk."""
+        """Batch ``number`` on the device, and begin to read the one after it from the disk."""
         if self._coming is None or self._coming[0] != number:
             self._coming = number, self._reader.submit(self._make_batch, number)
         batch = self._coming[1].result()
@@ -165,18 +166,19 @@ class Trainer:
         indices = batch_indices(config.seed, number, config.batch_size, frames)
         entropy = int(np.random.SeedSequence([config.seed, number]).generate_state(1)[0])
         random = np.random.default_rng([_AUGMENTATION, entropy])
-        return self._trainable.batch(indices, DrawnAugmentation(config.augmentation, len(indices), random))
+        batch = self._trainable.batch(indices, DrawnAugmentation(config.augmentation, len(indices), random))
+        return batch.to(self._device)
 
     def seconds_a_step(self) -> float:
         """Measured on the second of two forward and backward passes that change nothing."""
         self._enter_stage()
         for _ in range(2):
             begun = time.perf_counter()
-            batch = self._make_batch(0).to(self._device)
+            batch = self._make_batch(0)
             with memory_for(f"training on {self._device}"):
                 self._losses(batch)[0].backward()
             if self._device.type == "cuda":
-                torch.cuda.synchronize()
+                torch.cuda.synchronize(self._device)
             for parameter in self.trained.values():
                 parameter.grad = None
         seconds = (time.perf_counter() - begun) * self._config.gradient_accumulation

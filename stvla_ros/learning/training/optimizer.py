@@ -40,7 +40,9 @@ def make_optimizers(
         )
     if rest:
         optimizers.append(
-            torch.optim.AdamW(rest, lr=config.learning_rate, weight_decay=config.weight_decay, betas=(0.9, 0.95))
+            torch.optim.AdamW(
+                rest, lr=config.learning_rate, weight_decay=config.weight_decay, betas=(0.9, 0.95), fused=True
+            )
         )
     return optimizers
 

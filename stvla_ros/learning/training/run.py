@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import shutil
 import time
 from dataclasses import dataclass
@@ -69,7 +70,6 @@ def train(config: TrainingConfig) -> Path:
     """
     # Not at the top: --help need not wait for torch.
     import cv2
-    import torch
 
     from stvla_ros.devices import parse_device, set_threads
     from stvla_ros.learning.datasets.lerobot.reader import LeRobotReader
@@ -97,7 +97,9 @@ def train(config: TrainingConfig) -> Path:
 
     device = parse_device(config.device, "device")
     if device.type == "cpu":
-        set_threads(torch.get_num_threads())
+        # One core is for what makes the batches, and whoever else is there: threads that wait for one that does not run
+        # spin, and a step takes three times as long.
+        set_threads(max(1, len(os.sched_getaffinity(0)) - 1))
         cv2.setNumThreads(1)  # it prepares the next batch beside the network
         keep_freed_memory()
     family = find_family(config.family.name)
@@ -158,6 +160,7 @@ def _start(config: TrainingConfig, selections: "list[Selection]", device: "torch
         seed=config.seed,
         device=device,
         precision=_precision(config, device),
+        gradient_checkpointing=config.gradient_checkpointing,
     )
 
 
@@ -191,8 +194,11 @@ def _precision(config: TrainingConfig, device: Any) -> Any:
     """Of the forward pass; the weights that are trained are float32."""
     import torch
 
+    from stvla_ros.devices import has_bfloat16
+
     if config.precision == "auto":
         # Processors without bfloat16 instructions would compute it in float32 with conversions around.
-        fast = device.type == "cuda" or torch.cpu.get_capabilities().get("avx512_bf16", False)
+        on_cpu = torch.cpu.get_capabilities().get("avx512_bf16", False)
+        fast = has_bfloat16(device) if device.type == "cuda" else on_cpu
         return torch.bfloat16 if fast else torch.float32
     return getattr(torch, config.precision)
