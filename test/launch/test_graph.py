@@ -273,3 +273,14 @@ def test_only_the_recorder_ends_a_simulation(tmp_path: Path) -> None:
     graph = sim_graph(SimArguments(record=True), tmp_path)
     assert "bag_recorder" in names_of(graph)
     assert [node.executable for node in graph.nodes if node.ends_graph] == ["episode_recorder"]
+
+
+def test_a_robots_stops_outlive_the_run_and_a_stand_ins_do_not(tmp_path: Path) -> None:
+    def folder(**arguments: Any) -> str:
+        graph = robot_graph(RobotArguments(policy="random", **arguments), tmp_path / "run")
+        return parameters_of(graph)["/widowx_driver"]["ros__parameters"]["latch_folder"]
+
+    assert folder() == "", "the user's state"
+    assert folder(use_fake_hardware=True) == str(tmp_path / "run" / "latches")
+    for given in ({"use_fake_hardware": True}, {}):
+        assert folder(latch_folder=str(tmp_path / "kept"), **given) == str(tmp_path / "kept")
