@@ -97,7 +97,7 @@ def test_frames_come_at_the_recorded_pace_times_the_rate(tmp_path: Path, rate: f
     assert in_one_of(6, on_time)
 
 
-def test_the_clock_runs_from_the_first_stamp_through_every_frame_and_never_backwards(tmp_path: Path) -> None:
+def test_the_clock_runs_before_the_first_frame_through_every_one_and_never_backwards(tmp_path: Path) -> None:
     with listener() as ears:
         clocks = ears.listen(Clock, "/clock")
         images = ears.listen(Image, "image")
@@ -107,7 +107,9 @@ def test_the_clock_runs_from_the_first_stamp_through_every_frame_and_never_backw
             assert process.wait() == 0
             ears.spin(0.2)
     times = [clock.clock.sec * 10**9 + clock.clock.nanosec for clock in clocks]
-    assert times[0] == STAMPS[0]
+    # A driver holds its arm while the clock stands: it runs for the start's delay.
+    before = {time for time in times if time < STAMPS[0]}
+    assert len(before) >= 2 and STAMPS[0] - min(before) <= 0.5e9
     assert times == sorted(times)
     assert set(STAMPS) <= set(times)
     assert times[-1] - STAMPS[-1] >= 0.15e9  # it goes on for the end's delay

@@ -129,11 +129,16 @@ class ReplayNode(StvlaNode):
                 self.reject("stamp", f"{self._source}: stamp {frame.stamp_ns} does not follow {newest}; frame left out")
 
     def _await_subscribers(self, first_stamp: int) -> bool:
-        """Hold the clock at the first frame until there are enough. False: stopped meanwhile."""
+        """Hold the clock before the first frame until there are enough, and let it run up to that. False: stopped
+        meanwhile.
+
+        Where a clock stands, drivers hold their arms, and would refuse the answer to a first frame that comes with the
+        clock's first step.
+        """
         ready_since: float | None = None
-        told = False
+        told, clock = False, 0
         while not self._stop.is_set():
-            self._publish_clock(first_stamp)
+            left = self._start_delay_s
             if missing := self._missing_subscribers():
                 ready_since = None
                 if not told:
@@ -141,8 +146,11 @@ class ReplayNode(StvlaNode):
                     self.get_logger().info(f"waiting for {', '.join(missing)}")
             else:
                 ready_since = ready_since or time.monotonic()
-                if time.monotonic() - ready_since >= self._start_delay_s:
-                    return True
+                left = max(self._start_delay_s - (time.monotonic() - ready_since), 0.0)
+            clock = max(clock, first_stamp - round(left * self._rate * 1e9))
+            self._publish_clock(clock)
+            if not missing and not left:
+                return True
             self._stop.wait(CLOCK_PERIOD_S)
         return False
 
