@@ -33,6 +33,7 @@ _LIVE = (
     "sim/test_placements",
     "sim/test_point_tracks",
     "sim/test_simpler_env.py",
+    "tools/test_security_policy",
 )
 _NOT_LIVE = (
     "nodes/test_alarm",

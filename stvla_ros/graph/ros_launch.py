@@ -94,6 +94,7 @@ def _node(spec: NodeSpec, graph: Graph) -> Node:
     return Node(
         **_program(spec),
         parameters=[str(file) for file in graph.parameter_files],
+        ros_arguments=["--enclave", spec.enclave],
         remappings=list(spec.remappings.items()),
         output="screen",
         additional_env={"PYTHONUNBUFFERED": "1"},

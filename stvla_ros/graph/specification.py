@@ -30,6 +30,11 @@ class NodeSpec:
     command: tuple[str, ...] = ()
     on_failure: Literal["stop", "restart", "ignore"] = "stop"
 
+    @property
+    def enclave(self) -> str:
+        """Where SROS2 looks for the process' keys and permissions; of no effect while security is off."""
+        return f"/{self.executable}"
+
 
 @dataclass(frozen=True)
 class Graph:

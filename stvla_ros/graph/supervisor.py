@@ -35,7 +35,7 @@ def node_command(node: NodeSpec, graph: Graph) -> list[str]:
         command = [path, *arguments]
     else:
         command = [sys.executable, "-m", node.module or module_of(node.executable)]
-    command += ["--ros-args"]
+    command += ["--ros-args", "--enclave", node.enclave]
     for file in graph.parameter_files:
         command += ["--params-file", str(file)]
     for inner, outer in node.remappings.items():

@@ -62,10 +62,11 @@ def _commands(kind: str, texts: dict[str, str]) -> dict[str, list[str]]:
     return commands
 
 
-def _options(command: list[str]) -> tuple[list[str], set[str]]:
-    """(parameter files in order, remappings) behind --ros-args."""
+def _options(command: list[str]) -> tuple[list[str], set[str], list[str]]:
+    """(parameter files in order, remappings, enclaves) behind --ros-args."""
     files = [value for flag, value in itertools.pairwise(command) if flag == "--params-file"]
-    return files, {value for flag, value in itertools.pairwise(command) if flag == "-r"}
+    remappings = {value for flag, value in itertools.pairwise(command) if flag == "-r"}
+    return files, remappings, [value for flag, value in itertools.pairwise(command) if flag == "--enclave"]
 
 
 @pytest.mark.parametrize(("kind", "values"), CASES)
