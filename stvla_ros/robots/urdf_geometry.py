@@ -25,7 +25,7 @@ def read_geometry(model: pinocchio.Model, text: str, folder: Path | None) -> pin
         for where ROS has its packages (``AMENT_PREFIX_PATH``, ``ROS_PACKAGE_PATH``).
     :raises InputError: for a collision element whose mesh is missing, or that cannot be read.
     """
-    links = list(ElementTree.fromstring(plain_xml(text.encode("utf-8", "surrogateescape"), "it")).iter("link"))
+    links = _links(text)
     for mesh in (mesh for link in links for mesh in link.iterfind("collision/geometry/mesh")):
         _check_mesh(mesh.get("filename", ""), folder)
     folders = [str(folder)] if folder else []
@@ -40,6 +40,13 @@ def read_geometry(model: pinocchio.Model, text: str, folder: Path | None) -> pin
         if len(link.findall("collision")) != read[link.get("name", "")]:
             raise InputError(f"link {link.get('name')}: expected collision elements that can be read")
     return geometry
+
+
+def _links(text: str) -> list[ElementTree.Element]:
+    try:
+        return list(ElementTree.fromstring(plain_xml(text.encode("utf-8", "surrogateescape"), "it")).iter("link"))
+    except (ElementTree.ParseError, ValueError) as error:
+        raise InputError(f"expected XML ({reason_of(error)})") from None
 
 
 def _check_mesh(name: str, folder: Path | None) -> None:

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from mutations import changed_tree, damaged, only_bad_input
 
+from stvla_ros.control.safety.body import Body
 from stvla_ros.learning.training.config import read_config
 from stvla_ros.robots.embodiments import read_embodiment
 from stvla_ros.robots.urdf_arm import UrdfArm
@@ -54,11 +55,13 @@ def test_fuzz_mapping_parameter(content):
 
 
 @examples(quick=15)
-@given(damaged(URDF.read_bytes(), text=True))
+@given(damaged(URDF.read_bytes().replace(b'filename="', f'filename="file://{URDF.parent}/'.encode()), text=True))
 def test_fuzz_urdf(tmp_path, content):
     file = tmp_path / "arm.urdf"
     file.write_bytes(content)
     joints = ("waist", "shoulder", "elbow", "forearm_roll", "wrist_angle", "wrist_rotate")
     with only_bad_input("urdf"):
-        arm = UrdfArm(file, joints, "ee_gripper_link", ("wrist_link",))
-        arm.tool_pose(arm.position_limits[0] * 0.0)
+        arm = UrdfArm(file, joints, "ee_gripper_link")
+        position = arm.position_limits[0] * 0.0
+        arm.tool_pose(position)
+        Body(arm.skeleton, {}, 0.05).corners(arm.body_poses(position[None]))

@@ -104,7 +104,10 @@ class Servo:
 def test_the_urdf_may_come_from_the_topic_robot_description(tmp_path: Path) -> None:
     with live_graph(tmp_path) as graph:
         publisher = graph.node.create_publisher(String, ROBOT_DESCRIPTION, LATCHED_QOS)
-        publisher.publish(String(data=Path(WIDOWX.driver.arm.urdf).read_text()))
+        urdf = Path(WIDOWX.driver.arm.urdf)
+        # Who gets a text has no folder that its meshes could be relative to.
+        text = urdf.read_text().replace('filename="', f'filename="file://{urdf.parent}/')
+        publisher.publish(String(data=text))
         servo = Servo(graph, robot_file(tmp_path, urdf=ROBOT_DESCRIPTION))
         servo.until_phase(DriverState.READY)
         servo.close()
