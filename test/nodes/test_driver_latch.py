@@ -156,7 +156,9 @@ class _Publisher:
 
 
 def test_a_reset_is_refused_while_a_source_still_says_stop(ready: RobotBench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ready.node, "get_publishers_info_by_topic", lambda topic: [_Publisher(RELIABLE_QOS)])
+    monkeypatch.setattr(
+        ready.node, "get_publishers_info_by_topic", lambda topic: [_Publisher(RELIABLE_QOS)] * (topic == "/estop")
+    )
     ready.bench.receive("estop", wire(Bool(data=True)))
     ready.tick(PERIOD_TICKS)
     answer = ready.bench.call("~/reset")

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from geometry_msgs.msg import Vector3
 from live_graph import LiveGraph, live_graph, scene
 from rclpy.action import ActionClient
 from sensor_msgs.msg import Image
@@ -40,6 +41,11 @@ def run(graph: LiveGraph, **clock: bool) -> Recorded:
     return heard
 
 
+def _motions(chunk: ActionChunk) -> list[tuple[Vector3, Vector3, float]]:
+    """Without the goal that they are for: a recording is played for a goal of its own."""
+    return [(action.translation, action.rotation, action.gripper) for action in chunk.actions]
+
+
 def test_a_recorded_run_gives_the_same_traces_and_actions_when_it_is_played(tmp_path: Path) -> None:
     pictures, depth = scene(COUNT)
     (tmp_path / "live").mkdir()
@@ -65,5 +71,6 @@ def test_a_recorded_run_gives_the_same_traces_and_actions_when_it_is_played(tmp_
     # Which observations are thought about depends on the pace; the thought does not.
     both = again["action_chunk"].keys() & live["action_chunk"].keys()
     assert len(both) >= 2
-    assert [again["action_chunk"][stamp] for stamp in both] == [live["action_chunk"][stamp] for stamp in both]
+    thoughts = [[_motions(chunks["action_chunk"][stamp]) for stamp in both] for chunks in (again, live)]
+    assert thoughts[0] == thoughts[1]
     assert any(traces.num_points for traces in live["traces"].values()), "a scene without traces would prove nothing"

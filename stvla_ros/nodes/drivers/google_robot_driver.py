@@ -67,6 +67,9 @@ class GoogleRobotDriverNode(DriverNode):
                 self.measure_anew()
                 self.measured(self._arm.position_of(pose), 1.0, topic, stamp)
 
+    def known_opening(self) -> float | None:
+        return self._said_gripper
+
     def send(self, setpoint: Setpoint) -> None:
         pose = setpoint.tool_pose
         x, y, z, w = Rotation.from_matrix(pose[:3, :3]).as_quat()
