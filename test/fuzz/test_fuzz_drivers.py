@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import yaml
 from any_message import messages, texts, wire
 from examples import examples
 from geometry_msgs.msg import PoseStamped
@@ -20,6 +19,7 @@ from robot_bench import RobotBench, Segment, robot_bench
 from robot_events import JOINTS, control_ticks, events, joint_states, play, poses
 from scipy.spatial.transform import Rotation
 from sensor_msgs.msg import JointState
+from servo_and_pose_robots import tool_pose, write_servo_robot
 
 from stvla_ros.control.safety.rules import MotionRules
 from stvla_ros.nodes.drivers.driver import DriverNode
@@ -27,7 +27,6 @@ from stvla_ros.nodes.drivers.google_robot_driver import GoogleRobotDriverNode
 from stvla_ros.nodes.drivers.moveit_servo_driver import MoveitServoDriverNode
 from stvla_ros.nodes.drivers.widowx_driver import WidowxDriverNode
 from stvla_ros.robots.embodiments import find_embodiment
-from stvla_ros.shared_files import config_directory
 
 # Rounding of the trajectories and of float32, relative and absolute.
 SLACK, TINY = 1.001, 2e-5
@@ -161,14 +160,8 @@ def test_fuzz_widowx_drivers_services(widowx, answers, happened):
 @pytest.fixture
 def google() -> Iterator[RobotBench]:
     def measure(node: DriverNode, position: np.ndarray) -> PoseStamped:
-        message = PoseStamped()
-        message.header.frame_id = "link_base"
-        at, turned = message.pose.position, message.pose.orientation
-        at.x, at.y, at.z = position[:3].tolist()
         # The position counts from where the driver started; that is how this robot is turned.
-        around = Rotation.from_rotvec(position[3:]) * Rotation.from_matrix(node._arm.reference)
-        turned.x, turned.y, turned.z, turned.w = around.as_quat().tolist()
-        return wire(message)
+        return wire(tool_pose(position, node._arm.reference))
 
     outputs = ("target_pose", "gripper_command")
     with robot_bench(
@@ -203,19 +196,7 @@ def test_fuzz_google_robot_driver(google, happened):
 
 @pytest.fixture
 def servo(tmp_path: Path) -> Iterator[RobotBench]:
-    content = yaml.safe_load((config_directory() / "robots" / "widowx.yaml").read_text())
-    content["driver"]["executable"] = "moveit_servo_driver"
-    content["driver"]["arm"]["urdf"] = str(config_directory() / "robots" / "wx250s.urdf")
-    content["driver"]["settings"] = {
-        "twist_topic": "twist",
-        "joint_states_topic": "joint_states",
-        "gripper_topic": "gripper",
-        "finger_joint": "left_finger",
-        "finger_closed": 0.015,
-        "finger_open": 0.037,
-    }
-    file = tmp_path / "servo.yaml"
-    file.write_text(yaml.safe_dump(content))
+    file = write_servo_robot(tmp_path)
 
     def measure(node: DriverNode, position: np.ndarray) -> JointState:
         return wire(JointState(name=list(JOINTS), position=[*position.tolist(), 0.03]))

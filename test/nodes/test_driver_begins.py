@@ -5,19 +5,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import yaml
 from any_message import wire
 from geometry_msgs.msg import PoseStamped
 from robot_bench import RobotBench, robot_bench
-from scipy.spatial.transform import Rotation
 from sensor_msgs.msg import JointState
+from servo_and_pose_robots import tool_pose, write_servo_robot
 from widowx_bench import ROBOT
 
 from stvla_ros.msg import EndEffectorCommand
 from stvla_ros.nodes.drivers.driver import DriverNode
 from stvla_ros.nodes.drivers.google_robot_driver import GoogleRobotDriverNode
 from stvla_ros.nodes.drivers.moveit_servo_driver import MoveitServoDriverNode
-from stvla_ros.shared_files import config_directory
 
 JOINTS = list(ROBOT.driver.arm.joints)
 
@@ -25,14 +23,7 @@ JOINTS = list(ROBOT.driver.arm.joints)
 @pytest.fixture(params=["left_finger", ""])
 def servo(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[RobotBench]:
     """With a finger that is measured, and without."""
-    content = yaml.safe_load((config_directory() / "robots" / "widowx.yaml").read_text())
-    content["driver"]["executable"] = "moveit_servo_driver"
-    content["driver"]["arm"]["urdf"] = str(config_directory() / "robots" / "wx250s.urdf")
-    topics = {"twist_topic": "twist", "joint_states_topic": "joint_states", "gripper_topic": "gripper"}
-    finger = {"finger_joint": request.param, "finger_closed": 0.015, "finger_open": 0.037}
-    content["driver"]["settings"] = {**topics, **finger}
-    file = tmp_path / "servo.yaml"
-    file.write_text(yaml.safe_dump(content))
+    file = write_servo_robot(tmp_path, request.param)
 
     def measure(node: DriverNode, position: np.ndarray) -> JointState:
         return wire(JointState(name=[*JOINTS, "left_finger"], position=[*position.tolist(), 0.015]))
@@ -49,13 +40,7 @@ def servo(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[RobotBench
 @pytest.fixture
 def google() -> Iterator[RobotBench]:
     def measure(node: DriverNode, position: np.ndarray) -> PoseStamped:
-        message = PoseStamped()
-        message.header.frame_id = "link_base"
-        at, turned = message.pose.position, message.pose.orientation
-        at.x, at.y, at.z = position[:3].tolist()
-        around = Rotation.from_rotvec(position[3:]) * Rotation.from_matrix(node._arm.reference)
-        turned.x, turned.y, turned.z, turned.w = around.as_quat().tolist()
-        return wire(message)
+        return wire(tool_pose(position, node._arm.reference))
 
     home, outputs = np.array([0.6, 0, 0.8, 0, 0, 0]), ("target_pose", "gripper_command")
     with robot_bench(GoogleRobotDriverNode, "tool_pose", measure, home, outputs, "robot:=google_robot") as it:

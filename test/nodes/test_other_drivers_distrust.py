@@ -5,35 +5,21 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import yaml
 from any_message import wire
 from geometry_msgs.msg import PoseStamped
 from robot_bench import RobotBench, robot_bench
-from scipy.spatial.transform import Rotation
+from servo_and_pose_robots import tool_pose, write_servo_robot
 from widowx_bench import ROBOT as WIDOWX
 from widowx_bench import joint_states
 
 from stvla_ros.nodes.drivers.driver import DriverNode
 from stvla_ros.nodes.drivers.google_robot_driver import GoogleRobotDriverNode
 from stvla_ros.nodes.drivers.moveit_servo_driver import MoveitServoDriverNode
-from stvla_ros.shared_files import config_directory
 
 
 @pytest.fixture
 def servo(tmp_path: Path) -> Iterator[RobotBench]:
-    content = yaml.safe_load((config_directory() / "robots" / "widowx.yaml").read_text())
-    content["driver"]["executable"] = "moveit_servo_driver"
-    content["driver"]["arm"]["urdf"] = str(config_directory() / "robots" / "wx250s.urdf")
-    content["driver"]["settings"] = {
-        "twist_topic": "twist",
-        "joint_states_topic": "joint_states",
-        "gripper_topic": "gripper",
-        "finger_joint": "left_finger",
-        "finger_closed": 0.015,
-        "finger_open": 0.037,
-    }
-    file = tmp_path / "servo.yaml"
-    file.write_text(yaml.safe_dump(content))
+    file = write_servo_robot(tmp_path)
     home, outputs = np.array(WIDOWX.driver.home), ("twist", "gripper")
 
     def measure(node: DriverNode, position: np.ndarray) -> object:
@@ -48,12 +34,7 @@ def servo(tmp_path: Path) -> Iterator[RobotBench]:
 def google() -> Iterator[RobotBench]:
     def measure(node: DriverNode, position: np.ndarray) -> PoseStamped:
         """Position and rotation vector, both in the base frame."""
-        message = PoseStamped()
-        message.header.frame_id = "link_base"
-        at, turned = message.pose.position, message.pose.orientation
-        at.x, at.y, at.z = position[:3].tolist()
-        turned.x, turned.y, turned.z, turned.w = Rotation.from_rotvec(position[3:]).as_quat().tolist()
-        return wire(message)
+        return wire(tool_pose(position))
 
     home, outputs = np.array([0.6, 0.0, 0.8, 0.0, 2.0, 0.0]), ("target_pose", "gripper_command")
     with robot_bench(GoogleRobotDriverNode, "tool_pose", measure, home, outputs, "robot:=google_robot") as made:

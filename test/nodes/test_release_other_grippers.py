@@ -5,11 +5,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import yaml
 from any_message import wire
 from geometry_msgs.msg import PoseStamped
 from robot_bench import RobotBench, robot_bench
 from sensor_msgs.msg import JointState
+from servo_and_pose_robots import tool_pose, write_servo_robot
 from widowx_bench import ROBOT, ticks
 
 from stvla_ros.nodes.drivers.driver import DriverNode
@@ -20,12 +20,7 @@ from stvla_ros.nodes.drivers.moveit_servo_driver import MoveitServoDriverNode
 @pytest.fixture
 def google() -> Iterator[RobotBench]:
     def measure(node: DriverNode, position: np.ndarray) -> PoseStamped:
-        message = PoseStamped()
-        message.header.frame_id = "link_base"
-        at = message.pose.position
-        at.x, at.y, at.z = position[:3].tolist()
-        message.pose.orientation.w = 1.0
-        return wire(message)
+        return wire(tool_pose(position))
 
     home, outputs = np.array([0.6, 0.0, 0.8, 0.0, 0.0, 0.0]), ("target_pose", "gripper_command")
     with robot_bench(GoogleRobotDriverNode, "tool_pose", measure, home, outputs, "robot:=google_robot") as made:
@@ -42,19 +37,7 @@ def test_a_google_robot_is_told_to_open_in_all_though_nobody_knows_what_was_said
 
 @pytest.fixture
 def servo(tmp_path: Path) -> Iterator[RobotBench]:
-    content = yaml.safe_load((Path(ROBOT.driver.arm.urdf).parent / "widowx.yaml").read_text())
-    content["driver"]["executable"] = "moveit_servo_driver"
-    content["driver"]["arm"]["urdf"] = ROBOT.driver.arm.urdf
-    content["driver"]["settings"] = {
-        "twist_topic": "twist",
-        "joint_states_topic": "joint_states",
-        "gripper_topic": "gripper",
-        "finger_joint": "left_finger",
-        "finger_closed": 0.015,
-        "finger_open": 0.037,
-    }
-    file = tmp_path / "servo.yaml"
-    file.write_text(yaml.safe_dump(content))
+    file = write_servo_robot(tmp_path)
 
     def measure(node: DriverNode, position: np.ndarray) -> JointState:
         return wire(JointState(name=[*ROBOT.driver.arm.joints, "left_finger"], position=[*position.tolist(), 0.03]))
