@@ -24,7 +24,7 @@ import torch
 from transformers import Gemma2ForCausalLM
 
 from bench.policy_timing import interleave, legal_ranges, network_inputs, spread
-from stvla_ros.policy.spatialvla.checkpoint import without_memory
+from stvla_ros.policy.empty_networks import without_memory
 from stvla_ros.policy.spatialvla.config import SpatialVlaConfig
 from stvla_ros.policy.spatialvla.decoding.decoder import Accelerations
 from stvla_ros.policy.spatialvla.decoding.token_predictor import TokenPredictor

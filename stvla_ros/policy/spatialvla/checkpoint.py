@@ -2,18 +2,16 @@
 
 import json
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import torch
 from huggingface_hub import split_torch_state_dict_into_shards
 from safetensors.torch import save_file
-from torch import nn
 
 from stvla_ros.devices import memory_for
 from stvla_ros.errors import InputError, reason_of
 from stvla_ros.policy.checkpoints import INDEX, WEIGHTS, check_tensors, open_tensors, stored_shapes, weight_files
+from stvla_ros.policy.empty_networks import without_memory
 from stvla_ros.policy.spatialvla.config import SpatialVlaConfig
 from stvla_ros.policy.spatialvla.model import SpatialVla
 
@@ -60,31 +58,6 @@ def empty_model(config: SpatialVlaConfig, source: str = "config.json", lean: boo
     except Exception as error:  # whatever the parts' classes run into
         reason = f"{type(error).__name__}: {reason_of(error)}"
         raise InputError(f"{source}: expected sizes that belong together, no network can be made ({reason})") from error
-
-
-@contextmanager
-def without_memory() -> Iterator[None]:
-    """Weights of modules that are made inside are on the meta device and not initialised; buffers are real. Their
-    classes have to be imported before. (Both
-    accelerate's function of this kind and initialisation on that device bring a compiler along, which a server does
-    not need.)
-    """
-    register = nn.Module.register_parameter
-    initialise = {name: function for name, function in vars(nn.init).items() if re.fullmatch(r"[a-z]\w*_", name)}
-
-    def on_meta(module: nn.Module, name: str, parameter: nn.Parameter | None) -> None:
-        empty = None if parameter is None else nn.Parameter(parameter.to("meta"), parameter.requires_grad)
-        register(module, name, empty)
-
-    nn.Module.register_parameter = on_meta  # type: ignore[method-assign]
-    for name in initialise:
-        setattr(nn.init, name, lambda tensor, *_, **__: tensor)
-    try:
-        yield
-    finally:
-        nn.Module.register_parameter = register  # type: ignore[method-assign]
-        for name, function in initialise.items():
-            setattr(nn.init, name, function)
 
 
 def load_model(directory: Path, device: torch.device, dtype: torch.dtype, lean: bool = False) -> SpatialVla:

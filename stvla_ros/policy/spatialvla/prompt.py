@@ -5,17 +5,15 @@ The checkpoint's tokenizer.json is read with the `tokenizers` library alone: the
 classes of remote code, which is never run here.
 """
 
-import re
-import unicodedata
 from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-from tokenizers import Encoding
 
 from stvla_ros.errors import InputError
+from stvla_ros.policy.instruction_text import Words, checked_text
 from stvla_ros.policy.tokenizer_files import checked_tokenizer
-from stvla_ros.safe_files import check_instruction, read_bytes
+from stvla_ros.safe_files import read_bytes
 
 _IMAGE = "<image>"
 _BOS = "<bos>"
@@ -66,14 +64,7 @@ class PromptTokenizer:
         self._source = source
         self._image = np.full(image_tokens, image_token_id, dtype=np.int64)
         self._bos_id = ids[_BOS]
-        unknown = getattr(tokenizer.model, "unk_token", None)
-        self._unknown_id = None if unknown is None else tokenizer.token_to_id(unknown)
-        # Whatever stands for something other than words: <image>, <bos>, <loc0001>, <unused5>, …
-        self._reserved = {
-            number
-            for number, token in tokenizer.get_added_tokens_decoder().items()
-            if token.special or re.fullmatch(r"<.+>", token.content)
-        }
+        self._words = Words(tokenizer)
 
     @classmethod
     def load(
@@ -111,13 +102,13 @@ class PromptTokenizer:
         :raises InputError: for anything but a string; a blank or too long one; control characters; text that the
             tokenizer reads as a reserved token (it could stand for a picture or an action); text that it cannot spell.
         """
-        text = self._checked_text(instruction)
+        text = checked_text(instruction)
         # With <bos>, because some tokenizers treat the start of a text otherwise than what follows a special token.
         encoding = self._tokenizer.encode(f"{_BOS}{text}\n", add_special_tokens=False)
         ids = np.array(encoding.ids, dtype=np.int64)
         if ids[0] != self._bos_id:
             raise InputError(f"{self._source}: expected {_BOS} to be read as one token, got {encoding.tokens[:5]}")
-        self._check_words(text, encoding)
+        self._words.check(text, encoding, skipped=1, offset=len(_BOS))
         if len(ids) - 1 > self._max_tokens:
             raise InputError(f"instruction: expected at most {self._max_tokens} tokens, got {len(ids) - 1}")
         if ids.max() >= self._vocab_size:
@@ -126,39 +117,3 @@ class PromptTokenizer:
                 f"{encoding.tokens[int(ids.argmax())]!r}"
             )
         return np.concatenate([self._image, ids])
-
-    def _checked_text(self, instruction: str) -> str:
-        # Encoding megabytes would hold up the server.
-        text = check_instruction(instruction, "instruction").strip().lower()
-        if not text:
-            raise InputError("instruction: expected what to do, in words, got a blank text")
-        for character in text:
-            # Cc: control characters, a line end would end the prompt early. Cs: halves of characters, not Unicode.
-            if unicodedata.category(character) in ("Cc", "Cs"):
-                raise InputError(
-                    f"instruction: expected one line of text, got the control character U+{ord(character):04X}"
-                )
-        return text
-
-    def _check_words(self, text: str, encoding: Encoding) -> None:
-        """Refuse reserved tokens and characters that the vocabulary cannot spell."""
-        spelt = [False] * len(text)
-        for number, token, (start, end) in list(zip(encoding.ids, encoding.tokens, encoding.offsets, strict=True))[1:]:
-            start, end = start - len(_BOS), end - len(_BOS)
-            unknown = number == self._unknown_id and text[start:end] != token
-            if number in self._reserved and not unknown:
-                raise InputError(f"instruction: expected plain words, it contains the reserved token {token}")
-            if not unknown:
-                spelt[start:end] = [True] * (min(end, len(text)) - start)
-        if all(done or character.isspace() for character, done in zip(text, spelt)):
-            return
-        # Offsets are of no use here: tokenizers without an unknown token count as if nothing had been left out.
-        lacking = [character for character in sorted(set(text)) if not self._spells(character)]
-        raise InputError(
-            f"instruction: expected text that the checkpoint's vocabulary can spell, it lacks "
-            f"{', '.join(f'{character!r} (U+{ord(character):04X})' for character in lacking[:5])}"
-        )
-
-    def _spells(self, character: str) -> bool:
-        ids = self._tokenizer.encode(character, add_special_tokens=False).ids
-        return bool(ids) and self._unknown_id not in ids
