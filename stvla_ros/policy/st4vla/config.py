@@ -1,0 +1,290 @@
+"""The model's configuration: what the published code saves beside its weights (config.yaml), and the shape of the
+vision-language model, which is a checkpoint of its own there (``vlm_config``: its config.json).
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from transformers import Dinov2Config, Qwen2_5_VLConfig
+
+from stvla_ros.errors import InputError, reason_of
+from stvla_ros.policy.checkpoints import read_json
+from stvla_ros.policy.st4vla.sizes import DINO_IMAGE, DINO_PATCH, DINO_SIZES, DIT_SIZES, MODEL_TYPE, OTHER_DIT
+from stvla_ros.safe_files import check_network_sizes
+
+# More than any network of this kind has.
+_MOST_QUERIES, _WIDEST, _LONGEST_CHUNK = 4096, 65_536, 1024
+# A picture's side: 64 of the vision-language model's tokens.
+_LARGEST_PICTURE = 64 * 28
+_ACTION = 7
+
+
+@dataclass(frozen=True)
+class St4VlaConfig:
+    """
+    :param vlm: the vision-language model.
+    :param dino: the second picture encoder.
+    :param first_state, end_state: which of the language model's states the queries read, first to end - 1; 0 is the
+        embeddings, the last is the one after the final norm.
+    :param queries: query tokens, Q.
+    :param query_heads: attention heads of the query transformer.
+    :param width: of the query transformer and the diffusion transformer, D.
+    :param blocks, heads: of the diffusion transformer.
+    :param chunk: actions of an answer, T.
+    :param picture_size: side of the picture that is seen, pixels.
+    :param prompt: with ``{instruction}``; None: the instruction alone.
+    :param mask_padding: whether the queries see no padding. The published code lets them (docs/explanation).
+    :param gradient_decay: what the gradient from the actions into the vision-language model is multiplied by.
+    :param published: content of config.json, so that nothing in it is lost when it is written again.
+    """
+
+    vlm: Qwen2_5_VLConfig
+    dino: Dinov2Config
+    first_state: int
+    end_state: int
+    queries: int
+    query_heads: int
+    width: int
+    blocks: int
+    heads: int
+    chunk: int
+    picture_size: int
+    prompt: str | None
+    mask_padding: bool
+    gradient_decay: float
+    published: Mapping[str, Any]
+
+    @property
+    def states(self) -> int:
+        """How many of the language model's states are read."""
+        return self.end_state - self.first_state
+
+    @property
+    def picture_tokens(self) -> int:
+        """Places of one picture in the prompt."""
+        vision = self.vlm.vision_config
+        return (self.picture_size // (vision.patch_size * vision.spatial_merge_size)) ** 2
+
+    @classmethod
+    def read(cls, directory: Path) -> "St4VlaConfig":
+        """:raises InputError: when the folder has no usable config.json."""
+        return cls.from_dict(read_json(directory / "config.json"), str(directory / "config.json"))
+
+    def write(self, directory: Path, dtype: str) -> None:
+        """Write config.json; ``dtype`` (``bfloat16``…) is that of the vision-language model's weights beside it."""
+        (directory / "config.json").write_text(json.dumps({**self.published, "torch_dtype": dtype}, indent=2) + "\n")
+
+    @classmethod
+    def from_dict(cls, published: Mapping[str, Any], source: str = "config.json") -> "St4VlaConfig":
+        """
+        :param published: what the published code saves as config.yaml, with ``vlm_config``: the content of the
+            vision-language model's config.json. ``model_type``, if it is there, is ``st4vla``.
+        :param source: its name for the error message.
+        :raises InputError: for another model, a missing key, or values that do not belong together.
+        """
+        if published.get("model_type", MODEL_TYPE) != MODEL_TYPE:
+            raise InputError(f"{source}: expected model_type {MODEL_TYPE!r}, got {published.get('model_type')!r}")
+        check_network_sizes(source, published)
+        read = _Reader(published, source)
+        vlm = _vlm(read.block("vlm_config"), source)
+        text = vlm.text_config
+        states = text.num_hidden_layers + 1
+        first = read.whole("framework.layer_qformer.qformer_start_layer", 0, states - 1)
+        end = read.whole("framework.layer_qformer.qformer_end_layer", first + 1, states)
+        width = read.whole("framework.action_model.action_hidden_dim", 1, _WIDEST)
+        blocks, heads = _dit_shape(read, width)
+        read.expect("framework.action_model.action_dim", _ACTION, _ACTION)
+        read.expect("framework.action_model.past_action_window_size", 0, 0)
+        read.expect("framework.layer_qformer.input_dim", text.hidden_size, text.hidden_size)
+        read.expect("framework.layer_qformer.ouptput_dim", width, width)
+        query_heads = read.whole("framework.layer_qformer.num_heads", 1, width, default=8)
+        if width % query_heads or width % heads:
+            raise InputError(
+                f"{source}: expected action_hidden_dim to be a multiple of the heads, got {width} and {query_heads} "
+                f"(layer_qformer), {heads} (action_model)"
+            )
+        return cls(
+            vlm=vlm,
+            dino=_dino(read, source),
+            first_state=first,
+            end_state=end,
+            queries=read.whole("framework.layer_qformer.num_query_tokens", 1, _MOST_QUERIES),
+            query_heads=query_heads,
+            width=width,
+            blocks=blocks,
+            heads=heads,
+            chunk=read.whole("framework.action_model.future_action_window_size", 0, _LONGEST_CHUNK - 1) + 1,
+            picture_size=_picture_size(read, vlm, source),
+            prompt=_prompt(read, source),
+            mask_padding=read.truth("framework.layer_qformer.mask_padding", True),
+            gradient_decay=read.share("framework.layer_qformer.grad_scale", 1.0),
+            published={"model_type": MODEL_TYPE, **published},
+        )
+
+
+class _Reader:
+    """Values of nested mappings by their dotted names, with one line for each that cannot be used."""
+
+    def __init__(self, content: Mapping[str, Any], source: str) -> None:
+        self._content, self.source = content, source
+
+    def get(self, name: str, default: Any = None) -> Any:
+        value: Any = self._content
+        for part in name.split("."):
+            if not isinstance(value, Mapping) or part not in value:
+                return default
+            value = value[part]
+        return value
+
+    def block(self, name: str) -> Mapping[str, Any]:
+        value = self.get(name)
+        if not isinstance(value, Mapping):
+            raise InputError(f"{self.source}: expected {name} to be a mapping, got {_shown(value)}")
+        return value
+
+    def whole(self, name: str, least: int, most: int, default: int | None = None) -> int:
+        value = self.get(name, default)
+        if type(value) is not int or not least <= value <= most:
+            raise InputError(
+                f"{self.source}: expected {name} to be a whole number from {least} to {most}, got {_shown(value)}"
+            )
+        return value
+
+    def truth(self, name: str, default: bool) -> bool:
+        value = self.get(name, default)
+        if not isinstance(value, bool):
+            raise InputError(f"{self.source}: expected {name} to be true or false, got {_shown(value)}")
+        return value
+
+    def share(self, name: str, default: float) -> float:
+        value = self.get(name, default)
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0.0 <= value <= 1.0:
+            raise InputError(f"{self.source}: expected {name} from 0 to 1, got {_shown(value)}")
+        return float(value)
+
+    def expect(self, name: str, wanted: int, default: int) -> None:
+        value = self.get(name, default)
+        if value != wanted:
+            raise InputError(f"{self.source}: expected {name} {wanted}, got {_shown(value)}")
+
+
+def _shown(value: Any) -> str:
+    return "nothing" if value is None else repr(value)[:80]
+
+
+def _vlm(block: Mapping[str, Any], source: str) -> Qwen2_5_VLConfig:
+    try:
+        # A copy without shared parts: the class changes what it is given.
+        config = Qwen2_5_VLConfig.from_dict(json.loads(json.dumps(block)))
+        text, vision = config.text_config, config.vision_config
+        sizes = {
+            "vocab_size": text.vocab_size,
+            "hidden_size": text.hidden_size,
+            "num_hidden_layers": text.num_hidden_layers,
+            "num_attention_heads": text.num_attention_heads,
+            "vision_config.depth": vision.depth,
+            "vision_config.hidden_size": vision.hidden_size,
+            "vision_config.num_heads": vision.num_heads,
+        }
+        sections = text.rope_parameters.get("mrope_section")
+    except Exception as error:  # the configuration classes validate with exceptions of their own
+        raise InputError(f"{source}: vlm_config: {reason_of(error)}") from error
+    if block.get("model_type") != "qwen2_5_vl":
+        raise InputError(f"{source}: expected vlm_config.model_type 'qwen2_5_vl', got {block.get('model_type')!r}")
+    for name, value in sizes.items():
+        if type(value) is not int or not 1 <= value <= 2_000_000:
+            raise InputError(f"{source}: expected vlm_config.{name} of at least 1, got {_shown(value)}")
+    if vision.depth > 512:
+        raise InputError(f"{source}: expected vlm_config.vision_config.depth of at most 512, got {vision.depth}")
+    known = {
+        "vision_config.patch_size": (vision.patch_size, 14),
+        "vision_config.spatial_merge_size": (vision.spatial_merge_size, 2),
+        "vision_config.temporal_patch_size": (vision.temporal_patch_size, 2),
+        "vision_config.in_channels": (vision.in_channels, 3),
+        "vision_config.out_hidden_size": (vision.out_hidden_size, text.hidden_size),
+    }
+    for name, (value, expected) in known.items():
+        if value != expected:
+            raise InputError(f"{source}: expected vlm_config.{name} {expected}, got {_shown(value)}")
+    head = text.hidden_size // text.num_attention_heads
+    if not isinstance(sections, list) or 2 * sum(sections) != head:
+        raise InputError(
+            f"{source}: expected vlm_config rope mrope_section of sum {head // 2}, half a head, got {_shown(sections)}"
+        )
+    return config
+
+
+def _dino(read: _Reader, source: str) -> Dinov2Config:
+    name = read.get("framework.dino.dino_backbone")
+    shape: tuple[int, ...]
+    if name is None and read.get("framework.dino.hidden_size") is not None:
+        keys = ("hidden_size", "num_hidden_layers", "num_attention_heads")
+        shape = tuple(read.whole(f"framework.dino.{key}", 1, _WIDEST) for key in keys)
+    else:
+        name = "dinov2_vits14" if name is None else name
+        if name not in DINO_SIZES:
+            raise InputError(
+                f"{source}: expected framework.dino.dino_backbone to be one of {', '.join(DINO_SIZES)}, got "
+                f"{_shown(name)}"
+            )
+        shape = DINO_SIZES[name]
+    width, layers, heads = shape
+    if width % heads:
+        raise InputError(f"{source}: expected framework.dino.hidden_size to be a multiple of {heads} heads")
+    return Dinov2Config(
+        hidden_size=width,
+        num_hidden_layers=layers,
+        num_attention_heads=heads,
+        image_size=DINO_IMAGE,
+        patch_size=DINO_PATCH,
+    )
+
+
+def _dit_shape(read: _Reader, width: int) -> tuple[int, int]:
+    """Blocks and heads."""
+    kind = read.get("framework.action_model.action_model_type")
+    if kind == OTHER_DIT:
+        blocks = read.whole("framework.action_model.num_layers", 1, 512)
+        return blocks, read.whole("framework.action_model.num_heads", 1, width)
+    if kind not in DIT_SIZES:
+        raise InputError(
+            f"{read.source}: expected framework.action_model.action_model_type to be one of "
+            f"{', '.join([*DIT_SIZES, OTHER_DIT])}, got {_shown(kind)}"
+        )
+    blocks, expected, heads = DIT_SIZES[kind]
+    read.expect("framework.action_model.action_hidden_dim", expected, expected)
+    return blocks, heads
+
+
+def _picture_size(read: _Reader, vlm: Qwen2_5_VLConfig, source: str) -> int:
+    name = "datasets.vla_data.image_size"
+    size = read.get(name)
+    if size is None:  # the LIBERO checkpoints' configuration says it here only
+        name = "datasets.vla_data.default_image_resolution"
+        size = read.get(name, [3, 224, 224])
+        size = size[1:] if isinstance(size, list) else size
+    unit = vlm.vision_config.patch_size * vlm.vision_config.spatial_merge_size
+    if (
+        not isinstance(size, list)
+        or len(size) != 2
+        or type(size[0]) is not int
+        or size[0] != size[1]
+        or not unit <= size[0] <= _LARGEST_PICTURE
+        or size[0] % unit
+    ):
+        raise InputError(
+            f"{source}: expected {name} to be a square of a multiple of {unit} pixels, at most {_LARGEST_PICTURE}, got "
+            f"{_shown(size)}"
+        )
+    return size[0]
+
+
+def _prompt(read: _Reader, source: str) -> str | None:
+    name = "datasets.vla_data.CoT_prompt"
+    prompt = read.get(name)
+    if prompt is not None and (not isinstance(prompt, str) or "{instruction}" not in prompt or len(prompt) > 4000):
+        raise InputError(f"{source}: expected {name} to be a text with {{instruction}}, got {_shown(prompt)}")
+    return prompt

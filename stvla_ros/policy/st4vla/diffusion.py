@@ -1,0 +1,83 @@
+"""The noise that is added to actions in training and taken away by the sampler.
+
+100 steps; what is left of the actions after step t is ᾱ(t), whose factors follow a squared cosine (Nichol and Dhariwal,
+arXiv 2102.09672, eq. 17, each factor at least .001). The sampler is DDIM without noise of its own (Song et al.,
+arXiv 2010.02502, eq. 12 with sigma 0).
+"""
+
+import math
+from collections.abc import Callable
+from functools import cache
+
+import numpy as np
+import torch
+
+from stvla_ros.errors import InputError
+
+STEPS = 100
+_OFFSET, _LARGEST_BETA = 0.008, 0.999
+
+
+@cache
+def remaining() -> np.ndarray:
+    """(``STEPS``,) float64: ᾱ(t), the share of the actions' variance that is left after step t."""
+
+    def left(share: float) -> float:
+        return math.cos((share + _OFFSET) / (1 + _OFFSET) * math.pi / 2) ** 2
+
+    betas = [min(1 - left((t + 1) / STEPS) / left(t / STEPS), _LARGEST_BETA) for t in range(STEPS)]
+    table = np.cumprod(1.0 - np.array(betas))
+    table.setflags(write=False)
+    return table
+
+
+def sampler_steps() -> tuple[int, ...]:
+    """The numbers of steps that the sampler can take: those that a whole stride through the ``STEPS`` gives."""
+    return tuple(sorted({1, *(len(range(0, STEPS, stride)) for stride in range(1, STEPS))}))
+
+
+def step_times(steps: int) -> tuple[int, ...]:
+    """The times that the sampler visits, descending to 0. Of all strides that give so many, the shortest, so that the
+    first time of 10 is 90: pure noise is taken for actions of which ᾱ(90) = 2 % is left. One step is taken at 50
+    (published respacing).
+
+    :raises InputError: for a number that no stride gives.
+    """
+    if steps == 1:
+        return (STEPS // 2,)
+    for stride in range(1, STEPS):
+        if isinstance(steps, int) and len(range(0, STEPS, stride)) == steps:
+            return tuple(reversed(range(0, STEPS, stride)))
+    numbers = ", ".join(map(str, sampler_steps()))
+    raise InputError(f"steps: expected one of {numbers}, got {steps!r}")
+
+
+def add_noise(actions: torch.Tensor, noise: torch.Tensor, times: torch.Tensor) -> torch.Tensor:
+    """The actions as they are at some time.
+
+    :param actions: (B, T, 7) normalised.
+    :param noise: (B, T, 7), of a standard normal distribution.
+    :param times: (B,) whole numbers, 0 to ``STEPS`` - 1.
+    """
+    left = torch.from_numpy(remaining().copy()).to(actions.device)[times][:, None, None]
+    return left.sqrt().to(actions.dtype) * actions + (1 - left).sqrt().to(actions.dtype) * noise
+
+
+def denoise(noise: torch.Tensor, steps: int, predict: Callable[[torch.Tensor, int], torch.Tensor]) -> torch.Tensor:
+    """Actions out of noise.
+
+    :param noise: (B, T, 7), of a standard normal distribution.
+    :param steps: of ``sampler_steps``.
+    :param predict: from actions (B, T, 7) and a time to the noise that is in them.
+    :returns: (B, T, 7) normalised actions; nothing is clipped.
+    :raises InputError: for a number of steps that is none.
+    """
+    times = step_times(steps)
+    left = remaining()
+    actions = noise
+    for time, following in zip(times, (*times[1:], None), strict=True):
+        now, then = float(left[time]), 1.0 if following is None else float(left[following])
+        found = predict(actions, time)
+        clean = math.sqrt(1 / now) * actions - math.sqrt(1 / now - 1) * found
+        actions = math.sqrt(then) * clean + math.sqrt(1 - then) * found
+    return actions

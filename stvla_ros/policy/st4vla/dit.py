@@ -1,0 +1,159 @@
+"""The diffusion transformer that finds the noise in a chunk of actions.
+
+CogACT's (arXiv 2411.19650), conditioned by what stands before the actions in its sequence. Attribute names are those of
+the published tensors (``action_model.net.*``).
+"""
+
+import math
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+_FREQUENCIES = 128
+_LONGEST_PERIOD = 10_000.0
+# Of the weights of what embeds actions, times and conditions, when they are new.
+_DEVIATION = 0.02
+DROPPED = 0.1
+"""How often the condition is dropped in training, so that there is something to guide away from."""
+
+
+class Embedder(nn.Module):
+    """One linear layer, under the published name."""
+
+    def __init__(self, inputs: int, width: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(inputs, width)
+
+    def forward(self, values: torch.Tensor) -> torch.Tensor:
+        return self.linear(values)
+
+
+class TimeEmbedder(nn.Module):
+    """Cosines and sines of the time, then two layers."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.mlp = nn.Sequential(nn.Linear(2 * _FREQUENCIES, width), nn.SiLU(), nn.Linear(width, width))
+
+    def forward(self, times: torch.Tensor) -> torch.Tensor:
+        """(B,) whole numbers to (B, D)."""
+        exponents = torch.arange(_FREQUENCIES, dtype=torch.float32, device=times.device) / _FREQUENCIES
+        angles = times[:, None].float() * torch.exp(-math.log(_LONGEST_PERIOD) * exponents)
+        return self.mlp(torch.cat([angles.cos(), angles.sin()], dim=1).to(self.mlp[0].weight.dtype))
+
+
+class ConditionEmbedder(nn.Module):
+    """What the queries say, or the learnt ``uncondition`` in its place."""
+
+    def __init__(self, queries: int, width: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(width, width)
+        self.uncondition = nn.Parameter(torch.empty(queries, width))
+
+    def forward(self, condition: torch.Tensor, dropped: torch.Tensor | None = None) -> torch.Tensor:
+        """
+        :param condition: (B, Q, D).
+        :param dropped: (B,) bool, True where nothing shall be known.
+        """
+        if dropped is not None:
+            condition = torch.where(dropped[:, None, None], self.uncondition, condition)
+        return self.linear(condition)
+
+
+class Attention(nn.Module):
+    """Every token looks at every other."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self._heads = heads
+        self.qkv = nn.Linear(width, 3 * width)
+        self.proj = nn.Linear(width, width)
+
+    def forward(self, tokens: torch.Tensor) -> torch.Tensor:
+        batch, length, width = tokens.shape
+        shape = (batch, length, 3, self._heads, width // self._heads)
+        query, key, value = self.qkv(tokens).view(shape).permute(2, 0, 3, 1, 4)
+        seen = F.scaled_dot_product_attention(query, key, value)
+        return self.proj(seen.transpose(1, 2).reshape(batch, length, width))
+
+
+class Mlp(nn.Module):
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.fc1 = nn.Linear(width, 4 * width)
+        self.fc2 = nn.Linear(4 * width, width)
+
+    def forward(self, tokens: torch.Tensor) -> torch.Tensor:
+        return self.fc2(F.gelu(self.fc1(tokens), approximate="tanh"))
+
+
+class Block(nn.Module):
+    """Norms before, without weights."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.attn = Attention(width, heads)
+        self.mlp = Mlp(width)
+
+    def forward(self, tokens: torch.Tensor) -> torch.Tensor:
+        tokens = tokens + self.attn(_norm(tokens))
+        return tokens + self.mlp(_norm(tokens))
+
+
+def _norm(tokens: torch.Tensor) -> torch.Tensor:
+    return F.layer_norm(tokens, tokens.shape[-1:], eps=1e-6)
+
+
+class NoisePredictor(nn.Module):
+    """
+    :param queries: tokens of the condition, Q.
+    :param chunk: actions, T.
+    :param width: D.
+    :param blocks, heads: of the transformer.
+    :param action: numbers of an action.
+    """
+
+    def __init__(self, queries: int, chunk: int, width: int, blocks: int, heads: int, action: int = 7) -> None:
+        super().__init__()
+        self._queries = queries
+        self.positional_embedding = nn.Parameter(torch.empty(queries + chunk, width))
+        # In the published checkpoints, and of no use there either.
+        self.history_embedder = Embedder(action, width)
+        self.x_embedder = Embedder(action, width)
+        self.t_embedder = TimeEmbedder(width)
+        self.z_embedder = ConditionEmbedder(queries, width)
+        self.blocks = nn.ModuleList([Block(width, heads) for _ in range(blocks)])
+        self.final_layer = Embedder(width, action)
+        self._initialise()
+
+    def _initialise(self) -> None:
+        for module in self.modules():
+            if isinstance(module, nn.Linear):
+                nn.init.xavier_uniform_(module.weight)
+                nn.init.zeros_(module.bias)
+        embedders = (self.history_embedder.linear, self.x_embedder.linear, self.z_embedder.linear)
+        for layer in (*embedders, self.t_embedder.mlp[0], self.t_embedder.mlp[2]):
+            nn.init.normal_(layer.weight, std=_DEVIATION)
+        nn.init.normal_(self.z_embedder.uncondition, std=_DEVIATION)
+        nn.init.normal_(self.positional_embedding, std=self.positional_embedding.shape[1] ** -0.5)
+        # A new network finds no noise at all.
+        nn.init.zeros_(self.final_layer.linear.weight)
+
+    def forward(self, actions: torch.Tensor, times: torch.Tensor, condition: torch.Tensor) -> torch.Tensor:
+        """
+        :param actions: (B, T, 7) with noise in them.
+        :param times: (B,) whole numbers, 0 to 99.
+        :param condition: (B, Q, D) of the query transformer. In training a tenth of them is dropped.
+        :returns: (B, T, 7): the noise.
+        """
+        dropped = torch.rand(len(condition), device=condition.device) < DROPPED if self.training else None
+        return self.predict(actions, times, self.z_embedder(condition, dropped))
+
+    def predict(self, actions: torch.Tensor, times: torch.Tensor, embedded: torch.Tensor) -> torch.Tensor:
+        """As ``forward``, of a condition that ``z_embedder`` embedded."""
+        condition = embedded + self.t_embedder(times)[:, None]
+        tokens = torch.cat([condition, self.x_embedder(actions)], dim=1) + self.positional_embedding
+        for block in self.blocks:
+            tokens = block(tokens)
+        return self.final_layer(_norm(tokens[:, self._queries :]))

@@ -1,0 +1,40 @@
+"""A picture as the two encoders take it. Pure functions.
+
+Both get the same (3, S, S) picture with numbers from 0 to 1 (``policy/pictures.py``).
+"""
+
+import torch
+
+# What Qwen2.5-VL's and DINOv2's pictures were scaled by (their processors; CLIP's numbers and ImageNet's).
+_VLM_MEAN, _VLM_DEVIATION = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
+_DINO_MEAN, _DINO_DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+PATCH, MERGED, TIMES = 14, 2, 2
+"""Side of a patch in pixels, of a token in patches, and the pictures that make a patch: the same twice."""
+
+
+def patches(pictures: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """What Qwen2.5-VL sees.
+
+    :param pictures: (N, 3, S, S) from 0 to 1, S a multiple of 28.
+    :returns: (N · (S / 14)², 1176) patches, those of a token one after another, each 3 x 2 x 14 x 14; and (N, 3) times,
+        rows and columns of each picture's patches.
+    """
+    number, _, height, width = pictures.shape
+    rows, columns = height // (PATCH * MERGED), width // (PATCH * MERGED)
+    scaled = _scaled(pictures, _VLM_MEAN, _VLM_DEVIATION)
+    cut = scaled.view(number, 3, rows, MERGED, PATCH, columns, MERGED, PATCH)
+    # picture, row and column of the token, row and column in it, colour, (time,) row and column in the patch
+    ordered = cut.permute(0, 2, 5, 3, 6, 1, 4, 7)[:, :, :, :, :, :, None]
+    repeated = ordered.expand(-1, -1, -1, -1, -1, -1, TIMES, -1, -1)
+    grid = torch.tensor([[1, rows * MERGED, columns * MERGED]] * number, device=pictures.device)
+    return repeated.reshape(-1, 3 * TIMES * PATCH * PATCH), grid
+
+
+def dino_pixels(pictures: torch.Tensor) -> torch.Tensor:
+    """What DINOv2 sees: (N, 3, S, S) from 0 to 1, to the same with ImageNet's mean and deviation taken out."""
+    return _scaled(pictures, _DINO_MEAN, _DINO_DEVIATION)
+
+
+def _scaled(pictures: torch.Tensor, mean: tuple[float, ...], deviation: tuple[float, ...]) -> torch.Tensor:
+    shape = (1, 3, 1, 1)
+    return (pictures - pictures.new_tensor(mean).view(shape)) / pictures.new_tensor(deviation).view(shape)

@@ -1,0 +1,192 @@
+"""The model's sizes, as the content of config.json. Data only: nothing here builds a network."""
+
+from typing import Any
+
+from stvla_ros.errors import InputError
+
+MODEL_TYPE = "st4vla"
+
+# DiT-S, DiT-B, DiT-L: blocks, width, heads (published action model).
+DIT_SIZES = {"DiT-S": (6, 384, 4), "DiT-B": (12, 768, 12), "DiT-L": (24, 1024, 16)}
+OTHER_DIT = "DiT"
+"""``action_model_type`` of another size: ``num_layers`` and ``num_heads`` stand beside it."""
+# Names of DINOv2's hub: width, blocks, heads.
+DINO_SIZES = {
+    "dinov2_vits14": (384, 12, 6),
+    "dinov2_vitb14": (768, 12, 12),
+    "dinov2_vitl14": (1024, 24, 16),
+}
+DINO_PATCH, DINO_IMAGE = 14, 518
+
+# Of the published configuration (internvla_cotrain_oxe.yaml), which checkpoints have with them.
+PUBLISHED_PROMPT = (
+    "Your task is {instruction}. To identify the key objects for your task. Locate their bounding boxes in "
+    "[x1,y1,x2,y2] format."
+)
+# Of the paper (arXiv 2602.10109), which differs.
+PAPER_PROMPT = "Your task is to {instruction}. Figure out how to execute it, then locate the key object needed."
+
+# The published tokenizer's ids, of a model of the published size.
+_PUBLISHED_IDS = {
+    "vision_start_token_id": 151652,
+    "vision_end_token_id": 151653,
+    "image_token_id": 151655,
+    "video_token_id": 151656,
+}
+PUBLISHED_VOCABULARY = 151936
+# Ids of a new tokenizer (vocabulary.py): the special tokens come first.
+SMALL_IDS = {"vision_start_token_id": 3, "vision_end_token_id": 4, "image_token_id": 5, "video_token_id": 6}
+SMALL_VOCABULARY = 1024
+
+_PUBLISHED_TEXT = {
+    "hidden_size": 2048,
+    "intermediate_size": 11008,
+    "num_hidden_layers": 36,
+    "num_attention_heads": 16,
+    "num_key_value_heads": 2,
+    "sections": [16, 24, 24],
+}
+_PUBLISHED_VISION = {
+    "depth": 32,
+    "hidden_size": 1280,
+    "intermediate_size": 3420,
+    "num_heads": 16,
+    "fullatt_block_indexes": [7, 15, 23, 31],
+}
+
+# tiny: for tests. small: to be trained and run on two CPU cores. 4b: the published shape. All have the published names.
+_SIZES: dict[str, dict[str, Any]] = {
+    "tiny": {
+        "text": {
+            "hidden_size": 32,
+            "intermediate_size": 64,
+            "num_hidden_layers": 2,
+            "num_attention_heads": 2,
+            "num_key_value_heads": 1,
+            "sections": [2, 3, 3],
+        },
+        "vision": {
+            "depth": 2,
+            "hidden_size": 32,
+            "intermediate_size": 64,
+            "num_heads": 2,
+            "fullatt_block_indexes": [1],
+        },
+        "dino": (32, 2, 2),
+        "queries": 8,
+        "dit": (2, 48, 4),
+        "chunk": 4,
+    },
+    "small": {
+        "text": {
+            "hidden_size": 192,
+            "intermediate_size": 640,
+            "num_hidden_layers": 4,
+            "num_attention_heads": 6,
+            "num_key_value_heads": 2,
+            "sections": [4, 6, 6],
+        },
+        "vision": {
+            "depth": 3,
+            "hidden_size": 128,
+            "intermediate_size": 344,
+            "num_heads": 4,
+            "fullatt_block_indexes": [2],
+        },
+        "dino": (128, 2, 2),
+        "queries": 16,
+        "dit": (4, 192, 4),
+        "chunk": 8,
+    },
+    "4b": {
+        "text": _PUBLISHED_TEXT,
+        "vision": _PUBLISHED_VISION,
+        "dino": "dinov2_vits14",
+        "queries": 64,
+        "dit": "DiT-B",
+        "chunk": 16,
+    },
+}
+
+
+def size_names() -> tuple[str, ...]:
+    return tuple(_SIZES)
+
+
+def config_of_size(size: str) -> dict[str, Any]:
+    """Content of the config.json of a model of this size.
+
+    :raises InputError: for an unknown size.
+    """
+    if size not in _SIZES:
+        raise InputError(f"size: expected one of {', '.join(_SIZES)}, got {size!r}")
+    shape = _SIZES[size]
+    text = shape["text"]
+    layers, width, heads = DIT_SIZES[shape["dit"]] if isinstance(shape["dit"], str) else shape["dit"]
+    action_model: dict[str, Any] = {
+        "action_model_type": shape["dit"] if isinstance(shape["dit"], str) else OTHER_DIT,
+        "action_hidden_dim": width,
+        "action_dim": 7,
+        "future_action_window_size": shape["chunk"] - 1,
+        "past_action_window_size": 0,
+    }
+    if action_model["action_model_type"] == OTHER_DIT:
+        action_model |= {"num_layers": layers, "num_heads": heads}
+    dino: dict[str, Any] = {"dino_backbone": shape["dino"]}
+    if not isinstance(shape["dino"], str):
+        dino = dict(zip(("hidden_size", "num_hidden_layers", "num_attention_heads"), shape["dino"], strict=True))
+    return {
+        "model_type": MODEL_TYPE,
+        "framework": {
+            "qwenvl": {"vl_hidden_dim": text["hidden_size"]},
+            "dino": dino,
+            "layer_qformer": {
+                "qformer_start_layer": text["num_hidden_layers"],
+                "qformer_end_layer": text["num_hidden_layers"] + 1,
+                "num_query_tokens": shape["queries"],
+                "input_dim": text["hidden_size"],
+                "ouptput_dim": width,  # the published spelling
+                "grad_scale": 0.5,
+            },
+            "action_model": action_model,
+        },
+        "datasets": {"vla_data": {"CoT_prompt": PUBLISHED_PROMPT, "image_size": [224, 224]}},
+        "vlm_config": _vlm_config(shape, size == "4b"),
+    }
+
+
+def _vlm_config(shape: dict[str, Any], published: bool) -> dict[str, Any]:
+    """Content of the vision-language model's own config.json, in Qwen2.5-VL's layout of today."""
+    text = {key: value for key, value in shape["text"].items() if key != "sections"}
+    vocabulary = PUBLISHED_VOCABULARY if published else SMALL_VOCABULARY
+    ids = _PUBLISHED_IDS if published else SMALL_IDS
+    return {
+        "model_type": "qwen2_5_vl",
+        **ids,
+        "tie_word_embeddings": True,
+        "text_config": {
+            "model_type": "qwen2_5_vl_text",
+            **text,
+            "vocab_size": vocabulary,
+            "bos_token_id": 151643 if published else 0,
+            "eos_token_id": 151645 if published else 2,
+            "max_position_embeddings": 128000,
+            "rms_norm_eps": 1e-6,
+            "rope_parameters": {
+                "rope_type": "default",
+                "rope_theta": 1_000_000.0,
+                "mrope_section": shape["text"]["sections"],
+            },
+            "tie_word_embeddings": True,
+        },
+        "vision_config": {
+            "model_type": "qwen2_5_vl_vision",
+            **shape["vision"],
+            "out_hidden_size": text["hidden_size"],
+            "patch_size": 14,
+            "spatial_merge_size": 2,
+            "temporal_patch_size": 2,
+            "window_size": 112,
+            "tokens_per_second": 2,
+        },
+    }
