@@ -14,16 +14,14 @@ may wait, so a command goes through three phases, and ticks may come between the
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import Literal
 
 import numpy as np
 
 from stvla_ros.control.actions import EndEffectorAction
-from stvla_ros.control.safety.command_budget import CommandBudget
+from stvla_ros.control.safety.admission import Admission, Inhibitor
 from stvla_ros.control.safety.command_targets import CommandTargets
 from stvla_ros.control.safety.gripper_ramp import GripperRamp
 from stvla_ros.control.safety.kinematics import Kinematics, Unreachable
-from stvla_ros.control.safety.latch import Cause
 from stvla_ros.control.safety.limits import SafetyLimits
 from stvla_ros.control.safety.motion import Motion, MotionPlanner, MotionRefused
 from stvla_ros.control.safety.requests import Observed, Planned, Request, Setpoint, TooLate, Verdict
@@ -31,16 +29,9 @@ from stvla_ros.control.safety.rules import MotionRules
 from stvla_ros.control.safety.track import Departure, Track
 from stvla_ros.errors import InputError
 
-# Observations may be stamped by another clock that is a little ahead.
-_FUTURE_NS = 100_000_000
 # A motion takes this many control periods: the next command comes before it has slowed down, so that a stream of equal
 # commands is a steady motion that is 0.3 commands behind (at 1.0 the arm would stop after each).
 _MOTION_PERIODS = 1.5
-
-# What holds the arm by itself, and lets go of it when its reason is gone; and what latched.
-Inhibitor = (
-    Literal["not started", "deadman", "joint states", "clock", "second publisher", "estop heartbeat", "driver"] | Cause
-)
 
 
 class SafetyGate:
@@ -69,15 +60,12 @@ class SafetyGate:
         self.rules = MotionRules(self._planning_arm, limits, tick_s, known)
         self._planner = MotionPlanner(self.rules)
         self._targets = CommandTargets(limits)
-        self._inhibitors: set[Inhibitor] = {"not started"}
+        self._admission = Admission(limits, control_period_s)
         self._track = Track(np.zeros(len(arm.names)))
         self._gripper = GripperRamp(limits.gripper_rate * tick_s)
         self._goal = self._track.end
         self._target = np.eye(4)
-        self._released_ns = 0
         self._idle_ticks = 0
-        keep_ns = round(limits.observation_age * 1e9) + _FUTURE_NS
-        self._budget = CommandBudget(limits.commands_per_observation, round(control_period_s * 1e9), keep_ns)
         self.counts: Counter[str] = Counter()
 
     # --- what holds the arm -------------------------------------------------------------------------------------------
@@ -85,7 +73,7 @@ class SafetyGate:
     @property
     def inhibitors(self) -> frozenset[Inhibitor]:
         """Why no command is accepted; empty when commands are."""
-        return frozenset(self._inhibitors)
+        return self._admission.inhibitors
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -129,20 +117,19 @@ class SafetyGate:
                 )
         self._track.rest_at(position)
         self._gripper.start(gripper)
-        self._inhibitors.discard("not started")
+        self._admission.release("not started")
         self._retarget(now_ns)
 
     def inhibit(self, reason: Inhibitor) -> None:
         """Stop from the next tick on and refuse commands until :meth:`release`. Safe to call again."""
-        if reason not in self._inhibitors:
-            self._inhibitors.add(reason)
+        if self._admission.inhibit(reason):
             self.counts[f"stopped: {reason}"] += 1
         self._brake()
 
     def release(self, reason: Inhibitor, now_ns: int) -> None:
         """The reason is gone. Without any other, commands to observations from now on are accepted again."""
-        self._inhibitors.discard(reason)
-        if not self._inhibitors:
+        self._admission.release(reason)
+        if not self._admission.held:
             self._retarget(now_ns)
 
     def _retarget(self, now_ns: int) -> None:
@@ -150,7 +137,7 @@ class SafetyGate:
         self._track.change()
         self._goal = self._track.end
         self._target = self._arm.tool_pose(self._goal)
-        self._released_ns = now_ns
+        self._admission.count_from(now_ns)
         self._idle_ticks = 0
 
     def _brake(self) -> None:
@@ -188,7 +175,7 @@ class SafetyGate:
         :param lead_ticks: ticks that planning may take.
         :returns: what is to be planned, or why nothing is.
         """
-        if refused := self._refusal(observed, now_ns):
+        if refused := self._admission.refusal(observed, now_ns):
             return Verdict(False, refused=refused)
         target, clipped = self._targets.target(action, self._target)
         if ahead := self._targets.too_far_ahead(target, self._arm.tool_pose(self.position)):
@@ -227,7 +214,7 @@ class SafetyGate:
     def _accept(self, planned: Planned, now_ns: int) -> Verdict:
         request = planned.request
         # Again: time went by, and somebody may have stopped the arm.
-        if refused := self._refusal(request.observed, now_ns):
+        if refused := self._admission.refusal(request.observed, now_ns):
             return Verdict(False, request.clipped, refused)
         if self._track.changed(request.departure):
             return Verdict(False, request.clipped, "overtaken: the arm was sent elsewhere while the motion was planned")
@@ -237,24 +224,8 @@ class SafetyGate:
         self._idle_ticks = 0
         self._target, self._goal = request.target, planned.goal
         self._gripper.go(request.gripper)
-        self._budget.spend(request.observed.stamp_ns, now_ns)
+        self._admission.spend(request.observed, now_ns)
         return Verdict(True, request.clipped)
-
-    def _refusal(self, observed: Observed, now_ns: int) -> str:
-        """Why no command that answers this observation is executed now; empty when one may be."""
-        if self._inhibitors:
-            return f"held: {', '.join(sorted(self._inhibitors))}"
-        age, allowed = now_ns - observed.taken_ns, self._limits.observation_age
-        if age > allowed * 1e9:
-            return f"observation age: {age * 1e-9:.2f} s, {allowed:g} allowed"
-        if age < -_FUTURE_NS:
-            return f"observation from the future: {-age * 1e-9:.2f} s ahead"
-        if observed.taken_ns < self._released_ns:
-            return "observation before the release: the arm was held then"
-        if self._budget.left(observed.stamp_ns, now_ns) <= 0:
-            most = self._limits.commands_per_observation
-            return f"commands per observation: {most} were executed for this one (commands_per_observation)"
-        return ""
 
     def plan_way(self, position: np.ndarray, departure: Departure, *, in_workspace: bool = False) -> Motion:
         """To a position of the joints; no lock is needed, as for :meth:`plan`.
@@ -270,8 +241,8 @@ class SafetyGate:
 
         :raises InputError: when the arm is held.
         """
-        if self._inhibitors:
-            raise InputError(f"held: {', '.join(sorted(self._inhibitors))}")
+        if held := self._admission.held:
+            raise InputError(held)
         return self._track.departure(None)
 
     def accept_way(self, departure: Departure, motion: Motion, now_ns: int) -> float:

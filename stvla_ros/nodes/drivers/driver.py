@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from sensor_msgs.msg import JointState
 
-from stvla_ros.control.safety.gate import Inhibitor
+from stvla_ros.control.safety.admission import Inhibitor
 from stvla_ros.control.safety.joint_measurements import JointMeasurement
 from stvla_ros.errors import InputError
 from stvla_ros.msg import DriverState

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from stvla_ros.control.command_identity import GoalUnderWay
-from stvla_ros.control.safety.gate import Inhibitor, SafetyGate
+from stvla_ros.control.safety.admission import Inhibitor
+from stvla_ros.control.safety.gate import SafetyGate
 from stvla_ros.control.safety.kinematics import Kinematics
 from stvla_ros.control.safety.latch import Cause
 from stvla_ros.control.safety.limits import MODES
