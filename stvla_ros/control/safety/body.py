@@ -6,6 +6,7 @@ that was found once holds, less the way between, for the states around it, and f
 
 import itertools
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import coal
 import numpy as np
@@ -22,8 +23,34 @@ _SHORT_WAY = 2e-4
 # Of coal's distances, metres.
 TOLERANCE = 1e-5
 
-# How the second of a pair is placed in the first one's frame ((3, 3), (3,)), and their distance.
-_Placed = tuple[np.ndarray, np.ndarray, float]
+# How the second of a pair stands in the first one's frame ((3, 3), (3,)), and their distance.
+_Stands = tuple[np.ndarray, np.ndarray, float]
+
+
+@dataclass(frozen=True, eq=False)
+class Placed:
+    """An arm in k states.
+
+    :param poses: (k, b, 4, 4) of its bodies.
+    :param centres: (k, s, 3) of the balls around all hulls and boxes, in the base's frame.
+    """
+
+    poses: np.ndarray
+    centres: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class Steps:
+    """What an arm does between m states and those that follow them.
+
+    :param follows: (m,) numbers of the states that another follows.
+    :param turned: (m, b) sum of the squares of what each body's orientation changed by.
+    :param ways: (m, h) metres that no corner of a moving hull comes farther than; see :meth:`Body.steps`.
+    """
+
+    follows: np.ndarray
+    turned: np.ndarray
+    ways: np.ndarray
 
 
 class Body:
@@ -51,10 +78,10 @@ class Body:
         self._bodies = np.array([hull.body for hull in hulls] + [0] * len(boxes))
         self._corners, self._shapes = corners, [_convex(each) for each in corners]
         self._centres = np.array([(each.min(axis=0) + each.max(axis=0)) / 2.0 for each in corners])
+        self._halves = np.array([(each.max(axis=0) - each.min(axis=0)) / 2.0 for each in corners])
         self._radii = np.array(
             [np.linalg.norm(each - centre, axis=1).max() for each, centre in zip(corners, self._centres)]
         )
-        self._width = max(len(each) for each in corners[: self.moving])
         pairs = [
             (first, second)
             for first, second in itertools.combinations(range(len(hulls)), 2)
@@ -76,20 +103,49 @@ class Body:
         first, second = self.pairs[pair]
         return self.names[first], self.names[second]
 
-    def corners(self, poses: np.ndarray) -> np.ndarray:
+    def place(self, poses: np.ndarray) -> Placed:
+        """:param poses: (k, b, 4, 4) of the bodies."""
+        centres = np.einsum("ksij,sj->ksi", poses[:, self._bodies, :3, :3], self._centres)
+        return Placed(poses, centres + poses[:, :, :3, 3][:, self._bodies])
+
+    def corners(self, poses: np.ndarray, hulls: Sequence[int] | None = None) -> np.ndarray:
         """
         :param poses: (k, b, 4, 4) of the bodies.
-        :returns: (k, h, m, 3) all corners of the moving hulls in the base's frame; where a hull has fewer than m, its
-            last comes again.
+        :param hulls: numbers of them; the moving ones where they are not given.
+        :returns: (k, m, 3) all their corners, in the base's frame.
         """
-        found = np.empty((len(poses), self.moving, 3, self._width))
-        for number in range(self.moving):
-            pose, own = poses[:, self._bodies[number]], self._corners[number]
-            turned = (pose[:, :3, :3].reshape(-1, 3) @ own.T).reshape(len(poses), 3, len(own))
-            np.add(turned, pose[:, :3, 3:], out=found[:, number, :, : len(own)])
-            found[:, number, :, len(own) :] = found[:, number, :, len(own) - 1 : len(own)]
-        # Least and greatest of each hull are asked for: its corners lie side by side in memory.
-        return found.transpose(0, 1, 3, 2)
+        found = []
+        for hull in range(self.moving) if hulls is None else hulls:
+            pose = poses[:, self._bodies[hull]]
+            found.append(self._corners[hull] @ pose[:, :3, :3].transpose(0, 2, 1) + pose[:, None, :3, 3])
+        return np.concatenate(found, axis=1)
+
+    def bounds(self, placed: Placed) -> tuple[np.ndarray, np.ndarray]:
+        """(k, h, 3) twice, least and greatest coordinates that each moving hull may have, in the base's frame: no
+        corner is beyond them, and one may be short of them, since they are of a box around the hull.
+        """
+        centres = placed.centres[:, : self.moving]
+        turns = np.abs(placed.poses[:, self._bodies[: self.moving], :3, :3])
+        reach = np.einsum("ksij,sj->ksi", turns, self._halves[: self.moving])
+        return centres - reach, centres + reach
+
+    def steps(self, placed: Placed, follows: np.ndarray, exact_above: float) -> Steps:
+        """
+        :param follows: (m,) numbers of the states that come right before the next one on a way.
+        :param exact_above: metres; of ways that are not longer, a bound will do.
+        """
+        moves = np.diff(placed.poses[:, :, :3], axis=0)
+        turned = np.einsum("kbij,kbij->kb", moves[..., :3], moves[..., :3])[follows]
+        centres = np.diff(placed.centres[:, : self.moving], axis=0)[follows]
+        # As in _way: with the ball around it.
+        ways = np.sqrt(np.einsum("mhi,mhi->mh", centres, centres))
+        ways += np.sqrt(turned / 2.0)[:, self._bodies[: self.moving]] * self._radii[: self.moving]
+        for hull in np.flatnonzero((ways > exact_above).any(axis=0)):
+            rows = np.flatnonzero(ways[:, hull] > exact_above)
+            move = moves[follows[rows], self._bodies[hull]]
+            moved = self._corners[hull] @ move[..., :3].transpose(0, 2, 1) + move[:, None, :, 3]
+            ways[rows, hull] = np.sqrt(np.einsum("rci,rci->rc", moved, moved).max(axis=1))
+        return Steps(follows, turned, ways)
 
     def depths(self, poses: np.ndarray) -> np.ndarray:
         """(p,) how deep each pair is in each other in one state, metres; 0 where it is apart.
@@ -97,7 +153,7 @@ class Body:
         :param poses: (b, 4, 4) of the bodies.
         """
         first, second = self.pairs.T
-        centres = self._centres_at(poses[None])[0]
+        centres = self.place(poses[None]).centres[0]
         apart = np.linalg.norm(centres[first] - centres[second], axis=-1)
         found = np.zeros(len(self.pairs))
         for pair in np.flatnonzero(apart < self._radii[first] + self._radii[second]):
@@ -112,32 +168,28 @@ class Body:
                 found[state, pair] = self._distance(pair, *self._relative(pose, pair))
         return found
 
-    def first_contact(
-        self, poses: np.ndarray, before: np.ndarray, after: np.ndarray, ways: np.ndarray, allowed: np.ndarray
-    ) -> int | None:
+    def first_contact(self, placed: Placed, steps: Steps, allowed: np.ndarray) -> int | None:
         """Whether two parts of a pair would touch on a way through states, between any two of them too.
 
-        :param poses: (k, b, 4, 4) of the bodies in the states.
-        :param before, after: (m,) the states that follow each other.
-        :param ways: (m, h) farthest that any corner of each hull comes from the one to the other, metres.
         :param allowed: (p,) how deep each pair may penetrate, metres.
         :returns: the number of a pair that would; None where none would.
         """
         if not len(self.pairs):
             return None
         # Boxes and the base do not move.
-        moves = np.zeros((len(ways), len(self.names)))
-        moves[:, : self.moving] = ways
+        moves = np.zeros((len(steps.ways), len(self.names)))
+        moves[:, : self.moving] = steps.ways
         first, second = self.pairs.T
-        centres = self._centres_at(poses)
-        apart = np.linalg.norm(centres[:, first] - centres[:, second], axis=-1)
+        between_centres = placed.centres[:, first] - placed.centres[:, second]
+        apart = np.sqrt(np.einsum("kpi,kpi->kp", between_centres, between_centres))
+        before, after = steps.follows, steps.follows + 1
         least = apart - self._radii[first] - self._radii[second]
         # With a distance at both ends, and the way between them, somewhere between it is least (both, less the way).
         between = moves[:, first] + moves[:, second]
         wanted = -2.0 * (allowed + TOLERANCE)
         open_pairs = np.flatnonzero(((least[before] + least[after] - between) < wanted).any(axis=0))
         for pair in open_pairs:
-            if self._touches(int(pair), poses, before, after, least[:, pair], wanted[pair]):
+            if self._touches(int(pair), placed.poses, before, after, least[:, pair], wanted[pair]):
                 return int(pair)
         return None
 
@@ -149,7 +201,7 @@ class Body:
         radius = self._radii[self.pairs[pair][1]]
         # What the second does as the first sees it: it matters not how both go together.
         between = self._way(turns, centres, radius, before, after)
-        exact = np.zeros(len(poses), dtype=bool)
+        exact, missing = np.zeros((2, len(poses)), dtype=bool)
         for tried in range(2 * len(poses) + 1):
             short = least[before] + least[after] - between < wanted
             if not short.any():
@@ -160,14 +212,14 @@ class Body:
                     return True
                 between[way] = -np.inf
             short &= between > -np.inf
-            missing = np.zeros(len(poses), dtype=int)
-            np.add.at(missing, before[short], 1)
-            np.add.at(missing, after[short], 1)
-            missing[exact] = 0
+            # States whose distance is bounded, not known, and that a way which is not cleared yet lies beside.
+            missing[:] = False
+            missing[before[short]] = missing[after[short]] = True
+            missing &= ~exact
             if not missing.any():
                 continue
             if tried < _ROUNDS:
-                states = [int(np.where(missing > 0, -least, -np.inf).argmax())]
+                states = [int(np.where(missing, least, np.inf).argmin())]
             else:
                 states = np.flatnonzero(missing).tolist()
             for state in states:
@@ -178,7 +230,7 @@ class Body:
                 least[state], exact[state] = found, True
         raise AssertionError("each round computes a distance")
 
-    def _touches_between(self, pair: int, start: _Placed, end: _Placed, way: float, wanted: float) -> bool:
+    def _touches_between(self, pair: int, start: _Stands, end: _Stands, way: float, wanted: float) -> bool:
         """Halves the way until it is short: that two are as near as the way is long does not say that they meet."""
         if start[2] + end[2] - way >= wanted:
             return False
@@ -199,11 +251,6 @@ class Body:
         # 2 r sin(a/2).
         turned = np.sqrt(np.einsum("kij,kij->k", turn, turn) / 2.0) * radius
         return np.linalg.norm(centres[end] - centres[start], axis=-1) + turned
-
-    def _centres_at(self, poses: np.ndarray) -> np.ndarray:
-        """(k, s, 3) centres of all shapes in the base's frame."""
-        of_shapes = poses[:, self._bodies]
-        return np.einsum("ksij,sj->ksi", of_shapes[..., :3, :3], self._centres) + of_shapes[..., :3, 3]
 
     def _relative_all(self, poses: np.ndarray, pair: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """(k, 3, 3), (k, 3): the pair's second body in the first one's frame; (k, 3): its hull's centre there."""

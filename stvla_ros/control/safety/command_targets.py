@@ -5,6 +5,7 @@ from scipy.spatial.transform import Rotation
 
 from stvla_ros.control.actions import EndEffectorAction
 from stvla_ros.control.safety.limits import SafetyLimits
+from stvla_ros.control.safety.rotations import angle_between
 
 # How far inside the workspace a target is kept, metres: on the way between two points of a wall the joints move the
 # tool in an arc.
@@ -48,12 +49,12 @@ class CommandTargets:
         :returns: why the target is too far from it; empty when it is not.
         """
         way = float(np.linalg.norm(target[:3, 3] - tool[:3, 3]))
-        turn = float(Rotation.from_matrix(target[:3, :3] @ tool[:3, :3].T).magnitude())
+        turn = angle_between(target[:3, :3], tool[:3, :3])
         for distance, step, unit in (
             (way, self._limits.step_translation, "m"),
             (turn, self._limits.step_rotation, "rad"),
         ):
-            if distance > (allowed := _LEAD_STEPS * step):
+            if not distance <= (allowed := _LEAD_STEPS * step):
                 return f"ahead of the arm: the target would be {distance:.3f} {unit} away, {allowed:g} allowed"
         return ""
 

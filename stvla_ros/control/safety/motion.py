@@ -5,6 +5,7 @@ way to rest that obeys every limit. Trajectories are time-optimal under velocity
 Berscheid and Kroeger, arXiv 2105.04830).
 """
 
+import itertools
 import math
 from dataclasses import dataclass
 
@@ -66,7 +67,7 @@ class MotionPlanner:
         :raises MotionRefused: when it cannot be without breaking a limit.
         """
         self._check_goal(goal)
-        rules = self._rules.begin(start.position, in_workspace)
+        rules = self._rules.begin(in_workspace)
         for _ in range(_MOST_SLOWER):
             states = self._sample(start, goal, least_s)
             too_fast = rules.check([_way(start, states)])
@@ -107,13 +108,11 @@ class MotionPlanner:
         if not duration < _LONGEST_S:
             raise MotionRefused(f"trajectory: expected less than {_LONGEST_S:g} s, it takes {duration:.3g} s")
         ticks = max(1, math.ceil(duration / self._tick_s - 1e-9))
-        states = [
-            State(*(np.array(part) for part in self._trajectory.at_time(tick * self._tick_s)))
-            for tick in range(1, ticks)
-        ]
-        return (*states, State.at_rest(np.array(self._trajectory.at_time(duration)[0])))
+        # One array for all of them: three a state would take longer than the trajectory itself.
+        sampled = np.array([self._trajectory.at_time(tick * self._tick_s) for tick in range(1, ticks)])
+        return (*itertools.starmap(State, sampled), State.at_rest(np.array(self._trajectory.at_time(duration)[0])))
 
 
-def _way(start: State, states: tuple[State, ...]) -> np.ndarray:
-    """(m, n) positions from the start on."""
-    return np.stack([start.position, *(state.position for state in states)])
+def _way(start: State, states: tuple[State, ...]) -> list[np.ndarray]:
+    """Positions (n,) from the start on."""
+    return [start.position, *(state.position for state in states)]

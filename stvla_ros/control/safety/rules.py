@@ -1,13 +1,14 @@
 """What every motion is checked against, and every stop: joints, workspace, table, boxes, the arm itself, speeds."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
-from scipy.spatial.transform import Rotation
 
-from stvla_ros.control.safety.body import TOLERANCE, Body
+from stvla_ros.control.safety.body import TOLERANCE, Body, Placed, Steps
 from stvla_ros.control.safety.kinematics import Kinematics
 from stvla_ros.control.safety.limits import Box, SafetyLimits
+from stvla_ros.control.safety.rotations import difference_angles
 from stvla_ros.errors import InputError
 
 # Rounding must not refuse a motion along a limit.
@@ -99,23 +100,54 @@ class MotionRules:
             )
         return list(dict.fromkeys(told))
 
-    def begin(self, start: np.ndarray, in_workspace: bool) -> "MotionCheck":
-        """For a motion from ``start`` (n,). :param in_workspace: whether it must keep to the workspace."""
-        return MotionCheck(self, start, in_workspace)
+    def begin(self, in_workspace: bool) -> "MotionCheck":
+        """For one motion. :param in_workspace: whether it must keep to the workspace."""
+        return MotionCheck(self, in_workspace)
 
     def below_table(self, position: np.ndarray) -> float:
         """How far the arm's lowest part would be below the table at a position (n,), metres; 0 above or without one."""
-        if self.limits.table_height is None:
-            return 0.0
-        lowest = self.body.corners(self.arm.body_poses(position[None]))[..., 2].min()
-        return max(0.0, self.limits.table_height - float(lowest))
+        return float(self._below_table(position[None])[0])
+
+    def _below_table(self, positions: np.ndarray) -> np.ndarray:
+        """(k,) metres that the arm's lowest part is below the table at positions (k, n)."""
+        _, below = self.excess(self.body.place(self.arm.body_poses(positions)), in_workspace=False)
+        return below.max(axis=1)
 
     def lift(self, goal: np.ndarray, before: np.ndarray) -> float:
         """How much higher the tool must be at a goal (n,) for the arm to stay above the table, metres; where it is
         below already ``before``, for it to come no lower.
         """
-        below, already = self.below_table(goal), self.below_table(before)
+        if self.limits.table_height is None:
+            return 0.0
+        below, already = self._below_table(np.stack([goal, before])).tolist()
         return below - already + _TABLE_INSET if below > already else 0.0
+
+    def excess(self, placed: Placed, in_workspace: bool) -> tuple[np.ndarray, np.ndarray]:
+        """(k, h) twice, metres that each moving hull is beyond the room and below the table; 0 where it is not, or
+        where that does not matter.
+
+        :param in_workspace: whether the arm must keep to the room.
+        """
+        room, table = self._excess(*self.body.bounds(placed), in_workspace)
+        # Bounds that are within show that the hull is; elsewhere its corners decide.
+        unsure = (room > 0.0) | (table > 0.0)
+        for hull in np.flatnonzero(unsure.any(axis=0)).tolist():
+            states = np.flatnonzero(unsure[:, hull])
+            corners = self.body.corners(placed.poses[states], [hull])
+            exact = self._excess(corners.min(axis=1), corners.max(axis=1), in_workspace)
+            room[states, hull], table[states, hull] = exact
+        return room, table
+
+    def _excess(self, low: np.ndarray, high: np.ndarray, in_workspace: bool) -> tuple[np.ndarray, np.ndarray]:
+        """:param low, high: (..., 3) least and greatest coordinates."""
+        room, table = np.zeros((2, *low.shape[:-1]))
+        if in_workspace:
+            beyond = np.maximum(self.room.low - low, high - self.room.high)
+            np.maximum(np.maximum(beyond[..., 0], beyond[..., 1]), beyond[..., 2], out=room)
+            np.maximum(room, 0.0, out=room)
+        if self.limits.table_height is not None:
+            np.maximum(self.limits.table_height - low[..., 2], 0.0, out=table)
+        return room, table
 
 
 def _room(workspace: Box, allowance: float) -> Box:
@@ -127,95 +159,98 @@ def _room(workspace: Box, allowance: float) -> Box:
     return Box(low, high)
 
 
+@dataclass(frozen=True, eq=False)
+class _Allowed:
+    """What a motion may break: what is broken where it begins.
+
+    :param start: (n,) position.
+    :param outside: metres that the tool point may be outside the workspace.
+    :param room, table: (h,) metres that each moving hull may be beyond the room and below the table.
+    :param depths: (p,) metres that pairs may be in each other.
+    """
+
+    start: np.ndarray
+    outside: float
+    room: np.ndarray
+    table: np.ndarray
+    depths: np.ndarray
+
+
 class MotionCheck:
     """What is broken at the start may be mended, never made worse: an arm that was switched on outside its workspace
     must be able to return.
     """
 
-    def __init__(self, rules: MotionRules, start: np.ndarray, in_workspace: bool) -> None:
+    def __init__(self, rules: MotionRules, in_workspace: bool) -> None:
         self._rules, self._body, self._limits = rules, rules.body, rules.limits
         self._in_workspace = in_workspace
-        self._lower, self._upper = np.minimum(rules.lower, start), np.maximum(rules.upper, start)
-        poses = rules.arm.body_poses(start[None])
-        corners = self._body.corners(poses)
-        self._outside = self._outside_workspace(poses)[0] + _TOLERANCE
-        self._out_of_room = self._beyond_room(corners)[0] + _TOLERANCE
-        self._below = self._below_table(corners)[0] + _TOLERANCE
-        self._allowed = np.maximum(rules.allowed, self._body.depths(poses[0]))
+        # Metres that a point may come in a tick.
+        self._longest = _BETWEEN_TICKS * rules.limits.speed * rules.tick_s
+        self._allowed: _Allowed | None = None
 
-    def check(self, ways: Sequence[np.ndarray]) -> float:
+    def check(self, ways: Sequence[Sequence[np.ndarray]]) -> float:
         """
-        :param ways: each (m, n) positions one tick apart, the first of which the arm is in.
-        :returns: the greatest speed as a share of what is allowed.
+        :param ways: of each the positions (n,) one tick apart, the first of which the arm is in. Where the first way of
+            the first call begins is where the motion does.
+        :returns: the greatest speed as a share of what is allowed; at most 1, where it is less, a bound of it.
         :raises MotionRefused: naming the limit that a way breaks.
         """
-        positions = np.concatenate(ways)
-        self._check_joints(positions)
-        poses = self._rules.arm.body_poses(positions)
-        corners = self._body.corners(poses)
-        self._check_places(poses, corners)
-        ends = np.cumsum([len(way) for way in ways])
-        before = np.setdiff1d(np.arange(len(positions)), ends - 1)
-        after = before + 1
-        if not len(before):
+        # All states of all ways at once: most of what a state takes alone is the call.
+        positions = np.concatenate([position for way in ways for position in way]).reshape(-1, len(ways[0][0]))
+        self._check_joints(positions, self._allowed.start if self._allowed else positions[0])
+        placed = self._body.place(self._rules.arm.body_poses(positions))
+        tools = self._tools(placed)
+        outside, (room, table) = self._outside(tools), self._rules.excess(placed, self._in_workspace)
+        if self._allowed is None:
+            depths = np.maximum(self._rules.allowed, self._body.depths(placed.poses[0]))
+            tolerated = outside[0] + _TOLERANCE, room[0] + _TOLERANCE, table[0] + _TOLERANCE
+            self._allowed = _Allowed(positions[0], *tolerated, depths)
+        self._check_places(outside, room, table, self._allowed)
+        follows = np.ones(len(positions), dtype=bool)
+        follows[np.cumsum([len(way) for way in ways]) - 1] = False
+        if not follows.any():
             return 0.0
-        moves = (corners[after] - corners[before]) ** 2
-        steps = np.sqrt((moves[..., 0] + moves[..., 1] + moves[..., 2]).max(axis=-1))
-        speed = self._speed(poses, before, after, steps)
+        steps = self._body.steps(placed, np.flatnonzero(follows), self._longest)
+        speed = self._speed(steps, np.diff(tools, axis=0)[steps.follows])
         # A motion that is too fast is tried again: what it would touch is looked at then.
         if speed <= 1.0:
-            pair = self._body.first_contact(poses, before, after, steps, self._allowed)
+            pair = self._body.first_contact(placed, steps, self._allowed.depths)
             if pair is not None:
                 raise MotionRefused(self._contact(pair))
         return speed
 
-    def _check_joints(self, positions: np.ndarray) -> None:
-        over = np.maximum(positions - self._upper, self._lower - positions).max(axis=0)
+    def _check_joints(self, positions: np.ndarray, start: np.ndarray) -> None:
+        lower, upper = np.minimum(self._rules.lower, start), np.maximum(self._rules.upper, start)
+        over = np.maximum(positions - upper, lower - positions).max(axis=0)
         if over.max() > _TOLERANCE:
             worst = int(over.argmax())
             raise MotionRefused(f"joint limit: {self._rules.arm.names[worst]} would come {over[worst]:.3g} too far")
 
-    def _check_places(self, poses: np.ndarray, corners: np.ndarray) -> None:
-        if self._in_workspace and (self._outside_workspace(poses) > self._outside).any():
+    def _outside(self, tools: np.ndarray) -> np.ndarray:
+        """(k,) metres that the tool point is outside the workspace; 0 where that does not matter."""
+        return self._limits.workspace.outside(tools) if self._in_workspace else np.zeros(len(tools))
+
+    def _check_places(self, outside: np.ndarray, room: np.ndarray, table: np.ndarray, allowed: "_Allowed") -> None:
+        if (outside > allowed.outside).any():
             raise MotionRefused("workspace: the tool would leave it")
-        for rule, beyond, allowed in (
-            ("workspace", self._beyond_room(corners), self._out_of_room),
-            ("table", self._below_table(corners), self._below),
+        for rule, beyond, tolerated, what in (
+            ("workspace", room, allowed.room, "leave the room around it"),
+            ("table", table, allowed.table, "come below it"),
         ):
-            worse = beyond - allowed
+            worse = (beyond - tolerated).max(axis=0)
             if worse.max() > 0.0:
-                link = self._body.names[int(worse.max(axis=0).argmax())]
-                what = "leave the room around it" if rule == "workspace" else "come below it"
-                raise MotionRefused(f"{rule}: {link} would {what}")
+                raise MotionRefused(f"{rule}: {self._body.names[int(worse.argmax())]} would {what}")
 
-    def _outside_workspace(self, poses: np.ndarray) -> np.ndarray:
-        """(k,) metres that the tool point is outside."""
-        return self._limits.workspace.outside(self._tools(poses)[:, :3, 3])
-
-    def _beyond_room(self, corners: np.ndarray) -> np.ndarray:
-        """(k, h) metres that each hull is beyond the room; 0 where it does not matter."""
-        if not self._in_workspace:
-            return np.zeros(corners.shape[:2])
-        # A hull is beyond a wall by its farthest corner.
-        room = self._rules.room
-        return np.maximum(room.outside(corners.min(axis=2)), room.outside(corners.max(axis=2)))
-
-    def _below_table(self, corners: np.ndarray) -> np.ndarray:
-        """(k, h) metres that each hull is below the table."""
-        if self._limits.table_height is None:
-            return np.zeros(corners.shape[:2])
-        return np.maximum(0.0, self._limits.table_height - corners[..., 2].min(axis=-1))
-
-    def _tools(self, poses: np.ndarray) -> np.ndarray:
+    def _tools(self, placed: Placed) -> np.ndarray:
+        """(k, 3) tool points in the base's frame."""
         skeleton = self._rules.arm.skeleton
-        return poses[:, skeleton.tool] @ skeleton.tool_offset
+        return (placed.poses[:, skeleton.tool] @ skeleton.tool_offset[:, 3])[:, :3]
 
-    def _speed(self, poses: np.ndarray, before: np.ndarray, after: np.ndarray, steps: np.ndarray) -> float:
-        tools = self._tools(poses)
-        step = max(steps.max(), np.linalg.norm(tools[after, :3, 3] - tools[before, :3, 3], axis=1).max())
-        turns = Rotation.from_matrix(tools[after, :3, :3] @ tools[before, :3, :3].transpose(0, 2, 1)).magnitude()
-        speed, turn_rate = step / self._rules.tick_s, turns.max() / self._rules.tick_s
-        return max(speed / (_BETWEEN_TICKS * self._limits.speed), turn_rate / self._limits.tool_turn_rate) - _TOLERANCE
+    def _speed(self, steps: Steps, tool_ways: np.ndarray) -> float:
+        """:param tool_ways: (m, 3) that the tool point goes."""
+        step = max(steps.ways.max(), np.sqrt(np.square(tool_ways).sum(axis=1).max()))
+        turn = difference_angles(steps.turned[:, self._rules.arm.skeleton.tool].max())
+        return max(step / self._longest, turn / self._rules.tick_s / self._limits.tool_turn_rate) - _TOLERANCE
 
     def _contact(self, pair: int) -> str:
         first, second = self._body.names_of(pair)

@@ -1,8 +1,12 @@
 """Where the arm's links may be, and how fast: what the tool point alone does not tell. With the shipped limits."""
 
+import functools
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 from arms import PERIOD_S, TICK_S, assert_body_within_limits
+from examples import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -50,8 +54,8 @@ class Led:
             self.setpoints.append(self.gate.tick())
         return self.setpoints[-1]
 
-    def corners(self) -> np.ndarray:
-        return self.gate.rules.body.corners(ARM.body_poses(self.settle().position[None]))[0]
+    def lowest(self, hulls: Sequence[int] | None = None) -> float:
+        return self.gate.rules.body.corners(ARM.body_poses(self.settle().position[None]), hulls)[..., 2].min()
 
     def check(self) -> None:
         self.settle()
@@ -62,7 +66,7 @@ def test_the_fingertips_stop_on_the_table_and_slide_along_it() -> None:
     led = Led()
     verdicts = [led.command((0.0, 0.0, -0.03)) for _ in range(10)]
     assert "table" in verdicts[-1].clipped
-    assert 0.0 <= led.corners()[..., 2].min() < 0.004
+    assert 0.0 <= led.lowest() < 0.004
     before = led.settle().tool_pose[1, 3]
     assert led.command((0.0, -0.02, -0.01)).executed
     assert led.settle().tool_pose[1, 3] - before == pytest.approx(-0.02, abs=1e-3)
@@ -73,7 +77,7 @@ def test_without_a_table_the_tool_goes_down_to_its_workspace() -> None:
     led = Led(table_height=None)
     for _ in range(10):
         led.command((0.0, 0.0, -0.03))
-    assert led.corners()[..., 2].min() < -0.01
+    assert led.lowest() < -0.01
     assert "no table is guarded (table_height)" in led.gate.rules.remarks
 
 
@@ -117,13 +121,13 @@ def test_links_that_touch_at_rest_may_do_so_and_no_deeper() -> None:
 
 def test_an_arm_that_starts_below_the_table_may_rise_but_sink_no_lower() -> None:
     led = Led(table_height=0.2)
-    fingers = slice(7, None)
-    lowest = led.corners()[fingers, :, 2].min()
+    fingers = range(7, 9)
+    lowest = led.lowest(fingers)
     assert lowest < 0.15
     led.command((0.0, 0.0, -0.02))
-    assert led.corners()[fingers, :, 2].min() > lowest - 1e-3
+    assert led.lowest(fingers) > lowest - 1e-3
     assert led.command((0.0, 0.0, 0.02)).executed
-    assert led.corners()[fingers, :, 2].min() == pytest.approx(lowest + 0.02, abs=3e-3)
+    assert led.lowest(fingers) == pytest.approx(lowest + 0.02, abs=3e-3)
 
 
 def test_a_pair_that_touches_wherever_the_arm_is_is_left_out_and_named() -> None:
@@ -156,6 +160,64 @@ def test_a_body_of_which_nothing_is_guarded_is_refused() -> None:
     hull = Hull("tool", 1, np.zeros((1, 3)), guessed=True)
     with pytest.raises(InputError, match=r"expected a hull of each moving body, got none of \[2\]"):
         Body(Skeleton((0, 0, 1), 2, np.eye(4), (hull,)), {}, 0.05)
+
+
+@functools.cache
+def guarded() -> MotionRules:
+    return MotionRules(ARM, limits(forbidden={"post": Box((0.2, 0.12, 0.0), (0.26, 0.18, 0.4))}), TICK_S, [HOME, REST])
+
+
+def drawn(seed: int, count: int, spread: float) -> list[np.ndarray]:
+    """Positions that follow each other, somewhere within the joints' limits."""
+    rules, random = guarded(), np.random.default_rng(seed)
+    start = random.uniform(rules.lower, rules.upper)
+    return list(np.clip(start + np.cumsum(random.normal(0.0, spread, (count, 6)), axis=0), rules.lower, rules.upper))
+
+
+seeds = st.integers(0, 2**32 - 1)
+
+
+@examples(quick=50)
+@given(seed=seeds, in_workspace=st.booleans())
+def test_how_far_hulls_are_beyond_the_room_and_below_the_table_is_that_of_their_corners(seed, in_workspace) -> None:
+    rules = guarded()
+    poses = ARM.body_poses(np.array(drawn(seed, 8, 0.3)))
+    room, table = rules.excess(rules.body.place(poses), in_workspace)
+    for hull in range(rules.body.moving):
+        corners = rules.body.corners(poses, [hull])
+        assert table[:, hull] == pytest.approx(np.maximum(-corners[..., 2].min(axis=1), 0.0), abs=1e-12)
+        outside = rules.room.outside(corners).max(axis=1) if in_workspace else 0.0
+        assert room[:, hull] == pytest.approx(outside, abs=1e-12)
+
+
+@examples(quick=50)
+@given(seed=seeds, exact_above=st.floats(0.0, 0.2))
+def test_a_step_is_as_far_as_a_corner_comes_or_a_bound_of_it_that_is_short_enough(seed, exact_above) -> None:
+    body, poses = guarded().body, ARM.body_poses(np.array(drawn(seed, 8, 0.05)))
+    ways = body.steps(body.place(poses), np.array([0, 1, 2, 4, 6]), exact_above).ways
+    for hull in range(body.moving):
+        moves = np.linalg.norm(np.diff(body.corners(poses, [hull]), axis=0), axis=-1).max(axis=1)[[0, 1, 2, 4, 6]]
+        assert (ways[:, hull] >= moves - 1e-12).all()
+        assert ((ways[:, hull] <= exact_above) | (np.abs(ways[:, hull] - moves) < 1e-12)).all()
+
+
+def refusal(ways: list[list[np.ndarray]]) -> str:
+    """Of ways that begin in the same position; empty where all are allowed."""
+    check = guarded().begin(True)
+    try:
+        return "" if check.check(ways) <= 1.0 else "too fast"
+    except MotionRefused as error:
+        return str(error)
+
+
+@examples(quick=50)
+@given(seed=seeds, count=st.integers(1, 5), spread=st.sampled_from([0.001, 0.005, 0.05]))
+def test_ways_that_are_checked_at_once_are_allowed_where_each_alone_is(seed, count, spread) -> None:
+    random = np.random.default_rng(seed)
+    start = HOME + random.normal(0.0, 0.25, 6)
+    ways = [[start, *(start + np.cumsum(random.normal(0.0, spread, (4, 6)), axis=0))] for _ in range(count)]
+    alone = [refusal([way]) for way in ways]
+    assert (refusal(ways) == "") == (not any(alone)) and refusal(ways) in ["", *alone]
 
 
 steps = st.tuples(*[st.sampled_from([0.0, 0.03, -0.03, 0.05, -0.05])] * 3)

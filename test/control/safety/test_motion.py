@@ -33,8 +33,9 @@ def halfway(lowest: Callable[[np.ndarray], float]) -> float:
 
 def lowest_corner(positions: np.ndarray) -> float:
     arm = widowx_arm()
-    gripper = slice(5, None)  # the shoulder turns lower than it, and stays there
-    return float(Body(arm.skeleton, {}, 0.05).corners(arm.body_poses(positions))[:, gripper, :, 2].min())
+    body = Body(arm.skeleton, {}, 0.05)
+    gripper = range(5, body.moving)  # the shoulder turns lower than it, and stays there
+    return float(body.corners(arm.body_poses(positions), gripper)[..., 2].min())
 
 
 def test_a_motion_whose_stop_would_leave_the_workspace_is_refused() -> None:
