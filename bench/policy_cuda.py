@@ -19,10 +19,12 @@ from typing import Any
 
 import numpy as np
 import torch
+from transformers import ZoeDepthForDepthEstimation
 
 from bench.policy_decoding import plain_generate
 from bench.policy_kernels import GPUS, Kernels, kernels_of
 from bench.policy_timing import interleave, legal_ranges, network_inputs, spread
+from stvla_ros.perception.depth.zoedepth import keep_on_device, plain_network, run_zoedepth
 from stvla_ros.policy.spatialvla.checkpoint import empty_model
 from stvla_ros.policy.spatialvla.config import SpatialVlaConfig
 from stvla_ros.policy.spatialvla.decoding.decoder import Accelerations, ChunkDecoder
@@ -76,11 +78,22 @@ def chunk_kernels(model: SpatialVla) -> dict[str, Kernels]:
     return {"picture": picture, "prefill": first, "token": token, "chunk": whole}
 
 
+def depth_kernels(size: str) -> Kernels:
+    """Of ZoeDepth, for a picture without depth, after the first one."""
+    config = SpatialVlaConfig.from_dict(published_config(size))
+    with torch.device("meta"):
+        model = keep_on_device(ZoeDepthForDepthEstimation(config.depth).eval()).to(torch.bfloat16)
+    network, pixels = plain_network(model), torch.empty(1, 3, config.image_size, config.image_size, device="meta")
+    with torch.inference_mode():
+        run_zoedepth(network, pixels, torch.bfloat16)
+    return kernels_of(lambda: run_zoedepth(network, pixels, torch.bfloat16))
+
+
 def counted_rows(size: str) -> list[dict[str, Any]]:
-    """A row for each part of a chunk."""
+    """A row for each part of a chunk, and one for a depth map."""
     model = meta_model(size)
     rows = []
-    for part, kernels in chunk_kernels(model).items():
+    for part, kernels in (chunk_kernels(model) | {"depth, when none is given": depth_kernels(size)}).items():
         row: dict[str, Any] = {"what": f"{size}, bfloat16, counted: {part}", "kernels": kernels.count}
         row |= {"products": kernels.products, "gb": kernels.bytes / 1e9}
         row |= {f"{name.replace(' ', '_').lower()}_ms": kernels.bound_ms(gpu) for name, gpu in GPUS.items()}

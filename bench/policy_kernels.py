@@ -18,7 +18,8 @@ from torch.utils._pytree import tree_leaves
 
 LAUNCH_US = 1.5
 _NO_KERNEL = ("empty", "new_empty", "empty_like", "empty_strided", "set_")
-_PRODUCTS = ("mm", "bmm", "addmm", "baddbmm", "linear", "matmul", "convolution", "scaled_dot_product_attention")
+_CONVOLUTIONS = ("convolution", "conv2d", "conv_transpose2d")
+_PRODUCTS = ("mm", "bmm", "addmm", "baddbmm", "linear", "matmul", "scaled_dot_product_attention", *_CONVOLUTIONS)
 
 
 @dataclass(frozen=True)
@@ -92,6 +93,9 @@ def _flops(name: str, given: list[torch.Tensor], made: list[torch.Tensor]) -> in
         return 0
     if name == "scaled_dot_product_attention":
         return 4 * given[0].numel() * given[1].shape[-2]
+    if name in _CONVOLUTIONS:
+        # Each number of the output gets a kernel's products; transposed, each of the input goes into one.
+        return 2 * (given if name == "conv_transpose2d" else made)[0].numel() * given[1][0].numel()
     # The sum runs over the last dimension of the first factor; the first input of addmm and baddbmm is what is added.
     factor = given[1] if name in ("addmm", "baddbmm") else given[0]
     return 2 * made[0].numel() * factor.shape[-1]

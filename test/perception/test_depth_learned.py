@@ -3,6 +3,7 @@
 import json
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -22,7 +23,13 @@ from transformers import (  # noqa: E402
 )
 
 from stvla_ros.errors import InputError  # noqa: E402
-from stvla_ros.perception.depth import make_depth_estimator  # noqa: E402
+from stvla_ros.perception.depth import make_depth_estimator, zoedepth  # noqa: E402
+from stvla_ros.perception.depth.zoedepth import (  # noqa: E402
+    NETWORK_SIZE,
+    keep_on_device,
+    plain_network,
+    stays_on_device,
+)
 
 # Matrix products and convolutions one after another: 4 layers of 7, neck and head.
 ZOE_PRODUCTS = 60
@@ -48,8 +55,20 @@ def save(model, folder: Path) -> str:
     return str(folder)
 
 
-@pytest.fixture(scope="module")
-def zoe(tmp_path_factory) -> str:
+ROOMS = {"name": "nyu", "n_bins": 8, "min_depth": 0.001, "max_depth": 10.0}
+STREETS = {"name": "kitti", "n_bins": 8, "min_depth": 0.001, "max_depth": 80.0}
+
+
+# The vote is taken on 128 features at any size.
+VOTING = {
+    "num_patch_transformer_layers": 4,
+    "patch_transformer_hidden_size": 128,
+    "patch_transformer_intermediate_size": 16,
+    "patch_transformer_num_attention_heads": 2,
+}
+
+
+def zoe_model(*domains: dict, **options) -> ZoeDepthForDepthEstimation:
     backbone = BeitConfig(
         image_size=384,
         patch_size=16,
@@ -64,10 +83,21 @@ def zoe(tmp_path_factory) -> str:
         num_relative_features=4,
         bin_embedding_dim=8,
         num_attractors=[4, 2, 2, 1],
-        bin_configurations=[{"name": "nyu", "n_bins": 8, "min_depth": 0.001, "max_depth": 10.0}],
+        bin_configurations=list(domains),
         **NECK,
+        **options,
     )
-    return save(ZoeDepthForDepthEstimation(config), tmp_path_factory.mktemp("zoe"))
+    return ZoeDepthForDepthEstimation(config)
+
+
+@pytest.fixture(scope="module")
+def zoe(tmp_path_factory) -> str:
+    return save(zoe_model(ROOMS), tmp_path_factory.mktemp("zoe"))
+
+
+@pytest.fixture(scope="module")
+def two_domains(tmp_path_factory) -> str:
+    return save(zoe_model(ROOMS, STREETS, **VOTING), tmp_path_factory.mktemp("two_domains"))
 
 
 def depth_anything_model(kind: str) -> DepthAnythingForDepthEstimation:
@@ -105,7 +135,7 @@ class Brightness(torch.nn.Module):
         self.mean, self.deviation = mean, deviation
 
     def forward(self, pixels):
-        return type("Output", (), {"predicted_depth": pixels[:, 0] * self.deviation + self.mean})
+        return SimpleNamespace(predicted_depth=pixels[:, 0] * self.deviation + self.mean)
 
 
 @pytest.mark.parametrize("size", [(48, 64), (61, 37), (224, 224)])
@@ -126,7 +156,7 @@ def test_every_pixel_of_the_depth_lies_on_its_own_pixel_of_the_picture(size, zoe
         (make_depth_estimator("zoedepth", checkpoint=zoe, device="cpu"), Brightness(0.5, 0.5)),
         (make_depth_estimator("depth_anything", checkpoint=anything, device="cpu"), Brightness(0.485, 0.229)),
     ):
-        estimator._model = network
+        estimator._model, estimator._network = network, plain_network(network)
         depth = estimator.estimate(rgb)
         depth, inner = estimator.estimate(rgb), (slice(4, -4), slice(4, -4))
         error = (depth - red / 255.0)[inner]
@@ -261,3 +291,115 @@ def test_zoedepths_position_biases_are_made_once(zoe: str, monkeypatch) -> None:
     assert len(made) == LAYERS["num_hidden_layers"]
     np.testing.assert_array_equal(estimator.estimate(rgb), first)
     assert len(made) == LAYERS["num_hidden_layers"]
+
+
+def voting_for(domain: int, folder: str) -> ZoeDepthForDepthEstimation:
+    model = ZoeDepthForDepthEstimation.from_pretrained(folder).eval()
+    with torch.no_grad():
+        model.metric_head.mlp_classifier.linear2.bias[domain] += 1e3
+    return model
+
+
+@pytest.mark.parametrize("domain", [0, 1])
+def test_the_device_picks_the_domain_that_the_host_picked(two_domains, domain):
+    picture = torch.rand(1, 3, *NETWORK_SIZE, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        expected, other = (voting_for(each, two_domains)(picture).predicted_depth for each in (domain, 1 - domain))
+        network = plain_network(keep_on_device(voting_for(domain, two_domains)))
+        for _ in range(2):
+            assert_same_but_for_rounding(network(picture).numpy(), expected.numpy(), ZOE_PRODUCTS)
+    with pytest.raises(AssertionError, match="Not equal to tolerance"):
+        assert_same_but_for_rounding(other.numpy(), expected.numpy(), ZOE_PRODUCTS)
+
+
+def test_weights_of_another_type_are_picked_after_a_conversion(two_domains):
+    picture = torch.rand(1, 3, *NETWORK_SIZE, generator=torch.Generator().manual_seed(0))
+    model, coarse = keep_on_device(voting_for(1, two_domains)), picture.bfloat16()
+    with torch.inference_mode():
+        model(picture)
+        expected = voting_for(1, two_domains).bfloat16()(coarse).predicted_depth.float().numpy()
+        got = model.bfloat16()(coarse).predicted_depth.float().numpy()
+    # bfloat16 has 3 bits less than float16.
+    assert_same_but_for_rounding(got, expected, ZOE_PRODUCTS, amplification=8, dtype=np.float16)
+
+
+def test_what_the_weights_are_called_stays_as_it_was(two_domains):
+    model = voting_for(0, two_domains)
+    names = list(model.state_dict())
+    with torch.inference_mode():
+        keep_on_device(model)(torch.zeros(1, 3, *NETWORK_SIZE))
+    assert list(model.state_dict()) == names
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        lambda: zoe_model(ROOMS, STREETS | {"n_bins": 4}, **VOTING),
+        lambda: zoe_model(ROOMS, STREETS, **VOTING, bin_centers_type="normed"),
+    ],
+    ids=["numbers of bins", "ranges"],
+)
+def test_domains_that_differ_by_more_than_weights_are_left_to_the_library(model):
+    model = keep_on_device(model().eval())
+    assert not stays_on_device(model)
+    with torch.inference_mode():
+        assert model(torch.zeros(1, 3, *NETWORK_SIZE)).predicted_depth.shape == (1, *NETWORK_SIZE)
+
+
+@pytest.fixture
+def recordings(monkeypatch) -> list[tuple]:
+    """What the graph was recorded of, with the meta device in the place of a GPU; reading a value from it fails."""
+    recorded: list[tuple] = []
+
+    def record(function, inputs):
+        recorded.append((tuple(inputs[0].shape), inputs[0].dtype, tuple(function(*inputs).shape)))
+        return function
+
+    monkeypatch.setattr(zoedepth, "parse_device", lambda *_: torch.device("meta"))
+    monkeypatch.setattr(zoedepth, "CudaGraph", record)
+    return recorded
+
+
+@pytest.mark.parametrize("checkpoint", ["zoe", "two_domains"])
+def test_on_a_gpu_zoedepth_is_recorded_once_whatever_the_pictures_size(request, recordings, checkpoint):
+    make_depth_estimator("zoedepth", checkpoint=request.getfixturevalue(checkpoint), dtype="bfloat16")
+    assert recordings == [((1, 3, *NETWORK_SIZE), torch.bfloat16, (1, *NETWORK_SIZE))]
+
+
+def test_a_network_that_reads_values_back_is_not_recorded(recordings, tmp_path):
+    folder = save(zoe_model(ROOMS, STREETS | {"n_bins": 4}, **VOTING), tmp_path)
+    make_depth_estimator("zoedepth", checkpoint=folder)
+    assert not recordings
+
+
+def _full(*_, **__):
+    raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.\nGPU 0 has a total of …")
+
+
+@pytest.mark.parametrize("name", ["zoedepth", "depth_anything"])
+@pytest.mark.parametrize("step", ["from_pretrained", "to"])
+def test_too_little_memory_for_the_network_is_one_line_that_says_so(name, step, zoe, anything, monkeypatch):
+    checkpoint = zoe if name == "zoedepth" else anything
+    model = ZoeDepthForDepthEstimation if name == "zoedepth" else DepthAnythingForDepthEstimation
+    monkeypatch.setattr(model, step, _full)
+    with pytest.raises(InputError, match=f"^depth checkpoint {checkpoint} as .* on cpu: out of memory; ") as error:
+        make_depth_estimator(name, checkpoint=checkpoint, device="cpu")
+    assert "\n" not in str(error.value)
+
+
+def test_too_little_memory_for_the_graph_is_one_line_that_says_so(zoe, recordings, monkeypatch):
+    monkeypatch.setattr(zoedepth, "CudaGraph", _full)
+    with pytest.raises(InputError, match="^warm-up of depth on meta: out of memory; "):
+        make_depth_estimator("zoedepth", checkpoint=zoe)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
+@pytest.mark.parametrize("checkpoint", ["zoe", "two_domains"])
+def test_on_cuda_the_depth_is_that_of_the_cpu(request, checkpoint):
+    folder = request.getfixturevalue(checkpoint)
+    cpu, cuda = (
+        make_depth_estimator("zoedepth", checkpoint=folder, device=device, dtype="float32")
+        for device in ("cpu", "cuda")
+    )
+    for size in ((48, 64), (224, 224), (48, 64)):
+        assert_same_but_for_rounding(cuda.estimate(noise(*size)), cpu.estimate(noise(*size)), ZOE_PRODUCTS)

@@ -57,3 +57,13 @@ def test_from_picture_to_tokens_nothing_waits_for_or_comes_from_the_host(model, 
         offsets = tokens._decoder(embeddings, length, noise, cache).offsets
     assert offsets.shape == (len(LEGAL),)
     assert not noticed.counts
+
+
+def test_from_picture_to_depth_nothing_waits_for_or_comes_from_the_host(model):
+    pixels = torch.empty(1, 3, 224, 224, device="meta")
+    assert len(model.config.depth.bin_configurations) == 2 and model.depth_stays_on_device
+    with torch.inference_mode():
+        model.estimate_depth(pixels)
+        with HostOperations() as noticed:
+            assert model.estimate_depth(pixels).shape == (1, 224, 224)
+    assert not noticed.counts

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from stvla_ros.policy.cuda_graph import CudaGraph
+from stvla_ros.cuda_graph import CudaGraph
 
 
 class Tensor:
@@ -39,7 +39,7 @@ def recordings(monkeypatch: pytest.MonkeyPatch) -> list[dict]:
         graph=record,
     )
     ran: list[int] = []
-    monkeypatch.setattr("stvla_ros.policy.cuda_graph.torch", SimpleNamespace(cuda=cuda))
+    monkeypatch.setattr("stvla_ros.cuda_graph.torch", SimpleNamespace(cuda=cuda))
     monkeypatch.setattr(Tensor, "ran", ran, raising=False)
     return asked
 

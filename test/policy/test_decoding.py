@@ -326,8 +326,8 @@ def test_cuda_graph_on_and_off_give_the_same_tokens(on_cuda, options):
     for graph in (True, False):
         policy = on_cuda(accelerations=Accelerations(cuda_graph=graph), **options)
         answers.append([
-            policy.predict(picture(seed), text, depth_map(), unnorm_key=BRIDGE).tokens.tolist()
-            for seed, text in enumerate(INSTRUCTIONS)
+            policy.predict(picture(seed), text, depth, unnorm_key=BRIDGE).tokens.tolist()
+            for seed, text in enumerate(INSTRUCTIONS) for depth in (depth_map(), None)
         ])  # fmt: skip
     assert answers[0] == answers[1]
 
@@ -342,7 +342,8 @@ def test_warm_up_captures_all_that_calls_replay(on_cuda, monkeypatch):
 
     monkeypatch.setattr("stvla_ros.policy.spatialvla.decoding.token_predictor.CudaGraph", refuse)
     for seed, text in enumerate((*INSTRUCTIONS, "x" * 127)):
-        assert policy.predict(picture(seed), text, depth_map(), unnorm_key=BRIDGE).tokens.shape == (4, 3)
+        for depth in (depth_map(), None):
+            assert policy.predict(picture(seed), text, depth, unnorm_key=BRIDGE).tokens.shape == (4, 3)
 
 
 @needs_cuda

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from bench.policy_cuda import chunk_kernels, meta_model
+from bench.policy_cuda import chunk_kernels, depth_kernels, meta_model
 from bench.policy_kernels import GPUS, Kernels, kernels_of
 
 
@@ -33,6 +33,21 @@ def test_a_product_is_bound_by_arithmetic_or_by_reading() -> None:
     assert kernels_of(lambda: large @ large).bound_ms(gpu) == pytest.approx(2 * 4096**3 / gpu.flops * 1e3)
     read = (4096 * 4096 + 2 * 4096) * 2
     assert kernels_of(lambda: vector @ large).bound_ms(gpu) == pytest.approx(read / gpu.bytes_s * 1e3)
+
+
+def test_a_convolution_is_bound_by_the_arithmetic_of_its_whole_kernel() -> None:
+    picture, weight = (
+        torch.empty(size, device="meta", dtype=torch.bfloat16) for size in ((1, 512, 96, 96), (512, 512, 3, 3))
+    )
+    gpu = GPUS["H100"]
+    kernels = kernels_of(lambda: torch.nn.functional.conv2d(picture, weight, padding=1))
+    assert kernels.bound_ms(gpu) == pytest.approx(2 * 96 * 96 * 512 * 512 * 9 / gpu.flops * 1e3)
+
+
+def test_a_depth_map_takes_1_kernel_for_each_weight_of_the_domain_and_no_second_head() -> None:
+    kernels = depth_kernels("4b")
+    assert kernels.names["index_select"] == 24
+    assert kernels.count <= 1060
 
 
 def test_a_decoded_token_takes_25_kernels_a_layer_of_which_6_are_products(parts: dict[str, Kernels]) -> None:

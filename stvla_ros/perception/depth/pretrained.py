@@ -8,7 +8,8 @@ import torch
 from transformers import AutoConfig, PreTrainedModel
 from transformers.utils import logging
 
-from stvla_ros.errors import InputError, reason_of
+from stvla_ros.devices import memory_for
+from stvla_ros.errors import DeviceLost, InputError, reason_of
 from stvla_ros.safe_files import check_network_sizes, read_json_file
 
 Model = TypeVar("Model", bound=PreTrainedModel)
@@ -52,15 +53,19 @@ def load_depth_model(
     """Load a network for inference. Weights come from safetensors files only: pickles can run code.
 
     :raises InputError: when files are missing or damaged, or lack weights that the network has (it would run on
-        random ones).
+        random ones), or memory runs out.
     """
+    memory = f"depth checkpoint {checkpoint} as {dtype} on {device}"
     local = Path(checkpoint).expanduser()
     verbosity = logging.get_verbosity()
     logging.set_verbosity_error()  # what it would warn about is raised below
     try:
-        model, report = model_class.from_pretrained(
-            local if local.is_dir() else checkpoint, dtype=dtype, use_safetensors=True, output_loading_info=True
-        )
+        with memory_for(memory):
+            model, report = model_class.from_pretrained(
+                local if local.is_dir() else checkpoint, dtype=dtype, use_safetensors=True, output_loading_info=True
+            )
+    except (InputError, DeviceLost):
+        raise
     except Exception as error:  # as above; safetensors has its own
         raise _unreadable(checkpoint, example, error) from error
     finally:
@@ -72,7 +77,8 @@ def load_depth_model(
             f"first {lacking[0]}; "
             f"get it anew: hf download {example} --local-dir FOLDER"
         )
-    return model.to(device).eval().requires_grad_(False)
+    with memory_for(memory):
+        return model.to(device).eval().requires_grad_(False)
 
 
 def to_pixels(rgb: np.ndarray, device: torch.device) -> torch.Tensor:

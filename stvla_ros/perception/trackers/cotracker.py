@@ -20,7 +20,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from stvla_ros.errors import InputError
+from stvla_ros.devices import memory_for, parse_device
+from stvla_ros.errors import DeviceLost, InputError, reason_of
 from stvla_ros.perception.frame_buffer import FrameBuffer
 from stvla_ros.perception.trackers.base import Tracker
 from stvla_ros.perception.types import Traces
@@ -29,6 +30,7 @@ LICENCE = "its code and weights are under CC-BY-NC-4.0, for non-commercial use o
 REPOSITORY = "facebookresearch/co-tracker"
 MODES = ("offline", "online")
 OFFLINE_WINDOW, ONLINE_WINDOW = 60, 16  # frames, what the published weights were trained for
+WARM_UP_SIZE = (480, 640)  # pixels; whatever comes, the network itself sees 384 x 512
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,7 @@ class CoTrackerParameters:
     :param checkpoint: file with the weights, ``scaled_offline.pth`` or ``scaled_online.pth``, for the installed
         package.
     :param hub: get code and weights through ``torch.hub`` (its cache, else the network) instead.
-    :param device: torch's name of the device that runs the network.
+    :param device: that runs the network: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
     :param grid_size: points along each side of the grid.
     :param session_frames: ``online``: frames after which a new video is begun.
     """
@@ -59,31 +61,30 @@ class CoTrackerParameters:
             raise InputError(f"cotracker session_frames: expected at least {least}, got {self.session_frames}")
 
 
-def load_cotracker(parameters: CoTrackerParameters) -> Any:
-    """The authors' predictor with weights.
+def load_cotracker(parameters: CoTrackerParameters, device: torch.device) -> Any:
+    """The authors' predictor with weights, on the device.
 
-    :raises InputError: when the package, the weights or the device cannot be had; says how to get them and their
-        licence.
+    :raises InputError: when the package or the weights cannot be had (says how to get them and their licence), or
+        memory runs out.
     """
     p = parameters
     weights = f"scaled_{p.mode}.pth"
-    try:
-        device = torch.device(p.device)
-        torch.zeros(1, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise InputError(f"cotracker device: cannot use {p.device!r}: {_first_line(error)}") from error
+    memory = f"cotracker {p.mode} on {device}"
     if p.hub:
         try:
-            return torch.hub.load(REPOSITORY, f"cotracker3_{p.mode}", trust_repo=True).to(device)
+            with memory_for(memory):
+                return torch.hub.load(REPOSITORY, f"cotracker3_{p.mode}", trust_repo=True).to(device)
+        except (InputError, DeviceLost):
+            raise
         except Exception as error:  # torch.hub lets through whatever the network, the archive or the repository raises
             raise InputError(
-                f"cotracker: torch.hub cannot load {REPOSITORY} ({LICENCE}): {_first_line(error)}"
+                f"cotracker: torch.hub cannot load {REPOSITORY} ({LICENCE}): {reason_of(error)}"
             ) from error
     try:
         from cotracker.predictor import CoTrackerOnlinePredictor, CoTrackerPredictor
     except ImportError as error:
         raise InputError(
-            f"cotracker: the package is not installed ({_first_line(error)}); get it with "
+            f"cotracker: the package is not installed ({reason_of(error)}); get it with "
             f"`pip install git+https://github.com/{REPOSITORY}` and the weights {weights} from "
             f"https://huggingface.co/facebook/cotracker3, or set hub; {LICENCE}"
         ) from error
@@ -93,17 +94,16 @@ def load_cotracker(parameters: CoTrackerParameters) -> Any:
             f"https://huggingface.co/facebook/cotracker3, or set hub; {LICENCE}"
         )
     try:
-        if p.mode == "offline":
-            return CoTrackerPredictor(checkpoint=p.checkpoint, offline=True, window_len=OFFLINE_WINDOW).to(device)
-        return CoTrackerOnlinePredictor(checkpoint=p.checkpoint, window_len=ONLINE_WINDOW).to(device)
+        with memory_for(memory):
+            if p.mode == "offline":
+                return CoTrackerPredictor(checkpoint=p.checkpoint, offline=True, window_len=OFFLINE_WINDOW).to(device)
+            return CoTrackerOnlinePredictor(checkpoint=p.checkpoint, window_len=ONLINE_WINDOW).to(device)
+    except (InputError, DeviceLost):
+        raise
     except Exception as error:  # torch raises a different type for each way in which a file can be wrong
         raise InputError(
-            f"cotracker checkpoint: {p.checkpoint} holds no weights of CoTracker3 {p.mode}: {_first_line(error)}"
+            f"cotracker checkpoint: {p.checkpoint} holds no weights of CoTracker3 {p.mode}: {reason_of(error)}"
         ) from error
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 def grid_points(grid_size: int, image_size: tuple[int, int]) -> np.ndarray:
@@ -121,8 +121,25 @@ class CoTracker(Tracker):
 
     def __init__(self, buffer: FrameBuffer, parameters: CoTrackerParameters) -> None:
         super().__init__(buffer, parameters)
-        self._predictor = load_cotracker(parameters)
+        self._device = parse_device(parameters.device, "cotracker device")
+        self._predictor = load_cotracker(parameters, self._device)
+        # A CPU has nothing to make ready and would take seconds; a GPU that is too small is found out here.
+        if self._device.type != "cpu":
+            with memory_for(f"warm-up of cotracker on {self._device}"):
+                self._warm_up()
         self._forget()
+
+    def _warm_up(self) -> None:
+        """Run on as many frames and points as later at most, of a usual camera."""
+        p, (height, width) = self.parameters, WARM_UP_SIZE
+        queries = torch.zeros(1, 2 * p.grid_size**2, 3, device=self._device)
+        frames = self.buffer.size if p.mode == "offline" else ONLINE_WINDOW
+        video = torch.zeros(1, frames, 3, height, width, device=self._device)
+        if p.mode == "offline":
+            self._predictor(video, queries=queries)
+        else:
+            self._predictor(video, is_first_step=True, queries=queries, add_support_grid=True)
+            self._predictor(video, add_support_grid=True)
 
     def _forget(self) -> None:
         # By stamp: what the next run of the network needs, (3, H, W) uint8 on its device. Only the newest is sent.
@@ -145,16 +162,18 @@ class CoTracker(Tracker):
 
     def _track(self, rgb: np.ndarray, stamp_ns: int) -> Traces:
         size = (rgb.shape[1], rgb.shape[0])
-        self._frames[stamp_ns] = torch.from_numpy(rgb.copy()).to(self.parameters.device).permute(2, 0, 1)
+        with memory_for(f"cotracker on {self._device}"):
+            self._frames[stamp_ns] = torch.from_numpy(rgb.copy()).to(self._device).permute(2, 0, 1)
         p = self.parameters
         if self.buffer.frames_seen % (self.buffer.size if p.mode == "offline" else p.session_frames) == 0:
             self._reseed(stamp_ns, size)
         points, visible = self._last_known()
         self.buffer.append(stamp_ns, self._ids, points, visible, size)
-        if self.parameters.mode == "offline":
-            self._run_offline()
-        else:
-            self._run_online()
+        with memory_for(f"cotracker on {self._device}"):
+            if self.parameters.mode == "offline":
+                self._run_offline()
+            else:
+                self._run_online()
         return self.buffer.traces()
 
     def _last_known(self) -> tuple[np.ndarray, np.ndarray]:
@@ -210,7 +229,7 @@ class CoTracker(Tracker):
         self._frames = {stamp: self._frames[stamp] for stamp in stamps.tolist()}
         if len(stamps) < 2 or not len(self._ids):
             return
-        queries = torch.from_numpy(self._anchor(stamps))[None].to(self.parameters.device)
+        queries = torch.from_numpy(self._anchor(stamps))[None].to(self._device)
         self._take(stamps, *self._predictor(self._video(stamps), queries=queries))
 
     def _run_online(self) -> None:
@@ -221,9 +240,10 @@ class CoTracker(Tracker):
             return
         stamps = np.asarray(sorted(self._frames), np.int64)
         video = self._video(stamps)
-        if not self._in_session:
-            queries = torch.from_numpy(self._anchor(stamps))[None].to(self.parameters.device)
+        goes_on, self._in_session = self._in_session, False  # also when memory runs out here
+        if not goes_on:
+            queries = torch.from_numpy(self._anchor(stamps))[None].to(self._device)
             self._predictor(video, is_first_step=True, queries=queries, add_support_grid=True)
-            self._in_session = True
         tracks, visible = self._predictor(video, add_support_grid=True)
+        self._in_session = True
         self._take(stamps, tracks[:, -ONLINE_WINDOW:], visible[:, -ONLINE_WINDOW:])

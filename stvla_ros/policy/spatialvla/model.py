@@ -49,9 +49,9 @@ class SpatialVla(nn.Module):
         if not lean:
             from transformers import ZoeDepthForDepthEstimation  # 80 MB of modules that a lean model does without
 
-            from stvla_ros.perception.depth.zoedepth import keep_biases
+            from stvla_ros.perception.depth.zoedepth import keep_on_device
 
-            self.vision_zoe_model = keep_biases(ZoeDepthForDepthEstimation(config.depth))
+            self.vision_zoe_model = keep_on_device(ZoeDepthForDepthEstimation(config.depth))
         self.multi_modal_projector = Projector(config)
         self.position_embedding_3d = Ego3dPositionEmbedding(
             3 * config.patch_resolution**2, config.vision.hidden_size, config.num_frequencies
@@ -77,9 +77,16 @@ class SpatialVla(nn.Module):
         :param pixels: (B, 3, S, S) float32 in [0, 1].
         :returns: (B, S, S) float32 metres.
         """
-        from stvla_ros.perception.depth.zoedepth import run_zoedepth
+        from stvla_ros.perception.depth.zoedepth import plain_network, run_zoedepth
 
-        return run_zoedepth(self.vision_zoe_model, pixels, self.dtype)
+        return run_zoedepth(plain_network(self.vision_zoe_model), pixels, self.dtype)
+
+    @property
+    def depth_stays_on_device(self) -> bool:
+        """Whether ``estimate_depth`` can be a CUDA graph. Not of a lean model."""
+        from stvla_ros.perception.depth.zoedepth import stays_on_device
+
+        return stays_on_device(self.vision_zoe_model)
 
     def points(self, depth: torch.Tensor, intrinsics: torch.Tensor) -> torch.Tensor:
         """(B, S, S) metres and (B, 3, 3) in its pixels to (B, P, 12) metres, see ``back_project_patches``."""

@@ -130,7 +130,7 @@ class SpatialVlaPredictor:
         size = self.model.config.image_size
         pixels = torch.zeros(1, 3, size, size, device=self.model.device)
         k = self._intrinsics(np.array([[size, 0, size / 2], [0, size, size / 2], [0, 0, 1]]), None, (size, size))
-        depth = torch.ones_like(pixels[:, 0]) if self.model.lean else self.model.estimate_depth(pixels)
+        depth = torch.ones_like(pixels[:, 0]) if self.model.lean else self._predict_tokens.estimate_depth(pixels)
         points = self.model.points(depth, k)
         self._predict_tokens.warm_up(pixels, points, self._text("put the spoon on the towel"), self._noise())
 
@@ -186,7 +186,7 @@ class SpatialVlaPredictor:
         model = self.model
         pixels = torch.from_numpy(picture)[None].to(model.device)
         if prepared_depth is None:
-            depth = model.estimate_depth(pixels)
+            depth = self._predict_tokens.estimate_depth(pixels)
         else:
             depth = torch.from_numpy(prepared_depth)[None].to(model.device)
         points = model.points(depth, intrinsics)

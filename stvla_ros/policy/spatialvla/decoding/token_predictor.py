@@ -6,8 +6,8 @@ from typing import Any
 
 import torch
 
+from stvla_ros.cuda_graph import CudaGraph
 from stvla_ros.errors import InputError
-from stvla_ros.policy.cuda_graph import CudaGraph
 from stvla_ros.policy.spatialvla.actions.consensus import Consensus
 from stvla_ros.policy.spatialvla.decoding.decoder import Accelerations, ChunkDecoder, Decoded
 from stvla_ros.policy.spatialvla.gemma import KeyValues
@@ -42,6 +42,7 @@ class TokenPredictor:
         # By padded length and whether tokens are sampled.
         self._graphs: dict[tuple[int, bool], CudaGraph] = {}
         # They are never replayed at the same time, so they can share their memory.
+        self._depth_graph: CudaGraph | None = None
         self._pool: Any = torch.cuda.graph_pool_handle() if self._uses_graphs else None
 
     def __call__(
@@ -63,6 +64,14 @@ class TokenPredictor:
     def decode(self, features: torch.Tensor, text: torch.Tensor, noise: torch.Tensor | None = None) -> Decoded:
         """As a call, from (1, P, E) image features, and never as a graph."""
         return self._decoder(_prompt(features, text), None, noise)
+
+    def estimate_depth(self, pixels: torch.Tensor) -> torch.Tensor:
+        """``SpatialVla.estimate_depth`` of one picture, (1, 3, S, S) to (1, S, S)."""
+        if not (self._uses_graphs and self._model.depth_stays_on_device):
+            return self._model.estimate_depth(pixels)
+        if self._depth_graph is None:
+            self._depth_graph = CudaGraph(self._model.estimate_depth, (pixels,), self._pool)
+        return self._depth_graph(pixels)
 
     def warm_up(
         self, pixels: torch.Tensor, points: torch.Tensor, text: torch.Tensor, noise: torch.Tensor | None
