@@ -1,6 +1,7 @@
 """How often the scripted expert succeeds: ``python -m bench.expert_success --task stack_cube``."""
 
 import argparse
+import itertools
 import sys
 import time
 from collections import deque
@@ -38,6 +39,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--task", required=True)
     parser.add_argument("--episodes", type=int, default=24, help="episodes 0 .. N-1")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0], help="of each, all episodes")
     parser.add_argument("--delay", type=int, default=0, help="control steps between an observation and its answer")
     parser.add_argument("--noise", type=float, default=0.0, help="standard deviation of random motion, metres a step")
     arguments = parser.parse_args()
@@ -45,16 +47,16 @@ def main() -> None:
         episodes = min(arguments.episodes, find_task(arguments.task).num_episodes)
         environment = make_environment(arguments.task, render=False)
     except InputError as error:
-        sys.exit(f"expert_evaluation: {error}")
+        sys.exit(f"expert_success: {error}")
     successes = 0
-    for episode_id in range(episodes):
+    for seed, episode_id in itertools.product(arguments.seeds, range(episodes)):
         start = time.perf_counter()
-        success, steps = run_episode(environment, episode_id, delay=arguments.delay, noise=arguments.noise)
+        success, steps = run_episode(environment, episode_id, delay=arguments.delay, noise=arguments.noise, seed=seed)
         successes += success
         outcome = "success" if success else "failure"
         seconds = time.perf_counter() - start
-        print(f"{arguments.task} {episode_id}: {outcome} after {steps} steps, {seconds:.1f} s", flush=True)
-    print(f"{arguments.task}: {successes}/{episodes}")
+        print(f"{arguments.task} {seed}/{episode_id}: {outcome} after {steps} steps, {seconds:.1f} s", flush=True)
+    print(f"{arguments.task}: {successes}/{episodes * len(arguments.seeds)}")
     environment.close()
 
 

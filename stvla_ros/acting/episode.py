@@ -126,7 +126,7 @@ def _run(
     limit = rules.max_steps or environment.info.max_steps
     success, ever, steps, held = False, False, 0, 0
     conditions: dict[str, bool] = {}
-    offset = start_offset(key.seed, key.episode)
+    offset = None if environment.info.fixed_start else start_offset(key.seed, key.episode)
     if offset is not None:
         observation = environment.step(EndEffectorAction(offset, np.zeros(3), observation.gripper)).observation
         steps = 1

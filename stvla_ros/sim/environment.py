@@ -23,6 +23,7 @@ class EnvironmentInfo:
     :param base_frame: name of the robot's base link, in which all poses are expressed.
     :param camera_frame: name of the camera's optical frame (REP-103: z forward, x right, y down).
     :param urdf: the robot's URDF file, if there is one.
+    :param fixed_start: the arm must begin where the simulator puts it: evaluation's seeds do not move it first.
     """
 
     task: str
@@ -33,6 +34,7 @@ class EnvironmentInfo:
     base_frame: str
     camera_frame: str
     urdf: Path | None = None
+    fixed_start: bool = False
 
 
 @dataclass(frozen=True)

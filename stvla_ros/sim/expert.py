@@ -115,8 +115,8 @@ def expert_action(state: ExpertState, plan: GraspPlan, axes: GripperAxes, gain: 
         aim, opening = _fetch(state, plan, axes, gripper_at)
     turn = _downward(state, plan, axes) * Rotation.from_matrix(state.base_from_target[:3, :3]).inv()
     return EndEffectorAction(
-        translation=_limited(gain * (aim - state.base_from_target[:3, 3]), MAX_TRANSLATION),
-        rotation=_limited(gain * turn.as_rotvec(), MAX_ROTATION),
+        translation=limited(gain * (aim - state.base_from_target[:3, 3]), MAX_TRANSLATION),
+        rotation=limited(gain * turn.as_rotvec(), MAX_ROTATION),
         gripper=opening,
     )
 
@@ -200,6 +200,7 @@ def _turn_left(state: ExpertState, plan: GraspPlan, axes: GripperAxes) -> float:
     return float((_downward(state, plan, axes) * gripper.inv()).magnitude())
 
 
-def _limited(vector: np.ndarray, limit: float) -> np.ndarray:
+def limited(vector: np.ndarray, limit: float) -> np.ndarray:
+    """The vector, shortened where it is longer than the limit."""
     length = float(np.linalg.norm(vector))
     return vector if length <= limit else vector * (limit / length)

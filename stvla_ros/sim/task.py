@@ -16,6 +16,7 @@ class Task:
     :param has_expert: whether the scripted expert can solve it.
     :param instruction: what the policy is told; empty for what the simulator says.
     :param reversed: the scene's two objects change roles: what was the goal is moved onto what was moved.
+    :param fixed_start: as in ``EnvironmentInfo``.
     """
 
     name: str
@@ -27,3 +28,4 @@ class Task:
     has_expert: bool = True
     instruction: str = ""
     reversed: bool = False
+    fixed_start: bool = False

@@ -95,6 +95,17 @@ def test_seed_0_is_the_benchmark_itself_and_others_move_the_arm_first() -> None:
     assert not np.array_equal(start_offset(2, 0), start_offset(2, 1))
 
 
+def test_no_seed_moves_the_arm_first_where_it_must_begin_as_placed() -> None:
+    environment, evaluated = ScriptedEnvironment("reach"), parse_policy("expert")
+    environment.info = replace(environment.info, fixed_start=True)
+    loaded = load_evaluated_policy(evaluated, "panda", 0)
+    control = make_control(evaluated, loaded, environment)
+    run_episode(environment, EpisodeKey("reach", "expert", 2, 0), Observer(evaluated.inputs), control)
+    _, plain, _ = _run(evaluated, seed=0)
+    executed = [[step.translation.tolist() for step in each.steps] for each in (environment, plain)]
+    assert executed[0] == executed[1]
+
+
 def test_a_sampling_policy_draws_the_same_in_an_episode_whatever_ran_before() -> None:
     def actions(episode: int, seed: int) -> list:
         return [action.translation.tolist() for action in _run(parse_policy("random"), episode, seed)[1].steps]

@@ -52,10 +52,11 @@ def test_a_simpler_env_task_without_its_interpreter_gives_way_too(tmp_path, monk
     assert task == ZERO_DOWNLOAD_TASK and "STVLA_SIMPLER_PYTHON" in note
 
 
-def test_the_zero_download_task_needs_nothing(tmp_path, monkeypatch):
+@pytest.mark.parametrize("task", [ZERO_DOWNLOAD_TASK, "return_cube", "tap_both"])
+def test_the_pandas_tasks_need_no_download(task, tmp_path, monkeypatch):
     (tmp_path / "data/robots/widowx").mkdir(parents=True)
     monkeypatch.setenv("MS_ASSET_DIR", str(tmp_path))
-    assert resolve_task(ZERO_DOWNLOAD_TASK) == (ZERO_DOWNLOAD_TASK, None)
+    assert resolve_task(task) == (task, None)
 
 
 @pytest.mark.parametrize("tasks", ["{'reach/ball': ball}", "{'reach/ball': ball, 'other/ball': ball}"])

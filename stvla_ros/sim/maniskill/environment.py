@@ -1,4 +1,4 @@
-"""ManiSkill 3: SimplerEnv's WidowX tasks and a Panda task that needs no download."""
+"""ManiSkill 3: SimplerEnv's WidowX tasks and the Panda's tasks that need no download."""
 
 import itertools
 from collections.abc import Mapping
@@ -15,6 +15,7 @@ from stvla_ros.sim import expert
 from stvla_ros.sim.environment import Environment, EnvironmentInfo, Observation, StepResult
 from stvla_ros.sim.maniskill.placements import Placements, make_placements
 from stvla_ros.sim.maniskill.preparation import ROBOTS, gripper_action, make_gym, one_thread, quiet
+from stvla_ros.sim.memory_tasks import Course
 from stvla_ros.sim.task import Task
 
 # Takes part in the seeds of demonstrations, so that none is that of an official episode.
@@ -40,7 +41,7 @@ class ManiSkillEnvironment(Environment):
         width, height = image_size or self._robot.image_size
         self._env = make_gym(task, self._robot, width, height, render)
         self._placements: Placements | None = None
-        self._conditions: dict[str, bool] = {}
+        self._conditions: Mapping[str, bool] = {}
         self.info = EnvironmentInfo(
             task=task.name,
             robot=task.robot,
@@ -50,6 +51,7 @@ class ManiSkillEnvironment(Environment):
             base_frame=self._env.agent.robot.root.name,
             camera_frame="camera_optical_frame",
             urdf=Path(self._env.agent.urdf_path),
+            fixed_start=task.fixed_start,
         )
 
     def reset(self, episode_id: int, seed: int = 0) -> Observation:
@@ -80,8 +82,9 @@ class ManiSkillEnvironment(Environment):
             observation, _ = self._env.reset(seed=[episode_seed], options=options)
             if self._task.robot == "panda":
                 # ManiSkill hides the goal from cameras and tells it as a state; here a camera is all there is.
+                for goal in self._env._hidden_objects:
+                    goal.show_visual()
                 self._env._hidden_objects.clear()
-                self._env.goal_site.show_visual()
                 observation = self._env.get_obs()
         # The Panda's controller would clip rotations to 0.1 rad and, scaling by its lower limit, turn the other way.
         self._arm_controller._normalize_action = False
@@ -120,7 +123,7 @@ class ManiSkillEnvironment(Environment):
     def _result(self, observation: Any, info: Mapping[str, Any]) -> StepResult:
         success = bool(info["success"].item())
         grasped = bool(info["is_grasped" if self._task.robot == "panda" else "is_src_obj_grasped"].item())
-        self._conditions = {"grasped": grasped, "placed": success}
+        self._conditions = {"grasped": grasped, "placed": success} if self.course is None else self.course.conditions()
         return StepResult(self._observe(observation), success)
 
     @property
@@ -132,11 +135,17 @@ class ManiSkillEnvironment(Environment):
 
     def scene_points(self) -> np.ndarray:
         tool = self._links[self._robot.tool_link]
-        points = [self._base_from(body)[:3, 3] for body in (self._moved_object, self._goal_object, tool)]
+        if self.course is None:
+            aims = tuple(self._base_from(body)[:3, 3] for body in (self._moved_object, self._goal_object))
+        else:
+            aims = self.course.points()
+        points = [*aims, self._base_from(tool)[:3, 3]]
         camera = self._base_from_camera()
         return (np.array(points) - camera[:3, 3]) @ camera[:3, :3]
 
     def expert_action(self) -> EndEffectorAction:
+        if self.course is not None:
+            return self.course.expert_action(self.expert_state(), self._robot.axes)
         return expert.expert_action(
             self.expert_state(), expert.PLANS[self._task.name.removesuffix("_reversed")], self._robot.axes
         )
@@ -147,6 +156,11 @@ class ManiSkillEnvironment(Environment):
             self._env = None
 
     # --- privileged state ---
+
+    @property
+    def course(self) -> Course | None:
+        """What was done so far, in the tasks that need a memory."""
+        return getattr(self._env, "course", None)
 
     @property
     def base_from_target(self) -> np.ndarray:

@@ -132,6 +132,8 @@ def make_gym(task: Task, robot: Robot, width: int, height: int, render: bool) ->
     from mani_skill.envs.tasks.digital_twins.base_env import BaseDigitalTwinEnv
     from mani_skill.envs.tasks.digital_twins.bridge_dataset_eval.base_env import BaseBridgeEnv
 
+    import stvla_ros.sim.maniskill.memory_environments  # noqa: F401  (registers ours)
+
     if needs_assets and mani_skill.ASSET_DIR.parent.resolve() != root.resolve():
         imported = mani_skill.ASSET_DIR.parent
         raise InputError(f"MS_ASSET_DIR: expected {root}, but mani_skill was imported before with {imported}")

@@ -13,7 +13,7 @@ ZERO_DOWNLOAD_TASK = "panda_pick_cube"
 # them. Of the eggplant's 64 configurations the protocol evaluates the first 24. The Panda task has no fixed
 # configurations (an episode id is a seed) and no protocol at 5 Hz (ManiSkill runs it at 20 Hz): count, rate and limit
 # follow the WidowX tasks. stack_cube_reversed is ours: the same 24 scenes as stack_cube, so that only the instruction
-# tells what to do. It is no task of the benchmark.
+# tells what to do. It is no task of the benchmark. Neither are return_cube and tap_both (../memory_tasks.py).
 MANISKILL_TASKS = {
     task.name: task
     for task in (
@@ -39,6 +39,26 @@ MANISKILL_TASKS = {
             60,
             24,
             instruction="move the red cube to the green ball",
+        ),
+        Task(
+            "return_cube",
+            "StvlaReturnCube-v1",
+            "panda",
+            5.0,
+            120,
+            24,
+            instruction="bring the red cube to the green disc, go home, and bring it back to where it was",
+            fixed_start=True,
+        ),
+        Task(
+            "tap_both",
+            "StvlaTapBoth-v1",
+            "panda",
+            5.0,
+            80,
+            24,
+            instruction="tap each cube once, going home in between",
+            fixed_start=True,
         ),
     )
 }

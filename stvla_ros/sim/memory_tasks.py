@@ -1,0 +1,220 @@
+"""Tasks that cannot be done without memory: their rules, and an expert that knows the phase. No simulator here.
+
+A policy without memory could still leave itself a note in the world: put the cube down a little to the left, turn the
+gripper. So both tasks have a home point, where the world forgets: passing it, the arm is put exactly as the episode
+began, and what lies on the disc is put exactly in its middle. What a policy sees then says nothing about what was
+before, and its chances can be computed:
+
+* ``return_cube``: where the cube is put down in the end is independent of where it stood, which is uniform in a box of
+  :data:`START_BOX`. No place has more than pi r^2 / A of it within r = :data:`RETURNED_M`: 4.1 %.
+* ``tap_both``: at the start and at home everything is the same, so a policy that taps the left cube first with
+  probability p does so the second time. One of each has 2 p (1 - p): at most 50 %, and 0 % for one that does not draw.
+
+Positions are in the robot's base frame (z up), metres.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from scipy.spatial.transform import Rotation
+
+from stvla_ros.control.actions import EndEffectorAction
+from stvla_ros.sim.expert import (
+    MAX_ROTATION,
+    MAX_TRANSLATION,
+    ExpertState,
+    GraspPlan,
+    GripperAxes,
+    expert_action,
+    limited,
+)
+
+HOME_RADIUS_M = 0.02
+"""The home point is passed when the tool point is this near to it."""
+DISC_RADIUS_M = 0.04
+RETURNED_M = 0.025
+"""Horizontal distance from where it stood within which the cube counts as returned."""
+START_BOX = (0.20, 0.24)
+"""Where the cube stands at first: lengths along x and y, metres."""
+CUBE_HALF_M = 0.02
+RETURN_BOUND = float(np.pi * RETURNED_M**2 / np.prod(START_BOX))
+"""Success that no policy without memory exceeds in ``return_cube``."""
+TAP_BOUND = 0.5
+"""Success that no policy without memory exceeds in ``tap_both``."""
+
+_RESTING_M = 0.005  # how far a cube's centre is from half an edge above the table while it stands there
+_GAIN = 0.4  # share of the way left that the expert goes in one step, as in expert.py
+_CLEAR = 0.06  # metres above the cube from which the gripper may move sideways
+_PRESSED = 0.005  # metres below a cube's top where a tap aims
+_OVER = 0.008  # metres sideways within which the gripper goes down to tap
+_FUNNEL = 0.02  # metres from there to where it must be all the way up
+# The goal is a place on the table: the cube's origin is half an edge above it.
+_PLAN = GraspPlan(
+    grasp_height=0.0,
+    carry=0.08,
+    release=CUBE_HALF_M + 0.006,
+    symmetry=np.pi / 2,
+    heading=-np.pi / 2,
+    placed_radius=0.01,
+)
+
+
+class Course(ABC):
+    """One episode's phase: what was done so far.
+
+    :param home: (4, 4) pose of the tool point as the episode began.
+    """
+
+    home: np.ndarray
+
+    def at_home(self, tool: np.ndarray) -> bool:
+        """:param tool: (3,) the tool point."""
+        return bool(np.linalg.norm(tool - self.home[:3, 3]) < HOME_RADIUS_M)
+
+    @property
+    @abstractmethod
+    def solved(self) -> bool:
+        """Whether all is done, as of the last step."""
+
+    @abstractmethod
+    def conditions(self) -> Mapping[str, bool]:
+        """What is done in part, by name."""
+
+    @abstractmethod
+    def points(self) -> tuple[np.ndarray, np.ndarray]:
+        """(3,) positions of the object that is to be moved or touched next, and of where to go with it."""
+
+    @abstractmethod
+    def expert_action(self, state: ExpertState, axes: GripperAxes) -> EndEffectorAction:
+        """What the expert would do now."""
+
+    def _go_home(self, state: ExpertState, obstacle: np.ndarray, gripper: float) -> EndEffectorAction:
+        """Up from an object, and home when the fingers are clear of it."""
+        tool = state.base_from_gripper[:3, 3]
+        aim = self.home[:3, 3].copy()
+        low = float(np.clip((obstacle[2] + _CLEAR - tool[2]) / (_CLEAR / 2), 0.0, 1.0))
+        aim[:2] += low * (tool[:2] - aim[:2])
+        return _steer(state, aim, self.home[:3, :3], gripper)
+
+
+@dataclass
+class ReturnCourse(Course):
+    """Bring the cube to the disc, pass home, and bring it back.
+
+    :param disc: (3,) the disc's middle, on the table.
+    :param start: (3,) centre of the cube as the episode began.
+    """
+
+    home: np.ndarray
+    disc: np.ndarray
+    start: np.ndarray
+    brought: bool = False
+    _cube: np.ndarray = field(init=False)
+    _released: bool = field(init=False, default=True)
+
+    def __post_init__(self) -> None:
+        self._cube = self.start
+
+    def step(self, cube: np.ndarray, released: bool, tool: np.ndarray) -> bool:
+        """Take notice of a control step.
+
+        :param cube: (3,) centre of the cube.
+        :param released: whether nothing holds it.
+        :param tool: (3,) the tool point.
+        :returns: whether the world forgets now.
+        """
+        self._cube, self._released = cube, released
+        if self.brought or not (self._on_disc and self.at_home(tool)):
+            return False
+        self.brought = True
+        return True
+
+    @property
+    def _stands(self) -> bool:
+        return self._released and abs(self._cube[2] - self.disc[2] - CUBE_HALF_M) < _RESTING_M
+
+    @property
+    def _on_disc(self) -> bool:
+        return self._stands and bool(np.linalg.norm((self._cube - self.disc)[:2]) < DISC_RADIUS_M)
+
+    @property
+    def solved(self) -> bool:
+        return self.brought and self._stands and bool(np.linalg.norm((self._cube - self.start)[:2]) <= RETURNED_M)
+
+    def conditions(self) -> Mapping[str, bool]:
+        return {"brought": self.brought, "returned": self.solved}
+
+    def points(self) -> tuple[np.ndarray, np.ndarray]:
+        return self._cube, self.start - [0.0, 0.0, CUBE_HALF_M] if self.brought else self.disc
+
+    def expert_action(self, state: ExpertState, axes: GripperAxes) -> EndEffectorAction:
+        if not self.brought and self._on_disc:
+            return self._go_home(state, self._cube, 1.0)
+        return expert_action(replace(state, goal_position=self.points()[1]), _PLAN, axes)
+
+
+@dataclass
+class TapCourse(Course):
+    """Touch each of two cubes in an outing of its own. An outing ends at home. A cube that is touched in a second
+    outing, or both in one, and the episode is lost.
+
+    :param cubes: (3,) centres of the two.
+    """
+
+    home: np.ndarray
+    cubes: Sequence[np.ndarray]
+    tapped: list[int] = field(default_factory=list)
+    lost: bool = False
+    _outing: int | None = None
+
+    def step(self, touched: Sequence[bool], tool: np.ndarray) -> bool:
+        """Take notice of a control step.
+
+        :param touched: for each cube, whether the hand touches it.
+        :param tool: (3,) the tool point.
+        :returns: whether the world forgets now.
+        """
+        for cube in np.flatnonzero(touched).tolist():
+            if self._outing is None and cube not in self.tapped:
+                self._outing = cube
+                self.tapped.append(cube)
+            elif cube != self._outing:
+                self.lost = True
+        if self._outing is None or any(touched) or not self.at_home(tool):
+            return False
+        self._outing = None
+        return True
+
+    @property
+    def solved(self) -> bool:
+        return len(self.tapped) == len(self.cubes) and not self.lost
+
+    def conditions(self) -> Mapping[str, bool]:
+        return {"tapped one": bool(self.tapped) and not self.lost, "tapped both": self.solved}
+
+    def points(self) -> tuple[np.ndarray, np.ndarray]:
+        left = [cube for number, cube in enumerate(self.cubes) if number not in self.tapped]
+        return (left[0] if left else self.cubes[self.tapped[-1]]), self.home[:3, 3]
+
+    def expert_action(self, state: ExpertState, axes: GripperAxes) -> EndEffectorAction:
+        if self._outing is not None:
+            return self._go_home(state, self.cubes[self._outing], 0.0)
+        if self.solved:
+            return _steer(state, self.home[:3, 3], self.home[:3, :3], 0.0)
+        top = self.points()[0] + [0.0, 0.0, CUBE_HALF_M]
+        sideways = float(np.linalg.norm((top - state.base_from_gripper[:3, 3])[:2]))
+        height = _CLEAR * float(np.clip((sideways - _OVER) / _FUNNEL, 0.0, 1.0)) - _PRESSED
+        return _steer(state, top + [0.0, 0.0, height], self.home[:3, :3], 0.0)
+
+
+def _steer(state: ExpertState, aim: np.ndarray, turned: np.ndarray, gripper: float) -> EndEffectorAction:
+    """One step of the tool point towards a position and an orientation (3, 3)."""
+    target = state.base_from_target
+    turn = Rotation.from_matrix(turned) * Rotation.from_matrix(target[:3, :3]).inv()
+    return EndEffectorAction(
+        translation=limited(_GAIN * (aim - target[:3, 3]), MAX_TRANSLATION),
+        rotation=limited(_GAIN * turn.as_rotvec(), MAX_ROTATION),
+        gripper=gripper,
+    )
