@@ -20,6 +20,7 @@ PARTS = (
     "policy_decoding",
     "policy_small",
     "policy_cuda",
+    "training_step",
 )
 # Only when asked for: it takes half an hour.
 LONG_PARTS = ("soak",)

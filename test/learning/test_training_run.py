@@ -3,6 +3,8 @@
 import dataclasses
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +20,7 @@ from stvla_ros.learning.training.run import train
 from stvla_ros.policy import load_policy
 from stvla_ros.policy.action_statistics import fit_statistics
 
+REPOSITORY = Path(__file__).parents[2]
 SETTINGS = {
     "size": "tiny",
     "steps": 6,
@@ -199,3 +202,15 @@ def test_a_configuration_is_written_as_it_was_read(tmp_path: Path, dataset: Path
     config = read_config(write_config(tmp_path, dataset))
     (tmp_path / "again.yaml").write_text(yaml.safe_dump(to_mapping(config)))
     assert read_config(tmp_path / "again.yaml") == config
+
+
+def test_torchs_threads_sleep_while_they_wait_for_each_other(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "stvla_ros.cli", "train", "--config", "config/train/st_vla_lora.yaml"]
+    given = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"} | {
+        "OMP_DISPLAY_ENV": "TRUE"
+    }
+    done = subprocess.run(
+        [*command, "--output", str(tmp_path)], cwd=REPOSITORY, env=given, capture_output=True, text=True, timeout=300
+    )
+    assert "data.paths: expected" in done.stderr
+    assert "OMP_WAIT_POLICY = 'PASSIVE'" in done.stderr

@@ -54,7 +54,33 @@ class RmsNorm(nn.Module):
         return 1.0 + self.weight.float()
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if x.device.type == "cpu" and torch.is_grad_enabled():
+            return _TrainedRmsNorm.apply(x, self.gain, self.eps)
         return F.rms_norm(x.float(), (x.shape[-1],), self.gain, self.eps).type_as(x)
+
+
+class _TrainedRmsNorm(torch.autograd.Function):
+    """On a CPU torch differentiates this norm operation by operation: four times the time, and each of them kept. Of
+    y = g h with h = x / rms(x), dx = (dh - h mean(h dh)) / rms(x) where dh = g dy, and dg = sum(h dy).
+    """
+
+    @staticmethod
+    def forward(context, x: torch.Tensor, gain: torch.Tensor, eps: float) -> torch.Tensor:
+        """(…, E) of any type, (E,) float32."""
+        whole = x.float()
+        square = torch.linalg.vector_norm(whole, dim=-1, keepdim=True).square_()
+        inverse = square.div_(x.shape[-1]).add_(eps).rsqrt_()
+        context.save_for_backward(x, gain, inverse)
+        return (whole * inverse).mul_(gain).type_as(x)
+
+    @staticmethod
+    def backward(context, gradient: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None, None]:
+        x, gain, inverse = context.saved_tensors
+        normed, gradient = x.float() * inverse, gradient.float()
+        of_gain = (gradient * normed).flatten(0, -2).sum(dim=0) if context.needs_input_grad[1] else None
+        inner = gradient * gain
+        common = (inner * normed).mean(dim=-1, keepdim=True)
+        return inner.addcmul_(normed, common, value=-1).mul_(inverse).type_as(x), of_gain, None
 
 
 class GroupedAttention(nn.Module):

@@ -99,7 +99,9 @@ class SpatialVla(nn.Module):
         :returns: (B, P, E): what stands in the places of the picture's tokens. The reference divides by sqrt(E) here
             because its Gemma multiplies all inputs by it; here only what is looked up is multiplied.
         """
-        seen = self.vision_tower(((pixels - _MEAN) / _DEVIATION).to(self.dtype))
+        # As (pixels - mean) / deviation to the bit, with one array less.
+        normalised = (pixels / _DEVIATION).sub_(_MEAN / _DEVIATION)
+        seen = self.vision_tower(normalised.to(self.dtype))
         return self.multi_modal_projector(seen + self.position_embedding_3d(points))
 
     def embed_actions(self, offsets: torch.Tensor) -> torch.Tensor:
