@@ -100,15 +100,25 @@ def read_statistics(config: Mapping[str, Any]) -> dict[str, ActionStatistics]:
     :returns: the statistics by data set ("un-norm key").
     :raises InputError: when there are none, or naming the data set whose entry is wrong.
     """
-    blocks = config.get("statistics")
+    return statistics_by_key(config.get("statistics"), "processor_config.json statistics", "processor_config.json")
+
+
+def statistics_by_key(blocks: Any, name: str, file: str) -> dict[str, ActionStatistics]:
+    """
+    :param blocks: a block for each data set.
+    :param name: what the blocks are called in messages.
+    :param file: where they stand, for messages.
+    :returns: the statistics by data set ("un-norm key").
+    :raises InputError: when there are none, or naming the data set whose entry is wrong.
+    """
     if not isinstance(blocks, Mapping) or not blocks:
-        raise InputError("processor_config.json statistics: expected at least one data set, got none")
+        raise InputError(f"{name}: expected at least one data set, got none")
     statistics = {}
     for key, block in blocks.items():
         try:
             statistics[key] = ActionStatistics.from_config(block)
         except InputError as error:
-            raise InputError(f"processor_config.json, data set {key!r}: {error}") from error
+            raise InputError(f"{file}, data set {key!r}: {error}") from error
     return statistics
 
 
