@@ -35,6 +35,9 @@ COMMANDS = {
     "eval": Command("stvla_ros.evaluation.evaluate", "EvalArguments", "tables of how well policies do"),
     "ablate": Command("stvla_ros.evaluation.ablate", "AblateArguments", "the same with one thing varied"),
     "model create": Command("stvla_ros.policy.commands", "CreateArguments", "a new, untrained checkpoint", "create"),
+    "model convert": Command(
+        "stvla_ros.policy.commands", "ConversionArguments", "a published run into a checkpoint", "convert"
+    ),
     "model merge": Command("stvla_ros.policy.commands", "MergeArguments", "an adapter into its checkpoint", "merge"),
     "model inspect": Command("stvla_ros.policy.commands", "InspectArguments", "what is in a checkpoint", "inspect"),
 }

@@ -55,6 +55,7 @@ _NOT_LIVE = (
     "nodes/test_release_",
     "nodes/test_ticker",
     "nodes/test_vla_server_in_process",
+    "nodes/test_vla_server_st4vla",
 )
 
 Installed = Callable[..., AbstractContextManager[Path]]

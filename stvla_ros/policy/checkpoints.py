@@ -69,6 +69,7 @@ ADAPTER_CONFIG = "adapter_config.json"
 
 # What is downloaded of a hub repository; everything else in it is code or for other programs.
 _FILES = ["*.safetensors", "*config.json", "tokenizer.json", "special_tokens_map.json", INDEX, TRAINING_RECORD]
+_FILES += ["dataset_statistics.json"]
 
 
 # A name that is longer than any file's is asked for in vain.

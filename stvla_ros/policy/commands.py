@@ -1,4 +1,4 @@
-"""`stvla model create|merge|inspect`: checkpoints of any family."""
+"""`stvla model create|convert|merge|inspect`: checkpoints of any family."""
 
 import json
 import shutil
@@ -9,6 +9,7 @@ from pathlib import Path
 from stvla_ros.errors import InputError
 from stvla_ros.policy.checkpoints import ADAPTER_CONFIG, TRAINING_RECORD, find_checkpoint, is_adapter
 from stvla_ros.policy.families import FAMILIES, PolicyFamily, family_of, find_family
+from stvla_ros.settings import parse_mapping
 
 
 @dataclass(frozen=True)
@@ -19,14 +20,41 @@ class CreateArguments:
     """Family of policies."""
 
     size: str = "small"
-    """Of spatialvla: tiny (for tests), small (for two CPU cores), medium (for benchmarks) or 4b (the published model's
-    shape)."""
+    """Of the family's: tiny (for tests), small (for two CPU cores), 4b (the published model's shape); of spatialvla
+    also medium (for benchmarks)."""
 
     output: str = ""
     """Folder to make; it must not exist, or be empty. Empty: out/checkpoints/SIZE."""
 
     seed: int = 0
     """Of the random weights: the same seed gives the same files."""
+
+
+@dataclass(frozen=True)
+class ConversionArguments:
+    """What others publish as a pickle, or in parts, into a checkpoint in safetensors: a run of InternVLA-M1, or a
+    Qwen2.5-VL alone as the start of a new policy.
+    """
+
+    checkpoint: str
+    """The run's steps_N_pytorch_model.pt, with config.yaml and dataset_statistics.json in the folder above its own; or
+    the folder of a Qwen2.5-VL."""
+
+    output: str
+    """Folder to make; it must not exist, or be empty."""
+
+    base: str = ""
+    """Of a run: the folder of the Qwen2.5-VL that it was started from: its config.json and tokenizer.json are needed,
+    no weights."""
+
+    family: str = "st4vla"
+    """Family of policies."""
+
+    dtype: str = "bfloat16"
+    """Type of the weights written: bfloat16, float16 or float32. The action expert's are float32."""
+
+    parameters: str = "{}"
+    """Of a start, a YAML mapping: size (4b: queries and action expert as published), seed, dino (a DINOv2 .pth)."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +95,17 @@ def create(arguments: CreateArguments) -> int:
     print("\n".join(_counts(parts)))
     stored = sum(file.stat().st_size for file in folder.iterdir())
     print(f"{_count('all', sum(parts.values()))}, {stored / 1e6:.1f} MB in {folder}")
+    return 0
+
+
+def convert(arguments: ConversionArguments) -> int:
+    """:raises InputError: for a bad argument, or what cannot be converted; then nothing was made."""
+    family = find_family(arguments.family)
+    output = Path(arguments.output).resolve()
+    base = Path(arguments.base).expanduser() if arguments.base else None
+    parameters = parse_mapping("parameters", arguments.parameters)
+    family.convert(Path(arguments.checkpoint).expanduser(), base, output, arguments.dtype, parameters)
+    print(describe(output))
     return 0
 
 

@@ -137,6 +137,18 @@ class PolicyFamily(ABC):
         :raises InputError: for an argument that cannot be used; then nothing was made.
         """
 
+    def convert(self, source: Path, base: Path | None, output: Path, dtype: str, parameters: Mapping[str, Any]) -> None:
+        """Write a checkpoint out of what others publish in a layout that is not read directly, such as pickles.
+
+        :param source: a file or folder.
+        :param base: folder of what ``source`` builds on and does not hold itself; None for none.
+        :param output: a new or empty folder.
+        :param dtype: of the weights written.
+        :param parameters: the family's own.
+        :raises InputError: for what cannot be converted; then nothing was made.
+        """
+        raise InputError(f"checkpoint {source}: checkpoints of family {self.name} need no conversion")
+
     def merge(self, adapter: Path, output: Path, dtype: str) -> None:
         """Write an adapter and the checkpoint that it was trained on as one checkpoint.
 
@@ -158,7 +170,10 @@ class PolicyFamily(ABC):
 FAMILIES: Registry[type[PolicyFamily]] = Registry(
     "family",
     "families",
-    {"spatialvla": "stvla_ros.policy.spatialvla.family:SpatialVlaFamily"},
+    {
+        "spatialvla": "stvla_ros.policy.spatialvla.family:SpatialVlaFamily",
+        "st4vla": "stvla_ros.policy.st4vla.family:St4VlaFamily",
+    },
     "a class made from stvla_ros.policy.families.PolicyFamily",
     subclass_of(PolicyFamily),
 )
@@ -189,6 +204,11 @@ def family_of(folder: Path) -> PolicyFamily:
         except InputError as error:
             raise InputError(f"{folder / ADAPTER_CONFIG}, base_model_name_or_path: {error}") from error
     file = folder / "config.json"
+    if not file.is_file() and (pickles := [*folder.glob("*.pt"), *folder.glob("checkpoints/*.pt")]):
+        raise InputError(
+            f"checkpoint {folder}: expected config.json and safetensors, there are pickles: stvla model convert "
+            f"--checkpoint {min(pickles)} --base FOLDER --output FOLDER"
+        )
     model_type = read_json(file).get("model_type")
     known: list[str] = []
     broken: list[str] = []

@@ -43,10 +43,10 @@ def step_times(steps: int) -> tuple[int, ...]:
 
     :raises InputError: for a number that no stride gives.
     """
-    if steps == 1:
+    if type(steps) is int and steps == 1:
         return (STEPS // 2,)
     for stride in range(1, STEPS):
-        if isinstance(steps, int) and len(range(0, STEPS, stride)) == steps:
+        if type(steps) is int and len(range(0, STEPS, stride)) == steps:
             return tuple(reversed(range(0, STEPS, stride)))
     numbers = ", ".join(map(str, sampler_steps()))
     raise InputError(f"steps: expected one of {numbers}, got {steps!r}")

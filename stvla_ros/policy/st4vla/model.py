@@ -45,6 +45,17 @@ class ActionModel(nn.Module):
         self.net = NoisePredictor(config.queries, config.chunk, config.width, config.blocks, config.heads)
 
 
+def parts_around(config: St4VlaConfig) -> dict[str, nn.Module]:
+    """What is around the vision-language model, by its published name, with random weights."""
+    seen = config.vlm.text_config.hidden_size
+    return {
+        "layer_qformer": QueryTransformer(seen, config.width, config.queries, config.states, config.query_heads),
+        "action_model": ActionModel(config),
+        "dino_encoder": DinoEncoder(config.dino),
+        "dino_pro": nn.Linear(config.dino.hidden_size, seen),
+    }
+
+
 class St4Vla(nn.Module):
     """The network with random weights; ``checkpoint.load_model`` gives it trained ones.
 
@@ -57,12 +68,10 @@ class St4Vla(nn.Module):
     def __init__(self, config: St4VlaConfig | Mapping[str, Any]) -> None:
         super().__init__()
         self.config = config = config if isinstance(config, St4VlaConfig) else St4VlaConfig.from_dict(config)
-        seen = config.vlm.text_config.hidden_size
         self.qwen_vl_interface = VlmInterface(config)
-        self.layer_qformer = QueryTransformer(seen, config.width, config.queries, config.states, config.query_heads)
-        self.action_model = ActionModel(config)
-        self.dino_encoder = DinoEncoder(config.dino)
-        self.dino_pro = nn.Linear(config.dino.hidden_size, seen)
+        parts = parts_around(config)
+        self.layer_qformer, self.action_model = parts["layer_qformer"], parts["action_model"]
+        self.dino_encoder, self.dino_pro = parts["dino_encoder"], parts["dino_pro"]
 
     @property
     def device(self) -> torch.device:

@@ -26,17 +26,26 @@ PUBLISHED_PROMPT = (
 # Of the paper (arXiv 2602.10109), which differs.
 PAPER_PROMPT = "Your task is to {instruction}. Figure out how to execute it, then locate the key object needed."
 
-# The published tokenizer's ids, of a model of the published size.
-_PUBLISHED_IDS = {
-    "vision_start_token_id": 151652,
-    "vision_end_token_id": 151653,
-    "image_token_id": 151655,
-    "video_token_id": 151656,
-}
-PUBLISHED_VOCABULARY = 151936
-# Ids of a new tokenizer (vocabulary.py): the special tokens come first.
-SMALL_IDS = {"vision_start_token_id": 3, "vision_end_token_id": 4, "image_token_id": 5, "video_token_id": 6}
-SMALL_VOCABULARY = 1024
+# In the order of their ids (Qwen2.5's tokenizer), behind all other tokens.
+SPECIAL_TOKENS = (
+    "<|endoftext|>",
+    "<|im_start|>",
+    "<|im_end|>",
+    "<|object_ref_start|>",
+    "<|object_ref_end|>",
+    "<|box_start|>",
+    "<|box_end|>",
+    "<|quad_start|>",
+    "<|quad_end|>",
+    "<|vision_start|>",
+    "<|vision_end|>",
+    "<|vision_pad|>",
+    "<|image_pad|>",
+    "<|video_pad|>",
+)
+# Embeddings, and the first special token's id: of the published model, and of one with a new tokenizer (vocabulary.py).
+PUBLISHED_VOCABULARY, PUBLISHED_SPECIAL = 151936, 151643
+SMALL_VOCABULARY, SMALL_SPECIAL = 1024, 1000
 
 _PUBLISHED_TEXT = {
     "hidden_size": 2048,
@@ -109,6 +118,10 @@ _SIZES: dict[str, dict[str, Any]] = {
 }
 
 
+STEPS, GUIDANCE = 10, 1.5
+"""Of the sampler, in the published evaluation."""
+
+
 def size_names() -> tuple[str, ...]:
     return tuple(_SIZES)
 
@@ -158,18 +171,23 @@ def config_of_size(size: str) -> dict[str, Any]:
 def _vlm_config(shape: dict[str, Any], published: bool) -> dict[str, Any]:
     """Content of the vision-language model's own config.json, in Qwen2.5-VL's layout of today."""
     text = {key: value for key, value in shape["text"].items() if key != "sections"}
-    vocabulary = PUBLISHED_VOCABULARY if published else SMALL_VOCABULARY
-    ids = _PUBLISHED_IDS if published else SMALL_IDS
+    vocabulary, special = SMALL_VOCABULARY, SMALL_SPECIAL
+    if published:
+        vocabulary, special = PUBLISHED_VOCABULARY, PUBLISHED_SPECIAL
+    ids = {token: special + number for number, token in enumerate(SPECIAL_TOKENS)}
     return {
         "model_type": "qwen2_5_vl",
-        **ids,
+        "vision_start_token_id": ids["<|vision_start|>"],
+        "vision_end_token_id": ids["<|vision_end|>"],
+        "image_token_id": ids["<|image_pad|>"],
+        "video_token_id": ids["<|video_pad|>"],
         "tie_word_embeddings": True,
         "text_config": {
             "model_type": "qwen2_5_vl_text",
             **text,
             "vocab_size": vocabulary,
-            "bos_token_id": 151643 if published else 0,
-            "eos_token_id": 151645 if published else 2,
+            "bos_token_id": ids["<|endoftext|>"],
+            "eos_token_id": ids["<|im_end|>"],
             "max_position_embeddings": 128000,
             "rms_norm_eps": 1e-6,
             "rope_parameters": {

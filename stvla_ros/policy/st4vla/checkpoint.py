@@ -1,0 +1,166 @@
+"""Weights in safetensors under the published names, loading and saving. The published pickles are converted once
+(conversion.py).
+"""
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import torch
+from huggingface_hub import split_torch_state_dict_into_shards
+from safetensors.torch import save_file
+
+from stvla_ros.devices import memory_for
+from stvla_ros.errors import InputError, reason_of
+from stvla_ros.perception.depth.constant import NO_DEPTH
+from stvla_ros.policy.action_statistics import ActionStatistics, statistics_by_key
+from stvla_ros.policy.checkpoints import (
+    INDEX,
+    TRAINING_RECORD,
+    WEIGHTS,
+    check_tensors,
+    open_tensors,
+    read_json,
+    stored_shapes,
+    weight_files,
+)
+from stvla_ros.policy.empty_networks import without_memory
+from stvla_ros.policy.st4vla.config import St4VlaConfig
+from stvla_ros.policy.st4vla.model import HEAD, TEXT, St4Vla
+from stvla_ros.policy.st4vla.sizes import MODEL_TYPE
+
+STATISTICS = "dataset_statistics.json"
+# What computes in float32, whatever the type of the rest.
+_PRECISE = ("layer_qformer.", "action_model.")
+
+
+def empty_model(config: St4VlaConfig, source: str = "config.json") -> St4Vla:
+    """The network without memory for its weights (they are on torch's meta device); buffers are real.
+
+    :param source: where the configuration is from, for the error message.
+    :raises InputError: for sizes that make no network.
+    """
+    try:
+        with without_memory():
+            return St4Vla(config).eval().requires_grad_(False)
+    except Exception as error:  # whatever the parts' classes run into
+        reason = f"{type(error).__name__}: {reason_of(error)}"
+        raise InputError(f"{source}: expected sizes that belong together, no network can be made ({reason})") from error
+
+
+def expected_shapes(model: St4Vla) -> dict[str, tuple[int, ...]]:
+    """Shapes of the stored tensors by published name. A head that is the table of text is not stored a second time."""
+    shapes = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+    if model.config.vlm.tie_word_embeddings:
+        del shapes[HEAD]
+    return shapes
+
+
+def stored_dtype(name: str, dtype: torch.dtype) -> torch.dtype:
+    """The type of a tensor of a checkpoint whose vision-language model is of ``dtype``."""
+    return torch.float32 if name.startswith(_PRECISE) else dtype
+
+
+def check_weights(directory: Path) -> tuple[St4Vla, list[Path]]:
+    """Read what a checkpoint says of its weights: headers, no numbers.
+
+    :returns: the network without memory for its weights, and the files that hold exactly its tensors.
+    :raises InputError: when files are missing or damaged, when tensors are missing, left over or of another shape
+        (with their names).
+    """
+    model = empty_model(St4VlaConfig.read(directory), str(directory / "config.json"))
+    files = weight_files(directory)
+    stored = stored_shapes(files)
+    if model.config.vlm.tie_word_embeddings:
+        stored.pop(HEAD, None)  # others may store it
+    check_tensors(directory, expected_shapes(model), stored)
+    return model, files
+
+
+def load_model(directory: Path, device: torch.device, dtype: torch.dtype) -> St4Vla:
+    """Load a checkpoint for inference. Every tensor goes from the file straight to the device.
+
+    :param dtype: of the vision-language model and DINOv2.
+    :raises InputError: as ``check_weights``, or when there is too little memory.
+    """
+    model, files = check_weights(directory)
+    state: dict[str, torch.Tensor] = {}
+    size = sum(tensor.numel() for tensor in model.state_dict().values()) * dtype.itemsize
+    with memory_for(f"checkpoint {directory}, {size / 1e9:.1f} GB as {dtype} on {device}"):
+        for file in files:
+            with open_tensors(file, device) as tensors:
+                for name in tensors.keys():
+                    state[name] = tensors.get_tensor(name).to(stored_dtype(name, dtype))
+        if model.config.vlm.tie_word_embeddings:
+            state[HEAD] = state[TEXT]
+        model.load_state_dict(state, assign=True)
+        model.qwen_vl_interface.model.tie_weights()
+        return model.to(device).eval().requires_grad_(False)
+
+
+def save_tensors(
+    shapes: Mapping[str, tuple[int, ...]],
+    tensor: Callable[[str], torch.Tensor],
+    directory: Path,
+    dtype: torch.dtype,
+    max_shard_size: int | str = "5GB",
+) -> None:
+    """Write the weights, one file's tensors in memory at a time.
+
+    :param shapes: of the tensors by published name.
+    :param tensor: gives each by its name, of any type.
+    :param dtype: of the vision-language model and DINOv2.
+    :param max_shard_size: largest file, in bytes or like "5GB"; more weights are split, with an index.
+    """
+    planned = {
+        name: torch.empty(shape, dtype=stored_dtype(name, dtype), device="meta") for name, shape in shapes.items()
+    }
+    split = split_torch_state_dict_into_shards(planned, max_shard_size=max_shard_size)
+    for file, names in split.filename_to_tensors.items():
+        part = {name: tensor(name).detach().to("cpu", stored_dtype(name, dtype)).contiguous() for name in names}
+        save_file(part, directory / file, metadata={"format": "pt"})
+        (directory / file).chmod(0o644)  # safetensors lets nobody else read it
+    if split.is_sharded:
+        index = {"metadata": split.metadata, "weight_map": split.tensor_to_filename}
+        (directory / INDEX).write_text(json.dumps(index, indent=2) + "\n")
+    written = {*split.filename_to_tensors, INDEX} if split.is_sharded else {*split.filename_to_tensors}
+    for left in [directory / INDEX, directory / WEIGHTS, *directory.glob("model-*-of-*.safetensors")]:
+        if left.name not in written:
+            left.unlink(missing_ok=True)
+
+
+def save_model(model: St4Vla, directory: Path, dtype: torch.dtype, max_shard_size: int | str = "5GB") -> None:
+    """Write config.json and the weights under the published names. Parameters as of ``save_tensors``."""
+    directory.mkdir(parents=True, exist_ok=True)
+    state = model.state_dict()
+    save_tensors(expected_shapes(model), state.__getitem__, directory, dtype, max_shard_size)
+    model.config.write(directory, str(dtype).removeprefix("torch."))
+
+
+def read_run_statistics(directory: Path) -> dict[str, ActionStatistics]:
+    """What dataset_statistics.json says, by data set.
+
+    :raises InputError: when it is missing, or one of its data sets lacks something or has a wrong number.
+    """
+    file = directory / STATISTICS
+    return statistics_by_key(read_json(file), str(file), str(file))
+
+
+def write_record(directory: Path) -> None:
+    """What a checkpoint that was not trained here is shown, and how its chunks are executed: as in the published
+    evaluation.
+    """
+    record = {
+        "family": MODEL_TYPE,
+        "options": {},
+        "inputs": {"traces": "none", "depth": NO_DEPTH, "resize": "bicubic"},
+        "execution": "adaptive_ensemble",
+    }
+    (directory / TRAINING_RECORD).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+
+
+def stored_bytes(model: St4Vla, dtype: torch.dtype) -> int:
+    """About what a checkpoint takes on the disk."""
+    return sum(
+        torch.Size(shape).numel() * stored_dtype(name, dtype).itemsize for name, shape in expected_shapes(model).items()
+    )

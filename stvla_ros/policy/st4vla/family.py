@@ -1,0 +1,72 @@
+"""ST4VLA as a family of policies: its checkpoints made, converted, loaded and checked."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from stvla_ros.errors import InputError
+from stvla_ros.policy.action_statistics import select_statistics
+from stvla_ros.policy.families import Contents, PolicyFamily, Remark
+from stvla_ros.policy.st4vla.policy import St4VlaPolicy
+from stvla_ros.policy.st4vla.sizes import MODEL_TYPE, size_names
+
+_AGAIN = "convert or copy it again (stvla model convert)"
+
+
+class St4VlaFamily(PolicyFamily):
+    name = "st4vla"
+    model_types = (MODEL_TYPE,)
+    sizes = size_names()
+
+    @property
+    def policy(self) -> type[St4VlaPolicy]:
+        return St4VlaPolicy
+
+    def load(self, folder: Path, device: str, dtype: str, **options: Any) -> Any:
+        """:param options: ``steps``, ``guidance``, ``resize``, ``seed`` of ``St4VlaPredictor``."""
+        from stvla_ros.policy.st4vla.loading import load_predictor
+
+        return load_predictor(folder, device, dtype, **options)
+
+    def check(self, folder: Path, unnorm_key: str = "", fallback_unnorm_key: str = "") -> Iterator[Remark]:
+        from stvla_ros.policy.st4vla.checkpoint import check_weights, read_run_statistics
+        from stvla_ros.policy.st4vla.prompt import PromptTokenizer
+
+        try:
+            model, files = check_weights(folder)
+            PromptTokenizer.load(folder, model.config)
+            statistics = read_run_statistics(folder)
+        except InputError as problem:
+            yield Remark("error", str(problem), _AGAIN)
+            return
+        millions = sum(self.inspect(folder).parts.values()) / 1e6
+        gigabytes = sum(file.stat().st_size for file in files) / 1e9
+        yield Remark("ok", f"checkpoint {folder}: {millions:.1f} million parameters, {gigabytes:.2f} GB, complete")
+        try:
+            key, _ = select_statistics(statistics, unnorm_key, fallback_unnorm_key)
+        except InputError as problem:
+            advice = "give --unnorm-key the data set that was recorded on this kind of robot"
+            yield Remark("error", f"checkpoint {folder}: {problem}", advice)
+            return
+        if key in (unnorm_key, fallback_unnorm_key):
+            yield Remark("ok", f"action statistics {key!r}")
+        else:
+            advice = (
+                "make sure that the checkpoint was trained on this kind of robot: sizes of motions follow from them"
+            )
+            yield Remark("note", f"action statistics {key!r}: the checkpoint's only ones", advice)
+
+    def inspect(self, folder: Path) -> Contents:
+        from stvla_ros.policy.st4vla.checkpoint import read_run_statistics
+
+        return Contents(super().inspect(folder).parts, tuple(read_run_statistics(folder)))
+
+    def create(self, folder: Path, size: str, seed: int) -> None:
+        from stvla_ros.policy.st4vla.create import create_checkpoint
+
+        create_checkpoint(folder, size, seed)
+
+    def convert(self, source: Path, base: Path | None, output: Path, dtype: str, parameters: Mapping[str, Any]) -> None:
+        from stvla_ros.policy.st4vla.conversion import write_converted
+
+        write_converted(source, base, output, dtype, parameters)

@@ -1,0 +1,140 @@
+"""A loaded checkpoint that answers pictures and instructions with actions."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from stvla_ros.devices import memory_for, wait_for_device
+from stvla_ros.errors import InputError
+from stvla_ros.policy.action_statistics import ActionStatistics, select_statistics
+from stvla_ros.policy.inputs import RESIZE_METHODS
+from stvla_ros.policy.pictures import prepare_picture
+from stvla_ros.policy.st4vla.diffusion import step_times
+from stvla_ros.policy.st4vla.encoder_inputs import dino_pixels, patches
+from stvla_ros.policy.st4vla.model import St4Vla
+from stvla_ros.policy.st4vla.normaliser import unnormalize
+from stvla_ros.policy.st4vla.prompt import PromptTokenizer
+from stvla_ros.policy.st4vla.sizes import GUIDANCE, STEPS
+
+_MOST_GUIDANCE = 100.0
+_MOST_VIEWS = 16
+
+
+@dataclass(frozen=True)
+class PredictedChunk:
+    """One chunk of T actions.
+
+    :param normalized: (T, 7) float32 as sampled, not clipped.
+    :param actions: (T, 7) float64: x y z in metres, roll pitch yaw in radians about fixed axes, gripper 0 (closed) or 1
+        (open); each relative to the pose before it.
+    """
+
+    normalized: np.ndarray
+    actions: np.ndarray
+
+
+class St4VlaPredictor:
+    """A model with what belongs to it. Not thread-safe.
+
+    :param model: the network, on its device.
+    :param prompts: turns instructions into token ids.
+    :param statistics: by data set.
+    :param steps: of the sampler, one of ``diffusion.sampler_steps``.
+    :param guidance: away from what would be done without a condition, 0 to 100; up to 1: none.
+    :param resize: how pictures come to the model's size, one of ``RESIZE_METHODS``.
+    :param seed: of the noise.
+    :raises InputError: for a value out of range.
+    """
+
+    def __init__(
+        self,
+        model: St4Vla,
+        prompts: PromptTokenizer,
+        statistics: Mapping[str, ActionStatistics],
+        steps: int = STEPS,
+        guidance: float = GUIDANCE,
+        resize: str = "bicubic",
+        seed: int = 0,
+    ) -> None:
+        check_sampling(steps, guidance, resize)
+        self.model, self.prompts, self.statistics = model, prompts, statistics
+        self._steps, self._guidance, self._resize = steps, guidance, resize
+        self._generator = torch.Generator()
+        self.reseed(seed)
+        # Of the last instruction, which is usually the next one's.
+        self._encoded: tuple[tuple[str, int], torch.Tensor] | None = None
+
+    def reseed(self, seed: int) -> None:
+        """Draw from here on as if made with this seed.
+
+        :raises InputError: for a seed out of range.
+        """
+        if type(seed) is not int or not 0 <= seed < 2**63:
+            raise InputError(f"seed: expected a whole number from 0 to {2**63 - 1}, got {seed!r}")
+        self._seed = seed
+        self.reset()
+
+    def reset(self) -> None:
+        """Draw from here on as at the beginning."""
+        self._generator.manual_seed(self._seed)
+
+    def warm_up(self) -> None:
+        """Do now what only the first calls would have to wait for.
+
+        :raises InputError: when memory runs out.
+        """
+        size = self.model.config.picture_size
+        self.predict([np.zeros((size, size, 3), np.uint8)], "put the spoon on the towel", next(iter(self.statistics)))
+        self.reset()
+
+    def predict(
+        self, pictures: Sequence[np.ndarray], instruction: str, unnorm_key: str | None = None
+    ) -> PredictedChunk:
+        """The next actions for one observation.
+
+        :param pictures: each (H, W, 3) uint8 of any size, in the order of training.
+        :param instruction: what to do, in words.
+        :param unnorm_key: data set whose statistics turn normalised actions into metres. None: the only one.
+        :raises InputError: naming the argument that cannot be used; when memory runs out.
+        """
+        _, statistics = select_statistics(self.statistics, unnorm_key)
+        if not 1 <= len(pictures) <= _MOST_VIEWS:
+            raise InputError(f"pictures: expected 1 to {_MOST_VIEWS}, got {len(pictures)}")
+        model = self.model
+        size = model.config.picture_size
+        prepared = np.stack([prepare_picture(picture, size, self._resize) for picture in pictures])
+        with torch.inference_mode(), memory_for(f"inference on {model.device}"):
+            stacked = torch.from_numpy(prepared).to(model.device)
+            pixels, grid = patches(stacked)
+            ids = self._ids(instruction, len(pictures))
+            # Only now, so that a refused observation draws nothing.
+            noise = torch.randn(1, model.config.chunk, 7, generator=self._generator)
+            condition = model.features(pixels, grid, ids, torch.ones_like(ids), dino_pixels(stacked))
+            sampled = model.sample(condition, noise.to(model.device), self._steps, self._guidance)
+            wait_for_device(model.device)
+        normalized = sampled[0].cpu().numpy()
+        if not np.isfinite(normalized).all():
+            raise InputError(
+                f"inference: expected finite actions, got NaN or infinity: weights are beyond what {model.dtype} holds"
+            )
+        return PredictedChunk(normalized, unnormalize(normalized, statistics))
+
+    def _ids(self, instruction: str, views: int) -> torch.Tensor:
+        """(1, L) of the prompt, on the device."""
+        if self._encoded is None or self._encoded[0] != (instruction, views):
+            ids = torch.from_numpy(self.prompts.encode(instruction, views))[None].to(self.model.device)
+            self._encoded = (instruction, views), ids
+        return self._encoded[1]
+
+
+def check_sampling(steps: Any, guidance: Any, resize: Any) -> None:
+    """:raises InputError: naming the parameter that is out of range."""
+    step_times(steps)
+    number = isinstance(guidance, int | float) and not isinstance(guidance, bool)
+    if not number or not 0.0 <= guidance <= _MOST_GUIDANCE:
+        raise InputError(f"guidance: expected a number from 0 to {_MOST_GUIDANCE:g} (up to 1: none), got {guidance!r}")
+    if resize not in RESIZE_METHODS:
+        raise InputError(f"resize: expected one of {', '.join(RESIZE_METHODS)}, got {resize!r}")
