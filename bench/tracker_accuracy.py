@@ -3,7 +3,8 @@
 ``python -m bench.tracker_accuracy [task ...]``. In episodes of the scripted expert, points are drawn uniformly on the
 gripper, the objects and the background at every sixth frame, handed to the tracker and followed frame by frame to the
 end, up to 30 frames; only what was known at each frame counts. No point is chosen for being easy to follow. Metrics are
-TAP-Vid's (``bench/tap_vid.py``). ms/frame is processor time on one core with the tracker's own 100 points.
+TAP-Vid's (``bench/tap_vid.py``). One task is shown in a large picture too, which Lucas-Kanade tracks in at half its
+size. ms/frame is processor time on one core with the tracker's own 100 points.
 """
 
 import sys
@@ -25,6 +26,8 @@ EVERY = 6  # frames between two draws of points
 LENGTH = 30  # frames for which points are followed
 PER_KIND = 15
 TRACKERS = ("lucas_kanade", "cotracker")
+# A picture that Lucas-Kanade tracks in at half its size.
+LARGE_TASK, LARGE = "stack_cube", (1440, 1080)
 Tracks = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 
 
@@ -81,15 +84,16 @@ def follow(episode: RecordedEpisode, tracker: Tracker, start: int) -> dict[str, 
 def episode_rows(episode: RecordedEpisode, name: str, make: Callable[[], Tracker]) -> list[dict[str, Any]]:
     """One row for each kind of point."""
     scores: dict[str, list] = {kind: [] for kind in KINDS}
+    height, width = episode.observations[0].rgb.shape[:2]
     cost = milliseconds_per_frame(episode, make())
     for start in range(0, len(episode) - 4, EVERY):
         for kind, track in follow(episode, make(), start).items():
             queries = np.zeros(track[1].shape[1], int)
-            height, width = episode.observations[start].rgb.shape[:2]
             scores[kind].append(tap_vid_scores(*track, queries, (width, height)))
     return [
         {
             "task": episode.task,
+            "picture": f"{width}x{height}",
             "tracker": name,
             "points": kind,
             "delta_avg": _mean([s.delta_avg for s in some], [s.seen for s in some]),
@@ -123,19 +127,24 @@ def rows(tasks: Sequence[str] = TASKS, trackers: Sequence[str] = TRACKERS) -> li
         episode = record_episode(task)
         for name in usable:
             result += episode_rows(episode, name, lambda: make_tracker(name))
+    if LARGE_TASK in tasks and "lucas_kanade" in usable:
+        episode = record_episode(LARGE_TASK, image_size=LARGE)
+        result += episode_rows(episode, "lucas_kanade", lambda: make_tracker("lucas_kanade"))
     return result
 
 
 def main() -> None:
-    print(f"{'task':22}{'tracker':14}{'points':12}{'delta_avg':>10}{'OA':>8}{'AJ':>8}{'seen':>8}{'ms/frame':>10}")
+    print(
+        f"{'task':22}{'picture':11}{'tracker':14}{'points':12}{'delta_avg':>10}{'OA':>8}{'AJ':>8}{'seen':>8}{'ms/frame':>10}"
+    )
     for row in rows(sys.argv[1:] or TASKS):
         if "missing" in row:
-            print(f"{'':22}{row['tracker']:14}not installed: {row['missing']}")
+            print(f"{'':33}{row['tracker']:14}not installed: {row['missing']}")
             continue
         columns = (("delta_avg", 10), ("occlusion_accuracy", 8), ("average_jaccard", 8))
         scores = "".join(f"{100 * row[key]:{width}.1f}" for key, width in columns)
         cost = f"{row['seen']:>8}{row['ms_per_frame']:>10.1f}"
-        print(f"{row['task']:22}{row['tracker']:14}{row['points']:12}{scores}{cost}")
+        print(f"{row['task']:22}{row['picture']:11}{row['tracker']:14}{row['points']:12}{scores}{cost}")
 
 
 if __name__ == "__main__":

@@ -64,12 +64,19 @@ class RecordedEpisode:
         return np.isin(picture, bodies)
 
 
-def record_episode(task: str, episode_id: int = 0, slowdown: int = 1, max_steps: int = 60) -> RecordedEpisode:
+def record_episode(
+    task: str,
+    episode_id: int = 0,
+    slowdown: int = 1,
+    max_steps: int = 60,
+    image_size: tuple[int, int] | None = None,
+) -> RecordedEpisode:
     """Let the expert solve a task and keep every frame.
 
+    :param image_size: width and height in pixels; None for the task's own.
     :param slowdown: each of the expert's actions is carried out in so many equal parts, one frame each.
     """
-    environment = cast(ManiSkillEnvironment, make_environment(task))
+    environment = cast(ManiSkillEnvironment, make_environment(task, image_size=image_size))
     episode = RecordedEpisode(task)
     try:
 

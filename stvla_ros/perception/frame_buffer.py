@@ -73,7 +73,7 @@ class FrameBuffer:
         if points.shape != (len(ids), 2) or visible.shape != (len(ids),):
             n = len(ids)
             raise InputError(f"points {points.shape}, visible {visible.shape}: expected ({n}, 2) and ({n},)")
-        if len(np.unique(ids)) != len(ids):
+        if len(set(ids.tolist())) != len(ids):
             raise InputError("ids: expected each point once, got repeated ids")
         if self.image_size is not None and tuple(image_size) != self.image_size:
             self.reset()

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from stvla_ros.errors import InputError
 from stvla_ros.perception.trackers import lucas_kanade, make_tracker
 from stvla_ros.perception.trackers.matching import match
-from stvla_ros.perception.trackers.patches import cut_patches
+from stvla_ros.perception.trackers.patches import Patches
 
 WIDTH, HEIGHT = 640, 480
 
@@ -260,9 +260,9 @@ def test_a_point_without_texture_moves_with_the_textured_points_around_it():
 
 
 def test_a_still_point_that_matching_drags_along_stays_where_its_place_looks_as_before(monkeypatch):
-    def dragged(start, end, points, guess=None, **_):
+    def dragged(start, end, points, guess=None, before=None, **_):
         there = (points + np.float32(2.0)) if guess is None else guess.astype(np.float32)
-        return there, np.ones(len(points), bool), cut_patches(end, there)
+        return there, np.ones(len(points), bool), Patches.around(end, there)
 
     tracker = make_tracker("lucas_kanade")
     first = tracker.update(BACKGROUND, 0)
@@ -293,11 +293,13 @@ def test_a_point_counts_as_moving_for_some_frames_after_it_stopped_and_then_stan
     for frame in range(8):
         tracker.update(scene(100 + 9 * frame, 150), frame)
     scale = tracker._scale(tracker._grey)
-    ids = tracker._ids[on_block(tracker._points, 163, 150, margin=8) & (tracker._unseen == 0)]
+    ids = tracker._followed.ids[
+        on_block(tracker._followed.points, 163, 150, margin=8) & (tracker._followed.unseen == 0)
+    ]
 
     def moving() -> np.ndarray:
-        assert np.isin(ids, tracker._ids).all()
-        return tracker._is_moving(scale)[np.isin(tracker._ids, ids)]
+        assert np.isin(ids, tracker._followed.ids).all()
+        return tracker._is_moving(scale)[np.isin(tracker._followed.ids, ids)]
 
     assert len(ids) >= 10 and moving().all()
     for frame in range(8, 60):
@@ -305,16 +307,53 @@ def test_a_point_counts_as_moving_for_some_frames_after_it_stopped_and_then_stan
         if frame == 12:
             assert moving().all()
     assert not moving().any()
-    here = np.isin(tracker._ids, ids)
-    np.testing.assert_allclose(tracker._home[here], tracker._points[here], atol=1.0)
+    here = np.isin(tracker._followed.ids, ids)
+    np.testing.assert_allclose(tracker._followed.home[here], tracker._followed.points[here], atol=1.0)
 
 
 def test_a_lost_still_point_is_looked_for_where_it_last_stood():
     tracker = make_tracker("lucas_kanade")
     tracker.update(BACKGROUND, 0)
-    found = np.ones(len(tracker._points), bool)
+    found = np.ones(len(tracker._followed.points), bool)
     found[0] = False
-    before = tracker._points.copy()
+    before = tracker._followed.points.copy()
     before[0] += 2.0  # where a passing edge has shaken it to
     places, looks = tracker._guess(tracker._grey, before, found, np.array([0]))
-    assert places[0] == pytest.approx(tracker._home[0]) and looks[0] > 0.9
+    assert places[0] == pytest.approx(tracker._followed.home[0]) and looks[0] > 0.9
+
+
+def test_a_patch_that_is_not_cut_again_is_what_cutting_it_would_give():
+    tracker, kept = make_tracker("lucas_kanade"), 0
+    for frame in range(25):
+        picture = scene(60 + 12 * frame, 150 if frame % 7 else 180)  # jumps and comes back: points are lost and found
+        tracker.update(cv2.flip(picture, 1) if frame == 15 else picture, frame)
+        if frame == 5:
+            tracker.query(np.array([[100.0, 160.0], [300.5, 240.25]]))
+        points = tracker._followed
+        anew = Patches.around(tracker._grey, points.points[points.cut])
+        assert np.array_equal(points.looks[points.cut].pixels, anew.pixels)
+        assert np.array_equal(points.looks.spread, Patches.of(points.looks.pixels).spread)
+        kept += int(points.cut.sum())
+    assert kept > 1000 and not points.cut.all()
+
+
+def test_a_large_picture_is_tracked_in_its_own_pixels():
+    width, height = 1921, 1083
+    picture = texture(width, height, 2)
+    motion = cv2.getRotationMatrix2D((width / 2, height / 2), 2.0, 1.01)
+    motion[:, 2] += (17.0, -9.0)
+    moved = cv2.warpAffine(picture, motion, (width, height), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT)
+    tracker = make_tracker("lucas_kanade")
+    tracker.update(picture, 0)
+    asked = np.array([[0.0, 0.0], [width - 1.0, height - 1.0], [width / 2, height / 3]])
+    ids = tracker.query(asked).tolist()
+    traces = tracker.update(picture, 1)
+    listed = traces.points[-1, [traces.ids.tolist().index(identity) for identity in ids]]
+    np.testing.assert_allclose(listed, asked, atol=2.0)
+    traces = tracker.update(moved, 2)
+    assert traces.image_size == (width, height)
+    assert ((traces.points >= 0) & (traces.points <= (width - 1, height - 1))).all()
+    expected = traces.points[1] @ motion[:, :2].T + motion[:, 2]
+    inside = ((expected > 40) & (expected < (width - 40, height - 40))).all(axis=1)
+    error = np.linalg.norm(traces.points[2] - expected, axis=1)[traces.visible[1:].all(axis=0) & inside]
+    assert len(error) >= 50 and np.median(error) < 0.4

@@ -4,7 +4,9 @@ Budget for a 640x480 frame with 100 points, 4 pyramid levels, a 21x21 window, on
 -------------------------------------------------------------------------------------
 * A Lucas-Kanade call builds the pyramids of both pictures (OpenCV's Python binding takes no ready-made ones): 0.35 ms,
   less where only a part matters. A point costs 33 kFLOP a level, 10 us in all: 1.4 ms for 100 points.
-* There for all points, back for those that moved, again for the lost and for new ones: 4 ms. All else: 2 ms.
+* There for all points, back for those that moved, again for the lost and for new ones: 4 ms. All else: 2 ms. Of
+  that, most was calls of NumPy for a hundred numbers each; what comparing a patch takes is kept with it.
+* A larger picture than 1280x720 is tracked in at half its size (``shrinking.py``), so that it costs no more.
 
 How it works
 ------------
@@ -26,24 +28,25 @@ How it works
    in each.
 """
 
-from dataclasses import dataclass
-
 import cv2
 import numpy as np
 
-from stvla_ros.errors import InputError
 from stvla_ros.perception.frame_buffer import FrameBuffer
 from stvla_ros.perception.trackers.base import Tracker
+from stvla_ros.perception.trackers.followed import Followed
+from stvla_ros.perception.trackers.lucas_kanade_parameters import LucasKanadeParameters
 from stvla_ros.perception.trackers.matching import match
 from stvla_ros.perception.trackers.neighbours import carried, carried_along
 from stvla_ros.perception.trackers.patches import (
-    MIN_TEXTURE,
-    PATCH,
+    Patches,
     cut_patches,
-    find_corners,
+    lengths,
     search_patches,
     similarity,
+    within,
 )
+from stvla_ros.perception.trackers.seeding import changed, empty_cells, find_corners
+from stvla_ros.perception.trackers.shrinking import in_full, in_shrunk, share_of, shrunk
 from stvla_ros.perception.types import Traces
 
 REFERENCE_DIAGONAL = 800.0  # px, of 640x480; lengths here are meant for that size and scale with the picture
@@ -57,48 +60,6 @@ SEARCH, REAPPEARED = 5, 0.8  # how far around a guess a lost point's patch is se
 STILL_SEARCH, STILL_REAPPEARED = 2, 0.9  # for still points: their place is known; what covers it must not pass
 
 
-@dataclass(frozen=True)
-class LucasKanadeParameters:
-    """:param num_points: points followed at a time.
-    :param moving_share: share of them that is kept for moving parts of the picture.
-    :param window: side of the matched window, odd, pixels.
-    :param levels: pyramid levels above the full picture; the largest step is about ``window / 2 * 2**levels`` pixels.
-    :param max_return_error: pixels that a point may miss its start by on the way back, at 640x480.
-    :param min_similarity: least normalised cross-correlation of a point's patches in successive frames.
-    :param patience: frames for which a point may be unseen before it is dropped.
-    :param min_change: grey levels by which the picture must change somewhere to be looked at for moving points.
-    :param min_step: pixels at 640x480 that a new moving point must have moved since the last frame.
-    :param spacing: least distance of moving points, pixels at 640x480.
-    """
-
-    num_points: int = 100
-    moving_share: float = 0.5
-    window: int = 21
-    levels: int = 3
-    max_return_error: float = 2.0
-    min_similarity: float = 0.6
-    patience: int = 10
-    min_change: float = 12.0
-    min_step: float = 0.5
-    spacing: float = 8.0
-
-    def __post_init__(self) -> None:
-        def check(name: str, good: bool, expected: str) -> None:
-            if not good:
-                raise InputError(f"lucas_kanade {name}: expected {expected}, got {getattr(self, name)!r}")
-
-        check("num_points", 1 <= self.num_points <= 10000, "1 to 10000")
-        check("moving_share", 0.0 <= self.moving_share <= 1.0, "0 to 1")
-        check("window", 5 <= self.window <= 63 and self.window % 2 == 1, "an odd number, 5 to 63")
-        check("levels", 0 <= self.levels <= 8, "0 to 8")
-        check("max_return_error", self.max_return_error > 0.0, "more than 0 px")
-        check("min_similarity", -1.0 <= self.min_similarity < 1.0, "-1 to less than 1")
-        check("patience", self.patience >= 0, "at least 0 frames")
-        check("min_change", self.min_change > 0.0, "more than 0 grey levels")
-        check("min_step", self.min_step >= 0.0, "at least 0 px")
-        check("spacing", self.spacing >= 1.0, "at least 1 px")
-
-
 class LucasKanade(Tracker):
     """See the module's text."""
 
@@ -109,27 +70,27 @@ class LucasKanade(Tracker):
         self._forget()
 
     def _forget(self) -> None:
-        self._grey: np.ndarray | None = None
-        self._ids = np.zeros(0, np.uint32)
-        self._points = np.zeros((0, 2), np.float32)
-        self._unseen = np.zeros(0, np.int32)  # frames since the point was last seen
-        self._home = np.zeros((0, 2), np.float32)  # where it last stood still
-        self._moved = np.zeros(0, np.float32)  # recent motion, px a frame, fading
-        self._patches = np.zeros((0, PATCH * PATCH), np.float32)  # how each point looked when last seen
-        self._asked = np.zeros(0, bool)  # handed in by query()
+        self._grey: np.ndarray | None = None  # the last frame, which points are in pixels of
+        self._share = 1  # how many of the picture's own pixels one of these is wide
+        self._followed = Followed.none()
 
     def _track(self, rgb: np.ndarray, stamp_ns: int) -> Traces:
         grey = cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY)
+        self._share = share_of(grey.shape)
+        if self._share > 1:
+            grey = shrunk(grey, self._share)
         if self._grey is not None:
             self._follow(grey)
-            self._drop_lost(grey)
+            self._followed.drop_lost(self.parameters.patience, grey.shape[1])
             self._seed_moving(grey)
         self._seed_still(grey)
         self._grey = grey
-        self.buffer.append(stamp_ns, self._ids, self._points, self._unseen == 0, (grey.shape[1], grey.shape[0]))
+        own, size = self._followed, (rgb.shape[1], rgb.shape[0])
+        self.buffer.append(stamp_ns, own.ids, in_full(own.points, self._share), own.seen, size)
         return self.buffer.traces()
 
     def _query(self, ids: np.ndarray, points: np.ndarray) -> None:
+        points = within(in_shrunk(points, self._share), self._grey)
         self._add(self._grey, points, np.zeros(len(points)), ids, asked=True)
 
     def _scale(self, grey: np.ndarray) -> float:
@@ -141,13 +102,15 @@ class LucasKanade(Tracker):
         end: np.ndarray,
         points: np.ndarray,
         guess: np.ndarray | None = None,
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        before: Patches | None = None,
+    ) -> tuple[np.ndarray, np.ndarray, Patches]:
         p = self.parameters
         return match(
             start,
             end,
             points,
             guess,
+            before,
             window=p.window,
             levels=p.levels,
             min_similarity=p.min_similarity,
@@ -156,60 +119,72 @@ class LucasKanade(Tracker):
 
     def _follow(self, grey: np.ndarray) -> None:
         """Steps 1 and 2 of the module's text."""
-        scale = self._scale(grey)
-        before = self._points.copy()
-        found = np.zeros(len(before), bool)
-        seen = np.flatnonzero(self._unseen == 0)
+        scale, own = self._scale(grey), self._followed
+        before, found = own.points.copy(), np.zeros(len(own), bool)
+        seen = np.flatnonzero(own.seen)
+        look_before = own.look_before(seen, self._grey)
+        own.cut[:] = False
         if len(seen):
-            there, good, patches = self._match(self._grey, grey, before[seen])
-            good &= ~self._dragged(grey, seen, there, patches) & ~self._is_flat()[seen]
+            there, good, looks = self._match(self._grey, grey, before[seen], before=look_before)
+            good &= ~own.looks.flat[seen]
+            good[good] = ~self._dragged(grey, seen[good], there[good], looks[good])
             found[seen[good]] = True
-            self._points[seen[good]] = there[good]
-            self._patches[seen[good]] = patches[good]
+            own.find(seen[good], there[good], looks[good])
         lost = np.flatnonzero(~found)
         if len(lost):
-            guess, looks = self._guess(grey, before, found, lost)
-            self._points[lost] = guess
-            textured = ~self._is_flat()[lost]
-            fresh = np.flatnonzero((self._unseen[lost] == 0) & textured)
-            if len(fresh):
-                there, good, patches = self._match(self._grey, grey, before[lost[fresh]], guess[fresh])
-                index = lost[fresh[good]]
-                found[index], self._points[index], self._patches[index] = True, there[good], patches[good]
-            found[lost[~textured & (looks >= REAPPEARED)]] = True
-            still = ~self._is_moving(scale)[lost]
-            for radius, least, kind in ((STILL_SEARCH, STILL_REAPPEARED, still), (SEARCH, REAPPEARED, ~still)):
-                rows = np.flatnonzero(~found[lost] & textured & kind)
-                if len(rows):
-                    places, looks = search_patches(grey, self._patches[lost[rows]], guess[rows], radius)
-                    rows, places = rows[looks >= least], places[looks >= least]
-                    found[lost[rows]], self._points[lost[rows]] = True, places
+            self._find_lost(grey, before, found, lost, look_before[np.flatnonzero(~found[seen])])
         self._note_motion(before, found, scale)
-        self._unseen = np.where(found, 0, self._unseen + 1)
+        own.unseen = np.where(found, 0, own.unseen + 1)
+
+    def _find_lost(
+        self, grey: np.ndarray, before: np.ndarray, found: np.ndarray, lost: np.ndarray, look_before: Patches
+    ) -> None:
+        """:param look_before: of those of the lost points that were seen in the last frame, how they looked there."""
+        own = self._followed
+        guess, alike = self._guess(grey, before, found, lost)
+        own.points[lost] = guess
+        textured = ~own.looks.flat[lost]
+        seen = own.seen[lost]
+        fresh = np.flatnonzero(seen & textured)
+        if len(fresh):
+            look_before = look_before[textured[seen]]
+            there, good, looks = self._match(self._grey, grey, before[lost[fresh]], guess[fresh], look_before)
+            index = lost[fresh[good]]
+            found[index] = True
+            own.find(index, there[good], looks[good])
+        found[lost[~textured & (alike >= REAPPEARED)]] = True
+        still = ~self._is_moving(self._scale(grey))[lost]
+        for radius, least, kind in ((STILL_SEARCH, STILL_REAPPEARED, still), (SEARCH, REAPPEARED, ~still)):
+            rows = np.flatnonzero(~found[lost] & textured & kind)
+            if len(rows):
+                places, alike = search_patches(grey, own.looks[lost[rows]], guess[rows], radius)
+                rows, places = rows[alike >= least], places[alike >= least]
+                found[lost[rows]], own.points[lost[rows]] = True, places
 
     def _note_motion(self, before: np.ndarray, found: np.ndarray, scale: float) -> None:
         """A point moves when it has left its home; an edge passing by shakes still points, but not far."""
-        away = np.linalg.norm(self._points - self._home, axis=1) >= LEAVE_HOME * scale
-        step = np.where(away, np.linalg.norm(self._points - before, axis=1), 0.0)
+        own = self._followed
+        away = lengths(own.points - own.home) >= LEAVE_HOME * scale
+        step = np.where(away, lengths(own.points - before), 0.0)
         was_moving = self._is_moving(scale)
-        self._moved = np.where(found, np.maximum(step, FADING * self._moved), self._moved).astype(np.float32)
+        own.moved = np.where(found, np.maximum(step, FADING * own.moved), own.moved).astype(np.float32)
         settled = was_moving & ~self._is_moving(scale)
-        self._home[settled] = self._points[settled]
+        own.home[settled] = own.points[settled]
 
     def _is_moving(self, scale: float) -> np.ndarray:
-        return self._moved >= self.parameters.min_step * scale
+        return self._followed.moved >= self.parameters.min_step * scale
 
-    def _is_flat(self) -> np.ndarray:
-        return self._patches.std(axis=1) < MIN_TEXTURE
-
-    def _dragged(self, grey: np.ndarray, seen: np.ndarray, there: np.ndarray, patches: np.ndarray) -> np.ndarray:
+    def _dragged(self, grey: np.ndarray, seen: np.ndarray, there: np.ndarray, patches: Patches) -> np.ndarray:
         """(N,) bool: still points whose own place looks as it did, or the new one does not: an edge took them along."""
-        scale, place = self._scale(grey), self._points[seen]
-        jumped = np.linalg.norm(there - place, axis=1) >= DRAG * scale
-        look_here = similarity(self._patches[seen], cut_patches(grey, place))
-        look_there = similarity(self._patches[seen], patches)
-        unlike = (look_here >= np.maximum(REAPPEARED, look_there)) | (look_there < STARTED)
-        return jumped & ~self._is_moving(scale)[seen] & unlike
+        scale, place = self._scale(grey), self._followed.points[seen]
+        dragged = lengths(there - place) >= DRAG * scale
+        dragged &= ~self._is_moving(scale)[seen]
+        if len(rows := np.flatnonzero(dragged)):
+            before = self._followed.looks[seen[rows]]
+            look_here = similarity(before, Patches.around(grey, place[rows]))
+            look_there = similarity(before, patches[rows])
+            dragged[rows] = (look_here >= np.maximum(REAPPEARED, look_there)) | (look_there < STARTED)
+        return dragged
 
     def _guess(
         self,
@@ -220,14 +195,17 @@ class LucasKanade(Tracker):
     ) -> tuple[np.ndarray, np.ndarray]:
         """Where lost points may be: (L, 2), and how much they look like themselves there (L,)."""
         scale = self._scale(grey)
-        flat, min_step = self._is_flat()[lost], self.parameters.min_step * scale
-        others = before[found], self._points[found], min_step
-        still = np.where(flat, ~carried(before[lost], *others), ~self._is_moving(scale)[lost])
+        before_patches = self._followed.looks[lost]
+        flat, min_step = before_patches.flat, self.parameters.min_step * scale
+        others = before[found], self._followed.points[found], min_step
+        still = ~self._is_moving(scale)[lost]
+        if flat.any():
+            still[flat] = ~carried(before[lost[flat]], *others)
         places = carried_along(before[lost], *others)
-        places[0, still & ~flat] = self._home[lost[still & ~flat]]
-        places = np.clip(places, 0, (grey.shape[1] - 1, grey.shape[0] - 1)).astype(np.float32)
-        patches = np.tile(self._patches[lost], (len(places), 1))
-        looks = similarity(patches, cut_patches(grey, places.reshape(-1, 2))).reshape(places.shape[:2])
+        places[0, still & ~flat] = self._followed.home[lost[still & ~flat]]
+        places = within(places, grey).astype(np.float32)
+        there = cut_patches(grey, places.reshape(-1, 2)).reshape(*places.shape[:2], -1)
+        looks = similarity(before_patches, Patches.of(there))
         # Something passes in front of a still point more often than the point begins to move, and the other way round.
         favour = np.zeros_like(looks)
         favour[0] = np.where(still, HABIT, -HABIT)
@@ -236,75 +214,41 @@ class LucasKanade(Tracker):
         rows = np.arange(len(lost))
         return places[best, rows], looks[best, rows]
 
-    def _drop_lost(self, grey: np.ndarray) -> None:
-        keep = (self._unseen <= self.parameters.patience) | self._asked
-        # Two points that have run together are one; the older one stays.
-        width = grey.shape[1]
-        cells = np.round(self._points / 2.0).astype(np.int64) @ (1, width)
-        first = np.zeros(len(keep), bool)
-        order = np.lexsort((self._ids, self._unseen))
-        first[order[np.unique(cells[order], return_index=True)[1]]] = True
-        self._keep(keep & (first | self._asked))
-
-    def _keep(self, keep: np.ndarray) -> None:
-        for name in ("_ids", "_points", "_home", "_unseen", "_moved", "_patches", "_asked"):
-            setattr(self, name, getattr(self, name)[keep])
-
     def _seed_moving(self, grey: np.ndarray) -> None:
         """Step 3 of the module's text: points on what moves."""
         p = self.parameters
         scale = self._scale(grey)
-        change = cv2.absdiff(grey, self._grey)
-        mask = (cv2.blur(change, (5, 5)) >= p.min_change / 2).astype(np.uint8) * 255
+        mask = changed(grey, self._grey, p.min_change)
         if not mask.any():
             return
-        x, y = np.clip(np.rint(self._points), 0, (grey.shape[1] - 1, grey.shape[0] - 1)).astype(int).T
-        useful = (self._unseen == 0) & (self._is_moving(scale) | (mask[y, x] > 0))
-        wanted = int(p.num_points * p.moving_share) - int((useful & ~self._asked).sum())
+        x, y = within(np.rint(self._followed.points), grey).astype(int).T
+        useful = self._followed.seen & (self._is_moving(scale) | (mask[y, x] > 0))
+        wanted = int(p.num_points * p.moving_share) - int((useful & ~self._followed.asked).sum())
         if wanted <= 0:
             return
         radius = max(1, round(p.spacing * scale))
-        for x, y in np.round(self._points[self._unseen == 0]).astype(int):
-            cv2.circle(mask, (int(x), int(y)), radius, 0, -1)
+        for place in np.round(self._followed.points[self._followed.seen]).astype(int).tolist():
+            cv2.circle(mask, place, radius, 0, -1)
         corners = find_corners(grey, mask, 2 * wanted, radius)
         if not len(corners):
             return
         before, good, _ = self._match(grey, self._grey, corners)
-        good &= np.linalg.norm(before - corners, axis=1) >= p.min_step * scale
+        good &= lengths(before - corners) >= p.min_step * scale
         chosen = corners[good][:wanted]
-        self._make_room(len(chosen), useful)
-        self._add(grey, chosen, np.linalg.norm(before - corners, axis=1)[good][:wanted])
-
-    def _make_room(self, count: int, useful: np.ndarray) -> None:
-        """When all places are taken, give up points where nothing moves: the longest unseen, then the youngest."""
-        surplus = int((~self._asked).sum()) + count - self.parameters.num_points
-        if surplus <= 0:
-            return
-        idle = np.flatnonzero(~useful & ~self._asked)
-        order = np.lexsort((-self._ids[idle].astype(np.int64), -self._unseen[idle]))
-        keep = np.ones(len(self._ids), bool)
-        keep[idle[order[:surplus]]] = False
-        self._keep(keep)
+        self._followed.make_room(len(chosen), p.num_points, useful)
+        self._add(grey, chosen, lengths(before - corners)[good][:wanted])
 
     def _seed_still(self, grey: np.ndarray) -> None:
         """Step 3 of the module's text: one point in each empty cell of a grid over the whole picture."""
-        free = self.parameters.num_points - int((~self._asked).sum())
+        free = self.parameters.num_points - int((~self._followed.asked).sum())
         if self._grey is not None:
             free -= int(self.parameters.num_points * self.parameters.moving_share)
             free += int(self._is_moving(self._scale(grey)).sum())
         if free <= 0:
             return
-        height, width = grey.shape
-        cell = max(1, int(np.sqrt(height * width / max(1, self.parameters.num_points))))
-        columns, rows = -(-width // cell), -(-height // cell)
-        occupied = np.zeros((rows, columns), bool)
-        where = np.clip(self._points.astype(int) // cell, 0, (columns - 1, rows - 1))
-        occupied[where[:, 1], where[:, 0]] = True
-        if occupied.all():
-            return
-        mask = cv2.resize((~occupied).astype(np.uint8) * 255, None, fx=cell, fy=cell, interpolation=cv2.INTER_NEAREST)
-        corners = find_corners(grey, mask[:height, :width], free, cell * 0.75)
-        self._add(grey, corners, np.zeros(len(corners)))
+        if (empty := empty_cells(grey.shape, self._followed.points, self.parameters.num_points)) is not None:
+            corners = find_corners(grey, empty[0], free, empty[1] * 0.75)
+            self._add(grey, corners, np.zeros(len(corners)))
 
     def _add(
         self,
@@ -314,10 +258,5 @@ class LucasKanade(Tracker):
         ids: np.ndarray | None = None,
         asked: bool = False,
     ) -> None:
-        self._ids = np.concatenate([self._ids, self._new_ids(len(points)) if ids is None else ids])
-        self._asked = np.concatenate([self._asked, np.full(len(points), asked)])
-        self._points = np.concatenate([self._points, points.astype(np.float32)])
-        self._home = np.concatenate([self._home, points.astype(np.float32)])
-        self._unseen = np.concatenate([self._unseen, np.zeros(len(points), np.int32)])
-        self._moved = np.concatenate([self._moved, moved.astype(np.float32)])
-        self._patches = np.concatenate([self._patches, cut_patches(grey, points)])
+        ids, looks = self._new_ids(len(points)) if ids is None else ids, Patches.around(grey, points)
+        self._followed.add(Followed.new(ids, points, moved, looks, asked))

@@ -5,7 +5,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from stvla_ros.perception.trackers.patches import MIN_TEXTURE, cut_patches, similarity
+from stvla_ros.perception.trackers.patches import Patches, lengths, similarity
 
 CRITERIA = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 15, 0.03)
 NEAR_LEVELS = 1  # pyramid levels of a search near a guess
@@ -17,12 +17,13 @@ def match(
     end: np.ndarray,
     points: np.ndarray,
     guess: np.ndarray | None = None,
+    before: Patches | None = None,
     *,
     window: int,
     levels: int,
     max_return_error: float,
     min_similarity: float,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+) -> tuple[np.ndarray, np.ndarray, Patches]:
     """Follow points from one picture into another by pyramidal Lucas-Kanade, and back.
 
     Points that stood still are not followed back: they would come back to where they are.
@@ -30,6 +31,7 @@ def match(
     :param start: (H, W) uint8; ``end``: the other picture, of the same size.
     :param points: (N, 2) float32 pixels of ``start``.
     :param guess: (N, 2) where to begin the search; then it stays near. None searches widely around ``points``.
+    :param before: patches of ``start`` around ``points``, where they are known.
     :param window: side of the matched window, pixels; ``levels``: pyramid levels above the full picture.
     :param max_return_error: pixels that a point may miss its start by on the way back.
     :param min_similarity: least similarity (``patches.py``) of a point's patches in the two pictures.
@@ -37,21 +39,22 @@ def match(
         patches at the end.
     """
     if not len(points):
-        return points.copy(), np.zeros(0, bool), cut_patches(end, points)
+        return points.copy(), np.zeros(0, bool), Patches.around(end, points)
     height, width = start.shape
     levels = levels if guess is None else min(NEAR_LEVELS, levels)
     there, found = _flow(start, end, points, guess, window, levels)
     inside = ((there >= 0) & (there <= (width - 1, height - 1))).all(axis=1)
-    before, after = cut_patches(start, points), cut_patches(end, there)
+    before = Patches.around(start, points) if before is None else before
+    after = Patches.around(end, there)
     alike = similarity(before, after)
     good = found & inside & (alike >= min_similarity)
-    stood = (np.linalg.norm(there - points, axis=1) < STOOD) & (alike >= UNCHANGED)
-    stood &= before.std(axis=1) >= MIN_TEXTURE
+    stood = (lengths(there - points) < STOOD) & (alike >= UNCHANGED)
+    stood &= ~before.flat
     rows = np.flatnonzero(good & ~stood)
     if len(rows):
         returned = None if guess is None else there[rows] + points[rows] - guess[rows]
         back, found = _flow(end, start, there[rows], returned, window, levels)
-        good[rows] = found & (np.linalg.norm(back - points[rows], axis=1) <= max_return_error)
+        good[rows] = found & (lengths(back - points[rows]) <= max_return_error)
     return there, good, after
 
 
@@ -70,12 +73,12 @@ def _flow(
     height, width = start.shape
     grid, margin = 2**levels, window * 2**levels  # twice the largest step
     all_points = points if guess is None else np.concatenate([points, guess])
+    (left, top), (right, bottom) = all_points.min(axis=0).tolist(), all_points.max(axis=0).tolist()
     # Cut on the coarsest level's grid, so that the pyramids have the same pixels as those of the full pictures.
-    low = np.clip(all_points.min(axis=0).astype(int) - margin, 0, None) // grid * grid
-    high = np.minimum(all_points.max(axis=0).astype(int) + margin, (width, height))
-    part = np.s_[low[1] : high[1], low[0] : high[0]]
+    left, top = (max(0, int(least) - margin) // grid * grid for least in (left, top))
+    part = np.s_[top : min(height, int(bottom) + margin), left : min(width, int(right) + margin)]
     options: dict[str, Any] = {"winSize": (window, window), "maxLevel": levels, "criteria": CRITERIA}
-    offset = low.astype(np.float32)
+    offset = np.array([left, top], np.float32)
     if guess is None:
         there, found, _ = cv2.calcOpticalFlowPyrLK(start[part], end[part], points - offset, None, **options)
     else:

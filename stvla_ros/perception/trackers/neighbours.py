@@ -3,6 +3,8 @@
 import cv2
 import numpy as np
 
+from stvla_ros.perception.trackers.patches import lengths
+
 NEIGHBOURS = 5  # moving points that say together where a lost one went
 
 
@@ -16,13 +18,14 @@ def carried_along(lost: np.ndarray, before: np.ndarray, after: np.ndarray, min_s
         one rigid body.
     """
     step = after - before
-    moving = np.linalg.norm(step, axis=1) >= min_step
+    moving = lengths(step) >= min_step
     places = [lost]
     if moving.sum() >= NEIGHBOURS:
         before, after, step = before[moving], after[moving], step[moving]
-        distance = np.linalg.norm(lost[:, None] - before[None], axis=2)
+        distance = lengths(lost[:, None] - before[None])
         nearest = np.argpartition(distance, NEIGHBOURS - 1, axis=1)[:, :NEIGHBOURS]
-        places.append(lost + np.median(step[nearest], axis=1))
+        median = np.partition(step[nearest], NEIGHBOURS // 2, axis=1)[:, NEIGHBOURS // 2]
+        places.append(lost + median)
         rigid, _ = cv2.estimateAffinePartial2D(before, after, method=cv2.RANSAC, ransacReprojThreshold=3.0)
         if rigid is not None:
             places.append(lost @ rigid[:, :2].T + rigid[:, 2])
@@ -33,7 +36,7 @@ def carried(points: np.ndarray, before: np.ndarray, after: np.ndarray, min_step:
     """(N,) bool: points all of whose nearest found points moved; parameters as in ``carried_along``."""
     if len(before) < NEIGHBOURS:
         return np.zeros(len(points), bool)
-    moving = np.linalg.norm(after - before, axis=1) >= min_step
-    distance = np.linalg.norm(points[:, None] - before[None], axis=2)
+    moving: np.ndarray = lengths(after - before) >= min_step
+    distance = lengths(points[:, None] - before[None])
     nearest = np.argpartition(distance, NEIGHBOURS - 1, axis=1)[:, :NEIGHBOURS]
     return moving[nearest].all(axis=1)
