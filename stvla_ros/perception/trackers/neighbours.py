@@ -36,7 +36,7 @@ def carried(points: np.ndarray, before: np.ndarray, after: np.ndarray, min_step:
     """(N,) bool: points all of whose nearest found points moved; parameters as in ``carried_along``."""
     if len(before) < NEIGHBOURS:
         return np.zeros(len(points), bool)
-    moving: np.ndarray = lengths(after - before) >= min_step
+    moving = lengths(after - before) >= min_step
     distance = lengths(points[:, None] - before[None])
     nearest = np.argpartition(distance, NEIGHBOURS - 1, axis=1)[:, :NEIGHBOURS]
-    return moving[nearest].all(axis=1)
+    return np.all(moving[nearest], axis=1)
