@@ -17,6 +17,7 @@ from std_msgs.msg import String
 from stvla_ros.doctor.records import CameraInfos, Heard, JointStates, Pictures, Poses, Publisher, Stream, Wanted
 from stvla_ros.errors import InputError, reason_of
 from stvla_ros.nodes.kit.base import LATCHED_QOS, set_dds_defaults
+from stvla_ros.nodes.kit.endpoints import shown_node_of
 from stvla_ros.nodes.kit.messages import image_to_depth, image_to_rgb, stamp_ns
 from stvla_ros.robots.embodiments import ROBOT_DESCRIPTION
 
@@ -261,7 +262,7 @@ def _publisher(info: Any) -> Publisher:
     verdict, reason = qos_check_compatible(profile, _QOS)
     problem = reason if verdict == QoSCompatibility.ERROR else ""
     reliable = profile.reliability == ReliabilityPolicy.RELIABLE
-    return Publisher(f"{info.node_namespace.rstrip('/')}/{info.node_name}", info.topic_type, reliable, problem)
+    return Publisher(shown_node_of(info), info.topic_type, reliable, problem)
 
 
 def _type_name(kind: type) -> str:

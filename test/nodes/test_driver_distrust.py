@@ -1,6 +1,7 @@
 """What the arm says of itself cannot be true, or it meets something: the driver stops for good."""
 
 from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -141,6 +142,18 @@ def test_joint_states_that_cannot_be_stop_the_arm(ready: RobotBench, fault: str)
     hear(ready, wire(message))
     assert causes(ready) == ["measured state"]
     assert f"topic {STATES_TOPIC}: expected" in ready.node.latch.causes["measured state"]
+
+
+def test_of_two_that_say_where_the_arm_is_one_that_has_no_name_yet_is_told_as_such(
+    ready: RobotBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = ["xs_sdk", "_NODE_NAME_UNKNOWN_"]
+    found = [SimpleNamespace(node_namespace="/wx250s", node_name=name) for name in names]
+    monkeypatch.setattr(ready.node, "get_publishers_info_by_topic", lambda topic: found)
+    message = JointState(name=list(NAMES), position=[*ready.position.tolist(), 0.03])
+    FAULTY["a joint is missing"](message)
+    hear(ready, wire(message))
+    assert "(published by /wx250s/xs_sdk, unknown name)" in ready.node.latch.causes["measured state"]
 
 
 @pytest.mark.parametrize("names", [["rail"], ["left_finger"], []])

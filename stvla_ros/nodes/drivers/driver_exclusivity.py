@@ -2,14 +2,11 @@
 
 import time
 
-from rclpy.topic_endpoint_info import TopicEndpointInfo
-
 from stvla_ros.control.safety.exclusivity import ExclusiveTopic
 from stvla_ros.nodes.drivers.driver_base import DriverBase
+from stvla_ros.nodes.kit.endpoints import node_of
 
 _PERIOD_S = 0.1
-# What rmw says of an endpoint whose node it has not heard of yet, or that is no node at all.
-_UNNAMED = ("_NODE_NAME_UNKNOWN_", "_CREATED_BY_BARE_DDS_APP_")
 
 
 class Exclusivity:
@@ -42,7 +39,7 @@ class Exclusivity:
             return
         now = time.monotonic()
         found = {
-            name: topic.look([_node_of(each) for each in driver.get_publishers_info_by_topic(name)], now)
+            name: topic.look([node_of(each) for each in driver.get_publishers_info_by_topic(name)], now)
             for name, topic in self._topics.items()
         }
         wrong = {name: each for name, each in found.items() if each.holds}
@@ -60,10 +57,3 @@ class Exclusivity:
         for each in wrong.values():
             if each.certain:
                 driver.stop_and_latch("foreign publisher", each.holds)
-
-
-def _node_of(endpoint: TopicEndpointInfo) -> str:
-    """Its full name; empty when nobody knows."""
-    if endpoint.node_name in _UNNAMED:
-        return ""
-    return f"{endpoint.node_namespace.rstrip('/')}/{endpoint.node_name}"

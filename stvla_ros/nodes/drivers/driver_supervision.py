@@ -16,6 +16,7 @@ from stvla_ros.control.safety.supervision import MotionWatch, PlaceWatch, RestWa
 from stvla_ros.control.safety.watches import TrackingWatch
 from stvla_ros.errors import InputError
 from stvla_ros.nodes.drivers.driver_base import DriverBase
+from stvla_ros.nodes.kit.endpoints import shown_node_of
 
 # An arm agrees with its setpoint where it is nearer than this share of ``tracking_error``: what gravity takes.
 _AGREES = 0.25
@@ -108,7 +109,7 @@ class MeasuredState:
     def _publishers(self, topic: str) -> str:
         """Who publishes there, when it is more than one."""
         found = self._driver.get_publishers_info_by_topic(self._driver.resolve_topic_name(topic))
-        names = sorted({f"{each.node_namespace.rstrip('/')}/{each.node_name}" for each in found})
+        names = sorted({shown_node_of(each) for each in found})
         return f" (published by {', '.join(names)})" if len(found) > 1 else ""
 
     # --- what the driver asks -----------------------------------------------------------------------------------------
