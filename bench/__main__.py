@@ -11,6 +11,7 @@ PARTS = (
     "adaptive_traces",
     "compositor",
     "hops",
+    "receiving",
     "graph_latency",
     "control_latency",
     "ticks",
@@ -22,8 +23,8 @@ PARTS = (
     "policy_cuda",
     "training_step",
 )
-# Only when asked for: it takes half an hour.
-LONG_PARTS = ("soak",)
+# Only when asked for: half an hour, and what is decided.
+LONG_PARTS = ("soak", "executors")
 
 
 def text(value: Any) -> str:
@@ -33,7 +34,10 @@ def text(value: Any) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
-        "parts", nargs="*", metavar="NAME", help=f"one of {', '.join(PARTS + LONG_PARTS)}; default: all but the last"
+        "parts",
+        nargs="*",
+        metavar="NAME",
+        help=f"one of {', '.join(PARTS + LONG_PARTS)}; default: all but the last two",
     )
     chosen = parser.parse_args().parts or PARTS
     unknown = set(chosen) - set(PARTS + LONG_PARTS)

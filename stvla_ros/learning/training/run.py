@@ -75,11 +75,11 @@ def train(config: TrainingConfig) -> Path:
     import cv2
 
     from stvla_ros.devices import parse_device, set_threads
+    from stvla_ros.freed_memory import keep_freed_memory
     from stvla_ros.learning.datasets.lerobot.reader import LeRobotReader
     from stvla_ros.learning.training.briefing import briefing
     from stvla_ros.learning.training.checks import check_datasets
     from stvla_ros.learning.training.loop import Trainer, run_loop
-    from stvla_ros.learning.training.memory import keep_freed_memory
     from stvla_ros.learning.training.prepared_frames import prepare_samples
     from stvla_ros.learning.training.selection import select_episodes
     from stvla_ros.learning.training.stages import frames_of_stages, make_stages
@@ -103,7 +103,7 @@ def train(config: TrainingConfig) -> Path:
         # One core is for what makes the batches, and whoever else is there.
         set_threads(max(1, len(os.sched_getaffinity(0)) - 1))
         cv2.setNumThreads(1)  # it prepares the next batch beside the network
-        keep_freed_memory()
+        keep_freed_memory(whatever_its_size=True)
     family = find_family(config.family.name)
     trainable = family.trainable(_start(config, selections, device, run_folder))
     samples = prepare_samples(readers, chosen, config.inputs, trainable.preparation, Path(config.data.cache))

@@ -23,6 +23,7 @@ from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPo
 from rclpy.signals import SignalHandlerOptions
 
 from stvla_ros.errors import InputError
+from stvla_ros.freed_memory import keep_freed_memory
 from stvla_ros.nodes.kit.input_watch import InputWatch
 from stvla_ros.nodes.kit.lifecycle import ManagedNode
 from stvla_ros.nodes.kit.stop_signals import StopSignals
@@ -220,6 +221,7 @@ def run(create: Callable[[], StvlaNode] | Sequence[Callable[[], StvlaNode]]) -> 
 
     Exits with 2 after one clear line when parameters are bad or an autostarted node cannot be configured.
     """
+    keep_freed_memory()
     set_dds_defaults()
     nodes: list[StvlaNode] = []
     exit_code = 0
