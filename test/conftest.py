@@ -42,6 +42,7 @@ _NOT_LIVE = (
     "nodes/test_compat_cv_bridge",
     "nodes/test_compat_tf_transformations",
     "nodes/test_deadman",
+    "nodes/test_end_wait",
     "nodes/test_driver_begins",
     "nodes/test_driver_in_process",
     "nodes/test_goals_and_driver",

@@ -236,7 +236,7 @@ def run(create: Callable[[], StvlaNode] | Sequence[Callable[[], StvlaNode]]) -> 
             node.check_no_unknown_parameters()
             executor.add_node(node)
         exit_code = 0 if all(_autostart(node) for node in nodes) else 2
-        signals.wake(executor.wake)
+        signals.wake(lambda: end_wait(executor))
         while not exit_code and not signals.stop and rclpy.ok() and not any(_wants_to_end(node) for node in nodes):
             _spin_once(executor, nodes[0])
         exit_code = max([exit_code, *(getattr(node, "exit_code", None) or 0 for node in nodes)])
@@ -266,6 +266,13 @@ def _autostart(node: StvlaNode) -> bool:
         return True
     configured = node.trigger_configure() == TransitionCallbackReturn.SUCCESS
     return configured and node.trigger_activate() == TransitionCallbackReturn.SUCCESS
+
+
+def end_wait(executor: SingleThreadedExecutor) -> None:
+    """Let the executor's ``spin_once`` return now; from any thread. Its own ``wake`` has it look for new entities, and
+    wait on.
+    """
+    executor.create_task(lambda: None)
 
 
 def _wants_to_end(node: StvlaNode) -> bool:
