@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from stvla_ros.errors import InputError
 from stvla_ros.policy.action_statistics import select_statistics, to_end_effector_action
 from stvla_ros.policy.base import Answer, Policy, PolicyInput
+from stvla_ros.policy.st4vla.published_client import PublishedClient
 from stvla_ros.policy.st4vla.sizes import GUIDANCE, STEPS
 
 if TYPE_CHECKING:
@@ -23,6 +24,9 @@ class St4VlaPolicy(Policy):
     :param resize: how pictures come to the model's size: ``bicubic`` or ``area``.
     :param steps: of the sampler.
     :param guidance: 1 for none.
+    :param client: answer with one action a step as the published evaluation in SimplerEnv does on ``widowx`` or
+        ``google_robot``; one inference a control step is taken for granted. Empty: with the whole chunk, and who runs
+        the policy executes it.
     :param seed: of the noise.
     :param threads: cores that torch may use on a CPU; 0 for half of them, see ``devices.set_threads``.
     """
@@ -40,6 +44,7 @@ class St4VlaPolicy(Policy):
         resize: str = "bicubic",
         steps: int = STEPS,
         guidance: float = GUIDANCE,
+        client: str = "",
         seed: int = 0,
         threads: int = 0,
     ) -> None:
@@ -47,6 +52,7 @@ class St4VlaPolicy(Policy):
         self._device, self._dtype = device, dtype
         self._keys = (unnorm_key, fallback_unnorm_key)
         self._options = {"resize": resize, "steps": steps, "guidance": guidance, "seed": seed}
+        self._client = PublishedClient(client) if client else None
         self._threads = threads
         self._predictor: St4VlaPredictor | None = None
         self._unnorm_key = ""
@@ -67,6 +73,8 @@ class St4VlaPolicy(Policy):
         self._predictor = predictor
 
     def reset(self) -> None:
+        if self._client is not None:
+            self._client.reset()
         if self._predictor is not None:
             self._predictor.reset()
 
@@ -79,4 +87,6 @@ class St4VlaPolicy(Policy):
         if self._predictor is None:
             raise InputError("policy st4vla: expected load() before predict()")
         chunk = self._predictor.predict([observation.picture.rgb], observation.instruction, self._unnorm_key)
+        if self._client is not None:
+            return Answer((self._client.step(chunk.actions),))
         return Answer(tuple(to_end_effector_action(action) for action in chunk.actions))
