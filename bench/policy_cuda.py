@@ -22,13 +22,14 @@ import torch
 from transformers import ZoeDepthForDepthEstimation
 
 from bench.policy_decoding import plain_generate
-from bench.policy_kernels import GPUS, Kernels, kernels_of
+from bench.policy_kernels import GPUS, CountedCompiler, Kernels, kernels_of
 from bench.policy_timing import interleave, legal_ranges, network_inputs, spread
 from stvla_ros.perception.depth.zoedepth import keep_on_device, plain_network, run_zoedepth
+from stvla_ros.policy.compiled_parts import Compiler
 from stvla_ros.policy.spatialvla.checkpoint import empty_model
 from stvla_ros.policy.spatialvla.config import SpatialVlaConfig
 from stvla_ros.policy.spatialvla.decoding.decoder import Accelerations, ChunkDecoder
-from stvla_ros.policy.spatialvla.decoding.token_predictor import GRAPH_TEXT_TOKENS, TokenPredictor
+from stvla_ros.policy.spatialvla.decoding.token_predictor import PADDED_TEXT_TOKENS, TokenPredictor
 from stvla_ros.policy.spatialvla.model import SpatialVla
 from stvla_ros.policy.spatialvla.sizes import published_config
 
@@ -53,8 +54,11 @@ def meta_model(size: str) -> SpatialVla:
     return empty_model(config, lean=True).to(torch.bfloat16).to("meta")
 
 
-def chunk_kernels(model: SpatialVla) -> dict[str, Kernels]:
-    """Of the picture, the prompt with its first token, one further token, and the whole chunk."""
+def chunk_kernels(model: SpatialVla, compiler: Compiler = Compiler(enabled=False)) -> dict[str, Kernels]:
+    """Of the picture, the prompt with its first token, one further token, and the whole chunk.
+
+    :param compiler: of what stands between the products.
+    """
     ranges, size, width = legal_ranges(), model.config.image_size, model.config.text.hidden_size
     points_a_patch = 3 * model.config.patch_resolution**2
 
@@ -62,17 +66,21 @@ def chunk_kernels(model: SpatialVla) -> dict[str, Kernels]:
         return torch.empty(shape, device="meta", dtype=dtype)
 
     pixels, points = empty(1, 3, size, size), empty(1, model.config.num_image_tokens, points_a_patch)
-    embeddings = empty(1, model.config.num_image_tokens + GRAPH_TEXT_TOKENS[0], width, dtype=model.dtype)
+    embeddings = empty(1, model.config.num_image_tokens + PADDED_TEXT_TOKENS[0], width, dtype=model.dtype)
     length = empty(dtype=torch.int64)
     TokenPredictor(model, ranges)  # its weights' layout is the model's
-    decoders = {count: ChunkDecoder(model, ranges[:count]) for count in (1, 2, len(ranges))}
+    decoders = {count: ChunkDecoder(model, ranges[:count], compiler=compiler) for count in (1, 2, len(ranges))}
+    join = compiler.part(model.vision_tower.join)
 
     def decode(count: int) -> Kernels:
         decoder = decoders[count]
         cache = decoder.static_cache(embeddings.shape[1])
         return kernels_of(lambda: decoder(embeddings, length, None, cache))
 
-    picture, first, two, chunk = (kernels_of(lambda: model.image_features(pixels, points)), *map(decode, decoders))
+    picture, first, two, chunk = (
+        kernels_of(lambda: model.image_features(pixels, points, join)),
+        *map(decode, decoders),
+    )
     token = Kernels(two.names - first.names, two.costs[first.count - _LAST_KERNELS :][: two.count - first.count])
     whole = Kernels(picture.names + chunk.names, picture.costs + chunk.costs)
     return {"picture": picture, "prefill": first, "token": token, "chunk": whole}
@@ -92,16 +100,21 @@ def depth_kernels(size: str) -> Kernels:
 def counted_rows(size: str) -> list[dict[str, Any]]:
     """A row for each part of a chunk, and one for a depth map."""
     model = meta_model(size)
-    rows = []
-    for part, kernels in (chunk_kernels(model) | {"depth, when none is given": depth_kernels(size)}).items():
-        row: dict[str, Any] = {"what": f"{size}, bfloat16, counted: {part}", "kernels": kernels.count}
-        row |= {"products": kernels.products, "gb": kernels.bytes / 1e9}
-        row |= {f"{name.replace(' ', '_').lower()}_ms": kernels.bound_ms(gpu) for name, gpu in GPUS.items()}
-        rows.append(row)
-    names = chunk_kernels(model)["token"].names
-    listed = ", ".join(f"{name} {count}" for name, count in names.most_common())
+    rows, lists = [], []
+    for how, compiler in (("compiled parts", CountedCompiler()), ("compiled_parts off", Compiler(enabled=False))):
+        parts = chunk_kernels(model, compiler)
+        rows += [_counted_row(f"{size}, bfloat16, counted, {how}: {part}", each) for part, each in parts.items()]
+        for part in ("token", "prefill", "picture"):
+            listed = ", ".join(f"{name} {count}" for name, count in parts[part].names.most_common())
+            lists.append({"what": f"kernels, {how}: {part}: {listed}"})
+    rows.append(_counted_row(f"{size}, bfloat16, counted: depth, when none is given", depth_kernels(size)))
     loaded = sum(each.numel() * each.itemsize for each in (*model.parameters(), *model.buffers()))
-    return [*rows, {"what": f"a token's kernels: {listed}"}, {"what": "weights of the server", "gb": loaded / 1e9}]
+    return [*rows, *lists, {"what": "weights of the server", "gb": loaded / 1e9}]
+
+
+def _counted_row(what: str, kernels: Kernels) -> dict[str, Any]:
+    row = {"what": what, "kernels": kernels.count, "products": kernels.products, "gb": kernels.bytes / 1e9}
+    return row | {f"{name.replace(' ', '_').lower()}_ms": kernels.bound_ms(gpu) for name, gpu in GPUS.items()}
 
 
 @torch.inference_mode()
@@ -124,7 +137,7 @@ def measure(size: str, device: torch.device, dtype: torch.dtype) -> list[dict[st
             {"what": "peak memory, held by the process's allocator", "gb": reserved / 1e9},
         ]
     ways: dict[str, Callable[[], object]] = {"ours": lambda: fastest(pixels, points, text)}
-    for off in (("cuda_graph",), ("fused_layers",), ("legal_rows",)):
+    for off in (("compiled_parts",), ("cuda_graph",), ("fused_layers",), ("legal_rows",)):
         predictor = TokenPredictor(model, ranges, replace(on, **dict.fromkeys(off, False)))
         ways[f"ours, {' and '.join(off)} off"] = partial(predictor, pixels, points, text)
     generate = plain_generate(model, ids)

@@ -94,8 +94,30 @@ def measure(threading: str, with_parts: bool) -> list[dict[str, Any]]:
             *_part_rows(policy, rgb, depth),
             {"what": "process with the policy alone", "rss_mb": round(memory), "target": "server < 1000 MB"},
             {"what": "checkpoint on disk", "disk_mb": round(size_mb, 1), "target": "< 20 MB"},
+            *_compiled_rows(policy, lambda each: each.predict(rgb, INSTRUCTION, depth)),
         ]
     return result
+
+
+def _compiled_rows(policy: Any, call: Callable[[Any], object]) -> list[dict[str, Any]]:
+    """Both ways by turns, after a warm-up that finds nothing compiled before. Last: it brings Inductor along."""
+    import torch
+
+    from bench.policy_timing import interleave, time_ms
+    from stvla_ros.policy.spatialvla.decoding.decoder import Accelerations
+    from stvla_ros.policy.spatialvla.predictor import SpatialVlaPredictor
+
+    compiling = Accelerations(compiled_parts=True)
+    compiled = SpatialVlaPredictor(policy.model, policy.prompt_tokenizer, policy.processor, compiling)
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ["TORCHINDUCTOR_CACHE_DIR"] = folder
+        warm_up = time_ms(compiled.warm_up, torch.device("cpu"))
+        ways = interleave({"as it is": lambda: call(policy), "compiled parts": lambda: call(compiled)}, CALLS)
+    rows: list[dict[str, Any]] = [{"what": "compiled parts: warm-up, nothing compiled before", "p50_ms": warm_up}]
+    for way, times in ways.items():
+        p50, p99 = np.percentile(times, (50, 99))
+        rows.append({"what": f"chunk by turns: {way}", "p50_ms": p50, "p99_ms": p99})
+    return rows
 
 
 def _part_rows(policy: Any, rgb: np.ndarray, depth: np.ndarray) -> list[dict[str, Any]]:

@@ -14,7 +14,7 @@ from transformers import Gemma2ForCausalLM
 from stvla_ros.errors import InputError
 from stvla_ros.policy import load_policy
 from stvla_ros.policy.spatialvla.decoding.decoder import NO_TOKEN, Accelerations, ChunkDecoder, gumbel_noise
-from stvla_ros.policy.spatialvla.decoding.token_predictor import GRAPH_TEXT_TOKENS, TokenPredictor
+from stvla_ros.policy.spatialvla.decoding.token_predictor import PADDED_TEXT_TOKENS, TokenPredictor
 from stvla_ros.policy.spatialvla.predictor import SpatialVlaPredictor
 
 LEGAL = ((0, 4096), (4096, 8192), (8192, 8194)) * 4
@@ -114,13 +114,22 @@ def test_different_inputs_give_different_tokens(predictor, model):
 def test_padding_and_a_cache_used_before_change_nothing(predictor, model):
     prompts = [inputs_of(predictor, seed, text) for seed, text in enumerate(INSTRUCTIONS)]
     tokens = TokenPredictor(model, LEGAL)
-    for longest in GRAPH_TEXT_TOKENS[1:]:
+    for longest in PADDED_TEXT_TOKENS[1:]:
         cache = tokens._decoder.static_cache(256 + longest)
         for pixels, points, text in [*prompts, *reversed(prompts)]:
             padded = torch.nn.functional.pad(text, (0, 0, 0, longest - text.shape[1]))
             embeddings = torch.cat([model.image_features(pixels, points), padded], dim=1)
             answer = tokens._decoder(embeddings, torch.tensor(256 + text.shape[1]), None, cache).offsets
             assert answer.tolist() == tokens(pixels, points, text).tolist()
+
+
+def test_a_chunk_without_numbers_leaves_none_in_the_cache_for_the_next(predictor, model):
+    pixels, points, text = inputs_of(predictor, 0, "open")
+    decode = ChunkDecoder(model, LEGAL)
+    embeddings = torch.cat([model.image_features(pixels, points), text], dim=1)
+    cache = decode.static_cache(embeddings.shape[1])
+    assert (decode(torch.full_like(embeddings, torch.nan), cache=cache).offsets == NO_TOKEN).all()
+    assert decode(embeddings, cache=cache).offsets.tolist() == decode(embeddings).offsets.tolist()
 
 
 def test_padding_changes_nothing_for_the_modules_own_forward(predictor, model):
@@ -137,15 +146,15 @@ def test_graphs_get_the_prompt_padded_to_the_first_length_that_it_fits(predictor
     pixels, points, text = inputs_of(predictor, 0, "open")
     width = text.shape[-1]
     for length, expected in ((1, 32), (32, 32), (33, 192), (192, 192)):
-        padded = tokens._graph_inputs(pixels, points, torch.zeros(1, length, width), None)
+        padded = tokens._padded_inputs(pixels, points, torch.zeros(1, length, width), None)
         assert padded[2].shape == (1, expected, width) and int(padded[3]) == 256 + length
     with pytest.raises(InputError, match="^instruction: expected at most 191 tokens"):
-        tokens._graph_inputs(pixels, points, torch.zeros(1, 193, width), None)
+        tokens._padded_inputs(pixels, points, torch.zeros(1, 193, width), None)
 
 
 def test_every_prompt_that_the_tokenizer_lets_through_fits_a_graph(predictor, model):
     *_, text = inputs_of(predictor, 0, "x" * 127)
-    assert TokenPredictor(model, LEGAL)._graph_inputs(*[torch.zeros(1)] * 2, text, None)
+    assert TokenPredictor(model, LEGAL)._padded_inputs(*[torch.zeros(1)] * 2, text, None)
 
 
 @pytest.mark.parametrize("seed", range(5))

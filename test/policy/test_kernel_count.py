@@ -4,12 +4,19 @@ import pytest
 import torch
 
 from bench.policy_cuda import chunk_kernels, depth_kernels, meta_model
-from bench.policy_kernels import GPUS, Kernels, kernels_of
+from bench.policy_kernels import GPUS, CountedCompiler, Kernels, inductor_kernels, kernels_of
+
+LAYERS, PICTURE_LAYERS = 26, 27
 
 
 @pytest.fixture(scope="module")
 def parts() -> dict[str, Kernels]:
     return chunk_kernels(meta_model("4b"))
+
+
+@pytest.fixture(scope="module")
+def compiled() -> dict[str, Kernels]:
+    return chunk_kernels(meta_model("4b"), CountedCompiler())
 
 
 def test_an_operation_is_a_kernel_and_a_view_is_none() -> None:
@@ -51,14 +58,31 @@ def test_a_depth_map_takes_1_kernel_for_each_weight_of_the_domain_and_no_second_
 
 
 def test_a_decoded_token_takes_25_kernels_a_layer_of_which_6_are_products(parts: dict[str, Kernels]) -> None:
-    layers = 26
-    assert parts["token"].products == 6 * layers + 1  # the head
-    assert parts["token"].count <= 25 * layers + 8
+    assert parts["token"].products == 6 * LAYERS + 1  # the head
+    assert parts["token"].count <= 25 * LAYERS + 8
 
 
 def test_the_prompt_takes_28_kernels_a_layer_and_the_picture_11(parts: dict[str, Kernels]) -> None:
-    assert parts["prefill"].count <= 28 * 26 + 20
-    assert parts["picture"].count <= 11 * 27 + 20
+    assert parts["prefill"].count <= 28 * LAYERS + 20
+    assert parts["picture"].count <= 11 * PICTURE_LAYERS + 20
+
+
+def test_compiled_a_decoded_token_takes_12_kernels_a_layer(compiled: dict[str, Kernels]) -> None:
+    assert compiled["token"].products == 6 * LAYERS + 1
+    # Looked up, normalised, scored, capped, chosen.
+    assert compiled["token"].count <= 12 * LAYERS + 5
+
+
+def test_compiled_the_prompt_takes_13_kernels_a_layer_and_the_picture_9(compiled: dict[str, Kernels]) -> None:
+    assert compiled["prefill"].count <= 13 * LAYERS + 42
+    assert compiled["picture"].count <= 9 * PICTURE_LAYERS + 20
+
+
+def test_inductor_makes_one_kernel_of_what_follows_another_and_two_of_sums_both_ways() -> None:
+    x = torch.empty(512, 384, device="meta")
+    assert inductor_kernels(lambda x: (x + 1).tanh() * 2, [x]) == 1
+    assert inductor_kernels(lambda x: torch.softmax(x, dim=-1) + 1, [x]) == 1
+    assert inductor_kernels(lambda x: (x.sum(0), (x * 2).flatten().sum()), [x]) >= 2
 
 
 def test_the_server_of_the_published_shape_holds_5_gigabytes() -> None:

@@ -33,6 +33,11 @@ def skipped(module: torch.nn.Module) -> Plant:
     return replaced(module, "forward", lambda given, *_, **__: given)
 
 
+def not_normed(layer: torch.nn.Module) -> Plant:
+    """What comes after it gets the sum as it is."""
+    return replaced(layer, "forward", lambda *given, run=layer.forward: (run(*given)[0],) * 2)
+
+
 def points_changed(model, change: Callable[[torch.Tensor], torch.Tensor]) -> Plant:
     """An error in the (1, 256, 4, 3) points."""
     points = model.points
@@ -101,8 +106,15 @@ PLANTED: dict[str, tuple[str, str, Callable[[torch.nn.Module], Plant]]] = {
         *FEATURES, lambda m: replaced(m.position_embedding_3d, "centre", m.position_embedding_3d.centre + 0.001),
     ),
     "Ego3D's norm dropped": (*FEATURES, lambda m: skipped(m.position_embedding_3d.position_embedding_head[1])),
-    "the encoder's last norm dropped": (*FEATURES, lambda m: skipped(m.vision_tower.post_layernorm)),
-    "a layer of the encoder dropped": (*FEATURES, lambda m: skipped(m.vision_tower.encoder.layers[1])),
+    "the encoder's last norm dropped": (*FEATURES, lambda m: not_normed(m.vision_tower.encoder.layers[-1])),
+    "a layer of the encoder dropped": (
+        *FEATURES,
+        lambda m: replaced(
+            m.vision_tower.encoder.layers[1],
+            "forward",
+            lambda hidden, normed, following, join: (hidden, following(hidden)),
+        ),
+    ),
     "red and blue swapped": (*FEATURES, lambda _: picture_changed(lambda rgb: rgb[::-1])),
     "picture a pixel to the right": (*FEATURES, lambda _: picture_changed(lambda rgb: np.roll(rgb, 1, axis=2))),
     "picture divided by 256": (*FEATURES, lambda _: picture_changed(lambda rgb: rgb * (255 / 256))),

@@ -40,7 +40,8 @@ def test_a_predictor_with_graphs_leaves_nothing_behind(monkeypatch):
         model = empty_model(SpatialVlaConfig.from_dict(published_config("tiny"))).to("meta")
         tokens = TokenPredictor(model, LEGAL)
         inputs = (torch.zeros(1), torch.zeros(1), torch.zeros(1, 32, 64), torch.tensor(288))
-        tokens._graph(inputs)
+        tokens._uses_graphs = True
+        tokens._for_padded(inputs)
         alive = [weakref.ref(each) for each in (tokens, tokens._decoder)]
         del tokens
         assert [each() for each in alive] == [None, None]

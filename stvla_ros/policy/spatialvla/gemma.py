@@ -16,13 +16,18 @@ class KeyValues:
     """Keys and values of the tokens so far, of every layer.
 
     :param config: of the model.
-    :param slots: tokens that there is room for, in one allocation a layer; 0: it grows, by copying.
+    :param slots: tokens that there is room for, in one allocation; 0: it grows, by copying.
     """
 
     def __init__(self, config: Gemma2Config, slots: int, dtype: torch.dtype, device: torch.device) -> None:
         self.slots, self._heads = slots, config.num_key_value_heads
-        shape = (2 * self._heads, slots, config.head_dim)
-        self.layers = [torch.zeros(shape, dtype=dtype, device=device) for _ in range(config.num_hidden_layers)]
+        shape = (config.num_hidden_layers, 2 * self._heads, slots, config.head_dim)
+        self._all = torch.zeros(shape, dtype=dtype, device=device)
+        self.layers = list(self._all)
+
+    def forget(self, slot: int) -> None:
+        """Empty it from a slot on. Weights of 0 do not hide what is no number."""
+        self._all[:, :, slot:].zero_()
 
     def add(self, layer: int, keys: torch.Tensor, values: torch.Tensor, slot: int) -> tuple[torch.Tensor, torch.Tensor]:
         """

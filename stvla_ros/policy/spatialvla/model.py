@@ -9,7 +9,7 @@ from torch import nn
 from stvla_ros.policy.spatialvla.config import SpatialVlaConfig
 from stvla_ros.policy.spatialvla.ego3d import Ego3dPositionEmbedding, back_project_patches
 from stvla_ros.policy.spatialvla.gemma import KeyValues, LanguageModel
-from stvla_ros.policy.spatialvla.siglip import PictureEncoder
+from stvla_ros.policy.spatialvla.siglip import Join, PictureEncoder
 
 # The picture encoder's normalisation of pixels in [0, 1] (reference model).
 _MEAN = _DEVIATION = 0.5
@@ -92,16 +92,17 @@ class SpatialVla(nn.Module):
         """(B, S, S) metres and (B, 3, 3) in its pixels to (B, P, 12) metres, see ``back_project_patches``."""
         return back_project_patches(depth, intrinsics, self.config.vision.patch_size, self.config.patch_resolution)
 
-    def image_features(self, pixels: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
+    def image_features(self, pixels: torch.Tensor, points: torch.Tensor, join: Join | None = None) -> torch.Tensor:
         """
         :param pixels: (B, 3, S, S) float32 in [0, 1].
         :param points: (B, P, 12) float32 metres.
+        :param join: as in ``PictureEncoder``.
         :returns: (B, P, E): what stands in the places of the picture's tokens. The reference divides by sqrt(E) here
             because its Gemma multiplies all inputs by it; here only what is looked up is multiplied.
         """
         # As (pixels - mean) / deviation to the bit, with one array less.
         normalised = (pixels / _DEVIATION).sub_(_MEAN / _DEVIATION)
-        seen = self.vision_tower(normalised.to(self.dtype))
+        seen = self.vision_tower(normalised.to(self.dtype), join)
         return self.multi_modal_projector(seen + self.position_embedding_3d(points))
 
     def embed_actions(self, offsets: torch.Tensor) -> torch.Tensor:
@@ -152,9 +153,13 @@ class SpatialVla(nn.Module):
 
     def cap(self, scores: torch.Tensor) -> torch.Tensor:
         """The soft cap of the scores."""
-        cap = self.config.text.final_logit_softcapping
-        return scores if cap is None else cap * torch.tanh(scores / cap)
+        return soft_cap(scores, self.config.text.final_logit_softcapping)
 
     def logits(self, hidden: torch.Tensor, first: int = 0, last: int | None = None) -> torch.Tensor:
         """Scores of the token ids first … last - 1: (…, E) to (…, last - first) float32. Reads only their rows."""
         return self.cap(nn.functional.linear(hidden, self.head(first, last)).float())
+
+
+def soft_cap(scores: torch.Tensor, cap: float | None) -> torch.Tensor:
+    """Gemma's, of scores of any shape; None for none."""
+    return scores if cap is None else cap * torch.tanh(scores / cap)

@@ -24,6 +24,8 @@ class SpatialVlaPolicy(Policy):
     :param temperature: 0 for the best actions, else they are sampled.
     :param seed: of the sampling.
     :param threads: cores that torch may use on a CPU; 0 for half of them, see ``devices.set_threads``.
+    :param compiled_parts: ``auto``, True or False, see ``Accelerations``.
+    :raises InputError: for another value of ``compiled_parts``.
     """
 
     name = "spatialvla"
@@ -39,12 +41,16 @@ class SpatialVlaPolicy(Policy):
         temperature: float = 0.0,
         seed: int = 0,
         threads: int = 0,
+        compiled_parts: bool | str = "auto",
     ) -> None:
+        if not isinstance(compiled_parts, bool) and compiled_parts != "auto":
+            raise InputError(f"compiled_parts: expected auto, true or false, got {compiled_parts!r}")
         self._checkpoint = checkpoint or str(default_checkpoint())
         self._device, self._dtype = device, dtype
         self._keys = (unnorm_key, fallback_unnorm_key)
         self._options = {"resize": resize, "temperature": temperature, "seed": seed}
         self._threads = threads
+        self._compiled_parts = compiled_parts if isinstance(compiled_parts, bool) else None
         self.draws_at_random = bool(temperature)
         self._predictor: SpatialVlaPredictor | None = None
         self._unnorm_key = ""
@@ -54,6 +60,7 @@ class SpatialVlaPolicy(Policy):
         # Not at the top: a launcher that only checks the parameters need not wait for torch.
         from stvla_ros.devices import free_memory, set_threads
         from stvla_ros.policy.checkpoints import find_checkpoint
+        from stvla_ros.policy.spatialvla.decoding.decoder import Accelerations
         from stvla_ros.policy.spatialvla.loading import load_predictor
 
         set_threads(self._threads)
@@ -61,7 +68,10 @@ class SpatialVlaPolicy(Policy):
         free_memory()
         folder = find_checkpoint(self._checkpoint)
         # What a policy is shown has a depth: the graph's and the evaluation's perception give one.
-        predictor = load_predictor(folder, self._device, self._dtype, lean=True, **self._options)
+        accelerations = Accelerations(compiled_parts=self._compiled_parts)
+        predictor = load_predictor(
+            folder, self._device, self._dtype, lean=True, accelerations=accelerations, **self._options
+        )
         self._unnorm_key, _ = select_statistics(predictor.statistics, *self._keys)
         predictor.warm_up()
         self._predictor = predictor

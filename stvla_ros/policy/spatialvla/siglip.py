@@ -1,6 +1,8 @@
 """SigLIP's picture encoder (arXiv 2303.15343), without its head. Of our own for the reasons in gemma.py."""
 
 import math
+from collections.abc import Callable
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -9,6 +11,17 @@ from torch.utils.checkpoint import checkpoint
 from transformers import SiglipVisionConfig
 
 from stvla_ros.policy.spatialvla.merged_weights import merge_weights
+
+# What is added to, the part's answer, weight and bias of the norm: to the sum, and the sum normalised.
+Join = Callable[[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor], tuple[torch.Tensor, torch.Tensor]]
+
+
+def add_and_norm(
+    hidden: torch.Tensor, part: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor, eps: float
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """See ``Join``; of tensors alone, so that a compiler can take it."""
+    hidden = hidden + part
+    return hidden, F.layer_norm(hidden, weight.shape, weight, bias, eps)
 
 
 class PatchEmbedding(nn.Conv2d):
@@ -90,9 +103,19 @@ class EncoderLayer(nn.Module):
         self.layer_norm2 = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
         self.mlp = EncoderMlp(config)
 
-    def forward(self, hidden: torch.Tensor) -> torch.Tensor:
-        hidden = hidden + self.self_attn(self.layer_norm1(hidden))
-        return hidden + self.mlp(self.layer_norm2(hidden))
+    def forward(
+        self, hidden: torch.Tensor, normed: torch.Tensor | None, following: nn.LayerNorm, join: Join
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """
+        :param hidden: (B, P, E).
+        :param normed: these by this layer's first norm; None where that is not done yet.
+        :param following: the norm that comes after this layer.
+        :returns: likewise for what follows.
+        """
+        if normed is None:
+            normed = self.layer_norm1(hidden)
+        hidden, normed = join(hidden, self.self_attn(normed), self.layer_norm2.weight, self.layer_norm2.bias)
+        return join(hidden, self.mlp(normed), following.weight, following.bias)
 
 
 class Encoder(nn.Module):
@@ -109,6 +132,7 @@ class PictureEncoder(nn.Module):
         self.embeddings = Embeddings(config)
         self.encoder = Encoder(config)
         self.post_layernorm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
+        self.join: Join = partial(add_and_norm, eps=config.layer_norm_eps)
         self.gradient_checkpointing = False
         for module in self.modules():
             if isinstance(module, nn.Linear):
@@ -125,12 +149,19 @@ class PictureEncoder(nn.Module):
         for layer in self.encoder.layers:
             layer.self_attn.merge_projections()
 
-    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
-        """(B, 3, S, S), normalised, to (B, P, E)."""
-        hidden = self.embeddings(pixels)
-        for layer in self.encoder.layers:
+    def forward(self, pixels: torch.Tensor, join: Join | None = None) -> torch.Tensor:
+        """(B, 3, S, S), normalised, to (B, P, E).
+
+        :param join: ``self.join``, compiled; None for as it is.
+        """
+        join = join or self.join
+        hidden, normed = self.embeddings(pixels), None
+        layers = list(self.encoder.layers)
+        norms = [*(layer.layer_norm1 for layer in layers[1:]), self.post_layernorm]
+        for layer, following in zip(layers, norms, strict=True):
             if self.gradient_checkpointing and torch.is_grad_enabled():
-                hidden = checkpoint(layer, hidden, use_reentrant=False)
+                # Normalised anew in each layer: what goes into one is what is kept.
+                hidden, normed = checkpoint(layer, hidden, None, following, join, use_reentrant=False)
             else:
-                hidden = layer(hidden)
-        return self.post_layernorm(hidden)
+                hidden, normed = layer(hidden, normed, following, join)
+        return normed

@@ -14,15 +14,19 @@ of it can be captured as one CUDA graph (cuda_graph.py).
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 
+from stvla_ros.policy.compiled_parts import Compiler
 from stvla_ros.policy.spatialvla.actions.action_tokenizer import TOKENS_PER_ACTION
 from stvla_ros.policy.spatialvla.actions.consensus import Consensus
 from stvla_ros.policy.spatialvla.decoding.fused_layers import FusedLayers
 from stvla_ros.policy.spatialvla.gemma import KeyValues
-from stvla_ros.policy.spatialvla.model import SpatialVla
+from stvla_ros.policy.spatialvla.model import SpatialVla, soft_cap
 
+# A batched product of bfloat16 wants rows of whole 16 bytes.
+_SLOTS_MULTIPLE = 8
 # Stands for every token of a chunk when a score was NaN or infinite: the best of such scores means nothing.
 NO_TOKEN = -1
 
@@ -36,12 +40,15 @@ class Accelerations:
     :param fused_layers: prompt and decoded tokens go through ``FusedLayers`` (else the modules' own forward); only
         with the static cache.
     :param cuda_graph: on CUDA, the whole chunk as one graph; only with the static cache.
+    :param compiled_parts: what stands between the fused layers' products is compiled in the warm-up
+        (compiled_parts.py), for prompts of ``PADDED_TEXT_TOKENS``; None: where that is worth it.
     """
 
     legal_rows: bool = True
     static_cache: bool = True
     fused_layers: bool = True
     cuda_graph: bool = True
+    compiled_parts: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -61,6 +68,7 @@ class ChunkDecoder:
     :param legal_ranges: per token to be decoded, the half-open range of legal offsets.
     :param accelerations: what of them to use.
     :param consensus: how tokens are chosen without noise; None for the best score (the published rule).
+    :param compiler: of what stands between the products.
     """
 
     def __init__(
@@ -69,11 +77,12 @@ class ChunkDecoder:
         legal_ranges: Sequence[tuple[int, int]],
         accelerations: Accelerations = Accelerations(),
         consensus: Consensus | None = None,
+        compiler: Compiler = Compiler(enabled=False),
     ) -> None:
         self._consensus = consensus
         self._model, self._legal_ranges, self._accelerations = model, tuple(legal_ranges), accelerations
         fused = accelerations.fused_layers and accelerations.static_cache
-        self._fused_layers = FusedLayers(model) if fused else None
+        self._fused_layers = FusedLayers(model, compiler) if fused else None
         begin = model.config.action_token_begin
         # Scored from the first of these rows on.
         self._head_begin = begin if accelerations.legal_rows else model.head_begin
@@ -86,6 +95,8 @@ class ChunkDecoder:
         self._firsts = torch.tensor([first for first, _ in self._legal_ranges], device=model.device)
         # What an embedding is multiplied by, as a tensor: the product is then float32 in one operation.
         self._embedding_scale = torch.full((1,), model.embedding_scale, device=model.device)
+        self._look_up = compiler.part(_look_up)
+        self._cap = compiler.part(partial(soft_cap, cap=model.config.text.final_logit_softcapping))
 
     def __call__(
         self,
@@ -106,23 +117,31 @@ class ChunkDecoder:
         gemma, fused = model.language_model.model, self._fused_layers
         if cache is None:
             cache = self.static_cache(padded) if self._accelerations.static_cache else self._cache(0)
+        else:
+            cache.forget(padded)
         steps = torch.arange(len(self._legal_ranges), device=embeddings.device)
         # Of the cache: the prompt, its padding, then the decoded tokens; the last of these is asked for by nobody.
-        slots = torch.arange(padded + len(steps) - 1, device=embeddings.device)
-        mask = None if length is None else self._padding_mask(slots, length, padded)
+        slots = torch.arange(cache.slots or padded + len(steps) - 1, device=embeddings.device)
+        masks = self._masks(slots, steps, length, padded)
         # Positions start at 1 (PaliGemma's convention).
         positions = torch.cat([slots[:padded] + 1, steps + (padded if length is None else length)])
         last = torch.full((1,), padded - 1, device=slots.device) if length is None else length.reshape(1) - 1
         if fused is not None:
             rotary = fused.rotary(*gemma.rotary(positions, model.dtype))
+            # 16 bytes apart: what is compiled for CUDA copies what it is given in between.
+            single = slots[:, None].repeat(1, 2)
 
         def run(tokens: torch.Tensor, slot: int, step: int, last: torch.Tensor | None = None) -> torch.Tensor:
             """(L, E) from a slot on, the first decoded ones before a step, to the (1, E) that the next is made of."""
-            seen = None if mask is None else mask[: slot + len(tokens)]
             place = slice(slot + bool(step), slot + bool(step) + len(tokens))
+            mask = None if length is None else masks[step, : slot + len(tokens)]
             if fused is not None:
-                return fused(tokens, (rotary[0][place], rotary[1][place]), seen, slot, cache, last)
-            whole = None if seen is None else seen[None, None, None]
+                turn = rotary[0][place], rotary[1][place]
+                if step:
+                    # All slots and not only those so far: all steps are alike, and one compiled part does for them.
+                    return fused(tokens, turn, masks[step], single[slot, :1], cache, last)
+                return fused(tokens, turn, mask, slots[:padded], cache, last)
+            whole = None if mask is None else mask[None, None, None]
             hidden = model.run_language_model(tokens[None], positions[None, place], whole, cache, slot)[0]
             return hidden if last is None else hidden.index_select(0, last)
 
@@ -144,32 +163,40 @@ class ChunkDecoder:
         means_something = torch.cat(best).isfinite().all()
         return Decoded((torch.cat(chosen) + self._firsts).masked_fill(~means_something, NO_TOKEN), prompt_end.float())
 
-    def _padding_mask(self, slots: torch.Tensor, length: torch.Tensor, padded: int) -> torch.Tensor:
-        """(slots,) to add to the attention logits: what hides the padding."""
-        hidden = (slots >= length) & (slots < padded)
+    def _masks(
+        self, slots: torch.Tensor, steps: torch.Tensor, length: torch.Tensor | None, padded: int
+    ) -> torch.Tensor:
+        """(N, slots) to add to the attention logits at each step: what hides the padding, and what comes later."""
+        hidden = slots >= padded + steps[:, None]
+        if length is not None:
+            hidden = hidden | ((slots >= length) & (slots < padded))
         # Filled, not chosen by torch.where: that copies its numbers to the device, which a graph's recording forbids.
         mask = torch.zeros(hidden.shape, dtype=self._model.dtype, device=hidden.device)
         return mask.masked_fill(hidden, torch.finfo(self._model.dtype).min)
 
     def _embed(self, index: torch.Tensor, first: int, end: int) -> torch.Tensor:
         """(1,) of a legal range's tokens to (1, E)."""
-        rows = self._model.spatial_embed_tokens.weight[first:end].index_select(0, index)
-        embedded = rows * self._embedding_scale
+        embedded = self._look_up(self._model.spatial_embed_tokens.weight[first:end], index, self._embedding_scale)
         return embedded if self._fused_layers is not None else embedded.to(self._model.dtype)
 
     def _legal_scores(self, hidden: torch.Tensor, first: int, end: int) -> torch.Tensor:
         """(1, E) to (1, end - first) float32."""
         at = self._begin - self._head_begin
         if self._accelerations.legal_rows:
-            return self._model.cap(hidden.float() @ self._head[:, at + first : at + end])
-        return self._model.cap(hidden.float() @ self._head)[:, at + first : at + end]
+            return self._cap(hidden.float() @ self._head[:, at + first : at + end])
+        return self._cap(hidden.float() @ self._head)[:, at + first : at + end]
 
     def static_cache(self, prompt_length: int) -> KeyValues:
-        """Keys and values for a prompt (with its padding) and the tokens after it, in one allocation a layer."""
-        return self._cache(prompt_length + len(self._legal_ranges) - 1)
+        """Keys and values for a prompt (with its padding) and the tokens after it."""
+        slots = prompt_length + len(self._legal_ranges) - 1
+        return self._cache(-(-slots // _SLOTS_MULTIPLE) * _SLOTS_MULTIPLE)
 
     def _cache(self, slots: int) -> KeyValues:
         return KeyValues(self._model.config.text, slots, self._model.dtype, self._model.device)
+
+
+def _look_up(rows: torch.Tensor, index: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
+    return rows.index_select(0, index) * scale
 
 
 def gumbel_noise(count: int, width: int, generator: torch.Generator) -> torch.Tensor:

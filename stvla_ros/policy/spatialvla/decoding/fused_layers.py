@@ -11,33 +11,44 @@ goes about 1.5 times faster when they lie transposed (float32, the products of t
 this is done in place: shapes, values, names and saved files stay the same.
 """
 
+from functools import partial
+
 import torch
 import torch.nn.functional as F
 
+from stvla_ros.policy.compiled_parts import Compiler
 from stvla_ros.policy.spatialvla.gemma import DecoderLayer, KeyValues, RmsNorm
 from stvla_ros.policy.spatialvla.merged_weights import merge_weights
 from stvla_ros.policy.spatialvla.model import SpatialVla
 
 
 class FusedLayers:
-    """:param model: on its device; its weights must not change afterwards (the norms' gains are computed once)."""
+    """
+    :param model: on its device; its weights must not change afterwards (the norms' gains are computed once).
+    :param compiler: of what stands between the products.
+    """
 
-    def __init__(self, model: SpatialVla) -> None:
+    def __init__(self, model: SpatialVla, compiler: Compiler = Compiler(enabled=False)) -> None:
         text = model.config.text
         self._heads, self._kv_heads, self._head_dim = text.num_attention_heads, text.num_key_value_heads, text.head_dim
-        self._scale, self._cap = text.query_pre_attn_scalar**-0.5, text.attn_logit_softcapping
+        scale, cap, eps = text.query_pre_attn_scalar**-0.5, text.attn_logit_softcapping, text.rms_norm_eps
+        self._scale = scale if cap is None else scale / cap
         gemma = model.language_model.model
         transposed = model.device.type == "cpu"
         self._layers = [_Weights(layer, transposed) for layer in gemma.layers]
         self._final_gain = gemma.norm.gain
-        self._eps = text.rms_norm_eps
-        self._dtype = model.dtype
         self._nothing = torch.zeros((), dtype=model.dtype, device=model.device)
+        self._begin = compiler.part(partial(_begin, eps=eps, dtype=model.dtype))
+        self._turn_and_keep = compiler.part(partial(_turn_and_keep, heads=self._heads, kv_heads=self._kv_heads))
+        self._weigh = compiler.part(partial(_weigh, cap=cap))
+        self._join = compiler.part(partial(_join, eps=eps, dtype=model.dtype))
+        self._join_last = compiler.part(partial(_join, eps=eps, dtype=torch.float32))
+        self._gate = compiler.part(_gate)
 
     def rotary(self, cos: torch.Tensor, sin: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Cosines and sines of N positions, (N, head_dim) each, as calls want rows of them: for every head of queries,
-        keys and values, (N, heads + 2 kv_heads, head_dim); values do not turn. The sines have the sign that the other
-        half of a vector comes with.
+        keys and values, (N, heads + 2 kv_heads, 2, head_dim / 2); values do not turn. The sines have the sign that the
+        other half of a vector comes with.
         """
         count, turning = len(cos), self._heads + self._kv_heads
         half = self._head_dim // 2
@@ -45,84 +56,115 @@ class FusedLayers:
         cosines = torch.ones(count, turning + self._kv_heads, self._head_dim, dtype=cos.dtype, device=cos.device)
         sines = torch.zeros_like(cosines)
         cosines[:, :turning], sines[:, :turning] = cos[:, None], signed[:, None]
-        return cosines, sines
+        return cosines.unflatten(-1, (2, half)), sines.unflatten(-1, (2, half))
 
     def __call__(
         self,
         hidden: torch.Tensor,
         rotary: tuple[torch.Tensor, torch.Tensor],
         mask: torch.Tensor | None,
-        slot: int,
+        slots: torch.Tensor,
         cache: KeyValues,
         last: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """
         :param hidden: (L, E) embeddings of the tokens.
         :param rotary: rows of what ``rotary`` gives, for their positions.
-        :param mask: (slots,) added to the attention logits of those slots of the cache, of which these tokens then see
-            no others; None: they see what came before them and one another.
-        :param slot: where in the cache their keys and values go.
-        :param cache: what the mask does not hide of it is filled.
+        :param mask: (K,) added to the attention logits of the cache's first K slots, of which these tokens then see no
+            others; None: the L slots from the first on are all that they see.
+        :param slots: (L,) int64, where in the cache their keys and values go. A tensor, so that what is compiled for
+            one token is compiled for all.
+        :param cache: what the mask does not hide of it is filled, the rest finite.
         :param last: (1,) int64, the only one of the tokens whose answer is wanted; None for all.
         :returns: (L or 1, E) float32 normalised hidden states.
         """
-        hidden = hidden.float()
-        seen = slot + len(hidden) if mask is None else len(mask)
-        normed = self._norm(hidden, self._layers[0].before)
+        seen = len(hidden) if mask is None else len(mask)
+        hidden, normed = self._begin(hidden, self._layers[0].before)
         for number, (weights, kept) in enumerate(zip(self._layers, cache.layers, strict=True)):
-            attended = self._turn_and_keep(normed @ weights.attention, rotary, kept, slot)
-            if last is not None and number == len(self._layers) - 1:
-                # Of the last layer, the other tokens' keys and values are all that is asked for.
-                attended, hidden = attended.index_select(0, last), hidden.index_select(0, last)
-            attended = self._attend(attended, kept[:, :seen], mask) @ weights.output
-            hidden, normed = self._join(hidden, attended, weights.after, weights.before_mlp)
-            gate, up = (normed @ weights.gate_up).chunk(2, dim=-1)
-            inner = F.gelu(gate, approximate="tanh").mul_(up)
+            queries = self._turn_and_keep(normed @ weights.attention, *rotary, kept, slots)
             is_last = number == len(self._layers) - 1
-            following = self._final_gain if is_last else self._layers[number + 1].before
-            hidden, normed = self._join(hidden, inner @ weights.down, weights.after_mlp, following, is_last)
+            if last is not None and is_last:
+                # Of the last layer, the other tokens' keys and values are all that is asked for.
+                queries, hidden = self._only(queries, last), hidden.index_select(0, last)
+            attended = self._attend(queries, kept[:, :seen], mask) @ weights.output
+            hidden, normed = self._join(hidden, attended, weights.after, weights.before_mlp)
+            part = self._gate(normed @ weights.gate_up) @ weights.down
+            if is_last:
+                hidden, normed = self._join_last(hidden, part, weights.after_mlp, self._final_gain)
+            else:
+                hidden, normed = self._join(hidden, part, weights.after_mlp, self._layers[number + 1].before)
         return normed
 
-    def _turn_and_keep(
-        self, projected: torch.Tensor, rotary: tuple[torch.Tensor, torch.Tensor], kept: torch.Tensor, slot: int
-    ) -> torch.Tensor:
-        """Queries (L, heads, head_dim) with their position; keys and values go to the cache."""
-        cos, sin = rotary
-        vectors = projected.view(len(projected), -1, self._head_dim)
-        first, second = vectors.chunk(2, dim=-1)
-        turned = torch.addcmul(vectors * cos, torch.cat([second, first], dim=-1), sin)
-        kept[:, slot : slot + len(turned)] = turned[:, self._heads :].transpose(0, 1)
-        return turned[:, : self._heads]
+    def _only(self, queries: torch.Tensor, token: torch.Tensor) -> torch.Tensor:
+        """Of all tokens' queries those of one."""
+        by_token = queries.unflatten(1, (-1, self._heads // self._kv_heads))
+        return by_token.index_select(1, token).flatten(1, 2)
 
     def _attend(self, queries: torch.Tensor, kept: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
-        """(L, heads, head_dim) and (2 kv_heads, slots, head_dim) to (L, heads * head_dim)."""
-        count = len(queries)
-        # The query heads of a group share their keys: a batched product needs no repeated copy of these.
-        grouped = queries.view(count, self._kv_heads, -1, self._head_dim).transpose(0, 1)
-        grouped = grouped.reshape(self._kv_heads, -1, self._head_dim)
+        """(kv_heads, L * heads of a group, head_dim) and (2 kv_heads, slots, head_dim) to (L, heads * head_dim)."""
         keys, values = kept[: self._kv_heads].transpose(1, 2), kept[self._kv_heads :]
-        scale = self._scale if self._cap is None else self._scale / self._cap
-        scores = torch.baddbmm(self._nothing, grouped, keys, beta=0, alpha=scale)
-        if self._cap is not None:
-            scores = scores.tanh_()
-            scores = scores.mul_(self._cap) if mask is None else torch.add(mask, scores, alpha=self._cap)
-        elif mask is not None:
-            scores = scores + mask
-        # In float32 inside, whatever comes in.
-        attended = torch.bmm(torch.softmax(scores, dim=-1), values)
-        attended = attended.view(self._kv_heads, count, -1, self._head_dim).transpose(0, 1)
-        return attended.reshape(count, -1)
+        scores = torch.baddbmm(self._nothing, queries, keys, beta=0, alpha=self._scale)
+        attended = torch.bmm(self._weigh(scores) if mask is None else self._weigh(scores, mask), values)
+        group = self._heads // self._kv_heads
+        attended = attended.view(self._kv_heads, -1, group, self._head_dim).transpose(0, 1)
+        return attended.reshape(len(attended), -1)
 
-    def _join(
-        self, hidden: torch.Tensor, part: torch.Tensor, after: torch.Tensor, before: torch.Tensor, wide: bool = False
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """A part's answer, normalised, is added; and the sum normalised for the next part."""
-        hidden = hidden + F.rms_norm(part.float(), after.shape, after, self._eps)
-        normed = F.rms_norm(hidden, before.shape, before, self._eps)
-        return hidden, normed if wide else normed.to(self._dtype)
 
-    def _norm(self, hidden: torch.Tensor, gain: torch.Tensor) -> torch.Tensor:
-        return F.rms_norm(hidden, gain.shape, gain, self._eps).to(self._dtype)
+# What stands between the products, as functions of tensors alone, which a compiler can take.
+
+
+def _begin(hidden: torch.Tensor, gain: torch.Tensor, eps: float, dtype: torch.dtype) -> tuple[torch.Tensor, ...]:
+    """The embeddings in float32, and normalised for the first part."""
+    hidden = hidden.float()
+    return hidden, F.rms_norm(hidden, gain.shape, gain, eps).to(dtype)
+
+
+def _turn_and_keep(
+    projected: torch.Tensor,
+    cos: torch.Tensor,
+    sin: torch.Tensor,
+    kept: torch.Tensor,
+    slots: torch.Tensor,
+    heads: int,
+    kv_heads: int,
+) -> torch.Tensor:
+    """Queries with their position, (kv_heads, L * heads of a group, head_dim): the query heads of a group share their
+    keys, and a batched product then needs no repeated copy of these. Keys and values go to the cache.
+    """
+    count = len(projected)
+    vectors, dim = projected.view(count, *cos.shape[1:]), kept.shape[2]
+    turned = torch.addcmul(vectors * cos, vectors.flip(2), sin).view(count, -1, dim)
+    kept.index_copy_(1, slots, turned[:, heads:].transpose(0, 1))
+    grouped = turned[:, :heads].view(count, kv_heads, -1, dim).transpose(0, 1)
+    return grouped.reshape(kv_heads, -1, dim)
+
+
+def _weigh(scores: torch.Tensor, mask: torch.Tensor | None = None, cap: float | None = None) -> torch.Tensor:
+    """Scores over the cap to weights of the values: capped, masked, softmax (in float32 inside, whatever comes in)."""
+    if cap is not None:
+        scores = torch.tanh(scores)
+        scores = scores.mul_(cap) if mask is None else torch.add(mask, scores, alpha=cap)
+    elif mask is not None:
+        scores = scores + mask
+    return torch.softmax(scores, dim=-1)
+
+
+def _join(
+    hidden: torch.Tensor,
+    part: torch.Tensor,
+    after: torch.Tensor,
+    before: torch.Tensor,
+    eps: float,
+    dtype: torch.dtype,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """A part's answer, normalised, is added; and the sum normalised for the next part."""
+    hidden = hidden + F.rms_norm(part.float(), after.shape, after, eps)
+    return hidden, F.rms_norm(hidden, before.shape, before, eps).to(dtype)
+
+
+def _gate(both: torch.Tensor) -> torch.Tensor:
+    gate, up = both.chunk(2, dim=-1)
+    return F.gelu(gate, approximate="tanh").mul_(up)
 
 
 class _Weights:

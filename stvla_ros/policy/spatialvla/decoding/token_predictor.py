@@ -1,6 +1,8 @@
-"""From a prepared picture and prompt to action tokens: the whole network, run eagerly or as a CUDA graph."""
+"""From a prepared picture and prompt to action tokens: the whole network, run eagerly or as a CUDA graph, between its
+products as it is or compiled.
+"""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -8,13 +10,16 @@ import torch
 
 from stvla_ros.cuda_graph import CudaGraph
 from stvla_ros.errors import InputError
+from stvla_ros.policy.compiled_parts import Compiler, are_worth_it
 from stvla_ros.policy.spatialvla.actions.consensus import Consensus
 from stvla_ros.policy.spatialvla.decoding.decoder import Accelerations, ChunkDecoder, Decoded
 from stvla_ros.policy.spatialvla.gemma import KeyValues
 from stvla_ros.policy.spatialvla.model import SpatialVla
+from stvla_ros.policy.spatialvla.siglip import Join
 
-# A CUDA graph has one length: a prompt is padded to the first of these lengths of text, in tokens, that it fits.
-GRAPH_TEXT_TOKENS = (32, 192)
+# A CUDA graph has one length, and so has what is compiled: a prompt is padded to the first of these lengths of text, in
+# tokens, that it fits.
+PADDED_TEXT_TOKENS = (32, 192)
 
 
 class TokenPredictor:
@@ -33,14 +38,17 @@ class TokenPredictor:
         consensus: Consensus | None = None,
     ) -> None:
         self._model = model
-        self._decoder = ChunkDecoder(model, legal_ranges, accelerations, consensus)
+        fused, wanted = accelerations.fused_layers and accelerations.static_cache, accelerations.compiled_parts
+        self._compiler = Compiler(fused and (are_worth_it(model.device) if wanted is None else wanted))
+        self._join = self._compiler.part(model.vision_tower.join)
+        self._decoder = ChunkDecoder(model, legal_ranges, accelerations, consensus, self._compiler)
         if accelerations.fused_layers:
             model.vision_tower.merge_projections()
         on_cuda = model.device.type == "cuda"
         # A graph's addresses are fixed, and so must be those of its cache.
         self._uses_graphs = on_cuda and accelerations.cuda_graph and accelerations.static_cache
         # By padded length and whether tokens are sampled.
-        self._graphs: dict[tuple[int, bool], CudaGraph] = {}
+        self._padded: dict[tuple[int, bool], Callable[..., torch.Tensor]] = {}
         # They are never replayed at the same time, so they can share their memory.
         self._depth_graph: CudaGraph | None = None
         self._pool: Any = torch.cuda.graph_pool_handle() if self._uses_graphs else None
@@ -54,12 +62,16 @@ class TokenPredictor:
         :param text: (1, n, E) of the prompt's tokens after the picture's, see ``SpatialVla.embed_text``.
         :param noise: as in ``ChunkDecoder``.
         :returns: (N,) int64 offsets.
-        :raises InputError: for a prompt that is longer than the longest graph.
+        :raises InputError: for a prompt that is longer than the longest that prompts are padded to.
         """
-        if not self._uses_graphs:
+        if not self._pads:
             return self.decode(self._model.image_features(pixels, points), text, noise).offsets
-        inputs = self._graph_inputs(pixels, points, text, noise)
-        return self._graph(inputs)(*inputs)
+        inputs = self._padded_inputs(pixels, points, text, noise)
+        return self._for_padded(inputs)(*inputs)
+
+    @property
+    def _pads(self) -> bool:
+        return self._uses_graphs or self._compiler.enabled
 
     def decode(self, features: torch.Tensor, text: torch.Tensor, noise: torch.Tensor | None = None) -> Decoded:
         """As a call, from (1, P, E) image features, and never as a graph."""
@@ -76,38 +88,41 @@ class TokenPredictor:
     def warm_up(
         self, pixels: torch.Tensor, points: torch.Tensor, text: torch.Tensor, noise: torch.Tensor | None
     ) -> None:
-        """Do now what only the first calls would have to wait for."""
-        if self._uses_graphs:
-            for longest in GRAPH_TEXT_TOKENS:
-                self._graph(self._graph_inputs(pixels, points, _pad(text, longest), noise))
+        """Do now what only the first calls would have to wait for. Nothing is compiled afterwards."""
+        with self._compiler.compiling():
+            for longest in PADDED_TEXT_TOKENS if self._pads else ():
+                inputs = self._padded_inputs(pixels, points, _pad(text, longest), noise)
+                self._for_padded(inputs)(*inputs)
         for _ in range(2):
             self(pixels, points, text, noise)
 
-    def _graph_inputs(
+    def _padded_inputs(
         self, pixels: torch.Tensor, points: torch.Tensor, text: torch.Tensor, noise: torch.Tensor | None
     ) -> tuple[torch.Tensor, ...]:
         length = text.shape[1]
-        if length > GRAPH_TEXT_TOKENS[-1]:
-            raise InputError(f"instruction: expected at most {GRAPH_TEXT_TOKENS[-1] - 1} tokens, got more")
-        padded = next(padded for padded in GRAPH_TEXT_TOKENS if padded >= length)
-        whole = torch.tensor(self._model.config.num_image_tokens + length, device=text.device)
+        if length > PADDED_TEXT_TOKENS[-1]:
+            raise InputError(f"instruction: expected at most {PADDED_TEXT_TOKENS[-1] - 1} tokens, got more")
+        padded = next(padded for padded in PADDED_TEXT_TOKENS if padded >= length)
+        # Filled, not copied to the device, for which the host would wait.
+        whole = torch.full((), self._model.config.num_image_tokens + length, device=text.device)
         inputs = (pixels, points, _pad(text, padded), whole)
         return inputs if noise is None else (*inputs, noise)
 
-    def _graph(self, inputs: tuple[torch.Tensor, ...]) -> CudaGraph:
+    def _for_padded(self, inputs: tuple[torch.Tensor, ...]) -> Callable[..., torch.Tensor]:
         padded, sampled = self._model.config.num_image_tokens + inputs[2].shape[1], len(inputs) > 4
-        if (padded, sampled) not in self._graphs:
+        if (padded, sampled) not in self._padded:
             # Made here: a recording may not allocate what outlives it.
             cache = self._decoder.static_cache(padded)
-            run = partial(_tokens, self._model, self._decoder, cache)
-            self._graphs[padded, sampled] = CudaGraph(run, inputs, self._pool)
-        return self._graphs[padded, sampled]
+            run = partial(_tokens, self._model, self._join, self._decoder, cache)
+            self._padded[padded, sampled] = CudaGraph(run, inputs, self._pool) if self._uses_graphs else run
+        return self._padded[padded, sampled]
 
 
 # No method: a graph that held its predictor would be a circle, and a network in a circle stays in memory until the
 # collector comes, beside the one that is loaded next.
 def _tokens(
     model: SpatialVla,
+    join: Join,
     decoder: ChunkDecoder,
     cache: KeyValues,
     pixels: torch.Tensor,
@@ -117,7 +132,7 @@ def _tokens(
     noise: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """(N,) int64 offsets; see ``TokenPredictor.__call__``."""
-    return decoder(_prompt(model.image_features(pixels, points), text), length, noise, cache).offsets
+    return decoder(_prompt(model.image_features(pixels, points, join), text), length, noise, cache).offsets
 
 
 def _prompt(features: torch.Tensor, text: torch.Tensor) -> torch.Tensor:
