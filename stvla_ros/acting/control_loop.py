@@ -14,8 +14,12 @@ from dataclasses import replace
 import numpy as np
 
 from stvla_ros.control.actions import EndEffectorAction
-from stvla_ros.control.chunk_execution import ChunkExecutor, Due, RateLimit, TimedChunk
+from stvla_ros.control.caps import Caps
+from stvla_ros.control.chunk_execution import Due, RateLimit, TimedChunk, late_by
+from stvla_ros.control.displacement import Displacement
+from stvla_ros.control.executors import make_executor
 from stvla_ros.control.gripper import StickyGripper
+from stvla_ros.control.latency_prediction import LatencyPrediction
 from stvla_ros.errors import InputError
 from stvla_ros.policy.base import InputNeeds, Policy, PolicyInput
 from stvla_ros.policy.completion import InputCompletion
@@ -31,15 +35,25 @@ class Control(ABC):
     :param execution: how chunks are executed, one of ``EXECUTIONS``.
     :param period: control period, nanoseconds.
     :param sticky_steps: control steps for which a change of the gripper is held.
+    :param caps: what one command may move at most.
+    :param latency: of the answers; None where the world waits for them.
     """
 
     max_age = 0
 
-    def __init__(self, policy: Policy, execution: str, period: int, sticky_steps: int) -> None:
+    def __init__(
+        self,
+        policy: Policy,
+        execution: str,
+        period: int,
+        sticky_steps: int,
+        caps: Caps = Caps(),
+        latency: LatencyPrediction | None = None,
+    ) -> None:
         self._policy = policy
         self._completion = InputCompletion(policy.needs)
         self._period = period
-        self._executor = ChunkExecutor(execution, period, self.max_age)
+        self._executor = make_executor(execution, period, self.max_age, caps, latency)
         self._gripper = StickyGripper(sticky_steps)
         self.inference_s: list[float] = []
         """Wall time of each call of the policy, seconds."""
@@ -81,8 +95,8 @@ class Control(ABC):
 class LockstepControl(Control):
     """Every observation is answered; the world waits."""
 
-    def __init__(self, policy: Policy, execution: str, period: int, sticky_steps: int) -> None:
-        super().__init__(policy, execution, period, sticky_steps)
+    def __init__(self, policy: Policy, execution: str, period: int, sticky_steps: int, caps: Caps = Caps()) -> None:
+        super().__init__(policy, execution, period, sticky_steps, caps)
         self._answered = 0
 
     def act(self, observation: PolicyInput, perception_s: float) -> EndEffectorAction:
@@ -118,8 +132,10 @@ class RealtimeControl(Control):
         sticky_steps: int,
         latency_s: float | None = None,
         added_s: float = 0.0,
+        caps: Caps = Caps(),
     ) -> None:
-        super().__init__(policy, execution, period, sticky_steps)
+        self._latency = LatencyPrediction()
+        super().__init__(policy, execution, period, sticky_steps, caps, self._latency)
         self._latency_s, self._added_s = latency_s, added_s
         self._thinking = RateLimit(period)
         self._now = 0
@@ -182,11 +198,14 @@ class RealtimeControl(Control):
     def _end_inference(self) -> None:
         _, chunk = self._answer
         self._answer = None
-        self.late_chunks += self._executor.is_late(chunk, self._now)
+        self._latency.add(self._now - chunk.stamp)
+        self.late_chunks += late_by(chunk, self._now, self._period) > 0
         self.unused_chunks += not self._executor.add(chunk, self._now)
         self._think()
 
     def _send(self) -> None:
         due = self._executor.take(self._now)
+        if self._command is not None:
+            self._executor.correct(self._command.number, Displacement.none())
         # The gripper counts what is sent, also what a newer command replaces before it is executed.
         self._command = replace(due, action=self._finish(due))

@@ -24,11 +24,15 @@ is the motion of one step, so more of them would move the robot too fast.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from stvla_ros.control.actions import EndEffectorAction
 from stvla_ros.errors import InputError
+
+if TYPE_CHECKING:
+    from stvla_ros.control.displacement import Displacement  # with scipy, which commands load only when they need it
 
 PACINGS = ("lockstep", "realtime")
 """Whether the world waits for each command, or does not."""
@@ -64,10 +68,21 @@ class Due:
     """An action whose time has come.
 
     :param stamp: of the newest observation that it comes from, ns.
+    :param number: by which the executor is told what became of it.
     """
 
     stamp: int
     action: EndEffectorAction
+    number: int = 0
+
+
+def late_by(chunk: TimedChunk, now: int, period: int) -> int:
+    """How many of its actions' control steps are over.
+
+    :param period: control period, ns.
+    """
+    # A camera's clock may be a little ahead of ours.
+    return max((now - chunk.stamp) // period, 0)
 
 
 class RateLimit:
@@ -131,12 +146,14 @@ class Execution:
     :param history: chunks that are kept.
     :param continues: whether a chunk's further actions follow its first.
     :param open_loop: whether no inference is wanted while a chunk has actions left.
+    :param anchored: whether actions count from where their observation saw the target (``anchored_execution.py``).
     :param weights: from predictions (n, 7), oldest chunk first, to weights (n,) of sum 1.
     """
 
     history: int = 1
     continues: bool = True
     open_loop: bool = False
+    anchored: bool = False
     grace: float = 0.0
     weights: Callable[[np.ndarray], np.ndarray] = exponential_weights
 
@@ -147,6 +164,8 @@ EXECUTIONS = {
     "ensemble": Execution(ENSEMBLED_CHUNKS, grace=GRACE, weights=exponential_weights),
     "mean_ensemble": Execution(ENSEMBLED_CHUNKS, grace=GRACE, weights=equal_weights),
     "adaptive_ensemble": Execution(ENSEMBLED_CHUNKS, grace=GRACE, weights=adaptive_weights),
+    "anchored": Execution(ENSEMBLED_CHUNKS, anchored=True),
+    "anchored_mean": Execution(ENSEMBLED_CHUNKS, anchored=True, weights=equal_weights),
 }
 
 
@@ -199,10 +218,6 @@ class ChunkExecutor:
         self._next_index = 0
         return True
 
-    def is_late(self, chunk: TimedChunk, now: int) -> bool:
-        """Whether the step of the chunk's first action is over."""
-        return self._index(chunk, now) > 0
-
     def next_at(self, now: int) -> int | None:
         """When the next action leaves unless another chunk comes, ``now`` or later; None when there is none."""
         if not self._chunks:
@@ -228,6 +243,9 @@ class ChunkExecutor:
         self._last_command = now
         self._rate.count(now)
         return Due(newest.stamp, self._combine(index, now))
+
+    def correct(self, number: int, moved: "Displacement", at: int | None = None) -> None:
+        """What became of a command; of no consequence to those that follow."""
 
     def planned(self, now: int) -> tuple[EndEffectorAction, ...]:
         """What would leave from ``now`` on, a control step each, if no further chunk came."""
@@ -256,8 +274,7 @@ class ChunkExecutor:
         return EndEffectorAction(mean[:3], mean[3:6], float(np.clip(mean[6], 0.0, 1.0)))
 
     def _index(self, chunk: TimedChunk, now: int) -> int:
-        # A camera's clock may be a little ahead of ours.
-        return max((now - chunk.stamp) // self._period, 0)
+        return late_by(chunk, now, self._period)
 
     def _is_stale(self, chunk: TimedChunk, now: int) -> bool:
         return bool(self._max_age) and now - chunk.stamp > self._max_age

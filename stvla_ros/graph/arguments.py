@@ -29,7 +29,9 @@ class PerceptionArguments:
     """Key of the checkpoint's action statistics; empty for the robot's own."""
     policy_parameters: str = "{}"
     """The policy's further parameters, as a YAML mapping."""
-    execution: Literal["auto", "receding", "chunk", "ensemble", "mean_ensemble", "adaptive_ensemble"] = "auto"
+    execution: Literal[
+        "auto", "receding", "chunk", "ensemble", "mean_ensemble", "adaptive_ensemble", "anchored", "anchored_mean"
+    ] = "auto"
     """How the policy's chunks are executed: first action only, open loop, or averaged over the last 4 chunks (with the
     published weights, equal ones, by agreement); auto: what the checkpoint was trained for, else ensemble."""
     traces: Literal["auto", "none", "depth", "rgb"] = "auto"

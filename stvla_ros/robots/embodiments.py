@@ -7,6 +7,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from stvla_ros.control.caps import Caps
 from stvla_ros.control.safety.limits import SafetyLimits
 from stvla_ros.errors import InputError
 from stvla_ros.robots.drivers import DRIVERS, DriverKind, DriverNeeds
@@ -15,6 +16,8 @@ from stvla_ros.shared_files import config_directory
 
 # In place of a URDF file: the topic of this name.
 ROBOT_DESCRIPTION = "robot_description"
+# Of a robot that is in simulation alone: the WidowX's.
+_SIMULATED_CAPS = Caps(translation=0.05, rotation=0.35)
 
 
 @dataclass(frozen=True)
@@ -97,6 +100,13 @@ class Embodiment:
     def __post_init__(self) -> None:
         if not 0.1 <= self.control_hz <= 1000.0:
             raise InputError(f"control_hz: expected 0.1 to 1000, got {self.control_hz}")
+
+    @property
+    def caps(self) -> Caps:
+        """What one command may move at most: what the driver's gate lets through."""
+        if self.driver is None:
+            return _SIMULATED_CAPS
+        return Caps(self.driver.limits.step_translation, self.driver.limits.step_rotation)
 
 
 @cache

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from stvla_ros.acting import control_loop
 from stvla_ros.acting.control_loop import LockstepControl, RealtimeControl
 from stvla_ros.control.actions import EndEffectorAction
-from stvla_ros.control.chunk_execution import EXECUTIONS
+from stvla_ros.control.anchored_execution import LATEST_PHASE
+from stvla_ros.control.chunk_execution import EXECUTIONS, Due
 from stvla_ros.errors import InputError
 from stvla_ros.policy.base import Answer, Policy, PolicyInput
 
@@ -129,6 +130,54 @@ def test_what_is_executed_was_meant_for_that_step_or_the_one_before_it(
         if action is not None:
             observed, index = divmod(round(10 * action), 10)
             assert step - 1 <= observed + index <= step
+
+
+class Punctual(Policy):
+    """Wants the arm at (k + 1) / 10 when control step k ends, and sees where it is."""
+
+    name = "punctual"
+
+    def __init__(self) -> None:
+        self.at = [0.0]
+
+    def predict(self, observation: PolicyInput) -> Answer:
+        step = observation.stamp // PERIOD
+        ways = [(step + 1) / 10 - self.at[step], *[0.1] * 7]
+        return Answer(tuple(EndEffectorAction(np.array([way, 0, 0]), np.zeros(3), 1.0) for way in ways))
+
+
+def _where_it_came(execution: str, latency_ms: float, steps: int = 12) -> list[float]:
+    policy = Punctual()
+    control = _realtime(policy, execution, latency_ms)
+    for step in range(steps):
+        action = control.act(_observation(step), 0.0)
+        policy.at.append(policy.at[-1] + (0.0 if action is None else float(action.translation[0])))
+    return policy.at[1:]
+
+
+@pytest.mark.parametrize("latency_ms", [0, 60, 199, 200, 260, 460, 590])
+def test_however_late_anchored_answers_are_the_arm_comes_where_they_mean_it_to_be(latency_ms: float) -> None:
+    came = _where_it_came("anchored", latency_ms)
+    # What comes at the end of a step waits for the next one.
+    held = int(latency_ms / 200 + 1.0 - LATEST_PHASE)
+    assert came[:held] == [0.0] * held
+    assert came[held:] == pytest.approx([(step + 1) / 10 for step in range(held, len(came))])
+
+
+def test_raw_answers_that_are_late_leave_it_elsewhere() -> None:
+    assert abs(_where_it_came("ensemble", 590)[-1] - 1.2) > 0.05
+
+
+def test_a_command_that_a_newer_one_replaces_within_a_step_was_not_executed() -> None:
+    control = _realtime(Punctual(), "anchored", 0)
+    control.act(_observation(0), 0.0)
+    corrected = []
+    control._executor.correct = lambda number, moved, at=None: corrected.append((number, moved.translation.tolist()))
+    action = EndEffectorAction(np.ones(3), np.zeros(3), 1.0)
+    control._executor.take = lambda now: Due(0, action, number=7 + len(corrected))
+    control._send()
+    control._send()
+    assert corrected == [(7, [0.0, 0.0, 0.0])]
 
 
 def test_measured_latency_is_the_calls_own(monkeypatch: pytest.MonkeyPatch) -> None:

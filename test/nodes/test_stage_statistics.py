@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stvla_ros.nodes.kit import stage_statistics
-from stvla_ros.nodes.kit.stage_statistics import StageStatistics
+from stvla_ros.nodes.kit.stage_statistics import PerMinute, StageStatistics
 
 
 def test_counts_and_drops_are_told_by_reason() -> None:
@@ -62,6 +62,23 @@ def test_rate_is_that_of_the_outputs_and_zero_after_silence(monkeypatch: pytest.
     assert stage.values()["rate_hz"] == 10.0
     now[0] += stage_statistics.RATE_MEMORY_S
     assert stage.values()["rate_hz"] == 0.0
+
+
+def test_events_a_minute_are_those_of_the_last_minute(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [100.0]
+    monkeypatch.setattr(stage_statistics.time, "monotonic", lambda: now[0])
+    counted = PerMinute()
+    assert counted.value() == 0.0
+    counted.count(0)
+    counted.count(2)
+    assert counted.value() == 12.0, "the first seconds count as ten"
+    now[0] += 30.0
+    counted.count()
+    assert counted.value() == 6.0
+    now[0] += 31.0
+    assert counted.value() == 1.0, "the first two are longer ago than a minute"
+    now[0] += 60.0
+    assert counted.value() == 0.0
 
 
 def test_an_error_is_told_until_it_is_old(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,6 +12,9 @@ WINDOW = 10_000
 ERROR_MEMORY_S = 3.0
 # A stage that has been silent for this long has no rate. Longer than the pause between two episodes.
 RATE_MEMORY_S = 5.0
+MINUTE_S = 60.0
+# Shortest time that is taken for the beginning of a minute.
+FIRST_RATE_S = 10.0
 
 
 class Rate:
@@ -28,6 +31,31 @@ class Rate:
         if len(times) < 2 or time.monotonic() - times[-1] >= RATE_MEMORY_S:
             return 0.0
         return round((len(times) - 1) / max(times[-1] - times[0], 1e-9), 2)
+
+
+class PerMinute:
+    """Events a minute over the last minute, or since the first call when that is less. Not thread-safe."""
+
+    def __init__(self) -> None:
+        self._events: deque[tuple[float, int]] = deque()
+        self._began: float | None = None
+
+    def count(self, events: int = 1) -> None:
+        """:param events: that happened now."""
+        now = time.monotonic()
+        self._began = now if self._began is None else self._began
+        if events:
+            self._events.append((now, events))
+
+    def value(self) -> float:
+        now = time.monotonic()
+        while self._events and now - self._events[0][0] > MINUTE_S:
+            self._events.popleft()
+        if self._began is None:
+            return 0.0
+        # A single event of the first seconds says nothing about a minute.
+        counted_s = min(max(now - self._began, FIRST_RATE_S), MINUTE_S)
+        return round(sum(events for _, events in self._events) * MINUTE_S / counted_s, 1)
 
 
 class StageStatistics:

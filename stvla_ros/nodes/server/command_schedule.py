@@ -1,25 +1,34 @@
 """When the action server thinks and when it acts: pacing, chunk execution, gripper, and their figures."""
 
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 from stvla_ros.control.actions import EndEffectorAction
+from stvla_ros.control.caps import Caps
 from stvla_ros.control.chunk_execution import (
     PACINGS,
     RESTART_NS,
-    ChunkExecutor,
     Due,
     RateLimit,
     TimedChunk,
+    late_by,
 )
+from stvla_ros.control.displacement import Displacement
+from stvla_ros.control.executors import make_executor
 from stvla_ros.control.gripper import StickyGripper
+from stvla_ros.control.latency_prediction import LatencyPrediction
 from stvla_ros.nodes.kit.base import StvlaNode
-from stvla_ros.nodes.kit.stage_statistics import Rate
+from stvla_ros.nodes.kit.stage_statistics import PerMinute, Rate
 
 # Under which observations are counted that the policy never sees.
 STALE = "stale observation"
 NOT_WANTED = "no inference wanted"
+# Of these the diagnostics also say how many a minute there are.
+COUNTED = ("holds", "late_chunks", "skipped_actions")
+# Verdicts come within a control period.
+UNJUDGED_KEPT = 64
 
 
 class CommandSchedule:
@@ -29,10 +38,11 @@ class CommandSchedule:
     number of observations that were answered, in control periods, and every observation gets exactly one command.
     """
 
-    def __init__(self, node: StvlaNode, execution: str) -> None:
+    def __init__(self, node: StvlaNode, execution: str, caps: Caps) -> None:
         """Declare the parameters.
 
         :param execution: how chunks are executed, one of ``EXECUTIONS``.
+        :param caps: what one command may move the robot at most.
         :raises InputError: naming the bad parameter.
         """
         self._node = node
@@ -63,13 +73,20 @@ class CommandSchedule:
         self.lockstep = pacing == "lockstep"
         self._period = round(self.period_s * 1e9)
         self._max_age = 0 if self.lockstep else round(max_age_s * 1e9)
-        self._executor = ChunkExecutor(execution, self._period, self._max_age)
+        self._latency = LatencyPrediction()
+        latency = None if self.lockstep else self._latency
+        self._executor = make_executor(execution, self._period, self._max_age, caps, latency)
         self._gripper = StickyGripper(sticky)
         self._thinking = RateLimit(self._period)
         self._newest_stamp = 0
         self._answered = 0
-        self._chunks, self._actions, self._late, self._unused = 0, 0, 0, 0
+        # Stamp and number of each command whose verdict may still come.
+        self._unjudged: deque[tuple[int, int]] = deque(maxlen=UNJUDGED_KEPT)
+        self._chunks, self._actions, self._unused = 0, 0, 0
         self._chunk_rate, self._action_rate = Rate(), Rate()
+        self._counts = dict.fromkeys(COUNTED, 0)
+        self._per_minute = {name: PerMinute() for name in COUNTED}
+        self._last_command: int | None = None
 
     def forget_chunks(self) -> None:
         """Nothing more leaves until the next chunk: the robot holds."""
@@ -78,6 +95,7 @@ class CommandSchedule:
     def reset(self) -> None:
         """A goal or an episode begins or ends."""
         self._executor.reset()
+        self._last_command = None
         self._gripper.reset()
         self._thinking.reset()
 
@@ -129,7 +147,11 @@ class CommandSchedule:
         chunk = TimedChunk(now if self.lockstep else stamp, tuple(actions))
         self._chunks += 1
         self._chunk_rate.count()
-        self._late += self._executor.is_late(chunk, now)
+        over = late_by(chunk, now, self._period)
+        if not self.lockstep:
+            self._latency.add(now - chunk.stamp)
+        self._count("late_chunks", over > 0)
+        self._count("skipped_actions", min(over, len(actions)))
         self._unused += not self._executor.add(chunk, now)
 
     def planned(self, stamp: int) -> tuple[EndEffectorAction, ...]:
@@ -149,7 +171,29 @@ class CommandSchedule:
             return None
         self._actions += 1
         self._action_rate.count()
+        now, last = self._now(), self._last_command
+        self._last_command = now
+        self._count("holds", 0 if last is None else max(round((now - last) / self._period) - 1, 0))
+        self._unjudged.append((due.stamp, due.number))
         return replace(due, action=replace(due.action, gripper=self._gripper.step(due.action.gripper)))
+
+    def judge(self, stamp: int, moved: Displacement | None, at: int) -> None:
+        """The driver, or the simulator, told what became of the oldest command with this stamp of which it had not.
+
+        :param moved: by how much the target was moved; None: as the command said.
+        :param at: when, in the clock of the stamps, ns.
+        """
+        number = next((number for known, number in self._unjudged if known == stamp), None)
+        if number is None:
+            return
+        self._unjudged.remove((stamp, number))
+        if moved is not None:
+            # In lockstep time is counted in observations, whatever the clock says.
+            self._executor.correct(number, moved, None if self.lockstep else at)
+
+    def _count(self, what: str, events: int) -> None:
+        self._counts[what] += events
+        self._per_minute[what].count(events)
 
     def wait_s(self) -> float | None:
         """Seconds until the next command leaves; None when there is nothing to wait for."""
@@ -161,15 +205,19 @@ class CommandSchedule:
         """For the diagnostics.
 
         Late chunks came when their first action's step was over; of unused ones nothing could be executed any more.
+        Skipped are the actions of late chunks whose step was over. A hold is a control step between two commands in
+        which none left.
         """
         return {
             "chunks": self._chunks,
             "actions": self._actions,
             "chunks_per_s": self._chunk_rate.per_second(),
             "actions_per_s": self._action_rate.per_second(),
-            "late_chunks": self._late,
-            "late_chunk_share": round(self._late / self._chunks, 4) if self._chunks else 0.0,
+            **self._counts,
+            "late_chunk_share": round(self._counts["late_chunks"] / self._chunks, 4) if self._chunks else 0.0,
             "unused_chunks": self._unused,
+            **{f"{name}_per_minute": counted.value() for name, counted in self._per_minute.items()},
+            "predicted_latency_ms": round((self._latency.predicted or 0) * 1e-6, 1),
         }
 
     def _now(self) -> int:

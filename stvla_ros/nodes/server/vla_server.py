@@ -54,12 +54,13 @@ class VlaServerNode(StvlaNode):
         self._choice = declare_policy(self)
         robot = self.parameter("robot", "widowx", "embodiment that the commands are for, or its YAML file")
         self._base_frame = self.parameter("base_frame", "base_link", "frame_id of the commands: the robot's base link")
-        self._schedule = CommandSchedule(self, self._choice.execution)
+        embodiment = find_embodiment(robot)
+        self._schedule = CommandSchedule(self, self._choice.execution, embodiment.caps)
         self.inputs = ObservationInputs(self, self._observe, VIEWS[self._choice.traces], self._on_restart)
         self._episodes = Episodes(self, self._on_episode)
         # Re-entrant: ending a goal from within a locked section is common.
         self._lock = threading.RLock()
-        self._goals = InstructionGoals(self, self._lock, find_embodiment(robot).name, self._begin, self._schedule.reset)
+        self._goals = InstructionGoals(self, self._lock, embodiment.name, self._begin, self._schedule.reset)
         # How many episodes began or ended. A goal may last longer than an episode, nothing else of it does.
         self._episode = 0
         # Goal and episode that the policy was reset for. Only its own thread touches this and the policy.
