@@ -372,6 +372,16 @@ def test_a_network_that_reads_values_back_is_not_recorded(recordings, tmp_path):
     assert not recordings
 
 
+@pytest.mark.parametrize("name", ["zoedepth", "depth_anything"])
+def test_the_thread_sleeps_until_the_device_has_the_depth(name, zoe, anything, monkeypatch):
+    steps, fetch = [], torch.Tensor.cpu
+    monkeypatch.setattr(f"stvla_ros.perception.depth.{name}.wait_for_device", lambda _: steps.append("waited"))
+    monkeypatch.setattr(torch.Tensor, "cpu", lambda tensor: steps.append("fetched") or fetch(tensor))
+    params = {"checkpoint": zoe} if name == "zoedepth" else {"checkpoint": anything, "network_size": 56}
+    make_depth_estimator(name, device="cpu", **params).estimate(noise(48, 64))
+    assert steps == ["waited", "fetched"]
+
+
 def _full(*_, **__):
     raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.\nGPU 0 has a total of …")
 

@@ -148,6 +148,16 @@ def test_an_online_video_that_memory_cut_short_begins_anew(stand_in, monkeypatch
     assert [call.get("is_first_step", False) for call in tracker._predictor.calls] == [True, True, False]
 
 
+def test_the_thread_sleeps_until_the_device_has_the_points(stand_in, monkeypatch):
+    steps, fetch = [], torch.Tensor.cpu
+    monkeypatch.setattr(cotracker, "wait_for_device", lambda _: steps.append("waited"))
+    monkeypatch.setattr(torch.Tensor, "cpu", lambda tensor: steps.append("fetched") or fetch(tensor))
+    tracker = make_tracker("cotracker", **stand_in)
+    for stamp, rgb in enumerate(frames(2)):
+        tracker.update(rgb, stamp)
+    assert steps == ["waited", "fetched", "fetched"]
+
+
 def test_only_the_newest_frame_is_sent_and_as_bytes(stand_in, monkeypatch):
     sent = []
     send = torch.Tensor.to

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from transformers import DepthAnythingForDepthEstimation
 
-from stvla_ros.devices import memory_for, parse_device, parse_dtype
+from stvla_ros.devices import memory_for, parse_device, parse_dtype, wait_for_device
 from stvla_ros.errors import InputError
 from stvla_ros.perception.depth.base import DepthEstimator, without_invalid
 from stvla_ros.perception.depth.pretrained import load_config, load_depth_model, to_pixels
@@ -54,7 +54,9 @@ class DepthAnything(DepthEstimator):
         """See ``DepthEstimator.estimate``; ``sensor_depth`` is not looked at."""
         check_rgb(rgb)
         with memory_for(f"depth on {self._device}"):
-            return without_invalid(self._run(rgb).cpu().numpy())
+            depth = self._run(rgb)
+            wait_for_device(self._device)
+            return without_invalid(depth.cpu().numpy())
 
     def _run(self, rgb: np.ndarray) -> torch.Tensor:
         height, width = rgb.shape[:2]

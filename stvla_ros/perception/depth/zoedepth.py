@@ -23,7 +23,7 @@ from transformers.models.beit.modeling_beit import BeitRelativePositionBias
 from transformers.models.zoedepth.modeling_zoedepth import ZoeDepthMultipleMetricDepthEstimationHeads
 
 from stvla_ros.cuda_graph import CudaGraph
-from stvla_ros.devices import memory_for, parse_device, parse_dtype
+from stvla_ros.devices import memory_for, parse_device, parse_dtype, wait_for_device
 from stvla_ros.perception.depth.base import DepthEstimator, without_invalid
 from stvla_ros.perception.depth.pretrained import load_config, load_depth_model, to_pixels
 from stvla_ros.perception.types import check_rgb
@@ -198,5 +198,6 @@ class ZoeDepth(DepthEstimator):
         """See ``DepthEstimator.estimate``; ``sensor_depth`` is not looked at."""
         check_rgb(rgb)
         with memory_for(f"depth on {self._device}"):
-            depth = run_zoedepth(self._network, to_pixels(rgb, self._device), self._dtype)[0].cpu()
-        return without_invalid(depth.numpy())
+            depth = run_zoedepth(self._network, to_pixels(rgb, self._device), self._dtype)[0]
+            wait_for_device(self._device)
+            return without_invalid(depth.cpu().numpy())

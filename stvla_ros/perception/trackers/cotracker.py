@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from stvla_ros.devices import memory_for, parse_device
+from stvla_ros.devices import memory_for, parse_device, wait_for_device
 from stvla_ros.errors import DeviceLost, InputError, reason_of
 from stvla_ros.perception.frame_buffer import FrameBuffer
 from stvla_ros.perception.trackers.base import Tracker
@@ -218,6 +218,7 @@ class CoTracker(Tracker):
 
     def _take(self, stamps: np.ndarray, tracks: torch.Tensor, visible: torch.Tensor) -> None:
         """Put the network's answer for those frames into the buffer. Before its start a point is not seen."""
+        wait_for_device(self._device)
         seen = visible[0].cpu().numpy() & (stamps[:, None] >= self._start_stamps[None])
         width, height = self.buffer.image_size
         points = tracks[0].cpu().numpy()
