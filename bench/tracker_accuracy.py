@@ -25,7 +25,7 @@ KINDS = ("gripper", "object", "background")
 EVERY = 6  # frames between two draws of points
 LENGTH = 30  # frames for which points are followed
 PER_KIND = 15
-TRACKERS = ("lucas_kanade", "cotracker")
+TRACKERS = ("lucas_kanade", "kinematic", "cotracker")
 # A picture that Lucas-Kanade tracks in at half its size.
 LARGE_TASK, LARGE = "stack_cube", (1440, 1080)
 Tracks = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
@@ -45,9 +45,10 @@ def draw_points(episode: RecordedEpisode, frame: int) -> np.ndarray:
 def milliseconds_per_frame(episode: RecordedEpisode, tracker: Tracker) -> float:
     """Median processor time of the thread, with the tracker's own points only."""
     cost = []
-    for frame, seen in enumerate(episode.observations):
+    for frame in range(len(episode)):
+        given = episode.frame(frame)
         began = time.thread_time()
-        tracker.update(seen.rgb, frame)
+        tracker.update(*given)
         cost.append((time.thread_time() - began) * 1e3)
     return float(np.median(cost))
 
@@ -58,7 +59,7 @@ def follow(episode: RecordedEpisode, tracker: Tracker, start: int) -> dict[str, 
     :return: for each kind (true points, true visibility, points, visibility), (T, N, 2) and (T, N).
     """
     for frame in range(max(0, start - 1), start + 1):  # one frame before, so that the tracker is under way
-        tracker.update(episode.observations[frame].rgb, frame)
+        tracker.update(*episode.frame(frame))
     first = episode.show(start)
     exact = PointTrackRecorder(episode)
     exact.start(draw_points(episode, start), first)
@@ -68,7 +69,7 @@ def follow(episode: RecordedEpisode, tracker: Tracker, start: int) -> dict[str, 
     tracks = [(points, visible, points, np.ones(len(points), bool))]
     for frame in range(start + 1, min(len(episode), start + LENGTH)):
         seen = episode.show(frame)
-        traces = tracker.update(seen.rgb, frame)
+        traces = tracker.update(*episode.frame(frame))
         place = {identity: column for column, identity in enumerate(traces.ids.tolist())}
         columns = [place[identity] for identity in ids.tolist()]
         tracks.append((*exact.observe(seen), traces.points[-1, columns], traces.visible[-1, columns]))

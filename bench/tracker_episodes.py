@@ -2,11 +2,15 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
 from typing import cast
 
 import numpy as np
 
 from stvla_ros.control.actions import EndEffectorAction
+from stvla_ros.perception.robot_view import RobotView
+from stvla_ros.robots.robot_links import RobotLinks
 from stvla_ros.sim.environment import Observation
 from stvla_ros.sim.maniskill.environment import ManiSkillEnvironment
 from stvla_ros.sim.tasks import make_environment
@@ -29,11 +33,13 @@ def body_kind(name: str | None) -> str:
 class RecordedEpisode:
     """One episode's frames. It answers what ``PointTrackRecorder`` asks of an environment, for the frame last shown.
 
+    :param urdf: the robot's.
     :param poses: for each frame, pose in the robot's base frame of each body that has been in a picture so far.
     :param names: name of each body by its number in ``segmentations``; None for what is no body.
     """
 
     task: str
+    urdf: Path | None = None
     observations: list[Observation] = field(default_factory=list)
     segmentations: list[np.ndarray] = field(default_factory=list)
     poses: list[Mapping[int, np.ndarray]] = field(default_factory=list)
@@ -46,6 +52,18 @@ class RecordedEpisode:
     def show(self, frame: int) -> Observation:
         self.shown = frame
         return self.observations[frame]
+
+    def frame(self, number: int) -> tuple[np.ndarray, int, np.ndarray, RobotView]:
+        """What a tracker is given: ``Tracker.update``'s arguments. Depth is in metres, the stamp is the number."""
+        seen = self.observations[number]
+        joints = dict(zip(seen.joint_names, seen.joint_positions.tolist(), strict=True))
+        robot = self._links.view(joints, seen.base_from_camera, seen.intrinsics)
+        return seen.rgb, number, seen.depth.astype(np.float32) / 1000.0, robot
+
+    @cached_property
+    def _links(self) -> RobotLinks:
+        assert self.urdf is not None
+        return RobotLinks(self.urdf)
 
     @property
     def segmentation(self) -> np.ndarray:
@@ -77,7 +95,7 @@ def record_episode(
     :param slowdown: each of the expert's actions is carried out in so many equal parts, one frame each.
     """
     environment = cast(ManiSkillEnvironment, make_environment(task, image_size=image_size))
-    episode = RecordedEpisode(task)
+    episode = RecordedEpisode(task, environment.info.urdf)
     try:
 
         def keep(observation: Observation) -> None:

@@ -59,6 +59,18 @@ _ALONE = {
 # URDF comes by a topic.
 _BESIDE: Mapping[str, Permissions] = {
     "bag_recorder": {("topics", "subscribe"): {"/*"}},
+    # With a tracker that needs the robot.
+    "tracker": {
+        ("topics", "subscribe"): {
+            "depth",
+            "camera_info",
+            RobotArguments.camera_info_topic,
+            "joint_states",
+            ROBOT_DESCRIPTION,
+            "/tf_static",
+        }
+    },
+    "perception": {("topics", "subscribe"): {"joint_states", ROBOT_DESCRIPTION, "/tf_static"}},
     "vla_server": {("topics", "subscribe"): {"joint_states"}},
     "widowx_driver": {("topics", "subscribe"): {ROBOT_DESCRIPTION}},
     "moveit_servo_driver": {("topics", "subscribe"): {ROBOT_DESCRIPTION}},

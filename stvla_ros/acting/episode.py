@@ -10,6 +10,7 @@ import numpy as np
 
 from stvla_ros.acting.control_loop import Control, LockstepControl, RealtimeControl
 from stvla_ros.acting.results import EpisodeKey, EpisodeResult
+from stvla_ros.acting.robot_sight import RobotSight
 from stvla_ros.acting.setup import MEASURED, EvaluatedPolicy
 from stvla_ros.control.actions import EndEffectorAction
 from stvla_ros.errors import InputError
@@ -122,6 +123,7 @@ def _run(
 ) -> EpisodeResult:
     observation = environment.reset(key.episode, key.seed)
     observer.reset()
+    sight = RobotSight(observer, environment.info)
     instruction = environment.instruction
     period = round(1e9 / environment.info.control_hz)
     limit = rules.max_steps or environment.info.max_steps
@@ -135,7 +137,7 @@ def _run(
     for steps in range(began + 1, limit + 1):
         stamp = (steps - 1 - began) * period
         started = time.perf_counter()
-        seen = observer.observe(observation.rgb, observation.depth, observation.intrinsics, stamp, instruction)
+        seen = sight.observe(observation, stamp, instruction)
         perception_s = time.perf_counter() - started
         given = seen.given
         if control.needs.state:
@@ -155,9 +157,7 @@ def _run(
             conditions[name] = conditions.get(name, False) or bool(holds)
         if success and not rules.until_limit:
             break
-    seen = observer.observe(
-        observation.rgb, observation.depth, observation.intrinsics, (steps - began) * period, instruction
-    )
+    seen = sight.observe(observation, (steps - began) * period, instruction)
     watch(observation, seen, steps, "success" if success else "failure")
     return EpisodeResult(key, success, ever, steps, instruction, conditions, held, _milliseconds(control.inference_s))
 

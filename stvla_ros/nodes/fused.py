@@ -5,6 +5,7 @@ beside it, and publishes the topics of the separate nodes only while somebody su
 """
 
 import time
+from typing import TYPE_CHECKING
 
 from sensor_msgs.msg import CameraInfo, Image
 
@@ -26,6 +27,9 @@ from stvla_ros.nodes.perception.parameters import declare_spatial_traces
 from stvla_ros.nodes.perception.trace_outputs import TraceOutputs
 from stvla_ros.nodes.server.vla_server import VlaServerNode
 from stvla_ros.perception.spatial_traces import SpatialTraces
+
+if TYPE_CHECKING:
+    from stvla_ros.nodes.perception.robot_poses import RobotPose
 
 
 class PerceptionNode(StvlaNode):
@@ -52,12 +56,20 @@ class PerceptionNode(StvlaNode):
     def activate(self) -> None:
         with_sensor_depth = self._spatial_traces.depth_estimator.needs_sensor
         self._episodes.subscribe()
+        if self._spatial_traces.needs_robot:
+            # Pinocchio, which no other tracker needs.
+            from stvla_ros.nodes.perception.robot_poses import RobotPoses
+
+            self._robot = RobotPoses(self, self._join_window, self._submit_with_robot)
+            self._robot.subscribe(self._sensor_qos, camera_info=False)
         subscribe_to_frames(self, with_sensor_depth, self._sensor_qos, self._join_window, self._submit)
         self.subscribe(CameraInfo, "camera_info", self._set_camera_info, self._sensor_qos)
 
     def _set_camera_info(self, message: CameraInfo) -> None:
         self._outputs.set_camera_info(message)
         self._server.inputs.set_camera_info(message)
+        if self._spatial_traces.needs_robot:
+            self._robot.set_camera_info(message)
 
     def _submit(self, messages: tuple[Image, ...]) -> None:
         stamp = stamp_ns(messages[0].header)
@@ -65,10 +77,21 @@ class PerceptionNode(StvlaNode):
             self.stage.dropped(EARLIER_FRAME)
             return
         self._server.inputs.saw(stamp)
-        self._worker.submit(messages)
+        if self._spatial_traces.needs_robot:
+            self._robot.add(stamp, messages[0].header.frame_id, messages)
+        else:
+            self._worker.submit((messages, None))
 
-    def _process(self, messages: tuple[Image, ...]) -> None:
+    def _submit_with_robot(self, messages: tuple[Image, ...], pose: "RobotPose") -> None:
+        # An episode may have begun while the frame waited.
+        if self._episodes.is_earlier(stamp_ns(messages[0].header)):
+            self.stage.dropped(EARLIER_FRAME)
+            return
+        self._worker.submit((messages, pose))
+
+    def _process(self, frame: tuple[tuple[Image, ...], "RobotPose | None"]) -> None:
         started = time.monotonic()
+        messages, pose = frame
         header = messages[0].header
         stamp = stamp_ns(header)
         try:
@@ -77,7 +100,8 @@ class PerceptionNode(StvlaNode):
             if self._order.is_restart(stamp):
                 self.get_logger().warning("topic image: stamps jumped back; the frame buffer starts anew")
                 self._spatial_traces.reset()
-            result = self._spatial_traces.step(rgb, stamp, sensor_depth)
+            robot = None if pose is None else pose.view()
+            result = self._spatial_traces.step(rgb, stamp, sensor_depth, robot)
         except InputError as error:
             self.reject("input", naming_topic(error))
             return

@@ -12,6 +12,7 @@ import numpy as np
 
 from stvla_ros.perception.compositor import Compositor, CompositorConfig
 from stvla_ros.perception.depth import make_depth_estimator
+from stvla_ros.perception.robot_view import RobotView
 from stvla_ros.perception.tracking import TraceTracker, TrackingConfig
 from stvla_ros.perception.types import TracedDepth
 
@@ -44,17 +45,29 @@ class SpatialTraces:
         self.depth_estimator = make_depth_estimator(config.depth, **config.depth_parameters)
         self.compositor = Compositor(config.compositor)
 
-    def step(self, rgb: np.ndarray, stamp: int, sensor_depth: np.ndarray | None = None) -> TracedDepth:
+    @property
+    def needs_robot(self) -> bool:
+        """Whether :meth:`step` wants to know where the robot is."""
+        return self.tracker.needs_robot
+
+    def step(
+        self,
+        rgb: np.ndarray,
+        stamp: int,
+        sensor_depth: np.ndarray | None = None,
+        robot: RobotView | None = None,
+    ) -> TracedDepth:
         """Take the next frame.
 
         :param rgb: (H, W, 3) uint8.
         :param stamp: nanoseconds, larger than the last frame's.
         :param sensor_depth: (H, W) uint16 millimetres or float32 metres; only the ``sensor`` backend wants one.
+        :param robot: where the robot is in the picture; only the ``kinematic`` tracker wants it.
         :raises InputError: for input that a stage refuses; the frame then counts for no stage.
         """
         # Depth first: it keeps no state, so a bad one leaves the tracker as it was and the stamp can be sent again.
         depth = self.depth_estimator.estimate(rgb, sensor_depth)
-        traces = self.tracker.step(rgb, stamp)
+        traces = self.tracker.step(rgb, stamp, depth, robot)
         return TracedDepth(traces.stamp, self.compositor.step(traces, depth), depth, traces)
 
     def reset(self) -> None:

@@ -10,6 +10,7 @@ from stvla_ros.errors import InputError
 from stvla_ros.perception.adaptive import KeyFrameRule
 from stvla_ros.perception.frame_buffer import check_buffer_size
 from stvla_ros.perception.moving_points import SelectionParameters, select_moving
+from stvla_ros.perception.robot_view import RobotView
 from stvla_ros.perception.trackers import make_tracker
 from stvla_ros.perception.types import Traces
 
@@ -56,15 +57,23 @@ class TraceTracker:
             config.tracker, config.buffer, config.key_frames if config.adaptive else None, **config.tracker_parameters
         )
 
-    def step(self, rgb: np.ndarray, stamp_ns: int) -> Traces:
+    @property
+    def needs_robot(self) -> bool:
+        """Whether :meth:`step` wants the frame's depth and where the robot is in it."""
+        return self.tracker.needs_robot
+
+    def step(
+        self, rgb: np.ndarray, stamp_ns: int, depth: np.ndarray | None = None, robot: RobotView | None = None
+    ) -> Traces:
         """Take the next frame.
 
         :param rgb: (H, W, 3) uint8.
         :param stamp_ns: nanoseconds, larger than the last frame's.
+        :param depth: (H, W) float32 metres; this and ``robot`` for trackers that need the robot.
         :return: the selected traces, (T, N); N = 0 in the first ``warm_up_frames`` frames and while nothing moves.
-        :raises InputError: for a bad picture or a stamp that does not increase; the state stays as it was.
+        :raises InputError: as ``Tracker.update``; the state stays as it was.
         """
-        traces = self.tracker.update(rgb, stamp_ns)
+        traces = self.tracker.update(rgb, stamp_ns, depth, robot)
         if self.tracker.buffer.frames_seen <= self.config.warm_up_frames:
             return Traces(
                 traces.points[:, :0], traces.visible[:, :0], traces.ids[:0], traces.frame_stamps, traces.image_size

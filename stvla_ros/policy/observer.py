@@ -8,6 +8,7 @@ import numpy as np
 from stvla_ros.perception.depth import make_depth_estimator
 from stvla_ros.perception.depth.base import without_invalid
 from stvla_ros.perception.overlay import draw_traces
+from stvla_ros.perception.robot_view import RobotView
 from stvla_ros.perception.spatial_traces import SpatialTraces
 from stvla_ros.perception.types import TracedDepth, Traces
 from stvla_ros.policy.base import PolicyInput
@@ -76,6 +77,11 @@ class Observer:
         else:
             self._whole = SpatialTraces(inputs.perception())
 
+    @property
+    def needs_robot(self) -> bool:
+        """Whether :meth:`observe` wants to know where the robot is."""
+        return self._whole is not None and self._whole.needs_robot
+
     def reset(self) -> None:
         """A new episode starts."""
         if self._whole is not None:
@@ -88,17 +94,19 @@ class Observer:
         intrinsics: np.ndarray | None,
         stamp: int,
         instruction: str,
+        robot: RobotView | None = None,
     ) -> Seen:
         """
         :param rgb: (H, W, 3) uint8.
         :param sensor_depth: (H, W) uint16 millimetres or float32 metres.
         :param intrinsics: (3, 3), pixels of H x W; None lets the policy take its own.
         :param stamp: nanoseconds, larger than the last one of the episode.
+        :param robot: where the robot is in the picture, for trackers that need it.
         :raises InputError: for a picture or depth that cannot be used.
         """
         if self._whole is None:
             depth = without_invalid(self._depth.estimate(rgb, sensor_depth))
             return Seen(PolicyInput.of(stamp, rgb, depth, intrinsics, instruction))
-        result = self._whole.step(rgb, stamp, sensor_depth)
+        result = self._whole.step(rgb, stamp, sensor_depth, robot)
         given = PolicyInput.of(stamp, *self._view.of(rgb, result), intrinsics, instruction)
         return Seen(given, result.traces, result.traced_depth)

@@ -40,12 +40,12 @@ class UrdfArm:
         try:
             self._build(urdf, joints, tool_frame)
         except (ValueError, RuntimeError) as error:  # Pinocchio's, and InputError
-            what = "robot_description" if _is_text(urdf) else urdf
+            what = "robot_description" if is_text(urdf) else urdf
             raise InputError(f"urdf {what}: {reason_of(error, longest=400)}") from None
 
     def _build(self, urdf: str | Path, joints: Sequence[str], tool_frame: str) -> None:
-        text, folder = _read(urdf)
-        whole = _model_of(text)
+        text, folder = read_urdf(urdf)
+        whole = model_of(text)
         for name in joints:
             if not whole.existJointName(name):
                 raise InputError(f"expected a joint {name}, it has {', '.join(list(whole.names)[1:])}")
@@ -146,13 +146,13 @@ def _smallest_singular_value(jacobian: np.ndarray) -> float:
     return float(np.linalg.svd(_WEIGHTS[:, None] * jacobian, compute_uv=False)[-1])
 
 
-def _is_text(urdf: str | Path) -> bool:
+def is_text(urdf: str | Path) -> bool:
     return str(urdf).lstrip().startswith("<")
 
 
-def _read(urdf: str | Path) -> tuple[str, Path | None]:
+def read_urdf(urdf: str | Path) -> tuple[str, Path | None]:
     """The XML, and the folder that the names in it are relative to."""
-    if _is_text(urdf):
+    if is_text(urdf):
         return str(urdf), None
     file = Path(urdf)
     try:
@@ -163,7 +163,7 @@ def _read(urdf: str | Path) -> tuple[str, Path | None]:
         raise InputError(f"expected a URDF file ({reason_of(error)})") from None
 
 
-def _model_of(text: str) -> pinocchio.Model:
+def model_of(text: str) -> pinocchio.Model:
     check_limit("xml_bytes", len(text), "it", "bytes")
     # Its tree is built by functions that call themselves for every joint of a chain.
     check_limit("robot_joints", text.count("<joint"), "it", "joints")

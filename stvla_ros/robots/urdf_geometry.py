@@ -75,7 +75,7 @@ def make_skeleton(
         _, [placed] = pinocchio.buildReducedModel(whole, [geometry], list(locked), position)
         for number, each in enumerate(placed.geometryObjects):
             # In the link's frame, then in that of the joint that carries it.
-            points = _corners_of(each.geometry)
+            points = corners_of(each.geometry)
             corners.setdefault((each.name, number), []).append(_transformed(each.placement, points))
     hulls = []
     for (name, number), parts in corners.items():
@@ -104,7 +104,7 @@ def _ranges(model: pinocchio.Model, locked: Sequence[int]) -> list[np.ndarray]:
     return [lowest, (lowest + highest) / 2.0, highest] if len(locked) else [zero]
 
 
-def _corners_of(shape: coal.CollisionGeometry) -> np.ndarray:
+def corners_of(shape: coal.CollisionGeometry) -> np.ndarray:
     """(k, 3) points whose convex hull holds the shape, in its own frame; a mesh is scaled already."""
     if isinstance(shape, coal.Box):
         return box_corners(np.array(shape.halfSide))

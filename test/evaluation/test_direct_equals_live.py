@@ -147,6 +147,7 @@ def _trained(folder: Path, **inputs: object) -> Path:
 RECORDS = {
     "untraced": {"traces": "none", "depth": "constant", "resize": "area"},
     "on-rgb": {"traces": "rgb", "buffer": 7, "adaptive": False},
+    "of-the-robot": {"tracker": "kinematic", "buffer": 7},
 }
 
 
@@ -156,6 +157,8 @@ RECORDS = {
         ("untraced", True),
         pytest.param("untraced", False, marks=pytest.mark.slow),
         pytest.param("on-rgb", True, marks=pytest.mark.slow),
+        pytest.param("of-the-robot", True, marks=pytest.mark.slow),
+        pytest.param("of-the-robot", False, marks=pytest.mark.slow),
     ],
 )
 def test_the_graph_shows_a_policy_what_the_evaluation_shows_it(record: str, fused: bool, tmp_path: Path) -> None:

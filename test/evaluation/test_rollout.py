@@ -106,6 +106,12 @@ def test_no_seed_moves_the_arm_first_where_it_must_begin_as_placed() -> None:
     assert executed[0] == executed[1]
 
 
+def test_a_tracker_that_needs_the_robot_is_refused_where_the_simulator_has_no_urdf() -> None:
+    policy = replace(parse_policy("expert"), inputs=InputsConfig(tracker="kinematic"))
+    with pytest.raises(InputError, match="episode 0: task reach: its simulator has no URDF, which the tracker needs"):
+        _run(policy)
+
+
 def test_a_sampling_policy_draws_the_same_in_an_episode_whatever_ran_before() -> None:
     def actions(episode: int, seed: int) -> list:
         return [action.translation.tolist() for action in _run(parse_policy("random"), episode, seed)[1].steps]

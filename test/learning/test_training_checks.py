@@ -18,6 +18,7 @@ from stvla_ros.learning.datasets.lerobot.reader import LeRobotReader
 from stvla_ros.learning.training.checks import check_rotations, check_translations
 from stvla_ros.learning.training.config import DataConfig, TrainingConfig
 from stvla_ros.learning.training.selection import Selection, choose_episodes, select_episodes
+from stvla_ros.policy.inputs import InputsConfig
 
 RATES = (3.0, 5.0, 10.0, 20.0)
 
@@ -29,6 +30,14 @@ def good(tmp_path_factory: pytest.TempPathFactory) -> LeRobotReader:
 
 def test_good_data_pass_without_a_word(good: LeRobotReader) -> None:
     assert check(good) == []
+
+
+def test_a_tracker_that_needs_the_robot_is_refused_where_it_is_used(good: LeRobotReader) -> None:
+    inputs = InputsConfig(tracker="kinematic")
+    assert refusal(good, config=TrainingConfig(steps=1, inputs=inputs)) == (
+        "inputs.tracker: expected one that needs no robot, data sets have no joints and no camera's pose, got kinematic"
+    )
+    assert check(good, config=TrainingConfig(steps=1, inputs=replace(inputs, traces="none"))) == []
 
 
 # --- actions ----------------------------------------------------------------------------------------------------------

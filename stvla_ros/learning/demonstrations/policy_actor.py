@@ -5,6 +5,7 @@
 import numpy as np
 
 from stvla_ros.acting.episode import load_evaluated_policy, make_control
+from stvla_ros.acting.robot_sight import RobotSight
 from stvla_ros.acting.setup import parse_policy
 from stvla_ros.control.actions import EndEffectorAction
 from stvla_ros.policy.observer import Observer
@@ -27,6 +28,7 @@ class PolicyActor:
         self._environment = environment
         self._policy = load_evaluated_policy(self._evaluated, environment.info.robot, 0)
         self._observer = Observer(self._evaluated.inputs)
+        self._sight = RobotSight(self._observer, environment.info)
 
     def begin(self, random: np.random.Generator) -> None:
         """A new episode starts."""
@@ -39,7 +41,7 @@ class PolicyActor:
         self, observation: Observation, stamp: int, instruction: str, label: EndEffectorAction
     ) -> EndEffectorAction:
         # It is asked at every step: its traces and its averaged chunks must be those it would have alone.
-        seen = self._observer.observe(observation.rgb, observation.depth, observation.intrinsics, stamp, instruction)
+        seen = self._sight.observe(observation, stamp, instruction)
         answer = self._control.act(seen.given, 0.0)
         if self._left == 0:
             self._acts = not self._acts

@@ -15,6 +15,7 @@ from stvla_ros.learning.datasets import demonstration as schema
 from stvla_ros.learning.training.config import TrainingConfig
 from stvla_ros.learning.training.picture_checks import check_pictures
 from stvla_ros.learning.training.selection import Selection
+from stvla_ros.perception.trackers import TRACKERS
 from stvla_ros.policy.action_statistics import MIN_ACTIONS
 from stvla_ros.policy.families import find_family
 from stvla_ros.robots.embodiments import embodiments
@@ -45,9 +46,15 @@ def check_datasets(selections: Sequence[Selection], config: TrainingConfig) -> l
     :raises InputError: one line that names the data set and the feature and says why it cannot work: too few actions,
         episodes of one frame, one gripper state only, a gripper beyond 0..1, translations that are constant, actions
         too fast or slow for metres and radians per step, data sets of different rates or scales in one run, no (or
-        unusable) depth or scene points where the configuration asks for them, pictures without content; what the reader
+        unusable) depth or scene points where the configuration asks for them, a tracker that needs the robot,
+        pictures without content; what the reader
         refuses (NaN or infinite numbers, missing instructions).
     """
+    if config.inputs.traces != "none" and TRACKERS.find(config.inputs.tracker).needs_robot:
+        raise InputError(
+            f"inputs.tracker: expected one that needs no robot, data sets have no joints and no camera's pose, got "
+            f"{config.inputs.tracker}"
+        )
     warnings = list(_check_features(selections, config))
     for selection in selections:
         warnings += _check_episodes(selection)

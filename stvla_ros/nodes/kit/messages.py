@@ -28,7 +28,7 @@ DEPTH_ENCODINGS = ("16UC1", "mono16", "32FC1")
 # First and last time that a message holds.
 _LEAST_NS, _MOST_NS = -(2**31) * 1_000_000_000, 2**31 * 1_000_000_000 - 1
 # What the perception stages call their inputs is what the topics are called.
-_STAGE_INPUTS = ("image", "sensor_depth", "depth", "traces")
+_STAGE_INPUTS = ("image", "sensor_depth", "depth", "traces", "joint_states")
 
 
 # --- times ------------------------------------------------------------------------------------------------------------
@@ -236,6 +236,17 @@ def pose_to_transform(pose: np.ndarray) -> Transform:
     x, y, z, w = tf_transformations.quaternion_from_matrix(pose)
     message.rotation.x, message.rotation.y, message.rotation.z, message.rotation.w = map(float, (x, y, z, w))
     return message
+
+
+def transform_to_pose(message: Transform, topic: str) -> np.ndarray:
+    """(4, 4) rigid transform, metres. :raises InputError: for what is none."""
+    q, t = message.rotation, message.translation
+    numbers = np.array([q.x, q.y, q.z, q.w, t.x, t.y, t.z])
+    if not np.isfinite(numbers).all() or not np.isclose(np.linalg.norm(numbers[:4]), 1.0, atol=1e-3):
+        raise InputError(f"topic {topic}: expected finite transforms with quaternions of length 1")
+    pose = np.asarray(tf_transformations.quaternion_matrix(numbers[:4]), dtype=np.float64)
+    pose[:3, 3] = numbers[4:]
+    return pose
 
 
 # --- errors -----------------------------------------------------------------------------------------------------------

@@ -1,6 +1,10 @@
-"""Node ``tracker``: camera frames in, traces of moving points out (frame buffer, tracker and selection)."""
+"""Node ``tracker``: camera frames in, traces of moving points out (frame buffer, tracker and selection).
+
+With a tracker that needs the robot a frame comes with its depth (topic ``depth``) and with the robot's pose.
+"""
 
 import time
+from typing import TYPE_CHECKING
 
 from sensor_msgs.msg import Image
 
@@ -8,11 +12,14 @@ from stvla_ros.errors import InputError
 from stvla_ros.msg import TraceArray
 from stvla_ros.nodes.kit.base import RELIABLE_QOS, StvlaNode, run
 from stvla_ros.nodes.kit.episodes import EARLIER_FRAME, Episodes
-from stvla_ros.nodes.kit.joins import StampOrder
-from stvla_ros.nodes.kit.messages import image_to_rgb, naming_topic, stamp_ns, traces_to_message
-from stvla_ros.nodes.kit.parameters import declare_queue_size, declare_sensor_qos
+from stvla_ros.nodes.kit.joins import Join, StampOrder
+from stvla_ros.nodes.kit.messages import image_to_depth, image_to_rgb, naming_topic, stamp_ns, traces_to_message
+from stvla_ros.nodes.kit.parameters import declare_join_window, declare_queue_size, declare_sensor_qos
 from stvla_ros.nodes.perception.parameters import declare_tracking
 from stvla_ros.perception.tracking import TraceTracker
+
+if TYPE_CHECKING:
+    from stvla_ros.nodes.perception.robot_poses import RobotPose
 
 
 class TrackerNode(StvlaNode):
@@ -21,6 +28,7 @@ class TrackerNode(StvlaNode):
         self._config = declare_tracking(self)
         self._sensor_qos = declare_sensor_qos(self)
         self._queue_size = declare_queue_size(self)
+        self._join_window = declare_join_window(self)
         self._order = StampOrder()
         self._episodes = Episodes(self)
 
@@ -32,24 +40,47 @@ class TrackerNode(StvlaNode):
 
     def activate(self) -> None:
         self._episodes.subscribe()
-        self.subscribe(Image, "image", self._submit, self._sensor_qos)
+        if self._tracker.needs_robot:
+            # Pinocchio, which no other tracker needs.
+            from stvla_ros.nodes.perception.robot_poses import RobotPoses
+
+            self._robot = RobotPoses(self, self._join_window, self._submit_with_robot)
+            self._robot.subscribe(self._sensor_qos)
+            topics = [(Image, "image", self._sensor_qos), (Image, "depth", RELIABLE_QOS)]
+            Join(self, topics, self._add, self._join_window)
+        else:
+            self.subscribe(Image, "image", self._submit, self._sensor_qos)
 
     def _submit(self, message: Image) -> None:
         self.stage.received()
-        if self._episodes.is_earlier(stamp_ns(message.header)):
-            self.stage.dropped(EARLIER_FRAME)
-            return
-        self._worker.submit(message)
+        if self._is_new(message):
+            self._worker.submit((message, None, None))
 
-    def _process(self, message: Image) -> None:
+    def _add(self, image: Image, depth: Image) -> None:
+        self._robot.add(stamp_ns(image.header), image.header.frame_id, (image, depth))
+
+    def _submit_with_robot(self, frame: tuple[Image, Image], pose: "RobotPose") -> None:
+        # Only now: an episode may have begun while the frame waited.
+        if self._is_new(frame[0]):
+            self._worker.submit((*frame, pose))
+
+    def _is_new(self, image: Image) -> bool:
+        if self._episodes.is_earlier(stamp_ns(image.header)):
+            self.stage.dropped(EARLIER_FRAME)
+            return False
+        return True
+
+    def _process(self, frame: tuple[Image, Image | None, "RobotPose | None"]) -> None:
         started = time.monotonic()
+        message, depth, pose = frame
         stamp = stamp_ns(message.header)
         try:
             rgb = image_to_rgb(message, "image")
             if self._order.is_restart(stamp):
                 self.get_logger().warning("topic image: stamps jumped back; the frame buffer starts anew")
                 self._tracker.reset()
-            traces = self._tracker.step(rgb, stamp)
+            registered = None if depth is None else image_to_depth(depth, "depth")
+            traces = self._tracker.step(rgb, stamp, registered, None if pose is None else pose.view())
         except InputError as error:
             self.reject("image", naming_topic(error))
             return

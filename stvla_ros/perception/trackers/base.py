@@ -9,6 +9,7 @@ import numpy as np
 from stvla_ros.errors import InputError
 from stvla_ros.perception.adaptive import KeyFrameRule
 from stvla_ros.perception.frame_buffer import FrameBuffer
+from stvla_ros.perception.robot_view import RobotView
 from stvla_ros.perception.types import Traces, check_rgb
 from stvla_ros.plugins import Registry, subclass_of
 
@@ -27,26 +28,40 @@ class Tracker(ABC):
     """
 
     Parameters: ClassVar[type]
+    needs_robot: ClassVar[bool] = False
+    """Whether each frame comes with where the robot is in it. Such a tracker implements ``_see``."""
 
     def __init__(self, buffer: FrameBuffer, parameters: Any) -> None:
         self.buffer = buffer
         self.parameters = parameters
         self._next_id = 0
 
-    def update(self, rgb: np.ndarray, stamp_ns: int) -> Traces:
+    def update(
+        self, rgb: np.ndarray, stamp_ns: int, depth: np.ndarray | None = None, robot: RobotView | None = None
+    ) -> Traces:
         """Take the next frame.
 
         :param rgb: (H, W, 3) uint8.
         :param stamp_ns: nanoseconds, larger than the last frame's.
+        :param depth: (H, W) float32 metres, 0 or NaN where unknown; only who needs the robot looks at it.
+        :param robot: where the robot is in the picture, for who needs it.
         :return: all points followed now, (T, N) with T at most the buffer's size, the last row for this frame.
-        :raises InputError: for a bad picture or a stamp that does not increase; the state stays as it was.
+        :raises InputError: for a bad picture, a stamp that does not increase, a depth of another size, or a robot that
+            is missing; the state stays as it was.
         """
         check_rgb(rgb, MIN_SIDE)
         self.buffer.check_stamp(stamp_ns)
+        if self.needs_robot:
+            if robot is None:
+                raise InputError("tracker: expected with each frame where the robot is in it, got none")
+            if depth is not None and depth.shape != rgb.shape[:2]:
+                raise InputError(f"depth: expected the picture's shape {rgb.shape[:2]}, got {depth.shape}")
         size = (rgb.shape[1], rgb.shape[0])
         if self.buffer.image_size not in (None, size):
             self.buffer.reset()
             self._forget()
+        if robot is not None and self.needs_robot:
+            self._see(robot, depth)
         return self._track(rgb, int(stamp_ns))
 
     def query(self, points: np.ndarray) -> np.ndarray:
@@ -79,6 +94,9 @@ class Tracker(ABC):
         self._next_id += count
         return ids
 
+    def _see(self, robot: RobotView, depth: np.ndarray | None) -> None:
+        """Take what belongs to the frame that ``_track`` gets next."""
+
     @abstractmethod
     def _track(self, rgb: np.ndarray, stamp_ns: int) -> Traces:
         """Take a checked frame and return the buffer's traces."""
@@ -101,6 +119,7 @@ TRACKERS: Registry[type[Tracker]] = Registry(
     group="trackers",
     built_in={
         "lucas_kanade": "stvla_ros.perception.trackers.lucas_kanade:LucasKanade",
+        "kinematic": "stvla_ros.perception.trackers.kinematic:Kinematic",
         "cotracker": "stvla_ros.perception.trackers.cotracker:CoTracker",
     },
     expected="a subclass of Tracker with _track, _query, _forget and a dataclass Parameters",

@@ -1,6 +1,7 @@
 """The points that a tracker follows: a row each of several arrays, which grow and shrink together."""
 
 import dataclasses
+from typing import Self
 
 import numpy as np
 
@@ -31,12 +32,12 @@ class Followed:
     asked: np.ndarray
 
     @classmethod
-    def none(cls) -> "Followed":
+    def none(cls) -> Self:
         looks = Patches.of(np.zeros((0, PATCH * PATCH), np.float32))
         return cls.new(np.zeros(0, np.uint32), np.zeros((0, 2), np.float32), np.zeros(0, np.float32), looks, False)
 
     @classmethod
-    def new(cls, ids: np.ndarray, points: np.ndarray, moved: np.ndarray, looks: Patches, asked: bool) -> "Followed":
+    def new(cls, ids: np.ndarray, points: np.ndarray, moved: np.ndarray, looks: Patches, asked: bool) -> Self:
         """Points that are seen in the newest frame. :param looks: of that frame, around them."""
         count, places = len(ids), points.astype(np.float32)
         unseen, cut = np.zeros(count, np.int32), np.ones(count, bool)
@@ -56,7 +57,7 @@ class Followed:
             for field in dataclasses.fields(self):
                 setattr(self, field.name, getattr(self, field.name)[rows])
 
-    def add(self, others: "Followed") -> None:
+    def add(self, others: Self) -> None:
         for field in dataclasses.fields(self):
             own, new = getattr(self, field.name), getattr(others, field.name)
             joined = own.followed_by(new) if isinstance(own, Patches) else np.concatenate([own, new])

@@ -28,6 +28,8 @@ How it works
    in each.
 """
 
+from typing import ClassVar
+
 import cv2
 import numpy as np
 
@@ -64,6 +66,7 @@ class LucasKanade(Tracker):
     """See the module's text."""
 
     Parameters = LucasKanadeParameters
+    _FOLLOWED: ClassVar[type[Followed]] = Followed
 
     def __init__(self, buffer: FrameBuffer, parameters: LucasKanadeParameters) -> None:
         super().__init__(buffer, parameters)
@@ -72,7 +75,7 @@ class LucasKanade(Tracker):
     def _forget(self) -> None:
         self._grey: np.ndarray | None = None  # the last frame, which points are in pixels of
         self._share = 1  # how many of the picture's own pixels one of these is wide
-        self._followed = Followed.none()
+        self._followed = self._FOLLOWED.none()
 
     def _track(self, rgb: np.ndarray, stamp_ns: int) -> Traces:
         grey = cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY)
@@ -120,21 +123,36 @@ class LucasKanade(Tracker):
     def _follow(self, grey: np.ndarray) -> None:
         """Steps 1 and 2 of the module's text."""
         scale, own = self._scale(grey), self._followed
-        before, found = own.points.copy(), np.zeros(len(own), bool)
-        seen = np.flatnonzero(own.seen)
+        before = own.points.copy()
+        known, hidden = self._known()
+        found = known.copy()
+        seen = np.flatnonzero(own.seen & ~known)
         look_before = own.look_before(seen, self._grey)
         own.cut[:] = False
         if len(seen):
             there, good, looks = self._match(self._grey, grey, before[seen], before=look_before)
             good &= ~own.looks.flat[seen]
             good[good] = ~self._dragged(grey, seen[good], there[good], looks[good])
+            good &= ~self._taken(there)
             found[seen[good]] = True
             own.find(seen[good], there[good], looks[good])
         lost = np.flatnonzero(~found)
         if len(lost):
             self._find_lost(grey, before, found, lost, look_before[np.flatnonzero(~found[seen])])
         self._note_motion(before, found, scale)
-        own.unseen = np.where(found, 0, own.unseen + 1)
+        own.unseen = np.where(found & ~hidden, 0, own.unseen + 1)
+
+    def _known(self) -> tuple[np.ndarray, np.ndarray]:
+        """Put the points whose place is known without looking where they are now.
+
+        :return: (N,) which these are, and (N,) which of them are hidden.
+        """
+        none = np.zeros(len(self._followed), bool)
+        return none, none
+
+    def _taken(self, places: np.ndarray) -> np.ndarray:
+        """(N,) bool: places (N, 2) where something else than the points that are followed is known to be."""
+        return np.zeros(len(places), bool)
 
     def _find_lost(
         self, grey: np.ndarray, before: np.ndarray, found: np.ndarray, lost: np.ndarray, look_before: Patches
@@ -149,16 +167,18 @@ class LucasKanade(Tracker):
         if len(fresh):
             look_before = look_before[textured[seen]]
             there, good, looks = self._match(self._grey, grey, before[lost[fresh]], guess[fresh], look_before)
+            good &= ~self._taken(there)
             index = lost[fresh[good]]
             found[index] = True
             own.find(index, there[good], looks[good])
-        found[lost[~textured & (alike >= REAPPEARED)]] = True
+        found[lost[~textured & (alike >= REAPPEARED) & ~self._taken(guess)]] = True
         still = ~self._is_moving(self._scale(grey))[lost]
         for radius, least, kind in ((STILL_SEARCH, STILL_REAPPEARED, still), (SEARCH, REAPPEARED, ~still)):
             rows = np.flatnonzero(~found[lost] & textured & kind)
             if len(rows):
                 places, alike = search_patches(grey, own.looks[lost[rows]], guess[rows], radius)
-                rows, places = rows[alike >= least], places[alike >= least]
+                good = (alike >= least) & ~self._taken(places)
+                rows, places = rows[good], places[good]
                 found[lost[rows]], own.points[lost[rows]] = True, places
 
     def _note_motion(self, before: np.ndarray, found: np.ndarray, scale: float) -> None:
@@ -259,4 +279,4 @@ class LucasKanade(Tracker):
         asked: bool = False,
     ) -> None:
         ids, looks = self._new_ids(len(points)) if ids is None else ids, Patches.around(grey, points)
-        self._followed.add(Followed.new(ids, points, moved, looks, asked))
+        self._followed.add(self._FOLLOWED.new(ids, points, moved, looks, asked))

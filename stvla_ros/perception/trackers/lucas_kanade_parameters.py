@@ -1,6 +1,7 @@
 """What can be set of the Lucas-Kanade tracker."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from stvla_ros.errors import InputError
 
@@ -30,10 +31,12 @@ class LucasKanadeParameters:
     min_step: float = 0.5
     spacing: float = 8.0
 
+    tracker: ClassVar[str] = "lucas_kanade"
+
     def __post_init__(self) -> None:
         def check(name: str, good: bool, expected: str) -> None:
             if not good:
-                raise InputError(f"lucas_kanade {name}: expected {expected}, got {getattr(self, name)!r}")
+                raise InputError(f"{self.tracker} {name}: expected {expected}, got {getattr(self, name)!r}")
 
         check("num_points", 1 <= self.num_points <= 10000, "1 to 10000")
         check("moving_share", 0.0 <= self.moving_share <= 1.0, "0 to 1")
