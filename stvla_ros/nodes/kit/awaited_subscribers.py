@@ -4,12 +4,14 @@ A recorder that comes up later than the simulator or the replay would miss what 
 short episode.
 """
 
+import threading
+import time
 from collections import defaultdict
 
 from stvla_ros.errors import InputError
 from stvla_ros.nodes.kit.base import StvlaNode
 
-POLL_PERIOD_S = 0.05
+_POLL_PERIOD_S = 0.05
 
 
 class AwaitedSubscribers:
@@ -36,3 +38,17 @@ class AwaitedSubscribers:
             there = self._node.get_subscriptions_info_by_topic(self._node.resolve_topic_name(topic))
             found += [f"{name} on topic {topic}" for name in sorted(names - {each.node_name for each in there})]
         return found
+
+    def wait(self, stopping: threading.Event, within_s: float) -> str:
+        """Until all are there, or it is to stop.
+
+        :returns: who did not come in time, in words; empty otherwise.
+        """
+        give_up_at = time.monotonic() + within_s
+        while missing := ", ".join(self.missing()):
+            self._node.get_logger().info(f"waiting for {missing}", throttle_duration_sec=10.0)
+            if stopping.wait(_POLL_PERIOD_S):
+                return ""
+            if time.monotonic() > give_up_at:
+                return missing
+        return ""

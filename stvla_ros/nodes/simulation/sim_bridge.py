@@ -20,20 +20,20 @@ import traceback
 from rclpy.duration import Duration
 
 from stvla_ros.control.actions import EndEffectorAction
-from stvla_ros.control.chunk_execution import PACINGS
 from stvla_ros.control.command_identity import CommandIdentity, GoalUnderWay
 from stvla_ros.errors import InputError
 from stvla_ros.msg import ActionChunk, EndEffectorCommand, EpisodeState
-from stvla_ros.nodes.kit.awaited_subscribers import POLL_PERIOD_S, AwaitedSubscribers
+from stvla_ros.nodes.kit.awaited_subscribers import AwaitedSubscribers
 from stvla_ros.nodes.kit.base import RELIABLE_QOS, STATE_QOS, StvlaNode, run
 from stvla_ros.nodes.kit.messages import command_to_action, identity_of, make_chunk, make_header, stamp_ns
 from stvla_ros.nodes.server.goal_client import EpisodeGoal
 from stvla_ros.nodes.simulation.command_inbox import CommandInbox
 from stvla_ros.nodes.simulation.joint_plant import JointPlant
 from stvla_ros.nodes.simulation.observation_outputs import ObservationOutputs
+from stvla_ros.nodes.simulation.parameters import declare_bridge
 from stvla_ros.nodes.simulation.reset_services import CALL_TIMEOUT_S, ResetServices, wait_for
 from stvla_ros.sim.environment import Environment, Observation
-from stvla_ros.sim.tasks import find_task, make_environment
+from stvla_ros.sim.tasks import make_environment
 
 # What a simulator gets to end its current step or reset when the node stops.
 STOP_TIMEOUT_S = 30.0
@@ -48,33 +48,7 @@ class GaveUp(Exception):
 class SimBridgeNode(StvlaNode):
     def __init__(self) -> None:
         super().__init__("sim_bridge")
-        self._task = self.parameter("task", "stack_cube", "task, see `stvla tasks`")
-        self._episodes = self.parameter("episodes", 3, "episodes to run; 0 for no end", low=0, high=1_000_000)
-        self._first_episode = self.parameter("first_episode", 0, "episode_id of the first one", low=0, high=1_000_000)
-        self._seed = self.parameter("seed", 0, "seed of the simulator", low=0, high=2**31 - 1)
-        self._pacing = self.parameter("pacing", "lockstep", "how simulated time passes", choices=PACINGS)
-        self._joint_level = self.parameter(
-            "joint_level", False, "realtime: the robot's own driver moves the joints, in place of commands the tool"
-        )
-        self._max_steps = self.parameter(
-            "max_steps", 0, "time limit in control steps; 0 for the task's own", low=0, high=1_000_000
-        )
-        self._width = self.parameter("image_width", 0, "pixels; 0 for the task's own", low=0, high=8192)
-        self._height = self.parameter("image_height", 0, "pixels; 0 for the task's own", low=0, high=8192)
-        self._send_goals = self.parameter("send_goals", True, "send each episode's instruction to the action server")
-        self._reset_services = self.parameter(
-            "reset_services", ["tracker/reset"], "services called before an episode starts; [''] for none"
-        )
-        self._resend_s = self.parameter(
-            "resend_after",
-            10.0,
-            "lockstep: seconds before an unanswered observation is sent again",
-            low=0.1,
-            high=3600.0,
-        )
-        self._give_up_s = self.parameter(
-            "give_up_after", 120.0, "seconds without any command after which the run ends", low=1.0, high=86400.0
-        )
+        self._asked = declare_bridge(self)
         self._listeners = AwaitedSubscribers(self)
         self._stopping = threading.Event()
         self._simulator: concurrent.futures.ThreadPoolExecutor | None = None
@@ -89,32 +63,20 @@ class SimBridgeNode(StvlaNode):
     # --- lifecycle ------------------------------------------------------------------------------------------------
 
     def configure(self) -> None:
-        if bool(self._width) != bool(self._height):
-            raise InputError(
-                f"parameter image_width, image_height: expected both or none, got {self._width}x{self._height}"
-            )
-        if self._joint_level and self._pacing != "realtime":
-            raise InputError("parameter joint_level: expected pacing realtime, a driver does not wait for a simulator")
-        task = self._task
-        num_episodes = find_task(task).num_episodes
-        if self._episodes and self._first_episode + self._episodes > num_episodes:
-            last = self._first_episode + self._episodes - 1
-            raise InputError(
-                f"parameter episodes: task {task} has episodes 0 to {num_episodes - 1}, asked for up to {last}"
-            )
-        size = (self._width, self._height) if self._width else None
+        asked = self._asked
+        asked.check()
         # The simulator lives in one thread; the executor's stays free to receive.
         self._simulator = concurrent.futures.ThreadPoolExecutor(max_workers=1, thread_name_prefix="simulator")
-        self._environment = self._simulator.submit(make_environment, task, image_size=size).result()
+        self._environment = self._simulator.submit(make_environment, asked.task, image_size=asked.image_size).result()
         self._info = self._environment.info
         self._goals = GoalUnderWay(self._info.robot)
-        self._plant = JointPlant(self, self._environment, self._stopping) if self._joint_level else None
+        self._plant = JointPlant(self, self._environment, self._stopping) if asked.joint_level else None
         self._outputs = ObservationOutputs(self, self._info)
         self._expert = self.create_publisher(ActionChunk, "expert_chunk", RELIABLE_QOS)
         self._state = self.create_publisher(EpisodeState, "episode_state", STATE_QOS)
-        self._perception = ResetServices(self, [name for name in self._reset_services if name], self._stopping)
+        self._perception = ResetServices(self, asked.reset_services, self._stopping)
         self._goal = EpisodeGoal(self)
-        self.get_logger().info(f"task {task}: {self._info.robot}, {self._info.control_hz:g} Hz, {self._pacing}")
+        self.get_logger().info(f"task {asked.task}: {self._info.robot}, {self._info.control_hz:g} Hz, {asked.pacing}")
 
     def activate(self) -> None:
         """Start with the first episode."""
@@ -159,10 +121,13 @@ class SimBridgeNode(StvlaNode):
 
     def _run(self) -> None:
         try:
-            if not self._listeners_come():
+            if missing := self._listeners.wait(self._stopping, self._asked.give_up_s):
+                within = f"{self._asked.give_up_s:g} s"
+                self.get_logger().error(f"expected subscribers within {within}, did not come: {missing}")
+                self.exit_code = 1
                 return
             index = 0
-            while not self._stopping.is_set() and (not self._episodes or index < self._episodes):
+            while not self._stopping.is_set() and (not self._asked.episodes or index < self._asked.episodes):
                 self._episode(index)
                 index += 1
             if not self._stopping.is_set():
@@ -180,38 +145,25 @@ class SimBridgeNode(StvlaNode):
             if self.context.ok():
                 self._goal.cancel()
 
-    def _listeners_come(self) -> bool:
-        """Wait for those who are to hear all that follows. False: stopped, or one did not come: the run ends."""
-        give_up_at = time.monotonic() + self._give_up_s
-        while missing := ", ".join(self._listeners.missing()):
-            self.get_logger().info(f"waiting for {missing}", throttle_duration_sec=10.0)
-            if self._stopping.wait(POLL_PERIOD_S):
-                return False
-            if time.monotonic() > give_up_at:
-                self.get_logger().error(f"expected subscribers within {self._give_up_s:g} s, did not come: {missing}")
-                self.exit_code = 1
-                return False
-        return True
-
     def _episode(self, index: int) -> None:
         environment = self._environment
         self._index, self._step_number = index, 0
-        self._episode_id = (self._first_episode + index) % self._info.num_episodes
+        self._episode_id = (self._asked.first_episode + index) % self._info.num_episodes
         if self._plant is None:
-            observation = environment.reset(self._episode_id, self._seed)
+            observation = environment.reset(self._episode_id, self._asked.seed)
         else:
-            observation = self._plant.reset(self._episode_id, self._seed)
-        self._limit = self._max_steps or self._info.max_steps
+            observation = self._plant.reset(self._episode_id, self._asked.seed)
+        self._limit = self._asked.max_steps or self._info.max_steps
         self._say(EpisodeState.RESETTING)
         # What is still on its way belongs to the episode before: whoever is asked next must know that.
         self._state.wait_for_all_acked(Duration(seconds=ACKNOWLEDGE_TIMEOUT_S))
         self._inbox.clear()
         self._newest_answered = 0
-        execute = self._ask if self._pacing == "lockstep" else self._realtime
-        if self._pacing == "realtime":
+        execute = self._ask if self._asked.pacing == "lockstep" else self._realtime
+        if self._asked.pacing == "realtime":
             # The clock starts when the graph answers; otherwise its start-up would be charged to the policy.
             self._ask(observation)
-            self._perception.reset(time.monotonic() + self._give_up_s)
+            self._perception.reset(time.monotonic() + self._asked.give_up_s)
             # The server answers one observation a control period, and that one was answered just now.
             self._stopping.wait(1.0 / self._info.control_hz)
         success = False
@@ -255,7 +207,7 @@ class SimBridgeNode(StvlaNode):
         newest = self._inbox.take_newest(self._began)
         if newest is None:
             self._held += 1
-            if time.monotonic() - self._last_answer > self._resend_s:
+            if time.monotonic() - self._last_answer > self._asked.resend_s:
                 self._goal.doubt()
                 self._last_answer = time.monotonic()
             return EndEffectorAction.hold(observation.gripper)
@@ -273,15 +225,15 @@ class SimBridgeNode(StvlaNode):
     def _ask(self, observation: Observation) -> EndEffectorAction | None:
         """Publish until a command answers. :raises GaveUp: when none comes for ``give_up_after``."""
         stamps: set[int] = set()
-        give_up_at = time.monotonic() + self._give_up_s
+        give_up_at = time.monotonic() + self._asked.give_up_s
         while not self._stopping.is_set():
             if self._step_number == 0:
                 self._perception.reset(give_up_at)
-            waits_until = time.monotonic() + self._resend_s
+            waits_until = time.monotonic() + self._asked.resend_s
             while not self._tend_goal() and time.monotonic() < waits_until and not self._stopping.wait(0.01):
                 pass
             stamps.add(self._publish(observation))
-            if answer := self._inbox.wait_for(stamps, self._resend_s):
+            if answer := self._inbox.wait_for(stamps, self._asked.resend_s):
                 self._count_answer(answer[0])
                 return answer[1]
             if self._stopping.is_set():
@@ -290,11 +242,11 @@ class SimBridgeNode(StvlaNode):
             self.stage.dropped("observation sent again")
             commanders = self.count_publishers(self.resolve_topic_name("command"))
             self.get_logger().warning(
-                f"topic command: no answer in {self._resend_s:g} s ({commanders} publishers); sending again"
+                f"topic command: no answer in {self._asked.resend_s:g} s ({commanders} publishers); sending again"
             )
             if time.monotonic() > give_up_at:
                 raise GaveUp(
-                    f"topic command: nothing answered the observations for {self._give_up_s:g} s "
+                    f"topic command: nothing answered the observations for {self._asked.give_up_s:g} s "
                     f"({commanders} publishers)"
                 )
         return None
@@ -317,16 +269,18 @@ class SimBridgeNode(StvlaNode):
         self.stage.published(self.latency_s(stamp), self._publishing_s)
 
     def _say(self, phase: int, reason: str = "", stamp: int | None = None) -> None:
-        state = EpisodeState(task=self._task, instruction=self._environment.instruction, episode_id=self._episode_id)
+        state = EpisodeState(
+            task=self._asked.task, instruction=self._environment.instruction, episode_id=self._episode_id
+        )
         state.header = make_header(self.now_ns() if stamp is None else stamp, self._info.base_frame)
-        state.index, state.total = self._index, self._episodes
+        state.index, state.total = self._index, self._asked.episodes
         state.step, state.max_steps, state.phase, state.reason = self._step_number, self._limit, phase, reason
         self._state.publish(state)
 
     # --- goals (simulator thread) ------------------------------------------------------------------------------------
 
     def _tend_goal(self) -> bool:
-        return not self._send_goals or self._goal.tend(self._environment.instruction)
+        return not self._asked.send_goals or self._goal.tend(self._environment.instruction)
 
     def _end_goal(self) -> None:
         ended = self._goal.cancel()
