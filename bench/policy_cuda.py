@@ -139,6 +139,7 @@ def measure(size: str, device: torch.device, dtype: torch.dtype) -> list[dict[st
     ways: dict[str, Callable[[], object]] = {"ours": lambda: fastest(pixels, points, text)}
     for off in (("compiled_parts",), ("cuda_graph",), ("fused_layers",), ("legal_rows",)):
         predictor = TokenPredictor(model, ranges, replace(on, **dict.fromkeys(off, False)))
+        predictor.warm_up(pixels, points, text, None)
         ways[f"ours, {' and '.join(off)} off"] = partial(predictor, pixels, points, text)
     generate = plain_generate(model, ids)
     ways["plain generate"] = lambda: generate(model.image_features(pixels, points), len(ranges))

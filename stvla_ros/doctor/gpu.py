@@ -1,5 +1,6 @@
 """Check 3: what the policy can run on."""
 
+import os
 import shutil
 from dataclasses import dataclass
 
@@ -15,12 +16,14 @@ class Gpu:
     """
     :param memory_gb, free_gb: whole and free memory, 1e9 bytes.
     :param bfloat16: whether it computes in bfloat16 by itself.
+    :param compiled: whether parts of a policy are compiled for it.
     """
 
     name: str
     memory_gb: float
     free_gb: float
     bfloat16: bool
+    compiled: bool = True
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,7 @@ class TorchFacts:
     :param problem: why not.
     :param cuda: that it was built for; empty for a CPU build.
     :param driver: whether the machine has NVIDIA's driver.
+    :param compiler: whether there is a C compiler.
     """
 
     version: str
@@ -37,6 +41,7 @@ class TorchFacts:
     cuda: str = ""
     driver: bool = False
     gpus: tuple[Gpu, ...] = ()
+    compiler: bool = True
 
 
 def torch_facts() -> TorchFacts:
@@ -44,16 +49,19 @@ def torch_facts() -> TorchFacts:
         import torch  # takes seconds, and only this check needs it
 
         from stvla_ros.devices import has_bfloat16
+        from stvla_ros.policy.compiled_parts import are_worth_it
     except Exception as problem:  # a broken installation raises what it likes
         return TorchFacts("", f"{type(problem).__name__}: {reason_of(problem)}")
     gpus = []
     if torch.cuda.is_available():
         for number in range(torch.cuda.device_count()):
             free, total = torch.cuda.mem_get_info(number)
-            name, bfloat16 = torch.cuda.get_device_name(number), has_bfloat16(number)
-            gpus.append(Gpu(name, total / 1e9, free / 1e9, bfloat16))
+            name, compiled = torch.cuda.get_device_name(number), are_worth_it(torch.device("cuda", number))
+            gpus.append(Gpu(name, total / 1e9, free / 1e9, has_bfloat16(number), compiled))
     driver = shutil.which("nvidia-smi") is not None
-    return TorchFacts(torch.__version__, "", torch.version.cuda or "", driver, tuple(gpus))
+    # Triton's: it builds the launchers of its kernels with it.
+    compiler = any(map(shutil.which, (os.environ.get("CC") or "cc", "gcc", "clang")))
+    return TorchFacts(torch.__version__, "", torch.version.cuda or "", driver, tuple(gpus), compiler)
 
 
 def check_gpu(facts: TorchFacts) -> Findings:
@@ -74,6 +82,11 @@ def check_gpu(facts: TorchFacts) -> Findings:
         yield note(f"torch {facts.version}, no GPU: the policy runs on the CPU, which is enough for the small model")
     for gpu in facts.gpus:
         yield from _check_one(gpu)
+    if facts.gpus and not facts.compiler:
+        yield note(
+            "no C compiler: the policy runs with twice as many kernels as compiled ones would be",
+            "install gcc (apt install build-essential), and Python's headers (python3-dev)",
+        )
 
 
 def _check_one(gpu: Gpu) -> Findings:
@@ -82,6 +95,11 @@ def _check_one(gpu: Gpu) -> Findings:
         yield note(
             f"the published 4B model needs about {_LARGE_MODEL_GB:.0f} GB; the small one fits",
             "for the 4B model: end what else uses the GPU, or take a larger one",
+        )
+    if not gpu.compiled:
+        yield note(
+            f"{gpu.name}: no parts of a policy are compiled for it, so that it runs twice as many kernels",
+            "install the triton that belongs to this torch; it needs compute capability 7.0",
         )
     if not gpu.bfloat16:
         yield note(

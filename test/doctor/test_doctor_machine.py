@@ -226,6 +226,12 @@ def test_a_gpu() -> None:
         (TorchFacts("2.9", cuda="12.8", driver=True), "warning", "torch 2.9 (built for CUDA 12.8) sees no GPU"),
         (TorchFacts("2.9", "", "12.8", True, (replace(A100, free_gb=6.0),)), "note", "the published 4B model needs"),
         (TorchFacts("2.9", "", "12.8", True, (replace(A100, bfloat16=False),)), "note", "does not compute in bfloat16"),
+        (
+            TorchFacts("2.9", "", "12.8", True, (replace(A100, compiled=False),)),
+            "note",
+            "A100: no parts of a policy are",
+        ),
+        (TorchFacts("2.9", "", "12.8", True, (A100,), compiler=False), "note", "no C compiler: "),
     ],
 )
 def test_gpu(facts: TorchFacts, level: str, text: str) -> None:

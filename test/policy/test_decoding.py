@@ -2,6 +2,7 @@
 
 import itertools
 from contextlib import contextmanager
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -329,14 +330,17 @@ def test_in_bfloat16_scores_are_not_rounded_to_it(checkpoint):
 
 
 @needs_cuda
+@pytest.mark.parametrize("off", ["cuda_graph", "compiled_parts"])
 @pytest.mark.parametrize("options", [{}, {"temperature": 1.0, "seed": 2}], ids=["greedy", "sampled"])
-def test_cuda_graph_on_and_off_give_the_same_tokens(on_cuda, options):
+def test_on_cuda_graph_and_compiled_parts_on_and_off_give_the_same_tokens(on_cuda, options, off):
     answers = []
-    for graph in (True, False):
-        policy = on_cuda(accelerations=Accelerations(cuda_graph=graph), **options)
+    for accelerations in (Accelerations(), replace(Accelerations(), **{off: False})):
+        policy = on_cuda(accelerations=accelerations, **options)
+        policy.warm_up()
+        policy.reset()
         answers.append([
-            policy.predict(picture(seed), text, depth, unnorm_key=BRIDGE).tokens.tolist()
-            for seed, text in enumerate(INSTRUCTIONS) for depth in (depth_map(), None)
+            policy.predict(picture(seed), text, depth_map(), unnorm_key=BRIDGE).tokens.tolist()
+            for seed, text in enumerate(INSTRUCTIONS)
         ])  # fmt: skip
     assert answers[0] == answers[1]
 
