@@ -12,6 +12,7 @@ from transformers import Dinov2Config, Qwen2_5_VLConfig
 
 from stvla_ros.errors import InputError, reason_of
 from stvla_ros.policy.checkpoints import read_json
+from stvla_ros.policy.st4vla.config_reader import ConfigReader, described
 from stvla_ros.policy.st4vla.sizes import DINO_IMAGE, DINO_PATCH, DINO_SIZES, DIT_SIZES, MODEL_TYPE, OTHER_DIT
 from stvla_ros.safe_files import check_network_sizes
 
@@ -20,6 +21,8 @@ _MOST_QUERIES, _WIDEST, _LONGEST_CHUNK = 4096, 65_536, 1024
 # A picture's side: 64 of the vision-language model's tokens.
 _LARGEST_PICTURE = 64 * 28
 _ACTION = 7
+MOST_VIEWS = 16
+"""Pictures of one observation, at most."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,7 @@ class St4VlaConfig:
     :param blocks, heads: of the diffusion transformer.
     :param chunk: actions of an answer, T.
     :param picture_size: side of the picture that is seen, pixels.
+    :param views: pictures of an observation, as far as the configuration says it.
     :param prompt: with ``{instruction}``; None: the instruction alone.
     :param mask_padding: whether the queries see no padding. The published code lets them (docs/explanation).
     :param gradient_decay: what the gradient from the actions into the vision-language model is multiplied by.
@@ -52,6 +56,7 @@ class St4VlaConfig:
     heads: int
     chunk: int
     picture_size: int
+    views: int
     prompt: str | None
     mask_padding: bool
     gradient_decay: float
@@ -88,7 +93,7 @@ class St4VlaConfig:
         if published.get("model_type", MODEL_TYPE) != MODEL_TYPE:
             raise InputError(f"{source}: expected model_type {MODEL_TYPE!r}, got {published.get('model_type')!r}")
         check_network_sizes(source, published)
-        read = _Reader(published, source)
+        read = ConfigReader(published, source)
         vlm = _vlm(read.block("vlm_config"), source)
         text = vlm.text_config
         states = text.num_hidden_layers + 1
@@ -118,61 +123,12 @@ class St4VlaConfig:
             heads=heads,
             chunk=read.whole("framework.action_model.future_action_window_size", 0, _LONGEST_CHUNK - 1) + 1,
             picture_size=_picture_size(read, vlm, source),
+            views=_views(read, source),
             prompt=_prompt(read, source),
             mask_padding=read.truth("framework.layer_qformer.mask_padding", True),
             gradient_decay=read.share("framework.layer_qformer.grad_scale", 1.0),
             published={"model_type": MODEL_TYPE, **published},
         )
-
-
-class _Reader:
-    """Values of nested mappings by their dotted names, with one line for each that cannot be used."""
-
-    def __init__(self, content: Mapping[str, Any], source: str) -> None:
-        self._content, self.source = content, source
-
-    def get(self, name: str, default: Any = None) -> Any:
-        value: Any = self._content
-        for part in name.split("."):
-            if not isinstance(value, Mapping) or part not in value:
-                return default
-            value = value[part]
-        return value
-
-    def block(self, name: str) -> Mapping[str, Any]:
-        value = self.get(name)
-        if not isinstance(value, Mapping):
-            raise InputError(f"{self.source}: expected {name} to be a mapping, got {_shown(value)}")
-        return value
-
-    def whole(self, name: str, least: int, most: int, default: int | None = None) -> int:
-        value = self.get(name, default)
-        if type(value) is not int or not least <= value <= most:
-            raise InputError(
-                f"{self.source}: expected {name} to be a whole number from {least} to {most}, got {_shown(value)}"
-            )
-        return value
-
-    def truth(self, name: str, default: bool) -> bool:
-        value = self.get(name, default)
-        if not isinstance(value, bool):
-            raise InputError(f"{self.source}: expected {name} to be true or false, got {_shown(value)}")
-        return value
-
-    def share(self, name: str, default: float) -> float:
-        value = self.get(name, default)
-        if isinstance(value, bool) or not isinstance(value, int | float) or not 0.0 <= value <= 1.0:
-            raise InputError(f"{self.source}: expected {name} from 0 to 1, got {_shown(value)}")
-        return float(value)
-
-    def expect(self, name: str, wanted: int, default: int) -> None:
-        value = self.get(name, default)
-        if value != wanted:
-            raise InputError(f"{self.source}: expected {name} {wanted}, got {_shown(value)}")
-
-
-def _shown(value: Any) -> str:
-    return "nothing" if value is None else repr(value)[:80]
 
 
 def _vlm(block: Mapping[str, Any], source: str) -> Qwen2_5_VLConfig:
@@ -196,7 +152,7 @@ def _vlm(block: Mapping[str, Any], source: str) -> Qwen2_5_VLConfig:
         raise InputError(f"{source}: expected vlm_config.model_type 'qwen2_5_vl', got {block.get('model_type')!r}")
     for name, value in sizes.items():
         if type(value) is not int or not 1 <= value <= 2_000_000:
-            raise InputError(f"{source}: expected vlm_config.{name} of at least 1, got {_shown(value)}")
+            raise InputError(f"{source}: expected vlm_config.{name} of at least 1, got {described(value)}")
     if vision.depth > 512:
         raise InputError(f"{source}: expected vlm_config.vision_config.depth of at most 512, got {vision.depth}")
     known = {
@@ -208,16 +164,37 @@ def _vlm(block: Mapping[str, Any], source: str) -> Qwen2_5_VLConfig:
     }
     for name, (value, expected) in known.items():
         if value != expected:
-            raise InputError(f"{source}: expected vlm_config.{name} {expected}, got {_shown(value)}")
-    head = text.hidden_size // text.num_attention_heads
-    if not isinstance(sections, list) or 2 * sum(sections) != head:
+            raise InputError(f"{source}: expected vlm_config.{name} {expected}, got {described(value)}")
+    unit = vision.patch_size * vision.spatial_merge_size
+    if type(vision.window_size) is not int or vision.window_size < unit or vision.window_size % unit:
         raise InputError(
-            f"{source}: expected vlm_config rope mrope_section of sum {head // 2}, half a head, got {_shown(sections)}"
+            f"{source}: expected vlm_config.vision_config.window_size to be a multiple of {unit}, got "
+            f"{described(vision.window_size)}"
+        )
+    if vision.hidden_size % (4 * vision.num_heads):
+        raise InputError(
+            f"{source}: expected vlm_config.vision_config.hidden_size to be a multiple of 4 x num_heads, got "
+            f"{vision.hidden_size} and {vision.num_heads}"
+        )
+    for name in ("image_token_id", "video_token_id", "vision_start_token_id", "vision_end_token_id"):
+        token = getattr(config, name)
+        if type(token) is not int or not 0 <= token < text.vocab_size:
+            raise InputError(
+                f"{source}: expected vlm_config.{name} inside the vocabulary of {text.vocab_size}, got {described(token)}"
+            )
+    head = text.hidden_size // text.num_attention_heads
+    if not _are_whole(sections) or 2 * sum(sections) != head:
+        raise InputError(
+            f"{source}: expected vlm_config rope mrope_section of sum {head // 2}, half a head, got {described(sections)}"
         )
     return config
 
 
-def _dino(read: _Reader, source: str) -> Dinov2Config:
+def _are_whole(values: Any) -> bool:
+    return isinstance(values, list) and all(type(value) is int and value >= 0 for value in values)
+
+
+def _dino(read: ConfigReader, source: str) -> Dinov2Config:
     name = read.get("framework.dino.dino_backbone")
     shape: tuple[int, ...]
     if name is None and read.get("framework.dino.hidden_size") is not None:
@@ -225,10 +202,10 @@ def _dino(read: _Reader, source: str) -> Dinov2Config:
         shape = tuple(read.whole(f"framework.dino.{key}", 1, _WIDEST) for key in keys)
     else:
         name = "dinov2_vits14" if name is None else name
-        if name not in DINO_SIZES:
+        if not isinstance(name, str) or name not in DINO_SIZES:
             raise InputError(
                 f"{source}: expected framework.dino.dino_backbone to be one of {', '.join(DINO_SIZES)}, got "
-                f"{_shown(name)}"
+                f"{described(name)}"
             )
         shape = DINO_SIZES[name]
     width, layers, heads = shape
@@ -243,23 +220,23 @@ def _dino(read: _Reader, source: str) -> Dinov2Config:
     )
 
 
-def _dit_shape(read: _Reader, width: int) -> tuple[int, int]:
+def _dit_shape(read: ConfigReader, width: int) -> tuple[int, int]:
     """Blocks and heads."""
     kind = read.get("framework.action_model.action_model_type")
     if kind == OTHER_DIT:
         blocks = read.whole("framework.action_model.num_layers", 1, 512)
         return blocks, read.whole("framework.action_model.num_heads", 1, width)
-    if kind not in DIT_SIZES:
+    if not isinstance(kind, str) or kind not in DIT_SIZES:
         raise InputError(
             f"{read.source}: expected framework.action_model.action_model_type to be one of "
-            f"{', '.join([*DIT_SIZES, OTHER_DIT])}, got {_shown(kind)}"
+            f"{', '.join([*DIT_SIZES, OTHER_DIT])}, got {described(kind)}"
         )
     blocks, expected, heads = DIT_SIZES[kind]
     read.expect("framework.action_model.action_hidden_dim", expected, expected)
     return blocks, heads
 
 
-def _picture_size(read: _Reader, vlm: Qwen2_5_VLConfig, source: str) -> int:
+def _picture_size(read: ConfigReader, vlm: Qwen2_5_VLConfig, source: str) -> int:
     name = "datasets.vla_data.image_size"
     size = read.get(name)
     if size is None:  # the LIBERO checkpoints' configuration says it here only
@@ -277,14 +254,24 @@ def _picture_size(read: _Reader, vlm: Qwen2_5_VLConfig, source: str) -> int:
     ):
         raise InputError(
             f"{source}: expected {name} to be a square of a multiple of {unit} pixels, at most {_LARGEST_PICTURE}, got "
-            f"{_shown(size)}"
+            f"{described(size)}"
         )
     return size[0]
 
 
-def _prompt(read: _Reader, source: str) -> str | None:
+def _views(read: ConfigReader, source: str) -> int:
+    name = "datasets.vla_data.obs"
+    names = read.get(name, ["image_0"])
+    if not isinstance(names, list) or not 1 <= len(names) <= MOST_VIEWS:
+        raise InputError(
+            f"{source}: expected {name} to be a list of 1 to {MOST_VIEWS} pictures, got {described(names)}"
+        )
+    return len(names)
+
+
+def _prompt(read: ConfigReader, source: str) -> str | None:
     name = "datasets.vla_data.CoT_prompt"
     prompt = read.get(name)
     if prompt is not None and (not isinstance(prompt, str) or "{instruction}" not in prompt or len(prompt) > 4000):
-        raise InputError(f"{source}: expected {name} to be a text with {{instruction}}, got {_shown(prompt)}")
+        raise InputError(f"{source}: expected {name} to be a text with {{instruction}}, got {described(prompt)}")
     return prompt

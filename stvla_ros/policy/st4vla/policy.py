@@ -68,6 +68,8 @@ class St4VlaPolicy(Policy):
         self._predictor = None  # never two networks in memory
         free_memory()
         predictor = load_predictor(find_checkpoint(self._checkpoint), self._device, self._dtype, **self._options)
+        if (views := predictor.model.config.views) != 1:
+            raise InputError(f"policy st4vla: the checkpoint is to be shown {views} pictures, and there is one camera")
         self._unnorm_key, _ = select_statistics(predictor.statistics, *self._keys)
         predictor.warm_up()
         self._predictor = predictor

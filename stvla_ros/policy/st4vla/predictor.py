@@ -12,6 +12,7 @@ from stvla_ros.errors import InputError
 from stvla_ros.policy.action_statistics import ActionStatistics, select_statistics
 from stvla_ros.policy.inputs import RESIZE_METHODS
 from stvla_ros.policy.pictures import prepare_picture
+from stvla_ros.policy.st4vla.config import MOST_VIEWS
 from stvla_ros.policy.st4vla.diffusion import step_times
 from stvla_ros.policy.st4vla.encoder_inputs import dino_pixels, patches
 from stvla_ros.policy.st4vla.model import St4Vla
@@ -20,7 +21,6 @@ from stvla_ros.policy.st4vla.prompt import PromptTokenizer
 from stvla_ros.policy.st4vla.sizes import GUIDANCE, STEPS
 
 _MOST_GUIDANCE = 100.0
-_MOST_VIEWS = 16
 
 
 @dataclass(frozen=True)
@@ -101,8 +101,8 @@ class St4VlaPredictor:
         :raises InputError: naming the argument that cannot be used; when memory runs out.
         """
         _, statistics = select_statistics(self.statistics, unnorm_key)
-        if not 1 <= len(pictures) <= _MOST_VIEWS:
-            raise InputError(f"pictures: expected 1 to {_MOST_VIEWS}, got {len(pictures)}")
+        if not 1 <= len(pictures) <= MOST_VIEWS:
+            raise InputError(f"pictures: expected 1 to {MOST_VIEWS}, got {len(pictures)}")
         model = self.model
         size = model.config.picture_size
         prepared = np.stack([prepare_picture(picture, size, self._resize) for picture in pictures])

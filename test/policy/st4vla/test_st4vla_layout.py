@@ -7,6 +7,7 @@ import torch
 from tiny_st4vla import PUBLISHED, TINY, VLM, config, shapes, tensors
 
 from stvla_ros.policy.empty_networks import without_memory
+from stvla_ros.policy.st4vla.checkpoint import load_model
 from stvla_ros.policy.st4vla.model import HEAD, St4Vla
 from stvla_ros.policy.st4vla.sizes import config_of_size, size_names
 
@@ -93,3 +94,10 @@ def test_a_state_without_the_head_has_the_table_in_its_place():
     model = St4Vla(config())
     model.load_state_dict(state, strict=True)
     assert torch.equal(model.state_dict()[f"{VLM}.lm_head.weight"], tensors()[f"{VLM}.lm_head.weight"])
+
+
+def test_a_loaded_head_and_its_table_are_one_and_the_same(converted):
+    """Trained, both change; and the memory is that of one."""
+    model = load_model(converted, torch.device("cpu"), torch.float32)
+    vlm = model.qwen_vl_interface.model
+    assert vlm.lm_head.weight is vlm.model.language_model.embed_tokens.weight

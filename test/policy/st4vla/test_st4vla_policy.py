@@ -6,6 +6,8 @@ import shutil
 import numpy as np
 import pytest
 import torch
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 from tiny_st4vla import CHUNK, config, picture, statistics, tokenizer
 
@@ -280,6 +282,7 @@ def in_block(path, **values):
         (in_block("framework.dino", dino_backbone="dinov3"), "dino_backbone to be one of dinov2_vits14"),
         (in_block("datasets.vla_data", image_size=[224, 200]), "image_size to be a square of a multiple of 28"),
         (in_block("datasets.vla_data", image_size=[100_000_000] * 2), "image_size to be a square"),
+        (in_block("datasets.vla_data", obs=[]), "obs to be a list of 1 to 16 pictures, got []"),
         (in_block("datasets.vla_data", CoT_prompt="do it"), "CoT_prompt to be a text with {instruction}"),
         (in_block("vlm_config", num_hidden_layers=10**6), "num_hidden_layers"),
         (in_block("vlm_config.vision_config", depth=10**6), "depth"),
@@ -292,6 +295,45 @@ def test_a_configuration_that_makes_no_network_is_named(folder, change, said):
         load_policy(str(folder))
     assert said in str(refused.value) and str(folder / "config.json") in str(refused.value)
     assert "\n" not in str(refused.value)
+
+
+def leaves(content, path=()):
+    """The dotted names of a nested mapping."""
+    for name, value in content.items():
+        yield ".".join((*path, name))
+        if isinstance(value, dict):
+            yield from leaves(value, (*path, name))
+
+
+STRANGE = (0, -1, 3, 10**7, 2**70, 1e300, float("nan"), "x", None, [], [1], ["x"], {}, {"a": 1}, True)
+NAMES = [name for name in leaves(config()) if not name.startswith(("run_", "seed", "trainer"))]
+
+
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.sampled_from(NAMES), st.sampled_from(STRANGE))
+@example("framework.action_model.action_model_type", [])
+@example("vlm_config.video_token_id", 2**70)
+@example("vlm_config.rope_scaling.mrope_section", ["x"])
+@example("vlm_config.vision_config.num_heads", 3)
+@example("vlm_config.vision_config.window_size", 0)
+@example("vlm_config.vision_config.window_size", -1)
+def test_a_strange_value_anywhere_is_one_line_or_does_no_harm(folder, name, value):
+    *path, last = name.split(".")
+    content = config()
+    in_block(".".join(path), **{last: value})(content)
+    (folder / "config.json").unlink()
+    (folder / "config.json").write_text(json.dumps(content))
+    try:
+        predictor = load_policy(str(folder))
+        predictor.predict([picture(1)], INSTRUCTION, "oxe_bridge")
+    except InputError as problem:
+        assert "\n" not in str(problem)
+
+
+def test_a_checkpoint_of_two_pictures_is_not_run_on_one(folder):
+    replace_json(folder / "config.json", in_block("datasets.vla_data", obs=["image_0", "image_1"]))
+    with pytest.raises(InputError, match="policy st4vla: the checkpoint is to be shown 2 pictures"):
+        make_policy("stvla", checkpoint=str(folder), unnorm_key="oxe_rt1").load()
 
 
 def test_a_prompt_with_a_reserved_token_is_refused(folder):
