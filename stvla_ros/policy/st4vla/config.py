@@ -180,12 +180,12 @@ def _vlm(block: Mapping[str, Any], source: str) -> Qwen2_5_VLConfig:
         token = getattr(config, name)
         if type(token) is not int or not 0 <= token < text.vocab_size:
             raise InputError(
-                f"{source}: expected vlm_config.{name} inside the vocabulary of {text.vocab_size}, got {described(token)}"
+                f"{source}: expected vlm_config.{name} from 0 to {text.vocab_size - 1}, got {described(token)}"
             )
     head = text.hidden_size // text.num_attention_heads
     if not _are_whole(sections) or 2 * sum(sections) != head:
         raise InputError(
-            f"{source}: expected vlm_config rope mrope_section of sum {head // 2}, half a head, got {described(sections)}"
+            f"{source}: expected vlm_config's mrope_section of sum {head // 2}, half a head, got {described(sections)}"
         )
     return config
 
