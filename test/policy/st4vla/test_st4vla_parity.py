@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 from st4vla_answers import CASES, GOLDEN, INSTRUCTIONS, difference, inputs, same, tiny_model
-from tiny_st4vla import config, shapes, statistics, tensor, tokenizer
+from tiny_st4vla import END_STATE, config, shapes, statistics, tensor, tokenizer
 
 from stvla_ros.policy.action_statistics import ActionStatistics
 from stvla_ros.policy.st4vla.config import St4VlaConfig
@@ -58,6 +58,17 @@ def test_language_states_are_the_references(model, case):
     states = torch.stack(model.language_states(**given))
     seen = GOLDEN[f"{case}/attention_mask"][:, ::5].astype(bool)  # what stands at padding is nobody's business
     same(states[:, :, ::5][:, seen], GOLDEN[f"{case}/states"][:, seen])
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_the_last_state_alone_is_the_references(case):
+    """As the published policies read it: the one after the final norm."""
+    model = tiny_model(qformer_start_layer=END_STATE - 1)
+    given = inputs(case)
+    del given["dino_pixels"]
+    (state,) = model.language_states(**given)
+    seen = GOLDEN[f"{case}/attention_mask"][:, ::5].astype(bool)
+    same(state[:, ::5][seen], GOLDEN[f"{case}/states"][-1][seen])
 
 
 @pytest.mark.parametrize("case", CASES)

@@ -114,8 +114,9 @@ def test_half_precision_answers_about_the_same(converted, predictor):
     given = [picture(1)], INSTRUCTION, "oxe_bridge"
     for each in (half, predictor):
         each.reset()
-    got, expected = half.predict(*given).actions, predictor.predict(*given).actions
-    assert np.abs(got - expected)[:, :6].max() < 0.5 * np.abs(expected)[:, :6].max()
+    got, expected = half.predict(*given).normalized, predictor.predict(*given).normalized
+    # Eight bits through two encoders and a language model, and ten steps that stretch what is left of it.
+    assert np.abs(got - expected).max() < 0.5 * np.abs(expected).max()
 
 
 # --- told of it -------------------------------------------------------------------------------------------------------
