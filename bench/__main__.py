@@ -22,6 +22,7 @@ PARTS = (
     "policy_small",
     "policy_cuda",
     "training_step",
+    "training_memory",
 )
 # Only when asked for: half an hour, and what is decided.
 LONG_PARTS = ("soak", "executors")

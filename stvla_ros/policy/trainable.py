@@ -105,7 +105,7 @@ class Trainable(ABC):
 
     @abstractmethod
     def activation_bytes(self, batch_size: int) -> int:
-        """About what the forward pass keeps for the backward pass."""
+        """About the most that forward and backward pass need at once, weights and gradients not counted."""
 
     @abstractmethod
     def result_bytes(self) -> int:

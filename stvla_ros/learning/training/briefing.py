@@ -67,7 +67,7 @@ def briefing(
 
 
 def estimate_memory(trainable: Trainable, config: TrainingConfig) -> MemoryEstimate:
-    """Weights, gradients and the optimiser's state are counted, and by the family what the forward pass keeps."""
+    """Weights, gradients and the optimiser's state are counted, and by the family what the passes need beside."""
     trained = trainable_parameters(trainable.module)
     size = sum(parameter.numel() * parameter.itemsize for parameter in trained.values())
     weights = sum(tensor.numel() * tensor.itemsize for tensor in trainable.module.state_dict().values())

@@ -240,6 +240,8 @@ class TrainingConfig:
         return weights
 
 
+# Key of a configuration file; it is no part of the configuration.
+_PRESETS = "presets"
 # By former dotted name, what a key is called now.
 _MOVED = {
     **{name: f"family.options.{name}" for name in ("refit_bins", "smooth_actions", "consensus_width")},
@@ -249,14 +251,17 @@ _MOVED = {
 }
 
 
-def read_config(file: Path, overrides: Mapping[str, Any] | None = None) -> TrainingConfig:
+def read_config(file: Path, overrides: Mapping[str, Any] | None = None, preset: str = "") -> TrainingConfig:
     """
-    :param overrides: values in place of the file's, by dotted name (``data.episodes``).
+    :param overrides: values in place of the file's and the preset's, by dotted name (``data.episodes``).
+    :param preset: one of the file's ``presets``, each of which has values in place of the file's own, likewise by
+        dotted name; empty for none.
     :raises InputError: naming the file and the key that is unknown or has a wrong type or value.
     """
     content = read_mapping(file, "config")
-    _refuse_moved(file, content, overrides or {})
-    for name, value in (overrides or {}).items():
+    overrides = {**_preset(file, content.pop(_PRESETS, None) or {}, preset), **(overrides or {})}
+    _refuse_moved(file, content, overrides)
+    for name, value in overrides.items():
         *path, last = name.split(".")
         block = content
         for key in path:
@@ -269,6 +274,17 @@ def read_config(file: Path, overrides: Mapping[str, Any] | None = None) -> Train
         return build(TrainingConfig, content)
     except InputError as error:
         raise InputError(f"config {file}: {error}") from None
+
+
+def _preset(file: Path, presets: Any, name: str) -> Mapping[str, Any]:
+    if not isinstance(presets, dict) or not all(isinstance(each, dict) for each in presets.values()):
+        raise InputError(f"config {file}: {_PRESETS}: expected a mapping of mappings, got {shown(presets)}")
+    if not name:
+        return {}
+    if name not in presets:
+        known = ", ".join(map(str, presets)) or "none, the file has no presets"
+        raise InputError(f"config {file}: preset: expected one of {known}, got {name!r}")
+    return {str(key): value for key, value in presets[name].items()}
 
 
 def _refuse_moved(file: Path, content: Mapping[str, Any], overrides: Mapping[str, Any]) -> None:

@@ -37,8 +37,10 @@ class TrainArguments:
 
     config: str
     """Configuration, e.g. config/train/st_vla_lora.yaml."""
+    preset: str = ""
+    """One of the file's presets, e.g. 24GB of config/train/st_vla_lora.yaml; empty for none."""
     set: tuple[str, ...] = ()
-    """Values in place of the file's: data.episodes=52 optimizer.learning_rate=1e-4 …"""
+    """Values in place of the file's and the preset's: data.episodes=52 optimizer.learning_rate=1e-4 …"""
     output: str = ""
     """Folder of the run in place of the file's."""
 
@@ -48,7 +50,7 @@ def main(arguments: TrainArguments) -> int:
     overrides = dict(_override(text) for text in arguments.set)
     if arguments.output:
         overrides["output"] = arguments.output
-    train(read_config(Path(arguments.config), overrides))
+    train(read_config(Path(arguments.config), overrides, arguments.preset))
     return 0
 
 

@@ -53,9 +53,14 @@ def create_checkpoint(directory: Path, size: str, seed: int = 0, max_shard_size:
         raise InputError(f"seed: expected a whole number from 0 to {_LARGEST_SEED}, got {seed}")
     with new_folder(directory, _DTYPE.itemsize * sum(count_parameters(config).values())) as aside:
         save_model(_random_model(config, seed), aside, max_shard_size)
-        (aside / "tokenizer.json").write_text(make_tokenizer(config.image_token_id), encoding="utf-8")
-        for name, content in _small_files(config).items():
-            (aside / name).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+        write_small_files(config, aside)
+
+
+def write_small_files(config: SpatialVlaConfig, directory: Path) -> None:
+    """All files of a new checkpoint but config.json and the weights."""
+    (directory / "tokenizer.json").write_text(make_tokenizer(config.image_token_id), encoding="utf-8")
+    for name, content in _small_files(config).items():
+        (directory / name).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
 def count_parameters(config: SpatialVlaConfig) -> dict[str, int]:

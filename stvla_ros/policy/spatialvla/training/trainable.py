@@ -14,9 +14,10 @@ from stvla_ros.policy.samples import Augmentation, Samples
 from stvla_ros.policy.spatialvla.actions.action_tokenizer import ActionTokenizer
 from stvla_ros.policy.spatialvla.adapters import add_adapters, save_adapter
 from stvla_ros.policy.spatialvla.checkpoint import load_model
+from stvla_ros.policy.spatialvla.model import SpatialVla
 from stvla_ros.policy.spatialvla.predictor import PROCESSOR_CONFIG, save_pretrained
 from stvla_ros.policy.spatialvla.prompt import PromptTokenizer
-from stvla_ros.policy.spatialvla.training.activation_memory import saved_bytes
+from stvla_ros.policy.spatialvla.training.activation_memory import peak_bytes
 from stvla_ros.policy.spatialvla.training.batch import BatchMaker, SpatialVlaBatch, SpatialVlaPreparation
 from stvla_ros.policy.spatialvla.training.forward import Hidden, legal_scores, run_known_tokens
 from stvla_ros.policy.spatialvla.training.new_actions import fit_processor, move_embeddings, smooth_embeddings
@@ -25,18 +26,23 @@ from stvla_ros.policy.spatialvla.training.scene_loss import SceneHeads
 from stvla_ros.policy.spatialvla.training.token_loss import ChunkLoss
 from stvla_ros.policy.trainable import Losses, Start, Trainable
 
-# Tokens of a usual instruction, and those of a chunk but the last.
-_TEXT_TOKENS, _ACTION_TOKENS = 10, 11
+# Of a usual instruction.
+_TEXT_TOKENS = 10
 # The trained model is written in bfloat16, adapters in float32.
 _CHECKPOINT_BYTES, _ADAPTER_BYTES = 2, 4
 
 
 class SpatialVlaTrainable(Trainable):
-    """:raises InputError: for a checkpoint that cannot be used."""
+    """
+    :param start: see ``Start``.
+    :param model: the network of ``start.base``; None: it is loaded. One on torch's meta device has no numbers: its
+        memory can be counted, and it cannot be trained.
+    :raises InputError: for a checkpoint that cannot be used.
+    """
 
     tables = ("embed_tokens", "spatial_embed_tokens", "lm_head", "position_embedding.weight", "pointing", "relations")
 
-    def __init__(self, start: Start) -> None:
+    def __init__(self, start: Start, model: SpatialVla | None = None) -> None:
         options: SpatialVlaOptions = start.options
         self._start, self._options = start, options
         old_processor = read_json(start.base / PROCESSOR_CONFIG)
@@ -48,7 +54,7 @@ class SpatialVlaTrainable(Trainable):
         # Adapters are small; what they adapt may be as coarse as it was published, and need not be whole.
         lora = start.lora is not None
         dtype = start.precision if lora else torch.float32
-        self._model = load_model(start.base, start.device, dtype, lean=lora)
+        self._model = model or load_model(start.base, start.device, dtype, lean=lora)
         self._prepare_model(ActionTokenizer.from_config(old_processor))
         shape = self._model.config
         self._prompts = PromptTokenizer.load(
@@ -76,7 +82,7 @@ class SpatialVlaTrainable(Trainable):
         start, options, model = self._start, self._options, self._model
         if start.is_new and options.smooth_actions:
             smooth_embeddings(model, self._tokenizer, start.seed)
-        elif options.refit_bins:
+        elif options.refit_bins and model.device.type != "meta":
             move_embeddings(model, old_tokenizer, self._tokenizer)
         if start.lora is not None:
             add_adapters(model, start.lora, start.seed, train_action_embeddings=options.refit_bins)
@@ -137,42 +143,29 @@ class SpatialVlaTrainable(Trainable):
         }
 
     def activation_bytes(self, batch_size: int) -> int:
-        """Counted, on a usual instruction: what is saved, and where layers are computed again, what they are computed
-        from and the most that one of them saves then.
-        """
-        model, shape = self._model, self._model.config
-        pictures, side = shape.num_image_tokens, shape.image_size
-        tokens = pictures + _TEXT_TOKENS
+        """Counted: the most that there is at once of a loss and its gradients."""
+        return peak_bytes(lambda: self._usual_loss(batch_size), self.module)
 
-        def run() -> object:
-            device = model.device
-            return self._forward(
-                torch.empty(batch_size, 3, side, side, device=device),
-                torch.empty(batch_size, pictures, 3 * shape.patch_resolution**2, device=device),
-                torch.empty(batch_size, tokens, dtype=torch.int64, device=device),
-                torch.empty(batch_size, dtype=torch.int64, device=device),
-                torch.empty(batch_size, self._tokenizer.chunk_size, 3, dtype=torch.int64, device=device),
-            )
+    def _usual_loss(self, batch_size: int) -> torch.Tensor:
+        """Of samples without content, with instructions of usual length."""
+        shape, device = self._model.config, self._model.device
+        pictures, side, actions = shape.num_image_tokens, shape.image_size, self._tokenizer.chunk_size
 
-        saved = saved_bytes(run, model)
-        if not self._start.gradient_checkpointing:
-            return saved
-        parts = (model.language_model.model, model.vision_tower)
-        for part in parts:
-            part.gradient_checkpointing = False
-        whole = saved_bytes(run, model)
-        for part in parts:
-            part.gradient_checkpointing = True
-        text, vision = shape.text, shape.vision
-        inputs = (
-            4
-            * batch_size
-            * (
-                text.num_hidden_layers * (tokens + _ACTION_TOKENS) * text.hidden_size
-                + vision.num_hidden_layers * pictures * vision.hidden_size
-            )
+        def zeros(*sizes: int, dtype: torch.dtype = torch.float32) -> torch.Tensor:
+            return torch.zeros(batch_size, *sizes, dtype=dtype, device=device)
+
+        batch = SpatialVlaBatch(
+            pixels=zeros(3, side, side),
+            depth=zeros(side, side),
+            intrinsics=torch.eye(3, device=device).expand(batch_size, 3, 3),
+            ids=zeros(pictures + _TEXT_TOKENS, dtype=torch.int64),
+            lengths=zeros(dtype=torch.int64) + pictures + _TEXT_TOKENS,
+            offsets=zeros(actions, 3, dtype=torch.int64) + torch.tensor(self._tokenizer.legal_ranges)[:, 0].to(device),
+            normalized=zeros(actions, 7),
+            valid=zeros(actions, dtype=torch.bool),
+            scene_points=zeros(3, 3),
         )
-        return saved + inputs + (whole - saved) // min(text.num_hidden_layers, vision.num_hidden_layers)
+        return sum(self.losses(batch, self._start.objectives).objectives.values())
 
     def result_bytes(self) -> int:
         if self._start.lora is None:
