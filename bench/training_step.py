@@ -10,7 +10,6 @@ import dataclasses
 import json
 import subprocess
 import sys
-import tempfile
 import time
 from contextlib import ExitStack
 from pathlib import Path
@@ -63,7 +62,7 @@ def interleaved(places: list[Path]) -> list[np.ndarray]:
     return [np.array(each) for each in times]
 
 
-def small_trainer(folder: Path) -> Any:
+def small_trainer() -> Any:
     """A ``Trainer`` of the shipped policy's last round, from its checkpoint."""
     import torch
 
@@ -132,12 +131,11 @@ def answer_steps() -> None:
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
     keep_freed_memory()
-    with tempfile.TemporaryDirectory() as folder:
-        trainer = small_trainer(Path(folder))
-        for _ in sys.stdin:
-            begun = time.process_time()
-            trainer.train_step()
-            print(time.process_time() - begun, flush=True)
+    trainer = small_trainer()
+    for _ in sys.stdin:
+        begun = time.process_time()
+        trainer.train_step()
+        print(time.process_time() - begun, flush=True)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from stvla_ros.devices import memory_for
+from stvla_ros.devices import memory_for, wait_for_device
 from stvla_ros.errors import InputError
 from stvla_ros.learning.training.augmentation import DrawnAugmentation
 from stvla_ros.learning.training.config import TrainingConfig
@@ -133,8 +133,10 @@ class Trainer:
                 share = value.detach().to(self._device, torch.float32) / config.gradient_accumulation
                 sums[name] = sums[name] + share if name in sums else share
         norm = nn.utils.clip_grad_norm_(self.trained.values(), config.optimizer.max_gradient_norm)
-        # All figures at once: the one time in a step that the device is waited for.
-        figures = torch.stack([norm.detach().to(self._device, torch.float32), *sums.values()]).tolist()
+        # All figures at once: the one time in a step that the device is waited for, asleep.
+        said = torch.stack([norm.detach().to(self._device, torch.float32), *sums.values()])
+        wait_for_device(self._device)
+        figures = said.tolist()
         if not np.isfinite(figures[0]):
             raise InputError(f"training step {self.step}: expected a finite gradient, got {figures[0]}; lower the rate")
         set_learning_rate(self._optimizers, self.learning_rate(self.step))
@@ -177,8 +179,7 @@ class Trainer:
             batch = self._make_batch(0)
             with memory_for(f"training on {self._device}"):
                 self._losses(batch)[0].backward()
-            if self._device.type == "cuda":
-                torch.cuda.synchronize(self._device)
+            wait_for_device(self._device)
             for parameter in self.trained.values():
                 parameter.grad = None
         seconds = (time.perf_counter() - begun) * self._config.gradient_accumulation
@@ -190,15 +191,20 @@ class Trainer:
     @torch.no_grad()
     def validate(self) -> dict[str, float]:
         """Losses and errors on the held-out episodes with the weights that would be saved."""
-        sums: dict[str, float] = {}
+        sums: dict[str, torch.Tensor] = {}
         with self.final_weights():
             for first in range(0, len(self._validation), _VALIDATION_BATCH):
                 indices = self._validation[first : first + _VALIDATION_BATCH]
                 batch = self._trainable.batch(indices).to(self._device)
                 _, parts = self._losses(batch, errors=True)
                 for name, value in parts.items():
-                    sums[name] = sums.get(name, 0.0) + float(value) * len(indices) / len(self._validation)
-        return {f"validation/{name}": value for name, value in sums.items()}
+                    share = value.to(self._device, torch.float32) * (len(indices) / len(self._validation))
+                    sums[name] = sums[name] + share if name in sums else share
+        if not sums:
+            return {}
+        figures = torch.stack(list(sums.values()))
+        wait_for_device(self._device)
+        return {f"validation/{name}": value for name, value in zip(sums, figures.tolist(), strict=True)}
 
     @contextmanager
     def final_weights(self) -> Iterator[None]:
