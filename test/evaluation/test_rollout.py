@@ -23,6 +23,7 @@ from stvla_ros.perception.compositor import CompositorConfig
 from stvla_ros.perception.spatial_traces import SpatialTraces, SpatialTracesConfig
 from stvla_ros.perception.tracking import TrackingConfig
 from stvla_ros.policy.base import Answer, Policy, PolicyInput
+from stvla_ros.policy.families import find_family
 from stvla_ros.policy.inputs import InputsConfig
 from stvla_ros.policy.observer import Observer
 
@@ -163,3 +164,14 @@ def test_without_traces_a_policy_sees_the_clean_depth_in_metres() -> None:
     _, _, seen = _run(plain, rules=Rules(max_steps=3))
     for observation, each, *_ in seen:
         assert np.array_equal(each.given.picture.depth, observation.depth * np.float32(1e-3))
+
+
+def test_a_new_checkpoint_of_the_second_family_is_evaluated_and_again_the_same(tmp_path) -> None:
+    find_family("st4vla").create(tmp_path / "st4vla", "tiny", 0)
+    policy = parse_policy(f"m={tmp_path / 'st4vla'}?steps=4,threads=1,pacing=lockstep")
+    assert (policy.resolved_execution, policy.inputs.traces) == ("adaptive_ensemble", "none")
+    runs = [_run(policy)[1].steps for _ in range(2)]
+    moved = [np.array([[*step.translation, *step.rotation, step.gripper] for step in steps]) for steps in runs]
+    assert len(moved[0]) == MAX_STEPS
+    np.testing.assert_array_equal(moved[0], moved[1])
+    assert 0.0 < np.abs(moved[0][:, :3]).max() <= 0.02 + 1e-9, "what an untrained checkpoint's statistics allow, metres"
