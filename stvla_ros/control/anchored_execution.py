@@ -68,6 +68,7 @@ class AnchoredExecutor:
         self._origin: int | None = None
         self._next_step = 0
         self._first_latency = 0
+        self._opening: float | None = None  # of the last command
 
     def wants_inference(self, stamp: int) -> bool:
         return True
@@ -95,7 +96,7 @@ class AnchoredExecutor:
             return None
         _, step = found
         action = self._command(step, now, Displacement.none())
-        self._next_step = step + 1
+        self._next_step, self._opening = step + 1, action.gripper
         self._rate.count(now)
         number = self._ledger.sent(Displacement.of(action), now)
         return Due(self._chunks[-1].chunk.stamp, action, number)
@@ -142,11 +143,16 @@ class AnchoredExecutor:
         """:param also_done: what will have been executed beside what the ledger knows."""
         known = [each for each in self._chunks if not self._is_stale(each.chunk, now)]
         said = [self._action(each, step).gripper for each in known]
-        opening = float(np.mean(said))
+        opening = self._vote(said)
         agreeing = [each for each, wanted in zip(known, said) if (wanted > OPEN_ABOVE) == (opening > OPEN_ABOVE)]
         valid = [each for each in agreeing if self._reaches(each, step)] or agreeing[-1:]
         moving = valid if self._averages else valid[-1:]
         return mean([self._left(each, step, also_done) for each in moving]).within(self._caps).action(opening)
+
+    def _vote(self, said: list[float]) -> float:
+        """Of a tie the opening stays: when answers are late, two chunks are all there are."""
+        tie = 2 * sum(wanted > OPEN_ABOVE for wanted in said) == len(said)
+        return self._opening if tie and self._opening is not None else float(np.mean(said))
 
     def _left(self, known: _Known, step: int, also_done: Displacement) -> Displacement:
         intended = composed(known.chunk.actions[: self._index(known, step) + 1])

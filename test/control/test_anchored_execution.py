@@ -150,6 +150,16 @@ def test_one_chunk_of_three_does_not_turn_the_gripper_nor_move_the_arm() -> None
     assert said(due) == pytest.approx(7.0)
 
 
+@pytest.mark.parametrize("opening", [0.0, 1.0])
+def test_of_two_chunks_neither_turns_the_gripper_alone(opening: float) -> None:
+    executor = AnchoredExecutor(T)
+    executor.add(TimedChunk(0, (action(1.0, gripper=opening), action(1.0, gripper=opening))), 0)
+    executor.take(0)
+    executor.add(TimedChunk(T, (action(7.0, gripper=1.0 - opening),)), T)
+    due = executor.take(T)
+    assert (due.action.gripper, said(due)) == (opening, pytest.approx(1.0))
+
+
 # --- when commands leave ---
 
 
