@@ -19,6 +19,8 @@ _TIP = 0.003  # metres: corners of a finger that are so little nearer to the pal
 # Decimals of metres to which the camera's pose counts: a quaternion's way through tf must not change the result.
 _DECIMALS = 9
 
+_FARTHEST = 1000.0  # radians and metres that no joint reaches
+
 Parts = list[tuple[str, np.ndarray]]
 
 
@@ -93,12 +95,14 @@ class RobotLinks:
         :param joints: radians or metres, by the URDF's names.
         :param base_from_camera: (4, 4) pose of the camera's optical frame in the URDF's first link.
         :param intrinsics: (3, 3) of the picture.
-        :raises InputError: for a joint that is missing.
+        :raises InputError: for a joint that is missing, or nowhere.
         """
         position = pinocchio.neutral(self._model)
         for name, place in self._joints:
             if name not in joints:
                 raise InputError(f"joint_states: expected a position of {name}, got {', '.join(joints) or 'none'}")
+            if not abs(joints[name]) <= _FARTHEST:
+                raise InputError(f"joint_states: expected radians or metres of {name}, got {joints[name]:g}")
             position[place] = joints[name]
         pinocchio.framesForwardKinematics(self._model, self._data, position)
         camera_from_base = np.linalg.inv(np.round(base_from_camera, _DECIMALS))

@@ -9,11 +9,16 @@ from any_message import colour_images, depth_images, messages, stamps, wire
 from examples import examples
 from hypothesis import given
 from hypothesis import strategies as st
+from live_graph import INTRINSICS, scene
 from node_bench import Bench, bench
-from sensor_msgs.msg import CameraInfo
+from sensor_msgs.msg import CameraInfo, JointState
+from slide_robot import CAMERA, URDF, joints
+from std_msgs.msg import String
+from tf2_msgs.msg import TFMessage
 
 from stvla_ros.msg import TraceArray
 from stvla_ros.nodes.fused import PerceptionNode
+from stvla_ros.nodes.kit.messages import array_to_image, make_camera_info, make_header, stamp_ns
 from stvla_ros.nodes.perception.compositor import CompositorNode
 from stvla_ros.nodes.perception.depth import DepthNode
 from stvla_ros.nodes.perception.tracker import TrackerNode
@@ -23,6 +28,15 @@ cameras = messages(CameraInfo) | messages(
     CameraInfo,
     k=st.sampled_from([[150.0, 0, 79.5, 0, 150.0, 59.5, 0, 0, 1], [1e308, 0, -1e308, 0, 5e-324, 0, 0, 0, 1]]),
 )
+
+
+GOOD_FRAME = {
+    "camera_info": make_camera_info(INTRINSICS, 160, 120, make_header(0, "")),
+    "image": array_to_image(scene(1)[0][0], "rgb8", make_header(0, "")),
+    "depth": array_to_image(scene(1)[1].astype(np.float32) / 1000, "32FC1", make_header(0, "")),
+}
+# Of the frame's own stamp.
+slides = st.sampled_from([0.0, 0.1, -0.5, 1e9, 1e300, 1e-320]).map(lambda slide: joints(0, slide))
 
 
 @st.composite
@@ -79,6 +93,42 @@ def test_fuzz_tracker(tracker, given_frames):
     for (topic, message), *_ in given_frames:
         tracker.receive(topic, message)
     tracker.forget()
+
+
+@pytest.fixture
+def robot_tracker() -> Iterator[Bench]:
+    with bench(TrackerNode, "tracker:=kinematic", "buffer:=4", "warm_up_frames:=0", "join_window:=3") as made:
+        made.receive("robot_description", String(data=URDF))
+        made.receive("/tf_static", CAMERA)
+        yield made
+
+
+@examples(quick=15)
+@given(
+    st.lists(
+        st.tuples(
+            frames("camera_info", "image", "depth"),
+            slides | messages(JointState).map(wire),
+            st.none() | messages(TFMessage).map(wire),
+            st.booleans(),
+        ),
+        min_size=1,
+        max_size=4,
+    )
+)
+def test_fuzz_tracker_of_the_robot(robot_tracker, given_frames):
+    robot_tracker.call("~/reset")
+    for frame, states, transforms, fine in given_frames:
+        header = make_header(stamp_ns(frame[0][1].header), "camera")
+        for topic, message in GOOD_FRAME.items() if fine else frame:
+            message.header = header
+            robot_tracker.receive(topic, message)
+        if transforms is not None:
+            robot_tracker.receive("/tf_static", transforms)
+        if states.header.stamp.sec == 0:
+            states.header = header
+        robot_tracker.receive("joint_states", states)
+    robot_tracker.forget()
 
 
 @pytest.fixture

@@ -201,6 +201,15 @@ def test_a_transform_is_the_pose(rotation_vector: np.ndarray, position: np.ndarr
     pose[:3, :3] = Rotation.from_rotvec(rotation_vector).as_matrix()
     pose[:3, 3] = position
     transform = m.pose_to_transform(pose)
+    np.testing.assert_allclose(m.transform_to_pose(transform, "tf"), pose, atol=1e-12)
     q, t = transform.rotation, transform.translation
     np.testing.assert_allclose(Rotation.from_quat([q.x, q.y, q.z, q.w]).as_matrix(), pose[:3, :3], atol=1e-9)
     assert [t.x, t.y, t.z] == position.tolist()
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, 0.0, 2.0, 1e300])
+def test_a_transform_that_is_none_is_refused(value: float) -> None:
+    transform = m.pose_to_transform(np.eye(4))
+    transform.rotation.w = value
+    with pytest.raises(InputError, match="topic tf_static: expected finite transforms with quaternions of length 1"):
+        m.transform_to_pose(transform, "tf_static")

@@ -105,6 +105,12 @@ def test_a_joint_that_nobody_tells_is_named():
         RobotLinks(HAND).view({"slide": 0.0, "left": 0.0}, ABOVE, INTRINSICS)
 
 
+@pytest.mark.parametrize("value", [1e300, -2000.0, float("nan"), float("inf")])
+def test_a_joint_that_is_nowhere_is_named(value):
+    with pytest.raises(InputError, match="^joint_states: expected radians or metres of left, got"):
+        RobotLinks(HAND).view({"slide": 0.0, "left": value, "right": 0.0}, ABOVE, INTRINSICS)
+
+
 @pytest.mark.parametrize("text", ["<robot", "<robot name='r'><link name='a'/>", "/no/such.urdf"])
 def test_what_is_no_urdf_is_one_error(text):
     with pytest.raises(InputError, match="^urdf (robot_description|/no/such.urdf): "):

@@ -242,7 +242,7 @@ def transform_to_pose(message: Transform, topic: str) -> np.ndarray:
     """(4, 4) rigid transform, metres. :raises InputError: for what is none."""
     q, t = message.rotation, message.translation
     numbers = np.array([q.x, q.y, q.z, q.w, t.x, t.y, t.z])
-    if not np.isfinite(numbers).all() or not np.isclose(np.linalg.norm(numbers[:4]), 1.0, atol=1e-3):
+    if not np.isfinite(numbers).all() or not 0.999 < np.hypot(np.hypot(q.x, q.y), np.hypot(q.z, q.w)) < 1.001:
         raise InputError(f"topic {topic}: expected finite transforms with quaternions of length 1")
     pose = np.asarray(tf_transformations.quaternion_matrix(numbers[:4]), dtype=np.float64)
     pose[:3, 3] = numbers[4:]
