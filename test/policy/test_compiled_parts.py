@@ -150,6 +150,19 @@ def test_what_cannot_be_compiled_is_said_once_for_all_parts(
     assert capsys.readouterr().err.count("note: compiled_parts: ") == 1
 
 
+@pytest.mark.parametrize("wrong", [lambda x: x * 2.01, lambda x: x * torch.nan, lambda x: x.add_(1)])
+def test_what_was_compiled_wrongly_is_not_used(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], wrong: Callable
+) -> None:
+    monkeypatch.setattr(compiled_parts, "_compile", lambda function, tensors: wrong)
+    compiler = Compiler()
+    part = compiler.part(double)
+    with compiler.compiling():
+        part(torch.ones(3))
+    assert not compiler.enabled and part(torch.ones(3)).tolist() == [2.0] * 3
+    assert "other numbers than the function" in capsys.readouterr().err
+
+
 def test_lack_of_memory_is_no_lack_of_a_compiler() -> None:
     compiler = Compiler()
 
