@@ -6,11 +6,20 @@ from typing import Any
 
 import numpy as np
 import pytest
+from geometry_msgs.msg import Vector3
 from rclpy.lifecycle import TransitionCallbackReturn
 from robot_bench import RobotBench
 from widowx_bench import PERIOD_TICKS, ROBOT, sideways, verdict
 
 from stvla_ros.msg import EndEffectorCommand
+from stvla_ros.nodes.kit.messages import stamp_to_ns
+
+
+def test_a_verdict_tells_by_how_much_the_target_moved_and_when(ready: RobotBench) -> None:
+    ready.command(EndEffectorCommand(translation=Vector3(x=0.2)), 0)
+    assert list(verdict(ready).clipped) == ["step_translation"]
+    assert verdict(ready).translation.x == pytest.approx(ready.node.description.limits.step_translation)
+    assert stamp_to_ns(verdict(ready).moved_at) == ready.node.now_ns()
 
 
 def test_a_deactivation_in_motion_brings_the_arm_to_rest_within_a_control_period(ready: RobotBench) -> None:

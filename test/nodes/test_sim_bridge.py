@@ -13,9 +13,9 @@ from rclpy.action import ActionServer, CancelResponse
 from sensor_msgs.msg import CameraInfo, Image, JointState
 
 from stvla_ros.action import ExecuteInstruction
-from stvla_ros.msg import ActionChunk, EndEffectorCommand, EpisodeState
+from stvla_ros.msg import ActionChunk, CommandVerdict, EndEffectorCommand, EpisodeState
 from stvla_ros.nodes.kit.base import STATE_QOS
-from stvla_ros.nodes.kit.messages import make_uuid, stamp_ns
+from stvla_ros.nodes.kit.messages import make_uuid, stamp_ns, stamp_to_ns
 
 # The task that needs no download, at a size that renders fast.
 TASK = {"task": "panda_pick_cube", "image_width": 64, "image_height": 64, "reset_services": [""], "send_goals": False}
@@ -281,6 +281,31 @@ def test_in_realtime_a_second_command_of_a_chunk_is_executed_and_not_late(relay:
     )
     overruns = values.get("dropped (control period overrun by the simulator)", 0)
     assert values["late_commands"] <= 1 + overruns + tardy
+
+
+def test_the_bridge_tells_which_commands_were_executed_and_which_were_replaced(relay: Relay) -> None:
+    graph = relay.graph
+    verdicts = graph.listen(CommandVerdict, "command_verdict")
+
+    def two_at_once(chunk: ActionChunk) -> None:
+        """The answer to the observation before comes together with that to this one."""
+        if len(relay.chunks) > 3:
+            relay.publish(relay.chunks[-2])
+        relay.publish(chunk)
+
+    relay.answer = two_at_once
+    graph.start("sim_bridge", **TASK, episodes=1, pacing="realtime", max_steps=12)
+    relay.phase(EpisodeState.FINISHED)
+    replaced = [verdict for verdict in verdicts if not verdict.executed]
+    assert replaced and all("replaced" in verdict.refused for verdict in replaced)
+    assert not any(verdict.translation.x or verdict.translation.y for verdict in replaced)
+    sent = {stamp_ns(chunk.header): chunk.actions[0] for chunk in relay.chunks}
+    executed = [verdict for verdict in verdicts if verdict.executed]
+    assert executed
+    for verdict in executed:
+        said = sent[stamp_ns(verdict.header)]
+        assert verdict.translation == said.translation
+        assert stamp_to_ns(verdict.moved_at) >= stamp_ns(verdict.header)
 
 
 @pytest.mark.slow

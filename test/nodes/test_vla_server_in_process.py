@@ -12,18 +12,28 @@ from command_goals import verdict_on
 from live_graph import INTRINSICS
 from node_bench import bench
 from rclpy.lifecycle import TransitionCallbackReturn
+from scipy.spatial.transform import Rotation
 from server_bench import Alarm, Server
 
 from stvla_ros.action import ExecuteInstruction
 from stvla_ros.control.actions import EndEffectorAction
 from stvla_ros.control.command_identity import CommandIdentity
+from stvla_ros.control.displacement import Displacement
 from stvla_ros.errors import DeviceLost
 from stvla_ros.msg import EndEffectorCommand
 from stvla_ros.nodes.kit.lifecycle import DEVICE_LOST
-from stvla_ros.nodes.kit.messages import array_to_image, make_camera_info, make_chunk, make_header, stamp_ns
+from stvla_ros.nodes.kit.messages import (
+    array_to_image,
+    make_camera_info,
+    make_chunk,
+    make_header,
+    stamp_ns,
+    tell_moved,
+)
 from stvla_ros.nodes.server import vla_server
 from stvla_ros.nodes.server.vla_server import VlaServerNode
 from stvla_ros.policy.baselines import ExpertPolicy
+from stvla_ros.robots.embodiments import find_embodiment
 
 PERIOD_S = 0.2
 PROPOSAL = CommandIdentity("widowx")
@@ -53,11 +63,11 @@ def goal(server: Server, instruction: str = "stack the cubes") -> None:
     server.goal(ExecuteInstruction.Goal(instruction=instruction))
 
 
-def observe(server: Server, actions: int = 4, gripper: float = 1.0) -> int:
-    """An observation now, and the expert's answer to it: action i moves by i metres. :returns: its stamp."""
+def observe(server: Server, actions: int = 4, gripper: float = 1.0, metres: float = 1.0) -> int:
+    """An observation now, and the expert's answer to it: action i moves by i times ``metres``. :returns: its stamp."""
     stamp = server.now_ns
     header = make_header(stamp, "camera")
-    answer = [EndEffectorAction(np.array([float(i), 0.0, 0.0]), np.zeros(3), gripper) for i in range(actions)]
+    answer = [EndEffectorAction(np.array([i * metres, 0.0, 0.0]), np.zeros(3), gripper) for i in range(actions)]
     for topic, message in (
         ("camera_info", make_camera_info(INTRINSICS, 160, 120, header)),
         ("traced_depth", array_to_image(TRACED, "32FC1", header)),
@@ -200,3 +210,86 @@ def test_a_lost_device_ends_the_goal_and_the_process(start, monkeypatch: pytest.
         assert not server.running
         type(server.node).survive(server.node, raised.value)  # where a worker's errors go; the bench's own raises them
         assert server.node.exit_code == DEVICE_LOST
+
+
+@pytest.fixture
+def anchored(start) -> Iterator[Server]:
+    """One that was given a chunk of 0, 1, 2 and 3 cm, of which the first two commands left."""
+    with start("pacing:=realtime", "execution:=anchored") as server:
+        goal(server)
+        observe(server, metres=0.01)
+        into_the_step(server)
+        server.ring(PERIOD_S)
+        assert travelled(server) == pytest.approx([0.0, 0.01])
+        yield server
+
+
+def into_the_step(server: Server) -> None:
+    """Commands leave neither at the beginning nor at the end of a control step."""
+    server.ring(0.25 * PERIOD_S)
+
+
+def travelled(server: Server) -> list[float]:
+    return [command.translation.x for command in commands(server)]
+
+
+def judge(server: Server, command: EndEffectorCommand, moved: float, **verdict: object) -> None:
+    """The driver's verdict: by how many metres the command moved the target."""
+    message = verdict_on(command, **verdict)
+    tell_moved(message, Displacement(np.array([moved, 0.0, 0.0]), Rotation.identity()), server.now_ns)
+    server.bench.receive("command_verdict", wire(message))
+
+
+def test_an_anchored_command_makes_up_for_one_that_the_driver_refused(anchored: Server) -> None:
+    first, second = commands(anchored)
+    judge(anchored, first, 0.0, executed=True)
+    judge(anchored, second, 0.0, executed=False, refused="held: deadman")
+    anchored.ring(PERIOD_S)
+    assert travelled(anchored)[-1] == pytest.approx(0.02 + 0.01)
+
+
+def test_an_anchored_command_makes_up_for_what_a_limit_took_away(anchored: Server) -> None:
+    first, second = commands(anchored)
+    judge(anchored, first, 0.0, executed=True)
+    judge(anchored, second, 0.004, executed=True, clipped=["workspace"])
+    anchored.ring(PERIOD_S)
+    assert travelled(anchored)[-1] == pytest.approx(0.02 + 0.006)
+
+
+def test_an_anchored_command_relies_on_what_was_sent_while_nobody_tells(anchored: Server) -> None:
+    anchored.ring(PERIOD_S)
+    assert travelled(anchored)[-1] == pytest.approx(0.02)
+
+
+def test_a_verdict_of_no_numbers_is_an_error_and_changes_nothing(anchored: Server) -> None:
+    for command in commands(anchored):
+        judge(anchored, command, float("nan"), executed=True)
+    anchored.ring(PERIOD_S)
+    assert travelled(anchored)[-1] == pytest.approx(0.02)
+    assert "command_verdict" in anchored.node.stage.recent_error()
+
+
+def test_no_anchored_command_is_longer_than_the_robots_limit(start) -> None:
+    with start("pacing:=realtime", "execution:=anchored") as server:
+        goal(server)
+        observe(server)
+        into_the_step(server)
+        for _ in range(2):
+            server.ring(PERIOD_S)
+        most = find_embodiment("widowx").caps.translation
+        assert travelled(server) == pytest.approx([0.0, most, most])
+
+
+def test_figures_tell_of_late_chunks_skipped_actions_and_holds(start) -> None:
+    with start("pacing:=realtime", "execution:=anchored") as server:
+        goal(server)
+        for _ in range(2):
+            observe(server, metres=0.01)
+            into_the_step(server)
+            for _ in range(7):
+                server.ring(PERIOD_S)
+            server.ring(0.75 * PERIOD_S)
+        figures = server.node.extra_diagnostics()
+        assert figures["holds"] == 4, "a chunk of four actions for eight steps, then the next one"
+        assert figures["late_chunks"] == figures["skipped_actions"] == 0
+        assert figures["holds_per_minute"] > 0

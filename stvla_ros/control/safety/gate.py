@@ -18,6 +18,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from stvla_ros.control.actions import EndEffectorAction
+from stvla_ros.control.displacement import Displacement
 from stvla_ros.control.safety.admission import Admission, Inhibitor
 from stvla_ros.control.safety.command_targets import CommandTargets
 from stvla_ros.control.safety.gripper_ramp import GripperRamp
@@ -222,10 +223,11 @@ class SafetyGate:
             raise TooLate("too late: the arm went past the state in which the planned motion begins")
         self._track.follow(request.departure, planned.motion)
         self._idle_ticks = 0
+        moved = Displacement.between(self._target, request.target)
         self._target, self._goal = request.target, planned.goal
         self._gripper.go(request.gripper)
         self._admission.spend(request.observed, now_ns)
-        return Verdict(True, request.clipped)
+        return Verdict(True, request.clipped, moved=moved)
 
     def plan_way(self, position: np.ndarray, departure: Departure, *, in_workspace: bool = False) -> Motion:
         """To a position of the joints; no lock is needed, as for :meth:`plan`.

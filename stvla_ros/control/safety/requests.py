@@ -1,9 +1,10 @@
 """What the safety gate is asked and answers: commands on their way through its three phases, verdicts, setpoints."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from stvla_ros.control.displacement import Displacement
 from stvla_ros.control.safety.motion import Motion
 from stvla_ros.control.safety.track import Departure
 from stvla_ros.errors import InputError
@@ -20,11 +21,13 @@ class Verdict:
     :param executed: whether the arm follows it, changed or not.
     :param clipped: which limits changed it.
     :param refused: why not; empty when it is executed.
+    :param moved: by how much it moved the target pose.
     """
 
     executed: bool
     clipped: tuple[str, ...] = ()
     refused: str = ""
+    moved: Displacement = field(default_factory=Displacement.none, compare=False)
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from stvla_ros.control.safety.requests import TooLate, Verdict
 from stvla_ros.errors import InputError
 from stvla_ros.msg import CommandVerdict, EndEffectorCommand
 from stvla_ros.nodes.drivers.driver_base import DriverBase
-from stvla_ros.nodes.kit.messages import command_to_action, identity_of, stamp_ns
+from stvla_ros.nodes.kit.messages import command_to_action, identity_of, stamp_ns, tell_moved
 
 # Of a control period, what planning may take when a tick was too short for it: the machine was busy.
 _LONGER_LEAD = 0.4
@@ -43,6 +43,7 @@ class DriverCommands:
             stranger = self._stranger(message)
             made = Verdict(False, refused=stranger) if stranger else self._execute(action, stamp)
             verdict.executed, verdict.clipped, verdict.refused = made.executed, list(made.clipped), made.refused
+            tell_moved(verdict, made.moved, driver.now_ns())
             if made.executed:
                 driver.stage.published(driver.latency_s(stamp), time.monotonic() - started)
             else:

@@ -9,14 +9,16 @@ from collections.abc import Sequence
 import numpy as np
 from builtin_interfaces.msg import Duration, Time
 from geometry_msgs.msg import Transform, Vector3
+from scipy.spatial.transform import Rotation
 from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header
 from unique_identifier_msgs.msg import UUID
 
 from stvla_ros.control.actions import EndEffectorAction
 from stvla_ros.control.command_identity import CommandIdentity
+from stvla_ros.control.displacement import Displacement
 from stvla_ros.errors import InputError
-from stvla_ros.msg import ActionChunk, EndEffectorCommand, TraceArray
+from stvla_ros.msg import ActionChunk, CommandVerdict, EndEffectorCommand, TraceArray
 from stvla_ros.nodes.kit.compat import cv_bridge, tf_transformations
 from stvla_ros.nodes.kit.lifecycle import ManagedNode
 from stvla_ros.perception.geometry import check_intrinsics
@@ -219,6 +221,33 @@ def command_to_action(message: EndEffectorCommand, topic: str) -> EndEffectorAct
         return EndEffectorAction(np.array([t.x, t.y, t.z]), np.array([r.x, r.y, r.z]), message.gripper)
     except InputError as error:
         raise InputError(f"topic {topic}: {error}") from None
+
+
+def tell_moved(verdict: CommandVerdict, moved: Displacement, at: int) -> None:
+    """Write into a verdict by how much its command moved the target pose.
+
+    :param at: when, nanoseconds.
+    """
+    turn = moved.rotation.as_rotvec()
+    verdict.translation = Vector3(x=moved.translation[0], y=moved.translation[1], z=moved.translation[2])
+    verdict.rotation = Vector3(x=turn[0], y=turn[1], z=turn[2])
+    verdict.moved_at = ns_to_time(at)
+
+
+def told_moved(verdict: CommandVerdict) -> tuple[Displacement, int] | None:
+    """What :func:`tell_moved` wrote; None when the command was executed as it was sent, as far as is told.
+
+    :raises InputError: for NaN or infinity.
+    """
+    if not verdict.executed:
+        return Displacement.none(), stamp_to_ns(verdict.moved_at)
+    if not (at := stamp_to_ns(verdict.moved_at)):
+        return None
+    t, r = verdict.translation, verdict.rotation
+    numbers = np.array([t.x, t.y, t.z, r.x, r.y, r.z])
+    if not np.isfinite(numbers).all():
+        raise InputError(f"topic command_verdict: expected finite translation and rotation, got {numbers.tolist()}")
+    return Displacement(numbers[:3], Rotation.from_rotvec(numbers[3:])), at
 
 
 def make_chunk(

@@ -22,6 +22,7 @@ from stvla_ros.nodes.kit.messages import (
     make_header,
     seconds_to_duration,
     stamp_ns,
+    told_moved,
 )
 from stvla_ros.nodes.kit.threads import Alarm
 from stvla_ros.nodes.server.command_schedule import CommandSchedule
@@ -288,6 +289,12 @@ class VlaServerNode(StvlaNode):
                 return
             self._verdict = verdict
             self._goals.judged(goal, verdict)
+            try:
+                moved = told_moved(verdict)
+            except InputError as error:
+                self.reject("command_verdict", str(error))
+                moved = None
+            self._schedule.judge(stamp_ns(verdict.header), *(moved or (None, 0)))
 
 
 def main() -> None:

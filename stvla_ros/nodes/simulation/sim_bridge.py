@@ -16,18 +16,28 @@ import concurrent.futures
 import threading
 import time
 import traceback
+from collections.abc import Sequence
 
 from rclpy.duration import Duration
 
 from stvla_ros.control.actions import EndEffectorAction
 from stvla_ros.control.command_identity import CommandIdentity, GoalUnderWay
+from stvla_ros.control.displacement import Displacement
 from stvla_ros.errors import InputError
-from stvla_ros.msg import ActionChunk, EndEffectorCommand, EpisodeState
+from stvla_ros.msg import ActionChunk, CommandVerdict, EndEffectorCommand, EpisodeState
 from stvla_ros.nodes.kit.awaited_subscribers import AwaitedSubscribers
 from stvla_ros.nodes.kit.base import RELIABLE_QOS, STATE_QOS, StvlaNode, run
-from stvla_ros.nodes.kit.messages import command_to_action, identity_of, make_chunk, make_header, stamp_ns
+from stvla_ros.nodes.kit.messages import (
+    command_to_action,
+    identity_of,
+    make_chunk,
+    make_header,
+    make_uuid,
+    stamp_ns,
+    tell_moved,
+)
 from stvla_ros.nodes.server.goal_client import EpisodeGoal
-from stvla_ros.nodes.simulation.command_inbox import CommandInbox
+from stvla_ros.nodes.simulation.command_inbox import CommandInbox, Received
 from stvla_ros.nodes.simulation.joint_plant import JointPlant
 from stvla_ros.nodes.simulation.observation_outputs import ObservationOutputs
 from stvla_ros.nodes.simulation.parameters import declare_bridge
@@ -72,6 +82,7 @@ class SimBridgeNode(StvlaNode):
         self._goals = GoalUnderWay(self._info.robot)
         self._plant = JointPlant(self, self._environment, self._stopping) if asked.joint_level else None
         self._outputs = ObservationOutputs(self, self._info)
+        self._verdicts = self.create_publisher(CommandVerdict, "command_verdict", RELIABLE_QOS)
         self._expert = self.create_publisher(ActionChunk, "expert_chunk", RELIABLE_QOS)
         self._state = self.create_publisher(EpisodeState, "episode_state", STATE_QOS)
         self._perception = ResetServices(self, asked.reset_services, self._stopping)
@@ -81,7 +92,7 @@ class SimBridgeNode(StvlaNode):
     def activate(self) -> None:
         """Start with the first episode."""
         self._stopping.clear()
-        self._inbox = CommandInbox(lambda count: self.stage.dropped("command for another observation", count))
+        self._inbox = CommandInbox(self._on_forgotten)
         self.subscribe(EndEffectorCommand, "command", self._on_command)
         if self._plant is not None:
             self._plant.listen()
@@ -110,12 +121,26 @@ class SimBridgeNode(StvlaNode):
     def _on_command(self, message: EndEffectorCommand) -> None:
         self.stage.received()
         try:
-            action = command_to_action(message, "command")
-            if stranger := self._goals.refusal(identity_of(message), self.now_ns()):
+            action, identity = command_to_action(message, "command"), identity_of(message)
+            if stranger := self._goals.refusal(identity, self.now_ns()):
                 raise InputError(f"topic command: {stranger}")
-            self._inbox.put(stamp_ns(message.header), action)
+            self._inbox.put(Received(stamp_ns(message.header), action, identity.goal_id))
         except InputError as error:
             self.reject("command", str(error))
+
+    def _on_forgotten(self, commands: Sequence[Received]) -> None:
+        self.stage.dropped("command for another observation", len(commands))
+        for command in commands:
+            self._judge(command, refused="replaced: another command was executed in its control step")
+
+    def _judge(self, command: Received, refused: str = "") -> None:
+        """Tell what became of a command. Driven joint by joint, the robot's driver tells."""
+        if self._plant is not None:
+            return
+        verdict = CommandVerdict(header=make_header(command.stamp, self._info.base_frame), executed=not refused)
+        verdict.goal_id, verdict.refused = make_uuid(command.goal_id), refused
+        tell_moved(verdict, Displacement.none() if refused else Displacement.of(command.action), self.now_ns())
+        self._verdicts.publish(verdict)
 
     # --- episodes (simulator thread) ------------------------------------------------------------------------------
 
@@ -211,7 +236,8 @@ class SimBridgeNode(StvlaNode):
                 self._goal.doubt()
                 self._last_answer = time.monotonic()
             return EndEffectorAction.hold(observation.gripper)
-        answered, action = newest
+        self._judge(newest)
+        answered, action = newest.stamp, newest.action
         if answered > self._newest_answered:
             self._late += answered != stamp
             self._newest_answered = answered
@@ -234,8 +260,9 @@ class SimBridgeNode(StvlaNode):
                 pass
             stamps.add(self._publish(observation))
             if answer := self._inbox.wait_for(stamps, self._asked.resend_s):
-                self._count_answer(answer[0])
-                return answer[1]
+                self._judge(answer)
+                self._count_answer(answer.stamp)
+                return answer.action
             if self._stopping.is_set():
                 return None
             self._goal.doubt()

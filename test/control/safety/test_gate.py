@@ -38,6 +38,24 @@ def test_the_tool_comes_to_rest_where_the_command_says() -> None:
     assert settle(gate) - before == pytest.approx([0.02, -0.01, 0.015], abs=5e-4)
 
 
+def test_the_verdict_tells_by_how_much_the_target_moved() -> None:
+    gate = started_gate()
+    before = settle(gate)
+    verdict = gate.command(action(0.2, turn=1.0), 0, 0)
+    assert verdict.executed and set(verdict.clipped) == {"step_translation", "step_rotation"}
+    assert verdict.moved.translation == pytest.approx([widowx_limits().step_translation, 0.0, 0.0])
+    assert verdict.moved.rotation.magnitude() == pytest.approx(widowx_limits().step_rotation)
+    assert settle(gate) - before == pytest.approx(verdict.moved.translation, abs=5e-4)
+
+
+def test_a_refused_command_moved_the_target_by_nothing() -> None:
+    gate = started_gate()
+    gate.inhibit("estop")
+    verdict = gate.command(action(0.02), 0, 0)
+    assert not verdict.executed
+    assert verdict.moved.translation == pytest.approx(0.0) and verdict.moved.rotation.magnitude() == 0.0
+
+
 def test_equal_commands_at_the_control_rate_are_one_steady_motion() -> None:
     gate = started_gate()
     speeds = []
