@@ -261,9 +261,10 @@ def test_an_anchored_command_relies_on_what_was_sent_while_nobody_tells(anchored
     assert travelled(anchored)[-1] == pytest.approx(0.02)
 
 
-def test_a_verdict_of_no_numbers_is_an_error_and_changes_nothing(anchored: Server) -> None:
+@pytest.mark.parametrize("moved", [float("nan"), float("inf"), 1e300])
+def test_a_verdict_of_impossible_numbers_is_an_error_and_changes_nothing(moved: float, anchored: Server) -> None:
     for command in commands(anchored):
-        judge(anchored, command, float("nan"), executed=True)
+        judge(anchored, command, moved, executed=True)
     anchored.ring(PERIOD_S)
     assert travelled(anchored)[-1] == pytest.approx(0.02)
     assert "command_verdict" in anchored.node.stage.recent_error()

@@ -223,6 +223,10 @@ def command_to_action(message: EndEffectorCommand, topic: str) -> EndEffectorAct
         raise InputError(f"topic {topic}: {error}") from None
 
 
+# Metres and radians, more than any command of one control step moves a target.
+_FARTHEST = 10.0
+
+
 def tell_moved(verdict: CommandVerdict, moved: Displacement, at: int) -> None:
     """Write into a verdict by how much its command moved the target pose.
 
@@ -237,7 +241,7 @@ def tell_moved(verdict: CommandVerdict, moved: Displacement, at: int) -> None:
 def told_moved(verdict: CommandVerdict) -> tuple[Displacement, int] | None:
     """What :func:`tell_moved` wrote; None when the command was executed as it was sent, as far as is told.
 
-    :raises InputError: for NaN or infinity.
+    :raises InputError: for NaN, and for what no command of one control step can do.
     """
     if not verdict.executed:
         return Displacement.none(), stamp_to_ns(verdict.moved_at)
@@ -245,8 +249,11 @@ def told_moved(verdict: CommandVerdict) -> tuple[Displacement, int] | None:
         return None
     t, r = verdict.translation, verdict.rotation
     numbers = np.array([t.x, t.y, t.z, r.x, r.y, r.z])
-    if not np.isfinite(numbers).all():
-        raise InputError(f"topic command_verdict: expected finite translation and rotation, got {numbers.tolist()}")
+    if not (np.abs(numbers) <= _FARTHEST).all():  # also for NaN
+        raise InputError(
+            f"topic command_verdict: expected translation and rotation up to {_FARTHEST:g} m and rad, "
+            f"got {numbers.tolist()}"
+        )
     return Displacement(numbers[:3], Rotation.from_rotvec(numbers[3:])), at
 
 
