@@ -1,6 +1,7 @@
-"""The figures of each fault, in one table at the end of the run."""
+"""The figures of each fault, in one table at the end of the run; and no fault outlives its test."""
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,14 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parents[1] / "nodes"))
 
 FIGURES: list[tuple[str, float, float, str]] = []
+
+
+@pytest.fixture(autouse=True)
+def _mended(request: pytest.FixtureRequest) -> Iterator[None]:
+    """A test that fails leaves its fault, and perhaps a latched stop; the next one must not fail by it."""
+    yield
+    if "rig" in request.fixturenames:
+        request.getfixturevalue("rig").mend()
 
 
 @pytest.fixture

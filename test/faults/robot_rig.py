@@ -134,9 +134,18 @@ class RobotRig:
         self.verdicts.clear()
         self.graph.until(
             lambda: sum(verdict.executed for verdict in self.verdicts) >= 3 and not self.still_for(0.0),
-            f"motion; {[(name, process.output[-300:]) for name, process in self.graph.processes.items()]}",
+            lambda: (
+                f"motion; the driver's last state: {self.states[-1:]}; "
+                f"{[(name, process.output[-300:]) for name, process in self.graph.processes.items()]}"
+            ),
             60.0,
         )
+
+    def mend(self) -> None:
+        """No fault any more, and no stop that it left."""
+        self.camera.fault = self.joint_fault = None
+        if self.states and self.states[-1].held_by:
+            self.resume()
 
     def until_stopped(self, cause: str) -> None:
         """Wait until the driver has latched this."""

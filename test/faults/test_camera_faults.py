@@ -59,7 +59,7 @@ class Disordered:
         return [frame, kept]
 
 
-FAULTS = {"half of the frames lost": Lossy, "three frames late": Late, "in the wrong order": Disordered}
+FAULTS = {"half of the frames lost": Lossy, "in the wrong order": Disordered}
 
 
 @pytest.mark.parametrize("fault", FAULTS)
@@ -74,6 +74,19 @@ def test_camera(rig: RobotRig, fault: str, figures) -> None:
     rig.until_moving()
     rig.check_limits()
     figures(0.0, motion, "goes on within its limits")
+
+
+def test_frames_late_by_more_than_a_control_period(rig: RobotRig, figures) -> None:
+    """The random policy's chunks have one action: its control step is over before it comes."""
+    rig.until_moving()
+    rig.strike(lambda: setattr(rig.camera, "fault", Late()))
+    held = rig.until_holding(10.0)
+    assert held < 2.5
+    motion = rig.largest_motion()
+    rig.camera.fault = None
+    rig.until_moving()
+    rig.check_limits()
+    figures(held, motion, "moves again with the first frame in time")
 
 
 def test_every_frame_twice(rig: RobotRig, figures) -> None:

@@ -284,11 +284,16 @@ class Probe:
 
     # --- waiting ---
 
-    def until(self, condition: Callable[[], Any], what: str, timeout_s: float = TIMEOUT_S) -> Any:
-        """Wait for a condition. :return: its first true value."""
+    def until(self, condition: Callable[[], Any], what: str | Callable[[], str], timeout_s: float = TIMEOUT_S) -> Any:
+        """Wait for a condition.
+
+        :param what: what is waited for, or a function that says it, with what was seen by then.
+        :return: the condition's first true value.
+        """
         ends = time.monotonic() + timeout_s
         while not (value := condition()):
-            assert time.monotonic() < ends, f"did not happen in {timeout_s:g} s: {what}"
+            if time.monotonic() >= ends:
+                raise AssertionError(f"did not happen in {timeout_s:g} s: {what() if callable(what) else what}")
             time.sleep(0.01)
         return value
 
