@@ -61,7 +61,7 @@ def refused(server: ChunkServer, what: str) -> None:
     server.graph.until(lambda: server.figures().get(f"dropped ({what})"), f"{what} is counted")
 
 
-@pytest.mark.parametrize("ahead_s", [0.0, 0.4], ids=["same clock", "camera's clock ahead"])
+@pytest.mark.parametrize("ahead_s", [0.0, 60.0], ids=["same clock", "camera's clock ahead"])
 def test_a_picture_from_before_the_goal_is_refused_when_its_depth_comes_after(
     ahead_s: float, graph: LiveGraph, tmp_path: Path
 ) -> None:
@@ -69,7 +69,7 @@ def test_a_picture_from_before_the_goal_is_refused_when_its_depth_comes_after(
     camera = Camera(server)
     before = camera.now() + round(ahead_s * 1e9)
     camera.picture(before)
-    time.sleep(0.2)
+    graph.until(lambda: server.figures().get("received"), "the picture has arrived")
     server.send("actions=1")
     camera.depth(before)
     refused(server, "observation from before its goal")
