@@ -150,8 +150,10 @@ class AnchoredExecutor:
         return mean([self._left(each, step, also_done) for each in moving]).within(self._caps).action(opening)
 
     def _vote(self, said: list[float]) -> float:
-        """Of a tie the opening stays: when answers are late, two chunks are all there are."""
-        tie = 2 * sum(wanted > OPEN_ABOVE for wanted in said) == len(said)
+        """Of four, two close the gripper and three open it. Of two, which are all there are when answers are very late,
+        one alone turns nothing.
+        """
+        tie = len(said) == 2 and sum(wanted > OPEN_ABOVE for wanted in said) == 1
         return self._opening if tie and self._opening is not None else float(np.mean(said))
 
     def _left(self, known: _Known, step: int, also_done: Displacement) -> Displacement:
