@@ -126,11 +126,11 @@ def answer_steps() -> None:
     import cv2
     import torch
 
-    from stvla_ros.learning.training.memory import keep_freed_memory
+    from stvla_ros.freed_memory import keep_freed_memory
 
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
-    keep_freed_memory()
+    keep_freed_memory(whatever_its_size=True)
     trainer = small_trainer()
     for _ in sys.stdin:
         begun = time.process_time()

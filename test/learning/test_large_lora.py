@@ -35,7 +35,7 @@ from bench.training_step import random_samples
 from stvla_ros.learning.training.briefing import estimate_memory
 from stvla_ros.learning.training.config import TrainingConfig
 from stvla_ros.learning.training.loop import Trainer
-from stvla_ros.learning.training.memory import keep_freed_memory
+from stvla_ros.freed_memory import keep_freed_memory
 from stvla_ros.learning.training.stages import make_stages
 from stvla_ros.policy.lora import LoraConfig, trainable_parameters
 from stvla_ros.policy.spatialvla.training.trainable import SpatialVlaTrainable
@@ -45,7 +45,7 @@ def memory(name):
     return int(line.split()[1]) * 1024
 
 torch.set_num_threads(1)
-keep_freed_memory()
+keep_freed_memory(whatever_its_size=True)
 bare = memory("VmRSS")
 lora, samples = LoraConfig(), random_samples()
 config = TrainingConfig(checkpoint=sys.argv[1], steps=1, precision="bfloat16", lora=lora)
