@@ -98,8 +98,9 @@ class _Episodes:
 
         evaluated = self._settings.policies[key.policy]
         pictures = self._settings.pictures
-        environment = self._environment_for(key.task, pictures != "none" or not evaluated.sightless)
-        policy, observer = self._policy_for(evaluated, key, environment.info.robot)
+        rendered = pictures != "none" or not evaluated.sightless
+        environment = self._environment_for(key.task, rendered)
+        policy, observer = self._policy_for(evaluated, key, environment.info.robot, rendered)
         control = rollout.make_control(evaluated, policy, environment)
         run = (environment, key, observer, control, self._settings.rules)
         if pictures == "none":
@@ -116,7 +117,7 @@ class _Episodes:
             self._environment_of = (task, render)
         return self._environment
 
-    def _policy_for(self, evaluated: EvaluatedPolicy, key: EpisodeKey, robot: str) -> tuple[Any, Any]:
+    def _policy_for(self, evaluated: EvaluatedPolicy, key: EpisodeKey, robot: str, rendered: bool) -> tuple[Any, Any]:
         from stvla_ros.acting.episode import load_evaluated_policy, policy_seed
         from stvla_ros.policy.observer import Observer
 
@@ -124,7 +125,8 @@ class _Episodes:
         if self._policy_of != wanted:
             self._policy = self._policy_of = None  # never two networks in memory
             try:
-                self._policy = (load_evaluated_policy(evaluated, robot, policy_seed(key)), Observer(evaluated.inputs))
+                policy = load_evaluated_policy(evaluated, robot, policy_seed(key))
+                self._policy = policy, Observer(evaluated.inputs, rendered)
             except InputError as error:
                 raise PolicyUnusable(f"policy {evaluated.label}: {error}") from error
             self._policy_of = wanted

@@ -66,7 +66,7 @@ class PolicyInput:
     """One observation as a policy sees it. What the traces are drawn on is the graph's argument ``traces``.
 
     :param stamp: the observation's stamp, nanoseconds.
-    :param pictures: by camera; always with ``MAIN_CAMERA``.
+    :param pictures: by camera; with ``MAIN_CAMERA``, or none at all for a policy whose ``needs`` name no camera.
     :param instruction: what to do, in words.
     :param state: the robot's; for policies whose ``needs`` name parts of it.
     :param history: earlier observations of this episode, oldest first; for policies with ``needs.history_s``.

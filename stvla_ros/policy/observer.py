@@ -65,10 +65,12 @@ class Observer:
     """The perception of one policy. Not thread-safe.
 
     :param inputs: what it is shown.
+    :param rendered: False where a simulator draws no pictures, as nobody looks at them; the policy is given none.
     :raises InputError: when a stage of the perception cannot be made.
     """
 
-    def __init__(self, inputs: InputsConfig) -> None:
+    def __init__(self, inputs: InputsConfig, rendered: bool = True) -> None:
+        self._rendered = rendered
         self._view = VIEWS[inputs.traces]
         self._whole = self._depth = None
         if inputs.traces == "none":
@@ -104,6 +106,8 @@ class Observer:
         :param robot: where the robot is in the picture, for trackers that need it.
         :raises InputError: for a picture or depth that cannot be used.
         """
+        if not self._rendered:
+            return Seen(PolicyInput(stamp, {}, instruction))
         if self._whole is None:
             depth = without_invalid(self._depth.estimate(rgb, sensor_depth))
             return Seen(PolicyInput.of(stamp, rgb, depth, intrinsics, instruction))

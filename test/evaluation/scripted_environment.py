@@ -66,13 +66,14 @@ class ScriptedEnvironment(Environment):
         pass
 
     def _observe(self) -> Observation:
-        rgb = np.full((self._height, self._width, 3), 60, np.uint8)
+        height, width = (self._height, self._width) if self._render else (0, 0)
+        rgb = np.full((height, width, 3), 60, np.uint8)
         if self._render:
             rgb[::6, ::6] = 200
             column = int(np.clip(self._position[0] / 0.3, 0, 1) * (self._width - 9))
             row = int(np.clip(self._position[2] / 0.3, 0, 1) * (self._height - 9))
             rgb[row : row + 8, column : column + 8] = np.arange(192, dtype=np.uint8).reshape(8, 8, 3)
-        depth = np.full((self._height, self._width), 700, np.uint16)
+        depth = np.full((height, width), 700, np.uint16)
         intrinsics = np.array([[60.0, 0, self._width / 2], [0, 60.0, self._height / 2], [0, 0, 1]])
         pose = np.eye(4)
         pose[:3, 3] = self._position
