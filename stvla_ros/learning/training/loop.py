@@ -133,7 +133,8 @@ class Trainer:
                 share = value.detach().to(self._device, torch.float32) / config.gradient_accumulation
                 sums[name] = sums[name] + share if name in sums else share
         norm = nn.utils.clip_grad_norm_(self.trained.values(), config.optimizer.max_gradient_norm)
-        # All figures at once: the one time in a step that the device is waited for, asleep.
+        # All figures at once: the device is waited for here, asleep (and by LoRA on a lean network once more, where the
+        # text's rows are looked up on the processor).
         said = torch.stack([norm.detach().to(self._device, torch.float32), *sums.values()])
         wait_for_device(self._device)
         figures = said.tolist()
