@@ -15,8 +15,7 @@ Rules
 * The brush is a disc whose depth is that of its centre; where imprints overlap, of one trace or of two, the nearest
   depth wins. So the result does not depend on the order of the traces. (Within B a slope can thereby shift along the
   line by up to half a line width.)
-* A point's depth is the nearest valid one in a small window around it, because trackers follow corners, and corners
-  lie on outlines: the pixel itself is as often the background. The outline belongs to the nearer side.
+* A point's depth is that of ``point_depths.py``.
 * Where a depth is unknown: A takes the newest depth known for that trace; B interpolates over the frames of the trace
   whose depth is known and holds the outermost ones; a trace without any known depth (C: a frame without any) is not
   drawn. Never NaN: unknown is 0.
@@ -38,7 +37,8 @@ import numpy as np
 from stvla_ros.errors import InputError
 from stvla_ros.perception.depth.base import without_invalid
 from stvla_ros.perception.geometry import back_project, check_size, resize_points
-from stvla_ros.perception.rasterize import lowest, pixels_of, segments, z_buffer
+from stvla_ros.perception.point_depths import PointDepths, seen_inside
+from stvla_ros.perception.rasterize import lowest, segments, z_buffer
 from stvla_ros.perception.types import Traces
 
 Variant = Literal["A", "B", "C"]
@@ -122,11 +122,11 @@ class Compositor:
         radius = config.line_width / 2
         offsets = np.arange(config.line_width) - config.line_width // 2
         self._brush = (np.hypot(offsets[:, None], offsets) <= radius).astype(np.uint8)
-        self.reset()
+        self._point_depths = PointDepths(config.size, config.depth_window)
 
     def reset(self) -> None:
         """A new episode starts: forget all depth maps."""
-        self._point_depths: dict[int, np.ndarray] = {}  # by stamp: maps of the depth that a point at each pixel has
+        self._point_depths.reset()
 
     def step(self, traces: Traces, depth: np.ndarray) -> np.ndarray:
         """Draw the traces onto the depth of their newest frame.
@@ -144,7 +144,7 @@ class Compositor:
                 f"got shape {depth.shape}"
             )
         depth_map = resize_depth(depth, self.config.size)
-        self._remember(traces, depth_map)
+        self._point_depths.remember(traces, depth_map)
 
         size, to_size = self.config.size, (self.config.size, self.config.size)
         points = resize_points(traces.points, traces.image_size, to_size)
@@ -152,7 +152,7 @@ class Compositor:
         starts, ends, columns = segments(points, seen, self.config.min_vertex_distance)
         if not len(starts):
             return depth_map
-        depths = self._drawing_depths(traces, seen, depth_map)
+        depths = self._drawing_depths(traces, depth_map)
         z_start, z_end = depths[starts, columns], depths[ends, columns]
         drawn = z_start > 0
         lines = z_buffer(
@@ -168,32 +168,14 @@ class Compositor:
         :returns: (T, N) float32 metres; 0 where the vertex was not seen, its frame was not stepped through or its
             depth is unknown.
         """
-        return self._sample(traces, seen_inside(traces))
+        return self._point_depths.of(traces)
 
-    def _remember(self, traces: Traces, depth_map: np.ndarray) -> None:
-        # A tracker's window only ever drops frames: maps that it no longer reaches back to are never asked for again.
-        wanted = set(traces.frame_stamps.tolist())
-        self._point_depths = {stamp: known for stamp, known in self._point_depths.items() if stamp in wanted}
-        window = np.ones((self.config.depth_window, self.config.depth_window), np.uint8)
-        nearest = lowest(np.where(depth_map > 0, depth_map, np.float32(np.inf)), window)
-        self._point_depths[traces.stamp] = without_invalid(nearest)
-
-    def _sample(self, traces: Traces, seen: np.ndarray) -> np.ndarray:
-        pixels = pixels_of(
-            resize_points(traces.points, traces.image_size, (self.config.size, self.config.size)), self.config.size
-        )
-        depths = np.zeros(seen.shape, np.float32)
-        for row, stamp in enumerate(traces.frame_stamps.tolist()):
-            if (depth_map := self._point_depths.get(stamp)) is not None:
-                depths[row] = depth_map[pixels[row, :, 1], pixels[row, :, 0]]
-        return np.where(seen, depths, np.float32(0))
-
-    def _drawing_depths(self, traces: Traces, seen: np.ndarray, depth_map: np.ndarray) -> np.ndarray:
+    def _drawing_depths(self, traces: Traces, depth_map: np.ndarray) -> np.ndarray:
         """(T, N) float32 metres at which each vertex is drawn; a trace that is not drawn is all 0."""
         if self.config.variant == "C":
             closest = closest_depth(depth_map, self.config.closest_percentile)
-            return np.full(seen.shape, closest, np.float32)
-        depths = self._sample(traces, seen)
+            return np.full(traces.visible.shape, closest, np.float32)
+        depths = self._point_depths.of(traces)
         if self.config.variant == "B":
             return interpolate_columns(depths)
         newest_known = len(depths) - 1 - np.argmax(depths[::-1] > 0, axis=0)
@@ -213,12 +195,6 @@ def check_traces(traces: Traces) -> None:
         raise InputError(
             f"traces frame_stamps: expected {frames} increasing stamps, got {traces.frame_stamps.tolist()}"
         )
-
-
-def seen_inside(traces: Traces) -> np.ndarray:
-    """(T, N) bool: vertices that were seen and lie inside the picture (false for NaN)."""
-    inside = (traces.points >= -0.5) & (traces.points < np.array(traces.image_size, np.float32) - np.float32(0.5))
-    return traces.visible & inside.all(axis=-1)
 
 
 def interpolate_columns(depths: np.ndarray) -> np.ndarray:

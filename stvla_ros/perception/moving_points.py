@@ -5,6 +5,7 @@ choice of 5. Here the threshold scales with the picture, tracking noise is told 
 the same choice.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,6 +20,9 @@ class SelectionParameters:
     :param min_extent: a moving point has been at least so far from where it is now, as a share of the image's diagonal.
     :param max_wander: a path may be at most so many times as long as its extent; a jittering point's is longer.
     :param min_spacing: least distance of two selected points in the newest frame, as a share of the diagonal.
+    :param min_difference: of two selected points, the least that the motion of one differs from the other's, as a share
+        of the larger (:func:`difference`): those that move more alike than this count as of one rigid body. 0 selects
+        any number of a body.
     :raises InputError: for a value out of range.
     """
 
@@ -26,6 +30,7 @@ class SelectionParameters:
     min_extent: float = 0.01
     max_wander: float = 8.0
     min_spacing: float = 0.02
+    min_difference: float = 0.0
 
     def __post_init__(self) -> None:
         if self.max_traces < 1:
@@ -36,6 +41,13 @@ class SelectionParameters:
             raise InputError(f"selection max_wander: expected at least 1, got {self.max_wander}")
         if not 0.0 <= self.min_spacing < 1.0:
             raise InputError(f"selection min_spacing: expected a share of the diagonal, [0, 1), got {self.min_spacing}")
+        if not 0.0 <= self.min_difference < 1.0:
+            raise InputError(f"selection min_difference: expected a share, [0, 1), got {self.min_difference}")
+
+
+ONE_A_BODY = SelectionParameters(max_traces=3, min_difference=0.3)
+"""At most one trace of each rigid body, and three in all. Points of one body move by the same but for its turning and
+for perspective, which the share leaves room for."""
 
 
 def motion(traces: Traces) -> tuple[np.ndarray, np.ndarray]:
@@ -54,11 +66,28 @@ def motion(traces: Traces) -> tuple[np.ndarray, np.ndarray]:
     return extent, path
 
 
+def difference(traces: Traces, point: int, others: Sequence[int]) -> np.ndarray:
+    """How differently points of the newest frame moved, in the frames that show both.
+
+    :param point: its number.
+    :param others: numbers of K others.
+    :returns: (K,) the largest distance of the two points' motions (from a frame to the newest one), as a share of the
+        larger motion; 0 for those that no earlier frame shows together, and where neither moved.
+    """
+    steps = np.where(traces.visible[..., None], traces.points - traces.points[-1], np.float32(0))
+    both = traces.visible[:, others] & traces.visible[:, [point]]
+    apart = np.where(both, np.linalg.norm(steps[:, others] - steps[:, [point]], axis=2), 0.0).max(axis=0)
+    lengths = np.maximum(*(np.linalg.norm(steps[:, which], axis=2) for which in (others, [point])))
+    moved = np.where(both, lengths, 0.0).max(axis=0)
+    return np.divide(apart, moved, out=np.zeros_like(moved), where=moved > 0)
+
+
 def select_moving(traces: Traces, parameters: SelectionParameters = SelectionParameters()) -> Traces:
     """The traces of moving points, farthest-moved first; equal ones in the order of their ids.
 
     A point is taken when it is seen in the newest frame, has moved (``min_extent``), has not just jittered
-    (``max_wander``) and is not too close to one that was taken before it (``min_spacing``).
+    (``max_wander``) and is neither too close to one that was taken before it (``min_spacing``) nor moves like one
+    (``min_difference``).
     """
     diagonal = float(np.hypot(*traces.image_size))
     extent, path = motion(traces)
@@ -71,8 +100,11 @@ def select_moving(traces: Traces, parameters: SelectionParameters = SelectionPar
         if len(chosen) == parameters.max_traces:
             break
         gaps = np.linalg.norm(newest[chosen] - newest[index], axis=1)
-        if (gaps >= parameters.min_spacing * diagonal).all():
-            chosen.append(int(index))
+        if (gaps < parameters.min_spacing * diagonal).any():
+            continue
+        if parameters.min_difference and (difference(traces, int(index), chosen) < parameters.min_difference).any():
+            continue
+        chosen.append(int(index))
     return Traces(
         traces.points[:, chosen], traces.visible[:, chosen], traces.ids[chosen], traces.frame_stamps, traces.image_size
     )

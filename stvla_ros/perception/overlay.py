@@ -12,7 +12,8 @@ import cv2
 import numpy as np
 
 from stvla_ros.errors import InputError
-from stvla_ros.perception.compositor import check_traces, seen_inside
+from stvla_ros.perception.compositor import check_traces
+from stvla_ros.perception.point_depths import seen_inside
 from stvla_ros.perception.types import Traces, check_rgb
 
 _GOLDEN_RATIO = 0.618033988749895  # its multiples modulo 1 spread hues evenly however many ids there are

@@ -14,7 +14,7 @@ from stvla_ros.perception.compositor import Compositor, CompositorConfig
 from stvla_ros.perception.depth import make_depth_estimator
 from stvla_ros.perception.robot_view import RobotView
 from stvla_ros.perception.tracking import TraceTracker, TrackingConfig
-from stvla_ros.perception.types import TracedDepth
+from stvla_ros.perception.types import TracedDepth, Traces, TracesInDepth
 
 
 @dataclass(frozen=True)
@@ -69,6 +69,10 @@ class SpatialTraces:
         depth = self.depth_estimator.estimate(rgb, sensor_depth)
         traces = self.tracker.step(rgb, stamp, depth, robot)
         return TracedDepth(traces.stamp, self.compositor.step(traces, depth), depth, traces)
+
+    def in_depth(self, traces: Traces) -> TracesInDepth:
+        """Traces of the last step with the depth at which each vertex was seen, on a map of the compositor's size."""
+        return TracesInDepth(traces, self.compositor.vertex_depths(traces))
 
     def reset(self) -> None:
         """A new episode starts."""

@@ -37,6 +37,18 @@ class Traces:
         return self.points.shape[1]
 
 
+@dataclass(frozen=True, eq=False)
+class TracesInDepth:
+    """Traces, and how far away their points were.
+
+    :param traces: in pixels of the source image.
+    :param depths: (T, N) float32 metres at which each vertex was seen in its frame, 0 where unknown.
+    """
+
+    traces: Traces
+    depths: np.ndarray
+
+
 @dataclass(frozen=True)
 class TracedDepth:
     """Result of one perception step.

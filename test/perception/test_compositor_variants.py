@@ -120,7 +120,7 @@ def test_memory_is_bounded_by_the_traces_window():
     for now in range(100):
         stamps = np.arange(max(0, now - 6), now + 1)
         drawing.step(make_traces(np.full((len(stamps), 1, 2), 20), stamps=stamps), depth)
-    assert sorted(drawing._point_depths) == list(range(93, 100))
+    assert drawing._point_depths.stamps == list(range(93, 100))
 
 
 def test_a_point_on_an_outline_has_the_nearer_sides_depth():

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stvla_ros.errors import InputError
-from stvla_ros.perception.moving_points import SelectionParameters, motion, select_moving
+from stvla_ros.perception.moving_points import ONE_A_BODY, SelectionParameters, difference, motion, select_moving
 from stvla_ros.perception.types import Traces
 
 SIZE = (640, 480)  # diagonal 800: min_extent is 8 px, min_spacing 16 px
@@ -127,6 +127,36 @@ def test_selection_keeps_its_promises(seed, count):
     assert select_moving(shuffled).ids.tolist() == chosen.ids.tolist()
 
 
+def turning(around: float, by: float, x: float, y: float) -> np.ndarray:
+    """A point of a body that moves to the right by 90 px while it turns."""
+    angles = by * np.linspace(0, 1, 10)
+    turned = np.stack([np.cos(angles), np.sin(angles)], axis=1) * around
+    return line(10.0, x, y) + turned
+
+
+def test_points_that_move_alike_are_one_body() -> None:
+    # A gripper's three points, one of them on a finger that turns a little, and another thing that moves otherwise.
+    paths = [line(10.0), line(9.0, y=240), turning(20.0, 0.5, 300.0, 170.0), line(-6.0, y=300)]
+    assert select_moving(traces_of(paths), ONE_A_BODY).ids.tolist() == [0, 3]
+    assert len(select_moving(traces_of(paths)).ids) == 4
+
+
+def test_of_many_bodies_the_three_that_moved_farthest_are_traced() -> None:
+    ways = [(9.0, 0.0), (0.0, 8.0), (-7.0, 0.0), (0.0, -6.0)]
+    starts = [(100.0, 100.0), (500.0, 100.0), (500.0, 300.0), (100.0, 400.0)]
+    paths = [np.array(start) + np.arange(10)[:, None] * way for start, way in zip(starts, ways)]
+    assert select_moving(traces_of(paths), ONE_A_BODY).ids.tolist() == [0, 1, 2]
+
+
+def test_the_difference_is_that_of_the_frames_which_show_both() -> None:
+    visible = np.ones((10, 2), bool)
+    visible[:5, 1] = False
+    other = line(10.0, y=300)
+    other[:5] += 500.0
+    assert difference(traces_of([line(10.0), other], visible), 0, [1]) == pytest.approx([0.0])
+    assert difference(traces_of([line(10.0), line(-5.0, y=300)]), 0, [1]) == pytest.approx([1.5])
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [
@@ -136,6 +166,8 @@ def test_selection_keeps_its_promises(seed, count):
         ("max_wander", 0.5),
         ("max_wander", float("nan")),
         ("min_spacing", -0.1),
+        ("min_difference", -0.1),
+        ("min_difference", 1.0),
     ],
 )
 def test_value_out_of_range_is_an_error_naming_the_parameter(name, value):

@@ -51,6 +51,13 @@ def declare_tracking(node: StvlaNode) -> TrackingConfig:
                 low=0.0,
                 high=0.99,
             ),
+            min_difference=node.parameter(
+                "min_difference",
+                selection.min_difference,
+                "least difference of two traces' motions, share of the larger: above 0, one trace a rigid body",
+                low=0.0,
+                high=0.99,
+            ),
         ),
         tracker_parameters=_mapping(node, "tracker_parameters", "the tracker backend's own parameters"),
     )
