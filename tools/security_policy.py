@@ -71,7 +71,8 @@ _BESIDE: Mapping[str, Permissions] = {
         }
     },
     "perception": {("topics", "subscribe"): {"joint_states", ROBOT_DESCRIPTION, "/tf_static"}},
-    "vla_server": {("topics", "subscribe"): {"joint_states"}},
+    # With a policy that needs the joints, or the traces beside the depth.
+    "vla_server": {("topics", "subscribe"): {"joint_states", "traces"}},
     "widowx_driver": {("topics", "subscribe"): {ROBOT_DESCRIPTION}},
     "moveit_servo_driver": {("topics", "subscribe"): {ROBOT_DESCRIPTION}},
 }

@@ -34,9 +34,9 @@ class PerceptionArguments:
     ] = "auto"
     """How the policy's chunks are executed: first action only, open loop, or averaged over the last 4 chunks (with the
     published weights, equal ones, by agreement); auto: what the checkpoint was trained for, else ensemble."""
-    traces: Literal["auto", "none", "depth", "rgb"] = "auto"
-    """What the policy sees traces on: nothing (SpatialVLA), the depth (ST-VLA) or the picture (as TraceVLA);
-    auto: as its checkpoint was trained, else depth."""
+    traces: Literal["auto", "none", "depth", "rgb", "beside"] = "auto"
+    """What the policy sees traces on: nothing (SpatialVLA), the depth (ST-VLA) or the picture (as TraceVLA); beside:
+    it gets them as numbers, which only a checkpoint trained so can; auto: as its checkpoint was trained, else depth."""
     depth: str = "auto"
     """Depth backend: sensor, constant (the same distance everywhere), zoedepth, depth_anything, or one
     that a package adds; auto: as trained, else sensor."""

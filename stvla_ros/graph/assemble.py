@@ -246,7 +246,10 @@ def _perception_and_server(
     remappings: Mapping[str, str],
 ) -> list[NodeSpec]:
     inputs = resolved.inputs
+    selection = inputs.perception().tracking.selection
     tracking = {
+        "max_traces": selection.max_traces,
+        "min_difference": selection.min_difference,
         "tracker": inputs.tracker,
         "tracker_parameters": one_line_yaml(inputs.tracker_parameters),
         "buffer": inputs.buffer,

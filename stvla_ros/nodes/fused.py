@@ -105,7 +105,7 @@ class PerceptionNode(StvlaNode):
         except InputError as error:
             self.reject("input", naming_topic(error))
             return
-        self._server.inputs.take_traced(rgb, result)
+        self._server.inputs.take_traced(rgb, result, self._spatial_traces)
         self.stage.published(self.latency_s(stamp), time.monotonic() - started)
         if self._outputs.traced_depth.get_subscription_count():
             self._outputs.traced_depth.publish(array_to_image(result.traced_depth, "32FC1", header))

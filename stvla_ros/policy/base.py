@@ -12,6 +12,7 @@ import numpy as np
 
 from stvla_ros.control.actions import EndEffectorAction
 from stvla_ros.errors import InputError
+from stvla_ros.perception.types import TracesInDepth
 from stvla_ros.policy.thoughts import Thought
 
 MAIN_CAMERA = "image"
@@ -26,11 +27,13 @@ class Picture:
     :param depth: float32 metres, 0 where unknown: (S, S) with the traces drawn in (``traces:=depth``), else the clean
         (H, W) map registered to ``rgb``; None when there is none.
     :param intrinsics: (3, 3) in pixels of ``rgb``, None when the camera gave none.
+    :param traces: in pixels of ``rgb``, where they are given beside the depth (``traces:=beside``); else None.
     """
 
     rgb: np.ndarray
     depth: np.ndarray | None = None
     intrinsics: np.ndarray | None = None
+    traces: TracesInDepth | None = None
 
 
 @dataclass(frozen=True, eq=False)

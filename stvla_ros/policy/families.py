@@ -82,6 +82,9 @@ class PolicyFamily(ABC):
     objectives: ClassVar[Mapping[str, tuple[str, ...]]] = {ACTIONS: ()}
     """What can be trained for, and the data set's features that each needs beside the usual ones."""
 
+    takes_traces: ClassVar[bool] = False
+    """Whether its networks can be trained with the traces themselves (``traces: beside``, ``Picture.traces``)."""
+
     @property
     @abstractmethod
     def policy(self) -> type[Policy]:

@@ -9,12 +9,15 @@ from stvla_ros.perception.compositor import VARIANTS, CompositorConfig
 from stvla_ros.perception.depth.constant import NO_DEPTH
 from stvla_ros.perception.depth.registry import DEPTH_ESTIMATORS
 from stvla_ros.perception.frame_buffer import check_buffer_size
+from stvla_ros.perception.moving_points import ONE_A_BODY, SelectionParameters
 from stvla_ros.perception.spatial_traces import SpatialTracesConfig
 from stvla_ros.perception.trackers import TRACKERS
 from stvla_ros.perception.tracking import TrackingConfig
 
-TRACES = ("none", "depth", "rgb")
-"""What the traces are drawn on: nothing (as SpatialVLA), the depth (ST-VLA), the picture (as TraceVLA)."""
+BESIDE = "beside"
+TRACES = ("none", "depth", "rgb", BESIDE)
+"""What the traces are drawn on: nothing (as SpatialVLA), the depth (ST-VLA), the picture (as TraceVLA); or ``beside``:
+on nothing, and given to the network as they are (``PolicyFamily.takes_traces``)."""
 RESIZE_METHODS = ("bicubic", "area")
 
 # By what the traces are drawn on, the fields that then change nothing.
@@ -22,6 +25,7 @@ _WITHOUT_EFFECT = {
     "none": frozenset({"tracker", "tracker_parameters", "buffer", "variant", "adaptive"}),
     "rgb": frozenset({"variant"}),
     "depth": frozenset(),
+    BESIDE: frozenset({"variant"}),
 }
 # By backend's name, its own parameters.
 _PARAMETERS_OF = {"depth": "depth_parameters", "tracker": "tracker_parameters"}
@@ -31,7 +35,8 @@ _PARAMETERS_OF = {"depth": "depth_parameters", "tracker": "tracker_parameters"}
 class InputsConfig:
     """What a policy is shown.
 
-    :param traces: where the traces are drawn: nowhere, on the depth map (ST-VLA), on the picture (as TraceVLA).
+    :param traces: where the traces are drawn: nowhere, on the depth map (ST-VLA), on the picture (as TraceVLA); or
+        ``beside``: nowhere, and the network gets them as numbers beside the plain depth.
     :param depth: where metres come from (``DEPTH_ESTIMATORS``): ``sensor``: the camera's or the data's own;
         ``constant``: the same distance everywhere, the baseline without depth; a network.
     :param depth_parameters: the depth backend's own.
@@ -44,7 +49,7 @@ class InputsConfig:
     :raises InputError: naming the field that cannot be used.
     """
 
-    traces: Literal["none", "depth", "rgb"] = "depth"
+    traces: Literal["none", "depth", "rgb", "beside"] = "depth"
     depth: str = SpatialTracesConfig.depth
     depth_parameters: Mapping[str, Any] = field(default_factory=dict)
     tracker: str = TrackingConfig.tracker
@@ -70,8 +75,8 @@ class InputsConfig:
         DEPTH_ESTIMATORS.check(self.depth)
         TRACKERS.check(self.tracker)
         check_buffer_size(self.buffer)
-        if self.depth == NO_DEPTH and self.traces == "depth":
-            # Everything drawn on it would have its own depth.
+        if self.depth == NO_DEPTH and self.traces in ("depth", BESIDE):
+            # Everything drawn on it would have its own depth, and metres of motion would be made up.
             self._refuse("traces", f"none or rgb with depth {NO_DEPTH}")
 
     def _refuse(self, name: str, expected: str) -> None:
@@ -80,7 +85,8 @@ class InputsConfig:
     @property
     def summary(self) -> str:
         """What is shown, in words."""
-        traces = f"traces on {self.traces}" if self.traces != "none" else "no traces"
+        on = "beside the depth" if self.traces == BESIDE else f"on {self.traces}"
+        traces = f"traces {on}" if self.traces != "none" else "no traces"
         if self.traces != "none":
             variant = f"variant {self.variant}, " if self.traces == "depth" else ""
             adaptive = ", adaptive" if self.adaptive else ""
@@ -95,6 +101,7 @@ class InputsConfig:
                 tracker=self.tracker,
                 buffer=self.buffer,
                 adaptive=self.adaptive,
+                selection=ONE_A_BODY if self.traces == BESIDE else SelectionParameters(),
                 tracker_parameters=self.tracker_parameters,
             ),
             self.depth,

@@ -1,7 +1,7 @@
 """From a camera's frame to what the policy is given: in evaluation and training, and which topics these are live."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -11,8 +11,8 @@ from stvla_ros.perception.overlay import draw_traces
 from stvla_ros.perception.robot_view import RobotView
 from stvla_ros.perception.spatial_traces import SpatialTraces
 from stvla_ros.perception.types import TracedDepth, Traces
-from stvla_ros.policy.base import PolicyInput
-from stvla_ros.policy.inputs import InputsConfig
+from stvla_ros.policy.base import MAIN_CAMERA, Picture, PolicyInput
+from stvla_ros.policy.inputs import BESIDE, InputsConfig
 from stvla_ros.policy.thoughts import Thought
 
 
@@ -38,19 +38,23 @@ class View:
 
     :param picture: ``image``, or ``overlay``: the image with the traces on it.
     :param depth: ``depth``, metres; or ``traced_depth``: the traces drawn on them, on a square map.
+    :param traces: whether it gets the ``traces`` themselves.
     """
 
     picture: str
     depth: str
+    traces: bool = False
 
-    def of(self, rgb: np.ndarray, traced: TracedDepth) -> tuple[np.ndarray, np.ndarray]:
+    def of(self, rgb: np.ndarray, traced: TracedDepth, perception: SpatialTraces) -> Picture:
         """
         :param rgb: (H, W, 3) uint8, the camera's.
         :param traced: what the perception made of it.
-        :returns: (H, W, 3) uint8 picture, and float32 metres, 0 where unknown.
+        :param perception: this perception.
+        :returns: the policy's picture, without intrinsics.
         """
         picture = draw_traces(rgb, traced.traces) if self.picture == "overlay" else rgb
-        return picture, traced.traced_depth if self.depth == "traced_depth" else without_invalid(traced.depth)
+        depth = traced.traced_depth if self.depth == "traced_depth" else without_invalid(traced.depth)
+        return Picture(picture, depth, None, perception.in_depth(traced.traces) if self.traces else None)
 
 
 # By ``InputsConfig.traces``.
@@ -58,6 +62,7 @@ VIEWS = {
     "none": View("image", "depth"),
     "depth": View("image", "traced_depth"),
     "rgb": View("overlay", "depth"),
+    BESIDE: View("image", "depth", traces=True),
 }
 
 
@@ -112,5 +117,5 @@ class Observer:
             depth = without_invalid(self._depth.estimate(rgb, sensor_depth))
             return Seen(PolicyInput.of(stamp, rgb, depth, intrinsics, instruction))
         result = self._whole.step(rgb, stamp, sensor_depth, robot)
-        given = PolicyInput.of(stamp, *self._view.of(rgb, result), intrinsics, instruction)
-        return Seen(given, result.traces, result.traced_depth)
+        picture = replace(self._view.of(rgb, result, self._whole), intrinsics=intrinsics)
+        return Seen(PolicyInput(stamp, {MAIN_CAMERA: picture}, instruction), result.traces, result.traced_depth)

@@ -12,7 +12,7 @@ from stvla_ros.control.chunk_execution import EXECUTIONS
 from stvla_ros.errors import InputError, one_line, reason_of
 from stvla_ros.perception.depth.constant import NO_DEPTH
 from stvla_ros.policy.checkpoints import TRAINING_RECORD, find_base_name, find_downloaded
-from stvla_ros.policy.inputs import InputsConfig, differences, input_values, overridden
+from stvla_ros.policy.inputs import BESIDE, InputsConfig, differences, input_values, overridden
 from stvla_ros.policy.registry import OF_CHECKPOINT, WITHOUT_NETWORK
 from stvla_ros.safe_files import read_json_file
 from stvla_ros.settings import build, shown
@@ -62,8 +62,25 @@ def resolve(
     file, record = _find_and_read(checkpoint)
     trained = {**input_values(usual), **record.get("inputs", {})}
     inputs = _build(file, overridden(trained, given), given)
+    check_beside(checkpoint, inputs.traces)
     chosen = _meant(record) if execution == AUTO else execution
     return Resolved(inputs, chosen, _notes(checkpoint, file, record, inputs, execution))
+
+
+def check_beside(checkpoint: str, traces: str) -> None:
+    """Whether a checkpoint can be shown these traces; of one that is not on this machine, loading it tells.
+
+    :param checkpoint: folder or hub id; empty for a policy without a network.
+    :param traces: one of ``TRACES``.
+    :raises InputError: for traces beside the depth, and a checkpoint that was not trained with them: they are more than
+        another picture, the network needs a part for them.
+    """
+    if traces != BESIDE or not checkpoint or find_downloaded(checkpoint) is None:
+        return
+    if training_record(checkpoint).get("inputs", {}).get("traces") != BESIDE:
+        raise InputError(
+            f"traces: expected none, depth or rgb, checkpoint {checkpoint} was not trained with traces beside the depth"
+        )
 
 
 def training_notes(checkpoint: str, inputs: InputsConfig, execution: str = AUTO) -> tuple[str, ...]:

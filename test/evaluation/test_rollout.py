@@ -166,6 +166,19 @@ def test_without_traces_a_policy_sees_the_clean_depth_in_metres() -> None:
         assert np.array_equal(each.given.picture.depth, observation.depth * np.float32(1e-3))
 
 
+def test_beside_the_depth_a_policy_gets_the_traces_with_the_depths_at_which_they_were_seen() -> None:
+    policy = EvaluatedPolicy("beside", "expert", inputs=InputsConfig(traces="beside", buffer=7))
+    _, _, seen = _run(policy, rules=Rules(max_steps=15), task="reach_far")
+    plain = SpatialTraces(policy.inputs.perception())
+    for index, (observation, each, *_) in enumerate(seen):
+        traces = plain.step(observation.rgb, index * 200_000_000, observation.depth).traces
+        given = each.given.picture
+        assert np.array_equal(given.depth, observation.depth * np.float32(1e-3))
+        assert np.array_equal(given.traces.traces.points, traces.points)
+        assert (given.traces.depths[traces.visible] == observation.depth[0, 0] * np.float32(1e-3)).all()
+    assert 0 < given.traces.traces.num_points <= 3
+
+
 def test_a_new_checkpoint_of_the_second_family_is_evaluated_and_again_the_same(tmp_path) -> None:
     find_family("st4vla").create(tmp_path / "st4vla", "tiny", 0)
     policy = parse_policy(f"m={tmp_path / 'st4vla'}?steps=4,threads=1,pacing=lockstep")

@@ -182,6 +182,26 @@ def test_what_the_user_gives_wins_and_a_line_says_where_it_differs(
     )
 
 
+@pytest.mark.parametrize("fused", [False, True])
+def test_traces_beside_the_depth_are_one_a_body_and_reach_a_policy_that_was_trained_so(
+    fused: bool, checkpoint: str, tmp_path: Path
+) -> None:
+    arguments = SimArguments(
+        task=ZERO_DOWNLOAD_TASK, checkpoint=checkpoint, traces="beside", depth="sensor", fused=fused
+    )
+    with pytest.raises(
+        InputError, match=f"traces: expected none, depth or rgb, checkpoint {checkpoint} was not trained"
+    ):
+        sim_graph(arguments, tmp_path / "run")
+    record = Path(checkpoint) / "training.json"
+    record.write_text(json.dumps({"inputs": {"traces": "beside"}}))
+    graph = sim_graph(SimArguments(task=ZERO_DOWNLOAD_TASK, checkpoint=checkpoint, fused=fused), tmp_path / "run")
+    parameters = {name: each for node in graph.nodes for name, each in node.parameters.items()}
+    assert parameters["vla_server"]["traces"] == "beside"
+    tracker = parameters["perception" if fused else "tracker"]
+    assert (tracker["max_traces"], tracker["min_difference"]) == (3, 0.3)
+
+
 def test_the_evaluation_and_the_graph_show_a_policy_the_same(checkpoint: str, tmp_path: Path) -> None:
     for given in ({}, {"traces": "rgb"}, {"depth": "sensor", "traces": "depth", "variant": "A"}):
         graph = sim_graph(SimArguments(checkpoint=checkpoint, **given), tmp_path / "run")

@@ -110,6 +110,27 @@ def test_what_changes_nothing_is_no_difference(checkpoint: Make) -> None:
     assert resolve(folder, {"buffer": 15, "variant": "B", "adaptive": True, "tracker": "cotracker"}).notes == ()
 
 
+def test_traces_beside_the_depth_are_for_a_checkpoint_that_was_trained_with_them(checkpoint: Make) -> None:
+    beside = {**INPUTS, "traces": "beside", "depth": "sensor", "depth_parameters": {}}
+    resolved = resolve(str(checkpoint(inputs=beside)), {"variant": "B"})
+    assert (resolved.inputs.traces, resolved.notes) == ("beside", ())
+    assert resolve(str(checkpoint(inputs=beside)), {"traces": "none"}).inputs.traces == "none"
+
+
+@pytest.mark.parametrize("record", [{"inputs": INPUTS}, {}])
+def test_any_other_checkpoint_refuses_them_in_one_line(record: dict, checkpoint: Make, tmp_path: Path) -> None:
+    folder = checkpoint(**record) if record else tmp_path
+    said = rf"\Atraces: expected none, depth or rgb, checkpoint {folder} was not trained with traces beside the depth\Z"
+    with pytest.raises(InputError, match=said):
+        resolve(str(folder), {"traces": "beside", "depth": "sensor"})
+    assert resolve("", {"traces": "beside"}).inputs.traces == "beside"
+
+
+def test_metres_of_motion_need_a_depth() -> None:
+    with pytest.raises(InputError, match="traces: expected none or rgb with depth constant, got 'beside'"):
+        InputsConfig(traces="beside", depth="constant")
+
+
 def test_another_execution_is_a_difference(checkpoint: Make) -> None:
     folder = str(checkpoint(inputs={}, execution="mean_ensemble"))
     assert resolve(folder, {}, "mean_ensemble").notes == ()
@@ -155,7 +176,7 @@ def test_traces_on_the_depth_ask_for_one_where_none_was_trained_with(checkpoint:
         ('{"inputs": {"bufer": 7}}', r"inputs.bufer: no such key \(did you mean buffer\?\)"),
         ('{"inputs": {"buffer": null}}', "inputs.buffer: expected int, got None"),
         ('{"inputs": {"buffer": 1}}', "inputs.buffer: expected an integer of at least 2 frames, got 1"),
-        ('{"inputs": {"traces": "red"}}', "inputs.traces: expected one of none, depth, rgb, got 'red'"),
+        ('{"inputs": {"traces": "red"}}', "inputs.traces: expected one of none, depth, rgb, beside, got 'red'"),
         ('{"inputs": {"adaptive": "yes"}}', "inputs.adaptive: expected bool, got 'yes'"),
         ('{"inputs": {"depth_parameters": []}}', r"inputs.depth_parameters: expected a mapping, got \[\]"),
         ('{"inputs": {"depth": "constant"}}', "inputs.traces: expected none or rgb with depth constant, got 'depth'"),

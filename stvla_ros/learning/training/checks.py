@@ -18,6 +18,7 @@ from stvla_ros.learning.training.selection import Selection
 from stvla_ros.perception.trackers import TRACKERS
 from stvla_ros.policy.action_statistics import MIN_ACTIONS
 from stvla_ros.policy.families import find_family
+from stvla_ros.policy.inputs import BESIDE
 from stvla_ros.robots.embodiments import embodiments
 
 # Speeds that 99 % of the steps stay below. Of the 28 data sets in SpatialVLA's processor_config.json, those in metres
@@ -50,6 +51,11 @@ def check_datasets(selections: Sequence[Selection], config: TrainingConfig) -> l
         pictures without content; what the reader
         refuses (NaN or infinite numbers, missing instructions).
     """
+    if config.inputs.traces == BESIDE and not find_family(config.family.name).takes_traces:
+        raise InputError(
+            f"inputs.traces: expected none, depth or rgb, networks of the family {config.family.name} take no traces "
+            "beside the depth"
+        )
     if config.inputs.traces != "none" and TRACKERS.find(config.inputs.tracker).needs_robot:
         raise InputError(
             f"inputs.tracker: expected one that needs no robot, data sets have no joints and no camera's pose, got "

@@ -1,4 +1,4 @@
-"""Where the action server's observations come from: topics, in one of three input modes, or the process' perception."""
+"""Where the action server's observations come from: the topics of the policy's view, or the process' perception."""
 
 import threading
 import time
@@ -9,14 +9,18 @@ import numpy as np
 from sensor_msgs.msg import CameraInfo, Image
 
 from stvla_ros.errors import InputError
+from stvla_ros.msg import TraceArray
 from stvla_ros.nodes.kit.base import RELIABLE_QOS, StvlaNode
 from stvla_ros.nodes.kit.joins import Join, StampOrder
-from stvla_ros.nodes.kit.messages import image_to_depth, image_to_rgb, stamp_ns, usable_intrinsics
+from stvla_ros.nodes.kit.messages import image_to_depth, image_to_rgb, message_to_traces, stamp_ns, usable_intrinsics
 from stvla_ros.nodes.kit.parameters import declare_join_window, declare_sensor_qos
+from stvla_ros.perception.compositor import CompositorConfig, check_traces, resize_depth
 from stvla_ros.perception.depth.base import without_invalid
 from stvla_ros.perception.frozen_picture import FrozenPicture
-from stvla_ros.perception.types import TracedDepth
-from stvla_ros.policy.base import MAIN_CAMERA, PolicyInput
+from stvla_ros.perception.point_depths import PointDepths
+from stvla_ros.perception.spatial_traces import SpatialTraces
+from stvla_ros.perception.types import TracedDepth, Traces, TracesInDepth
+from stvla_ros.policy.base import MAIN_CAMERA, Picture, PolicyInput
 from stvla_ros.policy.observer import View
 
 # What the first picture waits for the first intrinsics, where somebody publishes them.
@@ -50,6 +54,7 @@ class ObservationInputs:
             high=3600.0,
         )
         self._frozen = FrozenPicture()
+        self._point_depths = PointDepths(CompositorConfig.size, CompositorConfig.depth_window)
         self._intrinsics: np.ndarray | None = None
         self._lock = threading.Lock()
         self._knows_camera = False
@@ -68,16 +73,13 @@ class ObservationInputs:
 
     def subscribe(self) -> None:
         """Take observations from topics while the node is active."""
-        picture, depth = self._view.picture, self._view.depth
+        picture = self._view.picture
         # Our own nodes publish all but the camera's topics reliably.
         qos = self._sensor_qos if picture == "image" else RELIABLE_QOS
-        Join(
-            self._node,
-            [(Image, picture, qos), (Image, depth, RELIABLE_QOS)],
-            lambda *messages: self._on_messages(picture, depth, *messages),
-            self._join_window,
-            on_first=self.saw,
-        )
+        topics = [(Image, picture, qos), (Image, self._view.depth, RELIABLE_QOS)]
+        if self._view.traces:
+            topics.append((TraceArray, "traces", RELIABLE_QOS))
+        Join(self._node, topics, self._on_messages, self._join_window, on_first=self.saw)
         self._node.subscribe(CameraInfo, "camera_info", self.set_camera_info, self._sensor_qos)
 
     def set_camera_info(self, message: CameraInfo) -> None:
@@ -90,17 +92,18 @@ class ObservationInputs:
             picture = replace(waiting.picture, intrinsics=intrinsics)
             self._take(replace(waiting, pictures={MAIN_CAMERA: picture}))
 
-    def take_traced(self, rgb: np.ndarray, result: TracedDepth) -> None:
-        """Take one frame from the perception in the same process. Thread-safe.
+    def take_traced(self, rgb: np.ndarray, result: TracedDepth, perception: SpatialTraces) -> None:
+        """Take one frame from the perception in the same process, in whose thread this is called.
 
         :param rgb: (H, W, 3) uint8, the frame.
         """
         self._node.stage.received()
-        self._hand_on(result.stamp, *self._view.of(rgb, result))
+        self._hand_on(result.stamp, self._view.of(rgb, result, perception))
 
-    def _on_messages(self, picture_topic: str, depth_topic: str, image: Image, depth_image: Image) -> None:
+    def _on_messages(self, image: Image, depth_image: Image, trace_array: TraceArray | None = None) -> None:
+        depth_topic = self._view.depth
         try:
-            rgb = image_to_rgb(image, picture_topic)
+            rgb = image_to_rgb(image, self._view.picture)
             depth = image_to_depth(depth_image, depth_topic)
             if depth.dtype != np.float32:
                 raise InputError(f"topic {depth_topic}: expected 32FC1 (metres), got {depth_image.encoding!r}")
@@ -108,18 +111,30 @@ class ObservationInputs:
                 depth = without_invalid(depth)  # REP-118 marks unknown by NaN, the policies by 0
             elif not np.isfinite(depth).all():
                 raise InputError(f"topic {depth_topic}: expected finite float32 metres (0 where unknown)")
+            traces = None if trace_array is None else self._in_depth(message_to_traces(trace_array, "traces"), depth)
         except InputError as error:
             self._node.reject("input", str(error))
             return
-        self._hand_on(stamp_ns(image.header), rgb, depth)
+        self._hand_on(stamp_ns(image.header), Picture(rgb, depth, None, traces))
 
-    def _hand_on(self, stamp: int, rgb: np.ndarray, depth: np.ndarray) -> None:
-        if self._frozen_s and (same_s := self._frozen.update(rgb, stamp)) > self._frozen_s:
+    def _in_depth(self, traces: Traces, depth: np.ndarray) -> TracesInDepth:
+        """As the perception in the same process says it, from the depths of the frames that came here."""
+        check_traces(traces)
+        if depth.shape != traces.image_size[::-1]:
+            raise InputError(
+                f"topic depth: expected the size of the traces' picture, {traces.image_size[0]}x"
+                f"{traces.image_size[1]}, got {depth.shape[1]}x{depth.shape[0]}"
+            )
+        self._point_depths.remember(traces, resize_depth(depth, CompositorConfig.size))
+        return TracesInDepth(traces, self._point_depths.of(traces))
+
+    def _hand_on(self, stamp: int, picture: Picture) -> None:
+        if self._frozen_s and (same_s := self._frozen.update(picture.rgb, stamp)) > self._frozen_s:
             # Acting on it would be acting blindly.
             self._node.reject("frozen picture", f"topic image: the same picture for {same_s:.1f} s under new stamps")
             return
         with self._lock:
-            observation = PolicyInput.of(stamp, rgb, depth, self._intrinsics)
+            observation = PolicyInput(stamp, {MAIN_CAMERA: replace(picture, intrinsics=self._intrinsics)}, "")
             if self._awaits_camera():
                 self._waiting = observation
                 return

@@ -9,7 +9,7 @@ from stvla_ros.nodes.kit.base import StvlaNode
 from stvla_ros.policy.base import Policy
 from stvla_ros.policy.inputs import RESIZE_METHODS, TRACES
 from stvla_ros.policy.registry import DEFAULT_POLICY, DTYPES, POLICIES, given_parameters, make_policy
-from stvla_ros.policy.training_record import AUTO, checkpoint_of, resolve
+from stvla_ros.policy.training_record import AUTO, check_beside, checkpoint_of, resolve
 
 
 @dataclass(frozen=True)
@@ -58,6 +58,7 @@ def declare_policy(node: StvlaNode) -> PolicyChoice:
         traces = trained.inputs.traces if traces == AUTO else traces
         resize = trained.inputs.resize if resize == AUTO else resize
         execution = trained.execution if execution == AUTO else execution
+    check_beside(checkpoint_of(name, checkpoint), traces)
     return PolicyChoice(
         name,
         given_parameters("parameter policy_parameters", own, checkpoint, device, dtype, unnorm_key),

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from stvla_ros.safe_files import check_network_sizes
 
 # More than any instruction and chunk take (prompt.py bounds the former).
 _MOST_TOKENS_AFTER_IMAGE = 256
+_TRACE_HEAD = "trace_head"
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,7 @@ class SpatialVlaConfig:
     :param patch_resolution: points a patch side of the Ego3D encoding (2: four points a patch).
     :param num_frequencies: sines and cosines per coordinate of the Ego3D encoding.
     :param published: config.json as it was read, so that nothing in it is lost when it is written again.
+    :param trace_head: whether the network has a head for traces (``trace_head.py``), which no published one has.
     """
 
     text: Gemma2Config
@@ -40,6 +42,7 @@ class SpatialVlaConfig:
     patch_resolution: int
     num_frequencies: int
     published: Mapping[str, Any]
+    trace_head: bool = False
 
     @property
     def image_size(self) -> int:
@@ -77,6 +80,7 @@ class SpatialVlaConfig:
                 patch_resolution=int(published["ego3d_patch_reso"]),
                 num_frequencies=int(published["n_freqs"]),
                 published=dict(published),
+                trace_head=published.get(_TRACE_HEAD, False),
             )
             projection = published["vision_config"].get("projection_dim", text.hidden_size)
         except KeyError as error:
@@ -87,6 +91,16 @@ class SpatialVlaConfig:
         # Only eager attention caps the logits, as Gemma 2 was trained.
         text._attn_implementation = "eager"
         return config
+
+    def with_trace_head(self, there: bool) -> "SpatialVlaConfig":
+        """The same network with a head for traces, or without it."""
+        published = {key: value for key, value in self.published.items() if key != _TRACE_HEAD}
+        return replace(self, published={**published, **({_TRACE_HEAD: True} if there else {})}, trace_head=there)
+
+    @property
+    def num_cells(self) -> int:
+        """Cells a side of the picture, over each of which the depth is averaged."""
+        return self.image_size // self.vision.patch_size * self.patch_resolution
 
     def _check(self, source: str, projection: int) -> None:
         counts = {
@@ -106,6 +120,8 @@ class SpatialVlaConfig:
                 f"{source}: expected image_size to be a multiple of patch_size, and that of ego3d_patch_reso, got "
                 f"{self.vision.image_size}, {self.vision.patch_size}, {self.patch_resolution}"
             )
+        if not isinstance(self.trace_head, bool):
+            raise InputError(f"{source}: expected {_TRACE_HEAD} to be true or false, got {self.trace_head!r}")
         end = self.action_token_begin + self.num_action_tokens
         if self.action_token_begin < 0 or end > self.text.vocab_size:
             raise InputError(

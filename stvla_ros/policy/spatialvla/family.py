@@ -26,6 +26,7 @@ class SpatialVlaFamily(PolicyFamily):
     sizes = size_names()
     options = SpatialVlaOptions
     objectives = {ACTIONS: (), SCENE: (SCENE_POINTS_FEATURE,)}
+    takes_traces = True
 
     @property
     def policy(self) -> type[SpatialVlaPolicy]:

@@ -10,6 +10,7 @@ from stvla_ros.policy.spatialvla.config import SpatialVlaConfig
 from stvla_ros.policy.spatialvla.ego3d import Ego3dPositionEmbedding, back_project_patches
 from stvla_ros.policy.spatialvla.gemma import KeyValues, LanguageModel
 from stvla_ros.policy.spatialvla.siglip import Join, PictureEncoder
+from stvla_ros.policy.spatialvla.trace_head import TraceHead
 
 # The picture encoder's normalisation of pixels in [0, 1] (reference model).
 _MEAN = _DEVIATION = 0.5
@@ -56,11 +57,30 @@ class SpatialVla(nn.Module):
         self.position_embedding_3d = Ego3dPositionEmbedding(
             3 * config.patch_resolution**2, config.vision.hidden_size, config.num_frequencies
         )
+        self.trace_head = self._new_trace_head() if config.trace_head else None
         self.spatial_embed_tokens = nn.Embedding(config.num_action_tokens, config.text.hidden_size)
         deviation = config.text.initializer_range
         nn.init.normal_(self.spatial_embed_tokens.weight, std=deviation)
         nn.init.normal_(self.multi_modal_projector.linear.weight, std=deviation)
         nn.init.zeros_(self.multi_modal_projector.linear.bias)
+
+    def _new_trace_head(self) -> TraceHead:
+        return TraceHead(self.config.patch_resolution**2, self.config.vision.hidden_size)
+
+    def add_trace_head(self, seed: int = 0) -> TraceHead:
+        """Give the network a head for traces that changes nothing yet; in float32, to be trained.
+
+        :param seed: of its weights.
+        """
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            head = self._new_trace_head().to(self.device, torch.float32)
+        self.config, self.trace_head = self.config.with_trace_head(True), head
+        return head
+
+    def remove_trace_head(self) -> None:
+        """Be a network without one."""
+        self.config, self.trace_head = self.config.with_trace_head(False), None
 
     @property
     def device(self) -> torch.device:
@@ -92,18 +112,31 @@ class SpatialVla(nn.Module):
         """(B, S, S) metres and (B, 3, 3) in its pixels to (B, P, 12) metres, see ``back_project_patches``."""
         return back_project_patches(depth, intrinsics, self.config.vision.patch_size, self.config.patch_resolution)
 
-    def image_features(self, pixels: torch.Tensor, points: torch.Tensor, join: Join | None = None) -> torch.Tensor:
+    def image_features(
+        self,
+        pixels: torch.Tensor,
+        points: torch.Tensor,
+        join: Join | None = None,
+        cells: torch.Tensor | None = None,
+    ) -> torch.Tensor:
         """
         :param pixels: (B, 3, S, S) float32 in [0, 1].
         :param points: (B, P, 12) float32 metres.
         :param join: as in ``PictureEncoder``.
+        :param cells: (B, C, C, 5) float32 of the traces, see ``TraceHead``; None, or all 0, for none. Only for a
+            network with a head for them.
         :returns: (B, P, E): what stands in the places of the picture's tokens. The reference divides by sqrt(E) here
             because its Gemma multiplies all inputs by it; here only what is looked up is multiplied.
         """
         # As (pixels - mean) / deviation to the bit, with one array less.
         normalised = (pixels / _DEVIATION).sub_(_MEAN / _DEVIATION)
         seen = self.vision_tower(normalised.to(self.dtype), join)
-        return self.multi_modal_projector(seen + self.position_embedding_3d(points))
+        placed = seen + self.position_embedding_3d(points)
+        if cells is not None:
+            if self.trace_head is None:
+                raise ValueError("expected no traces for a network without a head for them")
+            placed = placed + self.trace_head(cells).to(placed.dtype)
+        return self.multi_modal_projector(placed)
 
     def embed_actions(self, offsets: torch.Tensor) -> torch.Tensor:
         """Embeddings of action tokens, (…,) offsets to (…, E); scaled as Gemma scales its own."""

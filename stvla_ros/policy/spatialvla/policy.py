@@ -90,6 +90,6 @@ class SpatialVlaPolicy(Policy):
             raise InputError("policy spatialvla: expected load() before predict()")
         seen = observation.picture
         prediction = self._predictor.predict(
-            seen.rgb, observation.instruction, seen.depth, seen.intrinsics, self._unnorm_key
+            seen.rgb, observation.instruction, seen.depth, seen.intrinsics, self._unnorm_key, traces=seen.traces
         )
         return Answer(tuple(to_end_effector_action(action) for action in prediction.actions))

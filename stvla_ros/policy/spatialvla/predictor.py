@@ -11,6 +11,8 @@ import torch
 
 from stvla_ros.devices import memory_for, wait_for_device
 from stvla_ros.errors import InputError
+from stvla_ros.perception.trace_cells import CELL_NUMBERS, trace_cells, trace_vertices
+from stvla_ros.perception.types import TracesInDepth
 from stvla_ros.policy.action_statistics import read_statistics, select_statistics
 from stvla_ros.policy.inputs import RESIZE_METHODS
 from stvla_ros.policy.pictures import prepare_depth, prepare_picture, scale_intrinsics
@@ -24,6 +26,7 @@ from stvla_ros.policy.spatialvla.model import SpatialVla
 from stvla_ros.policy.spatialvla.prompt import PromptTokenizer
 
 PROCESSOR_CONFIG = "processor_config.json"
+NO_TRACE_HEAD = "traces: expected none, depth or rgb, the checkpoint was not trained with traces beside the depth"
 DEFAULT_INTRINSICS = "default"
 
 
@@ -132,7 +135,8 @@ class SpatialVlaPredictor:
         k = self._intrinsics(np.array([[size, 0, size / 2], [0, size, size / 2], [0, 0, 1]]), None, (size, size))
         depth = torch.ones_like(pixels[:, 0]) if self.model.lean else self._predict_tokens.estimate_depth(pixels)
         points = self.model.points(depth, k)
-        self._predict_tokens.warm_up(pixels, points, self._text("put the spoon on the towel"), self._noise())
+        text, cells = self._text("put the spoon on the towel"), self._cells(None, (size, size), k)
+        self._predict_tokens.warm_up(pixels, points, text, self._noise(), cells)
 
     def predict(
         self,
@@ -142,6 +146,7 @@ class SpatialVlaPredictor:
         intrinsics: np.ndarray | None = None,
         unnorm_key: str | None = None,
         return_details: bool = False,
+        traces: TracesInDepth | None = None,
     ) -> Prediction:
         """The next actions for one picture.
 
@@ -151,6 +156,8 @@ class SpatialVlaPredictor:
             traces drawn in or not. None: the checkpoint's own ZoeDepth estimates it.
         :param intrinsics: (3, 3) in the picture's pixels. None: those that the checkpoint has for its data set.
         :param unnorm_key: data set whose statistics turn normalised actions into metres. None: the only one.
+        :param traces: in the picture's pixels, for a checkpoint that was trained with them beside the depth; None for
+            none.
         :returns: a ``DetailedPrediction`` when ``return_details``.
         :raises InputError: naming the argument that cannot be used; when memory runs out.
         """
@@ -163,7 +170,9 @@ class SpatialVlaPredictor:
             picture_size = (rgb.shape[1], rgb.shape[0])
             prepared = None if depth is None else prepare_depth(depth, picture_size, self.model.config.image_size)
             k = self._intrinsics(intrinsics, key, picture_size)
-            offsets = self._run(picture, prepared, k, self._text(instruction), details if return_details else None)
+            cells = self._cells(traces, picture_size, k)
+            text = self._text(instruction)
+            offsets = self._run(picture, prepared, k, text, cells, details if return_details else None)
             wait_for_device(self.model.device)
         tokens = offsets.cpu().numpy().reshape(-1, 3)
         if (tokens == NO_TOKEN).any():
@@ -181,6 +190,7 @@ class SpatialVlaPredictor:
         prepared_depth: np.ndarray | None,
         intrinsics: torch.Tensor,
         text: torch.Tensor,
+        cells: torch.Tensor | None,
         details: dict[str, np.ndarray] | None,
     ) -> torch.Tensor:
         model = self.model
@@ -191,8 +201,8 @@ class SpatialVlaPredictor:
             depth = torch.from_numpy(prepared_depth)[None].to(model.device)
         points = model.points(depth, intrinsics)
         if details is None:
-            return self._predict_tokens(pixels, points, text, self._noise())
-        features = model.image_features(pixels, points)
+            return self._predict_tokens(pixels, points, text, self._noise(), cells)
+        features = model.image_features(pixels, points, None, cells)
         decoded = self._predict_tokens.decode(features, text, self._noise())
         details["depth"] = depth[0].cpu().numpy()
         details["xyz"] = points[0].cpu().numpy()
@@ -206,6 +216,27 @@ class SpatialVlaPredictor:
             ids = torch.from_numpy(self.prompt_tokenizer.encode(instruction))[None]
             self._embedded = instruction, self.model.embed_text(ids[:, self.model.config.num_image_tokens :])
         return self._embedded[1]
+
+    def _cells(
+        self, traces: TracesInDepth | None, picture_size: tuple[int, int], intrinsics: torch.Tensor
+    ) -> torch.Tensor | None:
+        """(1, C, C, 5) of the traces on the model's device; None for a model without a head for them."""
+        config = self.model.config
+        if not config.trace_head:
+            if traces is not None:
+                raise InputError(NO_TRACE_HEAD)
+            return None
+        if traces is None:
+            cells = np.zeros((config.num_cells, config.num_cells, CELL_NUMBERS), np.float32)
+        elif traces.traces.image_size != picture_size:
+            raise InputError(
+                f"traces: expected those of the picture of {picture_size[0]}x{picture_size[1]} pixels, got "
+                f"{traces.traces.image_size[0]}x{traces.traces.image_size[1]}"
+            )
+        else:
+            vertices = trace_vertices(traces, config.image_size)
+            cells = trace_cells(vertices, intrinsics[0].cpu().numpy(), config.image_size, config.num_cells)
+        return torch.from_numpy(cells)[None].to(self.model.device)
 
     def _noise(self) -> torch.Tensor | None:
         if not self._temperature:

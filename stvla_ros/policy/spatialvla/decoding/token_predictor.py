@@ -54,19 +54,26 @@ class TokenPredictor:
         self._pool: Any = torch.cuda.graph_pool_handle() if self._uses_graphs else None
 
     def __call__(
-        self, pixels: torch.Tensor, points: torch.Tensor, text: torch.Tensor, noise: torch.Tensor | None = None
+        self,
+        pixels: torch.Tensor,
+        points: torch.Tensor,
+        text: torch.Tensor,
+        noise: torch.Tensor | None = None,
+        cells: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """
         :param pixels: (1, 3, S, S) float32 in [0, 1].
         :param points: (1, P, 12) float32 metres.
         :param text: (1, n, E) of the prompt's tokens after the picture's, see ``SpatialVla.embed_text``.
         :param noise: as in ``ChunkDecoder``.
+        :param cells: (1, C, C, 5) float32, see ``SpatialVla.image_features``; always given to a network with a head for
+            traces, else None.
         :returns: (N,) int64 offsets.
         :raises InputError: for a prompt that is longer than the longest that prompts are padded to.
         """
         if not self._pads:
-            return self.decode(self._model.image_features(pixels, points), text, noise).offsets
-        inputs = self._padded_inputs(pixels, points, text, noise)
+            return self.decode(self._model.image_features(pixels, points, None, cells), text, noise).offsets
+        inputs = self._padded_inputs(pixels, points, text, noise, cells)
         return self._for_padded(inputs)(*inputs)
 
     @property
@@ -86,18 +93,28 @@ class TokenPredictor:
         return self._depth_graph(pixels)
 
     def warm_up(
-        self, pixels: torch.Tensor, points: torch.Tensor, text: torch.Tensor, noise: torch.Tensor | None
+        self,
+        pixels: torch.Tensor,
+        points: torch.Tensor,
+        text: torch.Tensor,
+        noise: torch.Tensor | None,
+        cells: torch.Tensor | None = None,
     ) -> None:
         """Do now what only the first calls would have to wait for. Nothing is compiled afterwards."""
         with self._compiler.compiling():
             for longest in PADDED_TEXT_TOKENS if self._pads else ():
-                inputs = self._padded_inputs(pixels, points, _pad(text, longest), noise)
+                inputs = self._padded_inputs(pixels, points, _pad(text, longest), noise, cells)
                 self._for_padded(inputs)(*inputs)
         for _ in range(2):
-            self(pixels, points, text, noise)
+            self(pixels, points, text, noise, cells)
 
     def _padded_inputs(
-        self, pixels: torch.Tensor, points: torch.Tensor, text: torch.Tensor, noise: torch.Tensor | None
+        self,
+        pixels: torch.Tensor,
+        points: torch.Tensor,
+        text: torch.Tensor,
+        noise: torch.Tensor | None,
+        cells: torch.Tensor | None = None,
     ) -> tuple[torch.Tensor, ...]:
         length = text.shape[1]
         if length > PADDED_TEXT_TOKENS[-1]:
@@ -105,11 +122,11 @@ class TokenPredictor:
         padded = next(padded for padded in PADDED_TEXT_TOKENS if padded >= length)
         # Filled, not copied to the device, for which the host would wait.
         whole = torch.full((), self._model.config.num_image_tokens + length, device=text.device)
-        inputs = (pixels, points, _pad(text, padded), whole)
-        return inputs if noise is None else (*inputs, noise)
+        return pixels, points, _pad(text, padded), whole, *(each for each in (cells, noise) if each is not None)
 
     def _for_padded(self, inputs: tuple[torch.Tensor, ...]) -> Callable[..., torch.Tensor]:
-        padded, sampled = self._model.config.num_image_tokens + inputs[2].shape[1], len(inputs) > 4
+        padded = self._model.config.num_image_tokens + inputs[2].shape[1]
+        sampled = len(inputs) > 4 + self._model.config.trace_head
         if (padded, sampled) not in self._padded:
             # Made here: a recording may not allocate what outlives it.
             cache = self._decoder.static_cache(padded)
@@ -129,10 +146,12 @@ def _tokens(
     points: torch.Tensor,
     text: torch.Tensor,
     length: torch.Tensor,
-    noise: torch.Tensor | None = None,
+    *further: torch.Tensor,
 ) -> torch.Tensor:
-    """(N,) int64 offsets; see ``TokenPredictor.__call__``."""
-    return decoder(_prompt(model.image_features(pixels, points, join), text), length, noise, cache).offsets
+    """(N,) int64 offsets; see ``TokenPredictor.__call__``. Further are the cells and the noise, where they are."""
+    cells, *rest = further if model.config.trace_head else (None, *further)
+    noise = rest[0] if rest else None
+    return decoder(_prompt(model.image_features(pixels, points, join, cells), text), length, noise, cache).offsets
 
 
 def _prompt(features: torch.Tensor, text: torch.Tensor) -> torch.Tensor:

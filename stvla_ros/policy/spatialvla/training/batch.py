@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from stvla_ros.perception.trace_cells import CELL_NUMBERS, trace_cells, trace_vertices
 from stvla_ros.policy.action_statistics import ActionStatistics
 from stvla_ros.policy.base import PolicyInput
 from stvla_ros.policy.pictures import prepare_depth, prepare_picture, scale_intrinsics
@@ -13,7 +14,7 @@ from stvla_ros.policy.samples import Augmentation, Preparation, Samples
 from stvla_ros.policy.spatialvla.actions.action_tokenizer import ActionTokenizer
 from stvla_ros.policy.spatialvla.prompt import PromptTokenizer
 
-PICTURES, DEPTHS, INTRINSICS = "pictures", "depths", "intrinsics"
+PICTURES, DEPTHS, INTRINSICS, TRACES = "pictures", "depths", "intrinsics", "traces"
 
 
 @dataclass(frozen=True)
@@ -53,8 +54,34 @@ class SpatialVlaPreparation(Preparation):
 
 
 @dataclass(frozen=True)
+class WithTraces(SpatialVlaPreparation):
+    """And the traces beside them, as vertices (``perception/trace_cells.py``): augmentation moves these, and what is
+    made of them is exact.
+
+    :param frames: of the trace window, b. Missing ones, the oldest, are NaN, and so are missing traces.
+    :param most: traces at a time.
+    """
+
+    frames: int
+    most: int
+
+    def arrays(self) -> Mapping[str, tuple[tuple[int, ...], type]]:
+        return {**super().arrays(), TRACES: ((self.frames, self.most, 4), np.float32)}
+
+    def __call__(self, observation: PolicyInput) -> Mapping[str, np.ndarray]:
+        kept = np.full((self.frames, self.most, 4), np.nan, np.float32)
+        if (given := observation.picture.traces) is not None:
+            vertices = trace_vertices(given, self.size)
+            kept[self.frames - len(vertices) :, : vertices.shape[1]] = vertices
+        return {**super().__call__(observation), TRACES: kept}
+
+
+@dataclass(frozen=True)
 class SpatialVlaBatch:
-    """B samples, T actions a chunk; see forward.py, token_loss.py and scene_loss.py for the fields."""
+    """B samples, T actions a chunk; see forward.py, token_loss.py and scene_loss.py for the fields.
+
+    :param cells: (B, C, C, 5) float32, see ``perception/trace_cells.py``; C is 0 without traces beside the depth.
+    """
 
     pixels: torch.Tensor
     depth: torch.Tensor
@@ -65,6 +92,7 @@ class SpatialVlaBatch:
     normalized: torch.Tensor
     valid: torch.Tensor
     scene_points: torch.Tensor
+    cells: torch.Tensor
 
     def to(self, device: torch.device) -> "SpatialVlaBatch":
         """To CUDA, the copies go beside what is computed: from memory that stays where it is."""
@@ -80,6 +108,7 @@ class BatchMaker:
     :param prompt_tokenizer: of the checkpoint.
     :param action_tokenizer: with the bins to be trained.
     :param statistics: of the training set.
+    :param cells: of the traces, a side of the picture; 0 for none.
     """
 
     def __init__(
@@ -88,8 +117,9 @@ class BatchMaker:
         prompt_tokenizer: PromptTokenizer,
         action_tokenizer: ActionTokenizer,
         statistics: ActionStatistics,
+        cells: int = 0,
     ) -> None:
-        self._samples = samples
+        self._samples, self._cells = samples, cells
         self._normalized = statistics.normalize(samples.actions)
         self._offsets = action_tokenizer.encode(self._normalized)
         self._chunk = action_tokenizer.chunk_size
@@ -107,6 +137,7 @@ class BatchMaker:
         intrinsics = samples.prepared[INTRINSICS][indices]
         if augmentation is not None:
             pictures, depths, intrinsics = augmentation(pictures, depths, intrinsics)
+        cells = self._trace_cells(indices, intrinsics, pictures.shape[1], augmentation)
         pixels = np.ascontiguousarray(pictures.transpose(0, 3, 1, 2)).astype(np.float32) / np.float32(255.0)
         texts = samples.texts(indices)
         steps, valid = samples.chunks(indices, self._chunk)
@@ -120,4 +151,18 @@ class BatchMaker:
             normalized=torch.from_numpy(self._normalized[steps]).float(),
             valid=torch.from_numpy(valid),
             scene_points=torch.from_numpy(samples.scene_points[indices]),
+            cells=torch.from_numpy(cells),
         )
+
+    def _trace_cells(
+        self, indices: np.ndarray, intrinsics: np.ndarray, size: int, augmentation: Augmentation | None
+    ) -> np.ndarray:
+        """:param intrinsics: (B, 3, 3) of the pictures as they were changed."""
+        count = self._cells
+        if not count:
+            return np.zeros((len(indices), 0, 0, CELL_NUMBERS), np.float32)
+        traces = self._samples.prepared[TRACES][indices]
+        if augmentation is not None:
+            places = traces[..., :2].reshape(len(indices), -1, 2)
+            traces[..., :2] = augmentation.move(places, size).reshape(traces[..., :2].shape)
+        return np.stack([trace_cells(*each, size, count) for each in zip(traces, intrinsics, strict=True)])

@@ -31,6 +31,7 @@ def run_known_tokens(
     ids: torch.Tensor,
     lengths: torch.Tensor,
     offsets: torch.Tensor,
+    cells: torch.Tensor | None = None,
 ) -> Hidden:
     """
     :param pixels: (B, 3, S, S) float32 in [0, 1].
@@ -38,8 +39,9 @@ def run_known_tokens(
     :param ids: (B, L) prompts, padded at the end with any id that is no picture's or action's.
     :param lengths: (B,) tokens that are no padding.
     :param offsets: (B, N) right action tokens.
+    :param cells: (B, C, C, 5) of the traces, see ``SpatialVla.image_features``.
     """
-    features = model.image_features(pixels, points)
+    features = model.image_features(pixels, points, None, cells)
     prompt, actions = model.embed_prompt(ids, features), model.embed_actions(offsets[:, :-1])
     embeddings = torch.cat([prompt, actions.to(prompt.dtype)], dim=1)
     longest, count = ids.shape[1], offsets.shape[1]

@@ -17,6 +17,8 @@ class SpatialVlaOptions:
     :param smoothing: 0: the action's own token is the only right answer; else tokens count by their distance to the
         action, exp(-d^2 / 2 smoothing^2), in units of the normalised action.
     :param gripper_weight: of the gripper's token against the other two.
+    :param trace_dropout: share of the samples that are trained on without their traces, where those are given beside
+        the depth (``traces: beside``): the policy must not need them.
     :raises InputError: for a value out of range.
     """
 
@@ -25,6 +27,7 @@ class SpatialVlaOptions:
     consensus_width: float = 0.0
     smoothing: float = 0.0
     gripper_weight: float = 1.0
+    trace_dropout: float = 0.3
 
     def __post_init__(self) -> None:
         for name in ("consensus_width", "smoothing"):
@@ -32,3 +35,5 @@ class SpatialVlaOptions:
                 raise InputError(f"{name}: expected 0 to 2, got {getattr(self, name)}")
         if not 0.0 <= self.gripper_weight < float("inf"):
             raise InputError(f"gripper_weight: expected 0 or more, got {self.gripper_weight}")
+        if not 0.0 <= self.trace_dropout <= 1.0:
+            raise InputError(f"trace_dropout: expected a share of the samples, 0 to 1, got {self.trace_dropout}")

@@ -8,8 +8,10 @@ import numpy as np
 import torch
 from torch import nn
 
+from stvla_ros.perception.trace_cells import CELL_NUMBERS
 from stvla_ros.policy.checkpoints import read_json
 from stvla_ros.policy.families import ACTIONS
+from stvla_ros.policy.inputs import BESIDE
 from stvla_ros.policy.samples import Augmentation, Samples
 from stvla_ros.policy.spatialvla.actions.action_tokenizer import ActionTokenizer
 from stvla_ros.policy.spatialvla.adapters import add_adapters, save_adapter
@@ -18,7 +20,7 @@ from stvla_ros.policy.spatialvla.model import SpatialVla
 from stvla_ros.policy.spatialvla.predictor import PROCESSOR_CONFIG, save_pretrained
 from stvla_ros.policy.spatialvla.prompt import PromptTokenizer
 from stvla_ros.policy.spatialvla.training.activation_memory import peak_bytes
-from stvla_ros.policy.spatialvla.training.batch import BatchMaker, SpatialVlaBatch, SpatialVlaPreparation
+from stvla_ros.policy.spatialvla.training.batch import BatchMaker, SpatialVlaBatch, SpatialVlaPreparation, WithTraces
 from stvla_ros.policy.spatialvla.training.forward import Hidden, legal_scores, run_known_tokens
 from stvla_ros.policy.spatialvla.training.new_actions import fit_processor, move_embeddings, smooth_embeddings
 from stvla_ros.policy.spatialvla.training.options import SCENE, SpatialVlaOptions
@@ -61,11 +63,17 @@ class SpatialVlaTrainable(Trainable):
             start.base, shape.image_token_id, shape.text.vocab_size, shape.num_image_tokens
         )
         camera = self._processor["intrinsic_config"]["default"]
-        self.preparation = SpatialVlaPreparation(
+        usual = SpatialVlaPreparation(
             shape.image_size,
             start.inputs.resize,
             tuple(np.array(camera["intrinsic"], dtype=np.float64).flatten().tolist()),
             (int(camera["width"]), int(camera["height"])),
+        )
+        tracking = start.inputs.perception().tracking
+        self.preparation = (
+            WithTraces(**vars(usual), frames=tracking.buffer, most=tracking.selection.max_traces)
+            if self._traced
+            else usual
         )
         modules: dict[str, nn.Module] = {"model": self._model}
         self._heads: SceneHeads | None = None
@@ -77,6 +85,13 @@ class SpatialVlaTrainable(Trainable):
         self.network, self.module = self._model, nn.ModuleDict(modules)
         self._loss = ChunkLoss(self._tokenizer, options, start.device)
         self.summary = "action bins fitted to the data" if options.refit_bins else "action bins as they were"
+        if self._traced:
+            self.summary += f", a head for traces (left out of {options.trace_dropout:.0%} of the samples)"
+
+    @property
+    def _traced(self) -> bool:
+        """Whether the traces are given beside the depth."""
+        return self._start.inputs.traces == BESIDE
 
     def _prepare_model(self, old_tokenizer: ActionTokenizer) -> None:
         start, options, model = self._start, self._options, self._model
@@ -84,8 +99,12 @@ class SpatialVlaTrainable(Trainable):
             smooth_embeddings(model, self._tokenizer, start.seed)
         elif options.refit_bins and model.device.type != "meta":
             move_embeddings(model, old_tokenizer, self._tokenizer)
+        if self._traced and model.trace_head is None:
+            model.add_trace_head(start.seed)
+        elif not self._traced and start.lora is None:
+            model.remove_trace_head()
         if start.lora is not None:
-            add_adapters(model, start.lora, start.seed, train_action_embeddings=options.refit_bins)
+            add_adapters(model, start.lora, start.seed, options.refit_bins, self._traced)
         else:
             for name, parameter in model.named_parameters():
                 # Depth is an input of the policy, its own depth network is not used (as in the published recipe).
@@ -95,7 +114,8 @@ class SpatialVlaTrainable(Trainable):
         model.train()
 
     def use(self, samples: Samples) -> None:
-        self._batches = BatchMaker(samples, self._prompts, self._tokenizer, self._statistics)
+        cells = self._model.config.num_cells if self._traced else 0
+        self._batches = BatchMaker(samples, self._prompts, self._tokenizer, self._statistics, cells)
 
     def batch(self, indices: np.ndarray, augmentation: Augmentation | None = None) -> SpatialVlaBatch:
         return self._batches.make(indices, augmentation)
@@ -104,7 +124,8 @@ class SpatialVlaTrainable(Trainable):
         self, batch: SpatialVlaBatch, objectives: Collection[str], errors: bool = False
     ) -> Losses:
         points = self._model.points(batch.depth, batch.intrinsics)
-        hidden, scores = self._forward(batch.pixels, points, batch.ids, batch.lengths, batch.offsets)
+        cells = self._dropped_out(batch.cells) if self._traced else None
+        hidden, scores = self._forward(batch.pixels, points, batch.ids, batch.lengths, batch.offsets, cells)
         losses = self._loss(tuple(each.float() for each in scores), batch.offsets, batch.normalized, batch.valid)
         said, parts = {ACTIONS: losses.total}, dict(losses.parts)
         if SCENE in objectives and self._heads is not None:
@@ -122,13 +143,21 @@ class SpatialVlaTrainable(Trainable):
         ids: torch.Tensor,
         lengths: torch.Tensor,
         offsets: torch.Tensor,
+        cells: torch.Tensor | None,
     ) -> tuple[Hidden, tuple[torch.Tensor, ...]]:
         """See ``run_known_tokens`` and ``legal_scores``; offsets are (B, T, 3)."""
         model, precision = self._model, self._start.precision
         mixed = torch.autocast(model.device.type, precision) if precision != torch.float32 else nullcontext()
         with mixed:
-            hidden = run_known_tokens(model, pixels, points, ids, lengths, offsets.flatten(1))
+            hidden = run_known_tokens(model, pixels, points, ids, lengths, offsets.flatten(1), cells)
             return hidden, legal_scores(model, hidden.answers, self._tokenizer.legal_ranges)
+
+    def _dropped_out(self, cells: torch.Tensor) -> torch.Tensor:
+        """The cells with some samples' traces taken out, while training."""
+        if not self._model.training:
+            return cells
+        kept = torch.rand(len(cells), 1, 1, 1, device=cells.device) >= self._options.trace_dropout
+        return cells * kept
 
     def _errors(self, scores: tuple[torch.Tensor, ...], batch: SpatialVlaBatch) -> dict[str, torch.Tensor]:
         """How far the best first action is from the right one."""
@@ -164,6 +193,7 @@ class SpatialVlaTrainable(Trainable):
             normalized=zeros(actions, 7),
             valid=zeros(actions, dtype=torch.bool),
             scene_points=zeros(3, 3),
+            cells=zeros(*(2 * [shape.num_cells if self._traced else 0]), CELL_NUMBERS),
         )
         return sum(self.losses(batch, self._start.objectives).objectives.values())
 

@@ -1,0 +1,61 @@
+"""What traces add to the features of the picture's patches: a head of their own, parallel to the Ego3D encoding.
+
+It is ours, and in no published checkpoint: its tensors are there only where it was trained (``traces: beside``), and
+config.json then has ``"trace_head": true``.
+"""
+
+import torch
+from torch import nn
+
+from stvla_ros.perception.trace_cells import AGE, CELL_NUMBERS, MOTION, SHARE
+
+# What is large: seconds, and metres between two frames of the trace window.
+_AGE_S = 2.0
+_MOTION_M = 0.05
+
+
+def patch_cells(cells: torch.Tensor, resolution: int) -> torch.Tensor:
+    """The cells of each patch.
+
+    :param cells: (B, C, C, 5), see ``perception/trace_cells.py``.
+    :param resolution: cells a patch side.
+    :returns: (B, P, resolution^2, 5), P = (C / resolution)^2; patches row by row, in each sub-row, sub-column.
+    """
+    batch, side, _, numbers = cells.shape
+    patches = side // resolution
+    parted = cells.reshape(batch, patches, resolution, patches, resolution, numbers)
+    return parted.permute(0, 1, 3, 2, 4, 5).reshape(batch, patches**2, resolution**2, numbers)
+
+
+class TraceHead(nn.Module):
+    """Two linear layers, the last one zero at the start: a network that gets the head answers as before.
+
+    A patch without any stroke gets nothing added, whatever the weights are, so no traces are as no head.
+
+    :param cells: cells a patch, resolution^2.
+    :param hidden_size: width of the picture encoder.
+    """
+
+    def __init__(self, cells: int, hidden_size: int) -> None:
+        super().__init__()
+        self._resolution = round(cells**0.5)
+        self.layers = nn.Sequential(
+            nn.Linear(cells * CELL_NUMBERS, hidden_size),
+            nn.LayerNorm(hidden_size),
+            nn.ReLU(),
+            nn.Linear(hidden_size, hidden_size),
+        )
+        nn.init.xavier_uniform_(self.layers[0].weight)
+        nn.init.zeros_(self.layers[0].bias)
+        nn.init.zeros_(self.layers[3].weight)
+        nn.init.zeros_(self.layers[3].bias)
+
+    def forward(self, cells: torch.Tensor) -> torch.Tensor:
+        """(B, C, C, 5) float32 to (B, P, hidden_size)."""
+        parted = patch_cells(cells, self._resolution)
+        # Bounded: a depth that jumps from an edge to the background is no motion of a metre.
+        motion = torch.tanh(parted[..., MOTION] / _MOTION_M)
+        age = torch.tanh(parted[..., AGE, None] / _AGE_S)
+        numbers = torch.cat([parted[..., SHARE, None], age, motion], dim=-1).flatten(2)
+        drawn = (parted[..., SHARE] > 0).any(dim=-1, keepdim=True)
+        return self.layers(numbers.to(self.layers[0].weight.dtype)) * drawn
