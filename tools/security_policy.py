@@ -59,20 +59,7 @@ _ALONE = {
 # URDF comes by a topic.
 _BESIDE: Mapping[str, Permissions] = {
     "bag_recorder": {("topics", "subscribe"): {"/*"}},
-    # With a tracker that needs the robot.
-    "tracker": {
-        ("topics", "subscribe"): {
-            "depth",
-            "camera_info",
-            RobotArguments.camera_info_topic,
-            "joint_states",
-            ROBOT_DESCRIPTION,
-            "/tf_static",
-        }
-    },
-    "perception": {("topics", "subscribe"): {"joint_states", ROBOT_DESCRIPTION, "/tf_static"}},
-    # With a policy that needs the joints, or the traces beside the depth.
-    "vla_server": {("topics", "subscribe"): {"joint_states", "traces"}},
+    "vla_server": {("topics", "subscribe"): {"joint_states"}},
     "widowx_driver": {("topics", "subscribe"): {ROBOT_DESCRIPTION}},
     "moveit_servo_driver": {("topics", "subscribe"): {ROBOT_DESCRIPTION}},
 }
@@ -105,7 +92,7 @@ def usual_nodes(folder: Path) -> list[NodeSpec]:
     recording = folder / "recording"
     recording.mkdir(exist_ok=True)
     cv2.imwrite(str(recording / "0.png"), np.zeros((48, 64, 3), np.uint8))
-    sim = SimArguments(policy="expert", record=True)
+    sim = SimArguments(policy="expert", record=True, tracker="kinematic")
     robot = RobotArguments(policy="random", instruction="wait", latch_folder=str(folder / "latches"))
     played = replace(robot, use_fake_hardware=True, replay=str(recording), replay_parameters="{frame_rate: 30.0}")
     driven = _nodes(sim_graph(replace(sim, fused=True, joint_level=True, pacing="realtime"), folder / "run"))
@@ -118,6 +105,7 @@ def usual_nodes(folder: Path) -> list[NodeSpec]:
     for each in (
         replace(robot, robot="widowx", traces="none"),
         replace(robot, robot="google_robot", traces="rgb"),
+        replace(robot, robot="widowx", traces="beside", tracker="kinematic"),
         replace(robot, robot=str(folder / "servo.yaml"), fused=True),
     ):
         nodes += _nodes(robot_graph(replace(each, deadman="joy"), folder / "run"))

@@ -59,7 +59,9 @@ def test_the_command_refuses_a_bad_argument_with_one_line_and_starts_nothing(tmp
     command = [sys.executable, "-m", "stvla_ros.cli", "sim", "--tracker", "kalman", "--output", str(tmp_path / "out")]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert done.returncode == 2
-    assert done.stderr.splitlines() == ["error: tracker: expected one of lucas_kanade, cotracker, got 'kalman'"]
+    assert done.stderr.splitlines() == [
+        "error: tracker: expected one of lucas_kanade, kinematic, cotracker, got 'kalman'"
+    ]
     assert done.stdout == ""
 
 

@@ -33,9 +33,9 @@ class HostOperations(TorchDispatchMode):
         return result
 
 
-@pytest.fixture(scope="module")
-def model():
-    return empty_model(SpatialVlaConfig.from_dict(published_config("tiny"))).to("meta")
+@pytest.fixture(scope="module", params=[False, True], ids=["", "traces beside"])
+def model(request):
+    return empty_model(SpatialVlaConfig.from_dict(published_config("tiny")).with_trace_head(request.param)).to("meta")
 
 
 def test_an_operation_of_the_host_is_noticed():
@@ -48,12 +48,13 @@ def test_an_operation_of_the_host_is_noticed():
 def test_from_picture_to_tokens_nothing_waits_for_or_comes_from_the_host(model, sampled):
     tokens = TokenPredictor(model, LEGAL)
     pixels, points = torch.empty(1, 3, 224, 224, device="meta"), torch.empty(1, 256, 12, device="meta")
+    cells = torch.empty(1, 32, 32, 5, device="meta") if model.trace_head else None
     text = torch.empty(1, PADDED_TEXT, model.config.text.hidden_size, device="meta")
     length = torch.empty((), dtype=torch.int64, device="meta")
     noise = torch.empty(len(LEGAL), 4096, device="meta") if sampled else None
     cache = tokens._decoder.static_cache(model.config.num_image_tokens + PADDED_TEXT)
     with torch.inference_mode(), HostOperations() as noticed:
-        embeddings = torch.cat([model.image_features(pixels, points), text], dim=1)
+        embeddings = torch.cat([model.image_features(pixels, points, None, cells), text], dim=1)
         offsets = tokens._decoder(embeddings, length, noise, cache).offsets
     assert offsets.shape == (len(LEGAL),)
     assert not noticed.counts
