@@ -219,5 +219,5 @@ def test_a_checkpoint_of_another_family_is_refused(trained: Path, dataset: Path,
     other = tmp_path / "other"
     other.mkdir()
     (other / "config.json").write_text('{"model_type": "llama"}')
-    with pytest.raises(InputError, match="expected model_type 'spatialvla', got 'llama'"):
+    with pytest.raises(InputError, match="expected model_type .*, got 'llama'"):
         train(read_config(write_config(tmp_path, dataset, checkpoint=str(other))))
