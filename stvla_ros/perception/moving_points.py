@@ -45,7 +45,7 @@ class SelectionParameters:
             raise InputError(f"selection min_difference: expected a share, [0, 1), got {self.min_difference}")
 
 
-ONE_A_BODY = SelectionParameters(max_traces=3, min_difference=0.3)
+ONE_A_BODY = SelectionParameters(max_traces=3, min_difference=0.25)
 """At most one trace of each rigid body, and three in all. Points of one body move by the same but for its turning and
 for perspective, which the share leaves room for."""
 

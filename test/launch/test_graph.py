@@ -201,7 +201,7 @@ def test_traces_beside_the_depth_are_one_a_body_and_reach_a_policy_that_was_trai
     parameters = {name: each for node in graph.nodes for name, each in node.parameters.items()}
     assert parameters["vla_server"]["traces"] == "beside"
     tracker = parameters["perception" if fused else "tracker"]
-    assert (tracker["max_traces"], tracker["min_difference"]) == (3, 0.3)
+    assert (tracker["max_traces"], tracker["min_difference"]) == (3, 0.25)
 
 
 def test_the_evaluation_and_the_graph_show_a_policy_the_same(checkpoint: str, tmp_path: Path) -> None:
