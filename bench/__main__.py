@@ -9,6 +9,7 @@ from typing import Any
 PARTS = (
     "tracker_accuracy",
     "adaptive_traces",
+    "traced_bodies",
     "compositor",
     "hops",
     "receiving",
