@@ -54,8 +54,8 @@ def test_fuzz_sim_bridge(sim_bridge, commands):
         sim_bridge.run(lambda: sim_bridge.node._on_command(wire(command)))
     assert len(inbox._commands) <= MOST_KEPT
     if found := inbox.wait_for(stamps, 0.0):
-        stamp, action = found
-        own = [command for command in commands if stamp_ns(command.header) == stamp and command.robot == "panda"]
+        action = found.action
+        own = [command for command in commands if stamp_ns(command.header) == found.stamp and command.robot == "panda"]
         assert any(identity_of(command).goal_id != NO_GOAL for command in own)
         assert np.isfinite([*action.translation, *action.rotation]).all()
         assert 0.0 <= action.gripper <= 1.0
