@@ -70,7 +70,7 @@ def test_a_checkpoint_that_sees_depth_is_told_apart_from_a_camera_without(folder
 def test_a_record_of_a_plug_in_that_is_not_here(folder: Path) -> None:
     replace_json(folder / "training.json", lambda record: record["inputs"].update(tracker="mine"))
     found = only(
-        examined(folder), "error", "inputs.tracker: expected one of lucas_kanade, kinematic, cotracker, got 'mine' (of a p"
+        examined(folder), "error", "inputs.tracker: expected one of lucas_kanade, kinematic, cotracker, got 'mine'"
     )
     assert "install the plug-in" in found.advice
 

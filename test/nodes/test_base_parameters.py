@@ -23,6 +23,8 @@ NODES = {
     "episode_recorder": "EpisodeRecorderNode",
 }
 
+TRACKERS = "lucas_kanade, kinematic, cotracker"
+
 
 @pytest.fixture
 def make() -> Iterator:
@@ -63,7 +65,7 @@ def test_an_unknown_parameter_is_refused_and_the_known_ones_are_told(name: str, 
 @pytest.mark.parametrize(
     ("name", "parameter", "message"),
     [
-        ("tracker", "tracker:=foo", "parameter tracker: expected one of: lucas_kanade, kinematic, cotracker, got 'foo'"),
+        ("tracker", "tracker:=foo", f"parameter tracker: expected one of: {TRACKERS}, got 'foo'"),
         ("tracker", "buffer:=1", "parameter buffer: expected a whole number from 2 to 1000, got 1"),
         ("tracker", "buffer:=7.5", "parameter buffer: expected a whole number from 2 to 1000, got 7.5"),
         ("tracker", "buffer:=many", "parameter buffer: expected a whole number from 2 to 1000, got 'many'"),
@@ -140,7 +142,7 @@ def test_a_bad_parameter_ends_the_process_with_one_line(tmp_path: Path) -> None:
         assert process.wait() == 2
     finally:
         process.kill()
-    assert process.output == "error: parameter tracker: expected one of: lucas_kanade, kinematic, cotracker, got 'foo'\n"
+    assert process.output == f"error: parameter tracker: expected one of: {TRACKERS}, got 'foo'\n"
 
 
 def test_an_unreadable_parameter_file_is_told_without_a_traceback(tmp_path: Path) -> None:
