@@ -214,7 +214,7 @@ def forward(trainable: SpatialVlaTrainable, batch: int) -> tuple[torch.Tensor, .
     torch.manual_seed(0)
     pixels, points = torch.rand(batch, 3, side, side), torch.rand(batch, pictures, 3 * shape.patch_resolution**2)
     ids, lengths = torch.ones(batch, pictures + 10, dtype=torch.int64), torch.full((batch,), pictures + 10)
-    return trainable._forward(pixels, points, ids, lengths, torch.tensor([[[5, 5000, 8192]] * 4] * batch))[1]
+    return trainable._forward(pixels, points, ids, lengths, torch.tensor([[[5, 5000, 8192]] * 4] * batch), None)[1]
 
 
 def test_with_checkpointing_gradients_are_the_same_and_less_is_kept(checkpoint: Path) -> None:
