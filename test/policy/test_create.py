@@ -21,8 +21,9 @@ from stvla_ros.policy import load_policy
 from stvla_ros.policy.checkpoints import new_folder
 from stvla_ros.policy.spatialvla.checkpoint import empty_model, published_name
 from stvla_ros.policy.spatialvla.config import SpatialVlaConfig
-from stvla_ros.policy.spatialvla.create import UNTRAINED_KEY, count_parameters, create_checkpoint
+from stvla_ros.policy.spatialvla.create import count_parameters, create_checkpoint
 from stvla_ros.policy.spatialvla.sizes import published_config, size_names
+from stvla_ros.policy.untrained import UNTRAINED_KEY
 
 INSTRUCTION = "put the spoon on the towel"
 PUBLISHED_FILES = {

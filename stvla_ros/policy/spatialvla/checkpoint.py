@@ -1,19 +1,17 @@
 """Weights: the published tensor names, loading and saving. safetensors only: pickles can run code."""
 
-import json
 import re
 from pathlib import Path
 
 import torch
-from huggingface_hub import split_torch_state_dict_into_shards
-from safetensors.torch import save_file
 
 from stvla_ros.devices import memory_for
 from stvla_ros.errors import InputError, reason_of
-from stvla_ros.policy.checkpoints import INDEX, WEIGHTS, check_tensors, open_tensors, stored_shapes, weight_files
+from stvla_ros.policy.checkpoints import check_tensors, open_tensors, stored_shapes, weight_files
 from stvla_ros.policy.empty_networks import without_memory
 from stvla_ros.policy.spatialvla.config import SpatialVlaConfig
 from stvla_ros.policy.spatialvla.model import SpatialVla
+from stvla_ros.policy.weight_shards import write_shards
 
 # transformers 5 (left) to published names.
 _LAYER = r"^(vision_zoe_model\.backbone\.encoder\.layer\.\d+\.)"
@@ -121,16 +119,5 @@ def save_model(model: SpatialVla, directory: Path, max_shard_size: int | str = "
         raise ValueError("expected a whole model, a lean one lacks parts of the checkpoint")
     directory.mkdir(parents=True, exist_ok=True)
     tensors = {published_name(name): tensor.contiguous() for name, tensor in model.state_dict().items()}
-    split = split_torch_state_dict_into_shards(tensors, max_shard_size=max_shard_size)
-    for file, names in split.filename_to_tensors.items():
-        save_file({name: tensors[name] for name in names}, directory / file, metadata={"format": "pt"})
-        (directory / file).chmod(0o644)  # safetensors lets nobody else read it
-    if split.is_sharded:
-        index = {"metadata": split.metadata, "weight_map": split.tensor_to_filename}
-        (directory / INDEX).write_text(json.dumps(index, indent=2) + "\n")
-    # What an earlier save left would be loaded in place of what was just written.
-    written = {*split.filename_to_tensors, INDEX} if split.is_sharded else {*split.filename_to_tensors}
-    for file in [directory / INDEX, directory / WEIGHTS, *directory.glob("model-*-of-*.safetensors")]:
-        if file.name not in written:
-            file.unlink(missing_ok=True)
+    write_shards(tensors, tensors.__getitem__, directory, max_shard_size)
     model.config.write(directory, str(model.dtype).removeprefix("torch."))

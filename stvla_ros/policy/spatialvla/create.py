@@ -7,12 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from PIL import Image
 
-from stvla_ros.errors import InputError
-from stvla_ros.policy.action_statistics import ActionStatistics
 from stvla_ros.policy.checkpoints import new_folder
 from stvla_ros.policy.spatialvla.actions.bin_fitting import PUBLISHED_GAUSSIANS, bins_from_gaussians
 from stvla_ros.policy.spatialvla.checkpoint import empty_model, published_name, save_model
@@ -20,11 +17,8 @@ from stvla_ros.policy.spatialvla.config import SpatialVlaConfig
 from stvla_ros.policy.spatialvla.model import SpatialVla
 from stvla_ros.policy.spatialvla.sizes import BOS, EOS, PAD, UNK, published_config
 from stvla_ros.policy.spatialvla.vocabulary import SPECIAL_TOKENS, make_tokenizer
+from stvla_ros.policy.untrained import UNTRAINED_KEY, check_seed, random_network, untrained_statistics
 
-UNTRAINED_KEY = "untrained"
-# What the actions of an untrained model reach at most: gentle at 5 actions a second (0.1 m/s, 0.5 rad/s).
-UNTRAINED_TRANSLATION = 0.02  # metres
-UNTRAINED_ROTATION = 0.1  # radians
 # As the published weights.
 _DTYPE = torch.bfloat16
 # Both published entries (the data set's and the default) are of this 640x480 camera.
@@ -33,7 +27,6 @@ _INTRINSICS = {
     "height": 480,
     "intrinsic": [[623.588, 0, 319.501], [0, 623.588, 239.545], [0, 0, 1]],
 }
-_LARGEST_SEED = 2**63 - 1
 
 
 def create_checkpoint(directory: Path, size: str, seed: int = 0, max_shard_size: int | str = "5GB") -> None:
@@ -49,10 +42,9 @@ def create_checkpoint(directory: Path, size: str, seed: int = 0, max_shard_size:
         take it.
     """
     config = SpatialVlaConfig.from_dict(published_config(size))
-    if not 0 <= seed <= _LARGEST_SEED:
-        raise InputError(f"seed: expected a whole number from 0 to {_LARGEST_SEED}, got {seed}")
+    check_seed(seed)
     with new_folder(directory, _DTYPE.itemsize * sum(count_parameters(config).values())) as aside:
-        save_model(_random_model(config, seed), aside, max_shard_size)
+        save_model(random_network(lambda: SpatialVla(config), seed, _DTYPE), aside, max_shard_size)
         write_small_files(config, aside)
 
 
@@ -69,19 +61,6 @@ def count_parameters(config: SpatialVlaConfig) -> dict[str, int]:
     for name, tensor in empty_model(config).state_dict().items():
         counts[published_name(name).split(".")[0]] += math.prod(tensor.shape)
     return dict(counts)
-
-
-def _random_model(config: SpatialVlaConfig, seed: int) -> SpatialVla:
-    """The weights as the parts' own classes initialise them."""
-    previous = torch.get_default_dtype()
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        try:
-            # In its final type from the start: the largest size in float32 would need 16 GB.
-            torch.set_default_dtype(_DTYPE)
-            return SpatialVla(config)
-        finally:
-            torch.set_default_dtype(previous)
 
 
 def _small_files(config: SpatialVlaConfig) -> dict[str, Mapping[str, Any]]:
@@ -109,13 +88,6 @@ def _small_files(config: SpatialVlaConfig) -> dict[str, Mapping[str, Any]]:
 
 
 def _processor_config() -> dict[str, Any]:
-    limits = [UNTRAINED_TRANSLATION] * 3 + [UNTRAINED_ROTATION] * 3
-    statistics = ActionStatistics(
-        q01=np.array([-limit for limit in limits] + [0.0]),
-        q99=np.array(limits + [1.0]),
-        mask=np.array([True] * 6 + [False]),
-        other_entries={"num_transitions": 0, "num_trajectories": 0},
-    )
     return {
         "processor_class": PROCESSOR_CLASS,
         **bins_from_gaussians(PUBLISHED_GAUSSIANS).to_config(),
@@ -123,7 +95,7 @@ def _processor_config() -> dict[str, Any]:
         "min_sigma": 0.0,
         "num_obs_steps": 1,
         "obs_delta": 1,
-        "statistics": {UNTRAINED_KEY: statistics.to_config()},
+        "statistics": {UNTRAINED_KEY: untrained_statistics().to_config()},
     }
 
 

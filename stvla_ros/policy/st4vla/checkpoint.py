@@ -7,17 +7,13 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import torch
-from huggingface_hub import split_torch_state_dict_into_shards
-from safetensors.torch import save_file
 
 from stvla_ros.devices import memory_for
 from stvla_ros.errors import InputError, reason_of
 from stvla_ros.perception.depth.constant import NO_DEPTH
 from stvla_ros.policy.action_statistics import ActionStatistics, statistics_by_key
 from stvla_ros.policy.checkpoints import (
-    INDEX,
     TRAINING_RECORD,
-    WEIGHTS,
     check_tensors,
     open_tensors,
     read_json,
@@ -28,6 +24,7 @@ from stvla_ros.policy.empty_networks import without_memory
 from stvla_ros.policy.st4vla.config import St4VlaConfig
 from stvla_ros.policy.st4vla.model import HEAD, TEXT, St4Vla
 from stvla_ros.policy.st4vla.sizes import MODEL_TYPE
+from stvla_ros.policy.weight_shards import write_shards
 
 STATISTICS = "dataset_statistics.json"
 # What computes in float32, whatever the type of the rest.
@@ -115,18 +112,12 @@ def save_tensors(
     planned = {
         name: torch.empty(shape, dtype=stored_dtype(name, dtype), device="meta") for name, shape in shapes.items()
     }
-    split = split_torch_state_dict_into_shards(planned, max_shard_size=max_shard_size)
-    for file, names in split.filename_to_tensors.items():
-        part = {name: tensor(name).detach().to("cpu", stored_dtype(name, dtype)).contiguous() for name in names}
-        save_file(part, directory / file, metadata={"format": "pt"})
-        (directory / file).chmod(0o644)  # safetensors lets nobody else read it
-    if split.is_sharded:
-        index = {"metadata": split.metadata, "weight_map": split.tensor_to_filename}
-        (directory / INDEX).write_text(json.dumps(index, indent=2) + "\n")
-    written = {*split.filename_to_tensors, INDEX} if split.is_sharded else {*split.filename_to_tensors}
-    for left in [directory / INDEX, directory / WEIGHTS, *directory.glob("model-*-of-*.safetensors")]:
-        if left.name not in written:
-            left.unlink(missing_ok=True)
+    write_shards(
+        planned,
+        lambda name: tensor(name).detach().to("cpu", stored_dtype(name, dtype)).contiguous(),
+        directory,
+        max_shard_size,
+    )
 
 
 def save_model(model: St4Vla, directory: Path, dtype: torch.dtype, max_shard_size: int | str = "5GB") -> None:

@@ -28,10 +28,11 @@ from stvla_ros.policy.st4vla.checkpoint import (
     write_record,
 )
 from stvla_ros.policy.st4vla.config import St4VlaConfig
-from stvla_ros.policy.st4vla.create import check_seed, write_untrained_statistics
+from stvla_ros.policy.st4vla.create import write_untrained_statistics
 from stvla_ros.policy.st4vla.model import HEAD, TEXT, parts_around
 from stvla_ros.policy.st4vla.prompt import FILE, PromptTokenizer
 from stvla_ros.policy.st4vla.sizes import MODEL_TYPE, config_of_size
+from stvla_ros.policy.untrained import check_seed
 from stvla_ros.safe_files import check_limit, check_regular
 from stvla_ros.settings import build, read_mapping
 
