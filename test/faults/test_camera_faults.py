@@ -1,7 +1,7 @@
 """Bad cameras while the arm moves: frames lost, late, twice, in disorder, the same for ever, of another size."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import pytest
@@ -59,6 +59,22 @@ class Disordered:
         return [frame, kept]
 
 
+def holds_and_moves_again(rig: RobotRig, fault: Callable[..., list[Frame]], within_s: float) -> tuple[float, float]:
+    """The arm comes to rest by this fault, and moves again without it, within its limits.
+
+    :returns: seconds until it rested, and the tool's way after the fault, metres.
+    """
+    rig.until_moving()
+    rig.strike(lambda: setattr(rig.camera, "fault", fault))
+    held = rig.until_holding(10.0)
+    assert held < within_s
+    motion = rig.largest_motion()
+    rig.camera.fault = None
+    rig.until_moving()
+    rig.check_limits()
+    return held, motion
+
+
 FAULTS = {"half of the frames lost": Lossy, "in the wrong order": Disordered}
 
 
@@ -78,15 +94,7 @@ def test_camera(rig: RobotRig, fault: str, figures) -> None:
 
 def test_frames_late_by_more_than_a_control_period(rig: RobotRig, figures) -> None:
     """The random policy's chunks have one action: its control step is over before it comes."""
-    rig.until_moving()
-    rig.strike(lambda: setattr(rig.camera, "fault", Late()))
-    held = rig.until_holding(10.0)
-    assert held < 2.5
-    motion = rig.largest_motion()
-    rig.camera.fault = None
-    rig.until_moving()
-    rig.check_limits()
-    figures(held, motion, "moves again with the first frame in time")
+    figures(*holds_and_moves_again(rig, Late(), 2.5), "moves again with the first frame in time")
 
 
 def test_every_frame_twice(rig: RobotRig, figures) -> None:
@@ -105,21 +113,13 @@ def test_every_frame_twice(rig: RobotRig, figures) -> None:
 
 
 def test_the_same_picture_for_ever(rig: RobotRig, figures) -> None:
-    rig.until_moving()
     frozen: list[np.ndarray] = []
 
     def freeze(stamp: int, picture: np.ndarray, depth: np.ndarray) -> list[Frame]:
         frozen[:] = frozen or [picture]
         return [(stamp, frozen[0], depth)]
 
-    rig.strike(lambda: setattr(rig.camera, "fault", freeze))
-    held = rig.until_holding(10.0)
-    motion = rig.largest_motion()
-    assert held < 3.0
-    rig.camera.fault = None
-    rig.until_moving()
-    rig.check_limits()
-    figures(held, motion, "moves again with the first new picture")
+    figures(*holds_and_moves_again(rig, freeze, 3.0), "moves again with the first new picture")
 
 
 def test_another_resolution(rig: RobotRig, figures) -> None:
@@ -154,12 +154,4 @@ def test_depth_of_nan(rig: RobotRig, figures) -> None:
 
 
 def test_no_camera_at_all(rig: RobotRig, figures) -> None:
-    rig.until_moving()
-    rig.strike(lambda: setattr(rig.camera, "fault", lambda *frame: []))
-    held = rig.until_holding(10.0)
-    assert held < 2.5
-    motion = rig.largest_motion()
-    rig.camera.fault = None
-    rig.until_moving()
-    rig.check_limits()
-    figures(held, motion, "moves again with the first picture")
+    figures(*holds_and_moves_again(rig, lambda *frame: [], 2.5), "moves again with the first picture")
