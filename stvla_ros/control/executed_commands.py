@@ -18,10 +18,6 @@ class ExecutedCommands:
         self._entries: deque[tuple[int, int, Displacement]] = deque(maxlen=_KEPT)  # number, when, how far
         self._sent = 0
 
-    def clear(self) -> None:
-        """Forget all, and what will be told of them. Numbers go on."""
-        self._entries.clear()
-
     def sent(self, moved: Displacement, now: int) -> int:
         """A command leaves. :returns: its number."""
         self._sent += 1
