@@ -14,8 +14,10 @@ from stvla_ros.doctor.streams import (
     check_timing,
     listed,
     paired,
+    partners_text,
     sizes_text,
 )
+from stvla_ros.perception.frame_pairs import describe_lone
 
 _START = (
     "start the camera's driver, for a RealSense: `ros2 launch realsense2_camera rs_launch.py align_depth.enable:=true "
@@ -121,15 +123,15 @@ def _check_pictures(pictures: Pictures, name: str, needs: CameraNeeds, hint: str
 def _check_info_stamps(image: Stream, info: Stream) -> Findings:
     if not image.count:
         return
-    pairs = paired(image.stamps_ns, info.stamps_ns)
+    pairs, apart_s = paired(image.stamps_ns, info.stamps_ns)
+    text = f"{info.topic}: {partners_text(pairs, apart_s, 'one')}"
     if pairs.mean() < _FEW_PAIRS:
         yield warning(
-            f"{info.topic}: {pairs.sum()} of {len(pairs)} pictures have one with an equal stamp; the newest is used "
-            "for all",
+            f"{text}; the newest is used for all",
             "have the driver publish camera_info with every picture and its stamp",
         )
     else:
-        yield ok(f"{info.topic}: stamps equal the pictures' ({pairs.sum()} of {len(pairs)})")
+        yield ok(text)
     strangers = info.frame_ids - image.frame_ids
     if strangers:
         yield warning(
@@ -180,9 +182,12 @@ def _check_registration(image: Pictures, depth: Pictures) -> Findings:
 
 
 def _check_depth_stamps(image: Stream, depth: Stream, control_hz: float) -> Findings:
-    pairs = paired(image.stamps_ns, depth.stamps_ns)
+    pairs, apart_s = paired(image.stamps_ns, depth.stamps_ns)
     pairs_hz = float(pairs.sum() / max(image.listened_s, 1e-9))
-    text = f"{depth.topic}: {pairs.sum()} of {len(pairs)} pictures have a depth with an equal stamp"
+    text = f"{depth.topic}: {partners_text(pairs, apart_s, 'a depth')}"
+    if not pairs.any():
+        stamps, depths = image.stamps_ns.tolist(), depth.stamps_ns.tolist()
+        text += f" ({describe_lone(image.count, stamps, depth.count, depths)})"
     advice = "have the driver synchronise colour and depth (RealSense: enable_sync:=true), and give both the same rate"
     # Of the time that was listened, the ends are not common to both.
     if not pairs.any() or pairs_hz < 0.8 * control_hz:

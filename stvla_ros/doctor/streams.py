@@ -7,6 +7,7 @@ import numpy as np
 
 from stvla_ros.doctor.findings import Finding, Findings, error, note, ok, warning
 from stvla_ros.doctor.records import Stream
+from stvla_ros.perception.frame_pairs import pair_stamps
 
 # The safety gate refuses commands to observations that are farther ahead of its clock (control/safety/gate.py).
 _FUTURE_S = 0.1
@@ -191,13 +192,27 @@ def _span(seconds: float) -> str:
     return f"{seconds * 1e3:.0f} ms"
 
 
-def paired(stamps: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """
+def paired(stamps: np.ndarray, others: np.ndarray) -> tuple[np.ndarray, float]:
+    """Which belong together, as ``pair_stamps`` says.
+
     :param stamps, others: (n,), (m,) int64.
     :returns: bool for each of ``stamps`` that lies within the time of ``others`` (one of them may have begun earlier):
-        whether it is among them. All of them, False, where the two have no time in common.
+        whether it has one of them (all of them, False, where the two have no time in common); and by how many seconds
+        the stamps of two that belong together differ, at most.
     """
+    partners = pair_stamps(stamps, others)
+    has = partners >= 0
+    apart_s = float(np.abs(stamps[has] - others[partners[has]]).max()) * 1e-9 if has.any() else 0.0
     if len(others) > 1:
-        common = stamps[(stamps >= others.min()) & (stamps <= others.max())]
-        return np.isin(common, others) if len(common) else np.zeros(len(stamps), bool)
-    return np.isin(stamps, others)
+        common = has | ((stamps >= others.min()) & (stamps <= others.max()))
+        return (has[common] if common.any() else has), apart_s
+    return has, apart_s
+
+
+def partners_text(pairs: np.ndarray, apart_s: float, what: str) -> str:
+    """How many pictures have a partner, for people.
+
+    :param pairs, apart_s: as :func:`paired` returns.
+    """
+    exact = f"{what} with an equal stamp" if not apart_s else f"{what}, stamps up to {apart_s * 1e3:.1f} ms apart"
+    return f"{pairs.sum()} of {len(pairs)} pictures have {exact}"

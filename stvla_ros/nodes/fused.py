@@ -22,7 +22,12 @@ from stvla_ros.nodes.kit.messages import (
     stamp_ns,
     traces_to_message,
 )
-from stvla_ros.nodes.kit.parameters import declare_join_window, declare_queue_size, declare_sensor_qos
+from stvla_ros.nodes.kit.parameters import (
+    declare_join_window,
+    declare_queue_size,
+    declare_sensor_qos,
+    declare_sync_tolerance,
+)
 from stvla_ros.nodes.perception.parameters import declare_spatial_traces
 from stvla_ros.nodes.perception.trace_outputs import TraceOutputs
 from stvla_ros.nodes.server.vla_server import VlaServerNode
@@ -42,6 +47,7 @@ class PerceptionNode(StvlaNode):
         self._sensor_qos = declare_sensor_qos(self)
         self._queue_size = declare_queue_size(self)
         self._join_window = declare_join_window(self)
+        self._tolerance_ns = declare_sync_tolerance(self)
         self._order = StampOrder()
         self._episodes = Episodes(self)
 
@@ -62,7 +68,9 @@ class PerceptionNode(StvlaNode):
 
             self._robot = RobotPoses(self, self._join_window, self._submit_with_robot)
             self._robot.subscribe(self._sensor_qos, camera_info=False)
-        subscribe_to_frames(self, with_sensor_depth, self._sensor_qos, self._join_window, self._submit)
+        subscribe_to_frames(
+            self, with_sensor_depth, self._sensor_qos, self._join_window, self._tolerance_ns, self._submit
+        )
         self.subscribe(CameraInfo, "camera_info", self._set_camera_info, self._sensor_qos)
 
     def _set_camera_info(self, message: CameraInfo) -> None:

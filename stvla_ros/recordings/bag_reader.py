@@ -12,6 +12,7 @@ from rosbags.highlevel import AnyReader
 from rosbags.interfaces import Connection
 
 from stvla_ros.errors import InputError
+from stvla_ros.perception.frame_pairs import DEPTHS, PICTURES, FramePairs
 from stvla_ros.recordings.bag_files import open_bag
 from stvla_ros.recordings.pixels import convert_pixels, decode_picture, unpack_message
 from stvla_ros.recordings.types import CameraCalibration, OnBadFrame, RecordedFrame
@@ -21,8 +22,8 @@ COMPRESSED_TYPE = "sensor_msgs/msg/CompressedImage"
 CAMERA_INFO_TYPE = "sensor_msgs/msg/CameraInfo"
 DEPTH_ENCODINGS = ("16UC1", "mono16", "32FC1")
 
-# How many pictures may wait for the depth map of the same stamp: over a second of a usual camera.
-_LOOK_AHEAD = 40
+# How many pictures may wait for their depth maps: over a second of a usual camera.
+PAIRING_WINDOW = 40
 # Pictures of no stated colour order are OpenCV's.
 _ENCODING_ALIASES = {"8UC3": "bgr8", "8UC4": "bgra8", "8UC1": "mono8"}
 
@@ -43,33 +44,42 @@ class BagTopics:
 
 
 def read_bag(
-    path: Path, topics: BagTopics = BagTopics(), on_bad_frame: OnBadFrame | None = None
+    path: Path,
+    topics: BagTopics = BagTopics(),
+    on_bad_frame: OnBadFrame | None = None,
+    tolerance_ns: int | None = None,
 ) -> Iterator[RecordedFrame]:
-    """Pictures in the order in which they were recorded, each with the calibration known by then and the depth of
-    equal stamp.
+    """Pictures in the order in which they were recorded, each with the calibration known by then and its depth, as
+    ``FramePairs`` says.
 
     Stamps are the headers'; a header without one takes the time of recording.
 
-    :param on_bad_frame: told about each message that cannot be decoded and is left out; None: that is an error.
+    :param on_bad_frame: told about each message that cannot be decoded and is left out, and about depths none of which
+        belongs to a picture; None: the former is an error.
+    :param tolerance_ns: by which the stamps of a picture and of its depth may differ, as ``FramePairs``.
     :raises InputError: not a bag, broken, without such topics, or with several pictures to choose from (they are
         named).
     """
     # All of it in here: a bag brings its own definitions of types, so that any field may be missing.
     with open_bag(path) as bag:
-        yield from _Join(path, bag, topics, on_bad_frame).frames()
+        yield from _Join(path, bag, topics, on_bad_frame, tolerance_ns).frames()
 
 
 class _Join:
     """Pictures, calibration and depth of one bag, put together."""
 
-    def __init__(self, path: Path, bag: AnyReader, topics: BagTopics, on_bad_frame: OnBadFrame | None) -> None:
+    def __init__(
+        self, path: Path, bag: AnyReader, topics: BagTopics, on_bad_frame: OnBadFrame | None, tolerance_ns: int | None
+    ) -> None:
         self._path = path
         self._bag = bag
         self._on_bad_frame = on_bad_frame
+        self._pairs = FramePairs(PAIRING_WINDOW, tolerance_ns)
         self._image = self._choose_image(topics.image)
         self._camera_info = self._choose(topics.camera_info, "camera_info", (CAMERA_INFO_TYPE,))
         self._depth = self._choose(topics.depth, "sensor_depth", (IMAGE_TYPE,))
         self._camera: CameraCalibration | None = None
+        self._paired = False
 
     def frames(self) -> Iterator[RecordedFrame]:
         if self._camera_info:
@@ -84,14 +94,19 @@ class _Join:
             stamp = _stamp_ns(message, recorded_ns)
             if connection.topic == self._image.topic:
                 waiting.append((stamp, message))
+                made = self._pairs.add(PICTURES, stamp, stamp) if self._depth else []
             elif self._camera_info and connection.topic == self._camera_info.topic:
                 self._camera = self._calibration(message)
+                made = []
             else:
-                depths[stamp] = message
-                while len(depths) > _LOOK_AHEAD:
-                    del depths[min(depths)]
-            while waiting and (not self._depth or waiting[0][0] in depths or len(waiting) > _LOOK_AHEAD):
+                made = self._pairs.add(DEPTHS, stamp, message)
+            depths |= dict(made)
+            self._paired |= bool(made)
+            while waiting and (not self._depth or waiting[0][0] in depths or len(waiting) > PAIRING_WINDOW):
+                if self._depth and waiting[0][0] not in depths:
+                    self._tell_lone()
                 yield from self._frame(*waiting.popleft(), depths)
+        self._tell_lone()
         while waiting:
             yield from self._frame(*waiting.popleft(), depths)
 
@@ -114,6 +129,12 @@ class _Join:
             self._on_bad_frame(problem)
             return
         yield RecordedFrame(stamp, rgb, message.header.frame_id, self._camera, depth_message)
+
+    def _tell_lone(self) -> None:
+        """Say once that depths come, and none with a picture."""
+        if not self._paired and self._on_bad_frame and (lone := self._pairs.lone()):
+            self._paired = True
+            self._on_bad_frame(f"bag {self._path}, topics {self._image.topic} and {self._depth.topic}: {lone}")
 
     def _calibration(self, message: Any) -> CameraCalibration | None:
         if not message.k[0] > 0:  # drivers of uncalibrated cameras publish zeros

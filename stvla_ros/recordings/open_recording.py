@@ -17,6 +17,7 @@ def open_recording(
     topics: BagTopics = BagTopics(),
     frame_rate: float | None = None,
     on_bad_frame: OnBadFrame | None = None,
+    tolerance_ns: int | None = None,
 ) -> Iterator[RecordedFrame]:
     """Frames of a video file, a folder of pictures, or a rosbag2 (a folder, or one .mcap or .db3 file).
 
@@ -26,13 +27,14 @@ def open_recording(
     :param frame_rate: frames per second of pictures without stamps; ignored for the others.
     :param on_bad_frame: told about each picture of a folder or bag that cannot be decoded and is left out; None: an
         error.
+    :param tolerance_ns: by which the stamps of a bag's picture and of its depth may differ, as ``FramePairs``.
     :raises InputError: missing, unreadable or empty; also while reading on, when the recording breaks off.
     """
     path = Path(path).expanduser()
     if not path.exists():
         raise InputError(f"recording {path}: there is no such file or folder")
     if is_bag(path):
-        frames = read_bag(path, topics, on_bad_frame)
+        frames = read_bag(path, topics, on_bad_frame, tolerance_ns)
     elif path.is_dir():
         frames = read_image_folder(path, frame_rate, on_bad_frame)
     else:

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from made_records import (
+    BEGIN_NS,
     FRAME,
     IMAGE,
     INFO,
@@ -229,8 +230,8 @@ def test_a_played_recording_is_recognised_by_its_clock() -> None:
 
 def test_camera_info_without_the_pictures_stamps_or_frame() -> None:
     stream = make_stream("/info", INFO)
-    off = replace(stream, stamps_ns=stream.stamps_ns + 1000)
-    only(examined(camera_info=replace(make_infos(), stream=off)), "warning", "/info: 0 of 49 pictures have one")
+    off = replace(stream, stamps_ns=stream.stamps_ns + 60 * 10**9)
+    only(examined(camera_info=replace(make_infos(), stream=off)), "warning", "/info: 0 of 50 pictures have one")
     once = stream.only(np.arange(50) == 7)
     only(examined(camera_info=replace(make_infos(), stream=once)), "warning", "/info: 1 of 50 pictures have one")
     other = replace(stream, frame_ids=frozenset({"depth_frame"}))
@@ -252,8 +253,12 @@ def test_depth_of_another_size_or_another_frame() -> None:
 
 def test_depth_without_the_pictures_stamps() -> None:
     depth = make_depth()
-    off = replace(depth.stream, stamps_ns=depth.stream.stamps_ns + 1000)
-    only(examined(depth=replace(depth, stream=off)), "error", "/depth: 0 of 49 pictures have a depth with an equal")
+    off = replace(depth.stream, stamps_ns=depth.stream.stamps_ns - BEGIN_NS + 1)
+    only(
+        examined(depth=replace(depth, stream=off)),
+        "error",
+        "/depth: 0 of 50 pictures have a depth with an equal stamp (50 pictures, 50 depths, nearest 53.9 years apart)",
+    )
     some = np.ones(50, bool)
     some[5:45:5] = False
     only(
@@ -261,6 +266,14 @@ def test_depth_without_the_pictures_stamps() -> None:
         "warning",
         "/depth: 42 of 50 pictures have a depth with an equal stamp; the others are not used",
     )
+
+
+def test_depths_that_are_stamped_a_little_later_belong_to_the_pictures() -> None:
+    depth = make_depth()
+    late = replace(depth.stream, stamps_ns=depth.stream.stamps_ns + 4_000_000)
+    found = examined(depth=replace(depth, stream=late))
+    assert all_good(found)
+    assert any(f.text == "/depth: 50 of 50 pictures have a depth, stamps up to 4.0 ms apart" for f in found)
 
 
 @pytest.mark.parametrize(

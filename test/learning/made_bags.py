@@ -60,8 +60,14 @@ class GraphBag:
     def __exit__(self, *_: object) -> None:
         self._bag.close()
 
-    def observation(self, stamp: int, depth: np.ndarray | None = None, without: tuple[str, ...] = ()) -> None:
-        """:param depth: in place of ``depth_of``. :param without: topics to leave out."""
+    def observation(
+        self, stamp: int, depth: np.ndarray | None = None, without: tuple[str, ...] = (), depth_later: int = 0
+    ) -> None:
+        """
+        :param depth: in place of ``depth_of``.
+        :param without: topics to leave out.
+        :param depth_later: by which the depth's stamp differs, ns.
+        """
         depth = depth_of(stamp) if depth is None else depth
         header, (width, height) = self._header(stamp, "camera"), SIZE
         info = {"height": height, "width": width, "distortion_model": "plumb_bob", "d": np.zeros(5)}
@@ -71,7 +77,9 @@ class GraphBag:
         )
         messages = {
             "camera_info": {"header": header, "binning_x": 0, "binning_y": 0, "roi": roi, **info},
-            "sensor_depth": self._picture(header, depth, "16UC1" if depth.dtype == np.uint16 else "32FC1"),
+            "sensor_depth": self._picture(
+                self._header(stamp + depth_later, "camera"), depth, "16UC1" if depth.dtype == np.uint16 else "32FC1"
+            ),
             "image": self._picture(header, rgb_of(stamp), "rgb8"),
             "overlay": self._picture(header, rgb_of(stamp), "rgb8"),
         }

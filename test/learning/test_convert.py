@@ -62,6 +62,21 @@ def test_every_episode_of_a_bag_becomes_one_with_its_frames_as_they_were(tmp_pat
         assert demonstration.source["first_stamp_ns"] == stamps[0]
 
 
+def test_a_depth_that_is_stamped_a_little_later_is_its_pictures(tmp_path: Path) -> None:
+    with GraphBag(tmp_path / "bag") as bag:
+        record_episode(bag, EVEN, depth_later=4_000_000)
+    demonstration = convert(tmp_path).episode(0)
+    np.testing.assert_array_equal(demonstration.rgb, [rgb_of(stamp) for stamp in EVEN[:-1]])
+    np.testing.assert_array_equal(demonstration.depth, [depth_of(stamp) for stamp in EVEN[:-1]])
+
+
+def test_depths_none_of_which_belongs_to_a_picture_are_told_with_their_distance(tmp_path: Path) -> None:
+    with GraphBag(tmp_path / "bag") as bag:
+        record_episode(bag, EVEN, depth_later=4_000_000)
+    with pytest.raises(InputError, match=r"expected pictures with their depths, got 9 pictures, 9 depths, nearest 4.0"):
+        convert(tmp_path, sync_tolerance=0.002)
+
+
 def test_rotation_vectors_become_angles_about_fixed_axes(tmp_path: Path) -> None:
     with GraphBag(tmp_path / "bag") as bag:
         record_episode(bag, UNEVEN)

@@ -1,6 +1,8 @@
-"""Joins on equal stamps: what they match, what they count as dropped, and how they get over jumps in time."""
+"""Joins by stamps: what they match, what they count as dropped, and how they get over jumps in time."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import pytest
@@ -8,9 +10,11 @@ import rclpy
 from live_graph import shut_down
 from sensor_msgs.msg import Image
 
+from stvla_ros.nodes.kit import joins
 from stvla_ros.nodes.kit.base import RELIABLE_QOS, StvlaNode
-from stvla_ros.nodes.kit.joins import RESTART_NS, Join, Pairing, StampOrder
+from stvla_ros.nodes.kit.joins import FrameJoin, Join, Pairing, StampOrder
 from stvla_ros.nodes.kit.messages import make_header, stamp_ns
+from stvla_ros.perception.frame_pairs import RESTART_NS
 
 BEGIN = 1_700_000_000_000_000_000
 SIZE = 4
@@ -19,15 +23,15 @@ SIZE = 4
 class Joined:
     """A join of two topics whose messages are handed over directly, as the executor would."""
 
-    def __init__(self, node: StvlaNode) -> None:
+    def __init__(self, node: StvlaNode, make: Callable[..., Join]) -> None:
         self.stamps: list[int] = []
         self.fail = False
         self.node = node
         topics = [(Image, "image", RELIABLE_QOS), (Image, "depth", RELIABLE_QOS)]
-        self.join = Join(node, topics, self._joined, SIZE)
+        self.join = make(node, topics, self._joined, SIZE)
 
     def _joined(self, image: Image, depth: Image) -> None:
-        assert image.header == depth.header
+        self.apart = stamp_ns(depth.header) - stamp_ns(image.header)
         if self.fail:
             raise RuntimeError("stage")
         self.stamps.append(stamp_ns(image.header) - BEGIN)
@@ -50,14 +54,27 @@ class Joined:
         return self.node.stage.values()
 
 
-@pytest.fixture
-def joined() -> Iterator[Joined]:
+@contextmanager
+def joining(make: Callable[..., Join]) -> Iterator[Joined]:
     rclpy.init()
     node = StvlaNode("joiner")
-    yield Joined(node)
+    yield Joined(node, make)
     node.end()
     node.destroy_node()
     shut_down()
+
+
+# Where stamps are equal, a join of frames does the same.
+@pytest.fixture(params=[Join, partial(FrameJoin, tolerance_ns=None)], ids=["equal stamps", "frames"])
+def joined(request: pytest.FixtureRequest) -> Iterator[Joined]:
+    with joining(request.param) as made:
+        yield made
+
+
+@pytest.fixture
+def frames() -> Iterator[Joined]:
+    with joining(partial(FrameJoin, tolerance_ns=5_000_000)) as made:
+        yield made
 
 
 def test_equal_stamps_match_in_whatever_order_they_come(joined: Joined) -> None:
@@ -119,6 +136,29 @@ def test_an_exception_of_the_stage_leaves_the_join_working(joined: Joined) -> No
     joined.both(2)
     assert joined.stamps == [2]
     assert joined.node.stage.recent_error() == "internal error: RuntimeError: stage"
+
+
+def test_pictures_are_joined_with_the_depths_that_are_stamped_a_little_later(frames: Joined) -> None:
+    for index in range(SIZE + 3):
+        frames.image(index * 33_000_000)
+        frames.depth(index * 33_000_000 + 4_000_000)
+    assert frames.stamps == [index * 33_000_000 for index in range(SIZE + 3)]
+    assert frames.apart == 4_000_000
+    assert frames.figures["dropped"] == 0
+
+
+def test_pictures_and_depths_none_of_which_belong_together_are_told_with_their_distance(
+    frames: Joined, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(joins, "LONE_S", 0.0)
+    for index in range(3):
+        frames.image(index * 33_000_000)
+        frames.depth(index * 33_000_000 + 8_000_000)
+    frames.image(99_000_000)
+    assert frames.stamps == []
+    assert frames.node.stage.recent_error() == (
+        "topics image and depth: 3 pictures, 3 depths, nearest 8.0 ms apart; expected at most 5.0 ms (sync_tolerance)"
+    )
 
 
 def test_destroy_counts_what_still_waits(joined: Joined) -> None:

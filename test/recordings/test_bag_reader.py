@@ -157,6 +157,32 @@ def test_depth_of_another_stamp_is_not_joined(tmp_path: Path) -> None:
     assert next(open_recording(bag.write(tmp_path / "bag"))).depth is None
 
 
+def bag_with_depth_later(tmp_path: Path, later: int) -> Path:
+    bag = Bag()
+    for index in range(50):
+        stamp = 10**9 + index * 33_333_333
+        bag.add("/image", image(stamp, rgb_picture(index), "rgb8"))
+        bag.add("/sensor_depth", image(stamp + later, depth_picture(index), "16UC1"))
+    return bag.write(tmp_path / "bag")
+
+
+@pytest.mark.parametrize("later", [-12_000_000, 4_000_000])
+def test_depth_that_is_stamped_a_little_earlier_or_later_is_its_pictures(tmp_path: Path, later: int) -> None:
+    frames = list(open_recording(bag_with_depth_later(tmp_path, later)))
+    assert [frame.stamp_ns for frame in frames] == [10**9 + index * 33_333_333 for index in range(50)]
+    for index, frame in enumerate(frames):
+        np.testing.assert_array_equal(frame.depth, depth_picture(index))
+
+
+def test_depths_none_of_which_belongs_to_a_picture_are_told_once_with_their_distance(tmp_path: Path) -> None:
+    said: list[str] = []
+    bag = bag_with_depth_later(tmp_path, 4_000_000)
+    frames = list(open_recording(bag, on_bad_frame=said.append, tolerance_ns=1_000_000))
+    assert [frame.depth for frame in frames] == [None] * 50
+    (line,) = said
+    assert line.startswith(f"bag {bag}, topics /image and /sensor_depth: 41 pictures, 40 depths, nearest 4.0 ms apart")
+
+
 def test_depth_that_lags_half_a_second_behind_is_joined(tmp_path: Path) -> None:
     bag = Bag()
     for index in range(60):

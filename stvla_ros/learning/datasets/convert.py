@@ -32,6 +32,8 @@ class ConvertArguments:
     hold. 0: every frame with a command is kept with its stamp, and they must be evenly spaced."""
     tolerance: float = 0.2
     """By which intervals may differ from the usual one, as a share of it, where nothing is resampled."""
+    sync_tolerance: float = -1.0
+    """Seconds by which the stamps of a picture and of its depth may differ; 0: equal; -1: half the pictures' period."""
     instruction: str = ""
     """What the robot was told, for a recording without the topic episode_state (it is then one episode)."""
     image: str = "/image"
@@ -53,7 +55,11 @@ def main(arguments: ConvertArguments) -> int:
 
     _check(arguments)
     started = time.monotonic()
-    bags = [(Path(bag), find_episodes(Path(bag), arguments.image, arguments.instruction)) for bag in arguments.bags]
+    tolerance_ns = _tolerance_ns(arguments)
+    bags = [
+        (Path(bag), find_episodes(Path(bag), arguments.image, arguments.instruction, tolerance_ns))
+        for bag in arguments.bags
+    ]
     robot = arguments.robot or _only_robot(found.robot for _, found in bags)
     remarks: Counter[str] = Counter()
     with LeRobotWriter(Path(arguments.output), robot, video=arguments.video) as writer:
@@ -78,9 +84,18 @@ def _check(arguments: ConvertArguments) -> None:
         raise InputError(f"fps: expected 0 (as recorded) to 1000, got {arguments.fps}")
     if not 0 < arguments.tolerance < 1:
         raise InputError(f"tolerance: expected a share above 0 and below 1, got {arguments.tolerance}")
+    if not -1 <= arguments.sync_tolerance <= 10:
+        raise InputError(
+            f"sync_tolerance: expected -1 (half the pictures' period) to 10 s, got {arguments.sync_tolerance}"
+        )
     check_instruction(arguments.instruction, "instruction")
     if not arguments.image.startswith("/"):
         raise InputError(f"image: expected a topic with its leading slash, got {arguments.image!r}")
+
+
+def _tolerance_ns(arguments: ConvertArguments) -> int | None:
+    """As ``FramePairs``."""
+    return None if arguments.sync_tolerance < 0 else round(arguments.sync_tolerance * 1e9)
 
 
 def _only_robot(names: Iterable[str]) -> str:
@@ -98,7 +113,7 @@ def _demonstrations(
     from stvla_ros.learning.datasets.bags.frames import keep_frames, resample_frames
     from stvla_ros.recordings.bag_reader import read_bag
 
-    frames = read_bag(path, found.topics)
+    frames = read_bag(path, found.topics, tolerance_ns=_tolerance_ns(arguments))
     for episode in found.episodes:
         if arguments.only_successes and not episode.success:
             remarks["episodes left out, they ended without success"] += 1

@@ -1,6 +1,8 @@
-"""Joins on equal stamps, with everything unmatched counted; and the rule for stamps that do not advance."""
+"""Joins of topics by their stamps, with everything unmatched counted; and the rule for stamps that do not advance."""
 
-from collections.abc import Callable
+import threading
+import time
+from collections.abc import Callable, Sequence
 from typing import Any, Generic, TypeVar, cast
 
 from rclpy.qos import QoSProfile
@@ -9,9 +11,10 @@ from sensor_msgs.msg import Image
 from stvla_ros.nodes.kit.base import StvlaNode
 from stvla_ros.nodes.kit.compat import message_filters
 from stvla_ros.nodes.kit.messages import stamp_ns
+from stvla_ros.perception.frame_pairs import RESTART_NS, FramePairs
 
-# A stamp this much older than the newest one is no late frame but a restarted source (a new bag, a clock set back).
-RESTART_NS = 1_000_000_000
+# Without a pair for so long, a join says what came.
+LONE_S = 1.0
 
 
 class StampOrder:
@@ -27,6 +30,36 @@ class StampOrder:
         if self.newest is None or restart or stamp > self.newest:
             self.newest = stamp
         return restart
+
+
+class NearSynchronizer:
+    """In the place of message_filters' TimeSynchronizer: a picture with the depth that ``FramePairs`` says is its own.
+
+    :param fs: of pictures and of depths.
+    :param queue_size: messages kept on each side.
+    :param tolerance_ns: as ``FramePairs``.
+    """
+
+    def __init__(self, fs: Sequence[Any], queue_size: int, tolerance_ns: int | None) -> None:
+        self._lock = threading.Lock()
+        self._callbacks: list[Callable[..., None]] = []
+        self.pairs = FramePairs(queue_size, tolerance_ns)
+        for side, source in enumerate(fs):
+            source.registerCallback(self._add, side)
+
+    def registerCallback(self, callback: Callable[..., None]) -> None:  # noqa: N802 (message_filters' name)
+        self._callbacks.append(callback)
+
+    @property
+    def queues(self) -> tuple[dict[int, Any], dict[int, Any]]:
+        """What waits on each side, by stamp."""
+        return self.pairs.waiting
+
+    def _add(self, message: Any, side: int) -> None:
+        with self._lock:
+            for pair in self.pairs.add(side, stamp_ns(message.header), message):
+                for callback in self._callbacks:
+                    callback(*pair)
 
 
 class Join:
@@ -62,7 +95,7 @@ class Join:
             # Registered before the synchronizer's own callback, so that counts never lag behind matches.
             subscriber.registerCallback(self._seen, topic, node.watch_input(topic))
             self._subscribers.append(subscriber)
-        self._synchronizer = message_filters.TimeSynchronizer(self._subscribers, queue_size)
+        self._synchronizer = self._synchronize(queue_size)
         self._synchronizer.registerCallback(self._joined)
         node.on_stop_inputs(self.destroy)
 
@@ -78,6 +111,9 @@ class Join:
             self._synchronizer.queues[self._names.index(topic)].clear()
             self._count_drops()
         self._received[topic] += 1
+
+    def _synchronize(self, queue_size: int) -> Any:
+        return message_filters.TimeSynchronizer(self._subscribers, queue_size)
 
     def _joined(self, *messages: Any) -> None:
         self._matched += 1
@@ -103,12 +139,60 @@ class Join:
         self._count_drops()
 
 
+class FrameJoin(Join):
+    """A :class:`Join` of a camera's pictures and depths: stamps may differ. Where they come and none belongs to
+    another, a line says so.
+
+    :param topics: of pictures and of depths.
+    :param tolerance_ns: as ``FramePairs``.
+    """
+
+    def __init__(
+        self,
+        node: StvlaNode,
+        topics: list[tuple[type, str, QoSProfile]],
+        callback: Callable[..., None],
+        queue_size: int,
+        tolerance_ns: int | None,
+    ) -> None:
+        self._tolerance_ns = tolerance_ns
+        self._lone_since: float | None = None
+        super().__init__(node, topics, callback, queue_size)
+
+    def _synchronize(self, queue_size: int) -> Any:
+        return NearSynchronizer(self._subscribers, queue_size, self._tolerance_ns)
+
+    def _joined(self, *messages: Any) -> None:
+        self._lone_since = None
+        super()._joined(*messages)
+
+    def _seen(self, message: Any, topic: str, watch: Any) -> None:
+        super()._seen(message, topic, watch)
+        pairs: FramePairs = self._synchronizer.pairs
+        self._lone_since = self._lone_since or time.monotonic()
+        if time.monotonic() - self._lone_since > LONE_S and (lone := pairs.lone()):
+            most = (pairs.tolerance_ns or 0) * 1e-6
+            self._node.reject(
+                "pairs",
+                f"topics {' and '.join(self._names)}: {lone}; expected at most {most:.1f} ms (sync_tolerance)",
+            )
+
+
 def subscribe_to_frames(
-    node: StvlaNode, with_sensor_depth: bool, qos: QoSProfile, window: int, submit: Callable[[tuple[Image, ...]], None]
+    node: StvlaNode,
+    with_sensor_depth: bool,
+    qos: QoSProfile,
+    window: int,
+    tolerance_ns: int | None,
+    submit: Callable[[tuple[Image, ...]], None],
 ) -> None:
-    """Call ``submit`` with (image,) or (image, sensor_depth) of each frame while the node is active."""
+    """Call ``submit`` with (image,) or (image, sensor_depth) of each frame while the node is active.
+
+    :param tolerance_ns: by which the stamps of the two may differ, as ``FramePairs``.
+    """
     if with_sensor_depth:
-        Join(node, [(Image, "image", qos), (Image, "sensor_depth", qos)], lambda *frame: submit(frame), window)
+        topics = [(Image, "image", qos), (Image, "sensor_depth", qos)]
+        FrameJoin(node, topics, lambda *frame: submit(frame), window, tolerance_ns)
         return
 
     def received(image: Image) -> None:

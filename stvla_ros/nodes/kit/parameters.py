@@ -23,5 +23,17 @@ def declare_join_window(node: StvlaNode) -> int:
     # Longer than any stage's backlog (2 s at 30 Hz): where the wait for a slow partner outlasts the window, nothing
     # ever matches.
     return node.parameter(
-        "join_window", 60, "frames of a topic that wait for those with the same stamp", low=1, high=10_000
+        "join_window", 60, "frames of a topic that wait for those that belong to them", low=1, high=10_000
     )
+
+
+def declare_sync_tolerance(node: StvlaNode) -> int | None:
+    """Nanoseconds by which the stamps of a picture and its depth may differ; None: half the pictures' period."""
+    seconds = node.parameter(
+        "sync_tolerance",
+        -1.0,
+        "seconds by which stamps of a picture and of its depth may differ; 0: equal; -1: half the pictures' period",
+        low=-1.0,
+        high=10.0,
+    )
+    return None if seconds < 0 else round(seconds * 1e9)

@@ -8,7 +8,12 @@ from stvla_ros.errors import InputError
 from stvla_ros.nodes.kit.base import RELIABLE_QOS, StvlaNode, run
 from stvla_ros.nodes.kit.joins import subscribe_to_frames
 from stvla_ros.nodes.kit.messages import array_to_image, image_to_depth, image_to_rgb, naming_topic, stamp_ns
-from stvla_ros.nodes.kit.parameters import declare_join_window, declare_queue_size, declare_sensor_qos
+from stvla_ros.nodes.kit.parameters import (
+    declare_join_window,
+    declare_queue_size,
+    declare_sensor_qos,
+    declare_sync_tolerance,
+)
 from stvla_ros.nodes.perception.parameters import declare_depth
 from stvla_ros.perception.depth.registry import make_depth_estimator
 
@@ -20,6 +25,7 @@ class DepthNode(StvlaNode):
         self._sensor_qos = declare_sensor_qos(self)
         self._queue_size = declare_queue_size(self)
         self._join_window = declare_join_window(self)
+        self._tolerance_ns = declare_sync_tolerance(self)
 
     def configure(self) -> None:
         self._estimator = make_depth_estimator(self._backend, **self._backend_parameters)
@@ -28,7 +34,9 @@ class DepthNode(StvlaNode):
 
     def activate(self) -> None:
         with_sensor_depth = self._estimator.needs_sensor
-        subscribe_to_frames(self, with_sensor_depth, self._sensor_qos, self._join_window, self._worker.submit)
+        subscribe_to_frames(
+            self, with_sensor_depth, self._sensor_qos, self._join_window, self._tolerance_ns, self._worker.submit
+        )
 
     def _process(self, messages: tuple[Image, ...]) -> None:
         started = time.monotonic()

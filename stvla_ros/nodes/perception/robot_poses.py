@@ -12,8 +12,8 @@ from tf2_msgs.msg import TFMessage
 
 from stvla_ros.errors import InputError
 from stvla_ros.nodes.kit.base import LATCHED_QOS, RELIABLE_QOS, StvlaNode
-from stvla_ros.nodes.kit.joins import RESTART_NS
 from stvla_ros.nodes.kit.messages import stamp_ns, transform_to_pose, usable_intrinsics
+from stvla_ros.perception.frame_pairs import RESTART_NS
 from stvla_ros.perception.robot_view import RobotView
 from stvla_ros.robots.robot_links import RobotLinks
 

@@ -17,6 +17,7 @@ from stvla_ros.errors import InputError
 from stvla_ros.nodes.kit.awaited_subscribers import AwaitedSubscribers
 from stvla_ros.nodes.kit.base import RELIABLE_QOS, StvlaNode, run
 from stvla_ros.nodes.kit.messages import array_to_image, make_camera_info, make_header, ns_to_time
+from stvla_ros.nodes.kit.parameters import declare_sync_tolerance
 from stvla_ros.perception.geometry import check_intrinsics
 from stvla_ros.recordings.bag_reader import BagTopics
 from stvla_ros.recordings.open_recording import open_recording
@@ -41,6 +42,7 @@ class ReplayNode(StvlaNode):
         self._frame_rate = self.parameter(
             "frame_rate", 0.0, "Hz, of a folder whose pictures carry no stamps; 0: they do", low=0.0, high=10_000.0
         )
+        self._tolerance_ns = declare_sync_tolerance(self)
         self._rate = self.parameter("rate", 1.0, "speed: 2 plays twice as fast as recorded", low=0.01, high=100.0)
         self._intrinsics = self.parameter(
             "intrinsics", [0.0] * 4, "fx, fy, cx, cy in pixels instead of the recorded ones; zeros: as recorded"
@@ -74,7 +76,11 @@ class ReplayNode(StvlaNode):
             fx, fy, cx, cy = self._intrinsics
             self._override = check_intrinsics(np.array([[fx, 0, cx], [0, fy, cy], [0, 0, 1]]))
         frames = open_recording(
-            self._source, self._topics, self._frame_rate or None, lambda problem: self.reject("picture", problem)
+            self._source,
+            self._topics,
+            self._frame_rate or None,
+            lambda problem: self.reject("picture", problem),
+            self._tolerance_ns,
         )
         self._frames = self._in_order(frames)
         self._image = self.create_publisher(Image, "image", RELIABLE_QOS)

@@ -13,8 +13,9 @@ from rosbags.interfaces import Connection
 from stvla_ros.control.actions import EndEffectorAction
 from stvla_ros.errors import InputError
 from stvla_ros.learning.datasets.bags.frames import RecordedEpisode
+from stvla_ros.perception.frame_pairs import DEPTHS, PICTURES, FramePairs
 from stvla_ros.recordings.bag_files import is_bag, open_bag
-from stvla_ros.recordings.bag_reader import COMPRESSED_TYPE, IMAGE_TYPE, BagTopics
+from stvla_ros.recordings.bag_reader import COMPRESSED_TYPE, IMAGE_TYPE, PAIRING_WINDOW, BagTopics
 from stvla_ros.robots.embodiments import embodiments
 from stvla_ros.safe_files import check_instruction
 
@@ -44,7 +45,8 @@ class _Messages:
     """What the bag says, by stamp (ns) where it has one."""
 
     frames: list[int] = field(default_factory=list)
-    depths: set[int] = field(default_factory=set)
+    with_depth: set[int] = field(default_factory=set)
+    lone: str = ""
     commands: dict[int, list[EndEffectorAction]] = field(default_factory=lambda: defaultdict(list))
     states: list[tuple[int, Any]] = field(default_factory=list)
     base_frame: str = ""
@@ -62,9 +64,10 @@ class _Course:
     ended: bool = False
 
 
-def find_episodes(path: Path, image: str, instruction: str) -> BagEpisodes:
+def find_episodes(path: Path, image: str, instruction: str, tolerance_ns: int | None = None) -> BagEpisodes:
     """:param image: topic of the colour pictures; the graph's other topics are beside it.
     :param instruction: of the only episode of a bag without episode_state; empty: there must be one.
+    :param tolerance_ns: by which the stamps of a picture and of its depth may differ, as ``read_bag``.
     :raises InputError: not a bag, broken, without pictures or commands, or without any instruction.
     """
     if not is_bag(path):
@@ -72,15 +75,21 @@ def find_episodes(path: Path, image: str, instruction: str) -> BagEpisodes:
     # All of it in here: a bag brings its own definitions of types, so that any field may be missing or be anything.
     with open_bag(path) as bag:
         topics = _choose(path, bag.connections, image)
-        messages = _read(path, bag, topics, _beside(image, "command"), _beside(image, "episode_state"))
+        pairs = FramePairs(PAIRING_WINDOW, tolerance_ns)
+        messages = _read(path, bag, topics, _beside(image, "command"), _beside(image, "episode_state"), pairs)
         return _put_together(path, topics, messages, instruction)
 
 
 def _put_together(path: Path, topics: BagTopics, messages: _Messages, instruction: str) -> BagEpisodes:
     remarks = Counter({"frames left out, their stamp repeats or goes back": messages.repeated_stamps})
     if topics.depth:
-        with_depth = [stamp for stamp in messages.frames if stamp in messages.depths]
-        remarks["frames left out, no depth of their stamp"] = len(messages.frames) - len(with_depth)
+        with_depth = [stamp for stamp in messages.frames if stamp in messages.with_depth]
+        if messages.lone and not with_depth:
+            raise InputError(
+                f"bag {path}, topics {topics.image} and {topics.depth}: expected pictures with their depths, got "
+                f"{messages.lone} (--sync-tolerance)"
+            )
+        remarks["frames left out, no depth of their time"] = len(messages.frames) - len(with_depth)
         messages.frames = with_depth
     robot = messages.robot
     if robot not in embodiments():
@@ -108,7 +117,7 @@ def _choose(path: Path, connections: list[Connection], image: str) -> BagTopics:
     return BagTopics(image, camera_info if camera_info in recorded else "", depth if depth in recorded else "")
 
 
-def _read(path: Path, bag: AnyReader, topics: BagTopics, command: str, state: str) -> _Messages:
+def _read(path: Path, bag: AnyReader, topics: BagTopics, command: str, state: str, pairs: FramePairs) -> _Messages:
     found = _Messages()
     wanted = [c for c in bag.connections if c.topic in (topics.image, topics.depth, command, state)]
     chunks = [c for c in bag.connections if c.msgtype == _CHUNK_TYPE]
@@ -117,12 +126,15 @@ def _read(path: Path, bag: AnyReader, topics: BagTopics, command: str, state: st
         stamp = message.header.stamp.sec * 1_000_000_000 + message.header.stamp.nanosec
         if connection.topic == topics.image:
             stamp = stamp or recorded_ns
+            if topics.depth:
+                found.with_depth.update(picture for picture, _ in pairs.add(PICTURES, stamp, stamp))
             if found.frames and stamp <= found.frames[-1]:
                 found.repeated_stamps += 1
             else:
                 found.frames.append(stamp)
         elif connection.topic == topics.depth:
-            found.depths.add(stamp or recorded_ns)
+            stamp = stamp or recorded_ns
+            found.with_depth.update(picture for picture, _ in pairs.add(DEPTHS, stamp, stamp))
         elif connection.topic == command:
             found.base_frame = message.header.frame_id
             # Older recordings have no robot in their commands.
@@ -135,6 +147,7 @@ def _read(path: Path, bag: AnyReader, topics: BagTopics, command: str, state: st
             found.states.append((stamp, message))
         else:
             found.period_ns = message.period.sec * 1_000_000_000 + message.period.nanosec
+    found.lone = pairs.lone()
     return found
 
 
