@@ -1,4 +1,6 @@
-"""What training hands to a family of policies: demonstrations, frame by frame. Numbers only; no torch, no files."""
+"""What training hands to a family of policies: demonstrations, frame by frame, and questions about pictures. No torch,
+no files.
+"""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -119,4 +121,30 @@ class Augmentation(Protocol):
 
         :param places: (B, K, 2) x and y in pixels.
         :param size: S.
+        """
+
+
+@dataclass(frozen=True, eq=False)
+class SeenQuestion:
+    """A question about a picture, as a model sees it.
+
+    :param rgb: (S, S, 3) uint8.
+    :param question, answer: places in them are pixels of that picture (``grounding/places.py``).
+    """
+
+    rgb: np.ndarray
+    question: str
+    answer: str
+
+
+class Questions(Protocol):
+    """Questions about pictures, with their answers in words."""
+
+    def __len__(self) -> int: ...
+
+    def see(self, number: int, size: int, random: np.random.Generator | None = None) -> SeenQuestion:
+        """
+        :param number: of the question.
+        :param size: S.
+        :param random: what changes of the picture are drawn from, along which places move; None for none.
         """

@@ -71,6 +71,20 @@ class StepResult:
     success: bool
 
 
+@dataclass(frozen=True, eq=False)
+class SeenThings:
+    """Where the last picture shows what people have words for: a simulator's privileged knowledge.
+
+    :param masks: (H, W) bool by name, True where it shows; nowhere while it is hidden. At least one.
+    :param moved: name of the object to move; empty where the task has no single one.
+    :param goal: name of what it shall come to; empty where that is a place without a look of its own.
+    """
+
+    masks: Mapping[str, np.ndarray]
+    moved: str = ""
+    goal: str = ""
+
+
 class Environment(ABC):
     """One simulated robot with one task and one camera. Not thread-safe; all calls come from one thread."""
 
@@ -131,6 +145,10 @@ class Environment(ABC):
         """(3, 3) float64 positions of the object to move, the goal and the gripper's tool point in the camera's
         optical frame, metres; None where the simulator does not tell.
         """
+        return None
+
+    def seen_things(self) -> SeenThings | None:
+        """What the last observation's picture shows; None where the simulator does not tell."""
         return None
 
     @abstractmethod

@@ -215,3 +215,18 @@ def test_starting_and_closing_twice_is_silent_and_leaves_torch_as_it_was(capfd):
     assert torch.get_num_threads() == threads
     captured = capfd.readouterr()
     assert captured.out == "" and captured.err == ""
+
+
+@pytest.mark.parametrize(
+    "task, names", [("stack_cube", ("green block", "yellow block")), ("panda_pick_cube", ("red cube", "green ball"))]
+)
+def test_what_shows_is_where_the_simulator_says_it_is(task, names):
+    simulator = environment(task, image_size=(320, 240))
+    observation = simulator.reset(3)
+    things = simulator.seen_things()
+    assert (things.moved, things.goal) == names and set(things.masks) == {*names, "gripper"}
+    pixels = simulator.scene_points() @ observation.intrinsics.T
+    for name, (x, y, z) in zip(names, pixels, strict=False):
+        rows, columns = np.nonzero(things.masks[name])
+        assert columns.min() <= x / z <= columns.max() and rows.min() <= y / z <= rows.max()
+    assert environment(task, render=False).seen_things() is None

@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import json
+import math
 import os
 import shutil
 import sys
@@ -22,6 +23,9 @@ from stvla_ros.errors import InputError
 from stvla_ros.learning.datasets.lerobot.writer import LeRobotWriter
 from stvla_ros.learning.demonstrations.noise import ActionNoise, NoiseParameters
 from stvla_ros.learning.demonstrations.staging import load_episode, save_episode
+from stvla_ros.learning.grounding.reading import FOLDER
+from stvla_ros.learning.grounding.watching import LOT, OF_AN_EPISODE, Watcher, record_placements
+from stvla_ros.learning.grounding.writing import stage, write_grounding
 from stvla_ros.sim.tasks import find_task
 
 # The expert fails sometimes when it is pushed; that many placements are tried for one episode.
@@ -38,6 +42,9 @@ class RecordArguments:
     """Tasks, see `stvla tasks`."""
     episodes: int = 50
     """Successful episodes of each task."""
+    grounding: int = 0
+    """Pictures of each task with questions about where things are, and their answers: of placements at random, nobody
+    acting; and of up to 8 frames of each episode. They lie in the data set's folder `grounding`, in LLaVA's layout."""
     seed: int = 0
     """Of placements and noise: the same seed gives the same data set."""
     noise: NoiseParameters = field(default_factory=NoiseParameters)
@@ -65,6 +72,12 @@ class _Job:
     task: str
     index: int
     file: Path
+    placements: bool = False
+
+    @property
+    def questions(self) -> Path:
+        """Where the pictures with questions are kept."""
+        return self.file if self.placements else self.file.with_suffix(".questions.npz")
 
 
 def main(arguments: RecordArguments) -> int:
@@ -76,6 +89,11 @@ def main(arguments: RecordArguments) -> int:
         for task in arguments.tasks
         for index in range(arguments.episodes)
     ]
+    jobs += [
+        _Job(task, lot, staging / f"{task.replace('/', '-')}-placements-{lot:05d}.npz", placements=True)
+        for task in arguments.tasks
+        for lot in range(math.ceil(arguments.grounding / LOT))
+    ]
     left = [job for job in jobs if not job.file.is_file()]
     failures = _run(left, arguments)
     for task, count in failures.items():
@@ -86,10 +104,15 @@ def main(arguments: RecordArguments) -> int:
 def _staging(output: Path, arguments: RecordArguments) -> Path:
     """The folder for finished episodes, begun or continued."""
     for task in arguments.tasks:
-        if not find_task(task).has_expert:
+        if not find_task(task).has_expert and arguments.episodes:
             raise InputError(f"tasks: expected tasks with an expert, {task} has none")
-    if arguments.episodes < 1 or arguments.workers < 1:
-        raise InputError(f"episodes, workers: expected at least 1, got {arguments.episodes} and {arguments.workers}")
+    if arguments.workers < 1:
+        raise InputError(f"workers: expected at least 1, got {arguments.workers}")
+    if arguments.grounding < 0 or arguments.episodes < (0 if arguments.grounding else 1):
+        raise InputError(
+            f"episodes, grounding: expected at least 1 of one of them, got {arguments.episodes} and "
+            f"{arguments.grounding}"
+        )
     if output.exists():
         raise InputError(f"output {output}: expected a new folder, it is there already")
     staging = output.with_name(f".{output.name}-episodes")
@@ -107,7 +130,8 @@ def _settings(arguments: RecordArguments) -> dict[str, Any]:
     kept = dataclasses.asdict(arguments)
     for name in ("tasks", "episodes", "workers", "output", "video"):
         del kept[name]
-    return kept
+    # Episodes keep what can be asked of them, or do not; how many placements there are beside is all one to them.
+    return {**kept, "grounding": arguments.grounding > 0}
 
 
 def _run(jobs: list[_Job], arguments: RecordArguments) -> Counter[str]:
@@ -159,6 +183,11 @@ def _record(job: _Job, arguments: RecordArguments) -> tuple[str, int]:
         _environment[job.task] = made, PolicyActor(arguments.policy, made) if arguments.policy else None
     environment, policy = _environment[job.task]
     task_number = int.from_bytes(hashlib.sha256(job.task.encode()).digest()[:4], "big")
+    if job.placements:
+        first = job.index * LOT
+        numbers = range(first, min(first + LOT, arguments.grounding))
+        record_placements(environment, (arguments.seed, task_number), numbers, job.file)
+        return job.task, 0
     max_steps = round((1.0 if policy else _TIME) * environment.info.max_steps)
     for attempt in range(_MOST_ATTEMPTS):
         entropy = np.random.SeedSequence([arguments.seed, task_number, job.index, attempt])
@@ -171,8 +200,11 @@ def _record(job: _Job, arguments: RecordArguments) -> tuple[str, int]:
         else:
             policy.begin(random)
             actor = policy
-        episode = roll_out(environment, observation, actor, noise, max_steps, arguments.linger)
+        watcher = Watcher(environment, with_way=policy is None) if arguments.grounding else None
+        episode = roll_out(environment, observation, actor, noise, max_steps, arguments.linger, watcher)
         if episode.success or policy is not None:
+            if watcher is not None:
+                stage(job.questions, watcher.asked(OF_AN_EPISODE, np.random.default_rng(entropy.spawn(1)[0])))
             source = {"task": job.task, "index": job.index, "placement_seed": placement_seed}
             save_episode(job.file, dataclasses.replace(episode, source=source))
             return job.task, attempt
@@ -185,14 +217,19 @@ def _expert(_observation: Any, _stamp: int, _instruction: str, label: EndEffecto
 
 def _assemble(jobs: list[_Job], output: Path, staging: Path, arguments: RecordArguments) -> int:
     """Make the data set of the finished episodes: one for each robot, because a LeRobotDataset has one."""
-    robots: dict[str, list[Path]] = {}
+    robots: dict[str, list[_Job]] = {}
     for job in jobs:
-        robots.setdefault(find_task(job.task).robot, []).append(job.file)
-    for robot, files in robots.items():
+        robots.setdefault(find_task(job.task).robot, []).append(job)
+    for robot, of_robot in robots.items():
         folder = output / robot if len(robots) > 1 else output
-        with LeRobotWriter(folder, robot, video=arguments.video) as writer:
-            for file in files:
-                writer.add_episode(load_episode(file))
-        print(f"{folder}: {writer.num_episodes} episodes, {writer.num_frames} frames")
+        if arguments.episodes:
+            with LeRobotWriter(folder, robot, video=arguments.video) as writer:
+                for job in of_robot:
+                    if not job.placements:
+                        writer.add_episode(load_episode(job.file))
+            print(f"{folder}: {writer.num_episodes} episodes, {writer.num_frames} frames")
+        if arguments.grounding:
+            counts = write_grounding(folder / FOLDER, [job.questions for job in of_robot])
+            print(f"{folder / FOLDER}: {counts[0]} pictures, {counts[1]} questions")
     shutil.rmtree(staging)
     return 0

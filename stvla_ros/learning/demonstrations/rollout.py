@@ -21,12 +21,14 @@ def roll_out(
     noise: ActionNoise,
     max_steps: int,
     linger: int = 0,
+    watch: Callable[[Observation], None] | None = None,
 ) -> Demonstration:
     """Run an episode that was just reset until its first success or ``max_steps``. Frames are labelled with the
     expert's answer, whoever acts.
 
     :param noise: disturbs what is executed.
     :param linger: control steps after the success.
+    :param watch: is shown every frame, while the environment still stands as in it.
     :raises InputError: when there is no expert for the task.
     """
     period = 1e9 / environment.info.control_hz
@@ -40,6 +42,8 @@ def roll_out(
         label = environment.expert_action()
         if label is None:
             raise InputError(f"task {environment.info.task}: expected one with an expert, there is none")
+        if watch is not None:
+            watch(observation)
         action = noise(actor(observation, round(len(seen) * period), instruction, label))
         seen.append(observation)
         labels.append(action_row(label))

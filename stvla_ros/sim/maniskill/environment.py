@@ -12,9 +12,10 @@ from stvla_ros.control.actions import EndEffectorAction
 from stvla_ros.control.gripper import opening_of
 from stvla_ros.errors import InputError
 from stvla_ros.sim import expert
-from stvla_ros.sim.environment import Environment, EnvironmentInfo, Observation, StepResult
+from stvla_ros.sim.environment import Environment, EnvironmentInfo, Observation, SeenThings, StepResult
 from stvla_ros.sim.maniskill.placements import Placements, make_placements
 from stvla_ros.sim.maniskill.preparation import ROBOTS, gripper_action, make_gym, one_thread, quiet
+from stvla_ros.sim.maniskill.things import GRIPPER, THINGS
 from stvla_ros.sim.memory_tasks import Course
 from stvla_ros.sim.task import Task
 
@@ -142,6 +143,19 @@ class ManiSkillEnvironment(Environment):
         points = [*aims, self._base_from(tool)[:3, 3]]
         camera = self._base_from_camera()
         return (np.array(points) - camera[:3, 3]) @ camera[:3, :3]
+
+    def seen_things(self) -> SeenThings | None:
+        if not self._render:
+            return None
+        numbers: dict[str, list[int]] = {GRIPPER: []}
+        for number, body in self._env.segmentation_id_map.items():
+            if name := GRIPPER if body.name in self._robot.hand else THINGS.get(body.name):
+                numbers.setdefault(name, []).append(number)
+        masks = {name: np.isin(self.segmentation, bodies) for name, bodies in numbers.items()}
+        if self.course is not None:  # what is moved, and where to, changes on the way
+            return SeenThings(masks)
+        moved, goal = (THINGS.get(body.name, "") for body in (self._moved_object, self._goal_object))
+        return SeenThings(masks, moved, goal)
 
     def expert_action(self) -> EndEffectorAction:
         if self.course is not None:

@@ -24,6 +24,7 @@ class Robot:
     :param control_mode: ManiSkill's name of the controller that takes end-effector deltas from its target pose.
     :param tool_link: the link whose pose that controller steers.
     :param finger_joint: the joint that tells the opening; ``closed`` and ``opened`` are its ends of travel, metres.
+    :param hand: names of the links that people call the gripper.
     :param finger_range: where the controller steers that joint at -1 and +1; past both ends, to press.
     """
 
@@ -35,6 +36,7 @@ class Robot:
     closed: float
     opened: float
     finger_range: tuple[float, float]
+    hand: tuple[str, ...]
     axes: expert.GripperAxes
 
 
@@ -49,6 +51,7 @@ ROBOTS = {
         closed=0.015,
         opened=0.037,
         finger_range=(0.014, 0.038),
+        hand=("gripper_link", "gripper_prop_link", "gripper_bar_link", "left_finger_link", "right_finger_link"),
         axes=expert.GripperAxes(approach=_X, opening=_Y),
     ),
     "panda": Robot(
@@ -60,6 +63,7 @@ ROBOTS = {
         closed=0.0,
         opened=0.04,
         finger_range=(-0.01, 0.04),
+        hand=("panda_hand", "panda_leftfinger", "panda_rightfinger"),
         axes=expert.GripperAxes(approach=_Z, opening=_Y),
     ),
 }

@@ -1,0 +1,123 @@
+"""Places in texts: what a vision-language model says of where things are, and how it moves along with the picture.
+
+Qwen2.5-VL writes whole pixels of the picture as it sees it, from its upper left corner: boxes
+``{"bbox_2d": [x0, y0, x1, y1], "label": "plate"}`` and points ``{"point_2d": [x, y], "label": "plate"}``. A way is
+``{"trajectory_2d": [[x, y], …], "label": "gripper"}`` here (the published models' words for it are not known). In any
+text, four numbers in brackets are a box, and two a point: so others' answers move along whatever is written around.
+"""
+
+import json
+import math
+import re
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+BOX, POINT, PATH, LABEL = "bbox_2d", "point_2d", "trajectory_2d", "label"
+_NUMBER = r"\s*-?\d{1,6}(?:\.\d{1,9})?\s*"
+_PLACE = re.compile(rf"\[({_NUMBER}(?:,{_NUMBER}){{3}})\]|\[({_NUMBER},{_NUMBER})\]|\(({_NUMBER},{_NUMBER})\)")
+# What of a box must still show after a move.
+_LEAST_SHOWN = 0.3
+_SIDES = re.compile(r"\b(left|right|leftmost|rightmost)\b", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class PictureMove:
+    """A window of a picture becomes a picture of another size, mirrored or not.
+
+    :param window: x0, y0, x1, y1 in pixels of the picture, from its upper left corner.
+    :param size: (width, height) in pixels of what it becomes.
+    :param mirrored: whether left and right change sides.
+    """
+
+    window: tuple[float, float, float, float]
+    size: tuple[int, int]
+    mirrored: bool = False
+
+    def __call__(self, places: np.ndarray) -> np.ndarray:
+        """:param places: (N, 2) x, y in pixels of the picture. :returns: (N, 2) in those of what it becomes."""
+        x0, y0, x1, y1 = self.window
+        moved = (places - [x0, y0]) * [self.size[0] / (x1 - x0), self.size[1] / (y1 - y0)]
+        if self.mirrored:
+            moved[:, 0] = self.size[0] - moved[:, 0]
+        return moved
+
+
+def box_text(box: ArrayLike, label: str) -> str:
+    """A box as Qwen2.5-VL writes it. :param box: x0, y0, x1, y1 in pixels."""
+    return _named(BOX, _whole(box), label)
+
+
+def point_text(point: ArrayLike, label: str) -> str:
+    """A point as Qwen2.5-VL writes it. :param point: x, y in pixels."""
+    return _named(POINT, _whole(point), label)
+
+
+def path_text(points: ArrayLike, label: str) -> str:
+    """A way through points, (N, 2) x, y in pixels."""
+    return _named(PATH, [_whole(point) for point in np.asarray(points)], label)
+
+
+def moved_text(text: str, move: PictureMove) -> str | None:
+    """The text with all its places in the moved picture, in whole pixels.
+
+    :returns: None where the text does not hold there: a point outside, a box of which too little shows, left and right
+        named in a mirrored picture.
+    """
+    if move.mirrored and _SIDES.search(text):
+        return None
+    parts, begin = [], 0
+    for found in _PLACE.finditer(text):
+        numbers = next(group for group in found.groups() if group is not None)
+        moved = _moved([float(each) for each in numbers.split(",")], move)
+        if moved is None:
+            return None
+        bracket = text[found.start()], text[found.end() - 1]
+        parts += [text[begin : found.start()], bracket[0], ", ".join(map(str, moved)), bracket[1]]
+        begin = found.end()
+    return "".join([*parts, text[begin:]])
+
+
+def has_places(text: str) -> bool:
+    """Whether boxes or points are in a text."""
+    return _PLACE.search(text) is not None
+
+
+def first_outside(text: str, size: tuple[int, int]) -> str | None:
+    """The first place of a text that does not lie in a picture, or is a box of no area.
+
+    :param size: (width, height) of the picture, pixels.
+    """
+    for found in _PLACE.finditer(text):
+        numbers = [float(each) for each in next(group for group in found.groups() if group is not None).split(",")]
+        limits = (len(numbers) // 2) * list(size)
+        inside = all(0 <= number <= limit for number, limit in zip(numbers, limits, strict=True))
+        if not inside or (len(numbers) == 4 and not (numbers[0] < numbers[2] and numbers[1] < numbers[3])):
+            return found.group()
+    return None
+
+
+def _moved(numbers: list[float], move: PictureMove) -> list[int] | None:
+    """The numbers of a box or point after the move; None where it is outside."""
+    places = move(np.array(numbers).reshape(-1, 2))
+    size = np.array(move.size, dtype=np.float64)
+    if len(places) == 1:
+        # The far edges belong to the picture: rounding may bring a point that is inside onto them.
+        return _whole(places[0]) if ((places >= 0) & (places <= size)).all() else None
+    low, high = places.min(axis=0), places.max(axis=0)
+    shown_low, shown_high = np.clip(low, 0, size), np.clip(high, 0, size)
+    area = float(np.prod(high - low))
+    if area <= 0 or float(np.prod(shown_high - shown_low)) < _LEAST_SHOWN * area:
+        return None
+    whole = _whole([*shown_low, *shown_high])
+    return whole if whole[0] < whole[2] and whole[1] < whole[3] else None
+
+
+def _whole(numbers: ArrayLike) -> list[int]:
+    # Not Python's round: of halves it makes even numbers.
+    return [math.floor(float(number) + 0.5) for number in np.asarray(numbers)]
+
+
+def _named(key: str, value: list, label: str) -> str:
+    return json.dumps({key: value, LABEL: label}, ensure_ascii=False)
