@@ -112,6 +112,7 @@ def random_samples() -> Any:
             "intrinsics": np.tile(np.array([[220.0, 0, 112], [0, 220, 112], [0, 0, 1]], np.float32), (count, 1, 1)),
         },
         actions=actions,
+        executed=actions,
         states=np.zeros((count, 7), np.float32),
         scene_points=random.normal((0.0, 0.0, 0.8), 0.1, (count, 3, 3)).astype(np.float32),
         stamps=np.tile(np.arange(FRAMES, dtype=np.int64) * 200_000_000, EPISODES),

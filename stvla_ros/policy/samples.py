@@ -50,7 +50,8 @@ class Samples:
     """N frames of all episodes, one after the other.
 
     :param prepared: what the family's ``Preparation`` made of each frame, by name.
-    :param actions: (N, 7) float32 metres, radians, opening.
+    :param actions: (N, 7) float32 metres, radians, opening: what should be done after each frame.
+    :param executed: (N, 7) as ``actions``: what was done; the same where the data do not tell.
     :param states: (N, 7) float32 pose of the tool point (metres, radians) and opening, NaN where unknown.
     :param scene_points: (N, 3, 3) float32 metres in the camera's frame, NaN where unknown.
     :param stamps: (N,) int64 nanoseconds, of each episode's own clock.
@@ -61,6 +62,7 @@ class Samples:
 
     prepared: Mapping[str, Rows]
     actions: np.ndarray
+    executed: np.ndarray
     states: np.ndarray
     scene_points: np.ndarray
     stamps: np.ndarray

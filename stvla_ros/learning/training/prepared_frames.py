@@ -30,7 +30,7 @@ from stvla_ros.policy.samples import Preparation, Samples
 from stvla_ros.safe_files import check_npz
 
 _NUMBERS = "numbers.npz"
-_PER_FRAME = ("actions", "states", "scene_points", "stamps", "episode", "last")
+_PER_FRAME = ("actions", "executed", "states", "scene_points", "stamps", "episode", "last")
 
 
 class FileRows:
@@ -198,6 +198,7 @@ def _prepare_episode(task: tuple) -> dict[str, Any]:
             for name, shape in unknown.items()
         },
         "actions": demonstration.action,
+        "executed": demonstration.action if demonstration.executed_action is None else demonstration.executed_action,
         "stamps": demonstration.stamps,
         "instruction": demonstration.instruction,
     }

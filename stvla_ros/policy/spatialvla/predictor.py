@@ -32,7 +32,7 @@ DEFAULT_INTRINSICS = "default"
 
 @dataclass(frozen=True)
 class Prediction:
-    """One chunk of T = 4 actions.
+    """One chunk of T actions, as many as processor_config.json says (published: 4).
 
     :param tokens: (T, 3) int64 offsets of the action tokens: translation, rotation, gripper.
     :param normalized: (T, 7) float64 in [-1, 1], the gripper 0 or 1.

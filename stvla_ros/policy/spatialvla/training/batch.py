@@ -80,6 +80,7 @@ class WithTraces(SpatialVlaPreparation):
 class SpatialVlaBatch:
     """B samples, T actions a chunk; see forward.py, token_loss.py and scene_loss.py for the fields.
 
+    :param inputs: (B, T, 3) int64 tokens that the decoder is given, see ``SpatialVlaOptions.decoder_inputs``.
     :param cells: (B, C, C, 5) float32, see ``perception/trace_cells.py``; C is 0 without traces beside the depth.
     """
 
@@ -88,6 +89,7 @@ class SpatialVlaBatch:
     intrinsics: torch.Tensor
     ids: torch.Tensor
     lengths: torch.Tensor
+    inputs: torch.Tensor
     offsets: torch.Tensor
     normalized: torch.Tensor
     valid: torch.Tensor
@@ -109,6 +111,7 @@ class BatchMaker:
     :param action_tokenizer: with the bins to be trained.
     :param statistics: of the training set.
     :param cells: of the traces, a side of the picture; 0 for none.
+    :param executed_inputs: whether the decoder is given what was executed, in place of the labels.
     """
 
     def __init__(
@@ -118,10 +121,14 @@ class BatchMaker:
         action_tokenizer: ActionTokenizer,
         statistics: ActionStatistics,
         cells: int = 0,
+        executed_inputs: bool = True,
     ) -> None:
         self._samples, self._cells = samples, cells
         self._normalized = statistics.normalize(samples.actions)
         self._offsets = action_tokenizer.encode(self._normalized)
+        self._inputs = self._offsets
+        if executed_inputs:
+            self._inputs = action_tokenizer.encode(statistics.normalize(samples.executed))
         self._chunk = action_tokenizer.chunk_size
         prompts = {text: prompt_tokenizer.encode(text) for text in set(samples.instructions)}
         longest = max(len(ids) for ids in prompts.values())
@@ -147,6 +154,7 @@ class BatchMaker:
             intrinsics=torch.from_numpy(intrinsics),
             ids=torch.from_numpy(np.stack([self._ids[text] for text in texts])),
             lengths=torch.tensor([self._lengths[text] for text in texts]),
+            inputs=torch.from_numpy(self._inputs[steps]),
             offsets=torch.from_numpy(self._offsets[steps]),
             normalized=torch.from_numpy(self._normalized[steps]).float(),
             valid=torch.from_numpy(valid),

@@ -2,7 +2,7 @@
 
 The layout is that of decoding.py: a prompt of which every token sees every other, padded at its end, then the action
 tokens, each of which sees the prompt and the action tokens before it. B samples, P picture tokens, L tokens of the
-longest prompt, N = 12 tokens of a chunk, E the language model's width.
+longest prompt, N = 3 T tokens of a chunk, E the language model's width.
 """
 
 from collections.abc import Sequence
@@ -38,7 +38,7 @@ def run_known_tokens(
     :param points: (B, P, 3 n^2) float32 metres, see ``SpatialVla.points``.
     :param ids: (B, L) prompts, padded at the end with any id that is no picture's or action's.
     :param lengths: (B,) tokens that are no padding.
-    :param offsets: (B, N) right action tokens.
+    :param offsets: (B, N) action tokens; the last one is not looked at.
     :param cells: (B, C, C, 5) of the traces, see ``SpatialVla.image_features``.
     """
     features = model.image_features(pixels, points, None, cells)

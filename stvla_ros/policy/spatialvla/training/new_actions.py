@@ -1,6 +1,7 @@
 """Action bins and statistics for a training set, and the embeddings that go with them."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -17,14 +18,16 @@ _LENGTH_SCALE = 0.4
 
 
 def fit_processor(
-    processor: Mapping[str, Any], actions: np.ndarray, episodes: int, key: str, refit_bins: bool
+    processor: Mapping[str, Any], actions: np.ndarray, episodes: int, key: str, refit_bins: bool, chunk_size: int = 0
 ) -> tuple[dict[str, Any], ActionTokenizer, ActionStatistics]:
     """The checkpoint's processor_config.json for the training set.
 
     :param actions: (N, 7) metres, radians, opening.
     :param key: name of the statistics; those of other data sets stay only while the bins do.
+    :param chunk_size: actions in a chunk; 0: as many as before.
     """
     old = ActionTokenizer.from_config(processor)
+    old = replace(old, chunk_size=chunk_size or old.chunk_size)
     statistics = fit_statistics(actions, episodes)
     bins = {name: old.num_bins(name) for name in ("theta", "phi", "r", "roll", "pitch", "yaw")}
     new = fit_bins(statistics.normalize(actions), bins, chunk_size=old.chunk_size) if refit_bins else old

@@ -1,16 +1,22 @@
 """What a SpatialVLA training can be told."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 from stvla_ros.errors import InputError
 
 SCENE = "scene"
 """Objective: where are object, goal and gripper? (scene_loss.py)"""
+_LONGEST_CHUNK = 32
 
 
 @dataclass(frozen=True)
 class SpatialVlaOptions:
     """
+    :param chunk_size: actions in a chunk; 0: as many as the checkpoint's. Any checkpoint can be trained on to longer
+        ones: an action's tokens are the same wherever in the chunk it stands.
+    :param decoder_inputs: the actions before, after which the next one is told. ``executed``: what the robot did, which
+        led to the state that the next label answers; ``labels``: what it should have done.
     :param refit_bins: fit the action bins to the training set and move the action embeddings onto them.
     :param smooth_actions: start a new model's action embeddings from smooth functions of the action.
     :param consensus_width: how the trained policy chooses tokens (``actions/consensus.py``); 0: the best score.
@@ -22,6 +28,8 @@ class SpatialVlaOptions:
     :raises InputError: for a value out of range.
     """
 
+    chunk_size: int = 0
+    decoder_inputs: Literal["executed", "labels"] = "executed"
     refit_bins: bool = True
     smooth_actions: bool = False
     consensus_width: float = 0.0
@@ -30,6 +38,8 @@ class SpatialVlaOptions:
     trace_dropout: float = 0.3
 
     def __post_init__(self) -> None:
+        if not 0 <= self.chunk_size <= _LONGEST_CHUNK:
+            raise InputError(f"chunk_size: expected 0 to {_LONGEST_CHUNK} actions, got {self.chunk_size}")
         for name in ("consensus_width", "smoothing"):
             if not 0.0 <= getattr(self, name) <= 2.0:
                 raise InputError(f"{name}: expected 0 to 2, got {getattr(self, name)}")

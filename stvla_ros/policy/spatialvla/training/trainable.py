@@ -49,7 +49,7 @@ class SpatialVlaTrainable(Trainable):
         self._start, self._options = start, options
         old_processor = read_json(start.base / PROCESSOR_CONFIG)
         self._processor, self._tokenizer, self._statistics = fit_processor(
-            old_processor, start.actions, start.episodes, start.unnorm_key, options.refit_bins
+            old_processor, start.actions, start.episodes, start.unnorm_key, options.refit_bins, options.chunk_size
         )
         if options.consensus_width:
             self._processor["decoding"] = {"consensus_width": options.consensus_width}
@@ -115,7 +115,8 @@ class SpatialVlaTrainable(Trainable):
 
     def use(self, samples: Samples) -> None:
         cells = self._model.config.num_cells if self._traced else 0
-        self._batches = BatchMaker(samples, self._prompts, self._tokenizer, self._statistics, cells)
+        executed = self._options.decoder_inputs == "executed"
+        self._batches = BatchMaker(samples, self._prompts, self._tokenizer, self._statistics, cells, executed)
 
     def batch(self, indices: np.ndarray, augmentation: Augmentation | None = None) -> SpatialVlaBatch:
         return self._batches.make(indices, augmentation)
@@ -125,7 +126,7 @@ class SpatialVlaTrainable(Trainable):
     ) -> Losses:
         points = self._model.points(batch.depth, batch.intrinsics)
         cells = self._dropped_out(batch.cells) if self._traced else None
-        hidden, scores = self._forward(batch.pixels, points, batch.ids, batch.lengths, batch.offsets, cells)
+        hidden, scores = self._forward(batch.pixels, points, batch.ids, batch.lengths, batch.inputs, cells)
         losses = self._loss(tuple(each.float() for each in scores), batch.offsets, batch.normalized, batch.valid)
         said, parts = {ACTIONS: losses.total}, dict(losses.parts)
         if SCENE in objectives and self._heads is not None:
@@ -142,14 +143,17 @@ class SpatialVlaTrainable(Trainable):
         points: torch.Tensor,
         ids: torch.Tensor,
         lengths: torch.Tensor,
-        offsets: torch.Tensor,
+        inputs: torch.Tensor,
         cells: torch.Tensor | None,
     ) -> tuple[Hidden, tuple[torch.Tensor, ...]]:
-        """See ``run_known_tokens`` and ``legal_scores``; offsets are (B, T, 3)."""
+        """See ``run_known_tokens`` and ``legal_scores``.
+
+        :param inputs: (B, T, 3) tokens that the decoder is given.
+        """
         model, precision = self._model, self._start.precision
         mixed = torch.autocast(model.device.type, precision) if precision != torch.float32 else nullcontext()
         with mixed:
-            hidden = run_known_tokens(model, pixels, points, ids, lengths, offsets.flatten(1), cells)
+            hidden = run_known_tokens(model, pixels, points, ids, lengths, inputs.flatten(1), cells)
             return hidden, legal_scores(model, hidden.answers, self._tokenizer.legal_ranges)
 
     def _dropped_out(self, cells: torch.Tensor) -> torch.Tensor:
@@ -183,13 +187,15 @@ class SpatialVlaTrainable(Trainable):
         def zeros(*sizes: int, dtype: torch.dtype = torch.float32) -> torch.Tensor:
             return torch.zeros(batch_size, *sizes, dtype=dtype, device=device)
 
+        tokens = zeros(actions, 3, dtype=torch.int64) + torch.tensor(self._tokenizer.legal_ranges)[:, 0].to(device)
         batch = SpatialVlaBatch(
             pixels=zeros(3, side, side),
             depth=zeros(side, side),
             intrinsics=torch.eye(3, device=device).expand(batch_size, 3, 3),
             ids=zeros(pictures + _TEXT_TOKENS, dtype=torch.int64),
             lengths=zeros(dtype=torch.int64) + pictures + _TEXT_TOKENS,
-            offsets=zeros(actions, 3, dtype=torch.int64) + torch.tensor(self._tokenizer.legal_ranges)[:, 0].to(device),
+            inputs=tokens,
+            offsets=tokens,
             normalized=zeros(actions, 7),
             valid=zeros(actions, dtype=torch.bool),
             scene_points=zeros(3, 3),
