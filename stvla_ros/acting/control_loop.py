@@ -75,6 +75,13 @@ class Control(ABC):
         :raises InputError: when the policy cannot use the observation.
         """
 
+    @abstractmethod
+    def executed(self, action: EndEffectorAction) -> None:
+        """Somebody else acted in the last control step, in place of what ``act`` answered.
+
+        :param action: what was executed.
+        """
+
     def _infer(self, observation: PolicyInput, now: int) -> tuple[EndEffectorAction, ...]:
         """:param now: when it is asked, on the executor's clock."""
         observation = self._completion.commit(observation, lambda: self._executor.planned(now))
@@ -98,6 +105,7 @@ class LockstepControl(Control):
     def __init__(self, policy: Policy, execution: str, period: int, sticky_steps: int, caps: Caps = Caps()) -> None:
         super().__init__(policy, execution, period, sticky_steps, caps)
         self._answered = 0
+        self._number = 0  # of the last command
 
     def act(self, observation: PolicyInput, perception_s: float) -> EndEffectorAction:
         now = self._answered * self._period
@@ -108,7 +116,11 @@ class LockstepControl(Control):
         if due is None:
             raise AssertionError("in lockstep every observation has an action")
         self._answered += 1
+        self._number = due.number
         return self._finish(due)
+
+    def executed(self, action: EndEffectorAction) -> None:
+        self._executor.correct(self._number, Displacement.of(action))
 
 
 class RealtimeControl(Control):
@@ -144,6 +156,7 @@ class RealtimeControl(Control):
         self._waiting: PolicyInput | None = None
         self._answer: tuple[int, TimedChunk] | None = None  # when the running inference ends, and what it gives
         self._command: Due | None = None
+        self._executed: Due | None = None  # of the last control step
         self.late_chunks = 0
         self.unused_chunks = 0
 
@@ -157,8 +170,15 @@ class RealtimeControl(Control):
             self._now, kind = event
             (self._end_inference, self._send, self._arrive)[kind]()
         self._now = tick + self._period
-        command, self._command = self._command, None
-        return None if command is None else command.action
+        self._executed, self._command = self._command, None
+        return None if self._executed is None else self._executed.action
+
+    def executed(self, action: EndEffectorAction) -> None:
+        moved = Displacement.of(action)
+        if self._executed is None:
+            self._executor.moved(moved, self._now - self._period)
+        else:
+            self._executor.correct(self._executed.number, moved)
 
     def _next_event(self) -> tuple[int, int] | None:
         """When something happens next, and what: 0 an inference ends, 1 a command leaves, 2 an observation arrives."""

@@ -104,6 +104,9 @@ class AnchoredExecutor:
     def correct(self, number: int, moved: Displacement, at: int | None = None) -> None:
         self._ledger.correct(number, moved, at)
 
+    def moved(self, moved: Displacement, at: int) -> None:
+        self._ledger.sent(moved, at)
+
     def planned(self, now: int) -> tuple[EndEffectorAction, ...]:
         if not self._chunks or self._is_stale(self._chunks[-1].chunk, now):
             return ()

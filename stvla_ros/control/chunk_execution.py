@@ -247,6 +247,9 @@ class ChunkExecutor:
     def correct(self, number: int, moved: "Displacement", at: int | None = None) -> None:
         """What became of a command; of no consequence to those that follow."""
 
+    def moved(self, moved: "Displacement", at: int) -> None:
+        """Somebody else moved the target; of no consequence here."""
+
     def planned(self, now: int) -> tuple[EndEffectorAction, ...]:
         """What would leave from ``now`` on, a control step each, if no further chunk came."""
         if not self._chunks:

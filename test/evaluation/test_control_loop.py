@@ -164,6 +164,24 @@ def test_however_late_anchored_answers_are_the_arm_comes_where_they_mean_it_to_b
     assert came[held:] == pytest.approx([(step + 1) / 10 for step in range(held, len(came))])
 
 
+@pytest.mark.parametrize("execution", ["anchored", "anchored_mean"])
+@pytest.mark.parametrize("latency_ms", [None, 60, 260, 460])
+def test_what_somebody_else_did_in_its_place_is_made_up_for(execution: str, latency_ms: float | None) -> None:
+    policy = Punctual()
+    lockstep = latency_ms is None
+    control = (
+        LockstepControl(policy, execution, PERIOD, 0) if lockstep else _realtime(policy, execution, latency_ms or 0.0)
+    )
+    for step in range(14):
+        action = control.act(_observation(step), 0.0)
+        if action is None or step in (4, 5, 9):
+            action = EndEffectorAction(np.array([0.25, 0, 0]), np.zeros(3), 1.0)
+            control.executed(action)
+        else:
+            assert policy.at[-1] + action.translation[0] == pytest.approx((step + 1) / 10)
+        policy.at.append(policy.at[-1] + float(action.translation[0]))
+
+
 def test_raw_answers_that_are_late_leave_it_elsewhere() -> None:
     assert abs(_where_it_came("ensemble", 590)[-1] - 1.2) > 0.05
 

@@ -2,12 +2,17 @@
 1011.0686).
 """
 
+from dataclasses import replace
+from typing import Any
+
 import numpy as np
 
+from stvla_ros.acting.control_loop import MAX_OBSERVATION_AGE_NS
 from stvla_ros.acting.episode import load_evaluated_policy, make_control
 from stvla_ros.acting.robot_sight import RobotSight
 from stvla_ros.acting.setup import parse_policy
 from stvla_ros.control.actions import EndEffectorAction
+from stvla_ros.errors import InputError
 from stvla_ros.policy.observer import Observer
 from stvla_ros.sim.environment import Environment, Observation
 
@@ -17,14 +22,26 @@ _POLICY_STEPS = (8, 30)
 _EXPERT_STEPS = (3, 10)
 
 
+def check_latency(latency: tuple[float, float]) -> None:
+    """:raises InputError: for a range of latencies that cannot be used, see ``PolicyActor``."""
+    low, high = latency
+    most = MAX_OBSERVATION_AGE_NS / 1e6
+    if not 0.0 <= low <= high <= most:
+        raise InputError(f"latency: expected two numbers of milliseconds, 0 <= low <= high <= {most:g}, got {latency}")
+
+
 class PolicyActor:
     """
     :param policy: as ``stvla eval`` takes it: a checkpoint, or more.
+    :param latency: milliseconds from an observation to its answer, while the world goes on: each episode draws its own
+        between these two. Both 0: as the policy says, which usually is that the world waits.
     :raises InputError: when it cannot be loaded.
     """
 
-    def __init__(self, policy: str, environment: Environment) -> None:
+    def __init__(self, policy: str, environment: Environment, latency: tuple[float, float] = (0.0, 0.0)) -> None:
+        check_latency(latency)
         self._evaluated = parse_policy(policy)
+        self._latency = latency
         self._environment = environment
         self._policy = load_evaluated_policy(self._evaluated, environment.info.robot, 0)
         self._observer = Observer(self._evaluated.inputs)
@@ -34,7 +51,14 @@ class PolicyActor:
         """A new episode starts."""
         self._random = random
         self._observer.reset()
-        self._control = make_control(self._evaluated, self._policy, self._environment)
+        evaluated = self._evaluated
+        self.source: dict[str, Any] = {}
+        """What the episode's source tells about it."""
+        if self._latency[1]:
+            latency = random.uniform(*self._latency)
+            evaluated = replace(evaluated, pacing="realtime", inference_latency=latency, added_latency=0.0)
+            self.source = {"latency_ms": round(latency, 3)}
+        self._control = make_control(evaluated, self._policy, self._environment)
         self._acts, self._left = True, int(random.integers(*_POLICY_STEPS, endpoint=True))
 
     def __call__(
@@ -47,4 +71,7 @@ class PolicyActor:
             self._acts = not self._acts
             self._left = int(self._random.integers(*(_POLICY_STEPS if self._acts else _EXPERT_STEPS), endpoint=True))
         self._left -= 1
-        return answer if self._acts and answer is not None else label
+        if self._acts:
+            return EndEffectorAction.hold(observation.gripper) if answer is None else answer
+        self._control.executed(label)
+        return label

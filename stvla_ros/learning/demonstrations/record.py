@@ -52,6 +52,9 @@ class RecordArguments:
     policy: str = ""
     """A policy, as in `stvla eval`, that acts in turn with the expert: the expert's answers in the policy's own states
     are recorded (DAgger, arXiv 1011.0686). Its failures are kept."""
+    latency: tuple[float, float] = (0.0, 0.0)
+    """With a policy: milliseconds from an observation to its answer, while the world goes on. Each episode draws its
+    own between these two; 0 0: the world waits."""
     linger: int = 0
     """Control steps that are recorded after the success, so that a policy learns to leave well alone."""
     image_width: int = 320
@@ -113,6 +116,12 @@ def _staging(output: Path, arguments: RecordArguments) -> Path:
             f"episodes, grounding: expected at least 1 of one of them, got {arguments.episodes} and "
             f"{arguments.grounding}"
         )
+    if any(arguments.latency):
+        from stvla_ros.learning.demonstrations.policy_actor import check_latency
+
+        check_latency(arguments.latency)
+        if not arguments.policy:
+            raise InputError("latency: expected a policy with it, the expert's answers are never late")
     if output.exists():
         raise InputError(f"output {output}: expected a new folder, it is there already")
     staging = output.with_name(f".{output.name}-episodes")
@@ -180,7 +189,10 @@ def _record(job: _Job, arguments: RecordArguments) -> tuple[str, int]:
             other.close()
         _environment.clear()
         made = make_environment(job.task, image_size=(arguments.image_width, arguments.image_height))
-        _environment[job.task] = made, PolicyActor(arguments.policy, made) if arguments.policy else None
+        _environment[job.task] = (
+            made,
+            PolicyActor(arguments.policy, made, arguments.latency) if arguments.policy else None,
+        )
     environment, policy = _environment[job.task]
     task_number = int.from_bytes(hashlib.sha256(job.task.encode()).digest()[:4], "big")
     if job.placements:
@@ -206,6 +218,7 @@ def _record(job: _Job, arguments: RecordArguments) -> tuple[str, int]:
             if watcher is not None:
                 stage(job.questions, watcher.asked(OF_AN_EPISODE, np.random.default_rng(entropy.spawn(1)[0])))
             source = {"task": job.task, "index": job.index, "placement_seed": placement_seed}
+            source |= policy.source if policy else {}
             save_episode(job.file, dataclasses.replace(episode, source=source))
             return job.task, attempt
     raise InputError(f"task {job.task}: the expert failed in {_MOST_ATTEMPTS} placements one after the other")
