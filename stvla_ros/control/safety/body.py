@@ -40,12 +40,12 @@ class Placed:
 
 
 @dataclass(frozen=True, eq=False)
-class Steps:
+class Moves:
     """What an arm does between m states and those that follow them.
 
     :param follows: (m,) numbers of the states that another follows.
     :param turned: (m, b) sum of the squares of what each body's orientation changed by.
-    :param ways: (m, h) metres that no corner of a moving hull comes farther than; see :meth:`Body.steps`.
+    :param ways: (m, h) metres that no corner of a moving hull comes farther than; see :meth:`Body.moves`.
     """
 
     follows: np.ndarray
@@ -129,7 +129,7 @@ class Body:
         reach = np.einsum("ksij,sj->ksi", turns, self._halves[: self.moving])
         return centres - reach, centres + reach
 
-    def steps(self, placed: Placed, follows: np.ndarray, exact_above: float) -> Steps:
+    def moves(self, placed: Placed, follows: np.ndarray, exact_above: float) -> Moves:
         """
         :param follows: (m,) numbers of the states that come right before the next one on a way.
         :param exact_above: metres; of ways that are not longer, a bound will do.
@@ -145,7 +145,7 @@ class Body:
             move = moves[follows[rows], self._bodies[hull]]
             moved = self._corners[hull] @ move[..., :3].transpose(0, 2, 1) + move[:, None, :, 3]
             ways[rows, hull] = np.sqrt(np.einsum("rci,rci->rc", moved, moved).max(axis=1))
-        return Steps(follows, turned, ways)
+        return Moves(follows, turned, ways)
 
     def depths(self, poses: np.ndarray) -> np.ndarray:
         """(p,) how deep each pair is in each other in one state, metres; 0 where it is apart.
@@ -160,57 +160,90 @@ class Body:
             found[pair] = max(0.0, -self._distance(int(pair), *self._relative(poses, int(pair))))
         return found
 
-    def clearances(self, poses: np.ndarray) -> np.ndarray:
-        """(k, p) signed distances of all pairs, metres; negative where they penetrate. Exact, and slow."""
-        found = np.empty((len(poses), len(self.pairs)))
-        for state, pose in enumerate(poses):
-            for pair in range(len(self.pairs)):
-                found[state, pair] = self._distance(pair, *self._relative(pose, pair))
+    def clearances(self, poses: np.ndarray, pairs: np.ndarray | None = None, near: float = np.inf) -> np.ndarray:
+        """(k, p) signed distances, metres; negative where two penetrate.
+
+        :param pairs: numbers of p pairs; all where they are not given.
+        :param near: what is less than this is exact; elsewhere a bound will do, which is at least that.
+        """
+        pairs = np.arange(len(self.pairs)) if pairs is None else pairs
+        found = np.empty((len(poses), len(pairs)))
+        for column, pair in enumerate(pairs.tolist()):
+            turns, places, centres = self._relative_all(poses, pair)
+            first, second = self.pairs[pair]
+            bounds = np.linalg.norm(centres - self._centres[first], axis=1) - self._radii[first] - self._radii[second]
+            found[:, column] = bounds
+            for state in np.flatnonzero(bounds < near).tolist():
+                found[state, column] = self._distance(pair, turns[state], places[state])
         return found
 
-    def first_contact(self, placed: Placed, steps: Steps, allowed: np.ndarray) -> int | None:
+    def touching(self, poses: np.ndarray) -> np.ndarray:
+        """(p,) whether each pair touches in all states. :param poses: (k, b, 4, 4) of the bodies."""
+        left = np.arange(len(self.pairs))
+        # Most pairs are apart in one of the first few.
+        for states in np.split(poses, [1, 4, 16]):
+            left = left[(self.clearances(states, left, near=TOLERANCE) <= 0.0).all(axis=0)]
+        return np.isin(np.arange(len(self.pairs)), left)
+
+    def first_contact(
+        self, placed: Placed, moves: Moves, allowed: np.ndarray, bent: np.ndarray
+    ) -> tuple[int | None, np.ndarray]:
         """Whether two parts of a pair would touch on a way through states, between any two of them too.
 
         :param allowed: (p,) how deep each pair may penetrate, metres.
-        :returns: the number of a pair that would; None where none would.
+        :param bent: (m,) metres that any point may leave the straight way of each move.
+        :returns: the number of a pair that would on straight ways, None where none would; and (m,) on which of them one
+            might because they are bent.
         """
+        unsure = np.zeros(len(moves.follows), dtype=bool)
         if not len(self.pairs):
-            return None
+            return None, unsure
         # Boxes and the base do not move.
-        moves = np.zeros((len(steps.ways), len(self.names)))
-        moves[:, : self.moving] = steps.ways
+        moved = np.zeros((len(moves.ways), len(self.names)))
+        moved[:, : self.moving] = moves.ways + 2.0 * bent[:, None]
         first, second = self.pairs.T
         between_centres = placed.centres[:, first] - placed.centres[:, second]
         apart = np.sqrt(np.einsum("kpi,kpi->kp", between_centres, between_centres))
-        before, after = steps.follows, steps.follows + 1
+        before, after = moves.follows, moves.follows + 1
         least = apart - self._radii[first] - self._radii[second]
         # With a distance at both ends, and the way between them, somewhere between it is least (both, less the way).
-        between = moves[:, first] + moves[:, second]
+        between = moved[:, first] + moved[:, second]
         wanted = -2.0 * (allowed + TOLERANCE)
         open_pairs = np.flatnonzero(((least[before] + least[after] - between) < wanted).any(axis=0))
-        for pair in open_pairs:
-            if self._touches(int(pair), placed.poses, before, after, least[:, pair], wanted[pair]):
-                return int(pair)
-        return None
+        for pair in open_pairs.tolist():
+            touches, might = self._touches(pair, placed.poses, before, after, least[:, pair], wanted[pair], bent)
+            if touches:
+                return pair, unsure
+            unsure |= might
+        return None, unsure
 
     def _touches(
-        self, pair: int, poses: np.ndarray, before: np.ndarray, after: np.ndarray, least: np.ndarray, wanted: float
-    ) -> bool:
-        """:param least: (k,) lower bounds of the distance in each state."""
+        self,
+        pair: int,
+        poses: np.ndarray,
+        before: np.ndarray,
+        after: np.ndarray,
+        least: np.ndarray,
+        wanted: float,
+        bent: np.ndarray,
+    ) -> tuple[bool, np.ndarray]:
+        """As :meth:`first_contact`. :param least: (k,) lower bounds of the distance in each state."""
         turns, places, centres = self._relative_all(poses, pair)
         radius = self._radii[self.pairs[pair][1]]
         # What the second does as the first sees it: it matters not how both go together.
-        between = self._way(turns, centres, radius, before, after)
+        straight = self._way(turns, centres, radius, before, after)
+        between = straight + 2.0 * bent * int((self.pairs[pair] < self.moving).sum())
+        might = np.zeros(len(before), dtype=bool)
         exact, missing = np.zeros((2, len(poses)), dtype=bool)
         for tried in range(2 * len(poses) + 1):
             short = least[before] + least[after] - between < wanted
             if not short.any():
-                return False
+                return False, might
             for way in np.flatnonzero(short & exact[before] & exact[after]):
                 start, end = [(turns[state], places[state], float(least[state])) for state in (before[way], after[way])]
-                if self._touches_between(pair, start, end, float(between[way]), wanted):
-                    return True
-                between[way] = -np.inf
+                if self._touches_between(pair, start, end, float(straight[way]), wanted):
+                    return True, might
+                might[way], between[way] = True, -np.inf
             short &= between > -np.inf
             # States whose distance is bounded, not known, and that a way which is not cleared yet lies beside.
             missing[:] = False

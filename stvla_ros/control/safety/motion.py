@@ -12,28 +12,13 @@ from dataclasses import dataclass
 import numpy as np
 import ruckig
 
+from stvla_ros.control.safety.motion_check import MotionCheck
 from stvla_ros.control.safety.rules import MotionRefused, MotionRules
+from stvla_ros.control.safety.states import State
 
 # How often a motion is slowed down until its tool is slow enough.
 _MOST_SLOWER = 6
 _LONGEST_S = 20.0
-
-
-@dataclass(frozen=True, eq=False)
-class State:
-    """Of all n coordinates: radians or metres, their rates a second, and the rates of these."""
-
-    position: np.ndarray
-    velocity: np.ndarray
-    acceleration: np.ndarray
-
-    @classmethod
-    def at_rest(cls, position: np.ndarray) -> "State":
-        return cls(np.array(position, dtype=np.float64), np.zeros(len(position)), np.zeros(len(position)))
-
-    @property
-    def resting(self) -> bool:
-        return not (self.velocity.any() or self.acceleration.any())
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,13 +52,13 @@ class MotionPlanner:
         :raises MotionRefused: when it cannot be without breaking a limit.
         """
         self._check_goal(goal)
-        rules = self._rules.begin(in_workspace)
+        rules = MotionCheck(self._rules, in_workspace)
         for _ in range(_MOST_SLOWER):
             states = self._sample(start, goal, least_s)
-            too_fast = rules.check([_way(start, states)])
+            too_fast = rules.check([(start, *states)])
             if too_fast <= 1.0:
                 stops = tuple(Motion((state,)) if state.resting else self.stop(state) for state in states)
-                too_fast = rules.check([_way(state, stop.states) for state, stop in zip(states, stops)])
+                too_fast = rules.check([(state, *stop.states) for state, stop in zip(states, stops)])
             if too_fast <= 1.0:
                 return Motion(states, stops)
             least_s = max(least_s, len(states) * self._tick_s) * max(too_fast, 1.05) + self._tick_s
@@ -111,8 +96,3 @@ class MotionPlanner:
         # One array for all of them: three a state would take longer than the trajectory itself.
         sampled = np.array([self._trajectory.at_time(tick * self._tick_s) for tick in range(1, ticks)])
         return (*itertools.starmap(State, sampled), State.at_rest(np.array(self._trajectory.at_time(duration)[0])))
-
-
-def _way(start: State, states: tuple[State, ...]) -> list[np.ndarray]:
-    """Positions (n,) from the start on."""
-    return [start.position, *(state.position for state in states)]

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from stvla_ros.control.safety.motion import Motion, State
+from stvla_ros.control.safety.motion import Motion
+from stvla_ros.control.safety.states import State
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,8 +8,9 @@ from arms import READY, TICK_S, pose_arm, pose_limits, widowx_arm, widowx_limits
 
 from stvla_ros.control.safety.body import Body
 from stvla_ros.control.safety.limits import Box
-from stvla_ros.control.safety.motion import Motion, MotionPlanner, State
+from stvla_ros.control.safety.motion import Motion, MotionPlanner
 from stvla_ros.control.safety.rules import MotionRefused, MotionRules
+from stvla_ros.control.safety.states import State
 
 EVERYWHERE = Box((-4.0, -4.0, -4.0), (4.0, 4.0, 4.0))
 # Braked at once, the joints lead the tool 5 mm lower than this motion does.
