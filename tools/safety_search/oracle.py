@@ -4,6 +4,7 @@ two lines for a robot of coordinates alone.
 
 import itertools
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -100,6 +101,7 @@ class MeshOracle:
             and parents[self._joints[one]] != self._joints[other]
             and parents[self._joints[other]] != self._joints[one]
         ]
+        self._last: _PlacedParts | None = None
         self._allowed = np.zeros(len(self._pairs))
         lower, upper = self._model.lowerPositionLimit[self._order], self._model.upperPositionLimit[self._order]
         drawn = np.random.default_rng(0).uniform(lower, upper, (_DRAWN, len(joints)))
@@ -110,67 +112,90 @@ class MeshOracle:
     # --- what the measures ask ----------------------------------------------------------------------------------------
 
     def tools(self, positions: np.ndarray) -> np.ndarray:
-        poses = np.empty((len(positions), 4, 4))
-        for number, position in enumerate(positions):
-            self._place(position)
-            poses[number] = pinocchio.updateFramePlacement(self._model, self._data, self._tool).homogeneous
-        return poses
+        placed = self._place(positions)
+        return placed.tools[placed.which]
 
     def corners(self, positions: np.ndarray) -> Mapping[str, np.ndarray]:
-        moving = [number for number, joint in enumerate(self._joints) if joint]
-        found = {self.names[number]: np.empty((len(positions), *self._points[number].shape)) for number in moving}
-        for tick, position in enumerate(positions):
-            self._place(position)
-            for number in moving:
-                found[self.names[number]][tick] = self._placed(number)
-        return found
+        placed = self._place(positions)
+        return {name: corners[placed.which] for name, corners in placed.corners.items()}
 
     def self_depths(self, positions: np.ndarray) -> np.ndarray:
         return np.maximum(self._depths(positions) - self._allowed, 0.0).max(axis=1, initial=0.0)
 
     def box_depths(self, positions: np.ndarray, boxes: Mapping[str, Box]) -> np.ndarray:
         shapes = [(_middle(box), coal.Box(np.subtract(box.high, box.low))) for box in boxes.values()]
-        moving = [number for number, joint in enumerate(self._joints) if joint]
-        found = np.zeros(len(positions))
-        for tick, position in enumerate(positions):
-            self._place(position)
-            for number in moving:
-                for middle, shape in shapes:
-                    found[tick] = max(found[tick], -self._distance(number, shape, middle))
-        return found
+        placed = self._place(positions)
+        found = np.zeros(len(placed.tools))
+        for state in range(len(found)) if shapes else ():
+            for number, joint in enumerate(self._joints):
+                for middle, shape in shapes if joint else ():
+                    there = coal.Transform3s(np.eye(3), middle)
+                    found[state] = max(found[state], -self._distance(placed, state, number, shape, there))
+        return found[placed.which]
 
     # --- geometry -----------------------------------------------------------------------------------------------------
 
-    def _place(self, position: np.ndarray) -> None:
-        own = np.empty(self._model.nq)
-        own[self._order] = position
-        pinocchio.forwardKinematics(self._model, self._data, own)
+    def _place(self, positions: np.ndarray) -> "_PlacedParts":
+        """The same array is asked about by one measure after the other."""
+        if self._last is None or self._last.positions is not positions:
+            self._last = self._placed(positions)
+        return self._last
 
-    def _placed(self, number: int) -> np.ndarray:
-        """(m, 3) corners in the base's frame."""
-        joint = self._data.oMi[self._joints[number]]
-        return self._points[number] @ joint.rotation.T + joint.translation
+    def _placed(self, positions: np.ndarray) -> "_PlacedParts":
+        fresh = np.ones(len(positions), dtype=bool)
+        fresh[1:] = (np.diff(positions, axis=0) != 0.0).any(axis=1)
+        own, count = np.empty(self._model.nq), int(fresh.sum())
+        joints, tools = np.empty((count, self._model.njoints, 4, 4)), np.empty((count, 4, 4))
+        for state, position in enumerate(positions[fresh]):
+            own[self._order] = position
+            pinocchio.forwardKinematics(self._model, self._data, own)
+            tools[state] = pinocchio.updateFramePlacement(self._model, self._data, self._tool).homogeneous
+            joints[state] = [place.homogeneous for place in self._data.oMi]
+        corners, middles = {}, np.empty((count, len(self.names), 3))
+        for number, (name, points) in enumerate(zip(self.names, self._points)):
+            place = joints[:, self._joints[number]]
+            middles[:, number] = place[:, :3, :3] @ points.mean(axis=0) + place[:, :3, 3]
+            if self._joints[number]:
+                corners[name] = points @ place[:, :3, :3].transpose(0, 2, 1) + place[:, None, :3, 3]
+        return _PlacedParts(positions, np.cumsum(fresh) - 1, joints, tools, corners, middles)
 
     def _depths(self, positions: np.ndarray) -> np.ndarray:
         """(k, pairs) how deep the two of each pair are in each other, metres; 0 where they are not."""
-        found = np.zeros((len(positions), len(self._pairs)))
-        for tick, position in enumerate(positions):
-            self._place(position)
-            middles = [self._placed(number).mean(axis=0) for number in range(len(self.names))]
-            for pair, (one, other) in enumerate(self._pairs):
-                apart = np.linalg.norm(middles[one] - middles[other])
-                if apart < self._radii[one] + self._radii[other]:
-                    found[tick, pair] = max(0.0, -self._distance(one, self._shapes[other], self._joints[other]))
-        return found
+        placed = self._place(positions)
+        found = np.zeros((len(placed.tools), len(self._pairs)))
+        for pair, (one, other) in enumerate(self._pairs):
+            apart = np.linalg.norm(placed.middles[:, one] - placed.middles[:, other], axis=1)
+            for state in np.flatnonzero(apart < self._radii[one] + self._radii[other]).tolist():
+                there = _transform(placed.joints[state, self._joints[other]])
+                found[state, pair] = max(0.0, -self._distance(placed, state, one, self._shapes[other], there))
+        return found[placed.which]
 
-    def _distance(self, number: int, shape: coal.CollisionGeometry, where: int | np.ndarray) -> float:
-        """:param where: the joint that moves the shape, or its middle in the base's frame."""
-        result = coal.DistanceResult()
-        other = (
-            coal.Transform3s(np.eye(3), where) if isinstance(where, np.ndarray) else _transform(self._data.oMi[where])
-        )
-        place = _transform(self._data.oMi[self._joints[number]])
-        return coal.distance(self._shapes[number], place, shape, other, coal.DistanceRequest(), result)
+    def _distance(
+        self, placed: "_PlacedParts", state: int, number: int, shape: coal.CollisionGeometry, there: coal.Transform3s
+    ) -> float:
+        """:param there: where the shape is."""
+        here = _transform(placed.joints[state, self._joints[number]])
+        return coal.distance(self._shapes[number], here, shape, there, coal.DistanceRequest(), coal.DistanceResult())
+
+
+@dataclass(frozen=True, eq=False)
+class _PlacedParts:
+    """A robot's parts in u states: those of k positions that follow each other, without repetitions.
+
+    :param positions: (k, n).
+    :param which: (k,) number of the state that each position is.
+    :param joints: (u, joints, 4, 4) poses.
+    :param tools: (u, 4, 4) poses.
+    :param corners: (u, m, 3) of each moving part, by its name.
+    :param middles: (u, parts, 3).
+    """
+
+    positions: np.ndarray
+    which: np.ndarray
+    joints: np.ndarray
+    tools: np.ndarray
+    corners: Mapping[str, np.ndarray]
+    middles: np.ndarray
 
 
 def _outermost(part: pinocchio.GeometryObject) -> np.ndarray:
@@ -195,8 +220,8 @@ def _convex(corners: np.ndarray) -> coal.Convex:
     return coal.Convex(points, facets)
 
 
-def _transform(place: pinocchio.SE3) -> coal.Transform3s:
-    return coal.Transform3s(place.rotation, place.translation)
+def _transform(pose: np.ndarray) -> coal.Transform3s:
+    return coal.Transform3s(pose[:3, :3], pose[:3, 3])
 
 
 def _middle(box: Box) -> np.ndarray:

@@ -57,8 +57,9 @@ def widowx() -> Robot:
     oracle = MeshOracle(urdf, driver.arm.joints, driver.arm.tool_frame, fixed, known)
     scene = Scene(tuple(driver.arm.joints), driver.limits, oracle)
 
+    arm: Kinematics = UrdfArm(driver.arm.urdf, driver.arm.joints, driver.arm.tool_frame)
+
     def make_gate() -> SafetyGate:
-        arm: Kinematics = UrdfArm(driver.arm.urdf, driver.arm.joints, driver.arm.tool_frame)
         return SafetyGate(arm, driver.limits, tick_s, period_s, known=list(known))
 
     return Robot("widowx", scene, make_gate, np.array(driver.home), tick_s, period_s, str(urdf))
