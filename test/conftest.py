@@ -37,6 +37,7 @@ _LIVE = (
 )
 _NOT_LIVE = (
     "nodes/test_alarm",
+    "nodes/test_camera_distrust",
     "nodes/test_command_inbox",
     "nodes/test_compat_choice",
     "nodes/test_compat_cv_bridge",

@@ -18,15 +18,12 @@ from stvla_ros.doctor.streams import (
     sizes_text,
 )
 from stvla_ros.perception.frame_pairs import describe_lone
+from stvla_ros.perception.stream_checks import LITTLE_DEPTH, NO_DEPTH, unlikely_distance
 
 _START = (
     "start the camera's driver, for a RealSense: `ros2 launch realsense2_camera rs_launch.py align_depth.enable:=true "
     "enable_sync:=true`"
 )
-# Below, few traces get a depth.
-_LITTLE_DEPTH, _NO_DEPTH = 0.3, 0.02
-# What an arm's camera sees, metres: outside, the unit is probably another one.
-_NEAREST_M, _FARTHEST_M = 0.05, 20.0
 # Share of frames that find their partner, below which something is wrong.
 _FEW_PAIRS = 0.95
 _CLOCK_HINT = "somebody publishes /clock: for a recording that is played, give --use-sim-time"
@@ -60,7 +57,10 @@ def check_camera(heard: Heard, needs: CameraNeeds) -> Findings:
         yield _nothing(streams)
         return
     yield from _check_pictures(heard.image, "image", needs, hint)
-    yield from check_presence(info, _START, _setting("camera_info"))
+    if heard.camera_info.latched:
+        yield note(f"{info.topic}: was sent once, and left on the topic; it is used for all pictures")
+    else:
+        yield from check_presence(info, _START, _setting("camera_info"))
     if info.count:
         yield from check_single_publisher(info)
         yield from _check_info_stamps(heard.image.stream, info)
@@ -107,6 +107,11 @@ def _check_pictures(pictures: Pictures, name: str, needs: CameraNeeds, hint: str
     yield from check_stamps(stream, needs.oldest_s, hint)
     if pictures.problem:
         yield error(pictures.problem, "have the driver publish an encoding that is named there, not compressed")
+    if pictures.stuck:
+        yield error(
+            f"{stream.topic}: {pictures.stuck}; the policy does not act on it",
+            "start the camera's driver anew; end all drivers that publish here but one; see the depth in rviz",
+        )
     if len(pictures.sizes) > 1:
         yield error(f"{stream.topic}: the size changes: {sizes}", "set one resolution in the driver's parameters")
     if "" in stream.frame_ids:
@@ -145,7 +150,7 @@ def _check_depth(depth: Pictures) -> Findings:
     if not len(depth.valid_shares):
         return
     topic, share = depth.stream.topic, float(depth.valid_shares.mean())
-    if share < _NO_DEPTH:
+    if share < NO_DEPTH:
         yield error(
             f"{topic}: {share:.1%} of the pixels have a distance",
             "uncover the sensor, look at the depth in rviz, and keep the scene beyond its shortest distance",
@@ -153,15 +158,12 @@ def _check_depth(depth: Pictures) -> Findings:
         return
     median = float(np.nanmedian(depth.medians_m))
     text = f"{topic}: {share:.0%} of the pixels have a distance, median {median:.2f} m"
-    if share < _LITTLE_DEPTH:
+    if share < LITTLE_DEPTH:
         yield warning(text, "move the camera nearer or farther, avoid sunlight, glass and shiny metal")
     else:
         yield ok(text)
-    if not _NEAREST_M < median < _FARTHEST_M:
-        yield error(
-            f"{topic}: a median distance of {median:.4g} m is not that of a table",
-            "see the unit: 16UC1 counts in millimetres, 32FC1 in metres (REP-118)",
-        )
+    if said := unlikely_distance(median):
+        yield error(f"{topic}: {said}", "have the driver send 16UC1 in millimetres, or 32FC1 in metres")
 
 
 def _check_registration(image: Pictures, depth: Pictures) -> Findings:

@@ -6,6 +6,7 @@ from stvla_ros.doctor.findings import Findings, error, note, ok
 from stvla_ros.doctor.records import CameraInfos
 from stvla_ros.doctor.streams import sizes_text
 from stvla_ros.errors import InputError
+from stvla_ros.perception.calibration import CameraCalibration, distortion_text, intrinsics_for
 from stvla_ros.perception.geometry import check_intrinsics
 
 _CALIBRATE = "calibrate the camera (ROS package camera_calibration), or have its driver send the factory's values"
@@ -22,6 +23,7 @@ def check_camera_info(info: CameraInfos, picture_sizes: frozenset[tuple[int, int
     except InputError as problem:
         yield error(f"{topic}: {problem}", _CALIBRATE)
         return
+    calibration = CameraCalibration(*info.size, matrix, info.model, np.array(info.distortion))
     (fx, _, cx), (_, fy, cy), _ = matrix
     # A driver that leaves the size out means the picture's.
     size = info.size if all(info.size) else next(iter(picture_sizes), (0, 0))
@@ -34,19 +36,23 @@ def check_camera_info(info: CameraInfos, picture_sizes: frozenset[tuple[int, int
     if not picture_sizes:
         yield note(f"{topic}: not compared with the picture, because none came")
     elif picture_sizes != {size}:
+        yield from _check_size(topic, calibration, picture_sizes)
+    if not np.isfinite(info.distortion).all():
+        yield error(f"{topic}: {distortion_text(calibration)}", _CALIBRATE)
+    elif said := distortion_text(calibration):
+        values = ", ".join(f"{value:.3g}" for value in info.distortion)
+        yield note(f"{topic}: {said}", f"coefficients: {values}")
+
+
+def _check_size(topic: str, calibration: CameraCalibration, picture_sizes: frozenset[tuple[int, int]]) -> Findings:
+    text = f"{topic}: for pictures of {calibration.width}x{calibration.height}, they are {sizes_text(picture_sizes)}"
+    try:
+        for size in picture_sizes:
+            intrinsics_for(calibration, size)
+    except InputError:
         yield error(
-            f"{topic}: for pictures of {size[0]}x{size[1]}, they are {sizes_text(picture_sizes)}",
+            f"{text}; the policy does not act on them",
             "give the camera_info that belongs to the image topic, or calibrate at this resolution",
         )
-    yield from _check_distortion(topic, info.distortion)
-
-
-def _check_distortion(topic: str, distortion: tuple[float, ...]) -> Findings:
-    if not np.isfinite(distortion).all():
-        yield error(f"{topic}: distortion coefficients are not finite", _CALIBRATE)
-    elif any(distortion):
-        values = ", ".join(f"{value:.3g}" for value in distortion)
-        yield note(
-            f"{topic}: the lens distorts ({values}), and pixels are taken as those of a pinhole camera",
-            "to be exact at the picture's edge, give the rectified topic (image_rect of the ROS package image_proc)",
-        )
+        return
+    yield note(f"{text}: scaled to them", "to be sure, have the driver publish the camera_info of this resolution")

@@ -17,8 +17,17 @@ from std_msgs.msg import String
 from stvla_ros.doctor.records import CameraInfos, Heard, JointStates, Pictures, Poses, Publisher, Stream, Wanted
 from stvla_ros.errors import InputError, reason_of
 from stvla_ros.nodes.kit.base import LATCHED_QOS, set_dds_defaults
+from stvla_ros.nodes.kit.camera_info import is_latched
 from stvla_ros.nodes.kit.endpoints import shown_node_of
 from stvla_ros.nodes.kit.messages import image_to_depth, image_to_rgb, stamp_ns
+from stvla_ros.perception.calibration import from_message
+from stvla_ros.perception.stream_checks import (
+    HOLD_S,
+    AlternatingPictures,
+    FrozenPicture,
+    look_at_depth,
+    saturated_distance,
+)
 from stvla_ros.robots.embodiments import ROBOT_DESCRIPTION
 
 # The nodes' SENSOR_QOS, with a longer queue: what this Python is slow at must not look like the camera's loss.
@@ -26,9 +35,8 @@ _QOS = QoSProfile(history=HistoryPolicy.KEEP_LAST, depth=100, reliability=Reliab
 # What nodes get to find each other before the listening begins.
 _DISCOVERY_S = 3.0
 _SETTLE_S = 0.3
-# Looking at all pixels of all pictures would slow the listening down.
+# Looking at all depth maps would slow the listening down.
 _LOOK_PERIOD_S = 0.2
-_EVERY_PIXEL = 4
 
 
 class _Recorder:
@@ -91,7 +99,8 @@ class _PictureLook:
         self._topic, self._depth = topic, depth
         self._sizes: set[tuple[int, int]] = set()
         self._encodings: set[str] = set()
-        self._problem = ""
+        self._problem = self._stuck = ""
+        self._frozen, self._alternating = FrozenPicture(), AlternatingPictures()
         self._shares: list[float] = []
         self._medians: list[float] = []
         self._looked_at = -_LOOK_PERIOD_S
@@ -99,22 +108,28 @@ class _PictureLook:
     def __call__(self, message: Image) -> None:
         self._sizes.add((message.width, message.height))
         self._encodings.add(message.encoding)
-        if time.monotonic() - self._looked_at < _LOOK_PERIOD_S or self._problem:
+        # Depth is looked at now and then; of pictures, each one tells whether it is new.
+        if self._problem or (self._depth and time.monotonic() - self._looked_at < _LOOK_PERIOD_S):
             return
         self._looked_at = time.monotonic()
         try:
             if self._depth:
                 self._measure(image_to_depth(message, self._topic))
             else:
-                image_to_rgb(message, self._topic)
+                self._compare(image_to_rgb(message, self._topic), stamp_ns(message.header))
         except InputError as problem:
             self._problem = str(problem)
 
     def _measure(self, depth: np.ndarray) -> None:
-        part = depth[::_EVERY_PIXEL, ::_EVERY_PIXEL].astype(np.float64) * (1e-3 if depth.dtype == np.uint16 else 1.0)
-        valid = part[np.isfinite(part) & (part > 0.0)]
-        self._shares.append(len(valid) / part.size)
-        self._medians.append(float(np.median(valid)) if len(valid) else np.nan)
+        look = look_at_depth(depth)
+        self._shares.append(look.share)
+        self._medians.append(look.median_m)
+        self._stuck = saturated_distance(look)
+
+    def _compare(self, rgb: np.ndarray, stamp: int) -> None:
+        same_s = self._frozen.update(rgb, stamp)
+        said = f"no new picture for {same_s:.1f} s under new stamps" if same_s > HOLD_S else ""
+        self._stuck = self._alternating.update(rgb) or said or self._stuck
 
     def pictures(self, stream: Stream) -> Pictures:
         return Pictures(
@@ -124,6 +139,7 @@ class _PictureLook:
             self._problem,
             np.array(self._shares),
             np.array(self._medians),
+            self._stuck,
         )
 
 
@@ -171,6 +187,7 @@ class _Listening:
         self._recorders: dict[str, _Recorder] = {}
         self._record("image", Image, wanted.image_topic, self._looks["image"])
         self._record("camera_info", CameraInfo, wanted.camera_info_topic, self._infos.append)
+        self._latched_info: CameraInfo | None = None
         self._record("depth", Image, wanted.depth_topic, self._looks["depth"])
         self._record("joint_states", JointState, wanted.joint_states_topic, self._states.append)
         self._record("poses", PoseStamped, wanted.pose_topic, self._poses.append)
@@ -185,12 +202,18 @@ class _Listening:
         except Exception as problem:  # rclpy's exceptions for names and types have no common type
             raise InputError(f"topic {topic} ({name}): cannot be subscribed to ({reason_of(problem)})") from None
 
+    def _on_latched_info(self, message: CameraInfo) -> None:
+        self._latched_info = message
+
     def _on_description(self, message: String) -> None:
         self._description = message.data
 
     def run(self, executor: SingleThreadedExecutor) -> Heard:
         recorders = self._recorders.values()
         _spin(executor, _DISCOVERY_S, lambda: all(recorder.found for recorder in recorders))
+        topic = self._recorders["camera_info"].topic
+        if is_latched(self._node.get_publishers_info_by_topic(topic)):
+            self._node.create_subscription(CameraInfo, topic, self._on_latched_info, LATCHED_QOS)
         # A publisher is known before the messages flow, and its first ones may be of before.
         _spin(executor, _SETTLE_S)
         for recorder in recorders:
@@ -210,7 +233,7 @@ class _Listening:
             poses = _pose_table(streams["poses"], self._poses)
         return Heard(
             self._looks["image"].pictures(streams["image"]),
-            _last_info(streams["camera_info"], self._infos),
+            _last_info(streams["camera_info"], self._infos, self._latched_info),
             depth,
             joint_states,
             poses,
@@ -226,12 +249,20 @@ def _spin(executor: SingleThreadedExecutor, seconds: float, enough: Callable[[],
         executor.spin_once(timeout_sec=min(left, 0.1))
 
 
-def _last_info(stream: Stream, messages: list[CameraInfo]) -> CameraInfos:
-    if not messages:
+def _last_info(stream: Stream, messages: list[CameraInfo], kept: CameraInfo | None) -> CameraInfos:
+    """:param kept: what was sent before and left on the topic."""
+    last = messages[-1] if messages else kept
+    if last is None:
         return CameraInfos(stream)
-    last = messages[-1]
-    matrix = np.array(last.k, dtype=np.float64).reshape(3, 3)
-    return CameraInfos(stream, matrix, tuple(float(value) for value in last.d), (last.width, last.height))
+    says = from_message(last)
+    return CameraInfos(
+        stream,
+        says.intrinsics,
+        tuple(says.distortion.tolist()),
+        (says.width, says.height),
+        says.distortion_model,
+        latched=not messages,
+    )
 
 
 def _joint_table(stream: Stream, messages: list[JointState], joints: tuple[str, ...]) -> JointStates:

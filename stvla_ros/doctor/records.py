@@ -61,6 +61,7 @@ class Pictures:
     :param sizes: (width, height) that occurred.
     :param encodings: that occurred.
     :param problem: of the first picture that could not be read; empty when all could.
+    :param stuck: why the pictures are not those of one camera that works; empty when they are.
     :param valid_shares: (m,) of depth pictures that were looked at: share of pixels with a distance. Empty for colour.
     :param medians_m: (m,) of these: median of the distances, metres; NaN where no pixel has one.
     """
@@ -71,6 +72,7 @@ class Pictures:
     problem: str = ""
     valid_shares: np.ndarray = field(default_factory=lambda: np.zeros(0))
     medians_m: np.ndarray = field(default_factory=lambda: np.zeros(0))
+    stuck: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,12 +81,16 @@ class CameraInfos:
     :param matrix: (3, 3) float64 pinhole matrix of the last message, pixels; None when there was none.
     :param distortion: its coefficients.
     :param size: (width, height) that it is for, pixels.
+    :param model: of the distortion.
+    :param latched: whether it was sent once, and left on the topic.
     """
 
     stream: Stream
     matrix: np.ndarray | None = None
     distortion: tuple[float, ...] = ()
     size: tuple[int, int] = (0, 0)
+    model: str = "plumb_bob"
+    latched: bool = False
 
 
 @dataclass(frozen=True, eq=False)

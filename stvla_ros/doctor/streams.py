@@ -8,9 +8,8 @@ import numpy as np
 from stvla_ros.doctor.findings import Finding, Findings, error, note, ok, warning
 from stvla_ros.doctor.records import Stream
 from stvla_ros.perception.frame_pairs import pair_stamps
+from stvla_ros.perception.stream_checks import FUTURE_S
 
-# The safety gate refuses commands to observations that are farther ahead of its clock (control/safety/gate.py).
-_FUTURE_S = 0.1
 # More than a clock's rounding, less than anything is refused for.
 _AHEAD_S = 0.005
 # Of the messages: more repeated or backward stamps are no hiccup but a driver that stamps wrongly.
@@ -162,7 +161,7 @@ def check_stamps(stream: Stream, oldest_s: float, hint: str = "") -> Findings:
 def _check_ages(topic: str, ages: np.ndarray, oldest_s: float, hint: str) -> Findings:
     median, least, most = float(np.median(ages)), float(ages.min()), float(ages.max())
     advice = f"{hint}; else: {CLOCK_ADVICE}" if hint else CLOCK_ADVICE
-    if least < -_FUTURE_S:
+    if least < -FUTURE_S:
         yield error(
             f"{topic}: stamps are up to {_span(-least)} ahead of this machine's clock; commands to such observations "
             "are refused",

@@ -12,10 +12,12 @@ from sensor_msgs.msg import CameraInfo, Image
 from stvla_ros.errors import InputError
 from stvla_ros.msg import TraceArray
 from stvla_ros.nodes.kit.base import RELIABLE_QOS, StvlaNode, run
+from stvla_ros.nodes.kit.camera_info import subscribe_to_camera_info
 from stvla_ros.nodes.kit.episodes import EARLIER_FRAME, Episodes
 from stvla_ros.nodes.kit.joins import StampOrder, subscribe_to_frames
 from stvla_ros.nodes.kit.messages import (
     array_to_image,
+    check_sensor_depth,
     image_to_depth,
     image_to_rgb,
     naming_topic,
@@ -32,6 +34,7 @@ from stvla_ros.nodes.perception.parameters import declare_spatial_traces
 from stvla_ros.nodes.perception.trace_outputs import TraceOutputs
 from stvla_ros.nodes.server.vla_server import VlaServerNode
 from stvla_ros.perception.spatial_traces import SpatialTraces
+from stvla_ros.perception.stream_checks import DepthWatch
 
 if TYPE_CHECKING:
     from stvla_ros.nodes.perception.robot_poses import RobotPose
@@ -56,6 +59,7 @@ class PerceptionNode(StvlaNode):
         self._outputs = TraceOutputs(self, self._spatial_traces.compositor.vertex_depths)
         self._traces = self.create_publisher(TraceArray, "traces", RELIABLE_QOS)
         self._depth = self.create_publisher(Image, "depth", RELIABLE_QOS)
+        self._depth_watch = DepthWatch()
         self._worker = self.start_worker("perception", self._process, self._queue_size)
         self.offer_reset(self._worker, self._spatial_traces.reset)
 
@@ -71,10 +75,10 @@ class PerceptionNode(StvlaNode):
         subscribe_to_frames(
             self, with_sensor_depth, self._sensor_qos, self._join_window, self._tolerance_ns, self._submit
         )
-        self.subscribe(CameraInfo, "camera_info", self._set_camera_info, self._sensor_qos)
+        subscribe_to_camera_info(self, self._set_camera_info, self._sensor_qos)
 
     def _set_camera_info(self, message: CameraInfo) -> None:
-        self._outputs.set_camera_info(message)
+        self._outputs.camera_info.take(message)
         self._server.inputs.set_camera_info(message)
         if self._spatial_traces.needs_robot:
             self._robot.set_camera_info(message)
@@ -86,7 +90,7 @@ class PerceptionNode(StvlaNode):
             return
         self._server.inputs.saw(stamp)
         if self._spatial_traces.needs_robot:
-            self._robot.add(stamp, messages[0].header.frame_id, messages)
+            self._robot.add(messages[0], messages)
         else:
             self._worker.submit((messages, None))
 
@@ -105,6 +109,7 @@ class PerceptionNode(StvlaNode):
         try:
             rgb = image_to_rgb(messages[0], "image")
             sensor_depth = image_to_depth(messages[1], "sensor_depth") if len(messages) > 1 else None
+            check_sensor_depth(self._depth_watch, sensor_depth, stamp)
             if self._order.is_restart(stamp):
                 self.get_logger().warning("topic image: stamps jumped back; the frame buffer starts anew")
                 self._spatial_traces.reset()

@@ -12,10 +12,11 @@ from rosbags.highlevel import AnyReader
 from rosbags.interfaces import Connection
 
 from stvla_ros.errors import InputError
+from stvla_ros.perception.calibration import CameraCalibration, from_message
 from stvla_ros.perception.frame_pairs import DEPTHS, PICTURES, FramePairs
 from stvla_ros.recordings.bag_files import open_bag
 from stvla_ros.recordings.pixels import convert_pixels, decode_picture, unpack_message
-from stvla_ros.recordings.types import CameraCalibration, OnBadFrame, RecordedFrame
+from stvla_ros.recordings.types import OnBadFrame, RecordedFrame
 
 IMAGE_TYPE = "sensor_msgs/msg/Image"
 COMPRESSED_TYPE = "sensor_msgs/msg/CompressedImage"
@@ -139,15 +140,7 @@ class _Join:
     def _calibration(self, message: Any) -> CameraCalibration | None:
         if not message.k[0] > 0:  # drivers of uncalibrated cameras publish zeros
             return None
-        return CameraCalibration(
-            width=message.width,
-            height=message.height,
-            intrinsics=np.array(message.k, np.float64).reshape(3, 3),
-            distortion_model=message.distortion_model,
-            distortion=np.array(message.d, np.float64),
-            rectification=np.array(message.r, np.float64).reshape(3, 3),
-            projection=np.array(message.p, np.float64).reshape(3, 4),
-        )
+        return from_message(message)
 
     def _choose_image(self, wanted: str) -> Connection:
         pictures = [c for c in self._bag.connections if c.msgtype in (IMAGE_TYPE, COMPRESSED_TYPE) and c.msgcount]

@@ -45,6 +45,7 @@ class FakeCamera(Node):
         self._info.publish(make_camera_info(INTRINSICS * [[scale], [scale], [1.0]], *SIZE, header))
         depth = self._metres if self._good else self._metres[::2, ::2]
         self._depth.publish(array_to_image(depth, "16UC1", header))
+        self._rgb[0, 0] = self._sent % 200  # a sensor's noise
         self._image.publish(array_to_image(self._rgb, "rgb8", header))
 
 

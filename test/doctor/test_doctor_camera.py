@@ -238,6 +238,14 @@ def test_camera_info_without_the_pictures_stamps_or_frame() -> None:
     only(examined(camera_info=replace(make_infos(), stream=other)), "warning", "/info: frame_id depth_frame is not")
 
 
+def test_camera_info_that_was_sent_once_is_enough() -> None:
+    infos = make_infos()
+    kept = replace(infos, stream=silent(infos.stream, *infos.stream.publishers), latched=True)
+    found = examined(camera_info=kept)
+    assert {finding.level for finding in found} == {"ok", "note"}
+    assert any(f.text.startswith("/info: was sent once, and left on the topic") for f in found)
+
+
 def test_depth_of_another_size_or_another_frame() -> None:
     depth = make_depth()
     only(
@@ -294,6 +302,7 @@ def test_readings_of_the_depth(share: float, median: float, level: str, text: st
     "changes, level, text",
     [
         ({"problem": "topic image: expected rgb8, got jpeg"}, "error", "topic image: expected rgb8, got jpeg"),
+        ({"stuck": "no new picture for 4.0 s"}, "error", "/image: no new picture for 4.0 s; the policy does not act"),
         ({"sizes": frozenset({SIZE, (320, 240)})}, "error", "the size changes: 320x240, 640x480"),
     ],
 )
@@ -344,7 +353,8 @@ def test_good_intrinsics() -> None:
         ),
         ({"matrix": with_entry(1, 2, -1.0)}, "error", "the principal point 320.0, -1.0 is outside"),
         ({"size": (1280, 720)}, "error", "for pictures of 1280x720, they are 640x480"),
-        ({"distortion": (0.1, -0.25, 0.0, 0.0, 0.0)}, "note", "the lens distorts (0.1, -0.25, 0, 0, 0)"),
+        ({"size": (1280, 960)}, "note", "for pictures of 1280x960, they are 640x480: scaled to them"),
+        ({"distortion": (0.1, -0.25, 0.0, 0.0, 0.0)}, "note", "the lens distorts by up to 3 pixels (plumb_bob)"),
         ({"distortion": (np.nan,)}, "error", "distortion coefficients are not finite"),
     ],
 )

@@ -139,18 +139,10 @@ def test_another_resolution(rig: RobotRig, figures) -> None:
 
 
 def test_depth_of_nan(rig: RobotRig, figures) -> None:
-    rig.until_moving()
-
     def without_depth(stamp: int, picture: np.ndarray, depth: np.ndarray) -> list[Frame]:
         return [(stamp, picture, np.full(depth.shape, np.nan, np.float32))]
 
-    rig.strike(lambda: setattr(rig.camera, "fault", without_depth))
-    time.sleep(GOES_ON_S)
-    motion = rig.largest_motion()
-    rig.check_limits()
-    rig.camera.fault = None
-    rig.until_moving()
-    figures(0.0, motion, "NaN counts as unknown; goes on within its limits")
+    figures(*holds_and_moves_again(rig, without_depth, 3.0), "moves again with the first depth")
 
 
 def test_no_camera_at_all(rig: RobotRig, figures) -> None:

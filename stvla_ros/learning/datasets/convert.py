@@ -11,6 +11,7 @@ import numpy as np
 
 from stvla_ros.errors import InputError
 from stvla_ros.learning.datasets.demonstration import Demonstration, depth_to_millimetres
+from stvla_ros.perception.calibration import intrinsics_for
 from stvla_ros.safe_files import check_instruction
 
 if TYPE_CHECKING:
@@ -148,12 +149,13 @@ def _demonstration(
 
     _check_frames(episode, frames)
     first = frames[0]
+    height, width = first.rgb.shape[:2]
     if first.depth is not None and first.depth.dtype != np.uint16:
         remarks["depth maps rounded from metres to millimetres"] += len(frames)
     return Demonstration(
         rgb=np.stack([frame.rgb for frame in frames]),
         depth=None if first.depth is None else np.stack([depth_to_millimetres(frame.depth) for frame in frames]),
-        intrinsics=None if first.camera is None else first.camera.intrinsics,
+        intrinsics=None if first.camera is None else intrinsics_for(first.camera, (width, height)),
         stamps=chosen.stamps,
         action=np.stack([action_row(action) for action in chosen.actions]),
         instruction=episode.instruction,
@@ -178,8 +180,9 @@ def _check_frames(episode: "RecordedEpisode", frames: "list[RecordedFrame]") -> 
         if (frame.camera is None) != (first.camera is None):
             raise InputError(f"{where}: expected a calibration in every frame or in none")
         if frame.camera is not None:
-            size = (frame.camera.width, frame.camera.height)
-            if size != (width, height):
-                raise InputError(f"{where}: expected camera_info of {width}x{height}, got {size[0]}x{size[1]}")
+            try:
+                intrinsics_for(frame.camera, (width, height))
+            except InputError as error:
+                raise InputError(f"{where}: camera_info: {error}") from None
             if not np.array_equal(frame.camera.intrinsics, first.camera.intrinsics):
                 raise InputError(f"{where}: expected the same intrinsics in all frames of an episode")

@@ -20,8 +20,7 @@ from stvla_ros.control.displacement import Displacement
 from stvla_ros.errors import InputError
 from stvla_ros.msg import ActionChunk, CommandVerdict, EndEffectorCommand, TraceArray
 from stvla_ros.nodes.kit.compat import cv_bridge, tf_transformations
-from stvla_ros.nodes.kit.lifecycle import ManagedNode
-from stvla_ros.perception.geometry import check_intrinsics
+from stvla_ros.perception.stream_checks import DepthWatch
 from stvla_ros.perception.types import Traces
 
 _BRIDGE = cv_bridge.CvBridge()
@@ -95,33 +94,15 @@ def image_to_depth(message: Image, topic: str) -> np.ndarray:
     return _to_array(message, topic, "passthrough", "16UC1 or 32FC1")
 
 
+def check_sensor_depth(watch: DepthWatch, depth: np.ndarray | None, stamp: int) -> None:
+    """:raises InputError: for a sensor that is dead, at its end, or counts in another unit."""
+    if depth is not None and (said := watch.update(depth, stamp)):
+        raise InputError(f"topic sensor_depth: {said}")
+
+
 def array_to_image(picture: np.ndarray, encoding: str, header: Header) -> Image:
     """:param picture: (H, W) or (H, W, channels), of the type that the encoding names."""
     return _BRIDGE.cv2_to_imgmsg(np.ascontiguousarray(picture), encoding=encoding, header=header)
-
-
-def camera_info_to_intrinsics(message: CameraInfo, topic: str) -> np.ndarray:
-    """(3, 3) float64 pinhole matrix in pixels.
-
-    :raises InputError: when it is not finite or a focal length is not positive (an uncalibrated camera sends zeros).
-    """
-    intrinsics = np.asarray(message.k, dtype=np.float64).reshape(3, 3)
-    try:
-        return check_intrinsics(intrinsics)
-    except InputError as error:
-        raise InputError(f"topic {topic}: {error}") from None
-
-
-def usable_intrinsics(node: ManagedNode, message: CameraInfo) -> np.ndarray | None:
-    """As :func:`camera_info_to_intrinsics`; None when they cannot be used.
-
-    :param node: receiver of the report about those that cannot.
-    """
-    try:
-        return camera_info_to_intrinsics(message, "camera_info")
-    except InputError as error:
-        node.reject("camera_info", str(error))
-        return None
 
 
 def make_camera_info(intrinsics: np.ndarray, width: int, height: int, header: Header) -> CameraInfo:

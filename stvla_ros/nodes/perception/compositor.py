@@ -2,11 +2,12 @@
 
 import time
 
-from sensor_msgs.msg import CameraInfo, Image
+from sensor_msgs.msg import Image
 
 from stvla_ros.errors import InputError
 from stvla_ros.msg import TraceArray
 from stvla_ros.nodes.kit.base import RELIABLE_QOS, StvlaNode, run
+from stvla_ros.nodes.kit.camera_info import subscribe_to_camera_info
 from stvla_ros.nodes.kit.joins import Join
 from stvla_ros.nodes.kit.messages import (
     array_to_image,
@@ -42,7 +43,7 @@ class CompositorNode(StvlaNode):
             (TraceArray, "traces", RELIABLE_QOS),
         ]
         Join(self, topics, lambda *messages: self._worker.submit(messages), self._join_window)
-        self.subscribe(CameraInfo, "camera_info", self._outputs.set_camera_info, self._sensor_qos)
+        subscribe_to_camera_info(self, self._outputs.camera_info.take, self._sensor_qos)
 
     def _process(self, messages: tuple[Image, Image, TraceArray]) -> None:
         started = time.monotonic()

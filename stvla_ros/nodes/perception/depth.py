@@ -7,7 +7,14 @@ from sensor_msgs.msg import Image
 from stvla_ros.errors import InputError
 from stvla_ros.nodes.kit.base import RELIABLE_QOS, StvlaNode, run
 from stvla_ros.nodes.kit.joins import subscribe_to_frames
-from stvla_ros.nodes.kit.messages import array_to_image, image_to_depth, image_to_rgb, naming_topic, stamp_ns
+from stvla_ros.nodes.kit.messages import (
+    array_to_image,
+    check_sensor_depth,
+    image_to_depth,
+    image_to_rgb,
+    naming_topic,
+    stamp_ns,
+)
 from stvla_ros.nodes.kit.parameters import (
     declare_join_window,
     declare_queue_size,
@@ -16,6 +23,7 @@ from stvla_ros.nodes.kit.parameters import (
 )
 from stvla_ros.nodes.perception.parameters import declare_depth
 from stvla_ros.perception.depth.registry import make_depth_estimator
+from stvla_ros.perception.stream_checks import DepthWatch
 
 
 class DepthNode(StvlaNode):
@@ -30,6 +38,7 @@ class DepthNode(StvlaNode):
     def configure(self) -> None:
         self._estimator = make_depth_estimator(self._backend, **self._backend_parameters)
         self._depth = self.create_publisher(Image, "depth", RELIABLE_QOS)
+        self._watch = DepthWatch()
         self._worker = self.start_worker("depth", self._process, self._queue_size)
 
     def activate(self) -> None:
@@ -45,6 +54,7 @@ class DepthNode(StvlaNode):
         try:
             rgb = image_to_rgb(image, "image")
             sensor_depth = image_to_depth(messages[1], "sensor_depth") if len(messages) > 1 else None
+            check_sensor_depth(self._watch, sensor_depth, stamp)
             depth = self._estimator.estimate(rgb, sensor_depth)
         except InputError as error:
             self.reject("input", naming_topic(error))

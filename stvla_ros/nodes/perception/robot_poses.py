@@ -6,13 +6,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from sensor_msgs.msg import CameraInfo, JointState
+from sensor_msgs.msg import CameraInfo, Image, JointState
 from std_msgs.msg import String
 from tf2_msgs.msg import TFMessage
 
 from stvla_ros.errors import InputError
 from stvla_ros.nodes.kit.base import LATCHED_QOS, RELIABLE_QOS, StvlaNode
-from stvla_ros.nodes.kit.messages import stamp_ns, transform_to_pose, usable_intrinsics
+from stvla_ros.nodes.kit.camera_info import CameraInfoInput, subscribe_to_camera_info
+from stvla_ros.nodes.kit.messages import stamp_ns, transform_to_pose
 from stvla_ros.perception.frame_pairs import RESTART_NS
 from stvla_ros.perception.robot_view import RobotView
 from stvla_ros.robots.robot_links import RobotLinks
@@ -50,12 +51,12 @@ class RobotPoses:
 
     def __init__(self, node: StvlaNode, window: int, take: Callable[[Any, RobotPose], None]) -> None:
         self._node, self._window, self._take = node, window, take
-        self._waiting: deque[tuple[int, str, Any]] = deque()
+        self._waiting: deque[tuple[int, Image, Any]] = deque()
         self._joints: deque[tuple[int, dict[str, float]]] = deque(maxlen=_KEPT)
         self._parents: dict[str, tuple[str, np.ndarray]] = {}
         self._links: RobotLinks | None = None
         self._described = ""
-        self._intrinsics: np.ndarray | None = None
+        self._camera_info = CameraInfoInput(node)
 
     def subscribe(self, sensor_qos: Any, *, camera_info: bool = True) -> None:
         """:param camera_info: False when the node hears it anyway, and calls :meth:`set_camera_info`."""
@@ -64,24 +65,25 @@ class RobotPoses:
         node.subscribe(String, "robot_description", self._set_description, LATCHED_QOS, watched=False)
         node.subscribe(TFMessage, "/tf_static", self._add_transforms, LATCHED_QOS, watched=False)
         if camera_info:
-            node.subscribe(CameraInfo, "camera_info", self.set_camera_info, sensor_qos)
+            subscribe_to_camera_info(node, self.set_camera_info, sensor_qos)
 
-    def add(self, stamp: int, frame_id: str, frame: Any) -> None:
+    def add(self, image: Image, frame: Any) -> None:
         """Take a frame.
 
-        :param frame_id: the camera's optical frame.
+        :param image: its picture.
         :param frame: what ``take`` gets.
         """
+        stamp = stamp_ns(image.header)
         if self._waiting and stamp < self._waiting[-1][0] - RESTART_NS:
             self._give_up(len(self._waiting))
-        self._waiting.append((stamp, frame_id, frame))
+        self._waiting.append((stamp, image, frame))
         self._hand_on()
         if len(self._waiting) > self._window:
             self._node.reject("robot", self._missing())
             self._give_up(1)
 
     def set_camera_info(self, message: CameraInfo) -> None:
-        self._intrinsics = usable_intrinsics(self._node, message)
+        self._camera_info.take(message)
         self._hand_on()
 
     def _set_description(self, message: String) -> None:
@@ -116,9 +118,9 @@ class RobotPoses:
 
     def _hand_on(self) -> None:
         while self._waiting:
-            stamp, frame_id, frame = self._waiting[0]
-            camera = self._camera(frame_id)
-            if self._links is None or self._intrinsics is None or camera is None:
+            stamp, image, frame = self._waiting[0]
+            camera = self._camera(image.header.frame_id)
+            if self._links is None or not self._camera_info.known or camera is None:
                 return
             if not self._joints or self._joints[-1][0] < stamp:
                 return
@@ -127,7 +129,12 @@ class RobotPoses:
             if joints is None:  # the robot speaks only since then
                 self._node.stage.dropped(_WITHOUT_ROBOT)
                 continue
-            self._take(frame, RobotPose(self._links, joints, camera, self._intrinsics))
+            try:
+                intrinsics = self._camera_info.intrinsics((image.width, image.height))
+            except InputError as error:
+                self._node.reject("camera_info", str(error))
+                continue
+            self._take(frame, RobotPose(self._links, joints, camera, intrinsics))
 
     def _at(self, stamp: int) -> dict[str, float] | None:
         earlier = [each for each in self._joints if each[0] <= stamp]
@@ -155,9 +162,9 @@ class RobotPoses:
     def _missing(self) -> str:
         if self._links is None:
             return "topic robot_description: the tracker needs the robot's URDF, there is none"
-        if self._intrinsics is None:
+        if not self._camera_info.known:
             return "topic camera_info: the tracker needs the camera's intrinsics, there are none"
-        frame = self._waiting[0][1]
+        frame = self._waiting[0][1].header.frame_id
         if self._camera(frame) is None:
             return f"topic tf_static: the tracker needs the pose of {frame} in {self._links.base_link}, it has none"
         return "topic joint_states: the tracker needs the robot's joints at each frame's time or later, there are none"

@@ -4,12 +4,14 @@ from collections.abc import Callable
 
 import numpy as np
 from geometry_msgs.msg import Point
-from sensor_msgs.msg import CameraInfo, Image
+from sensor_msgs.msg import Image
 from std_msgs.msg import ColorRGBA, Header
 from visualization_msgs.msg import ImageMarker, Marker, MarkerArray
 
+from stvla_ros.errors import InputError
 from stvla_ros.nodes.kit.base import RELIABLE_QOS, StvlaNode
-from stvla_ros.nodes.kit.messages import array_to_image, seconds_to_duration, usable_intrinsics
+from stvla_ros.nodes.kit.camera_info import CameraInfoInput
+from stvla_ros.nodes.kit.messages import array_to_image, seconds_to_duration
 from stvla_ros.perception.compositor import traces_3d
 from stvla_ros.perception.overlay import draw_traces, trace_colour
 from stvla_ros.perception.types import Traces
@@ -20,7 +22,8 @@ MARKER_LIFETIME_S = 2.0
 
 
 class TraceOutputs:
-    """Publishers of ``traced_depth``, ``overlay``, ``trace_markers`` and ``trace_image_markers``.
+    """Publishers of ``traced_depth``, ``overlay``, ``trace_markers`` and ``trace_image_markers``. The 3D markers need
+    intrinsics, which :attr:`camera_info` takes.
 
     :param vertex_depths: depth in metres of every vertex, asked for only when somebody wants markers.
     """
@@ -28,15 +31,11 @@ class TraceOutputs:
     def __init__(self, node: StvlaNode, vertex_depths: Callable[[Traces], np.ndarray]) -> None:
         self._node = node
         self._vertex_depths = vertex_depths
-        self._intrinsics: np.ndarray | None = None
+        self.camera_info = CameraInfoInput(node)
         self.traced_depth = node.create_publisher(Image, "traced_depth", RELIABLE_QOS)
         self._overlay = node.create_publisher(Image, "overlay", RELIABLE_QOS)
         self._markers = node.create_publisher(MarkerArray, "trace_markers", RELIABLE_QOS)
         self._image_markers = node.create_publisher(ImageMarker, "trace_image_markers", RELIABLE_QOS)
-
-    def set_camera_info(self, message: CameraInfo) -> None:
-        """Take the intrinsics for the 3D markers; bad ones are reported and leave the markers out."""
-        self._intrinsics = usable_intrinsics(self._node, message)
 
     def publish_for_people(self, rgb: np.ndarray, traces: Traces, header: Header) -> None:
         """Overlay and markers of one frame, each only when somebody listens."""
@@ -44,9 +43,17 @@ class TraceOutputs:
             self._overlay.publish(array_to_image(draw_traces(rgb, traces), "rgb8", header))
         if self._image_markers.get_subscription_count():
             self._image_markers.publish(image_marker(traces, header))
-        if self._markers.get_subscription_count() and self._intrinsics is not None:
-            lines = traces_3d(traces, self._vertex_depths(traces), self._intrinsics)
+        if self._markers.get_subscription_count() and (intrinsics := self._intrinsics(traces)) is not None:
+            lines = traces_3d(traces, self._vertex_depths(traces), intrinsics)
             self._markers.publish(line_markers(lines, header))
+
+    def _intrinsics(self, traces: Traces) -> np.ndarray | None:
+        """None where those that came cannot be used: that is told, and leaves the markers out."""
+        try:
+            return self.camera_info.intrinsics(traces.image_size)
+        except InputError as error:
+            self._node.reject("camera_info", str(error))
+            return None
 
 
 def image_marker(traces: Traces, header: Header) -> ImageMarker:

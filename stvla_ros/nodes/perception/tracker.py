@@ -57,7 +57,7 @@ class TrackerNode(StvlaNode):
             self._worker.submit((message, None, None))
 
     def _add(self, image: Image, depth: Image) -> None:
-        self._robot.add(stamp_ns(image.header), image.header.frame_id, (image, depth))
+        self._robot.add(image, (image, depth))
 
     def _submit_with_robot(self, frame: tuple[Image, Image], pose: "RobotPose") -> None:
         # Only now: an episode may have begun while the frame waited.

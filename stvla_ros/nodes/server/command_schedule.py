@@ -72,7 +72,9 @@ class CommandSchedule:
         )
         self.lockstep = pacing == "lockstep"
         self._period = round(self.period_s * 1e9)
-        self._max_age = 0 if self.lockstep else round(max_age_s * 1e9)
+        self.oldest_s = 0.0 if self.lockstep else max_age_s
+        """Age beyond which no observation is acted on, seconds; 0 for any."""
+        self._max_age = round(self.oldest_s * 1e9)
         self._latency = LatencyPrediction()
         latency = None if self.lockstep else self._latency
         self._executor = make_executor(execution, self._period, self._max_age, caps, latency)

@@ -11,14 +11,15 @@ from sensor_msgs.msg import CameraInfo, Image
 from stvla_ros.errors import InputError
 from stvla_ros.msg import TraceArray
 from stvla_ros.nodes.kit.base import RELIABLE_QOS, StvlaNode
+from stvla_ros.nodes.kit.camera_info import CameraInfoInput, subscribe_to_camera_info
 from stvla_ros.nodes.kit.joins import Join, StampOrder
-from stvla_ros.nodes.kit.messages import image_to_depth, image_to_rgb, message_to_traces, stamp_ns, usable_intrinsics
+from stvla_ros.nodes.kit.messages import image_to_depth, image_to_rgb, message_to_traces, stamp_ns
 from stvla_ros.nodes.kit.parameters import declare_join_window, declare_sensor_qos
 from stvla_ros.perception.compositor import CompositorConfig, check_traces, resize_depth
 from stvla_ros.perception.depth.base import without_invalid
-from stvla_ros.perception.frozen_picture import FrozenPicture
 from stvla_ros.perception.point_depths import PointDepths
 from stvla_ros.perception.spatial_traces import SpatialTraces
+from stvla_ros.perception.stream_checks import AlternatingPictures, ClockWatch, FrozenPicture
 from stvla_ros.perception.types import TracedDepth, Traces, TracesInDepth
 from stvla_ros.policy.base import MAIN_CAMERA, Picture, PolicyInput
 from stvla_ros.policy.observer import View
@@ -33,11 +34,17 @@ class ObservationInputs:
     :param node: declares its parameters, subscribes, and reports bad input.
     :param take: called with each observation, its instruction still empty; from the thread that brought it.
     :param view: which picture and depth.
+    :param oldest_s: age beyond which no observation is acted on, seconds; 0 for any.
     :param on_restart: callback for a camera whose stamps jumped back, called before its first picture is taken.
     """
 
     def __init__(
-        self, node: StvlaNode, take: Callable[[PolicyInput], None], view: View, on_restart: Callable[[], None]
+        self,
+        node: StvlaNode,
+        take: Callable[[PolicyInput], None],
+        view: View,
+        oldest_s: float,
+        on_restart: Callable[[], None],
     ) -> None:
         self._node = node
         self._take = take
@@ -49,15 +56,17 @@ class ObservationInputs:
         self._frozen_s = node.parameter(
             "frozen_picture_timeout",
             0.0,
-            "seconds for which a picture may stay the same to the bit while its stamps advance; 0 for ever",
+            "seconds for which a camera may send no new picture (the same to the bit, or the same few in turn) while "
+            "its stamps advance; 0: for ever, and pictures of two cameras in turn are not told either",
             low=0.0,
             high=3600.0,
         )
-        self._frozen = FrozenPicture()
+        self._frozen, self._alternating = FrozenPicture(), AlternatingPictures()
+        self._clock = ClockWatch(oldest_s)
         self._point_depths = PointDepths(CompositorConfig.size, CompositorConfig.depth_window)
-        self._intrinsics: np.ndarray | None = None
+        self._camera_info = CameraInfoInput(node, tells=True)
         self._lock = threading.Lock()
-        self._knows_camera = False
+        self._told_no_camera = False
         self._first_at: float | None = None
         self._waiting: PolicyInput | None = None
 
@@ -80,17 +89,15 @@ class ObservationInputs:
         if self._view.traces:
             topics.append((TraceArray, "traces", RELIABLE_QOS))
         Join(self._node, topics, self._on_messages, self._join_window, on_first=self.saw)
-        self._node.subscribe(CameraInfo, "camera_info", self.set_camera_info, self._sensor_qos)
+        subscribe_to_camera_info(self._node, self.set_camera_info, self._sensor_qos)
 
     def set_camera_info(self, message: CameraInfo) -> None:
-        """Take the intrinsics; bad ones are reported, and the policy then gets none."""
-        intrinsics = usable_intrinsics(self._node, message)
+        """Take the intrinsics. Where they are not the picture's, that is reported, and the policy gets no picture."""
         with self._lock:
-            self._intrinsics, self._knows_camera = intrinsics, True
+            self._camera_info.take(message)
             waiting, self._waiting = self._waiting, None
         if waiting is not None:
-            picture = replace(waiting.picture, intrinsics=intrinsics)
-            self._take(replace(waiting, pictures={MAIN_CAMERA: picture}))
+            self._offer(waiting.stamp, waiting.picture)
 
     def take_traced(self, rgb: np.ndarray, result: TracedDepth, perception: SpatialTraces) -> None:
         """Take one frame from the perception in the same process, in whose thread this is called.
@@ -129,24 +136,47 @@ class ObservationInputs:
         return TracesInDepth(traces, self._point_depths.of(traces))
 
     def _hand_on(self, stamp: int, picture: Picture) -> None:
-        if self._frozen_s and (same_s := self._frozen.update(picture.rgb, stamp)) > self._frozen_s:
+        if problem := self._problem(stamp, picture.rgb):
             # Acting on it would be acting blindly.
-            self._node.reject("frozen picture", f"topic image: the same picture for {same_s:.1f} s under new stamps")
+            self._node.reject("camera", f"topic image: {problem}")
             return
         with self._lock:
-            observation = PolicyInput(stamp, {MAIN_CAMERA: replace(picture, intrinsics=self._intrinsics)}, "")
             if self._awaits_camera():
-                self._waiting = observation
+                self._waiting = PolicyInput(stamp, {MAIN_CAMERA: picture}, "")
                 return
-        self._take(observation)
+        self._offer(stamp, picture)
+
+    def _problem(self, stamp: int, rgb: np.ndarray) -> str:
+        if said := self._clock.update(stamp, self._node.latency_s(stamp), time.monotonic()):
+            return said
+        if not self._frozen_s:
+            return ""
+        if (same_s := self._frozen.update(rgb, stamp)) > self._frozen_s:
+            return f"no new picture for {same_s:.1f} s under new stamps: the camera or its driver hangs"
+        return self._alternating.update(rgb)
+
+    def _offer(self, stamp: int, picture: Picture) -> None:
+        height, width = picture.rgb.shape[:2]
+        try:
+            intrinsics = self._camera_info.intrinsics((width, height))
+        except InputError as error:
+            self._node.reject("camera_info", str(error))
+            return
+        self._take(PolicyInput(stamp, {MAIN_CAMERA: replace(picture, intrinsics=intrinsics)}, ""))
 
     def _awaits_camera(self) -> bool:
         """Whether the camera's first intrinsics are on their way, which may come after its first picture: the same
         picture would be answered differently without them.
         """
-        if self._knows_camera:
+        if self._camera_info.known:
             return False
         self._first_at = self._first_at or time.monotonic()
         if time.monotonic() - self._first_at > CAMERA_INFO_WAIT_S:
+            if not self._told_no_camera:
+                self._told_no_camera = True
+                self._node.get_logger().warning(
+                    f"topic camera_info: nothing came within {CAMERA_INFO_WAIT_S:g} s of the first picture, so the "
+                    "policy is given no intrinsics and takes its own camera's, which is probably another one"
+                )
             return False
         return self._node.count_publishers(self._node.resolve_topic_name("camera_info")) > 0

@@ -57,7 +57,8 @@ class VlaServerNode(StvlaNode):
         self._base_frame = self.parameter("base_frame", "base_link", "frame_id of the commands: the robot's base link")
         embodiment = find_embodiment(robot)
         self._schedule = CommandSchedule(self, self._choice.execution, embodiment.caps)
-        self.inputs = ObservationInputs(self, self._observe, VIEWS[self._choice.traces], self._on_restart)
+        view, oldest_s = VIEWS[self._choice.traces], self._schedule.oldest_s
+        self.inputs = ObservationInputs(self, self._observe, view, oldest_s, self._on_restart)
         self._episodes = Episodes(self, self._on_episode)
         # Re-entrant: ending a goal from within a locked section is common.
         self._lock = threading.RLock()

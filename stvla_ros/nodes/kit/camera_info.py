@@ -1,0 +1,95 @@
+"""The newest camera_info, as intrinsics for the pictures that come."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from rclpy.clock import Clock, ClockType
+from rclpy.qos import DurabilityPolicy, QoSProfile
+from rclpy.topic_endpoint_info import TopicEndpointInfo
+from sensor_msgs.msg import CameraInfo
+
+from stvla_ros.errors import InputError
+from stvla_ros.nodes.kit.base import LATCHED_QOS, StvlaNode
+from stvla_ros.perception.calibration import CameraCalibration, distortion_text, from_message, intrinsics_for, scaled_by
+from stvla_ros.perception.geometry import check_intrinsics
+
+# How often is looked for a publisher that leaves its camera_info on the topic.
+_LOOK_PERIOD_S = 0.5
+
+
+def subscribe_to_camera_info(node: StvlaNode, take: Callable[[CameraInfo], None], qos: QoSProfile) -> None:
+    """While the node is active. A driver may send it once, before anybody hears it, and leave it on the topic: where a
+    publisher does that, what is kept there is asked for besides. To ask a usual publisher would be an error.
+    """
+    topic = node.resolve_topic_name("camera_info")
+    node.subscribe(CameraInfo, "camera_info", take, qos)
+
+    def look() -> None:
+        if is_latched(node.get_publishers_info_by_topic(topic)):
+            timer.cancel()
+            node.subscribe(CameraInfo, "camera_info", take, LATCHED_QOS, watched=False)
+
+    timer = node.create_timer(_LOOK_PERIOD_S, look, clock=Clock(clock_type=ClockType.STEADY_TIME))
+    node.on_stop_inputs(lambda: node.destroy_timer(timer))
+
+
+def is_latched(publishers: Sequence[TopicEndpointInfo]) -> bool:
+    """Whether one of them leaves its last message on the topic."""
+    return any(each.qos_profile.durability == DurabilityPolicy.TRANSIENT_LOCAL for each in publishers)
+
+
+class CameraInfoInput:
+    """
+    :param node: for the topics' names and for what is to be said.
+    :param tells: whether a picture of another size and a lens that distorts are told; one node of a graph is enough.
+    """
+
+    def __init__(self, node: StvlaNode, *, tells: bool = False) -> None:
+        self._node, self._tells = node, tells
+        self._calibration: CameraCalibration | None = None
+        self._said: set[str] = set()
+        image = node.resolve_topic_name("image")
+        # image_proc and the cameras' own drivers name rectified topics so.
+        self._rectified = "rect" in image.replace("_", "/").split("/")
+
+    @property
+    def known(self) -> bool:
+        """Whether one came."""
+        return self._calibration is not None
+
+    def take(self, message: CameraInfo) -> None:
+        """Take the newest. One that no camera has is told at once."""
+        self._calibration = from_message(message)
+        try:
+            check_intrinsics(self._calibration.intrinsics)
+        except InputError as error:
+            self._node.reject("camera_info", f"topic camera_info: {error}")
+            return
+        if self._tells and not self._rectified and (said := distortion_text(self._calibration)):
+            self._warn(f"topic camera_info: {said}")
+
+    def intrinsics(self, size: tuple[int, int]) -> np.ndarray | None:
+        """
+        :param size: (width, height) of the picture, pixels.
+        :returns: (3, 3) pinhole matrix, pixels of that picture; None when none came.
+        :raises InputError: for a calibration that is no such picture's.
+        """
+        calibration = self._calibration
+        if calibration is None:
+            return None
+        try:
+            matrix = intrinsics_for(calibration, size, self._rectified)
+        except InputError as error:
+            raise InputError(f"topic camera_info: {error}") from None
+        if self._tells and (scale := scaled_by(calibration, size)) != 1.0:
+            self._warn(
+                f"topic camera_info: for pictures of {calibration.width}x{calibration.height}, they are "
+                f"{size[0]}x{size[1]}; taken times {scale:g}"
+            )
+        return matrix
+
+    def _warn(self, line: str) -> None:
+        """Once each."""
+        if line not in self._said and len(self._said) < 16:
+            self._said.add(line)
+            self._node.get_logger().warning(line)

@@ -1,0 +1,161 @@
+"""What a camera's calibration says, and what of it holds for a picture.
+
+Conventions are those of sensor_msgs/CameraInfo, REP-104 and the ROS package image_geometry.
+"""
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import cv2
+import numpy as np
+
+from stvla_ros.errors import InputError
+from stvla_ros.perception.geometry import check_intrinsics
+
+# Sides of a picture that was resized are rounded.
+_ROUNDING_PIXELS = 1.0
+# Displacement at a corner below which a lens counts as a pinhole, pixels.
+_PINHOLE_PIXELS = 2.0
+_FISHEYE = ("equidistant", "fisheye", "kannala_brandt4")
+# Of how many coefficients OpenCV knows the polynomial of plumb_bob and rational_polynomial.
+_POLYNOMIALS = (4, 5, 8, 12, 14)
+
+
+@dataclass(frozen=True)
+class CameraCalibration:
+    """A pinhole camera as in sensor_msgs/CameraInfo.
+
+    :param width: of the calibrated picture, pixels; 0 where a driver leaves it out.
+    :param height: of the calibrated picture, pixels; 0 where a driver leaves it out.
+    :param intrinsics: (3, 3) float64, [[fx, 0, cx], [0, fy, cy], [0, 0, 1]], pixels.
+    :param distortion_model: such as plumb_bob.
+    :param distortion: (n,) float64, the model's coefficients; empty for none.
+    :param rectification: (3, 3) float64, rotation of the rectified camera.
+    :param projection: (3, 4) float64 of the rectified camera; None: that of the intrinsics.
+    """
+
+    width: int
+    height: int
+    intrinsics: np.ndarray
+    distortion_model: str = "plumb_bob"
+    distortion: np.ndarray = field(default_factory=lambda: np.zeros(5))
+    rectification: np.ndarray = field(default_factory=lambda: np.eye(3))
+    projection: np.ndarray | None = None
+
+    def __post_init__(self) -> None:
+        if self.projection is None:
+            object.__setattr__(self, "projection", np.hstack([self.intrinsics, np.zeros((3, 1))]))
+
+
+def from_message(message: Any) -> CameraCalibration:
+    """
+    :param message: sensor_msgs/CameraInfo, of rclpy or of a recording.
+    :returns: the calibration of the picture as it is sent: without what the camera leaves out or puts together.
+    """
+    whole = CameraCalibration(
+        width=message.width,
+        height=message.height,
+        intrinsics=np.array(message.k, np.float64).reshape(3, 3),
+        distortion_model=message.distortion_model,
+        distortion=np.array(message.d, np.float64),
+        rectification=np.array(message.r, np.float64).reshape(3, 3),
+        projection=np.array(message.p, np.float64).reshape(3, 4),
+    )
+    part = message.roi
+    region = (part.x_offset, part.y_offset, part.width, part.height)
+    return as_sent(whole, (message.binning_x, message.binning_y), region)
+
+
+def as_sent(
+    calibration: CameraCalibration, binning: tuple[int, int], region: tuple[int, int, int, int]
+) -> CameraCalibration:
+    """The calibration of the picture that a camera sends, from that of its whole sensor.
+
+    :param binning: pixels that become one, in x and y; 0 means 1.
+    :param region: x, y, width, height of what is read out, whole pixels; width and height 0: all.
+    """
+    x, y, width, height = region
+    across, down = (max(each, 1) for each in binning)
+    width, height = width or calibration.width, height or calibration.height
+    if (x, y, across, down) == (0, 0, 1, 1) and (width, height) == (calibration.width, calibration.height):
+        return calibration
+    shift = np.array([[1.0, 0.0, -x], [0.0, 1.0, -y], [0.0, 0.0, 1.0]])
+    change = _resize(1.0 / across, 1.0 / down) @ shift
+    with np.errstate(invalid="ignore"):  # whoever uses the matrices looks for what is not finite
+        intrinsics, projection = change @ calibration.intrinsics, change @ calibration.projection
+    return replace(
+        calibration, width=width // across, height=height // down, intrinsics=intrinsics, projection=projection
+    )
+
+
+def intrinsics_for(calibration: CameraCalibration, size: tuple[int, int], rectified: bool = False) -> np.ndarray:
+    """
+    :param size: (width, height) of the picture, pixels.
+    :param rectified: whether the picture is a rectified one, for which the projection matrix is.
+    :returns: (3, 3) float64 pinhole matrix of the picture: the calibrated one, scaled where the picture is a resized
+        one of the same shape.
+    :raises InputError: for a picture of another shape, and for a matrix that no camera has (an uncalibrated camera
+        sends zeros).
+    """
+    matrix = calibration.intrinsics
+    if rectified and calibration.projection[0, 0] > 0:
+        matrix = calibration.projection[:, :3]
+    matrix = check_intrinsics(matrix)
+    calibrated = (calibration.width, calibration.height)
+    if calibrated == size or not all(calibrated):
+        return matrix
+    across, down = size[0] / calibrated[0], size[1] / calibrated[1]
+    if abs(calibrated[1] * across - size[1]) > _ROUNDING_PIXELS:
+        raise InputError(
+            f"expected intrinsics for pictures of {size[0]}x{size[1]} or of this shape, they are for "
+            f"{calibrated[0]}x{calibrated[1]}"
+        )
+    return _resize(across, down) @ matrix
+
+
+def scaled_by(calibration: CameraCalibration, size: tuple[int, int]) -> float:
+    """By which :func:`intrinsics_for` scales."""
+    return size[0] / calibration.width if calibration.width else 1.0
+
+
+def distortion_text(calibration: CameraCalibration) -> str:
+    """What is lost by taking the camera for a pinhole, for people; empty when it is next to nothing."""
+    coefficients = np.asarray(calibration.distortion, dtype=np.float64)
+    if not np.isfinite(coefficients).all():
+        return "distortion coefficients are not finite"
+    if not coefficients.any():
+        return ""
+    said = "and pixels are taken as those of a pinhole camera; give the rectified topic (image_rect of image_proc)"
+    pixels = _distortion_pixels(calibration, coefficients)
+    if pixels is None:
+        return f"the lens distorts (model {calibration.distortion_model!r}, which nobody here knows), {said}"
+    if pixels < _PINHOLE_PIXELS:
+        return ""
+    return f"the lens distorts by up to {pixels:.0f} pixels ({calibration.distortion_model}), {said}"
+
+
+def _distortion_pixels(calibration: CameraCalibration, coefficients: np.ndarray) -> float | None:
+    """Largest way between where the lens and where a pinhole puts a point that is seen in a corner or at an edge's
+    middle, pixels; None for a model that is not known.
+    """
+    fisheye = calibration.distortion_model in _FISHEYE and len(coefficients) == 4
+    if not fisheye and not (
+        calibration.distortion_model in ("plumb_bob", "rational_polynomial") and len(coefficients) in _POLYNOMIALS
+    ):
+        return None
+    k = calibration.intrinsics
+    width, height = calibration.width or 2 * k[0, 2], calibration.height or 2 * k[1, 2]
+    x, y = np.meshgrid([-0.5, (width - 1) / 2, width - 0.5], [-0.5, (height - 1) / 2, height - 0.5])
+    rays = np.stack([(x - k[0, 2]) / k[0, 0], (y - k[1, 2]) / k[1, 1]], axis=-1).reshape(-1, 1, 2)
+    if fisheye:
+        drawn = cv2.fisheye.distortPoints(rays, k, coefficients)
+    else:
+        space = np.concatenate([rays, np.ones((len(rays), 1, 1))], axis=2)
+        drawn = cv2.projectPoints(space, np.zeros(3), np.zeros(3), k, coefficients)[0]
+    straight = np.stack([x, y], axis=-1).reshape(-1, 2)
+    return float(np.hypot(*(drawn.reshape(-1, 2) - straight).T).max())
+
+
+def _resize(across: float, down: float) -> np.ndarray:
+    """(3, 3): where pixels lie after a resize; pixel centres are at integers (perception/geometry.py)."""
+    return np.array([[across, 0.0, 0.5 * across - 0.5], [0.0, down, 0.5 * down - 0.5], [0.0, 0.0, 1.0]])

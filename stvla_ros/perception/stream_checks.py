@@ -1,0 +1,205 @@
+"""What a camera's streams say of themselves, and why the policy must not act on them: for nodes and doctor alike.
+
+Each check returns a line for people, without the topic's name in front; an empty one when all is well.
+"""
+
+import zlib
+from collections import deque
+from dataclasses import dataclass
+
+import numpy as np
+
+from stvla_ros.perception.frame_pairs import shown_span
+
+# What lasts for less is an accident: a hand before the sensor, a queue that was long for a moment.
+HOLD_S = 1.0
+# Below, few traces get a depth; and the sensor is dead or covered.
+LITTLE_DEPTH, NO_DEPTH = 0.3, 0.02
+# What an arm's camera sees, metres: outside, the unit is probably another one.
+NEAREST_M, FARTHEST_M = 0.05, 20.0
+# A sensor at its end says the same distance everywhere. A wall that it looks at straight from nearby may do so, too.
+_SATURATED_SHARE, _SATURATED_M = 0.98, 5.0
+# The safety gate refuses commands to observations that are farther ahead of its clock (control/safety/gate.py).
+FUTURE_S = 0.1
+# An age that no queue and no network explains.
+_OTHER_CLOCK_S = 60.0
+_EVERY_PIXEL = 4
+
+
+@dataclass(frozen=True)
+class DepthLook:
+    """A depth map in numbers.
+
+    :param share: of the pixels that have a distance.
+    :param median_m: of the distances, metres; NaN without any.
+    :param same: share of the distances that are equal to the median.
+    """
+
+    share: float
+    median_m: float
+    same: float
+
+
+def look_at_depth(depth: np.ndarray) -> DepthLook:
+    """:param depth: (H, W) uint16 millimetres or float32 metres; every fourth pixel of every fourth row is read."""
+    part = depth[::_EVERY_PIXEL, ::_EVERY_PIXEL]
+    known = part[np.isfinite(part) & (part > 0)]
+    if not known.size:
+        return DepthLook(0.0, float("nan"), 0.0)
+    median = np.sort(known)[known.size // 2]
+    scale = 1e-3 if depth.dtype == np.uint16 else 1.0
+    return DepthLook(known.size / part.size, float(median) * scale, float((known == median).mean()))
+
+
+def unlikely_distance(median_m: float, topic: str = "") -> str:
+    """Why a median distance is not that of a table: the unit is another one, or the sensor is at its end."""
+    if not (median_m < NEAREST_M or median_m > FARTHEST_M):
+        return ""
+    said = f"{topic}a median distance of {median_m:.4g} m is not that of a table"
+    if median_m > FARTHEST_M and NEAREST_M <= median_m * 1e-3 <= FARTHEST_M:
+        return f"{said}; as millimetres it were: 32FC1 counts in metres, 16UC1 in millimetres (REP-118)"
+    return f"{said}: another unit (16UC1 counts in millimetres, 32FC1 in metres: REP-118), or a saturated sensor"
+
+
+def saturated_distance(look: DepthLook) -> str:
+    """Why a depth is that of a sensor at its end."""
+    if look.same < _SATURATED_SHARE or look.median_m < _SATURATED_M:
+        return ""
+    return f"{look.same:.0%} of the distances are exactly {look.median_m:.4g} m: the sensor is saturated"
+
+
+class DepthWatch:
+    """One depth topic over time."""
+
+    def __init__(self) -> None:
+        self._bad_since: int | None = None
+
+    def update(self, depth: np.ndarray, stamp: int) -> str:
+        """
+        :param depth: (H, W) uint16 millimetres or float32 metres.
+        :param stamp: nanoseconds.
+        :returns: what is wrong. Another unit is told at once, what may be an accident after ``HOLD_S``.
+        """
+        look = look_at_depth(depth)
+        if said := unlikely_distance(look.median_m):
+            return said
+        said = f"{look.share:.1%} of the pixels have a distance" if look.share < NO_DEPTH else saturated_distance(look)
+        if not said:
+            self._bad_since = None
+            return ""
+        if self._bad_since is None or stamp < self._bad_since:
+            self._bad_since = stamp
+        bad_s = (stamp - self._bad_since) * 1e-9
+        return f"{said}, for {bad_s:.1f} s" if bad_s > HOLD_S else ""
+
+
+# So many pictures are remembered: a driver that hangs sends its last buffers in turn.
+_REMEMBERED = 4
+# Every so many rows are compared: 1 MB of a 640x480 picture would take longer than it is worth at the camera's rate.
+_STRIDE = 4
+
+
+class FrozenPicture:
+    """Tells a camera that sends the same picture, or the same few in turn, again and again under new stamps from one
+    that sees nothing move. A sensor's noise changes every picture; a driver that repeats its buffers does not.
+    """
+
+    def __init__(self) -> None:
+        self._seen: deque[tuple[object, int]] = deque(maxlen=_REMEMBERED)
+        self._since = 0
+
+    def update(self, rgb: np.ndarray, stamp: int) -> float:
+        """
+        :param rgb: (H, W, 3) uint8.
+        :param stamp: nanoseconds.
+        :returns: seconds by the stamps for which no new picture has come.
+        """
+        picture = (rgb.shape, zlib.crc32(rgb[::_STRIDE].tobytes()))
+        if stamp < self._since:
+            self._seen.clear()
+        if picture not in self._seen:
+            self._seen.append(picture)
+            self._since = stamp
+        return (stamp - self._since) * 1e-9
+
+
+# Of the last pictures, so many may go back to one before the last until two cameras are at work.
+_LOOKED_AT, _RETURNS = 12, 4
+# Mean difference of two normalised pictures: of two scenes it is about 1.1, of one scene in motion far less.
+_OTHER_SCENE, _SAME_SCENE = 0.35, 0.25
+_THUMBNAIL = 24
+# Levels, below which a picture shows nothing that could be compared.
+_FLAT = 2.0
+
+
+class AlternatingPictures:
+    """Tells that pictures of several cameras come on one topic: they go back and forth between two scenes."""
+
+    def __init__(self) -> None:
+        self._thumbnails: deque[np.ndarray | None] = deque(maxlen=4)
+        self._returned: deque[bool] = deque(maxlen=_LOOKED_AT)
+
+    def update(self, rgb: np.ndarray) -> str:
+        """:param rgb: (H, W, 3) uint8."""
+        picture = _thumbnail(rgb)
+        newest = self._thumbnails[-1] if self._thumbnails else None
+        step = _apart(picture, newest)
+        earlier = [_apart(picture, each) for each in list(self._thumbnails)[:-1]]
+        back = step > _OTHER_SCENE and bool(earlier) and min(earlier) < _SAME_SCENE * min(step, 1.0)
+        self._thumbnails.append(picture)
+        self._returned.append(back)
+        if sum(self._returned) < _RETURNS:
+            return ""
+        return "pictures go back and forth between two scenes: two cameras publish here"
+
+
+def _thumbnail(rgb: np.ndarray) -> np.ndarray:
+    """Without brightness and contrast, which a camera may change from picture to picture; its size tells the
+    picture's.
+    """
+    rows, columns = (max(side // _THUMBNAIL, 1) for side in rgb.shape[:2])
+    part = rgb[rows // 2 :: rows, columns // 2 :: columns].astype(np.float32).mean(axis=2)
+    return (part - part.mean()) / max(float(part.std()), _FLAT)
+
+
+def _apart(one: np.ndarray, other: np.ndarray | None) -> float:
+    if other is None:
+        return 0.0
+    return float(np.abs(one - other).mean()) if one.shape == other.shape else float("inf")
+
+
+class ClockWatch:
+    """Tells stamps of another clock than this machine's.
+
+    :param oldest_s: age beyond which no observation is acted on, seconds; 0 for any, also of the future.
+    """
+
+    def __init__(self, oldest_s: float) -> None:
+        self._oldest_s = oldest_s
+        self._bad_since: float | None = None
+
+    def update(self, stamp: int, age_s: float, now_s: float) -> str:
+        """
+        :param stamp: of an observation, nanoseconds.
+        :param age_s: of it by this machine's clock, seconds.
+        :param now_s: of a clock that nobody sets.
+        :returns: what is wrong: at once where there is no stamp, else after ``HOLD_S``.
+        """
+        if not stamp:
+            return "the stamp is zero: have the camera's driver stamp its pictures"
+        if not self._oldest_s or -FUTURE_S <= age_s <= self._oldest_s:
+            self._bad_since = None
+            return ""
+        if self._bad_since is None:
+            self._bad_since = now_s
+        return wrong_age(age_s, self._oldest_s) if now_s - self._bad_since > HOLD_S else ""
+
+
+def wrong_age(age_s: float, oldest_s: float) -> str:
+    """Why nothing is done for an observation that is too old, or of the future."""
+    span = shown_span(round(age_s * 1e9))
+    if age_s < 0:
+        return f"observations come from the future by {span}: the camera's clock is not this machine's"
+    if age_s > _OTHER_CLOCK_S:
+        return f"observations are {span} old: the camera's clock is not this machine's"
+    return f"observations are {span} old when they come, nothing older than {oldest_s:g} s is acted on"
