@@ -67,6 +67,24 @@ def test_bins_fitted_anew_keep_the_chunks_asked_for(base: Path, tmp_path: Path) 
     assert said(tmp_path).tokens.shape == (8, 3)
 
 
+def test_a_small_training_set_need_not_change_what_the_tokens_mean(base: Path, tmp_path: Path) -> None:
+    key = next(iter(load_policy(str(base)).statistics))
+    for name, changes in (("fitted", {}), ("kept", {"refit_statistics": False})):
+        options = SpatialVlaOptions(refit_bins=False, **changes)
+        made = SpatialVlaTrainable(training_data.start(base, inputs=PLAIN, options=options, unnorm_key=key))
+        (tmp_path / name).mkdir()
+        made.save(tmp_path / name)
+    assert (said(tmp_path / "kept").actions == said(base).actions).all()
+    assert (said(tmp_path / "fitted").actions != said(base).actions).any()
+
+
+def test_statistics_that_are_not_there_cannot_stay(base: Path) -> None:
+    with pytest.raises(InputError, match="unnorm_key: expected one of .*; got 'stvla'"):
+        trainable(base, refit_bins=False, refit_statistics=False)
+    with pytest.raises(InputError, match="refit_statistics: expected true with refit_bins"):
+        SpatialVlaOptions(refit_statistics=False)
+
+
 @pytest.mark.parametrize("size", [-1, 33])
 def test_a_chunk_size_out_of_range_is_refused_by_name(size: int) -> None:
     with pytest.raises(InputError, match=f"chunk_size: expected 0 to 32 actions, got {size}"):

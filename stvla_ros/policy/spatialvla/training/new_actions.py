@@ -7,31 +7,36 @@ from typing import Any
 import numpy as np
 import torch
 
-from stvla_ros.policy.action_statistics import ActionStatistics, fit_statistics
+from stvla_ros.policy.action_statistics import ActionStatistics, fit_statistics, read_statistics, select_statistics
 from stvla_ros.policy.spatialvla.actions.action_tokenizer import ActionTokenizer
 from stvla_ros.policy.spatialvla.actions.bin_fitting import fit_bins, regrid_embeddings
 from stvla_ros.policy.spatialvla.actions.consensus import token_places
 from stvla_ros.policy.spatialvla.model import SpatialVla
+from stvla_ros.policy.spatialvla.training.options import SpatialVlaOptions
 
 # Actions nearer than this, in normalised units, start with nearly the same embedding.
 _LENGTH_SCALE = 0.4
 
 
 def fit_processor(
-    processor: Mapping[str, Any], actions: np.ndarray, episodes: int, key: str, refit_bins: bool, chunk_size: int = 0
+    processor: Mapping[str, Any], actions: np.ndarray, episodes: int, key: str, options: SpatialVlaOptions
 ) -> tuple[dict[str, Any], ActionTokenizer, ActionStatistics]:
     """The checkpoint's processor_config.json for the training set.
 
     :param actions: (N, 7) metres, radians, opening.
     :param key: name of the statistics; those of other data sets stay only while the bins do.
-    :param chunk_size: actions in a chunk; 0: as many as before.
+    :raises InputError: when the checkpoint's own statistics shall stay, and it has none of this name.
     """
     old = ActionTokenizer.from_config(processor)
-    old = replace(old, chunk_size=chunk_size or old.chunk_size)
-    statistics = fit_statistics(actions, episodes)
+    old = replace(old, chunk_size=options.chunk_size or old.chunk_size)
+    if options.refit_statistics:
+        statistics = fit_statistics(actions, episodes)
+    else:
+        _, statistics = select_statistics(read_statistics(processor), key)
     bins = {name: old.num_bins(name) for name in ("theta", "phi", "r", "roll", "pitch", "yaw")}
-    new = fit_bins(statistics.normalize(actions), bins, chunk_size=old.chunk_size) if refit_bins else old
-    kept = {} if refit_bins else dict(processor["statistics"])
+    refit = options.refit_bins
+    new = fit_bins(statistics.normalize(actions), bins, chunk_size=old.chunk_size) if refit else old
+    kept = {} if refit else dict(processor["statistics"])
     content = {**processor, **new.to_config(), "statistics": {**kept, key: statistics.to_config()}}
     return content, new, statistics
 

@@ -18,6 +18,9 @@ class SpatialVlaOptions:
     :param decoder_inputs: the actions before, after which the next one is told. ``executed``: what the robot did, which
         led to the state that the next label answers; ``labels``: what it should have done.
     :param refit_bins: fit the action bins to the training set and move the action embeddings onto them.
+    :param refit_statistics: fit the actions' statistics to the training set. Without it those that the checkpoint has
+        under ``data.unnorm_key`` stay, and its tokens go on to mean the same motions: a small training set need not
+        hold the largest ones.
     :param smooth_actions: start a new model's action embeddings from smooth functions of the action.
     :param consensus_width: how the trained policy chooses tokens (``actions/consensus.py``); 0: the best score.
     :param smoothing: 0: the action's own token is the only right answer; else tokens count by their distance to the
@@ -31,6 +34,7 @@ class SpatialVlaOptions:
     chunk_size: int = 0
     decoder_inputs: Literal["executed", "labels"] = "executed"
     refit_bins: bool = True
+    refit_statistics: bool = True
     smooth_actions: bool = False
     consensus_width: float = 0.0
     smoothing: float = 0.0
@@ -40,6 +44,8 @@ class SpatialVlaOptions:
     def __post_init__(self) -> None:
         if not 0 <= self.chunk_size <= _LONGEST_CHUNK:
             raise InputError(f"chunk_size: expected 0 to {_LONGEST_CHUNK} actions, got {self.chunk_size}")
+        if self.refit_bins and not self.refit_statistics:
+            raise InputError("refit_statistics: expected true with refit_bins, which are fitted to what they scale")
         for name in ("consensus_width", "smoothing"):
             if not 0.0 <= getattr(self, name) <= 2.0:
                 raise InputError(f"{name}: expected 0 to 2, got {getattr(self, name)}")

@@ -49,7 +49,7 @@ class SpatialVlaTrainable(Trainable):
         self._start, self._options = start, options
         old_processor = read_json(start.base / PROCESSOR_CONFIG)
         self._processor, self._tokenizer, self._statistics = fit_processor(
-            old_processor, start.actions, start.episodes, start.unnorm_key, options.refit_bins, options.chunk_size
+            old_processor, start.actions, start.episodes, start.unnorm_key, options
         )
         if options.consensus_width:
             self._processor["decoding"] = {"consensus_width": options.consensus_width}
@@ -85,6 +85,7 @@ class SpatialVlaTrainable(Trainable):
         self.network, self.module = self._model, nn.ModuleDict(modules)
         self._loss = ChunkLoss(self._tokenizer, options, start.device)
         self.summary = "action bins fitted to the data" if options.refit_bins else "action bins as they were"
+        self.summary += "" if options.refit_statistics else ", and what they scale"
         if self._traced:
             self.summary += f", a head for traces (left out of {options.trace_dropout:.0%} of the samples)"
 
