@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 
 ACTIONS = "actions"
 """The objective that every family has: the demonstrated actions."""
+GROUNDING = "grounding"
+"""The objective of families that can answer in words: questions about pictures, which the training then brings
+(``Trainable.question_batch``)."""
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """What the training asks of a family of policies. The trainer knows nothing else of a network."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -10,7 +10,7 @@ import numpy as np
 
 from stvla_ros.policy.inputs import InputsConfig
 from stvla_ros.policy.lora import LoraConfig
-from stvla_ros.policy.samples import Augmentation, Preparation, Samples
+from stvla_ros.policy.samples import Augmentation, Preparation, Samples, SeenQuestion
 
 if TYPE_CHECKING:
     import torch
@@ -80,6 +80,8 @@ class Trainable(ABC):
     """What is kept of each frame."""
     tables: tuple[str, ...] = ()
     """Parts of the names of those matrices that map nothing, such as embeddings: Muon leaves them to AdamW."""
+    question_size: int = 0
+    """Side of the pictures of ``question_batch``, pixels."""
     summary: str = ""
     """For the page before training: what else is special about this one."""
 
@@ -94,6 +96,12 @@ class Trainable(ABC):
         :param indices: (B,) of frames.
         :param augmentation: to be put on pictures, depth, intrinsics and all that lies in them; None for none.
         """
+
+    def question_batch(self, questions: Sequence[SeenQuestion]) -> Batch:
+        """Make a batch of questions, for the objective ``GROUNDING`` alone. Called as ``batch`` is, of families that
+        have this objective.
+        """
+        raise NotImplementedError
 
     @abstractmethod
     def losses(self, batch: Batch, objectives: Collection[str], errors: bool = False) -> Losses:

@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from stvla_ros.learning.datasets import demonstration as schema
+from stvla_ros.learning.training.asked_questions import AskedQuestions
 from stvla_ros.learning.training.config import OptimizerConfig, TrainingConfig
 from stvla_ros.learning.training.optimizer import make_optimizers
 from stvla_ros.learning.training.selection import Selection
@@ -45,18 +46,21 @@ def briefing(
     trainable: Trainable,
     steps: int,
     seconds_per_step: float | None,
+    asked: AskedQuestions | None = None,
 ) -> str:
     """
     :param selections: the episodes to train on, of each data set of ``config.data.paths``.
     :param trainable: as it will be trained: ``requires_grad`` set, adapters put in.
     :param steps: optimiser steps of the whole run.
     :param seconds_per_step: measured; None where nothing was.
+    :param asked: the questions that some stage learns from.
     :returns: at most ``LINES`` lines of ``WIDTH`` columns.
     :raises InputError: for data that cannot be read.
     """
     blocks = [
         _task(config),
         _data(selections, config),
+        _questions(config, asked),
         _actions(selections),
         _trained(config, trainable),
         _optimisation(config, trainable, steps, selections),
@@ -133,6 +137,17 @@ def _data(selections: Sequence[Selection], config: TrainingConfig) -> list[str]:
         f"{'':<{_LABEL}}{total:>9}{'':>7}{frames:>9}{'':>13}  all, {held} episodes of them held out for validation"
     )
     return lines
+
+
+def _questions(config: TrainingConfig, asked: AskedQuestions | None) -> list[str]:
+    if asked is None:
+        return []
+    held = f", {len(asked.validation)} questions of them held out" if len(asked.validation) else ""
+    batch = config.grounding.count(config.batch_size, alone=False)
+    return _field(
+        "questions",
+        f"{len(asked.questions)} about {asked.pictures} pictures{held}; {batch} beside {config.batch_size} samples",
+    )
 
 
 def _actions(selections: Sequence[Selection]) -> list[str]:

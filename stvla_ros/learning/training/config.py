@@ -8,7 +8,8 @@ from typing import Any, Literal
 
 from stvla_ros.control.chunk_execution import EXECUTIONS
 from stvla_ros.errors import InputError
-from stvla_ros.policy.families import ACTIONS, find_family
+from stvla_ros.learning.training.asked_questions import GroundingConfig
+from stvla_ros.policy.families import ACTIONS, GROUNDING, find_family
 from stvla_ros.policy.inputs import InputsConfig
 from stvla_ros.policy.lora import LoraConfig
 from stvla_ros.policy.training_record import PUBLISHED_EXECUTION
@@ -151,6 +152,7 @@ class TrainingConfig:
     lora: LoraConfig | None = None
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
+    grounding: GroundingConfig = field(default_factory=GroundingConfig)
 
     def __post_init__(self) -> None:
         if bool(self.steps) + bool(self.epochs) + bool(self.stages) != 1:
@@ -197,6 +199,9 @@ class TrainingConfig:
                 if path not in self.data.paths:
                     paths = ", ".join(self.data.paths)
                     raise InputError(f"stages[{number}].data: expected some of data.paths ({paths}), got {path!r}")
+
+        if self.all_objectives().get(GROUNDING) and not self.grounding.paths:
+            raise InputError("grounding.paths: expected questions for the objective grounding, got none")
 
     def _check_objectives(self, name: str, weights: Mapping[str, float]) -> None:
         known = find_family(self.family.name).objectives

@@ -3,7 +3,6 @@
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,8 @@ from torch import nn
 
 from stvla_ros.devices import memory_for, wait_for_device
 from stvla_ros.errors import InputError
-from stvla_ros.learning.training.augmentation import DrawnAugmentation
+from stvla_ros.learning.training.asked_questions import AskedQuestions
+from stvla_ros.learning.training.batches import Batches, Part, stage_at
 from stvla_ros.learning.training.config import TrainingConfig
 from stvla_ros.learning.training.optimizer import (
     averaged_weights,
@@ -23,14 +23,9 @@ from stvla_ros.learning.training.optimizer import (
     make_optimizers,
     set_learning_rate,
 )
-from stvla_ros.learning.training.order import batch_indices
 from stvla_ros.learning.training.stages import Stage
 from stvla_ros.learning.training.state import MetricsLog, save_state
-from stvla_ros.policy.trainable import Batch, Trainable
-
-_AUGMENTATION = 2
-_VALIDATION_SAMPLES = 256
-_VALIDATION_BATCH = 32
+from stvla_ros.policy.trainable import Trainable
 
 
 class Trainer:
@@ -40,6 +35,7 @@ class Trainer:
     :param train: indices of the frames that each stage learns from.
     :param validation: indices of the held-out frames.
     :param device: where the network is.
+    :param asked: questions, where some stage learns from them.
     """
 
     def __init__(
@@ -50,18 +46,16 @@ class Trainer:
         train: Sequence[np.ndarray],
         validation: np.ndarray,
         device: torch.device,
+        asked: AskedQuestions | None = None,
     ) -> None:
         self._config, self._trainable, self._device = config, trainable, device
-        self._stages, self._train = tuple(stages), tuple(train)
-        random = np.random.default_rng(config.seed)
-        self._validation = np.sort(random.permutation(validation)[:_VALIDATION_SAMPLES])
+        self._stages = tuple(stages)
+        self._batches = Batches(config, trainable, stages, train, validation, device, asked)
         ever = set().union(*(stage.trained for stage in self._stages))
         self.trained = {name: each for name, each in trainable.module.named_parameters() if name in ever}
         self._optimizers = make_optimizers(self.trained, config.optimizer, trainable.tables)
         self._weights = nn.ParameterList(self.trained.values())
         self._average = averaged_weights(self._weights, config.optimizer.ema) if config.optimizer.ema else None
-        self._reader = ThreadPoolExecutor(1)
-        self._coming: tuple[int, Future[Batch]] | None = None
         self.step = 0
         self._stage: Stage | None = None
 
@@ -78,11 +72,7 @@ class Trainer:
     @property
     def stage(self) -> Stage:
         """The one that the next step belongs to; at the end the last."""
-        return self._stages[self._number_at(self.step)]
-
-    def _number_at(self, step: int) -> int:
-        """Number of the stage that a step belongs to; after the end the last one's."""
-        return next((number for number, stage in enumerate(self._stages) if step < stage.end), len(self._stages) - 1)
+        return self._stages[stage_at(self._stages, self.step)]
 
     def _enter_stage(self) -> Stage:
         stage = self.stage
@@ -125,13 +115,11 @@ class Trainer:
         torch.manual_seed(int(np.random.SeedSequence([config.seed, self.step]).generate_state(1)[0]))
         sums: dict[str, torch.Tensor] = {}
         for part in range(config.gradient_accumulation):
-            batch = self._next_batch(self.step * config.gradient_accumulation + part)
-            with memory_for(f"training on {self._device}"):
-                total, parts = self._losses(batch)
-                (total / config.gradient_accumulation).backward()
-            for name, value in parts.items():
-                share = value.detach().to(self._device, torch.float32) / config.gradient_accumulation
-                sums[name] = sums[name] + share if name in sums else share
+            for batch in self._batches.next(self.step * config.gradient_accumulation + part):
+                with memory_for(f"training on {self._device}"):
+                    total, parts = self._losses(batch)
+                    (total / config.gradient_accumulation).backward()
+                self._add(sums, parts, 1.0 / config.gradient_accumulation)
         norm = nn.utils.clip_grad_norm_(self.trained.values(), config.optimizer.max_gradient_norm)
         # All figures at once: the device is waited for here, asleep (and by LoRA on a lean network once more, where the
         # text's rows are looked up on the processor).
@@ -151,35 +139,17 @@ class Trainer:
 
     def learning_rate(self, step: int) -> float:
         """Of a step, which is a step of its stage's own schedule."""
-        stage = self._stages[self._number_at(step)]
+        stage = self._stages[stage_at(self._stages, step)]
         return learning_rate(self._config.optimizer, step - stage.begin, stage.end - stage.begin)
-
-    def _next_batch(self, number: int) -> Batch:
-        """Batch ``number`` on the device, and begin to read the one after it from the disk."""
-        if self._coming is None or self._coming[0] != number:
-            self._coming = number, self._reader.submit(self._make_batch, number)
-        batch = self._coming[1].result()
-        self._coming = number + 1, self._reader.submit(self._make_batch, number + 1)
-        return batch
-
-    def _make_batch(self, number: int) -> Batch:
-        config = self._config
-        # The batch that is read ahead may be the next stage's.
-        frames = self._train[self._number_at(number // config.gradient_accumulation)]
-        indices = batch_indices(config.seed, number, config.batch_size, frames)
-        entropy = int(np.random.SeedSequence([config.seed, number]).generate_state(1)[0])
-        random = np.random.default_rng([_AUGMENTATION, entropy])
-        batch = self._trainable.batch(indices, DrawnAugmentation(config.augmentation, len(indices), random))
-        return batch.to(self._device)
 
     def seconds_a_step(self) -> float:
         """Measured on the second of two forward and backward passes that change nothing."""
         self._enter_stage()
         for _ in range(2):
             begun = time.perf_counter()
-            batch = self._make_batch(0)
-            with memory_for(f"training on {self._device}"):
-                self._losses(batch)[0].backward()
+            for part in self._batches.make(0):
+                with memory_for(f"training on {self._device}"):
+                    self._losses(part)[0].backward()
             wait_for_device(self._device)
             for parameter in self.trained.values():
                 parameter.grad = None
@@ -194,13 +164,8 @@ class Trainer:
         """Losses and errors on the held-out episodes with the weights that would be saved."""
         sums: dict[str, torch.Tensor] = {}
         with self.final_weights():
-            for first in range(0, len(self._validation), _VALIDATION_BATCH):
-                indices = self._validation[first : first + _VALIDATION_BATCH]
-                batch = self._trainable.batch(indices).to(self._device)
-                _, parts = self._losses(batch, errors=True)
-                for name, value in parts.items():
-                    share = value.to(self._device, torch.float32) * (len(indices) / len(self._validation))
-                    sums[name] = sums[name] + share if name in sums else share
+            for batch in self._batches.held_out(self._stage or self.stage):
+                self._add(sums, self._losses(batch, errors=True)[1], batch.share)
         if not sums:
             return {}
         figures = torch.stack(list(sums.values()))
@@ -220,11 +185,16 @@ class Trainer:
                 exchange(self._average.module, self._weights)
             self._trainable.module.train()
 
-    def _losses(self, batch: Batch, errors: bool = False) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-        weights = (self._stage or self.stage).objectives
-        losses = self._trainable.losses(batch, weights.keys(), errors)
-        total = sum(weights[name] * loss for name, loss in losses.objectives.items())
+    def _losses(self, part: Part, errors: bool = False) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        losses = self._trainable.losses(part.batch, part.objectives.keys(), errors)
+        total = sum(part.objectives[name] * loss for name, loss in losses.objectives.items())
         return total, {**losses.parts, "loss": total}
+
+    def _add(self, sums: dict[str, torch.Tensor], parts: Mapping[str, torch.Tensor], weight: float) -> None:
+        """Add figures to those of the same name. The loss is that of all passes together."""
+        for name, value in parts.items():
+            share = value.detach().to(self._device, torch.float32) * weight
+            sums[name] = sums[name] + share if name in sums else share
 
 
 def run_loop(

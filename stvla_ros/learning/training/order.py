@@ -22,7 +22,7 @@ _permutations: dict[tuple[int, int, int], np.ndarray] = {}
 def _permutation(seed: int, epoch: int, count: int) -> np.ndarray:
     key = (seed, epoch, count)
     if key not in _permutations:
-        if len(_permutations) > 1:  # this epoch's and the last one's
+        if len(_permutations) > 3:  # this epoch's and the last one's, of frames and of questions
             _permutations.clear()
         _permutations[key] = np.random.default_rng([_ORDER, seed, epoch]).permutation(count)
     return _permutations[key]

@@ -14,7 +14,7 @@ import yaml
 
 from stvla_ros.errors import InputError
 from stvla_ros.learning.training.config import TrainingConfig, read_config, record, to_mapping
-from stvla_ros.policy.families import find_family
+from stvla_ros.policy.families import GROUNDING, find_family
 from stvla_ros.settings import load_yaml
 
 if TYPE_CHECKING:
@@ -79,6 +79,7 @@ def train(config: TrainingConfig) -> Path:
     from stvla_ros.devices import parse_device, set_threads
     from stvla_ros.freed_memory import keep_freed_memory
     from stvla_ros.learning.datasets.lerobot.reader import LeRobotReader
+    from stvla_ros.learning.training.asked_questions import ask_questions
     from stvla_ros.learning.training.briefing import briefing
     from stvla_ros.learning.training.checks import check_datasets
     from stvla_ros.learning.training.loop import Trainer, run_loop
@@ -118,10 +119,13 @@ def train(config: TrainingConfig) -> Path:
     data_set = np.repeat(np.arange(len(chosen)), [len(numbers) for numbers in chosen])[samples.episode]
     frames = frames_of_stages(parts, config.data.paths, data_set, train_frames)
     stages = make_stages(parts, trainable_parameters(trainable.module))
-    trainer = Trainer(config, trainable, stages, frames, validation_frames, device)
+    asked = None
+    if GROUNDING in config.all_objectives():
+        asked = ask_questions(config.grounding, config.data.validation_share, config.seed)
+    trainer = Trainer(config, trainable, stages, frames, validation_frames, device, asked)
     if state is not None:
         trainer.restore(state)
-    page = briefing(config, selections, trainable, trainer.steps, trainer.seconds_a_step())
+    page = briefing(config, selections, trainable, trainer.steps, trainer.seconds_a_step(), asked)
     print("\n".join([page, *(f"warning: {line}" for line in warnings)]), flush=True)
     (run_folder / "briefing.txt").write_text(page + "\n")
     (run_folder / "config.yaml").write_text(yaml.safe_dump(to_mapping(config), sort_keys=False))

@@ -2,13 +2,17 @@
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from stvla_ros.errors import InputError
 from stvla_ros.policy.action_statistics import select_statistics
-from stvla_ros.policy.families import Contents, PolicyFamily, Remark
+from stvla_ros.policy.families import ACTIONS, GROUNDING, Contents, PolicyFamily, Remark
 from stvla_ros.policy.st4vla.policy import St4VlaPolicy
 from stvla_ros.policy.st4vla.sizes import MODEL_TYPE, size_names
+from stvla_ros.policy.st4vla.training.options import St4VlaOptions
+
+if TYPE_CHECKING:
+    from stvla_ros.policy.trainable import Start, Trainable
 
 _AGAIN = "convert or copy it again (stvla model convert)"
 
@@ -17,6 +21,8 @@ class St4VlaFamily(PolicyFamily):
     name = "st4vla"
     model_types = (MODEL_TYPE,)
     sizes = size_names()
+    options = St4VlaOptions
+    objectives = {ACTIONS: (), GROUNDING: ()}
 
     @property
     def policy(self) -> type[St4VlaPolicy]:
@@ -70,3 +76,8 @@ class St4VlaFamily(PolicyFamily):
         from stvla_ros.policy.st4vla.conversion import write_converted
 
         write_converted(source, base, output, dtype, parameters)
+
+    def trainable(self, start: "Start") -> "Trainable":
+        from stvla_ros.policy.st4vla.training.trainable import St4VlaTrainable
+
+        return St4VlaTrainable(start)

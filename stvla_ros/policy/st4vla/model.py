@@ -128,19 +128,45 @@ class St4Vla(nn.Module):
         """The states of the language model that the queries read, each (B, L, E); parameters as of ``features``."""
         config = self.config
         every = config.states > 1 or config.end_state <= config.vlm.text_config.num_hidden_layers
-        answer = self.qwen_vl_interface.model.model(
-            input_ids=input_ids,
-            attention_mask=attention_mask,
-            pixel_values=pixel_values.to(self.dtype),
-            image_grid_thw=image_grid_thw,
-            # Without them positions would have one dimension and not three, and no warning.
-            mm_token_type_ids=(input_ids == config.vlm.image_token_id).int(),
-            use_cache=False,
-            output_hidden_states=every,
-        )
+        answer = self._language(pixel_values, image_grid_thw, input_ids, attention_mask, every)
         if not every:
             return (answer.last_hidden_state,)
         return tuple(answer.hidden_states[config.first_state : config.end_state])
+
+    def last_state(
+        self,
+        pixel_values: torch.Tensor,
+        image_grid_thw: torch.Tensor,
+        input_ids: torch.Tensor,
+        attention_mask: torch.Tensor,
+    ) -> torch.Tensor:
+        """The language model's last state, (B, L, E), after its norm: what ``words`` makes words of; parameters as of
+        ``features``.
+        """
+        return self._language(pixel_values, image_grid_thw, input_ids, attention_mask, False).last_hidden_state
+
+    def words(self, state: torch.Tensor) -> torch.Tensor:
+        """(..., E) states to (..., vocabulary) scores of the token that follows each."""
+        return self.qwen_vl_interface.model.lm_head(state)
+
+    def _language(
+        self,
+        pixel_values: torch.Tensor,
+        image_grid_thw: torch.Tensor,
+        input_ids: torch.Tensor,
+        attention_mask: torch.Tensor,
+        every: bool,
+    ) -> Any:
+        return self.qwen_vl_interface.model.model(
+            input_ids=input_ids,
+            attention_mask=attention_mask,
+            pixel_values=pixel_values.to(self.qwen_vl_interface.model.dtype),
+            image_grid_thw=image_grid_thw,
+            # Without them positions would have one dimension and not three, and no warning.
+            mm_token_type_ids=(input_ids == self.config.vlm.image_token_id).int(),
+            use_cache=False,
+            output_hidden_states=every,
+        )
 
     def _decayed(self, state: torch.Tensor) -> torch.Tensor:
         """The same numbers, with a part of their gradient."""

@@ -6,7 +6,7 @@ from numpy.typing import ArrayLike
 from stvla_ros.policy.action_statistics import ActionStatistics, checked_actions
 
 GRIPPER = 6
-_OPEN_FROM = 0.5
+OPEN_FROM = 0.5
 
 
 def unnormalize(normalized: ArrayLike, statistics: ActionStatistics) -> np.ndarray:
@@ -17,5 +17,5 @@ def unnormalize(normalized: ArrayLike, statistics: ActionStatistics) -> np.ndarr
     :raises InputError: for another shape, or a NaN or infinity.
     """
     clipped = np.clip(checked_actions("normalized actions", normalized), -1.0, 1.0)
-    clipped[..., GRIPPER] = clipped[..., GRIPPER] >= _OPEN_FROM
+    clipped[..., GRIPPER] = clipped[..., GRIPPER] >= OPEN_FROM
     return statistics.unnormalize(clipped)

@@ -4,6 +4,7 @@ The prompt is Qwen's chat: what the assistant is, the user's pictures and text, 
 the checkpoint's spatial prompt with the instruction in it, in lower case as the published server writes it.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -55,6 +56,7 @@ class PromptTokenizer:
         picture = self._ids(_SEEN + _PLACE * config.picture_tokens + _SEEN_END)
         after = self._ids(f"{_END}\n{_START}assistant\n")
         self._before, self._picture, self._after = before, picture, after
+        self.end = int(tokenizer.token_to_id(_END))
         if config.prompt is not None:
             try:
                 self._text_ids(config.prompt.replace("{instruction}", ""))
@@ -88,18 +90,48 @@ class PromptTokenizer:
         text = checked_text(instruction)
         if self._prompt is not None:
             text = self._prompt.replace("{instruction}", text)
-        ids = np.concatenate([self._before, *views * [self._picture], self._text_ids(text), self._after])
+        return self._checked(
+            np.concatenate([self._before, *views * [self._picture], self._text_ids(text), self._after])
+        )
+
+    def _checked(self, ids: np.ndarray) -> np.ndarray:
         if ids.max() >= self._vocabulary:
             raise InputError(f"{self._source}: expected ids below the model's {self._vocabulary}, got {ids.max()}")
         return ids
 
-    def _text_ids(self, text: str) -> np.ndarray:
+    def encode_question(self, question: str, views: int = 1) -> np.ndarray:
+        """The prompt of a question that is to be answered in words: as it is written, nothing around it.
+
+        :param question: of one or several lines.
+        :param views: pictures, at least 1.
+        :returns: (L,) int64 ids.
+        :raises InputError: for a blank or too long one, or text that the tokenizer reads as a reserved token.
+        """
+        if not question.strip():
+            raise InputError("question: expected what to tell, in words, got a blank text")
+        ids = self._text_ids(question.strip(), "question")
+        return self._checked(np.concatenate([self._before, *views * [self._picture], ids, self._after]))
+
+    def encode_answer(self, answer: str) -> np.ndarray:
+        """
+        :param answer: in words, which the assistant's turn consists of.
+        :returns: (N,) int64 ids, the turn's end the last.
+        :raises InputError: as ``encode_question``.
+        """
+        return self._checked(np.append(self._text_ids(answer, "answer"), self.end))
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """What the assistant said. :param ids: of its turn, without its end."""
+        return self._tokenizer.decode([int(number) for number in ids], skip_special_tokens=True)
+
+    def _text_ids(self, text: str, name: str = "instruction") -> np.ndarray:
         encoding = self._tokenizer.encode(text, add_special_tokens=False)
-        self._words.check(text, encoding)
+        try:
+            self._words.check(text, encoding)
+        except InputError as error:
+            raise InputError(str(error).replace("instruction", name, 1)) from None
         if len(encoding.ids) > _MOST_TOKENS:
-            raise InputError(
-                f"instruction: expected at most {_MOST_TOKENS} tokens with its prompt, got {len(encoding.ids)}"
-            )
+            raise InputError(f"{name}: expected at most {_MOST_TOKENS} tokens, got {len(encoding.ids)}")
         return np.array(encoding.ids, dtype=np.int64)
 
     def _ids(self, text: str) -> np.ndarray:

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from stvla_ros.perception.trace_cells import CELL_NUMBERS
+from stvla_ros.policy.activation_memory import peak_bytes
 from stvla_ros.policy.checkpoints import read_json
 from stvla_ros.policy.families import ACTIONS
 from stvla_ros.policy.inputs import BESIDE
@@ -19,7 +20,6 @@ from stvla_ros.policy.spatialvla.checkpoint import load_model
 from stvla_ros.policy.spatialvla.model import SpatialVla
 from stvla_ros.policy.spatialvla.predictor import PROCESSOR_CONFIG, save_pretrained
 from stvla_ros.policy.spatialvla.prompt import PromptTokenizer
-from stvla_ros.policy.spatialvla.training.activation_memory import peak_bytes
 from stvla_ros.policy.spatialvla.training.batch import BatchMaker, SpatialVlaBatch, SpatialVlaPreparation, WithTraces
 from stvla_ros.policy.spatialvla.training.forward import Hidden, legal_scores, run_known_tokens
 from stvla_ros.policy.spatialvla.training.new_actions import fit_processor, move_embeddings, smooth_embeddings

@@ -1,0 +1,138 @@
+"""Prepared frames, and questions, as the tensors of a batch."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from stvla_ros.policy.action_statistics import ActionStatistics
+from stvla_ros.policy.base import PolicyInput
+from stvla_ros.policy.pictures import prepare_picture
+from stvla_ros.policy.samples import Augmentation, Preparation, Samples, SeenQuestion
+from stvla_ros.policy.st4vla.normaliser import GRIPPER, OPEN_FROM
+from stvla_ros.policy.st4vla.prompt import PromptTokenizer
+
+PICTURES = "pictures"
+
+
+@dataclass(frozen=True)
+class St4VlaPreparation(Preparation):
+    """Keeps the picture as the model sees it.
+
+    :param size: of its side, pixels.
+    :param resize: one of ``RESIZE_METHODS``.
+    """
+
+    size: int
+    resize: str
+
+    def arrays(self) -> Mapping[str, tuple[tuple[int, ...], type]]:
+        return {PICTURES: ((self.size, self.size, 3), np.uint8)}
+
+    def __call__(self, observation: PolicyInput) -> Mapping[str, np.ndarray]:
+        prepared = prepare_picture(observation.picture.rgb, self.size, self.resize)
+        return {PICTURES: np.round(255.0 * prepared.transpose(1, 2, 0)).astype(np.uint8)}
+
+
+@dataclass(frozen=True)
+class ActionBatch:
+    """
+    :param pictures: (B, S, S, 3) uint8.
+    :param ids, mask: (B, L) token ids of the prompts, padded at the left, and 0 where they are padded.
+    :param normalized: (B, T, 7) float32, the gripper 0 or 1.
+    :param valid: (B, T) bool, which actions count.
+    """
+
+    pictures: torch.Tensor
+    ids: torch.Tensor
+    mask: torch.Tensor
+    normalized: torch.Tensor
+    valid: torch.Tensor
+
+    def to(self, device: torch.device) -> "ActionBatch":
+        return ActionBatch(**{name: value.to(device) for name, value in vars(self).items()})
+
+
+@dataclass(frozen=True)
+class QuestionBatch:
+    """
+    :param pictures: (B, S, S, 3) uint8.
+    :param ids, mask: (B, L) token ids of questions and answers, padded at the left, and 0 where they are padded.
+    :param answered: (B, L) bool, which of them the assistant says, its turn's end among them.
+    """
+
+    pictures: torch.Tensor
+    ids: torch.Tensor
+    mask: torch.Tensor
+    answered: torch.Tensor
+
+    def to(self, device: torch.device) -> "QuestionBatch":
+        return QuestionBatch(**{name: value.to(device) for name, value in vars(self).items()})
+
+
+class BatchMaker:
+    """
+    :param samples: prepared frames.
+    :param prompts: of the checkpoint.
+    :param statistics: of the training set.
+    :param chunk: actions, T.
+    :param past_end: as in ``St4VlaOptions``.
+    """
+
+    def __init__(
+        self, samples: Samples, prompts: PromptTokenizer, statistics: ActionStatistics, chunk: int, past_end: str
+    ) -> None:
+        self._samples, self._chunk, self._zeros = samples, chunk, past_end == "zeros"
+        self._normalized = normalized(samples.actions, statistics)
+        self._still = normalized(np.zeros((1, 7)), statistics)
+        self._prompts = {text: prompts.encode(text) for text in set(samples.instructions)}
+
+    def make(self, indices: np.ndarray, augmentation: Augmentation | None = None) -> ActionBatch:
+        """As ``Trainable.batch``."""
+        samples = self._samples
+        pictures = samples.prepared[PICTURES][indices]
+        if augmentation is not None:
+            # It changes depth and camera along, which this family does not see.
+            nothing = (
+                np.ones((len(indices), 1, 1), np.float32),
+                np.tile(np.eye(3, dtype=np.float32), (len(indices), 1, 1)),
+            )
+            pictures = augmentation(pictures, *nothing)[0]
+        ids, mask = padded([self._prompts[text] for text in samples.texts(indices)])
+        steps, valid = samples.chunks(indices, self._chunk)
+        actions = np.where(valid[..., None], self._normalized[steps], self._still)
+        return ActionBatch(
+            torch.from_numpy(np.ascontiguousarray(pictures)),
+            ids,
+            mask,
+            torch.from_numpy(actions).float(),
+            torch.from_numpy(valid | self._zeros),
+        )
+
+
+def question_batch(questions: Sequence[SeenQuestion], prompts: PromptTokenizer) -> QuestionBatch:
+    """As ``Trainable.question_batch``."""
+    asked = [prompts.encode_question(each.question) for each in questions]
+    answers = [prompts.encode_answer(each.answer) for each in questions]
+    ids, mask = padded([np.concatenate(each) for each in zip(asked, answers, strict=True)])
+    answered = torch.zeros_like(ids, dtype=torch.bool)
+    for row, answer in enumerate(answers):
+        answered[row, -len(answer) :] = True
+    return QuestionBatch(torch.from_numpy(np.stack([each.rgb for each in questions])), ids, mask, answered)
+
+
+def padded(texts: Sequence[np.ndarray]) -> tuple[torch.Tensor, torch.Tensor]:
+    """(B, L) token ids with padding at the left, and 0 where it is, as Qwen's processor pads."""
+    longest = max(map(len, texts))
+    ids, mask = (torch.zeros(len(texts), longest, dtype=torch.int64) for _ in range(2))
+    for row, text in enumerate(texts):
+        ids[row, longest - len(text) :], mask[row, longest - len(text) :] = torch.from_numpy(text), 1
+    return ids, mask
+
+
+def normalized(actions: np.ndarray, statistics: ActionStatistics) -> np.ndarray:
+    """(N, 7) as the diffusion transformer learns them: -1 to 1, the gripper 0 (closed) or 1 (open)."""
+    scaled = statistics.normalize(actions)
+    scaled[..., GRIPPER] = actions[..., GRIPPER] > OPEN_FROM
+    return scaled
