@@ -72,3 +72,20 @@ def test_the_cube_starts_anywhere_in_the_box():
 def test_no_seed_moves_the_arm_before_the_policy_begins(simulator):
     """Where it then is would tell the start from home."""
     assert simulator.info.fixed_start
+
+
+def test_the_hand_hides_the_cube_nowhere_at_the_start(monkeypatch):
+    """Along the box's rear edge, which is nearest to the hand: at most a finger's tip is before it."""
+    from stvla_ros.sim.maniskill import memory_environments as scenes
+
+    simulator = make_environment("return_cube", image_size=(160, 120))
+    put, middle, half = scenes.MemoryEnv._put_cube, scenes._BOX_MIDDLE, np.array(START_BOX) / 2
+    red = {}
+    for x, y in [(1.0, 0.0), *((-1.0, y) for y in (-1.0, -0.25, 0.0, 0.25, 1.0))]:
+        place = middle + half * [x, y]
+        monkeypatch.setattr(scenes.MemoryEnv, "_put_cube", lambda env, cube, _, yaw, at=place: put(env, cube, at, yaw))
+        picture = simulator.reset(0).rgb.astype(int)
+        red[x, y] = int(((picture[..., 0] > 100) & (picture[..., 1:] < 40).all(axis=-1)).sum())
+    simulator.close()
+    in_the_open = red.pop((1.0, 0.0))
+    assert min(red.values()) > 0.4 * in_the_open, (red, in_the_open)

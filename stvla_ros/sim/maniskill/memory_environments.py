@@ -15,7 +15,7 @@ from mani_skill.utils.structs.pose import Pose
 from stvla_ros.sim.memory_tasks import CUBE_HALF_M, DISC_RADIUS_M, START_BOX, Course, ReturnCourse, TapCourse
 
 # Places on the table, metres in the scene's frame; the robot stands at x = -0.615 and looks along x.
-_BOX_MIDDLE = np.array([-0.05, 0.0])
+_BOX_MIDDLE = np.array([0.02, 0.0])  # so far ahead that the hand hides the cube nowhere as the episode begins
 _DISC = (-0.05, 0.21)  # beside the box: the cube never starts there
 _DISC_HALF_M = 0.0005
 # The two cubes stand in boxes to the left and right of the home point.
