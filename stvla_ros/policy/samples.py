@@ -104,6 +104,18 @@ class Samples:
                 found[row], valid[row] = first + nearest, True
         return found, valid
 
+    def before(self, indices: np.ndarray, seconds: float) -> np.ndarray:
+        """(B,) indices of the frames that a policy finds by ``PolicyInput.before``: the newest that are at least so
+        many seconds older; where there is none, the episode's first.
+        """
+        found = np.empty_like(indices)
+        for row, index in enumerate(indices):
+            first = int(np.searchsorted(self.episode, self.episode[index]))
+            latest = self.stamps[index] - round(seconds * 1e9)
+            older = int(np.searchsorted(self.stamps[first : index + 1], latest, side="right"))
+            found[row] = first + max(older - 1, 0)
+        return found
+
 
 class Augmentation(Protocol):
     """One change of the scene for each sample of a batch, drawn once: it can be put on any number of pictures."""

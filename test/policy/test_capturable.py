@@ -10,7 +10,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from stvla_ros.policy.spatialvla.checkpoint import empty_model
-from stvla_ros.policy.spatialvla.config import SpatialVlaConfig
+from stvla_ros.policy.spatialvla.config import HEADS, SpatialVlaConfig
 from stvla_ros.policy.spatialvla.decoding.token_predictor import TokenPredictor
 from stvla_ros.policy.spatialvla.sizes import published_config
 
@@ -33,9 +33,10 @@ class HostOperations(TorchDispatchMode):
         return result
 
 
-@pytest.fixture(scope="module", params=[False, True], ids=["", "traces beside"])
+@pytest.fixture(scope="module", params=[None, *HEADS])
 def model(request):
-    return empty_model(SpatialVlaConfig.from_dict(published_config("tiny")).with_trace_head(request.param)).to("meta")
+    config = SpatialVlaConfig.from_dict(published_config("tiny"))
+    return empty_model(config.with_head(request.param, True) if request.param else config).to("meta")
 
 
 def test_an_operation_of_the_host_is_noticed():
@@ -47,7 +48,8 @@ def test_an_operation_of_the_host_is_noticed():
 @pytest.mark.parametrize("sampled", [False, True], ids=["greedy", "sampled"])
 def test_from_picture_to_tokens_nothing_waits_for_or_comes_from_the_host(model, sampled):
     tokens = TokenPredictor(model, LEGAL)
-    pixels, points = torch.empty(1, 3, 224, 224, device="meta"), torch.empty(1, 256, 12, device="meta")
+    count = model.config.num_pictures
+    pixels, points = torch.empty(count, 3, 224, 224, device="meta"), torch.empty(count, 256, 12, device="meta")
     cells = torch.empty(1, 32, 32, 5, device="meta") if model.trace_head else None
     text = torch.empty(1, PADDED_TEXT, model.config.text.hidden_size, device="meta")
     length = torch.empty((), dtype=torch.int64, device="meta")

@@ -48,7 +48,7 @@ def inputs() -> dict:
 
 def with_head(checkpoint: Path, dtype: str = "float32", shaken: bool = False) -> SpatialVlaPredictor:
     loaded = load_policy(str(checkpoint), dtype=dtype)
-    loaded.model.add_trace_head(seed=3)
+    loaded.model.add_head("trace_head", seed=3)
     if shaken:
         shake(loaded.model.trace_head)
     return SpatialVlaPredictor(loaded.model, loaded.prompt_tokenizer, loaded.processor)
@@ -132,7 +132,7 @@ def test_without_the_head_a_checkpoint_is_as_published(
     shaken: SpatialVlaPredictor, checkpoint: Path, tmp_path: Path
 ) -> None:
     other = with_head(checkpoint)
-    other.model.remove_trace_head()
+    other.model.remove_head("trace_head")
     other.save_pretrained(tmp_path)
     assert "trace_head" not in json.loads((tmp_path / "config.json").read_text())
     with (
@@ -167,8 +167,8 @@ def test_traces_of_another_picture_are_refused(shaken: SpatialVlaPredictor) -> N
 def test_an_adapter_brings_its_head_to_a_checkpoint_without(checkpoint: Path, tmp_path: Path) -> None:
     trained = load_policy(str(checkpoint))
     model: SpatialVla = trained.model
-    model.add_trace_head(seed=3)
-    add_adapters(model, LoraConfig(rank=4, alpha=6.0), train_trace_head=True)
+    model.add_head("trace_head", seed=3)
+    add_adapters(model, LoraConfig(rank=4, alpha=6.0), train_heads=["trace_head"])
     names = {name for name, each in model.named_parameters() if each.requires_grad and ".lora_" not in name}
     assert names == HEAD
     shake(model.trace_head)

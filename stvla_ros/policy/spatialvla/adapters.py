@@ -2,7 +2,7 @@
 
     adapter_config.json          peft's; base_model_name_or_path names the checkpoint that it belongs to
     adapter_model.safetensors    A and B of every adapted layer, the action tokens' rows where they changed, and the
-                                 head for traces where it was trained
+                                 heads for traces and for an earlier picture where they were trained
     processor_config.json        action bins and statistics of the training set
 
 Tensors have the published modules' names, so adapters made by SpatialVLA's own fine-tuning load here, and ours there.
@@ -16,7 +16,7 @@ of adapters.
 import copy
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,6 +39,7 @@ from stvla_ros.policy.checkpoints import (
 )
 from stvla_ros.policy.lora import LoraConfig, put_adapters
 from stvla_ros.policy.spatialvla.checkpoint import published_name
+from stvla_ros.policy.spatialvla.config import HEADS
 from stvla_ros.policy.spatialvla.model import SpatialVla
 from stvla_ros.policy.spatialvla.predictor import PROCESSOR_CONFIG
 from stvla_ros.settings import shown
@@ -54,7 +55,6 @@ ADAPTER_WEIGHTS = "adapter_model.safetensors"
 _PREFIX = "base_model.model."
 # In place of the rows of some tokens (peft's name for it, though it is no difference).
 _HEAD_ROWS = "language_model.lm_head.token_adapter.trainable_tokens_delta"
-_TRACE_HEAD = "trace_head"
 _EMBEDDINGS, _HEAD = "spatial_embed_tokens.weight", "language_model.lm_head.weight"
 _LORA = re.compile(r"(?P<module>.+)\.lora_(?P<factor>[AB])\.weight")
 # In the file's metadata: which weights it was trained on.
@@ -74,14 +74,14 @@ class Adapter:
     :param base: folder of the checkpoint that it was trained on.
     :param rank: r.
     :param scale: of B A.
-    :param trace_head: whether it brings a head for traces, which its base then gets.
+    :param heads: which of ``config.HEADS`` it brings; its base then gets them.
     """
 
     directory: Path
     base: Path
     rank: int
     scale: float
-    trace_head: bool = False
+    heads: tuple[str, ...] = ()
 
 
 def add_adapters(
@@ -89,18 +89,18 @@ def add_adapters(
     config: LoraConfig,
     seed: int = 0,
     train_action_embeddings: bool = False,
-    train_trace_head: bool = False,
+    train_heads: Collection[str] = (),
 ) -> SpatialVla:
     """Put trainable adapters into the model, in place, see ``lora.put_adapters``.
 
     :param train_action_embeddings: also train ``spatial_embed_tokens`` in full; meant for refitted action bins.
-    :param train_trace_head: also train the head for traces in full.
+    :param train_heads: of the ``config.HEADS`` that the model has, those to train in full as well.
     :returns: ``model``; all but the adapters (and what is trained in full) is frozen.
     :raises InputError: for a model that has adapters, or a configuration that peft refuses.
     """
     put_adapters(model, config, TARGET_MODULES, seed)
-    if model.trace_head is not None and train_trace_head:
-        model.trace_head.requires_grad_(True).float()
+    for name in train_heads:
+        model.get_submodule(name).requires_grad_(True).float()
     if train_action_embeddings:
         embeddings = model.spatial_embed_tokens.requires_grad_(True)
         embeddings.weight.data = embeddings.weight.data.float()
@@ -121,11 +121,11 @@ def save_adapter(model: SpatialVla, directory: Path, base: str | Path, processor
     found = find_base(str(base))
     trained = [name for name, parameter in model.named_parameters() if parameter.requires_grad]
     whole = [name for name in trained if ".lora_" not in name]
-    of_traces = [name for name in whole if name.startswith(f"{_TRACE_HEAD}.")]
-    lost = [name for name in whole if name != _EMBEDDINGS and name not in of_traces]
+    of_heads = [name for name in whole if name in model.head_parameters]
+    lost = [name for name in whole if name != _EMBEDDINGS and name not in of_heads]
     if lost:
         raise ValueError(
-            f"expected nothing but adapters, action embeddings and a head for traces to be trained, got "
+            f"expected nothing but adapters, action embeddings and {', '.join(HEADS)} to be trained, got "
             f"{', '.join(lost)}"
         )
     tensors = peft.get_peft_model_state_dict(model, save_embedding_layers=False)
@@ -138,9 +138,8 @@ def save_adapter(model: SpatialVla, directory: Path, base: str | Path, processor
     if _changed(embeddings, read_rows(found, _EMBEDDINGS, 0, count)):
         in_full.append(_EMBEDDINGS.removesuffix(".weight"))
         tensors[_EMBEDDINGS] = embeddings
-    if of_traces:
-        in_full.append(_TRACE_HEAD)
-        tensors |= {name: model.get_parameter(name) for name in of_traces}
+    in_full += sorted({name.split(".")[0] for name in of_heads})
+    tensors |= {name: model.get_parameter(name) for name in of_heads}
     config.modules_to_save = in_full or None
     if _changed(head, read_rows(found, _HEAD, begin, begin + count)):
         config.trainable_token_indices = {"lm_head": list(range(begin, begin + count))}
@@ -181,13 +180,13 @@ def read_adapter(directory: Path) -> Adapter:
         raise InputError(f"{file}, base_model_name_or_path: {error}") from error
     with open_tensors(directory / ADAPTER_WEIGHTS) as tensors:
         expected = (tensors.metadata() or {}).get(_FINGERPRINT)
-        of_traces = any(name.startswith(f"{_PREFIX}{_TRACE_HEAD}.") for name in tensors.keys())
+        parts = {name.removeprefix(_PREFIX).split(".")[0] for name in tensors.keys()}
     if expected and expected != fingerprint(base):
         raise InputError(
             f"{file}: expected {base} to be the checkpoint that the adapter was trained on, its weights are others"
         )
     scale = alpha / rank**0.5 if config.get("use_rslora") else alpha / rank
-    return Adapter(directory, base, rank, scale, of_traces)
+    return Adapter(directory, base, rank, scale, tuple(head for head in HEADS if head in parts))
 
 
 @torch.no_grad()
@@ -196,8 +195,9 @@ def merge_into(model: SpatialVla, adapter: Adapter) -> None:
 
     :raises InputError: when the file is damaged, or its tensors do not belong to the model; then nothing was changed.
     """
-    if adapter.trace_head and model.trace_head is None:
-        model.add_trace_head().to(model.dtype).eval().requires_grad_(False)
+    for name in adapter.heads:
+        if getattr(model, name) is None:
+            model.add_head(name).to(model.dtype).eval().requires_grad_(False)
     file = adapter.directory / ADAPTER_WEIGHTS
     with open_tensors(file, model.device) as stored, memory_for(f"adapter {file}"):
         tensors = {name.removeprefix(_PREFIX): stored.get_tensor(name).float() for name in stored.keys()}
@@ -206,8 +206,9 @@ def merge_into(model: SpatialVla, adapter: Adapter) -> None:
         _EMBEDDINGS: model.spatial_embed_tokens.weight,
         _HEAD_ROWS: model.head(begin, begin + count),
     }
-    if adapter.trace_head:
-        whole |= {name: each for name, each in model.named_parameters() if name.startswith(f"{_TRACE_HEAD}.")}
+    # A head is there as a whole or not at all.
+    always = {name: each for name, each in model.head_parameters.items() if name.split(".")[0] in adapter.heads}
+    whole |= always
     layers = {
         published_name(f"{name}.weight").removesuffix(".weight"): module
         for name, module in model.named_modules()
@@ -223,9 +224,7 @@ def merge_into(model: SpatialVla, adapter: Adapter) -> None:
         raise InputError(
             f"{file}: expected adapters of linear layers of the model, got {len(strangers)} others: {shown}"
         )
-    # The head for traces is there as a whole or not at all.
-    always = {name for name in whole if name.startswith(f"{_TRACE_HEAD}.")}
-    expected = {name: tuple(rows.shape) for name, rows in whole.items() if name in always | tensors.keys()}
+    expected = {name: tuple(rows.shape) for name, rows in whole.items() if name in always or name in tensors}
     for name in adapted:
         expected[f"{name}.lora_A.weight"] = (adapter.rank, layers[name].in_features)
         expected[f"{name}.lora_B.weight"] = (layers[name].out_features, adapter.rank)

@@ -15,7 +15,9 @@ from stvla_ros.safe_files import check_network_sizes
 
 # More than any instruction and chunk take (prompt.py bounds the former).
 _MOST_TOKENS_AFTER_IMAGE = 256
-_TRACE_HEAD = "trace_head"
+TRACE_HEAD, EARLIER_HEAD = "trace_head", "earlier_head"
+HEADS = (TRACE_HEAD, EARLIER_HEAD)
+"""Parts that no published network has, by their names in it and in config.json."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,7 @@ class SpatialVlaConfig:
     :param num_frequencies: sines and cosines per coordinate of the Ego3D encoding.
     :param published: config.json as it was read, so that nothing in it is lost when it is written again.
     :param trace_head: whether the network has a head for traces (``trace_head.py``), which no published one has.
+    :param earlier_head: likewise one for an earlier picture (``earlier_head.py``).
     """
 
     text: Gemma2Config
@@ -43,6 +46,7 @@ class SpatialVlaConfig:
     num_frequencies: int
     published: Mapping[str, Any]
     trace_head: bool = False
+    earlier_head: bool = False
 
     @property
     def image_size(self) -> int:
@@ -80,7 +84,7 @@ class SpatialVlaConfig:
                 patch_resolution=int(published["ego3d_patch_reso"]),
                 num_frequencies=int(published["n_freqs"]),
                 published=dict(published),
-                trace_head=published.get(_TRACE_HEAD, False),
+                **{head: published.get(head, False) for head in HEADS},
             )
             projection = published["vision_config"].get("projection_dim", text.hidden_size)
         except KeyError as error:
@@ -92,10 +96,15 @@ class SpatialVlaConfig:
         text._attn_implementation = "eager"
         return config
 
-    def with_trace_head(self, there: bool) -> "SpatialVlaConfig":
-        """The same network with a head for traces, or without it."""
-        published = {key: value for key, value in self.published.items() if key != _TRACE_HEAD}
-        return replace(self, published={**published, **({_TRACE_HEAD: True} if there else {})}, trace_head=there)
+    def with_head(self, name: str, there: bool) -> "SpatialVlaConfig":
+        """The same network with one of ``HEADS``, or without it."""
+        published = {key: value for key, value in self.published.items() if key != name}
+        return replace(self, published={**published, **({name: True} if there else {})}, **{name: there})
+
+    @property
+    def num_pictures(self) -> int:
+        """Pictures of a sample: the newest, and where there is a head for it an earlier one."""
+        return 2 if self.earlier_head else 1
 
     @property
     def num_cells(self) -> int:
@@ -120,8 +129,9 @@ class SpatialVlaConfig:
                 f"{source}: expected image_size to be a multiple of patch_size, and that of ego3d_patch_reso, got "
                 f"{self.vision.image_size}, {self.vision.patch_size}, {self.patch_resolution}"
             )
-        if not isinstance(self.trace_head, bool):
-            raise InputError(f"{source}: expected {_TRACE_HEAD} to be true or false, got {self.trace_head!r}")
+        for head in HEADS:
+            if not isinstance(there := getattr(self, head), bool):
+                raise InputError(f"{source}: expected {head} to be true or false, got {there!r}")
         end = self.action_token_begin + self.num_action_tokens
         if self.action_token_begin < 0 or end > self.text.vocab_size:
             raise InputError(

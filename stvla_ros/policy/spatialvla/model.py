@@ -3,10 +3,13 @@
 Attribute names are those of the published tensors, so that checkpoint.py has little to rename.
 """
 
+from typing import Any
+
 import torch
 from torch import nn
 
-from stvla_ros.policy.spatialvla.config import SpatialVlaConfig
+from stvla_ros.policy.spatialvla.config import EARLIER_HEAD, HEADS, TRACE_HEAD, SpatialVlaConfig
+from stvla_ros.policy.spatialvla.earlier_head import EarlierHead
 from stvla_ros.policy.spatialvla.ego3d import Ego3dPositionEmbedding, back_project_patches
 from stvla_ros.policy.spatialvla.gemma import KeyValues, LanguageModel
 from stvla_ros.policy.spatialvla.siglip import Join, PictureEncoder
@@ -57,30 +60,40 @@ class SpatialVla(nn.Module):
         self.position_embedding_3d = Ego3dPositionEmbedding(
             3 * config.patch_resolution**2, config.vision.hidden_size, config.num_frequencies
         )
-        self.trace_head = self._new_trace_head() if config.trace_head else None
+        self.trace_head: TraceHead | None = self._new_head(TRACE_HEAD) if config.trace_head else None
+        self.earlier_head: EarlierHead | None = self._new_head(EARLIER_HEAD) if config.earlier_head else None
         self.spatial_embed_tokens = nn.Embedding(config.num_action_tokens, config.text.hidden_size)
         deviation = config.text.initializer_range
         nn.init.normal_(self.spatial_embed_tokens.weight, std=deviation)
         nn.init.normal_(self.multi_modal_projector.linear.weight, std=deviation)
         nn.init.zeros_(self.multi_modal_projector.linear.bias)
 
-    def _new_trace_head(self) -> TraceHead:
-        return TraceHead(self.config.patch_resolution**2, self.config.vision.hidden_size)
+    def _new_head(self, name: str) -> Any:
+        width = self.config.vision.hidden_size
+        return TraceHead(self.config.patch_resolution**2, width) if name == TRACE_HEAD else EarlierHead(width)
 
-    def add_trace_head(self, seed: int = 0) -> TraceHead:
-        """Give the network a head for traces that changes nothing yet; in float32, to be trained.
+    def add_head(self, name: str, seed: int = 0) -> nn.Module:
+        """Give the network a head that changes nothing yet; in float32, to be trained.
 
+        :param name: one of ``config.HEADS``.
         :param seed: of its weights.
         """
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            head = self._new_trace_head().to(self.device, torch.float32)
-        self.config, self.trace_head = self.config.with_trace_head(True), head
+            head: nn.Module = self._new_head(name).to(self.device, torch.float32)
+        self.config = self.config.with_head(name, True)
+        setattr(self, name, head)
         return head
 
-    def remove_trace_head(self) -> None:
-        """Be a network without one."""
-        self.config, self.trace_head = self.config.with_trace_head(False), None
+    def remove_head(self, name: str) -> None:
+        """Be a network without one of ``config.HEADS``."""
+        self.config = self.config.with_head(name, False)
+        setattr(self, name, None)
+
+    @property
+    def head_parameters(self) -> dict[str, nn.Parameter]:
+        """Those of all ``config.HEADS`` that there are, by name."""
+        return {name: each for name, each in self.named_parameters() if name.split(".")[0] in HEADS}
 
     @property
     def device(self) -> torch.device:
@@ -120,23 +133,33 @@ class SpatialVla(nn.Module):
         cells: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """
-        :param pixels: (B, 3, S, S) float32 in [0, 1].
-        :param points: (B, P, 12) float32 metres.
+        :param pixels: (B, 3, S, S) float32 in [0, 1]; (2 B, …) for a network with a head for an earlier picture: the
+            newest of all samples, then the earlier ones of all.
+        :param points: (B, P, 12) float32 metres, or (2 B, …) likewise.
         :param join: as in ``PictureEncoder``.
         :param cells: (B, C, C, 5) float32 of the traces, see ``TraceHead``; None, or all 0, for none. Only for a
             network with a head for them.
         :returns: (B, P, E): what stands in the places of the picture's tokens. The reference divides by sqrt(E) here
             because its Gemma multiplies all inputs by it; here only what is looked up is multiplied.
         """
-        # As (pixels - mean) / deviation to the bit, with one array less.
-        normalised = (pixels / _DEVIATION).sub_(_MEAN / _DEVIATION)
-        seen = self.vision_tower(normalised.to(self.dtype), join)
-        placed = seen + self.position_embedding_3d(points)
+        count = len(pixels) // self.config.num_pictures
+        newest = placed = self._placed(pixels[:count], points[:count], join)
         if cells is not None:
             if self.trace_head is None:
                 raise ValueError("expected no traces for a network without a head for them")
             placed = placed + self.trace_head(cells).to(placed.dtype)
+        if self.earlier_head is not None:
+            # By itself: among others, a sum may be rounded otherwise, and without the head the newest is alone.
+            earlier = self._placed(pixels[count:], points[count:], join)
+            placed = placed + self.earlier_head(newest, earlier).to(placed.dtype)
         return self.multi_modal_projector(placed)
+
+    def _placed(self, pixels: torch.Tensor, points: torch.Tensor, join: Join | None) -> torch.Tensor:
+        """(B, P, width) of the patches: what is seen, and where."""
+        # As (pixels - mean) / deviation to the bit, with one array less.
+        normalised = (pixels / _DEVIATION).sub_(_MEAN / _DEVIATION)
+        seen: torch.Tensor = self.vision_tower(normalised.to(self.dtype), join)
+        return seen + self.position_embedding_3d(points)
 
     def embed_actions(self, offsets: torch.Tensor) -> torch.Tensor:
         """Embeddings of action tokens, (…,) offsets to (…, E); scaled as Gemma scales its own."""

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from stvla_ros.errors import InputError
 from stvla_ros.policy.action_statistics import select_statistics, to_end_effector_action
-from stvla_ros.policy.base import Answer, Policy, PolicyInput
+from stvla_ros.policy.base import MAIN_CAMERA, Answer, InputNeeds, Policy, PolicyInput
 from stvla_ros.shared_files import default_checkpoint
 
 if TYPE_CHECKING:
@@ -75,6 +75,7 @@ class SpatialVlaPolicy(Policy):
         self._unnorm_key, _ = select_statistics(predictor.statistics, *self._keys)
         predictor.warm_up()
         self._predictor = predictor
+        self.needs = InputNeeds(history_s=predictor.earlier_s)
 
     def reset(self) -> None:
         if self._predictor is not None:
@@ -89,7 +90,15 @@ class SpatialVlaPolicy(Policy):
         if self._predictor is None:
             raise InputError("policy spatialvla: expected load() before predict()")
         seen = observation.picture
+        # In the first moments of an episode its first picture; training has it so, too.
+        past = observation.before(self.needs.history_s) or next(iter(observation.history), None)
         prediction = self._predictor.predict(
-            seen.rgb, observation.instruction, seen.depth, seen.intrinsics, self._unnorm_key, traces=seen.traces
+            seen.rgb,
+            observation.instruction,
+            seen.depth,
+            seen.intrinsics,
+            self._unnorm_key,
+            traces=seen.traces,
+            earlier=past.pictures[MAIN_CAMERA] if past else None,
         )
         return Answer(tuple(to_end_effector_action(action) for action in prediction.actions))

@@ -1,7 +1,7 @@
 """A loaded checkpoint that answers pictures and instructions with actions."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from stvla_ros.errors import InputError
 from stvla_ros.perception.trace_cells import CELL_NUMBERS, trace_cells, trace_vertices
 from stvla_ros.perception.types import TracesInDepth
 from stvla_ros.policy.action_statistics import read_statistics, select_statistics
+from stvla_ros.policy.base import Picture
 from stvla_ros.policy.inputs import RESIZE_METHODS
 from stvla_ros.policy.pictures import prepare_depth, prepare_picture, scale_intrinsics
 from stvla_ros.policy.spatialvla.actions.action_tokenizer import ActionTokenizer
@@ -22,11 +23,13 @@ from stvla_ros.policy.spatialvla.checkpoint import save_model
 from stvla_ros.policy.spatialvla.create import preprocessor_config
 from stvla_ros.policy.spatialvla.decoding.decoder import NO_TOKEN, Accelerations, gumbel_noise
 from stvla_ros.policy.spatialvla.decoding.token_predictor import TokenPredictor
+from stvla_ros.policy.spatialvla.earlier_head import earlier_seconds
 from stvla_ros.policy.spatialvla.model import SpatialVla
 from stvla_ros.policy.spatialvla.prompt import PromptTokenizer
 
 PROCESSOR_CONFIG = "processor_config.json"
 NO_TRACE_HEAD = "traces: expected none, depth or rgb, the checkpoint was not trained with traces beside the depth"
+NO_EARLIER_HEAD = "earlier: expected None, the checkpoint was not trained with an earlier picture"
 DEFAULT_INTRINSICS = "default"
 
 
@@ -61,6 +64,20 @@ class DetailedPrediction(Prediction):
     logits: np.ndarray
 
 
+@dataclass(frozen=True)
+class _Prepared:
+    """A picture of the model's size S, on its device.
+
+    :param pixels: (1, 3, S, S) float32 in [0, 1].
+    :param depth: (1, S, S) float32 metres.
+    :param intrinsics: (1, 3, 3) float32 in its pixels.
+    """
+
+    pixels: torch.Tensor
+    depth: torch.Tensor
+    intrinsics: torch.Tensor
+
+
 class SpatialVlaPredictor:
     """A model with what belongs to it. Not thread-safe.
 
@@ -91,6 +108,8 @@ class SpatialVlaPredictor:
         self.model, self.prompt_tokenizer, self.processor = model, prompt_tokenizer, processor
         self.action_tokenizer = ActionTokenizer.from_config(processor)
         self.statistics = read_statistics(processor)
+        self.earlier_s = earlier_seconds(processor, model.config.earlier_head)
+        """Seconds that the earlier picture is older than the newest; 0 for a network that sees none."""
         if self.action_tokenizer.num_tokens != model.config.num_action_tokens:
             raise InputError(
                 f"{PROCESSOR_CONFIG}: expected bins for the {model.config.num_action_tokens} action tokens of "
@@ -131,10 +150,12 @@ class SpatialVlaPredictor:
 
     def _warm_up(self) -> None:
         size = self.model.config.image_size
+        pictures = self.model.config.num_pictures
         pixels = torch.zeros(1, 3, size, size, device=self.model.device)
         k = self._intrinsics(np.array([[size, 0, size / 2], [0, size, size / 2], [0, 0, 1]]), None, (size, size))
         depth = torch.ones_like(pixels[:, 0]) if self.model.lean else self._predict_tokens.estimate_depth(pixels)
-        points = self.model.points(depth, k)
+        points = self.model.points(depth, k).expand(pictures, -1, -1)
+        pixels = pixels.expand(pictures, -1, -1, -1)
         text, cells = self._text("put the spoon on the towel"), self._cells(None, (size, size), k)
         self._predict_tokens.warm_up(pixels, points, text, self._noise(), cells)
 
@@ -147,6 +168,7 @@ class SpatialVlaPredictor:
         unnorm_key: str | None = None,
         return_details: bool = False,
         traces: TracesInDepth | None = None,
+        earlier: Picture | None = None,
     ) -> Prediction:
         """The next actions for one picture.
 
@@ -158,21 +180,24 @@ class SpatialVlaPredictor:
         :param unnorm_key: data set whose statistics turn normalised actions into metres. None: the only one.
         :param traces: in the picture's pixels, for a checkpoint that was trained with them beside the depth; None for
             none.
+        :param earlier: what was seen ``earlier_s`` before, for a checkpoint that was trained with an earlier picture;
+            None: the same as now.
         :returns: a ``DetailedPrediction`` when ``return_details``.
         :raises InputError: naming the argument that cannot be used; when memory runs out.
         """
         key, statistics = select_statistics(self.statistics, unnorm_key)
         if depth is None and self.model.lean:
             raise InputError("depth: expected metres, because the checkpoint's own depth network was not loaded (lean)")
+        if earlier is not None and not self.earlier_s:
+            raise InputError(NO_EARLIER_HEAD)
         details: dict[str, np.ndarray] = {}
         with torch.inference_mode(), memory_for(f"inference on {self.model.device}"):
-            picture = prepare_picture(rgb, self.model.config.image_size, self._resize)
-            picture_size = (rgb.shape[1], rgb.shape[0])
-            prepared = None if depth is None else prepare_depth(depth, picture_size, self.model.config.image_size)
-            k = self._intrinsics(intrinsics, key, picture_size)
-            cells = self._cells(traces, picture_size, k)
+            seen = [self._prepare(Picture(rgb, depth, intrinsics), key)]
+            if self.earlier_s:
+                seen.append(seen[0] if earlier is None else self._prepare(earlier, key))
+            cells = self._cells(traces, (rgb.shape[1], rgb.shape[0]), seen[0].intrinsics)
             text = self._text(instruction)
-            offsets = self._run(picture, prepared, k, text, cells, details if return_details else None)
+            offsets = self._run(seen, text, cells, details if return_details else None)
             wait_for_device(self.model.device)
         tokens = offsets.cpu().numpy().reshape(-1, 3)
         if (tokens == NO_TOKEN).any():
@@ -186,20 +211,15 @@ class SpatialVlaPredictor:
 
     def _run(
         self,
-        picture: np.ndarray,
-        prepared_depth: np.ndarray | None,
-        intrinsics: torch.Tensor,
+        seen: Sequence[_Prepared],
         text: torch.Tensor,
         cells: torch.Tensor | None,
         details: dict[str, np.ndarray] | None,
     ) -> torch.Tensor:
         model = self.model
-        pixels = torch.from_numpy(picture)[None].to(model.device)
-        if prepared_depth is None:
-            depth = self._predict_tokens.estimate_depth(pixels)
-        else:
-            depth = torch.from_numpy(prepared_depth)[None].to(model.device)
-        points = model.points(depth, intrinsics)
+        depth = seen[0].depth
+        pixels = torch.cat([each.pixels for each in seen])
+        points = torch.cat([model.points(each.depth, each.intrinsics) for each in seen])
         if details is None:
             return self._predict_tokens(pixels, points, text, self._noise(), cells)
         features = model.image_features(pixels, points, None, cells)
@@ -209,6 +229,17 @@ class SpatialVlaPredictor:
         details["image_features"] = features[0].float().cpu().numpy()
         details["logits"] = model.logits(decoded.hidden.to(model.dtype), model.head_begin)[0].cpu().numpy()
         return decoded.offsets
+
+    def _prepare(self, picture: Picture, unnorm_key: str) -> _Prepared:
+        """:param unnorm_key: the data set whose camera it is, where none is given."""
+        size, device = self.model.config.image_size, self.model.device
+        pixels = torch.from_numpy(prepare_picture(picture.rgb, size, self._resize))[None].to(device)
+        picture_size = (picture.rgb.shape[1], picture.rgb.shape[0])
+        if picture.depth is None:
+            depth = self._predict_tokens.estimate_depth(pixels)
+        else:
+            depth = torch.from_numpy(prepare_depth(picture.depth, picture_size, size))[None].to(device)
+        return _Prepared(pixels, depth, self._intrinsics(picture.intrinsics, unnorm_key, picture_size))
 
     def _text(self, instruction: str) -> torch.Tensor:
         """(1, n, E) of the prompt after the picture."""

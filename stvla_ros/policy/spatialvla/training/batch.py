@@ -78,7 +78,8 @@ class WithTraces(SpatialVlaPreparation):
 
 @dataclass(frozen=True)
 class SpatialVlaBatch:
-    """B samples, T actions a chunk; see forward.py, token_loss.py and scene_loss.py for the fields.
+    """B samples, T actions a chunk; see forward.py, token_loss.py and scene_loss.py for the fields. Of pixels, depth
+    and intrinsics there are 2 B for a network that sees an earlier picture, too: the newest, then the earlier ones.
 
     :param inputs: (B, T, 3) int64 tokens that the decoder is given, see ``SpatialVlaOptions.decoder_inputs``.
     :param cells: (B, C, C, 5) float32, see ``perception/trace_cells.py``; C is 0 without traces beside the depth.
@@ -112,6 +113,7 @@ class BatchMaker:
     :param statistics: of the training set.
     :param cells: of the traces, a side of the picture; 0 for none.
     :param executed_inputs: whether the decoder is given what was executed, in place of the labels.
+    :param earlier_s: seconds by which the earlier picture is older; 0 for none.
     """
 
     def __init__(
@@ -122,8 +124,9 @@ class BatchMaker:
         statistics: ActionStatistics,
         cells: int = 0,
         executed_inputs: bool = True,
+        earlier_s: float = 0.0,
     ) -> None:
-        self._samples, self._cells = samples, cells
+        self._samples, self._cells, self._earlier_s = samples, cells, earlier_s
         self._normalized = statistics.normalize(samples.actions)
         self._offsets = action_tokenizer.encode(self._normalized)
         self._inputs = self._offsets
@@ -139,12 +142,10 @@ class BatchMaker:
     def make(self, indices: np.ndarray, augmentation: Augmentation | None = None) -> SpatialVlaBatch:
         """As ``Trainable.batch``."""
         samples = self._samples
-        pictures = samples.prepared[PICTURES][indices]
-        depths = samples.prepared[DEPTHS][indices].astype(np.float32)
-        intrinsics = samples.prepared[INTRINSICS][indices]
-        if augmentation is not None:
-            pictures, depths, intrinsics = augmentation(pictures, depths, intrinsics)
-        cells = self._trace_cells(indices, intrinsics, pictures.shape[1], augmentation)
+        frames = [indices] + ([samples.before(indices, self._earlier_s)] if self._earlier_s else [])
+        seen = [self._seen(each, augmentation) for each in frames]
+        pictures, depths, intrinsics = (np.concatenate(parts) for parts in zip(*seen, strict=True))
+        cells = self._trace_cells(indices, intrinsics[: len(indices)], pictures.shape[1], augmentation)
         pixels = np.ascontiguousarray(pictures.transpose(0, 3, 1, 2)).astype(np.float32) / np.float32(255.0)
         texts = samples.texts(indices)
         steps, valid = samples.chunks(indices, self._chunk)
@@ -161,6 +162,14 @@ class BatchMaker:
             scene_points=torch.from_numpy(samples.scene_points[indices]),
             cells=torch.from_numpy(cells),
         )
+
+    def _seen(
+        self, indices: np.ndarray, augmentation: Augmentation | None
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Pictures, depth maps and intrinsics of frames."""
+        prepared = self._samples.prepared
+        found = prepared[PICTURES][indices], prepared[DEPTHS][indices].astype(np.float32), prepared[INTRINSICS][indices]
+        return found if augmentation is None else augmentation(*found)
 
     def _trace_cells(
         self, indices: np.ndarray, intrinsics: np.ndarray, size: int, augmentation: Augmentation | None

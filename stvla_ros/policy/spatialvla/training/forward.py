@@ -34,8 +34,8 @@ def run_known_tokens(
     cells: torch.Tensor | None = None,
 ) -> Hidden:
     """
-    :param pixels: (B, 3, S, S) float32 in [0, 1].
-    :param points: (B, P, 3 n^2) float32 metres, see ``SpatialVla.points``.
+    :param pixels: (B, 3, S, S) float32 in [0, 1], or with an earlier picture (2 B, …), see ``image_features``.
+    :param points: (B, P, 3 n^2) float32 metres, or likewise, see ``SpatialVla.points``.
     :param ids: (B, L) prompts, padded at the end with any id that is no picture's or action's.
     :param lengths: (B,) tokens that are no padding.
     :param offsets: (B, N) action tokens; the last one is not looked at.

@@ -5,6 +5,8 @@ from typing import Literal
 
 from stvla_ros.errors import InputError
 
+LONGEST_S = 60.0
+"""Seconds by which an earlier picture can be older."""
 SCENE = "scene"
 """Objective: where are object, goal and gripper? (scene_loss.py)"""
 _LONGEST_CHUNK = 32
@@ -28,6 +30,8 @@ class SpatialVlaOptions:
     :param gripper_weight: of the gripper's token against the other two.
     :param trace_dropout: share of the samples that are trained on without their traces, where those are given beside
         the depth (``traces: beside``): the policy must not need them.
+    :param earlier_s: the network sees a second picture, with its depth, of so many seconds before the newest one
+        (``earlier_head.py``); 0 for none. In the first moments of an episode it is the episode's first.
     :raises InputError: for a value out of range.
     """
 
@@ -40,6 +44,7 @@ class SpatialVlaOptions:
     smoothing: float = 0.0
     gripper_weight: float = 1.0
     trace_dropout: float = 0.3
+    earlier_s: float = 0.0
 
     def __post_init__(self) -> None:
         if not 0 <= self.chunk_size <= _LONGEST_CHUNK:
@@ -53,3 +58,5 @@ class SpatialVlaOptions:
             raise InputError(f"gripper_weight: expected 0 or more, got {self.gripper_weight}")
         if not 0.0 <= self.trace_dropout <= 1.0:
             raise InputError(f"trace_dropout: expected a share of the samples, 0 to 1, got {self.trace_dropout}")
+        if not 0.0 <= self.earlier_s <= LONGEST_S:
+            raise InputError(f"earlier_s: expected 0 to {LONGEST_S:g} seconds, got {self.earlier_s}")

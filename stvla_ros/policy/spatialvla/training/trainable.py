@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from stvla_ros.errors import InputError
 from stvla_ros.perception.trace_cells import CELL_NUMBERS
 from stvla_ros.policy.activation_memory import peak_bytes
 from stvla_ros.policy.checkpoints import read_json
@@ -17,6 +18,8 @@ from stvla_ros.policy.samples import Augmentation, Samples
 from stvla_ros.policy.spatialvla.actions.action_tokenizer import ActionTokenizer
 from stvla_ros.policy.spatialvla.adapters import add_adapters, save_adapter
 from stvla_ros.policy.spatialvla.checkpoint import load_model
+from stvla_ros.policy.spatialvla.config import EARLIER_HEAD, HEADS, TRACE_HEAD
+from stvla_ros.policy.spatialvla.earlier_head import EARLIER_S
 from stvla_ros.policy.spatialvla.model import SpatialVla
 from stvla_ros.policy.spatialvla.predictor import PROCESSOR_CONFIG, save_pretrained
 from stvla_ros.policy.spatialvla.prompt import PromptTokenizer
@@ -53,6 +56,9 @@ class SpatialVlaTrainable(Trainable):
         )
         if options.consensus_width:
             self._processor["decoding"] = {"consensus_width": options.consensus_width}
+        self._processor.pop(EARLIER_S, None)
+        if options.earlier_s:
+            self._processor[EARLIER_S] = options.earlier_s
         # Adapters are small; what they adapt may be as coarse as it was published, and need not be whole.
         lora = start.lora is not None
         dtype = start.precision if lora else torch.float32
@@ -88,6 +94,8 @@ class SpatialVlaTrainable(Trainable):
         self.summary += "" if options.refit_statistics else ", and what they scale"
         if self._traced:
             self.summary += f", a head for traces (left out of {options.trace_dropout:.0%} of the samples)"
+        if options.earlier_s:
+            self.summary += f", a head for the picture of {options.earlier_s:g} s before"
 
     @property
     def _traced(self) -> bool:
@@ -100,12 +108,20 @@ class SpatialVlaTrainable(Trainable):
             smooth_embeddings(model, self._tokenizer, start.seed)
         elif options.refit_bins and model.device.type != "meta":
             move_embeddings(model, old_tokenizer, self._tokenizer)
-        if self._traced and model.trace_head is None:
-            model.add_trace_head(start.seed)
-        elif not self._traced and start.lora is None:
-            model.remove_trace_head()
+        heads = [head for head, wanted in ((TRACE_HEAD, self._traced), (EARLIER_HEAD, options.earlier_s)) if wanted]
+        for head in HEADS:
+            if head in heads and getattr(model, head) is None:
+                model.add_head(head, start.seed)
+            elif head not in heads and start.lora is None:
+                model.remove_head(head)
+        if model.config.earlier_head and not options.earlier_s:
+            # Without traces, a head for them adds nothing; this one always does.
+            raise InputError(
+                f"family.options.earlier_s: expected seconds above 0 for adapters on checkpoint {start.base_name}, "
+                "which was trained with an earlier picture, got 0"
+            )
         if start.lora is not None:
-            add_adapters(model, start.lora, start.seed, options.refit_bins, self._traced)
+            add_adapters(model, start.lora, start.seed, options.refit_bins, heads)
         else:
             for name, parameter in model.named_parameters():
                 # Depth is an input of the policy, its own depth network is not used (as in the published recipe).
@@ -116,8 +132,8 @@ class SpatialVlaTrainable(Trainable):
 
     def use(self, samples: Samples) -> None:
         cells = self._model.config.num_cells if self._traced else 0
-        executed = self._options.decoder_inputs == "executed"
-        self._batches = BatchMaker(samples, self._prompts, self._tokenizer, self._statistics, cells, executed)
+        executed, seconds = self._options.decoder_inputs == "executed", self._options.earlier_s
+        self._batches = BatchMaker(samples, self._prompts, self._tokenizer, self._statistics, cells, executed, seconds)
 
     def batch(self, indices: np.ndarray, augmentation: Augmentation | None = None) -> SpatialVlaBatch:
         return self._batches.make(indices, augmentation)
@@ -131,7 +147,8 @@ class SpatialVlaTrainable(Trainable):
         losses = self._loss(tuple(each.float() for each in scores), batch.offsets, batch.normalized, batch.valid)
         said, parts = {ACTIONS: losses.total}, dict(losses.parts)
         if SCENE in objectives and self._heads is not None:
-            scene = self._heads(hidden, points, batch.intrinsics, batch.scene_points)
+            count = len(batch.ids)
+            scene = self._heads(hidden, points[:count], batch.intrinsics[:count], batch.scene_points)
             said[SCENE] = sum(scene.values())
             parts |= scene
         if errors:
@@ -190,9 +207,9 @@ class SpatialVlaTrainable(Trainable):
 
         tokens = zeros(actions, 3, dtype=torch.int64) + torch.tensor(self._tokenizer.legal_ranges)[:, 0].to(device)
         batch = SpatialVlaBatch(
-            pixels=zeros(3, side, side),
-            depth=zeros(side, side),
-            intrinsics=torch.eye(3, device=device).expand(batch_size, 3, 3),
+            pixels=zeros(3, side, side).repeat(shape.num_pictures, 1, 1, 1),
+            depth=zeros(side, side).repeat(shape.num_pictures, 1, 1),
+            intrinsics=torch.eye(3, device=device).expand(shape.num_pictures * batch_size, 3, 3),
             ids=zeros(pictures + _TEXT_TOKENS, dtype=torch.int64),
             lengths=zeros(dtype=torch.int64) + pictures + _TEXT_TOKENS,
             inputs=tokens,

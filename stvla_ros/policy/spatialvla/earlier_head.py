@@ -1,0 +1,59 @@
+"""What an earlier picture adds to the features of the newest picture's patches: a head of their own, beside them.
+
+It is ours, and in no published checkpoint: its tensors are there only where it was trained (``earlier_s`` of a
+training's options). config.json then has ``"earlier_head": true``, and processor_config.json ``earlier_picture_s``: how
+many seconds before the newest picture the other one is.
+
+The same picture encoder and the same Ego3D encoding see both pictures, so that nothing need be learnt twice, and the
+language model has no more tokens than before.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import nn
+
+from stvla_ros.errors import InputError
+from stvla_ros.policy.spatialvla.training.options import LONGEST_S
+
+EARLIER_S = "earlier_picture_s"
+
+
+def earlier_seconds(processor: Mapping[str, Any], has_head: bool) -> float:
+    """How many seconds before the newest picture the other one is, as processor_config.json says; 0 for no other.
+
+    :param has_head: whether the network has a head for it.
+    :raises InputError: when it is no such number, or does not belong to the network.
+    """
+    seconds = processor.get(EARLIER_S, 0.0)
+    number = isinstance(seconds, int | float) and not isinstance(seconds, bool)
+    if not number or not 0.0 <= seconds <= LONGEST_S or bool(seconds) != has_head:
+        expected = f"seconds above 0 and up to {LONGEST_S:g}" if has_head else "none, the network has no earlier_head"
+        raise InputError(f"processor_config.json {EARLIER_S}: expected {expected}, got {seconds!r}")
+    return float(seconds)
+
+
+class EarlierHead(nn.Module):
+    """Two linear layers, the last one zero at the start: a network that gets the head answers as before.
+
+    :param hidden_size: E, width of the picture encoder.
+    """
+
+    def __init__(self, hidden_size: int) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Linear(2 * hidden_size, hidden_size),
+            nn.LayerNorm(hidden_size),
+            nn.ReLU(),
+            nn.Linear(hidden_size, hidden_size),
+        )
+        nn.init.xavier_uniform_(self.layers[0].weight)
+        nn.init.zeros_(self.layers[0].bias)
+        nn.init.zeros_(self.layers[3].weight)
+        nn.init.zeros_(self.layers[3].bias)
+
+    def forward(self, newest: torch.Tensor, earlier: torch.Tensor) -> torch.Tensor:
+        """Features of the same patches in both pictures, (B, P, E) each, to (B, P, E)."""
+        features = torch.cat([newest, earlier], dim=-1)
+        return self.layers(features.to(self.layers[0].weight.dtype))
