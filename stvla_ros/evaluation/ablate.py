@@ -1,25 +1,40 @@
 """`stvla ablate`: one thing varied, everything else the same; a table and a plot."""
 
-import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from tyro.conf import Positional
+from tyro.conf import Positional, arg
 
-from stvla_ros.acting.setup import EvaluatedPolicy, parse_policy
-from stvla_ros.atomic_files import write_json
+from stvla_ros.acting.results import EpisodeResult
+from stvla_ros.acting.setup import parse_policy
 from stvla_ros.errors import InputError
 from stvla_ros.evaluation.ablation_kinds import ABLATIONS, SCALE_NOTE, Ablation, Setting, make_settings
-from stvla_ros.evaluation.evaluate import INTERRUPTED, conclude, run_evaluation, table_of, write_results
-from stvla_ros.evaluation.plan import EvalArguments, Evaluation, evaluation_of, usual_inputs
-from stvla_ros.evaluation.tables import Beside, Table, as_markdown, write_table
-from stvla_ros.policy.training_record import resolve
+from stvla_ros.evaluation.ablation_networks import (
+    Network,
+    Trainings,
+    by_arm,
+    make_networks,
+    record_demonstrations,
+    trained_policy,
+)
+from stvla_ros.evaluation.evaluate import INTERRUPTED, conclude, run_evaluation, write_results
+from stvla_ros.evaluation.plan import EvalArguments, evaluation_of, usual_inputs
+from stvla_ros.evaluation.tables import Beside, Table, as_markdown, corrected, make_table, write_table
+from stvla_ros.shared_files import config_directory
+from stvla_ros.sim.tasks import resolve_task
 
 PAPER = "paper (4B)"
-_FINISHED = "finished.json"
+BOUND = "at most, without memory"
+_CORRECTED = (
+    "p is of the paired test against the first of the same protocol, of these networks on these placements; corrected: "
+    "by Holm's method for all comparisons of the table."
+)
+# `--try`: all of the steps with next to nothing. Statistics are fitted to 100 frames at least.
+_TRIED: Mapping[str, Any] = {"size": "tiny", "batch_size": 2, "data.validation_share": 0.0}
+_TRIED_DEMONSTRATIONS, _TRIED_TRAJECTORIES, _TRIED_STEPS = 6, 5, 2
 
 
 @dataclass(frozen=True)
@@ -29,23 +44,40 @@ class AblateArguments:
     Stopped or killed, the same command goes on where it was.
     """
 
-    kind: Positional[Literal["buffer", "variant", "data", "adaptive", "depth", "tracker"]]
-    """What is varied. data needs training, the others only with `retrain`."""
-    policy: str
-    """The policy, as in `stvla eval`: a checkpoint folder, or more. For data: the checkpoint before training."""
+    kind: Positional[Literal["buffer", "variant", "data", "adaptive", "depth", "tracker", "traces"]]
+    """What is varied. data and traces need training, the others only with `retrain`."""
+    policy: str = "stvla"
+    """The policy, as in `stvla eval`: a checkpoint folder, or more. For data: the checkpoint before training. For
+    traces, how networks are run (execution=…)."""
     settings: tuple[str, ...] = ()
     """In place of the usual ones: buffer 30 15 7, variant C B A, data all 52 0, adaptive on off, depth sensor constant,
-    tracker lucas_kanade cotracker. The others are compared with the first."""
+    tracker lucas_kanade cotracker, traces none depth-C depth-A beside earlier. The others are compared with the
+    first."""
     retrain: bool = False
     """Train a model for every setting; otherwise the one policy sees the setting only when it is evaluated."""
     config: str = ""
-    """Training configuration (config/train/*.yaml), for data and `retrain`."""
-    tasks: tuple[str, ...] = ("stack_cube",)
-    """Tasks, see `stvla tasks`."""
+    """Training configuration (config/train/*.yaml), for data and `retrain`; traces has comparison.yaml."""
+    demonstrations: int | None = None
+    """Record so many of the expert's of each task first, and train on these in place of the configuration's data;
+    traces 200, otherwise 0: none."""
+    steps: int = 0
+    """Optimiser steps of each training in place of the configuration's; 0 for those."""
+    training_seeds: tuple[int, ...] = ()
+    """Networks of each setting, by the seed of their training; traces 0 1 2, otherwise the configuration's own."""
+    tuned: int | None = None
+    """Also train the first setting's networks on with every setting, with so many trajectories of each instruction: the
+    paper's protocol; traces 52, otherwise 0: not."""
+    tuning_config: str = str(config_directory() / "train/few_trajectories.yaml")
+    """Training configuration for that."""
+    tuning_steps: int = 0
+    """As `steps`, for that."""
+    tasks: tuple[str, ...] = ()
+    """Tasks, see `stvla tasks`; traces has the two that need a memory and the four WidowX tasks, otherwise
+    stack_cube."""
     episodes: int = 24
     """Official episodes of each task: ids 0 to N-1."""
-    seeds: tuple[int, ...] = (0,)
-    """As in `stvla eval`."""
+    seeds: tuple[int, ...] = ()
+    """As in `stvla eval`; traces 0 1 2, otherwise 0."""
     preset: str = ""
     """As in `stvla eval`."""
     until_limit: bool = False
@@ -57,37 +89,70 @@ class AblateArguments:
     pictures: Literal["videos", "thumbnails", "none"] = "thumbnails"
     """What is kept to look at."""
     output: str = ""
-    """Folder for the results; empty: out/ablation/KIND."""
+    """Folder for the results, and for demonstrations and trainings; empty: out/ablation/KIND."""
+    try_out: Annotated[bool, arg(name="try")] = False
+    """Do all of the steps with next to nothing (a tiny network, two steps, one episode of two steps), to see that they
+    work, in out/try/ablation/KIND."""
 
 
-def train_setting(config: Path, overrides: Mapping[str, Any], output: Path) -> Path:
-    """Train a model; goes on where it was stopped.
+@dataclass(frozen=True)
+class AblationPlan:
+    """What is done.
 
-    :param overrides: of the configuration's keys, dotted.
-    :param output: folder of the run.
-    :returns: the checkpoint's or the adapter's folder.
-    :raises InputError: when it cannot be trained.
+    :param settings: all of them; the first is what the others are compared with.
+    :param trainings: how their networks are trained.
+    :param eval_arguments: how they are evaluated; its output is the folder for everything.
     """
-    from stvla_ros.learning.training.config import read_config
-    from stvla_ros.learning.training.run import train as run_training
 
-    return run_training(read_config(config, {**overrides, "output": str(output)}))
+    ablation: Ablation
+    settings: tuple[Setting, ...]
+    trainings: Trainings
+    eval_arguments: EvalArguments
+    demonstrations: int = 0
+
+    @property
+    def folder(self) -> Path:
+        return Path(self.eval_arguments.output)
+
+    @property
+    def networks(self) -> list[Network]:
+        return make_networks(self.settings, self.trainings)
 
 
-def plan_ablation(arguments: AblateArguments) -> tuple[list[Setting], Path]:
-    """The settings and the output folder. Nothing is trained or made yet.
+def plan_ablation(arguments: AblateArguments) -> AblationPlan:
+    """What is to be done. Nothing is recorded, trained or made yet.
 
     :raises InputError: naming the bad argument.
     """
+    ablation = ABLATIONS[arguments.kind]
+    arguments = _with_usual(arguments, ablation)
     policy = parse_policy(arguments.policy, usual_inputs(arguments.preset))
     settings = make_settings(arguments.kind, policy, arguments.settings, arguments.retrain)
     if any(setting.trained for setting in settings):
-        if not arguments.config:
-            raise InputError(f"config: expected a training configuration for {arguments.kind}, got none")
-        if not Path(arguments.config).is_file():
-            raise InputError(f"config: expected a training configuration, there is no {arguments.config}")
-    evaluation_of([setting.policy for setting in settings], _eval_arguments(arguments))
-    return settings, Path(arguments.output or f"out/ablation/{arguments.kind}").resolve()
+        wanted = {"config": arguments.config, **({"tuning_config": arguments.tuning_config} if arguments.tuned else {})}
+        for name, file in wanted.items():
+            if not file:
+                raise InputError(f"{name}: expected a training configuration for {arguments.kind}, got none")
+            if not Path(file).is_file():
+                raise InputError(f"{name}: expected a training configuration, there is no {file}")
+    for name in ("demonstrations", "tuned", "steps", "tuning_steps"):
+        if (getattr(arguments, name) or 0) < 0:
+            raise InputError(f"{name}: expected 0 or more, got {getattr(arguments, name)}")
+    small = {**_TRIED, "save_every": 1} if arguments.try_out else {}
+    steps = {name: {"steps": n} if n else {} for name, n in _steps(arguments).items()}
+    trainings = Trainings(
+        Path(arguments.config),
+        {**small, **steps["steps"]},
+        arguments.training_seeds,
+        arguments.tuned or 0,
+        Path(arguments.tuning_config),
+        {**small, **steps["tuning_steps"]},
+    )
+    output = arguments.output or f"out/{'try/' if arguments.try_out else ''}ablation/{arguments.kind}"
+    eval_arguments = replace(_eval_arguments(arguments), output=str(Path(output).resolve()))
+    plan = AblationPlan(ablation, tuple(settings), trainings, eval_arguments, arguments.demonstrations or 0)
+    evaluation_of([network.policy for network in plan.networks], eval_arguments)
+    return plan
 
 
 def main(arguments: AblateArguments) -> int:
@@ -95,58 +160,121 @@ def main(arguments: AblateArguments) -> int:
 
     :raises InputError: for a bad argument; then nothing was run.
     """
-    settings, folder = plan_ablation(arguments)
-    eval_arguments = replace(_eval_arguments(arguments), output=str(folder))
+    plan = plan_ablation(arguments)
+    folder, networks = plan.folder, plan.networks
     try:
-        policies = [trained_policy(setting, Path(arguments.config), folder / "training") for setting in settings]
-        evaluation = evaluation_of(policies, eval_arguments)
-        results, failed = run_evaluation(evaluation, eval_arguments)
+        if plan.demonstrations:
+            networks = make_networks(plan.settings, _with_demonstrations(plan))
+        policies = [trained_policy(network, folder / "training") for network in networks]
+        evaluation = evaluation_of(policies, plan.eval_arguments)
+        results, failed = run_evaluation(evaluation, plan.eval_arguments)
     except KeyboardInterrupt:
         print("stopped; the same command goes on where it was", file=sys.stderr)
         return INTERRUPTED
     if results:
         write_results(evaluation, results, folder)
-        print(write_ablation(ABLATIONS[arguments.kind], settings, evaluation, table_of(evaluation, results), folder))
+        print(write_ablation(plan, networks, evaluation.tasks, results))
     return conclude(results, failed, folder)
 
 
 def write_ablation(
-    ablation: Ablation, settings: list[Setting], evaluation: Evaluation, table: Table, folder: Path
+    plan: AblationPlan, networks: Sequence[Network], tasks: Sequence[str], results: Sequence[EpisodeResult]
 ) -> str:
-    """``ablation``.md, .csv, .json and .png, the paper's figures beside ours.
+    """``ablation``.md, .csv, .json and .png, with the paper's figures or the bounds beside ours.
 
+    :param results: of the networks.
     :returns: the table as Markdown.
     """
-    from stvla_ros.evaluation.plots import plot_settings
+    from stvla_ros.evaluation.plots import plot_settings, plot_table
 
-    by_setting = {setting.name: setting.policy.label for setting in settings if setting.policy.label in table.policies}
-    task = ablation.paper_task
-    paper = {(by_setting[name], task): value for name, value in ablation.paper.items() if name in by_setting}
-    beside = Beside(PAPER, paper) if paper and task in table.tasks else None
-    notes = [SCALE_NOTE, ablation.paper_note]
+    ablation, folder = plan.ablation, plan.folder
+    table, arms = _table(plan, networks, tasks, results)
+    beside = _beside(ablation, arms, table)
+    seeds = _by_training_seed(networks, tasks, results)
+    notes = [SCALE_NOTE, ablation.paper_note, *([_CORRECTED] if len(arms) > 1 else []), *([seeds] if seeds else [])]
     write_table(table, folder, "ablation", notes, beside)
-    rates = {name: table.row(label, table.summary_task).success for name, label in by_setting.items()}
     title = f"{ablation.title}: {table.summary_task if len(table.tasks) == 1 else 'mean over tasks'}"
-    plot_settings(rates, folder / "ablation.png", title, ablation.paper if table.summary_task == task else {})
+    if ablation.bounds:
+        plot_table(table, folder / "ablation.png", ablation.title, ablation.bounds, len(plan.settings))
+    else:
+        rates = {name: table.row(label, table.summary_task).success for name, label in arms.items()}
+        paper = ablation.paper if table.summary_task == ablation.paper_task else {}
+        plot_settings(rates, folder / "ablation.png", title, paper)
     return as_markdown(table, notes, beside)
+
+
+def _table(
+    plan: AblationPlan, networks: Sequence[Network], tasks: Sequence[str], results: Sequence[EpisodeResult]
+) -> tuple[Table, dict[str, str]]:
+    """The table of all arms, those of each protocol compared with its first; and the arms' labels by name."""
+    counted = by_arm(results, networks, plan.eval_arguments.seeds)
+    labels = list(dict.fromkeys(network.arm for network in networks))
+    count = len(plan.settings)
+    protocols = [labels[first : first + count] for first in range(0, len(labels), count)]
+    rows = [row for protocol in protocols for row in make_table(counted, protocol, tasks).rows]
+    table = corrected(Table(tuple(rows)))
+    first, label = plan.settings[0].name, plan.settings[0].policy.label
+    prefix = label.removesuffix(first)
+    return table, {label.removeprefix(prefix): label for label in labels if label in table.policies}
+
+
+def _beside(ablation: Ablation, arms: Mapping[str, str], table: Table) -> Beside | None:
+    if ablation.bounds:
+        bounds = {(label, task): 100 * bound for label in arms.values() for task, bound in ablation.bounds.items()}
+        return Beside(BOUND, bounds) if set(ablation.bounds) & set(table.tasks) else None
+    task = ablation.paper_task
+    paper = {(arms[name], task): value for name, value in ablation.paper.items() if name in arms}
+    return Beside(PAPER, paper) if paper and task in table.tasks else None
+
+
+def _by_training_seed(networks: Sequence[Network], tasks: Sequence[str], results: Sequence[EpisodeResult]) -> str:
+    """What each network of an arm has, in words; empty where no arm has several."""
+    alone = make_table(results, [network.policy.label for network in networks], tasks)
+    found: dict[str, list[str]] = {}
+    for network in networks:
+        if network.policy.label in alone.policies:
+            success = alone.row(network.policy.label, alone.summary_task).success.value
+            found.setdefault(network.arm, []).append(f"{100 * success:.1f}")
+    if all(len(rates) == 1 for rates in found.values()):
+        return ""
+    return "By training seed, %: " + "; ".join(f"{arm} {', '.join(rates)}" for arm, rates in found.items()) + "."
+
+
+def _with_demonstrations(plan: AblationPlan) -> Trainings:
+    """The trainings, on demonstrations that are recorded now where they are not there yet."""
+    folder, evaluation = plan.folder, plan.eval_arguments
+    tasks = [resolve_task(task)[0] for text in evaluation.tasks for task in text.split(",") if task]
+    paths = record_demonstrations(tasks, plan.demonstrations, evaluation.workers, folder / "demonstrations")
+    # The expert of a task may never open its gripper.
+    data = {"data.paths": paths, "data.cache": str(folder / "cache"), "data.still_gripper": True}
+    trainings = plan.trainings
+    return replace(
+        trainings,
+        overrides={**trainings.overrides, **data},
+        tuning_overrides={**trainings.tuning_overrides, **data},
+    )
+
+
+def _with_usual(arguments: AblateArguments, ablation: Ablation) -> AblateArguments:
+    """What was given, else what is usual for this ablation."""
+    usual = {"tasks": ("stack_cube",), "seeds": (0,), **ablation.usual}
+    empty: tuple[Any, ...] = (None, "", ())
+    arguments = replace(arguments, **{n: value for n, value in usual.items() if getattr(arguments, n) in empty})
+    if not arguments.try_out:
+        return arguments
+    seeds, tuned = arguments.training_seeds[:1], _TRIED_TRAJECTORIES if arguments.tuned else 0
+    asked = _TRIED_DEMONSTRATIONS if arguments.demonstrations else 0
+    return replace(
+        arguments, training_seeds=seeds, tuned=tuned, demonstrations=asked, episodes=1, seeds=arguments.seeds[:1]
+    )
+
+
+def _steps(arguments: AblateArguments) -> dict[str, int]:
+    given = {name: getattr(arguments, name) for name in ("steps", "tuning_steps")}
+    return dict.fromkeys(given, _TRIED_STEPS) if arguments.try_out else given
 
 
 def _eval_arguments(arguments: AblateArguments) -> EvalArguments:
     same = ("tasks", "episodes", "seeds", "preset", "until_limit", "workers", "image_size", "pictures")
-    return EvalArguments(**{name: getattr(arguments, name) for name in same})
-
-
-def trained_policy(setting: Setting, config: Path, folder: Path) -> EvaluatedPolicy:
-    """The setting's policy; where a model is trained for it, that one, shown what it was trained with."""
-    if not setting.trained:
-        return setting.policy
-    output = folder / setting.name
-    noted = output / _FINISHED
-    wanted = {"config": config.read_text(), "overrides": dict(setting.overrides)}
-    finished = json.loads(noted.read_text()) if noted.is_file() else {}
-    if any(finished.get(name) != value for name, value in wanted.items()):
-        print(f"training for {setting.policy.label}", flush=True)
-        finished = {**wanted, "checkpoint": train_setting(config, setting.overrides, output).name}
-        write_json(noted, finished)
-    checkpoint = str(output / finished["checkpoint"])
-    return replace(setting.policy, checkpoint=checkpoint, inputs=resolve(checkpoint, {}).inputs)
+    given = {name: getattr(arguments, name) for name in same}
+    return EvalArguments(**given, max_steps=_TRIED_STEPS if arguments.try_out else 0)

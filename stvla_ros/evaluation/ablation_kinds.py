@@ -6,8 +6,12 @@ from typing import Any
 
 from stvla_ros.acting.setup import EvaluatedPolicy
 from stvla_ros.errors import InputError
+from stvla_ros.evaluation.presets import WIDOWX_TASKS
+from stvla_ros.perception.compositor import VARIANTS
 from stvla_ros.perception.depth.constant import NO_DEPTH
-from stvla_ros.policy.inputs import InputsConfig, input_values, overridden
+from stvla_ros.policy.inputs import BESIDE, InputsConfig, input_values, overridden
+from stvla_ros.shared_files import config_directory
+from stvla_ros.sim.memory_tasks import MEMORYLESS_BOUNDS
 
 SCALE_NOTE = (
     "Ours are the figures of the small model that this repository trains on a CPU; the paper's (arXiv 2508.09032) are "
@@ -15,6 +19,7 @@ SCALE_NOTE = (
 )
 ALL = "all"
 ZERO_SHOT = "0"
+_DRAWN, _EARLIER = "depth-", "earlier"
 
 
 @dataclass(frozen=True)
@@ -27,6 +32,8 @@ class Ablation:
     :param trains: whether a setting means nothing without training.
     :param paper: the paper's figures in percent by setting, for the task ``paper_task``.
     :param paper_note: what these figures are, or what the paper says in words.
+    :param bounds: by task the share of successes that a policy without memory has at most.
+    :param usual: by name, values for arguments of the command that are not given.
     """
 
     title: str
@@ -37,6 +44,8 @@ class Ablation:
     paper: Mapping[str, float] = field(default_factory=dict)
     paper_task: str = ""
     paper_note: str = ""
+    bounds: Mapping[str, float] = field(default_factory=dict)
+    usual: Mapping[str, Any] = field(default_factory=dict)
 
 
 def _buffer(setting: str) -> dict[str, Any]:
@@ -56,6 +65,36 @@ def _depth(setting: str) -> dict[str, Any]:
 
 def _data(setting: str) -> dict[str, Any]:
     return {"data.episodes": 0 if setting == ALL else _whole("data", setting, 1)}
+
+
+def _traces(setting: str) -> dict[str, Any]:
+    if setting in ("none", BESIDE):
+        return {"traces": setting}
+    if setting.removeprefix(_DRAWN) in VARIANTS and setting.startswith(_DRAWN):
+        return {"traces": "depth", "variant": setting.removeprefix(_DRAWN)}
+    if _earlier_s(setting):
+        return {"traces": "none"}
+    variants = ", ".join(_DRAWN + variant for variant in VARIANTS)
+    raise InputError(
+        f"settings: expected none, {variants}, {BESIDE}, {_EARLIER} or {_EARLIER}-SECONDS for traces, got {setting!r}"
+    )
+
+
+def _with_earlier(setting: str) -> dict[str, Any]:
+    return {"family.options.earlier_s": seconds} if (seconds := _earlier_s(setting)) else {}
+
+
+def _earlier_s(setting: str) -> float:
+    """Seconds by which a setting's second picture is older than the first; 0 for a setting without one."""
+    name, _, seconds = setting.partition("-")
+    if name != _EARLIER:
+        return 0.0
+    if setting == _EARLIER:
+        return 1.0
+    try:
+        return float(seconds)
+    except ValueError:
+        return 0.0
 
 
 ABLATIONS: Mapping[str, Ablation] = {
@@ -99,6 +138,26 @@ ABLATIONS: Mapping[str, Ablation] = {
         ("lucas_kanade", "cotracker"),
         lambda setting: {"tracker": setting},
         paper_note="The paper uses CoTracker and does not vary it.",
+    ),
+    "traces": Ablation(
+        "what is told of the past",
+        ("none", "depth-C", "depth-A", BESIDE, _EARLIER),
+        _traces,
+        _with_earlier,
+        trains=True,
+        paper_note="All are trained from the same network with the same demonstrations for as many steps: heads for "
+        f"traces and for an earlier picture begin with zeros. {_EARLIER}: the picture and depth of 1 s ago beside the "
+        "newest. A number behind a setting: the network without traces, trained on with the setting with so many "
+        "trajectories of each instruction, as the paper does with 52.",
+        bounds=MEMORYLESS_BOUNDS,
+        usual={
+            "tasks": (*MEMORYLESS_BOUNDS, *WIDOWX_TASKS),
+            "config": str(config_directory() / "train/comparison.yaml"),
+            "demonstrations": 200,
+            "tuned": 52,
+            "training_seeds": (0, 1, 2),
+            "seeds": (0, 1, 2),
+        },
     ),
 }
 

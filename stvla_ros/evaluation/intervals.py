@@ -87,6 +87,18 @@ def mean_rate(rates: Sequence[SuccessRate]) -> SuccessRate:
     return SuccessRate(value, max(0.0, value - below), min(1.0, value + above), sum(rate.n for rate in rates))
 
 
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Each p-value corrected for the number of comparisons (Holm 1979): that one of them is below a level although all
+    compared are equally good has at most the level's probability, however they depend on each other.
+    """
+    corrected = [1.0] * len(p_values)
+    least = 0.0
+    for place, index in enumerate(np.argsort(p_values, kind="stable").tolist()):
+        least = max(least, (len(p_values) - place) * p_values[index])
+        corrected[index] = min(1.0, least)
+    return corrected
+
+
 def paired_p_value(differences: Sequence[int]) -> float:
     """Two-sided p-value of "the two policies are equally good": the exact sign-flip test over placements.
 

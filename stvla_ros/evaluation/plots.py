@@ -11,24 +11,36 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#0
 _MARKERS = "osD^vP*"
 
 
-def plot_table(table: Table, path: Path, title: str) -> None:
-    """Success by task, a group of bars for each task and one for the mean; as PNG."""
+def plot_table(
+    table: Table, path: Path, title: str, bounds: Mapping[str, float] | None = None, alike: int = len(COLOURS)
+) -> None:
+    """Success by task, a group of bars for each task and one for the mean; as PNG.
+
+    :param bounds: by task a share that is drawn as a dashed line across its bars: the most that a policy without memory
+        can have.
+    :param alike: after so many policies the colours begin anew, with the bars hatched.
+    """
     plt = _pyplot()
     tasks = [*table.tasks, *([MEAN] if len(table.tasks) > 1 else [])]
     known = {(row.policy, row.task): row for row in table.rows}
     policies = table.policies
-    figure, axes = plt.subplots(figsize=(max(5.0, 1.2 + 0.45 * len(tasks) * (len(policies) + 1)), 4.0))
+    figure, axes = plt.subplots(figsize=(min(40.0, max(5.0, 1.2 + 0.45 * len(tasks) * (len(policies) + 1))), 4.0))
     width = min(0.8 / max(1, len(policies)), 0.3)
     for index, policy in enumerate(policies):
         places = [place for place, task in enumerate(tasks) if (policy, task) in known]
         rates = [known[policy, tasks[place]].success for place in places]
         at = [place + (index - (len(policies) - 1) / 2) * width for place in places]
         values = [100 * rate.value for rate in rates]
-        axes.bar(at, values, 0.92 * width, color=COLOURS[index % len(COLOURS)], label=policy, zorder=2)
+        look = {"color": COLOURS[index % alike % len(COLOURS)], "hatch": ("", "///", "...")[index // alike % 3]}
+        axes.bar(at, values, 0.92 * width, edgecolor="white", linewidth=0, label=policy, zorder=2, **look)
         axes.errorbar(at, values, _bars(rates), fmt="none", ecolor="#333333", capsize=3, linewidth=1, zorder=3)
+    drawn = [(place, 100 * bounds[task]) for place, task in enumerate(tasks) if bounds and task in bounds]
+    for number, (place, percent) in enumerate(drawn):
+        label = "at most, without memory" if number == 0 else None
+        axes.hlines(percent, place - 0.48, place + 0.48, "#000000", "dashed", linewidth=1.2, label=label, zorder=4)
     axes.set_xticks(range(len(tasks)), [task.replace("_", "\n") for task in tasks])
     axes.set_xlim(-0.6, len(tasks) - 0.4)
-    _finish(plt, figure, axes, path, title, legend=len(policies) > 1)
+    _finish(plt, figure, axes, path, title, legend=len(policies) > 1 or bool(drawn))
 
 
 def plot_lines(

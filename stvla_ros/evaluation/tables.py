@@ -6,13 +6,13 @@ import csv
 import io
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from stvla_ros.acting.results import EpisodeResult
-from stvla_ros.evaluation.intervals import SuccessRate, mean_rate, paired_p_value, rate
+from stvla_ros.evaluation.intervals import SuccessRate, holm, mean_rate, paired_p_value, rate
 
 MEAN = "mean"
 _DIGITS = 6
@@ -29,6 +29,7 @@ class Row:
     :param conditions: by name, the share of episodes that met it; empty for the mean.
     :param mean_steps: of successful and failed episodes alike.
     :param p_value: of the paired test against the first policy, None for that one itself.
+    :param p_corrected: for the number of comparisons (``corrected``); None where that is not done.
     :param pairs: episodes that both have, by who succeeded: both, only this one, only the first, none.
     """
 
@@ -41,6 +42,7 @@ class Row:
     mean_steps: float
     p_value: float | None
     pairs: tuple[int, int, int, int] | None
+    p_corrected: float | None = None
 
 
 @dataclass(frozen=True)
@@ -84,6 +86,13 @@ def make_table(results: Iterable[EpisodeResult], policies: Sequence[str], tasks:
         if len(own) > 1:
             rows.append(_mean_row(policy, own, by_row, policies[0]))
     return Table(tuple(rows))
+
+
+def corrected(table: Table) -> Table:
+    """The table with p-values corrected for their number (``intervals.holm``), those of the means among them."""
+    compared = [row.p_value for row in table.rows if row.p_value is not None]
+    values = iter(holm(compared))
+    return Table(tuple(row if row.p_value is None else replace(row, p_corrected=next(values)) for row in table.rows))
 
 
 Episodes = Mapping[tuple[int, int], EpisodeResult]
@@ -161,7 +170,9 @@ def as_markdown(table: Table, notes: Sequence[str] = (), beside: Beside | None =
     """The table for people; ``notes`` are paragraphs below it."""
     ends_differ = any(row.ever != row.success for row in table.rows)
     head = ["policy", "task", "success", "95 % interval", *(["ever"] if ends_differ else []), "goal conditions"]
-    head += ["steps", "p against the first", *([beside.name] if beside else [])]
+    is_corrected = any(row.p_corrected is not None for row in table.rows)
+    head += ["steps", "p against the first", *(["p, corrected"] if is_corrected else [])]
+    head += [beside.name] if beside else []
     lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
     for row in table.rows:
         successes = f" ({round(row.success.value * row.success.n)}/{row.success.n})" if row.task != MEAN else ""
@@ -174,7 +185,8 @@ def as_markdown(table: Table, notes: Sequence[str] = (), beside: Beside | None =
             *([_percent(row.ever.value)] if ends_differ else []),
             _percent(row.conditions_met.value) + (f": {named}" if named else ""),
             f"{row.mean_steps:.1f}",
-            "" if row.p_value is None else f"{row.p_value:.3g}",
+            _number(row.p_value),
+            *([_number(row.p_corrected)] if is_corrected else []),
             *([_others(beside, row)] if beside else []),
         ]
         lines.append("| " + " | ".join(cells) + " |")
@@ -187,14 +199,15 @@ def as_csv(table: Table) -> str:
     rates = ("success", "ever", "conditions_met")
     ends = ("", "_low", "_high")
     pairs = ("both", "only_this", "only_first", "none")
-    writer.writerow(["policy", "task", "n", *(r + e for r in rates for e in ends), "mean_steps", "p_value", *pairs])
+    head = ["policy", "task", "n", *(r + e for r in rates for e in ends), "mean_steps", "p_value", "p_corrected"]
+    writer.writerow([*head, *pairs])
     for row in table.rows:
         values = [
             v for name in rates for v in (getattr(row, name).value, getattr(row, name).low, getattr(row, name).high)
         ]
-        p_value = "" if row.p_value is None else round(row.p_value, _DIGITS)
+        p_values = ["" if p is None else round(p, _DIGITS) for p in (row.p_value, row.p_corrected)]
         numbers = [round(value, _DIGITS) for value in (*values, row.mean_steps)]
-        writer.writerow([row.policy, row.task, row.success.n, *numbers, p_value, *(row.pairs or [""] * 4)])
+        writer.writerow([row.policy, row.task, row.success.n, *numbers, *p_values, *(row.pairs or [""] * 4)])
     return out.getvalue()
 
 
@@ -228,6 +241,10 @@ def write_timings(results: Iterable[EpisodeResult], policies: Sequence[str], fol
 def _others(beside: Beside, row: Row) -> str:
     percent = beside.percent.get((row.policy, row.task))
     return "" if percent is None else f"{percent:.1f} %"
+
+
+def _number(p_value: float | None) -> str:
+    return "" if p_value is None else f"{p_value:.3g}"
 
 
 def _percent(share: float) -> str:

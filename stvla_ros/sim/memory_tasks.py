@@ -43,6 +43,8 @@ RETURN_BOUND = float(np.pi * RETURNED_M**2 / np.prod(START_BOX))
 """Success that no policy without memory exceeds in ``return_cube``."""
 TAP_BOUND = 0.5
 """Success that no policy without memory exceeds in ``tap_both``."""
+MEMORYLESS_BOUNDS: Mapping[str, float] = {"return_cube": RETURN_BOUND, "tap_both": TAP_BOUND}
+"""By task."""
 
 _RESTING_M = 0.005  # how far a cube's centre is from half an edge above the table while it stands there
 _GAIN = 0.4  # share of the way left that the expert goes in one step, as in expert.py

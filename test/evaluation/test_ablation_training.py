@@ -1,5 +1,6 @@
 """Settings that are trained: a model for each, once, evaluated with what it was shown."""
 
+import subprocess
 import sys
 from pathlib import Path
 
@@ -8,8 +9,8 @@ import yaml
 
 from stvla_ros.acting.episode import load_evaluated_policy
 from stvla_ros.acting.setup import EvaluatedPolicy
-from stvla_ros.evaluation.ablate import trained_policy
 from stvla_ros.evaluation.ablation_kinds import make_settings
+from stvla_ros.evaluation.ablation_networks import Trainings, make_networks, trained_policy
 from stvla_ros.policy.inputs import InputsConfig
 
 sys.path.append(str(Path(__file__).parents[1] / "learning"))
@@ -31,14 +32,33 @@ def test_a_model_is_trained_once_for_a_setting_and_sees_it_when_it_is_evaluated(
     config = tmp_path / "config.yaml"
     config.write_text(yaml.safe_dump(content))
     base = EvaluatedPolicy("ours", "stvla", "nobody/unused", inputs=InputsConfig(variant="B"))
-    [setting] = make_settings("buffer", base, ("7",), retrain=True)
+    [network] = make_networks(make_settings("buffer", base, ("7",), retrain=True), Trainings(config))
 
-    policy = trained_policy(setting, config, tmp_path / "training")
+    policy = trained_policy(network, tmp_path / "training")
     assert policy.label == "buffer-7"
     assert policy.inputs == InputsConfig(buffer=7, variant="A", adaptive=False, resize="area")
     load_evaluated_policy(policy, "widowx", 0)
     weights = Path(policy.checkpoint, "model.safetensors")
     trained_at = weights.stat().st_mtime_ns
-    assert trained_policy(setting, config, tmp_path / "training") == policy
+    assert trained_policy(network, tmp_path / "training") == policy
     assert weights.stat().st_mtime_ns == trained_at
     assert capfd.readouterr().out.count("training for buffer-7") == 1
+
+
+@pytest.mark.slow
+def test_all_steps_of_the_experiment_with_traces_run_and_are_done_once(tmp_path: Path) -> None:
+    command = [
+        sys.executable, "-m", "stvla_ros.cli", "ablate", "traces", "--try", "--tasks", "tap_both",
+        "--pictures", "none", "--workers", "1", "--output", str(tmp_path / "out"),
+    ]  # fmt: skip
+    first = subprocess.run(command, capture_output=True, text=True)
+    assert first.returncode == 0, first.stderr
+    arms = ("none", "depth-C", "depth-A", "beside", "earlier")
+    table = (tmp_path / "out/ablation.md").read_text()
+    for name in (*arms, *(f"{arm}-5" for arm in arms)):
+        assert f"training for traces-{name}-s0\n" in first.stdout
+        assert f"| traces-{name} | tap_both | **0.0 %** (0/1) |" in table
+    assert (tmp_path / "out/ablation.png").is_file()
+    again = subprocess.run(command, capture_output=True, text=True)
+    assert again.returncode == 0 and "training for" not in again.stdout and "recording" not in again.stdout
+    assert (tmp_path / "out/ablation.md").read_text() == table

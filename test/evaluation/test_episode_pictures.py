@@ -83,10 +83,12 @@ def test_plots_are_written_and_the_same_every_time(tmp_path: Path) -> None:
         folder = tmp_path / run
         folder.mkdir()
         plot_table(table, folder / "table.png", "t")
+        plot_table(table, folder / "bounds.png", "t", {"reach": 0.3}, 1)
         plot_lines({"a": [(0, rate), (100, rate)], "b": [(0, rate)]}, folder / "lines.png", "t", "ms")
         plot_settings({"A": rate, "B": rate}, folder / "settings.png", "t", {"A": 9.1})
-    for name in ("table.png", "lines.png", "settings.png"):
+    for name in ("table.png", "bounds.png", "lines.png", "settings.png"):
         first = (tmp_path / "first" / name).read_bytes()
         assert first == (tmp_path / "second" / name).read_bytes()
         picture = cv2.imread(str(tmp_path / "first" / name))
         assert min(picture.shape[:2]) > 300 and picture.std() > 5
+    assert (tmp_path / "first/bounds.png").read_bytes() != (tmp_path / "first/table.png").read_bytes()

@@ -8,7 +8,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binomtest
 
-from stvla_ros.evaluation.intervals import SuccessRate, effective_episodes, mean_rate, paired_p_value, rate, wilson
+from stvla_ros.evaluation.intervals import (
+    SuccessRate,
+    effective_episodes,
+    holm,
+    mean_rate,
+    paired_p_value,
+    rate,
+    wilson,
+)
 
 OUTCOMES = st.lists(st.booleans().map(float), min_size=1, max_size=6)
 GROUPS = st.lists(OUTCOMES, min_size=1, max_size=12)
@@ -95,3 +103,17 @@ def test_the_paired_test_counts_sign_patterns(differences: list[int]) -> None:
 
 def test_seeds_that_repeat_a_difference_do_not_make_it_surer() -> None:
     assert paired_p_value([3] * 5 + [-3]) == pytest.approx(paired_p_value([1] * 5 + [-1]))
+
+
+def test_holms_correction_as_worked_by_hand() -> None:
+    # Sorted 0.01, 0.02, 0.04, 0.04 times 4, 3, 2, 1, and none below one before it.
+    assert holm([0.04, 0.01, 0.04, 0.02]) == pytest.approx([0.08, 0.04, 0.08, 0.06])
+    assert holm([0.6, 0.9]) == [1.0, 1.0] and holm([]) == []
+
+
+@given(st.lists(st.floats(0.0, 1.0), min_size=1, max_size=9))
+def test_a_correction_lowers_no_p_value_and_keeps_their_order(p_values: list[float]) -> None:
+    corrected = holm(p_values)
+    assert all(p <= more <= 1.0 for p, more in zip(p_values, corrected, strict=True))
+    assert [corrected[index] for index in np.argsort(p_values, kind="stable")] == sorted(corrected)
+    assert min(corrected) == pytest.approx(min(1.0, len(p_values) * min(p_values)))

@@ -9,12 +9,14 @@ from pathlib import Path
 import pytest
 
 from stvla_ros.acting.results import EpisodeKey, EpisodeResult
+from stvla_ros.evaluation.intervals import holm
 from stvla_ros.evaluation.tables import (
     MEAN,
     Beside,
     as_csv,
     as_json,
     as_markdown,
+    corrected,
     make_table,
     write_table,
     write_timings,
@@ -111,6 +113,18 @@ def test_markdown_says_rate_count_interval_and_p_value(results: list[EpisodeResu
     assert cells[1:5] == ["bad", "a", "**25.0 %** (1/4)", "4.6 % to 69.9 %"]
     assert cells[5] == "37.5 %: grasped 50.0 %, placed 25.0 %"
     assert cells[-2] == "0.25"
+
+
+def test_p_values_are_corrected_for_their_number_with_those_of_the_means(results: list[EpisodeResult]) -> None:
+    table = corrected(make_table(results, ["good", "bad"], ["a", "b"]))
+    compared = [row for row in table.rows if row.policy == "bad"]
+    assert [row.p_corrected for row in compared] == pytest.approx(holm([row.p_value for row in compared]))
+    assert all(row.p_corrected is None for row in table.rows if row.policy == "good")
+    lines = as_markdown(table).splitlines()
+    assert lines[0].endswith("| p against the first | p, corrected |") and len({line.count("|") for line in lines}) == 1
+    assert lines[5].endswith("| 0.25 | 0.5 |")
+    rows = list(csv.DictReader(io.StringIO(as_csv(table))))
+    assert float(rows[3]["p_corrected"]) == 0.5 and rows[0]["p_corrected"] == ""
 
 
 def test_success_at_any_time_is_told_apart_only_where_it_differs(results: list[EpisodeResult]) -> None:

@@ -248,6 +248,13 @@ def test_gripper_of_one_state_is_only_named_beside_data_with_both(tmp_path: Path
     assert check(good, pushing) == [f"data set {tmp_path / 'push'}, action: gripper is closed in every frame"]
 
 
+def test_a_gripper_that_never_changes_is_only_named_where_that_is_right(tmp_path: Path) -> None:
+    pushing = changed(tmp_path / "push", 6, np.zeros_like)
+    assert refusal(pushing).endswith("closed in every frame; where that is right, set data.still_gripper")
+    right = TrainingConfig(steps=1, data=DataConfig(still_gripper=True))
+    assert check(pushing, config=right) == [f"data set {tmp_path / 'push'}, action: gripper is closed in every frame"]
+
+
 def test_data_set_that_is_listed_twice_is_named(good: LeRobotReader) -> None:
     assert check(good, good) == [f"data set {good.info.path}: listed 2 times"]
 

@@ -66,7 +66,7 @@ def check_datasets(selections: Sequence[Selection], config: TrainingConfig) -> l
         warnings += _check_episodes(selection)
         warnings += check_translations(selection)
         warnings += check_rotations(selection)
-    warnings += _check_grippers(selections)
+    warnings += _check_grippers(selections, config.data.still_gripper)
     warnings += _check_together(selections)
     warnings += _check_instructions(selections)
     for selection in selections:
@@ -174,7 +174,8 @@ def _check_episodes(selection: Selection) -> Iterator[str]:
         )
 
 
-def _check_grippers(selections: Sequence[Selection]) -> Iterator[str]:
+def _check_grippers(selections: Sequence[Selection], still: bool) -> Iterator[str]:
+    """:param still: whether a gripper that never changes is as it should be."""
     seen: dict[str, set[str]] = {}
     for selection in selections:
         where, gripper = f"{selection.name}, {schema.ACTION}", selection.all_actions[:, 6]
@@ -185,9 +186,12 @@ def _check_grippers(selections: Sequence[Selection]) -> Iterator[str]:
         between = np.mean((gripper > _HALF_OPEN[0]) & (gripper < _HALF_OPEN[1]))
         if between > _MOST_HALF_OPEN:
             yield f"{where}: gripper is half open in {between:.0%} of the frames; from 0.5 on it counts as open"
-    if len(set.union(*seen.values())) == 1:
+    if len(set.union(*seen.values())) == 1 and not still:
         where, (state,) = next(iter(seen.items()))
-        raise InputError(f"{where}: expected a gripper that opens and closes, it is {state} in every frame")
+        raise InputError(
+            f"{where}: expected a gripper that opens and closes, it is {state} in every frame; where that is right, "
+            "set data.still_gripper"
+        )
     yield from (
         f"{where}: gripper is {min(states)} in every frame" for where, states in seen.items() if len(states) == 1
     )

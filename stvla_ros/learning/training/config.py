@@ -26,6 +26,8 @@ class DataConfig:
     :param unnorm_key: name that the training set's action statistics have in the checkpoint.
     :param validation_share: share of the episodes that is held out, 0..0.5.
     :param cache: folder for prepared frames.
+    :param still_gripper: whether a gripper that never changes in all of the data is as it should be (tapping, pushing);
+        otherwise it is taken for a mistake.
     """
 
     paths: tuple[str, ...] = ()
@@ -34,6 +36,7 @@ class DataConfig:
     unnorm_key: str = field(default="stvla", metadata={FORMER_NAME: "statistics_key"})
     validation_share: float = 0.03
     cache: str = "out/cache"
+    still_gripper: bool = False
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,180 @@
+"""The networks of an ablation: which there are, their demonstrations and their training. All goes on where it was.
+
+Of every setting there may be several, of training seeds of their own, and by two protocols: trained from what the
+configuration says, and the first setting's network trained on with few trajectories, as the paper does with traces.
+"""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from stvla_ros.acting.results import EpisodeKey, EpisodeResult
+from stvla_ros.acting.setup import EvaluatedPolicy
+from stvla_ros.atomic_files import write_json
+from stvla_ros.errors import InputError
+from stvla_ros.evaluation.ablation_kinds import Setting
+from stvla_ros.policy.training_record import resolve
+from stvla_ros.safe_files import read_json_file
+
+_FINISHED = "finished.json"
+
+
+@dataclass(frozen=True)
+class Trainings:
+    """How the networks of an ablation are trained.
+
+    :param config: file of the training configuration.
+    :param overrides: of its values, by dotted name.
+    :param seeds: one network for each; none: one, with the configuration's own seed.
+    :param tuned: trajectories of each instruction with which the first setting's networks are trained on with every
+        setting; 0: they are not.
+    :param tuning_config: file of the configuration for that.
+    :param tuning_overrides: of its values.
+    """
+
+    config: Path
+    overrides: Mapping[str, Any] = field(default_factory=dict)
+    seeds: tuple[int, ...] = ()
+    tuned: int = 0
+    tuning_config: Path = Path()
+    tuning_overrides: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Network:
+    """One network of an ablation.
+
+    :param name: of its folder.
+    :param arm: what its episodes are counted as.
+    :param number: its place among the networks of its arm.
+    :param policy: how it is evaluated; the checkpoint is replaced when it is trained.
+    :param config: file of its training configuration; None where it is not trained.
+    :param overrides: of the configuration's values, by dotted name.
+    :param after: the network whose training it goes on from; empty for none.
+    """
+
+    name: str
+    arm: str
+    number: int
+    policy: EvaluatedPolicy
+    config: Path | None = None
+    overrides: Mapping[str, Any] = field(default_factory=dict)
+    after: str = ""
+
+
+def make_networks(settings: Sequence[Setting], trainings: Trainings) -> list[Network]:
+    """All networks, each after that which it goes on from.
+
+    :raises InputError: for seeds or trajectories where a setting is not trained.
+    """
+    for name, asked in (("training_seeds", trainings.seeds), ("tuned", trainings.tuned)):
+        for setting in settings if asked else ():
+            if not setting.trained:
+                raise InputError(f"{name}: expected none, setting {setting.name} is not trained")
+    if len(set(trainings.seeds)) != len(trainings.seeds):
+        raise InputError(f"training_seeds: expected different ones, got {list(trainings.seeds)}")
+    protocols = [(trainings.config, trainings.overrides, "")]
+    if trainings.tuned:
+        few = {**trainings.tuning_overrides, "data.episodes": trainings.tuned}
+        protocols.append((trainings.tuning_config, few, f"-{trainings.tuned}"))
+    networks = []
+    for config, overrides, protocol in protocols:
+        for setting in settings:
+            for number, seed in enumerate(trainings.seeds or (None,)):
+                ending = "" if seed is None else f"-s{seed}"
+                label = setting.policy.label
+                network = Network(
+                    f"{setting.name}{protocol}{ending}",
+                    f"{label}{protocol}",
+                    number,
+                    replace(setting.policy, label=f"{label}{protocol}{ending}"),
+                )
+                if setting.trained:
+                    own = {} if seed is None else {"seed": seed}
+                    after = f"{settings[0].name}{ending}" if protocol else ""
+                    network = replace(
+                        network, config=config, overrides={**overrides, **own, **setting.overrides}, after=after
+                    )
+                networks.append(network)
+    return networks
+
+
+def record_demonstrations(tasks: Sequence[str], count: int, workers: int, folder: Path) -> list[str]:
+    """The expert's demonstrations of each task, a data set each.
+
+    :param folder: what is in it already is kept.
+    :returns: the data sets' folders.
+    :raises InputError: when there are others already.
+    """
+    from stvla_ros.learning.demonstrations.record import RecordArguments
+    from stvla_ros.learning.demonstrations.record import main as record
+
+    paths = []
+    for task in tasks:
+        output = folder / task.replace("/", "-")
+        if not output.is_dir():
+            print(f"recording {count} demonstrations of {task}", flush=True)
+            record(RecordArguments(tasks=(task,), episodes=count, workers=workers, output=str(output)))
+        there = read_json_file(output / "meta/info.json").get("total_episodes")
+        if there != count:
+            raise InputError(f"demonstrations: {output} has {there} episodes, asked for {count}; choose another output")
+        paths.append(str(output))
+    return paths
+
+
+def train_network(config: Path, overrides: Mapping[str, Any], output: Path) -> Path:
+    """Train a model; goes on where it was stopped.
+
+    :param overrides: of the configuration's keys, dotted.
+    :param output: folder of the run.
+    :returns: the checkpoint's or the adapter's folder.
+    :raises InputError: when it cannot be trained.
+    """
+    from stvla_ros.learning.training.config import read_config
+    from stvla_ros.learning.training.run import train as run_training
+
+    return run_training(read_config(config, {**overrides, "output": str(output)}))
+
+
+def trained_policy(network: Network, folder: Path) -> EvaluatedPolicy:
+    """The network's policy; where it is trained, shown what it was trained with.
+
+    :param folder: of all networks of the ablation, those that it goes on from among them.
+    """
+    if network.config is None:
+        return network.policy
+    output = folder / network.name
+    noted = output / _FINISHED
+    overrides = dict(network.overrides)
+    if network.after:
+        overrides["checkpoint"] = str(_checkpoint(folder / network.after))
+    wanted = {"config": network.config.read_text(), "overrides": json.loads(json.dumps(overrides))}
+    finished = json.loads(noted.read_text()) if noted.is_file() else {}
+    if any(finished.get(name) != value for name, value in wanted.items()):
+        print(f"training for {network.policy.label}", flush=True)
+        write_json(noted, {**wanted, "checkpoint": train_network(network.config, overrides, output).name})
+    checkpoint = str(_checkpoint(output))
+    return replace(network.policy, checkpoint=checkpoint, inputs=resolve(checkpoint, {}).inputs)
+
+
+def _checkpoint(output: Path) -> Path:
+    """Of a network that was trained."""
+    name: str = json.loads((output / _FINISHED).read_text())["checkpoint"]
+    return output / name
+
+
+def by_arm(results: Iterable[EpisodeResult], networks: Sequence[Network], seeds: Sequence[int]) -> list[EpisodeResult]:
+    """The results as those of the networks' arms: what another network of the arm did with a placement counts like
+    another seed of it.
+
+    :param seeds: of the evaluation.
+    """
+    of_label = {network.policy.label: network for network in networks}
+    counted = []
+    for result in results:
+        key, network = result.key, of_label[result.key.policy]
+        seed = network.number * len(seeds) + seeds.index(key.seed)
+        counted.append(replace(result, key=EpisodeKey(key.task, network.arm, seed, key.episode)))
+    return counted
