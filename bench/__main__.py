@@ -11,6 +11,7 @@ PARTS = (
     "adaptive_traces",
     "traced_bodies",
     "compositor",
+    "decoding",
     "hops",
     "receiving",
     "graph_latency",

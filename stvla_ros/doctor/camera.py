@@ -106,7 +106,7 @@ def _check_pictures(pictures: Pictures, name: str, needs: CameraNeeds, hint: str
     yield from check_timing(stream, needs.timing, (sizes, ", ".join(sorted(pictures.encodings))))
     yield from check_stamps(stream, needs.oldest_s, hint)
     if pictures.problem:
-        yield error(pictures.problem, "have the driver publish an encoding that is named there, not compressed")
+        yield error(pictures.problem, "have the driver publish an encoding that is named there")
     if pictures.stuck:
         yield error(
             f"{stream.topic}: {pictures.stuck}; the policy does not act on it",

@@ -11,7 +11,7 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 from rclpy.qos import HistoryPolicy, QoSCompatibility, QoSProfile, ReliabilityPolicy, qos_check_compatible
-from sensor_msgs.msg import CameraInfo, Image, JointState
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image, JointState
 from std_msgs.msg import String
 
 from stvla_ros.doctor.records import CameraInfos, Heard, JointStates, Pictures, Poses, Publisher, Stream, Wanted
@@ -20,6 +20,7 @@ from stvla_ros.nodes.kit.base import LATCHED_QOS, set_dds_defaults
 from stvla_ros.nodes.kit.camera_info import is_latched
 from stvla_ros.nodes.kit.endpoints import shown_node_of
 from stvla_ros.nodes.kit.messages import image_to_depth, image_to_rgb, stamp_ns
+from stvla_ros.nodes.kit.picture_topics import Found, find_pictures
 from stvla_ros.perception.calibration import from_message
 from stvla_ros.perception.stream_checks import (
     HOLD_S,
@@ -49,11 +50,20 @@ class _Recorder:
         self._node, self._kind, self._look = node, kind, look
         self.topic = node.resolve_topic_name(topic)
         self.recording = False
+        self._asked_for = self.topic
         self._arrivals: list[float] = []
         self._stamps: list[int] = []
         self._ages: list[float] = []
         self._frames: set[str] = set()
-        node.create_subscription(kind, self.topic, self._take, _QOS)
+        self._subscription = node.create_subscription(kind, self.topic, self._take, _QOS)
+
+    def choose_type(self) -> None:
+        """For pictures: take them as they come, raw or compressed."""
+        found = find_pictures(self._node, self._asked_for, "auto")
+        if self._kind is Image and isinstance(found, Found) and found != (self.topic, self._kind):
+            self._node.destroy_subscription(self._subscription)
+            self.topic, self._kind = found
+            self._subscription = self._node.create_subscription(self._kind, self.topic, self._take, _QOS)
 
     def _take(self, message: Any) -> None:
         if not self.recording:
@@ -67,6 +77,8 @@ class _Recorder:
 
     @property
     def found(self) -> bool:
+        if self._kind is Image:
+            return bool(find_pictures(self._node, self._asked_for, "auto"))
         return self._node.count_publishers(self.topic) > 0
 
     def stream(self, listened_s: float) -> Stream:
@@ -105,18 +117,22 @@ class _PictureLook:
         self._medians: list[float] = []
         self._looked_at = -_LOOK_PERIOD_S
 
-    def __call__(self, message: Image) -> None:
-        self._sizes.add((message.width, message.height))
-        self._encodings.add(message.encoding)
+    def __call__(self, message: Image | CompressedImage) -> None:
+        self._encodings.add(message.format if isinstance(message, CompressedImage) else message.encoding)
+        if isinstance(message, Image):
+            self._sizes.add((message.width, message.height))
         # Depth is looked at now and then; of pictures, each one tells whether it is new.
         if self._problem or (self._depth and time.monotonic() - self._looked_at < _LOOK_PERIOD_S):
             return
         self._looked_at = time.monotonic()
         try:
             if self._depth:
-                self._measure(image_to_depth(message, self._topic))
+                picture = image_to_depth(message, self._topic)
+                self._measure(picture)
             else:
-                self._compare(image_to_rgb(message, self._topic), stamp_ns(message.header))
+                picture = image_to_rgb(message, self._topic)
+                self._compare(picture, stamp_ns(message.header))
+            self._sizes.add((picture.shape[1], picture.shape[0]))
         except InputError as problem:
             self._problem = str(problem)
 
@@ -211,6 +227,8 @@ class _Listening:
     def run(self, executor: SingleThreadedExecutor) -> Heard:
         recorders = self._recorders.values()
         _spin(executor, _DISCOVERY_S, lambda: all(recorder.found for recorder in recorders))
+        for recorder in recorders:
+            recorder.choose_type()
         topic = self._recorders["camera_info"].topic
         if is_latched(self._node.get_publishers_info_by_topic(topic)):
             self._node.create_subscription(CameraInfo, topic, self._on_latched_info, LATCHED_QOS)

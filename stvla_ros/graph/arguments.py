@@ -119,6 +119,8 @@ class RobotArguments(PerceptionArguments):
     """Intrinsics of the colour image."""
     depth_topic: str = "camera/aligned_depth_to_color/image_raw"
     """Depth registered to the colour image (for depth:=sensor)."""
+    image_transport: Literal["auto", "raw", "compressed"] = "auto"
+    """How pictures and depth come; auto: as these topics, or those that image_transport puts beside them, turn out."""
     replay: str = ""
     """Play this video, image folder or bag instead of a live camera; the run ends with it and leaves a video. A robot
     moves on it only as fake hardware."""

@@ -101,7 +101,8 @@ def robot_graph(arguments: RobotArguments, run_directory: Path) -> Graph:
         "camera_info": arguments.camera_info_topic,
         "sensor_depth": arguments.depth_topic,
     }
-    nodes = _perception_and_server(arguments, resolved, {}, server, remappings)
+    sensor = {"image_transport": arguments.image_transport}
+    nodes = _perception_and_server(arguments, resolved, sensor, server, remappings)
     nodes += _driver(arguments, robot, embodiment, run_directory)
     # A robot's graph survives the loss of a part: the driver holds the arm until it is back.
     nodes = [replace(node, on_failure="restart") for node in nodes]

@@ -25,10 +25,9 @@ from stvla_ros.nodes.kit.messages import (
     traces_to_message,
 )
 from stvla_ros.nodes.kit.parameters import (
+    declare_camera,
     declare_join_window,
     declare_queue_size,
-    declare_sensor_qos,
-    declare_sync_tolerance,
 )
 from stvla_ros.nodes.perception.parameters import declare_spatial_traces
 from stvla_ros.nodes.perception.trace_outputs import TraceOutputs
@@ -47,10 +46,9 @@ class PerceptionNode(StvlaNode):
         super().__init__("perception")
         self._server = server
         self._config = declare_spatial_traces(self)
-        self._sensor_qos = declare_sensor_qos(self)
+        self._camera = declare_camera(self, with_depth=True)
         self._queue_size = declare_queue_size(self)
         self._join_window = declare_join_window(self)
-        self._tolerance_ns = declare_sync_tolerance(self)
         self._order = StampOrder()
         self._episodes = Episodes(self)
 
@@ -71,11 +69,9 @@ class PerceptionNode(StvlaNode):
             from stvla_ros.nodes.perception.robot_poses import RobotPoses
 
             self._robot = RobotPoses(self, self._join_window, self._submit_with_robot)
-            self._robot.subscribe(self._sensor_qos, camera_info=False)
-        subscribe_to_frames(
-            self, with_sensor_depth, self._sensor_qos, self._join_window, self._tolerance_ns, self._submit
-        )
-        subscribe_to_camera_info(self, self._set_camera_info, self._sensor_qos)
+            self._robot.subscribe(self._camera.qos, camera_info=False)
+        subscribe_to_frames(self, with_sensor_depth, self._camera, self._join_window, self._submit)
+        subscribe_to_camera_info(self, self._set_camera_info, self._camera.qos)
 
     def _set_camera_info(self, message: CameraInfo) -> None:
         self._outputs.camera_info.take(message)

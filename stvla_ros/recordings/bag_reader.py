@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from rosbags.highlevel import AnyReader
 from rosbags.interfaces import Connection
@@ -15,18 +14,15 @@ from stvla_ros.errors import InputError
 from stvla_ros.perception.calibration import CameraCalibration, from_message
 from stvla_ros.perception.frame_pairs import DEPTHS, PICTURES, FramePairs
 from stvla_ros.recordings.bag_files import open_bag
-from stvla_ros.recordings.pixels import convert_pixels, decode_picture, unpack_message
+from stvla_ros.recordings.compressed import decode_colour, decode_depth, holds_depth
+from stvla_ros.recordings.pixels import DEPTH_ENCODINGS, message_to_rgb, unpack_message
 from stvla_ros.recordings.types import OnBadFrame, RecordedFrame
 
 IMAGE_TYPE = "sensor_msgs/msg/Image"
 COMPRESSED_TYPE = "sensor_msgs/msg/CompressedImage"
 CAMERA_INFO_TYPE = "sensor_msgs/msg/CameraInfo"
-DEPTH_ENCODINGS = ("16UC1", "mono16", "32FC1")
-
 # How many pictures may wait for their depth maps: over a second of a usual camera.
 PAIRING_WINDOW = 40
-# Pictures of no stated colour order are OpenCV's.
-_ENCODING_ALIASES = {"8UC3": "bgr8", "8UC4": "bgra8", "8UC1": "mono8"}
 
 
 @dataclass(frozen=True)
@@ -35,7 +31,8 @@ class BagTopics:
 
     :param image: sensor_msgs/Image or CompressedImage; automatically the only one that is a colour picture.
     :param camera_info: automatically `camera_info` beside the image, where recorded.
-    :param depth: sensor_msgs/Image 16UC1 (mm) or 32FC1 (m), registered; automatically `sensor_depth` beside the image,
+    :param depth: sensor_msgs/Image 16UC1 (mm) or 32FC1 (m), or CompressedImage (compressedDepth, png of 16 bits),
+        registered; automatically `sensor_depth` beside the image,
         where recorded.
     """
 
@@ -78,7 +75,7 @@ class _Join:
         self._pairs = FramePairs(PAIRING_WINDOW, tolerance_ns)
         self._image = self._choose_image(topics.image)
         self._camera_info = self._choose(topics.camera_info, "camera_info", (CAMERA_INFO_TYPE,))
-        self._depth = self._choose(topics.depth, "sensor_depth", (IMAGE_TYPE,))
+        self._depth = self._choose(topics.depth, "sensor_depth", (IMAGE_TYPE, COMPRESSED_TYPE))
         self._camera: CameraCalibration | None = None
         self._paired = False
 
@@ -122,7 +119,7 @@ class _Join:
             rgb = _to_rgb(message, self._image.msgtype)
             if depth_message is not None:
                 topic = self._depth.topic
-                depth_message = _to_depth(depth_message)
+                depth_message = _to_depth(depth_message, self._depth.msgtype)
         except InputError as error:
             problem = f"bag {self._path}, topic {topic}, stamp {stamp}: {error}"
             if self._on_bad_frame is None:
@@ -147,6 +144,9 @@ class _Join:
         if wanted:
             return self._named(wanted, (IMAGE_TYPE, COMPRESSED_TYPE))
         candidates = [connection for connection in pictures if self._is_colour(connection)]
+        # The same pictures, which image_transport sent besides.
+        raw = {connection.topic for connection in candidates}
+        candidates = [c for c in candidates if c.topic.removesuffix("/compressed") not in raw - {c.topic}]
         if len(candidates) == 1:
             return candidates[0]
         if not candidates:
@@ -158,7 +158,7 @@ class _Join:
         _, _, data = next(self._bag.messages(connections=[connection]))
         message: Any = self._bag.deserialize(data, connection.msgtype)
         if connection.msgtype == COMPRESSED_TYPE:
-            return "compressedDepth" not in message.format
+            return not holds_depth(message.format)
         return message.encoding not in DEPTH_ENCODINGS
 
     def _choose(self, wanted: str, sibling: str, msgtypes: tuple[str, ...]) -> Connection | None:
@@ -182,15 +182,12 @@ def _stamp_ns(message: Any, recorded_ns: int) -> int:
 
 
 def _to_rgb(message: Any, msgtype: str) -> np.ndarray:
+    return decode_colour(message) if msgtype == COMPRESSED_TYPE else message_to_rgb(message)
+
+
+def _to_depth(message: Any, msgtype: str) -> np.ndarray:
     if msgtype == COMPRESSED_TYPE:
-        bgr = decode_picture(message.data)
-        if bgr is None:
-            raise InputError(f"image: expected a jpeg or png, got {len(message.data)} bytes of {message.format!r}")
-        return cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)
-    return convert_pixels(unpack_message(message), _ENCODING_ALIASES.get(message.encoding, message.encoding), "rgb8")
-
-
-def _to_depth(message: Any) -> np.ndarray:
+        return decode_depth(message)
     if message.encoding not in DEPTH_ENCODINGS:
         raise InputError(f"image: expected depth as 16UC1 (mm) or 32FC1 (m), got {message.encoding}")
     return unpack_message(message)

@@ -31,6 +31,7 @@ _JPEG_SIZES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _CV_NAMES = {dtype.name: name for name, dtype in _DTYPES.items()}
 _GENERIC = re.compile("(8U|8S|16U|16S|32S|32F|64F)(?:C([1-9][0-9]{0,2}))?")
 
+DEPTH_ENCODINGS = ("16UC1", "mono16", "32FC1")
 # Encodings that say what the channels mean: (OpenCV's type, channels, its name in OpenCV's conversion codes). OpenCV
 # names a Bayer pattern after its second row and column, ROS after its first.
 _COLOURS = {
@@ -44,11 +45,57 @@ _COLOURS = {
     "bayer_bggr8": ("8U", 1, "BayerRG"),
     "bayer_gbrg8": ("8U", 1, "BayerGR"),
     "bayer_grbg8": ("8U", 1, "BayerGB"),
+    "rgb16": ("16U", 3, "RGB"),
+    "bgr16": ("16U", 3, "BGR"),
+    "rgba16": ("16U", 4, "RGBA"),
+    "bgra16": ("16U", 4, "BGRA"),
+    "bayer_rggb16": ("16U", 1, "BayerBG"),
+    "bayer_bggr16": ("16U", 1, "BayerRG"),
+    "bayer_gbrg16": ("16U", 1, "BayerGR"),
+    "bayer_grbg16": ("16U", 1, "BayerGB"),
     "yuv422": ("8U", 2, "YUV_UYVY"),
     "uyvy": ("8U", 2, "YUV_UYVY"),
     "yuv422_yuy2": ("8U", 2, "YUV_YUY2"),
     "yuyv": ("8U", 2, "YUV_YUY2"),
 }
+
+
+# Brightness of all pixels, then colours of every four: sensor_msgs' names, and that of OpenCV's conversion.
+_PLANAR = {"nv12": "NV12", "nv21": "NV21", "i420": "I420", "yuv420": "I420"}
+# Pictures of no stated colour order are OpenCV's.
+_UNNAMED = {"8UC3": "bgr8", "8UC4": "bgra8", "8UC1": "mono8", "16UC3": "bgr16"}
+COLOUR_ENCODINGS = (*_COLOURS, *_PLANAR)
+
+
+def message_to_rgb(message: Any) -> np.ndarray:
+    """
+    :param message: sensor_msgs/Image, of rclpy or of a recording.
+    :returns: (H, W, 3) uint8; a view of the message where its encoding is rgb8 already.
+    :raises InputError: for an encoding that is no colour picture (those that are get listed), a size of zero, or too
+        little data.
+    """
+    encoding = _UNNAMED.get(message.encoding, message.encoding)
+    if encoding in _PLANAR:
+        return _planar_to_rgb(message)
+    if encoding not in _COLOURS:
+        raise InputError(f"image: expected one of {', '.join(COLOUR_ENCODINGS)}, got {message.encoding!r}")
+    return convert_pixels(unpack_message(message), encoding, "rgb8")
+
+
+def _planar_to_rgb(message: Any) -> np.ndarray:
+    height, width, step = message.height, message.width, message.step or message.width
+    if not width or not height or width % 2 or height % 2 or step < width:
+        raise InputError(
+            f"image: expected an even width and height and a step of at least the width for {message.encoding}, got "
+            f"{width}x{height} pixels, step {step}"
+        )
+    octets, rows = np.frombuffer(message.data, np.uint8), height * 3 // 2
+    if len(octets) < rows * step:
+        raise InputError(f"image: expected {rows} rows of {step} bytes, got {len(octets)} bytes")
+    if step != width and _PLANAR[message.encoding] == "I420":
+        raise InputError(f"image: expected rows of {width} bytes for {message.encoding}, got a step of {step}")
+    planes = np.ascontiguousarray(octets[: rows * step].reshape(rows, step)[:, :width])
+    return cv2.cvtColor(planes, getattr(cv2, f"COLOR_YUV2RGB_{_PLANAR[message.encoding]}"))
 
 
 def decode_picture(data: bytes | np.ndarray, flags: int = cv2.IMREAD_COLOR) -> np.ndarray | None:

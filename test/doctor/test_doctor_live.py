@@ -135,7 +135,7 @@ def test_a_servo_robot_and_its_description_from_topics(graph: LiveGraph) -> None
     latched.publish(String(data=(ROBOTS / "wx250s.urdf").read_text().replace("wx250s/", f"file://{ROBOTS}/wx250s/")))
     joints = JointState(name=arm["joints"], position=[0.0, -1.88, 1.55, 0.0, 0.8, 3.5])
     squeezed = CompressedImage(header=make_header(1, "camera"))
-    with repeating(graph, joints=joints, picture=squeezed, other=squeezed):
+    with repeating(graph, joints=joints, picture=joints, other=squeezed):
         options = ("--image-topic", "picture", "--camera-info-topic", "other", "--depth-topic", "")
         _, areas = diagnose(graph.folder, "--robot", robot, *"--only camera state".split(), *options)
     assert errors(areas["state"]) == [
@@ -144,7 +144,7 @@ def test_a_servo_robot_and_its_description_from_topics(graph: LiveGraph) -> None
     assert ("note", "/joints: shoulder is at -1.880, at its limit; it can only move away from it") in areas["state"]
     assert any(text.startswith("the topic robot_description has the 6 joints") for _, text in areas["state"])
     assert errors(areas["camera"]) == [
-        "/picture is a topic of sensor_msgs/msg/CompressedImage, expected sensor_msgs/msg/Image",
+        "/picture is a topic of sensor_msgs/msg/JointState, expected sensor_msgs/msg/Image",
         "/other is a topic of sensor_msgs/msg/CompressedImage, expected sensor_msgs/msg/CameraInfo",
     ]
 

@@ -1,3 +1,4 @@
+import struct
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -149,6 +150,34 @@ def test_compressed_pictures_are_decoded_to_rgb_with_the_calibration_beside_them
     (frame,) = open_recording(bag.write(tmp_path / "bag"))
     np.testing.assert_array_equal(frame.rgb, rgb_picture(3))
     assert frame.camera.intrinsics[0, 0] == 500
+
+
+def compressed_depth(stamp: int, depth: np.ndarray, form: str) -> Any:
+    head = struct.pack("<iff", 0, 0.0, 0.0) if "compressedDepth" in form else b""
+    data = np.frombuffer(head + cv2.imencode(".png", depth)[1].tobytes(), np.uint8)
+    return TYPES["sensor_msgs/msg/CompressedImage"](header=header(stamp), format=form, data=data)
+
+
+@pytest.mark.parametrize(
+    "form, topic", [("16UC1; compressedDepth", "/d/compressedDepth"), ("16UC1; png compressed ", "/d/compressed")]
+)
+def test_compressed_depth_is_decoded(tmp_path: Path, form: str, topic: str) -> None:
+    bag = Bag().add("/cam/image_raw/compressed", compressed(5, rgb_picture(3)))
+    bag.add(topic, compressed_depth(5, depth_picture(3), form))
+    (frame,) = open_recording(bag.write(tmp_path / "bag"), BagTopics(depth=topic))
+    np.testing.assert_array_equal(frame.depth, depth_picture(3))
+
+
+def test_a_png_of_16_bits_is_not_taken_for_the_colour_picture(tmp_path: Path) -> None:
+    bag = Bag().add("/d/compressed", compressed_depth(5, depth_picture(3), "16UC1; png compressed "))
+    with pytest.raises(InputError, match="expected a topic of colour pictures, found none"):
+        open_recording(bag.write(tmp_path / "bag"))
+
+
+def test_of_pictures_that_were_also_sent_compressed_the_raw_ones_are_read(tmp_path: Path) -> None:
+    bag = Bag().add("/cam/image_raw/compressed", compressed(5, rgb_picture(3)))
+    bag.add("/cam/image_raw", image(6, rgb_picture(4), "rgb8"))
+    assert [frame.stamp_ns for frame in open_recording(bag.write(tmp_path / "bag"))] == [6]
 
 
 def test_depth_of_another_stamp_is_not_joined(tmp_path: Path) -> None:

@@ -1,3 +1,5 @@
+from types import SimpleNamespace
+
 import cv2
 import numpy as np
 import pytest
@@ -5,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stvla_ros.errors import InputError
-from stvla_ros.recordings.pixels import convert_pixels, decode_picture, pixel_layout, unpack_pixels
+from stvla_ros.recordings.pixels import convert_pixels, decode_picture, message_to_rgb, pixel_layout, unpack_pixels
 
 ENCODINGS = ("mono8", "mono16", "rgb8", "bgra8", "yuv422", "bayer_rggb8", "16UC1", "32FC1", "64FC2", "8U")
 
@@ -73,6 +75,51 @@ def test_camera_encodings_become_rgb(encoding: str, code: int) -> None:
     picture = np.random.default_rng(0).integers(0, 256, (8, 8, channels), np.uint8)
     picture = picture[..., 0] if channels == 1 else picture
     np.testing.assert_array_equal(convert_pixels(picture, encoding, "rgb8"), cv2.cvtColor(picture, code))
+
+
+def raw(picture: np.ndarray, encoding: str, width: int, height: int, step: int = 0) -> SimpleNamespace:
+    data = np.ascontiguousarray(picture).tobytes()
+    return SimpleNamespace(
+        data=data, encoding=encoding, width=width, height=height, step=step or len(data) // height, is_bigendian=0
+    )
+
+
+SMOOTH = cv2.resize(np.random.default_rng(3).integers(0, 256, (3, 4, 3), np.uint8), (64, 48))
+
+
+@pytest.mark.parametrize("encoding", ["nv12", "nv21", "i420", "yuv420"])
+def test_pictures_in_planes_become_rgb(encoding: str) -> None:
+    planes = cv2.cvtColor(SMOOTH, cv2.COLOR_RGB2YUV_I420)
+    if encoding.startswith("nv"):
+        u, v = planes[48:60].reshape(-1), planes[60:].reshape(-1)
+        pair = (u, v) if encoding == "nv12" else (v, u)
+        planes = np.vstack([planes[:48], np.stack(pair, axis=1).reshape(24, 64)])
+    rgb = message_to_rgb(raw(planes, encoding, 64, 48, step=64))
+    # Colours are those of four pixels each.
+    assert np.abs(rgb.astype(int) - SMOOTH).mean() < 5
+
+
+def test_rows_of_nv12_may_be_padded() -> None:
+    planes = np.full((72, 80), 128, np.uint8)
+    assert message_to_rgb(raw(planes, "nv12", 64, 48, step=80)).shape == (48, 64, 3)
+
+
+@pytest.mark.parametrize(("encoding", "channels"), [("rgb16", 3), ("bgr16", 3), ("mono16", 1), ("bayer_rggb16", 1)])
+def test_16_bits_a_colour_become_8(encoding: str, channels: int) -> None:
+    picture = np.full((8, 8, channels), 0x8080, np.uint16)
+    assert (message_to_rgb(raw(picture, encoding, 8, 8)) == 0x80).all()
+
+
+@pytest.mark.parametrize("encoding", ["nv24", "16UC1", "32FC1", "rgb9", ""])
+def test_what_is_no_colour_picture_is_refused_with_the_list_of_those_that_are(encoding: str) -> None:
+    with pytest.raises(InputError, match=f"expected one of mono8, .*bayer_rggb8.*, nv12, .*, got {encoding!r}"):
+        message_to_rgb(raw(np.zeros((8, 8), np.uint16), encoding, 8, 8))
+
+
+@pytest.mark.parametrize("size", [(63, 48), (64, 47), (0, 48)])
+def test_planes_of_an_odd_size_are_refused(size: tuple[int, int]) -> None:
+    with pytest.raises(InputError, match="expected an even width and height"):
+        message_to_rgb(raw(np.zeros((72, 64), np.uint8), "nv12", *size, step=64))
 
 
 def test_a_red_bayer_mosaic_becomes_red() -> None:

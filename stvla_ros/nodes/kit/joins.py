@@ -6,11 +6,13 @@ from collections.abc import Callable, Sequence
 from typing import Any, Generic, TypeVar, cast
 
 from rclpy.qos import QoSProfile
-from sensor_msgs.msg import Image
+from sensor_msgs.msg import CompressedImage, Image
 
 from stvla_ros.nodes.kit.base import StvlaNode
 from stvla_ros.nodes.kit.compat import message_filters
 from stvla_ros.nodes.kit.messages import stamp_ns
+from stvla_ros.nodes.kit.parameters import Camera
+from stvla_ros.nodes.kit.picture_topics import CameraPictures, PictureSubscriber
 from stvla_ros.perception.frame_pairs import RESTART_NS, FramePairs
 
 # Without a pair for so long, a join says what came.
@@ -67,7 +69,7 @@ class Join:
 
     Messages that never matched by the time the queue is full are counted as drops of the node's stage.
 
-    :param topics: (type, topic, QoS) of each input.
+    :param topics: (type, topic, QoS) of each input; for a camera's pictures ``CameraPictures`` in the place of a type.
     :param callback: called with the messages in that order.
     :param queue_size: unmatched messages kept of each topic.
     :param on_first: callback for the stamp of each message of the first topic, as soon as it arrives.
@@ -76,7 +78,7 @@ class Join:
     def __init__(
         self,
         node: StvlaNode,
-        topics: list[tuple[type, str, QoSProfile]],
+        topics: Sequence[tuple[Any, str, QoSProfile]],
         callback: Callable[..., None],
         queue_size: int,
         on_first: Callable[[int], None] = lambda _: None,
@@ -89,9 +91,9 @@ class Join:
         self._matched = 0
         self._counted = dict.fromkeys(self._names, 0)
         self._orders = {name: StampOrder() for name in self._names}
-        self._subscribers = []
+        self._subscribers: list[Any] = []
         for message_type, topic, qos in topics:
-            subscriber = message_filters.Subscriber(node, message_type, topic, qos_profile=qos)
+            subscriber = subscriber_to(node, message_type, topic, qos)
             # Registered before the synchronizer's own callback, so that counts never lag behind matches.
             subscriber.registerCallback(self._seen, topic, node.watch_input(topic))
             self._subscribers.append(subscriber)
@@ -150,7 +152,7 @@ class FrameJoin(Join):
     def __init__(
         self,
         node: StvlaNode,
-        topics: list[tuple[type, str, QoSProfile]],
+        topics: Sequence[tuple[Any, str, QoSProfile]],
         callback: Callable[..., None],
         queue_size: int,
         tolerance_ns: int | None,
@@ -178,28 +180,42 @@ class FrameJoin(Join):
             )
 
 
+def subscriber_to(node: StvlaNode, message_type: Any, topic: str, qos: QoSProfile) -> Any:
+    """As message_filters' Subscriber. :param message_type: or ``CameraPictures``."""
+    if isinstance(message_type, CameraPictures):
+        return PictureSubscriber(node, message_type, topic, qos)
+    return message_filters.Subscriber(node, message_type, topic, qos_profile=qos)
+
+
+def subscribe_to_pictures(
+    node: StvlaNode, pictures: CameraPictures, qos: QoSProfile, take: Callable[[Image | CompressedImage], None]
+) -> None:
+    """Call ``take`` with each message of the topic ``image`` while the node is active."""
+    watch = node.watch_input("image")
+    subscriber = PictureSubscriber(node, pictures, "image", qos)
+
+    def received(image: Image | CompressedImage) -> None:
+        watch.seen()
+        node.stage.received()
+        take(image)
+
+    subscriber.registerCallback(received)
+    node.on_stop_inputs(lambda: node.destroy_subscription(subscriber.sub))
+
+
 def subscribe_to_frames(
     node: StvlaNode,
     with_sensor_depth: bool,
-    qos: QoSProfile,
+    camera: Camera,
     window: int,
-    tolerance_ns: int | None,
-    submit: Callable[[tuple[Image, ...]], None],
+    submit: Callable[[tuple[Any, ...]], None],
 ) -> None:
-    """Call ``submit`` with (image,) or (image, sensor_depth) of each frame while the node is active.
-
-    :param tolerance_ns: by which the stamps of the two may differ, as ``FramePairs``.
-    """
+    """Call ``submit`` with (image,) or (image, sensor_depth) of each frame while the node is active."""
     if with_sensor_depth:
-        topics = [(Image, "image", qos), (Image, "sensor_depth", qos)]
-        FrameJoin(node, topics, lambda *frame: submit(frame), window, tolerance_ns)
-        return
-
-    def received(image: Image) -> None:
-        node.stage.received()
-        submit((image,))
-
-    node.subscribe(Image, "image", received, qos)
+        topics = [(camera.pictures, name, camera.qos) for name in ("image", "sensor_depth")]
+        FrameJoin(node, topics, lambda *frame: submit(frame), window, camera.tolerance_ns)
+    else:
+        subscribe_to_pictures(node, camera.pictures, camera.qos, lambda image: submit((image,)))
 
 
 Left = TypeVar("Left")

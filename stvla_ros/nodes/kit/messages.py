@@ -4,13 +4,14 @@ Arrays travel through ``array.array``: rclpy checks other sequences element by e
 """
 
 from array import array
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 from builtin_interfaces.msg import Duration, Time
 from geometry_msgs.msg import Transform, Vector3
 from scipy.spatial.transform import Rotation
-from sensor_msgs.msg import CameraInfo, Image
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header
 from unique_identifier_msgs.msg import UUID
 
@@ -22,10 +23,13 @@ from stvla_ros.msg import ActionChunk, CommandVerdict, EndEffectorCommand, Trace
 from stvla_ros.nodes.kit.compat import cv_bridge, tf_transformations
 from stvla_ros.perception.stream_checks import DepthWatch
 from stvla_ros.perception.types import Traces
+from stvla_ros.recordings.compressed import decode_colour, decode_depth
+from stvla_ros.recordings.pixels import DEPTH_ENCODINGS, message_to_rgb
 
 _BRIDGE = cv_bridge.CvBridge()
 
-DEPTH_ENCODINGS = ("16UC1", "mono16", "32FC1")
+# What cv_bridge converts. It does not know all of the cameras' encodings.
+_OF_BRIDGE = ("rgb8", "bgr8", "rgba8", "bgra8", "mono8", "mono16")
 # First and last time that a message holds.
 _LEAST_NS, _MOST_NS = -(2**31) * 1_000_000_000, 2**31 * 1_000_000_000 - 1
 # What the perception stages call their inputs is what the topics are called.
@@ -74,24 +78,37 @@ def _seconds_and_rest(nanoseconds: int) -> dict[str, int]:
 # --- pictures and cameras ---------------------------------------------------------------------------------------------
 
 
-def image_to_rgb(message: Image, topic: str) -> np.ndarray:
+def image_to_rgb(message: Image | CompressedImage, topic: str) -> np.ndarray:
     """(H, W, 3) uint8 rgb; a view of the message where its encoding is rgb8 already.
 
     :raises InputError: for an encoding that is no colour picture, a zero size, or too little data.
     """
+    if isinstance(message, CompressedImage):
+        return _decoded(decode_colour, message, topic)
+    if message.encoding not in _OF_BRIDGE:
+        return _decoded(message_to_rgb, message, topic)
     return _to_array(message, topic, "rgb8", "rgb8, bgr8, rgba8, bgra8 or mono8")
 
 
-def image_to_depth(message: Image, topic: str) -> np.ndarray:
+def image_to_depth(message: Image | CompressedImage, topic: str) -> np.ndarray:
     """(H, W) uint16 millimetres or float32 metres, as the message has it (REP-118).
 
     :raises InputError: for another encoding, a zero size, or too little data.
     """
+    if isinstance(message, CompressedImage):
+        return _decoded(decode_depth, message, topic)
     if message.encoding not in DEPTH_ENCODINGS:
         raise InputError(
             f"topic {topic}: expected encoding 16UC1 (millimetres) or 32FC1 (metres), got {message.encoding!r}"
         )
     return _to_array(message, topic, "passthrough", "16UC1 or 32FC1")
+
+
+def _decoded(decode: Callable[[Any], np.ndarray], message: Image | CompressedImage, topic: str) -> np.ndarray:
+    try:
+        return decode(message)
+    except InputError as error:
+        raise InputError(f"topic {topic}: {str(error).removeprefix('image: ')}") from None
 
 
 def check_sensor_depth(watch: DepthWatch, depth: np.ndarray | None, stamp: int) -> None:

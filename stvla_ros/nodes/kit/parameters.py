@@ -1,11 +1,14 @@
 """ROS parameters that several nodes share."""
 
-from typing import Any
+from typing import NamedTuple
+
+from rclpy.qos import QoSProfile
 
 from stvla_ros.nodes.kit.base import RELIABLE_QOS, SENSOR_QOS, StvlaNode
+from stvla_ros.nodes.kit.picture_topics import TRANSPORTS, CameraPictures
 
 
-def declare_sensor_qos(node: StvlaNode) -> Any:
+def declare_sensor_qos(node: StvlaNode) -> QoSProfile:
     """QoS of the camera topics' subscriptions: REP-2003's best effort, or reliable where every frame counts
     (lockstep).
     """
@@ -37,3 +40,27 @@ def declare_sync_tolerance(node: StvlaNode) -> int | None:
         high=10.0,
     )
     return None if seconds < 0 else round(seconds * 1e9)
+
+
+class Camera(NamedTuple):
+    """How a camera's topics are subscribed to.
+
+    :param tolerance_ns: by which stamps of a picture and of its depth may differ, as ``FramePairs``.
+    """
+
+    pictures: CameraPictures
+    qos: QoSProfile
+    tolerance_ns: int | None = None
+
+
+def declare_camera(node: StvlaNode, *, with_depth: bool = False) -> Camera:
+    """:param with_depth: whether the node joins pictures with a sensor's depth."""
+    transport = node.parameter(
+        "image_transport",
+        "auto",
+        "pictures and depth come raw or compressed; auto: as their topics, or those that image_transport puts beside "
+        "them, turn out",
+        choices=TRANSPORTS,
+    )
+    tolerance_ns = declare_sync_tolerance(node) if with_depth else None
+    return Camera(CameraPictures(transport), declare_sensor_qos(node), tolerance_ns)

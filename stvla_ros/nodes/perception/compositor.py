@@ -17,7 +17,7 @@ from stvla_ros.nodes.kit.messages import (
     naming_topic,
     stamp_ns,
 )
-from stvla_ros.nodes.kit.parameters import declare_join_window, declare_queue_size, declare_sensor_qos
+from stvla_ros.nodes.kit.parameters import declare_camera, declare_join_window, declare_queue_size
 from stvla_ros.nodes.perception.parameters import declare_compositor
 from stvla_ros.nodes.perception.trace_outputs import TraceOutputs
 from stvla_ros.perception.compositor import Compositor
@@ -27,7 +27,7 @@ class CompositorNode(StvlaNode):
     def __init__(self) -> None:
         super().__init__("compositor")
         self._config = declare_compositor(self)
-        self._sensor_qos = declare_sensor_qos(self)
+        self._camera = declare_camera(self)
         self._queue_size = declare_queue_size(self)
         self._join_window = declare_join_window(self)
 
@@ -38,12 +38,12 @@ class CompositorNode(StvlaNode):
 
     def activate(self) -> None:
         topics = [
-            (Image, "image", self._sensor_qos),
+            (self._camera.pictures, "image", self._camera.qos),
             (Image, "depth", RELIABLE_QOS),
             (TraceArray, "traces", RELIABLE_QOS),
         ]
         Join(self, topics, lambda *messages: self._worker.submit(messages), self._join_window)
-        subscribe_to_camera_info(self, self._outputs.camera_info.take, self._sensor_qos)
+        subscribe_to_camera_info(self, self._outputs.camera_info.take, self._camera.qos)
 
     def _process(self, messages: tuple[Image, Image, TraceArray]) -> None:
         started = time.monotonic()

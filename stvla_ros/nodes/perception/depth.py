@@ -16,10 +16,9 @@ from stvla_ros.nodes.kit.messages import (
     stamp_ns,
 )
 from stvla_ros.nodes.kit.parameters import (
+    declare_camera,
     declare_join_window,
     declare_queue_size,
-    declare_sensor_qos,
-    declare_sync_tolerance,
 )
 from stvla_ros.nodes.perception.parameters import declare_depth
 from stvla_ros.perception.depth.registry import make_depth_estimator
@@ -30,10 +29,9 @@ class DepthNode(StvlaNode):
     def __init__(self) -> None:
         super().__init__("depth")
         self._backend, self._backend_parameters = declare_depth(self)
-        self._sensor_qos = declare_sensor_qos(self)
+        self._camera = declare_camera(self, with_depth=True)
         self._queue_size = declare_queue_size(self)
         self._join_window = declare_join_window(self)
-        self._tolerance_ns = declare_sync_tolerance(self)
 
     def configure(self) -> None:
         self._estimator = make_depth_estimator(self._backend, **self._backend_parameters)
@@ -43,9 +41,7 @@ class DepthNode(StvlaNode):
 
     def activate(self) -> None:
         with_sensor_depth = self._estimator.needs_sensor
-        subscribe_to_frames(
-            self, with_sensor_depth, self._sensor_qos, self._join_window, self._tolerance_ns, self._worker.submit
-        )
+        subscribe_to_frames(self, with_sensor_depth, self._camera, self._join_window, self._worker.submit)
 
     def _process(self, messages: tuple[Image, ...]) -> None:
         started = time.monotonic()

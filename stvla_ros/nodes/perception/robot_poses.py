@@ -16,6 +16,7 @@ from stvla_ros.nodes.kit.camera_info import CameraInfoInput, subscribe_to_camera
 from stvla_ros.nodes.kit.messages import stamp_ns, transform_to_pose
 from stvla_ros.perception.frame_pairs import RESTART_NS
 from stvla_ros.perception.robot_view import RobotView
+from stvla_ros.recordings.compressed import size_of
 from stvla_ros.robots.robot_links import RobotLinks
 
 # More than any robot says between a frame and what the perception made of it.
@@ -130,7 +131,7 @@ class RobotPoses:
                 self._node.stage.dropped(_WITHOUT_ROBOT)
                 continue
             try:
-                intrinsics = self._camera_info.intrinsics((image.width, image.height))
+                intrinsics = self._camera_info.intrinsics(size_of(image))
             except InputError as error:
                 self._node.reject("camera_info", str(error))
                 continue

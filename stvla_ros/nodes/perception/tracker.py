@@ -12,9 +12,9 @@ from stvla_ros.errors import InputError
 from stvla_ros.msg import TraceArray
 from stvla_ros.nodes.kit.base import RELIABLE_QOS, StvlaNode, run
 from stvla_ros.nodes.kit.episodes import EARLIER_FRAME, Episodes
-from stvla_ros.nodes.kit.joins import Join, StampOrder
+from stvla_ros.nodes.kit.joins import Join, StampOrder, subscribe_to_pictures
 from stvla_ros.nodes.kit.messages import image_to_depth, image_to_rgb, naming_topic, stamp_ns, traces_to_message
-from stvla_ros.nodes.kit.parameters import declare_join_window, declare_queue_size, declare_sensor_qos
+from stvla_ros.nodes.kit.parameters import declare_camera, declare_join_window, declare_queue_size
 from stvla_ros.nodes.perception.parameters import declare_tracking
 from stvla_ros.perception.tracking import TraceTracker
 
@@ -26,7 +26,7 @@ class TrackerNode(StvlaNode):
     def __init__(self) -> None:
         super().__init__("tracker")
         self._config = declare_tracking(self)
-        self._sensor_qos = declare_sensor_qos(self)
+        self._camera = declare_camera(self)
         self._queue_size = declare_queue_size(self)
         self._join_window = declare_join_window(self)
         self._order = StampOrder()
@@ -45,14 +45,13 @@ class TrackerNode(StvlaNode):
             from stvla_ros.nodes.perception.robot_poses import RobotPoses
 
             self._robot = RobotPoses(self, self._join_window, self._submit_with_robot)
-            self._robot.subscribe(self._sensor_qos)
-            topics = [(Image, "image", self._sensor_qos), (Image, "depth", RELIABLE_QOS)]
+            self._robot.subscribe(self._camera.qos)
+            topics = [(self._camera.pictures, "image", self._camera.qos), (Image, "depth", RELIABLE_QOS)]
             Join(self, topics, self._add, self._join_window)
         else:
-            self.subscribe(Image, "image", self._submit, self._sensor_qos)
+            subscribe_to_pictures(self, self._camera.pictures, self._camera.qos, self._submit)
 
     def _submit(self, message: Image) -> None:
-        self.stage.received()
         if self._is_new(message):
             self._worker.submit((message, None, None))
 

@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from sensor_msgs.msg import CameraInfo, Image
@@ -14,7 +15,7 @@ from stvla_ros.nodes.kit.base import RELIABLE_QOS, StvlaNode
 from stvla_ros.nodes.kit.camera_info import CameraInfoInput, subscribe_to_camera_info
 from stvla_ros.nodes.kit.joins import Join, StampOrder
 from stvla_ros.nodes.kit.messages import image_to_depth, image_to_rgb, message_to_traces, stamp_ns
-from stvla_ros.nodes.kit.parameters import declare_join_window, declare_sensor_qos
+from stvla_ros.nodes.kit.parameters import declare_camera, declare_join_window
 from stvla_ros.perception.compositor import CompositorConfig, check_traces, resize_depth
 from stvla_ros.perception.depth.base import without_invalid
 from stvla_ros.perception.point_depths import PointDepths
@@ -51,7 +52,7 @@ class ObservationInputs:
         self._view = view
         self._on_restart = on_restart
         self._order = StampOrder()
-        self._sensor_qos = declare_sensor_qos(node)
+        self._camera = declare_camera(node)
         self._join_window = declare_join_window(node)
         self._frozen_s = node.parameter(
             "frozen_picture_timeout",
@@ -84,12 +85,13 @@ class ObservationInputs:
         """Take observations from topics while the node is active."""
         picture = self._view.picture
         # Our own nodes publish all but the camera's topics reliably.
-        qos = self._sensor_qos if picture == "image" else RELIABLE_QOS
-        topics = [(Image, picture, qos), (Image, self._view.depth, RELIABLE_QOS)]
+        camera = (self._camera.pictures, picture, self._camera.qos)
+        pictures = camera if picture == "image" else (Image, picture, RELIABLE_QOS)
+        topics: list[tuple[Any, str, Any]] = [pictures, (Image, self._view.depth, RELIABLE_QOS)]
         if self._view.traces:
             topics.append((TraceArray, "traces", RELIABLE_QOS))
         Join(self._node, topics, self._on_messages, self._join_window, on_first=self.saw)
-        subscribe_to_camera_info(self._node, self.set_camera_info, self._sensor_qos)
+        subscribe_to_camera_info(self._node, self.set_camera_info, self._camera.qos)
 
     def set_camera_info(self, message: CameraInfo) -> None:
         """Take the intrinsics. Where they are not the picture's, that is reported, and the policy gets no picture."""
