@@ -15,7 +15,7 @@ import numpy as np
 
 from stvla_ros.control.actions import EndEffectorAction
 from stvla_ros.control.caps import Caps
-from stvla_ros.control.chunk_execution import Due, RateLimit, TimedChunk, late_by
+from stvla_ros.control.chunk_execution import ENSEMBLED_CHUNKS, Due, RateLimit, TimedChunk, late_by
 from stvla_ros.control.displacement import Displacement
 from stvla_ros.control.executors import make_executor
 from stvla_ros.control.gripper import StickyGripper
@@ -37,6 +37,7 @@ class Control(ABC):
     :param sticky_steps: control steps for which a change of the gripper is held.
     :param caps: what one command may move at most.
     :param latency: of the answers; None where the world waits for them.
+    :param chunks: how many of the last chunks have a say, where several have.
     """
 
     max_age = 0
@@ -49,11 +50,12 @@ class Control(ABC):
         sticky_steps: int,
         caps: Caps = Caps(),
         latency: LatencyPrediction | None = None,
+        chunks: int = ENSEMBLED_CHUNKS,
     ) -> None:
         self._policy = policy
         self._completion = InputCompletion(policy.needs)
         self._period = period
-        self._executor = make_executor(execution, period, self.max_age, caps, latency)
+        self._executor = make_executor(execution, period, self.max_age, caps, latency, chunks)
         self._gripper = StickyGripper(sticky_steps)
         self.inference_s: list[float] = []
         """Wall time of each call of the policy, seconds."""
@@ -102,8 +104,16 @@ class Control(ABC):
 class LockstepControl(Control):
     """Every observation is answered; the world waits."""
 
-    def __init__(self, policy: Policy, execution: str, period: int, sticky_steps: int, caps: Caps = Caps()) -> None:
-        super().__init__(policy, execution, period, sticky_steps, caps)
+    def __init__(
+        self,
+        policy: Policy,
+        execution: str,
+        period: int,
+        sticky_steps: int,
+        caps: Caps = Caps(),
+        chunks: int = ENSEMBLED_CHUNKS,
+    ) -> None:
+        super().__init__(policy, execution, period, sticky_steps, caps, chunks=chunks)
         self._answered = 0
         self._number = 0  # of the last command
 
@@ -145,9 +155,10 @@ class RealtimeControl(Control):
         latency_s: float | None = None,
         added_s: float = 0.0,
         caps: Caps = Caps(),
+        chunks: int = ENSEMBLED_CHUNKS,
     ) -> None:
         self._latency = LatencyPrediction()
-        super().__init__(policy, execution, period, sticky_steps, caps, self._latency)
+        super().__init__(policy, execution, period, sticky_steps, caps, self._latency, chunks)
         self._latency_s, self._added_s = latency_s, added_s
         self._thinking = RateLimit(period)
         self._now = 0

@@ -86,12 +86,13 @@ def make_control(evaluated: EvaluatedPolicy, policy: Policy, environment: Enviro
     """What drives the policy in one episode."""
     info = environment.info
     how = (policy, evaluated.resolved_execution, round(1e9 / info.control_hz), evaluated.sticky_steps(info.robot))
-    caps = find_embodiment(info.robot).caps
+    caps, chunks = find_embodiment(info.robot).caps, evaluated.ensembled_chunks
     if evaluated.pacing == "lockstep":
-        return LockstepControl(*how, caps=caps)
+        return LockstepControl(*how, caps=caps, chunks=chunks)
     latency = evaluated.inference_latency
     latency_s = None if latency == MEASURED else float(latency) * 1e-3
-    return RealtimeControl(*how, latency_s=latency_s, added_s=evaluated.added_latency * 1e-3, caps=caps)
+    added_s = evaluated.added_latency * 1e-3
+    return RealtimeControl(*how, latency_s=latency_s, added_s=added_s, caps=caps, chunks=chunks)
 
 
 def run_episode(

@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
-from stvla_ros.control.chunk_execution import EXECUTIONS, PACINGS
+from stvla_ros.control.chunk_execution import ENSEMBLED_CHUNKS, EXECUTIONS, PACINGS, check_chunks
 from stvla_ros.errors import InputError
 from stvla_ros.perception.depth.constant import NO_DEPTH
 from stvla_ros.policy.inputs import INPUT_NAMES, InputsConfig
@@ -51,6 +51,7 @@ class EvaluatedPolicy:
     :param parameters: the policy's own parameters.
     :param inputs: what it is shown.
     :param execution: how chunks are executed, one of ``EXECUTIONS``, or ``auto``: as the checkpoint is meant.
+    :param ensembled_chunks: how many of the last chunks have a say, where several have.
     :param sticky_gripper: control steps for which a change of the gripper is held; None for the robot's own (0 for the
         expert, as in the live graph).
     :param pacing: ``lockstep``: the world waits; ``realtime``: it does not, in simulated time.
@@ -65,6 +66,7 @@ class EvaluatedPolicy:
     parameters: Mapping[str, Any] = field(default_factory=dict)
     inputs: InputsConfig = InputsConfig()
     execution: str = AUTO
+    ensembled_chunks: int = ENSEMBLED_CHUNKS
     sticky_gripper: int | None = None
     pacing: str = "lockstep"
     inference_latency: str | float = MEASURED
@@ -85,6 +87,10 @@ class EvaluatedPolicy:
             self._refuse("parameters", "a mapping")
         if own := sorted(set(self.parameters) & set(INPUT_NAMES)):
             raise InputError(f"policy {self.label}: parameters: {own[0]} has a field of its own")
+        try:
+            check_chunks(self.ensembled_chunks)
+        except InputError as error:
+            raise InputError(f"policy {self.label}: {error}") from None
         if self.sticky_gripper is not None and (type(self.sticky_gripper) is not int or self.sticky_gripper < 0):
             self._refuse("sticky_gripper", "control steps from 0")
         if self.inference_latency != MEASURED and not _is_milliseconds(self.inference_latency):
@@ -123,6 +129,8 @@ class EvaluatedPolicy:
     def identity(self) -> dict[str, Any]:
         """All that decides its results, JSON-able; a local checkpoint by its content."""
         values = asdict(self)
+        if self.ensembled_chunks == ENSEMBLED_CHUNKS:
+            del values["ensembled_chunks"]  # journals from before know nothing of it
         folder = Path(self.checkpoint)
         if self.checkpoint and folder.is_dir():
             values["checkpoint"] = files_digest(folder)

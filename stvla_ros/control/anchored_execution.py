@@ -18,7 +18,7 @@ import numpy as np
 
 from stvla_ros.control.actions import EndEffectorAction
 from stvla_ros.control.caps import Caps
-from stvla_ros.control.chunk_execution import COMMAND_COST, ENSEMBLED_CHUNKS, Due, RateLimit, TimedChunk
+from stvla_ros.control.chunk_execution import COMMAND_COST, ENSEMBLED_CHUNKS, Due, RateLimit, TimedChunk, check_chunks
 from stvla_ros.control.displacement import Displacement, composed, mean
 from stvla_ros.control.executed_commands import ExecutedCommands
 from stvla_ros.control.gripper import OPEN_ABOVE
@@ -47,6 +47,7 @@ class AnchoredExecutor:
     :param caps: what one command may move at most.
     :param latency: of the answers; None where the world waits for them.
     :param averages: whether the mean of all valid chunks' commands leaves, in place of the newest's.
+    :param chunks: how many of the last ones are kept.
     """
 
     def __init__(
@@ -56,9 +57,10 @@ class AnchoredExecutor:
         caps: Caps = Caps(),
         latency: LatencyPrediction | None = None,
         averages: bool = False,
+        chunks: int = ENSEMBLED_CHUNKS,
     ) -> None:
         self._period, self._max_age, self._caps, self._latency = period, max_age, caps, latency
-        self._averages = averages
+        self._averages, self._most = averages, check_chunks(chunks)
         self._rate = RateLimit(round(COMMAND_COST * period))
         self._ledger = ExecutedCommands()
         self.reset()
@@ -83,7 +85,7 @@ class AnchoredExecutor:
         known = _Known(chunk, first)
         if self._is_stale(chunk, now) or self._index(known, self._step(now)) >= len(chunk.actions):
             return False
-        self._chunks = [*self._chunks, known][-ENSEMBLED_CHUNKS:]
+        self._chunks = [*self._chunks, known][-self._most :]
         return True
 
     def next_at(self, now: int) -> int | None:

@@ -7,8 +7,9 @@ whose step is over by then are skipped.
 Executions
 * ``receding``: the first action of each chunk that is not past; then nothing until the next chunk.
 * ``chunk``: open loop. All actions of a chunk, T apart; no inference is wanted before they are used up.
-* ``ensemble``: the mean of what the last 4 chunks say about this step, weights exp(0.8 i), i = 0 the oldest: the
-  evaluation setting published with SpatialVLA (DelinQu/SimplerEnv-OpenVLA, action_ensemble_temp -0.8).
+* ``ensemble``: the mean of what the last chunks say about this step, 4 (``ENSEMBLED_CHUNKS``) or as many as one asks
+  for, weights exp(0.8 i), i = 0 the oldest: with 4 the evaluation setting published with SpatialVLA
+  (DelinQu/SimplerEnv-OpenVLA, action_ensemble_temp -0.8).
 * ``mean_ensemble``: their plain mean. One strange answer moves the arm little, and turns the gripper never: it takes
   half of the chunks. With the published weights the newest chunk alone decides about the gripper.
 * ``adaptive_ensemble``: weights exp(0.1 c), c the cosine between a chunk's action for this step and the newest chunk's,
@@ -36,7 +37,8 @@ if TYPE_CHECKING:
 
 PACINGS = ("lockstep", "realtime")
 """Whether the world waits for each command, or does not."""
-ENSEMBLED_CHUNKS = 4
+ENSEMBLED_CHUNKS, MOST_CHUNKS = 4, 32
+"""How many of the last chunks have a say unless somebody says otherwise, and at most."""
 EXPONENT = 0.8
 ADAPTIVE_ALPHA = 0.1
 # How long the ensembles wait for a chunk that is late before they go on without it, in control periods: otherwise one
@@ -169,19 +171,28 @@ EXECUTIONS = {
 }
 
 
+def check_chunks(chunks: int) -> int:
+    """:returns: ``chunks``. :raises InputError: unless it is a number of chunks that can have a say."""
+    if type(chunks) is not int or not 1 <= chunks <= MOST_CHUNKS:
+        raise InputError(f"ensembled_chunks: expected 1 to {MOST_CHUNKS}, got {chunks!r}")
+    return chunks
+
+
 class ChunkExecutor:
     """Takes chunks, gives actions. Not thread-safe.
 
     :param execution: name in ``EXECUTIONS``.
     :param period: control period, ns.
     :param max_age: oldest observation that is acted on, ns; 0 for any.
-    :raises InputError: for an unknown execution.
+    :param chunks: how many of the last ones have a say, where several have.
+    :raises InputError: for an unknown execution, or a number of chunks that is none.
     """
 
-    def __init__(self, execution: str, period: int, max_age: int = 0) -> None:
+    def __init__(self, execution: str, period: int, max_age: int = 0, chunks: int = ENSEMBLED_CHUNKS) -> None:
         if execution not in EXECUTIONS:
             raise InputError(f"execution: expected one of {', '.join(EXECUTIONS)}, got {execution!r}")
         self._execution = EXECUTIONS[execution]
+        self._history = check_chunks(chunks) if self._execution.history > 1 else 1
         self._period = period
         self._max_age = max_age
         self._rate = RateLimit(round(COMMAND_COST * period))
@@ -214,7 +225,7 @@ class ChunkExecutor:
             return False
         if self._chunks and chunk.stamp <= self._chunks[-1].stamp:
             self._chunks.clear()  # of a time that is over
-        self._chunks = [*self._chunks, chunk][-self._execution.history :]
+        self._chunks = [*self._chunks, chunk][-self._history :]
         self._next_index = 0
         return True
 

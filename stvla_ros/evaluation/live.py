@@ -46,6 +46,7 @@ def sim_arguments(
         checkpoint=policy.checkpoint,
         policy_parameters=one_line_yaml(further),
         execution=policy.execution,
+        ensembled_chunks=policy.ensembled_chunks,
         fused=True,
         task=task,
         episodes=episodes,

@@ -6,6 +6,7 @@ from typing import Any, Literal, get_origin, get_type_hints
 
 import docstring_parser
 
+from stvla_ros.control.chunk_execution import ENSEMBLED_CHUNKS
 from stvla_ros.control.safety.limits import Mode
 from stvla_ros.policy.inputs import INPUT_NAMES, InputsConfig
 from stvla_ros.policy.registry import DEFAULT_POLICY, takes_parameter
@@ -32,8 +33,11 @@ class PerceptionArguments:
     execution: Literal[
         "auto", "receding", "chunk", "ensemble", "mean_ensemble", "adaptive_ensemble", "anchored", "anchored_mean"
     ] = "auto"
-    """How the policy's chunks are executed: first action only, open loop, or averaged over the last 4 chunks (with the
+    """How the policy's chunks are executed: first action only, open loop, or averaged over the last chunks (with the
     published weights, equal ones, by agreement); auto: what the checkpoint was trained for, else ensemble."""
+    ensembled_chunks: int = ENSEMBLED_CHUNKS
+    """How many of the last chunks have a say, where several have (ST4VLA's evaluation: 7 on the WidowX, 2 on the Google
+    robot, 3 in LIBERO)."""
     traces: Literal["auto", "none", "depth", "rgb", "beside"] = "auto"
     """What the policy sees traces on: nothing (SpatialVLA), the depth (ST-VLA) or the picture (as TraceVLA); beside:
     it gets them as numbers, which only a checkpoint trained so can; auto: as its checkpoint was trained, else depth."""

@@ -220,6 +220,7 @@ def _server(arguments: PerceptionArguments, resolved: Resolved, robot: str, embo
         "traces": resolved.inputs.traces,
         "resize": resolved.inputs.resize,
         "execution": resolved.execution,
+        "ensembled_chunks": arguments.ensembled_chunks,
         # The expert knows when to grasp; a network wavers.
         "sticky_gripper": 0 if arguments.policy == "expert" else embodiment.sticky_gripper_steps,
         "robot": robot,

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from chunk_play import MS, START, T, action, chunk, run, said
 
+from stvla_ros.control.actions import EndEffectorAction
 from stvla_ros.control.chunk_execution import (
     COMMAND_COST,
     EXECUTIONS,
@@ -12,6 +13,7 @@ from stvla_ros.control.chunk_execution import (
     TimedChunk,
     late_by,
 )
+from stvla_ros.control.executors import make_executor
 from stvla_ros.errors import InputError
 
 # --- executions ---
@@ -85,6 +87,27 @@ def test_adaptive_ensemble_weighs_by_agreement_with_the_newest_chunk() -> None:
     executor.add(TimedChunk(T, (action(1.0),)), T)
     weights = np.exp([-0.1, 0.1])
     assert said(executor.take(T)) == pytest.approx(np.array([-1.0, 1.0]) @ weights / weights.sum())
+
+
+@pytest.mark.parametrize("chunks", [1, 2, 3, 7])
+@pytest.mark.parametrize("execution", ["mean_ensemble", "anchored_mean"])
+def test_as_many_chunks_have_a_say_as_one_asks_for(execution: str, chunks: int) -> None:
+    """Chunk n says n, and nothing that was said before moved the arm."""
+    executor = make_executor(execution, T, chunks=chunks)
+    for number in range(9):
+        executor.add(
+            TimedChunk(number * T, 10 * (EndEffectorAction(np.zeros(3), np.zeros(3), number / 10),)), number * T
+        )
+        due = executor.take(number * T)
+    assert due is not None
+    assert due.action.gripper == pytest.approx(np.mean(np.arange(9)[-chunks:]) / 10)
+
+
+@pytest.mark.parametrize("chunks", [0, 33, 2.0, True])
+@pytest.mark.parametrize("execution", ["adaptive_ensemble", "anchored"])
+def test_a_number_of_chunks_that_is_none_is_refused(execution: str, chunks: object) -> None:
+    with pytest.raises(InputError, match="ensembled_chunks: expected 1 to 32"):
+        make_executor(execution, T, chunks=chunks)
 
 
 @pytest.mark.parametrize("execution", ["ensemble", "mean_ensemble", "adaptive_ensemble"])

@@ -7,9 +7,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scripted_environment import ScriptedEnvironment
 
 from stvla_ros.acting import control_loop
 from stvla_ros.acting.control_loop import LockstepControl, RealtimeControl
+from stvla_ros.acting.episode import make_control
+from stvla_ros.acting.setup import parse_policy
 from stvla_ros.control.actions import EndEffectorAction
 from stvla_ros.control.anchored_execution import LATEST_PHASE
 from stvla_ros.control.chunk_execution import EXECUTIONS, Due
@@ -65,6 +68,14 @@ def test_in_lockstep_chunk_thinks_again_when_its_actions_are_used_up() -> None:
 @given(st.sampled_from(sorted(EXECUTIONS)), st.integers(1, 6), st.integers(1, 30))
 def test_in_lockstep_every_observation_has_exactly_one_action(execution: str, length: int, steps: int) -> None:
     assert None not in _run(LockstepControl(Numbered(length), execution, PERIOD, 0), steps)
+
+
+@pytest.mark.parametrize("pacing", ["lockstep", "realtime"])
+def test_an_evaluated_policy_has_as_many_chunks_as_it_says(pacing: str) -> None:
+    """Chunk n says n + i / 10 for the i-th step from it on; two of them are averaged."""
+    evaluated = parse_policy(f"random?execution=mean_ensemble,ensembled_chunks=2,pacing={pacing},inference_latency=0")
+    control = make_control(evaluated, Numbered(), ScriptedEnvironment("reach"))
+    assert _run(control, 4)[1:] == [(0.1 + 1) / 2, (1.1 + 2) / 2, (2.1 + 3) / 2]
 
 
 def test_a_policy_without_an_action_is_an_error() -> None:

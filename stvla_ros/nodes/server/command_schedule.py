@@ -8,6 +8,8 @@ from typing import Any
 from stvla_ros.control.actions import EndEffectorAction
 from stvla_ros.control.caps import Caps
 from stvla_ros.control.chunk_execution import (
+    ENSEMBLED_CHUNKS,
+    MOST_CHUNKS,
     PACINGS,
     RESTART_NS,
     Due,
@@ -56,6 +58,13 @@ class CommandSchedule:
             low=0,
             high=1000,
         )
+        chunks = node.parameter(
+            "ensembled_chunks",
+            ENSEMBLED_CHUNKS,
+            "how many of the last chunks have a say, where several have",
+            low=1,
+            high=MOST_CHUNKS,
+        )
         max_age_s = node.parameter(
             "max_observation_age",
             1.5,
@@ -77,7 +86,7 @@ class CommandSchedule:
         self._max_age = round(self.oldest_s * 1e9)
         self._latency = LatencyPrediction()
         latency = None if self.lockstep else self._latency
-        self._executor = make_executor(execution, self._period, self._max_age, caps, latency)
+        self._executor = make_executor(execution, self._period, self._max_age, caps, latency, chunks)
         self._gripper = StickyGripper(sticky)
         self._thinking = RateLimit(self._period)
         self._newest_stamp = 0
