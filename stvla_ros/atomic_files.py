@@ -8,6 +8,22 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from stvla_ros.errors import InputError
+
+
+def make_folder(folder: Path, argument: str = "output") -> None:
+    """Make a folder, with those above it, unless it is there.
+
+    :param argument: how the error calls it.
+    :raises InputError: when it cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(
+            f"{argument}: expected a folder that can be written, got {folder} ({error.strerror})"
+        ) from None
+
 
 @contextmanager
 def whole_file(file: Path, durable: bool = False) -> Iterator[Path]:

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import IO
 
 from stvla_ros.child_process import killed_with_parent
@@ -97,9 +97,23 @@ class _Processes:
 
 
 def _relay(name: str, stream: IO[str], lock: threading.Lock) -> None:
-    for line in stream:
+    for line in without_interrupts(stream):
         with lock:
             print(f"[{name}] {line.rstrip()}", flush=True)
+
+
+def without_interrupts(lines: Iterable[str]) -> Iterator[str]:
+    """Output without the tracebacks of processes that were stopped while they were starting: that is no error."""
+    held: list[str] = []
+    for line in lines:
+        if line.startswith("Traceback (most recent call last):") or (held and line.startswith((" ", "\n"))):
+            held.append(line)
+            continue
+        if not (held and line.startswith("KeyboardInterrupt")):
+            yield from held
+            yield line
+        held = []
+    yield from held
 
 
 def _watch(started: _Processes, nodes: Mapping[str, NodeSpec], interrupted: threading.Event) -> int:

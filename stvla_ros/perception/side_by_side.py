@@ -31,7 +31,7 @@ class Caption:
 
 def side_by_side(
     rgb: np.ndarray,
-    traced_depth: np.ndarray,
+    traced_depth: np.ndarray | None,
     overlay: np.ndarray,
     caption: Caption,
     panel_height: int = 360,
@@ -42,7 +42,7 @@ def side_by_side(
     The square depth map is shown in the camera's shape, so that the three pictures line up.
 
     :param rgb: (H, W, 3) uint8, the camera's picture.
-    :param traced_depth: (S, S) float32 metres.
+    :param traced_depth: (S, S) float32 metres; None for no such picture: nothing is known of the depth.
     :param overlay: (H, W, 3) uint8, ``draw_traces(rgb, traces)``.
     :param panel_height: of each picture in pixels.
     :param near_far: as in ``colour_depth``.
@@ -57,11 +57,11 @@ def side_by_side(
     size, gap, unit = (panel_width, panel_height), 2 * round(panel_height / 90), panel_height / 360
     panels = {
         "camera": cv2.resize(rgb, size, interpolation=cv2.INTER_AREA),
-        "traces on depth": colour_depth(traced_depth, size, near_far),
+        **({} if traced_depth is None else {"traces on depth": colour_depth(traced_depth, size, near_far)}),
         "traces on camera: for people": cv2.resize(overlay, size, interpolation=cv2.INTER_AREA),
     }
     strip, titles = 2 * round(22 * unit), 2 * round(13 * unit)
-    frame = np.empty((strip + titles + panel_height + gap, 3 * panel_width + 4 * gap, 3), np.uint8)
+    frame = np.empty((strip + titles + panel_height + gap, len(panels) * (panel_width + gap) + gap, 3), np.uint8)
     frame[:] = BACKGROUND
     for index, (title, panel) in enumerate(panels.items()):
         left = gap + index * (panel_width + gap)

@@ -16,12 +16,11 @@ import numpy as np
 from sensor_msgs.msg import JointState
 from std_srvs.srv import Trigger
 
-from stvla_ros.atomic_files import write_json
+from stvla_ros.atomic_files import make_folder, write_json
 from stvla_ros.errors import InputError
 from stvla_ros.msg import CommandVerdict, DriverState
 from stvla_ros.nodes.kit.base import RELIABLE_QOS, STATE_QOS, StvlaNode, run
 from stvla_ros.nodes.kit.messages import stamp_ns
-from stvla_ros.nodes.kit.run_folder import make_run_folder
 from stvla_ros.nodes.server.driver_watch import stops
 from stvla_ros.nodes.server.goal_client import EpisodeGoal
 from stvla_ros.safe_files import check_instruction, read_json_file
@@ -64,7 +63,7 @@ class RobotSessionNode(StvlaNode):
 
     def configure(self) -> None:
         check_instruction(self._instruction, "parameter instruction")
-        make_run_folder(self._output)
+        make_folder(self._output, "parameter output")
         self._goal = EpisodeGoal(self, again_after_fault=False) if self._instruction else None
         self._given = self._ended = False
         if _was_interrupted(self._output / MOTION):

@@ -14,19 +14,19 @@ import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray
 from sensor_msgs.msg import Image
 
-from stvla_ros.atomic_files import write_json
+from stvla_ros.atomic_files import make_folder, write_json
 from stvla_ros.errors import InputError
 from stvla_ros.msg import EpisodeState
 from stvla_ros.nodes.kit.base import DIAGNOSTICS_PERIOD_S, RELIABLE_QOS, STATE_QOS, StvlaNode, run
 from stvla_ros.nodes.kit.joins import Join
 from stvla_ros.nodes.kit.messages import image_to_depth, image_to_rgb, stamp_ns
 from stvla_ros.nodes.kit.parameters import declare_join_window
-from stvla_ros.nodes.kit.run_folder import make_run_folder
 from stvla_ros.perception.coloured_depth import WideningRange
 from stvla_ros.perception.overlay import DrawnOver
 from stvla_ros.perception.side_by_side import Caption, side_by_side
 from stvla_ros.policy.registry import DEFAULT_POLICY
 from stvla_ros.policy.training_record import AUTO
+from stvla_ros.recordings.run_page import SUMMARY, VIDEO, write_run_page
 from stvla_ros.recordings.video_writer import VideoWriter
 
 TERMINAL = (EpisodeState.SUCCEEDED, EpisodeState.FAILED)
@@ -44,6 +44,7 @@ class EpisodeRecorderNode(StvlaNode):
         self._output = Path(self.parameter("output", "out/sim/manual", "folder for summary.json and video.mp4"))
         self._fps = self.parameter("fps", 10.0, "pictures a second of the video", low=1.0, high=120.0)
         self._video = self.parameter("video", True, "write a video")
+        self._shows_depth = self.parameter("show_depth", True, "a pane of the video with the traces on the depth")
         self._run_facts = {
             "policy": self.parameter("policy", DEFAULT_POLICY, "for the summary"),
             "checkpoint": self.parameter("checkpoint", "", "for the summary"),
@@ -67,12 +68,13 @@ class EpisodeRecorderNode(StvlaNode):
         # The episode's index, and what the policy thought last in it.
         self._thought: tuple[int, DrawnOver] | None = None
         self._writer: VideoWriter | None = None
+        self._frames = 0
         self._finish_at: float | None = None
         self.exit_code: int | None = None
 
     def configure(self) -> None:
-        make_run_folder(self._output)
-        self._writer = VideoWriter(self._output / "video.mp4", fps=self._fps) if self._video else None
+        make_folder(self._output, "parameter output")
+        self._writer = VideoWriter(self._output / VIDEO, fps=self._fps) if self._video else None
         self._worker = self.start_worker("recorder", self._take_frame, 64)
         self.every(0.1, self._finish_when_due)
 
@@ -88,8 +90,11 @@ class EpisodeRecorderNode(StvlaNode):
     def cleanup(self) -> None:
         if self._writer is not None:
             self._write_held()
+            self._frames = self._writer.frames
             self._writer.close()
             self._writer = None
+            # Once more: the page shows the video, which can be played only now.
+            self._write_summary()
 
     # --- episodes -------------------------------------------------------------------------------------------------
 
@@ -175,7 +180,7 @@ class EpisodeRecorderNode(StvlaNode):
             shown = self._with_thoughts(stamp, rgb, image_to_rgb(overlay, "overlay"), episode)
             frame = side_by_side(
                 rgb,
-                depth,
+                depth if self._shows_depth else None,
                 shown,
                 caption,
                 near_far=self._depth_range.update(depth),
@@ -205,6 +210,7 @@ class EpisodeRecorderNode(StvlaNode):
             **self._run_facts,
             "episodes": self._episodes,
             "success_rate": successes / len(self._episodes) if self._episodes else 0.0,
+            "frames": self._writer.frames if self._writer is not None else self._frames,
             "stages": {
                 name: {
                     "p50_ms": values.get("latency_p50_ms"),
@@ -215,7 +221,8 @@ class EpisodeRecorderNode(StvlaNode):
                 for name, values in sorted(self._stages.items())
             },
         }
-        write_json(self._output / "summary.json", summary)
+        write_json(self._output / SUMMARY, summary)
+        write_run_page(self._output, summary)
 
 
 def _keep_newest(by_stamp: dict[int, Any]) -> None:

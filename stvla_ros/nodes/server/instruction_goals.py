@@ -219,7 +219,9 @@ class InstructionGoals:
             handle.succeed()
         else:
             handle.abort()
-        self._node.get_logger().info(f"goal ended after {goal.steps} steps: {goal.reason}")
+        # A simulator ends its goal when the episode has succeeded: nobody should read that as a failure.
+        why = "as its caller asked" if goal.outcome == Result.STOPPED else f"because: {goal.reason}"
+        self._node.get_logger().info(f"goal over after {goal.steps} steps, {why}")
         return Result(
             outcome=goal.outcome,
             reason=goal.reason,
