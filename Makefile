@@ -49,8 +49,7 @@ FAKE_CAMERA := out/fake_camera/latest/bag
 robot-fake: setup
 	@$(RUN) { [ -d $(FAKE_CAMERA) ] || python -m stvla_ros.cli sim --policy expert --episodes 1 --pacing realtime --record \
 	    --no-video --output out/fake_camera; } && python -m stvla_ros.cli robot --use-fake-hardware --home-first \
-	    --replay $(FAKE_CAMERA) --instruction "stack the green block on the yellow block" --replay-parameters \
-	    '{image_topic: /image, camera_info_topic: /camera_info, depth_topic: /sensor_depth}'
+	    --replay $(FAKE_CAMERA) --instruction "stack the green block on the yellow block"
 
 check: setup
 	@$(RUN) ruff check && ruff format --check && mypy && $(PYTEST) -m "not slow and not live" $(T)

@@ -1,13 +1,14 @@
 """The `stvla` command: the graph without the `launch` package."""
 
+import difflib
 import importlib
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
 
 from stvla_ros.errors import InputError
-from stvla_ros.sim.simulators import SIMULATORS
-from stvla_ros.sim.tasks import task_names
 
 
 @dataclass(frozen=True)
@@ -16,72 +17,164 @@ class Command:
     :param module: where it is; imported when it is asked for, because some take seconds.
     :param arguments: name of its class of arguments there, whose text is its help.
     :param summary: one line for the list of commands.
+    :param example: what one would type first, without `stvla`.
     :param function: what is called with the arguments, and gives the exit code.
     """
 
     module: str
     arguments: str
     summary: str
+    example: str
     function: str = "main"
 
 
-COMMANDS = {
-    "sim": Command("stvla_ros.graph.run", "SimArguments", "episodes in a simulator, through the live graph"),
-    "robot": Command("stvla_ros.graph.run", "RobotArguments", "the graph on a robot's camera, or on a recording"),
-    "doctor": Command("stvla_ros.doctor.command", "DoctorArguments", "checks this machine, its camera and its robot"),
-    "record": Command("stvla_ros.learning.demonstrations.record", "RecordArguments", "demonstrations in simulation"),
-    "convert": Command("stvla_ros.learning.datasets.convert", "ConvertArguments", "a recorded bag to a data set"),
-    "train": Command("stvla_ros.learning.training.run", "TrainArguments", "a policy on demonstrations"),
-    "eval": Command("stvla_ros.evaluation.evaluate", "EvalArguments", "tables of how well policies do"),
-    "ablate": Command("stvla_ros.evaluation.ablate", "AblateArguments", "the same with one thing varied"),
-    "model create": Command("stvla_ros.policy.commands", "CreateArguments", "a new, untrained checkpoint", "create"),
-    "model convert": Command(
-        "stvla_ros.policy.commands", "ConversionArguments", "a published run into a checkpoint", "convert"
-    ),
-    "model merge": Command("stvla_ros.policy.commands", "MergeArguments", "an adapter into its checkpoint", "merge"),
-    "model inspect": Command("stvla_ros.policy.commands", "InspectArguments", "what is in a checkpoint", "inspect"),
+_TASKS = "stvla_ros.sim.task_list"
+_POLICY = "stvla_ros.policy.commands"
+# Under these titles `stvla` lists them.
+GROUPS: dict[str, dict[str, Command]] = {
+    "try it": {
+        "sim": Command(
+            "stvla_ros.graph.run",
+            "SimArguments",
+            "episodes in a simulator, through the live graph",
+            "sim --task panda_pick_cube --policy expert",
+        ),
+        "tasks": Command(_TASKS, "TasksArguments", "the simulated tasks", "tasks --robot panda"),
+    },
+    "use a robot": {
+        "doctor": Command(
+            "stvla_ros.doctor.command",
+            "DoctorArguments",
+            "checks this machine, its camera and its robot",
+            "doctor --robot widowx",
+        ),
+        "robot": Command(
+            "stvla_ros.graph.run",
+            "RobotArguments",
+            "the graph on a robot's camera, or on a recording",
+            "robot --robot widowx --use-fake-hardware",
+        ),
+    },
+    "learn": {
+        "record": Command(
+            "stvla_ros.learning.demonstrations.record",
+            "RecordArguments",
+            "demonstrations in simulation",
+            "record --tasks stack_cube --episodes 50",
+        ),
+        "convert": Command(
+            "stvla_ros.learning.datasets.convert",
+            "ConvertArguments",
+            "a recorded bag to a data set",
+            "convert --help",
+        ),
+        "train": Command(
+            "stvla_ros.learning.training.run",
+            "TrainArguments",
+            "a policy on demonstrations",
+            "train --config config/train/few_trajectories.yaml",
+        ),
+        "model create": Command(
+            _POLICY, "CreateArguments", "a new, untrained checkpoint", "model create --size small", "create"
+        ),
+        "model convert": Command(
+            _POLICY, "ConversionArguments", "a published run into a checkpoint", "model convert --help", "convert"
+        ),
+        "model merge": Command(
+            _POLICY,
+            "MergeArguments",
+            "an adapter into its checkpoint",
+            "model merge --adapter out/training/lora/adapter --output out/merged",
+            "merge",
+        ),
+        "model inspect": Command(
+            _POLICY, "InspectArguments", "what is in a checkpoint", "model inspect --checkpoint small", "inspect"
+        ),
+    },
+    "measure": {
+        "eval": Command(
+            "stvla_ros.evaluation.evaluate",
+            "EvalArguments",
+            "tables of how well policies do",
+            "eval --policies small random --episodes 8",
+        ),
+        "ablate": Command(
+            "stvla_ros.evaluation.ablate",
+            "AblateArguments",
+            "the same with one thing varied",
+            "ablate buffer --policy small",
+        ),
+    },
 }
-USAGE = "\n".join(
-    [
-        "usage: stvla COMMAND [--help | options]",
-        *(f"       {name:<14}{command.summary}" for name, command in COMMANDS.items()),
-        f"       {'tasks':<14}list the simulated tasks\n",
-    ]
-)
+COMMANDS = {name: command for group in GROUPS.values() for name, command in group.items()}
+
+
+def usage() -> str:
+    """The commands in groups, an example below each."""
+    lines = ["usage: stvla COMMAND [options]        stvla COMMAND --help lists the options"]
+    for title, commands in GROUPS.items():
+        lines += ["", f"{title}:"]
+        for name, command in commands.items():
+            lines += [f"  {name:<15}{command.summary}", f"  {'':<15}  stvla {command.example}"]
+    return "\n".join([*lines, "", "stvla --version tells the version.", ""])
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     words = list(sys.argv[1:] if argv is None else argv)
-    if words[:1] == ["tasks"]:
-        sys.exit(_list_tasks())
+    try:
+        code = _run(words)
+        sys.stdout.flush()
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        code = 2
+    except KeyboardInterrupt:
+        code = 130
+    except BrokenPipeError:
+        # Who read the output has seen enough (`| head`). What is left must not be written at the interpreter's end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 1
+    sys.exit(code)
+
+
+def _run(words: list[str]) -> int:
+    """:returns: the exit code. :raises InputError: for an unknown command or a bad argument."""
+    if words in ([], ["-h"], ["--help"], ["help"]):
+        print(usage(), end="")
+        return 0 if words else 2
+    if words == ["--version"]:
+        print(f"stvla_ros {_version()}")
+        return 0
     name = next((name for name in COMMANDS if words[: len(name.split())] == name.split()), None)
     if name is None:
-        sys.stderr.write(USAGE)
-        sys.exit(0 if words and words[-1] in ("-h", "--help") else 2)
+        raise InputError(_unknown(words))
     import tyro
+
+    from stvla_ros.settings import check_ranges
 
     module = importlib.import_module(COMMANDS[name].module)
     rest = words[len(name.split()) :]
     chosen = tyro.cli(getattr(module, COMMANDS[name].arguments), args=rest, prog=f"stvla {name}")
+    check_ranges(chosen)
+    return getattr(module, COMMANDS[name].function)(chosen)
+
+
+def _unknown(words: list[str]) -> str:
+    """What is said about words that begin no command."""
+    of_first = [name for name in COMMANDS if name.split()[0] == words[0]]  # `model` alone, or with another word
+    asked = " ".join(words[:2] if of_first else words[:1])
+    close = [name for name in COMMANDS if name.startswith(asked) or asked.startswith(name)]
+    if words[1:] or not of_first:
+        close = difflib.get_close_matches(asked, COMMANDS, n=1) or close
+    close = (close or of_first)[:4]
+    hint = f"did you mean stvla {' or stvla '.join(close)}?" if close else "stvla alone lists them"
+    return f"stvla {asked}: no such command; {hint}"
+
+
+def _version() -> str:
     try:
-        sys.exit(getattr(module, COMMANDS[name].function)(chosen))
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
-    except KeyboardInterrupt:
-        sys.exit(130)
-
-
-def _list_tasks() -> int:
-    """:returns: exit code: 2 when the simulator of another package cannot be used; the others' tasks are listed."""
-    code = 0
-    for simulator in SIMULATORS.names():
-        try:
-            print("\n".join(task_names(simulator)))
-        except InputError as error:
-            print(f"error: {error}", file=sys.stderr)
-            code = 2
-    return code
+        return version("stvla_ros")
+    except PackageNotFoundError:
+        return "(not installed)"
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ import math
 import re
 import reprlib
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
@@ -117,6 +118,49 @@ def _value(hint: Any, value: Any, name: str) -> Any:
     if not isinstance(value, hint) or (hint is int and isinstance(value, bool)):
         raise InputError(f"{name}: expected {hint.__name__}, got {shown(value)}")
     return value
+
+
+@dataclass(frozen=True)
+class Range:
+    """What a number may be, in the annotation of a dataclass's field: ``Annotated[int, Range(0, 9)]``."""
+
+    low: float
+    high: float
+
+    def check(self, name: str, value: float) -> None:
+        """:raises InputError: naming the value when it lies outside."""
+        if not self.low <= value <= self.high:
+            what = "a whole number" if isinstance(self.low, int) and isinstance(self.high, int) else "a number"
+            raise InputError(f"{name}: expected {what} from {self.low} to {self.high}, got {value}")
+
+
+def ranges(kind: type) -> dict[str, Range]:
+    """By name the ranges in the annotations of a dataclass's fields."""
+    hints = get_type_hints(kind, include_extras=True)
+    return {
+        name: limit
+        for name, hint in hints.items()
+        for limit in getattr(hint, "__metadata__", ())
+        if type(limit) is Range
+    }
+
+
+def check_ranges(settings: Any, prefix: str = "") -> None:
+    """Hold the numbers of a dataclass, and of those in it, to the ranges of their annotations. What is no number
+    (``auto``) is left alone; of a tuple each number counts.
+
+    :param prefix: what error messages put before a field's name.
+    :raises InputError: naming the field.
+    """
+    limits = ranges(type(settings))
+    for field in dataclasses.fields(settings):
+        name, value = f"{prefix}{field.name}", getattr(settings, field.name)
+        if dataclasses.is_dataclass(value):
+            check_ranges(value, f"{name}.")
+        elif limit := limits.get(field.name):
+            for each in value if isinstance(value, tuple) else (value,):
+                if isinstance(each, int | float):
+                    limit.check(name, each)
 
 
 def check_filled(settings: Any, *names: str) -> None:

@@ -8,9 +8,22 @@ def config_directory() -> Path:
     return _installed("config", "fastdds.xml")
 
 
+DEFAULT_MODEL = "small"
+"""Name of the policy that comes with the package (docs/how-to/train-a-policy.md)."""
+
+
 def default_checkpoint() -> Path:
-    """Folder of the small policy that comes with the package (docs/how-to/train-a-policy.md)."""
-    return _installed("models", "small/config.json") / "small"
+    """Folder of the small policy that comes with the package."""
+    return _installed("models", f"{DEFAULT_MODEL}/config.json") / DEFAULT_MODEL
+
+
+def shipped_models() -> dict[str, Path]:
+    """The checkpoints that come with the package: folders by name; none where they were not installed."""
+    try:
+        models = default_checkpoint().parent
+    except LookupError:  # neither a checkout nor an installed package
+        return {}
+    return {file.parent.name: file.parent for file in sorted(models.glob("*/config.json"))}
 
 
 def shared_folders(name: str) -> list[Path]:

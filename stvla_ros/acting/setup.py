@@ -10,6 +10,7 @@ In a file: a list of mappings with the same fields, the policy's own parameters 
 A checkpoint that was trained here (``training.json``) is shown what it was trained with, unless a key says otherwise.
 """
 
+import difflib
 import hashlib
 import re
 from collections.abc import Mapping, Sequence
@@ -20,17 +21,20 @@ from typing import Any
 from stvla_ros.control.chunk_execution import ENSEMBLED_CHUNKS, EXECUTIONS, PACINGS, check_chunks
 from stvla_ros.errors import InputError
 from stvla_ros.perception.depth.constant import NO_DEPTH
+from stvla_ros.policy.checkpoints import find_downloaded, is_shipped
 from stvla_ros.policy.inputs import INPUT_NAMES, InputsConfig
 from stvla_ros.policy.registry import (
     DEFAULT_POLICY,
     OF_CHECKPOINT,
     POLICIES,
     WITHOUT_NETWORK,
+    check_loads,
     check_policy,
 )
 from stvla_ros.policy.training_record import AUTO, checkpoint_of, resolve, resolve_execution, training_notes
 from stvla_ros.robots.embodiments import find_embodiment
 from stvla_ros.settings import load_yaml, read_yaml
+from stvla_ros.shared_files import shipped_models
 
 MEASURED = "measured"
 # Nothing need be made for who looks at nothing.
@@ -131,8 +135,8 @@ class EvaluatedPolicy:
         values = asdict(self)
         if self.ensembled_chunks == ENSEMBLED_CHUNKS:
             del values["ensembled_chunks"]  # journals from before know nothing of it
-        folder = Path(self.checkpoint)
-        if self.checkpoint and folder.is_dir():
+        folder = find_downloaded(self.checkpoint) if self.checkpoint else None
+        if folder is not None:
             values["checkpoint"] = files_digest(folder)
         return values
 
@@ -167,7 +171,12 @@ def parse_policy(text: str, usual: InputsConfig = InputsConfig()) -> EvaluatedPo
     name, colon, checkpoint = target.partition(":")
     if name not in POLICIES.names() and (colon or not _is_checkpoint(target)):
         names = ", ".join(POLICIES.names())
-        raise InputError(f"policies: expected one of {names}, a checkpoint folder or a hub id, got {target!r}")
+        close = difflib.get_close_matches(target, [*POLICIES.names(), *shipped_models()], n=1)
+        hint = f" (did you mean {close[0]}?)" if close else ""
+        raise InputError(
+            f"policies: expected one of {names}, a checkpoint folder, a model that comes along "
+            f"({', '.join(shipped_models())}) or a hub id, got {target!r}{hint}"
+        )
     if name not in POLICIES.names():
         name, checkpoint = OF_CHECKPOINT, target
     given: dict[str, Any] = {"policy": name, "checkpoint": checkpoint}
@@ -180,6 +189,19 @@ def parse_policy(text: str, usual: InputsConfig = InputsConfig()) -> EvaluatedPo
             raise InputError(f"policies: {key} has a place of its own in [label=]name[:checkpoint], got {text!r}")
     given["parameters"] = {key: given.pop(key) for key in set(given) - _FIELDS}
     return _make({"label": label or _label(name, checkpoint), **given}, usual)
+
+
+def check_loadable(policy: EvaluatedPolicy) -> None:
+    """Tell now what would end the first episode: a checkpoint or a network that cannot be had.
+
+    :raises InputError: naming the policy.
+    """
+    try:
+        if checkpoint := checkpoint_of(policy.policy, policy.checkpoint):
+            check_loads(checkpoint, policy.parameters.get("unnorm_key", ""))
+        policy.inputs.check_backends()
+    except InputError as error:
+        raise InputError(f"policy {policy.label}: {error}") from None
 
 
 def read_policies(file: Path, usual: InputsConfig = InputsConfig()) -> list[EvaluatedPolicy]:
@@ -264,7 +286,7 @@ def _label(name: str, checkpoint: str) -> str:
 
 
 def _is_checkpoint(text: str) -> bool:
-    return Path(text).is_dir() or "/" in text
+    return Path(text).is_dir() or "/" in text or is_shipped(text)
 
 
 def _is_milliseconds(value: Any) -> bool:

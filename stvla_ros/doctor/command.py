@@ -1,7 +1,6 @@
 """`stvla doctor`: checks a machine before a robot is driven on it, and says what to do about what it finds."""
 
 import os
-import re
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -23,7 +22,7 @@ from stvla_ros.doctor.robot_file import check_geometry, check_robot_file, find_r
 from stvla_ros.doctor.robot_state import check_joint_states, check_poses, check_services
 from stvla_ros.doctor.ros import RosFacts, check_ros
 from stvla_ros.errors import InputError
-from stvla_ros.graph.arguments import RobotArguments
+from stvla_ros.graph.arguments import RobotArguments, check_topics
 from stvla_ros.robots.drivers import DriverNeeds
 from stvla_ros.robots.embodiments import ROBOT_DESCRIPTION, Embodiment, read_embodiment
 from stvla_ros.shared_files import config_directory
@@ -44,7 +43,6 @@ LIVE: tuple[Area, ...] = ("camera", "intrinsics", "state")
 # Without a robot's file that can be read.
 _CONTROL_HZ, _OLDEST_S = 5.0, 1.5
 _SHORTEST_S, _LONGEST_S = 0.5, 600.0
-_TOPIC = re.compile(r"(~?/)?[A-Za-z_]\w*(/[A-Za-z_]\w*)*")
 
 
 @dataclass(frozen=True)
@@ -86,7 +84,7 @@ def main(arguments: DoctorArguments) -> int:
     """
     if not _SHORTEST_S <= arguments.seconds <= _LONGEST_S:
         raise InputError(f"seconds: expected {_SHORTEST_S} to {_LONGEST_S:g}, got {arguments.seconds}")
-    _check_topics(arguments)
+    check_topics(arguments, without_depth=True)
     output = Path(arguments.json).resolve() if arguments.json else None
     if output and (output.is_dir() or not output.parent.is_dir()):
         raise InputError(f"json: expected a file in a folder that exists, got {arguments.json}")
@@ -99,16 +97,6 @@ def main(arguments: DoctorArguments) -> int:
     if output:
         write_report(output, sections)
     return 1 if count_levels(sections)["error"] else 0
-
-
-def _check_topics(arguments: DoctorArguments) -> None:
-    names = ("image_topic", "camera_info_topic", "depth_topic")
-    topics = [getattr(arguments, name) for name in names]
-    for name, topic in zip(names, topics):
-        if not _TOPIC.fullmatch(topic) and (topic or name != "depth_topic"):
-            raise InputError(f"{name}: expected a topic's name, got {topic!r}")
-    if len({topic.lstrip("/") for topic in topics}) < len(topics):
-        raise InputError(f"{', '.join(names)}: expected different topics, got {', '.join(topics)}")
 
 
 class Doctor:

@@ -23,8 +23,9 @@ from stvla_ros.evaluation.ablation_networks import (
 from stvla_ros.evaluation.evaluate import INTERRUPTED, conclude, run_evaluation, write_results
 from stvla_ros.evaluation.plan import EvalArguments, evaluation_of, usual_inputs
 from stvla_ros.evaluation.tables import Beside, Table, as_markdown, corrected, make_table, write_table
+from stvla_ros.settings import Range
 from stvla_ros.shared_files import config_directory
-from stvla_ros.sim.tasks import resolve_task
+from stvla_ros.sim.tasks import AUTO_TASK, resolve_task
 
 PAPER = "paper (4B)"
 BOUND = "at most, without memory"
@@ -57,32 +58,32 @@ class AblateArguments:
     """Train a model for every setting; otherwise the one policy sees the setting only when it is evaluated."""
     config: str = ""
     """Training configuration (config/train/*.yaml), for data and `retrain`; traces has comparison.yaml."""
-    demonstrations: int | None = None
+    demonstrations: Annotated[int | None, Range(0, 1_000_000)] = None
     """Record so many of the expert's of each task first, and train on these in place of the configuration's data;
     traces 200, otherwise 0: none."""
-    steps: int = 0
+    steps: Annotated[int, Range(0, 10**9)] = 0
     """Optimiser steps of each training in place of the configuration's; 0 for those."""
-    training_seeds: tuple[int, ...] = ()
+    training_seeds: Annotated[tuple[int, ...], Range(0, 2**31 - 1)] = ()
     """Networks of each setting, by the seed of their training; traces 0 1 2, otherwise the configuration's own."""
-    tuned: int | None = None
+    tuned: Annotated[int | None, Range(0, 1_000_000)] = None
     """Also train the first setting's networks on with every setting, with so many trajectories of each instruction: the
     paper's protocol; traces 52, otherwise 0: not."""
     tuning_config: str = str(config_directory() / "train/few_trajectories.yaml")
     """Training configuration for that."""
-    tuning_steps: int = 0
+    tuning_steps: Annotated[int, Range(0, 10**9)] = 0
     """As `steps`, for that."""
     tasks: tuple[str, ...] = ()
     """Tasks, see `stvla tasks`; traces has the two that need a memory and the four WidowX tasks, otherwise
     stack_cube."""
-    episodes: int = 24
+    episodes: Annotated[int, Range(1, 1_000_000)] = 24
     """Official episodes of each task: ids 0 to N-1."""
-    seeds: tuple[int, ...] = ()
+    seeds: Annotated[tuple[int, ...], Range(0, 2**31 - 1)] = ()
     """As in `stvla eval`; traces 0 1 2, otherwise 0."""
     preset: str = ""
     """As in `stvla eval`."""
     until_limit: bool = False
     """As in `stvla eval`."""
-    workers: int = 2
+    workers: Annotated[int, Range(1, 1000)] = 2
     """Episodes at a time, each in a process with one thread."""
     image_size: tuple[int, int] = (0, 0)
     """Width and height of the camera's picture in pixels; 0 0 for the task's own."""
@@ -257,7 +258,7 @@ def _with_demonstrations(plan: AblationPlan) -> Trainings:
 
 def _with_usual(arguments: AblateArguments, ablation: Ablation) -> AblateArguments:
     """What was given, else what is usual for this ablation."""
-    usual = {"tasks": ("stack_cube",), "seeds": (0,), **ablation.usual}
+    usual = {"tasks": (AUTO_TASK,), "seeds": (0,), **ablation.usual}
     empty: tuple[Any, ...] = (None, "", ())
     arguments = replace(arguments, **{n: value for n, value in usual.items() if getattr(arguments, n) in empty})
     if not arguments.try_out:

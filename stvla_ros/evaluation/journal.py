@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from stvla_ros.acting.results import EpisodeKey, EpisodeResult
-from stvla_ros.atomic_files import write_json
+from stvla_ros.atomic_files import make_folder, write_json
 from stvla_ros.errors import InputError
 from stvla_ros.safe_files import parse_json, read_bytes, read_json_file
 from stvla_ros.settings import build
@@ -45,7 +45,7 @@ class Journal:
 
     def __init__(self, folder: Path, common: Mapping[str, Any], policies: Mapping[str, Mapping[str, Any]]) -> None:
         self.path = folder / JOURNAL
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         self._agree(folder / SETTINGS, _plain({"common": common, "policies": policies}))
         self.results: dict[EpisodeKey, EpisodeResult] = {}
         self._read()

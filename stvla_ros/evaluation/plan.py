@@ -3,17 +3,26 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from stvla_ros.acting.results import EpisodeKey
-from stvla_ros.acting.setup import MEASURED, EvaluatedPolicy, at_latencies, parse_policy, read_policies, unique
+from stvla_ros.acting.setup import (
+    MEASURED,
+    EvaluatedPolicy,
+    at_latencies,
+    check_loadable,
+    parse_policy,
+    read_policies,
+    unique,
+)
 from stvla_ros.errors import InputError
 from stvla_ros.evaluation.journal import official_episodes
 from stvla_ros.evaluation.presets import Preset, find_preset
 from stvla_ros.policy.inputs import InputsConfig
 from stvla_ros.policy.registry import OF_CHECKPOINT
 from stvla_ros.policy.training_record import AUTO
-from stvla_ros.sim.tasks import find_task, resolve_task
+from stvla_ros.settings import Range, check_ranges
+from stvla_ros.sim.tasks import AUTO_TASK, find_task, resolve_task
 
 
 @dataclass(frozen=True)
@@ -29,11 +38,11 @@ class EvalArguments:
     pacing, … or the policy's own. The others are compared with the first."""
     policies_file: str = ""
     """YAML file with a list of policies (docs/how-to/evaluate-a-policy.md), after those of `policies`."""
-    tasks: tuple[str, ...] = ("stack_cube",)
-    """Tasks, see `stvla tasks`."""
-    episodes: int = 24
+    tasks: tuple[str, ...] = (AUTO_TASK,)
+    """Tasks, see `stvla tasks`; auto: stack_cube, or panda_pick_cube where the scenes of stack_cube cannot be had."""
+    episodes: Annotated[int, Range(1, 1_000_000)] = 24
     """Official episodes of each task: ids 0 to N-1."""
-    seeds: tuple[int, ...] = (0,)
+    seeds: Annotated[tuple[int, ...], Range(0, 2**31 - 1)] = (0,)
     """0 is the benchmark itself. Another seed moves the arm by up to 1 cm before the policy begins, seeds what a policy
     draws at random and, in tasks without fixed placements, the placements."""
     preset: str = ""
@@ -42,7 +51,7 @@ class EvalArguments:
     until_limit: bool = False
     """Run each episode to its time limit and count what holds then (the published protocol); otherwise an episode ends
     with its first success."""
-    max_steps: int = 0
+    max_steps: Annotated[int, Range(0, 1_000_000)] = 0
     """Time limit in control steps; 0 for the task's own."""
     pacing: Literal["", "lockstep", "realtime"] = ""
     """Whether simulated time waits for the policy; empty for each policy's own setting."""
@@ -54,7 +63,7 @@ class EvalArguments:
     """Realtime: what an inference takes: its own wall time, or milliseconds, which makes the run deterministic."""
     live: bool = False
     """Through the live graph (as `stvla sim`) in place of the environment alone: slower, one episode at a time."""
-    workers: int = 2
+    workers: Annotated[int, Range(1, 1000)] = 2
     """Episodes at a time, each in a process with one thread."""
     image_size: tuple[int, int] = (0, 0)
     """Width and height of the camera's picture in pixels; 0 0 for the task's own."""
@@ -114,16 +123,22 @@ def evaluation_of(policies: Sequence[EvaluatedPolicy], arguments: EvalArguments)
     if arguments.inference_latency != MEASURED:
         latency = _numbers("inference_latency", arguments.inference_latency)[0]
         policies = [replace(policy, inference_latency=latency) for policy in policies]
+    for policy in policies:
+        check_loadable(policy)
     notes = [f"{policy.label}: {note}" for policy in policies for note in policy.notes()]
     policies, lines = _with_latencies(arguments, policies)
     _check_numbers(arguments)
     asked = preset.tasks if preset else tuple(name for text in arguments.tasks for name in text.split(",") if name)
+    count = preset.episodes if preset else arguments.episodes
+    for task in asked:
+        if task != AUTO_TASK:
+            _check_task(task, count, policies)
     resolved = [resolve_task(task) for task in asked]
     tasks = tuple(dict.fromkeys(task for task, _ in resolved))
     if not tasks:
         raise InputError("tasks: expected at least one")
-    episodes = dict.fromkeys(tasks, preset.episodes if preset else arguments.episodes)
-    for task, count in episodes.items():
+    episodes = dict.fromkeys(tasks, count)
+    for task in tasks:
         _check_task(task, count, policies)
     until_limit = preset.until_limit if preset else arguments.until_limit
     if arguments.live:
@@ -140,11 +155,9 @@ def _as_published(policy: EvaluatedPolicy, preset: Preset) -> EvaluatedPolicy:
 
 
 def _check_numbers(arguments: EvalArguments) -> None:
-    for name, least in (("episodes", 1), ("workers", 1), ("max_steps", 0)):
-        if getattr(arguments, name) < least:
-            raise InputError(f"{name}: expected at least {least}, got {getattr(arguments, name)}")
+    check_ranges(arguments)
     seeds = arguments.seeds
-    if not seeds or min(seeds) < 0 or len(set(seeds)) != len(seeds):
+    if not seeds or len(set(seeds)) != len(seeds):
         raise InputError(f"seeds: expected different whole numbers from 0, got {list(seeds)}")
     if arguments.image_size != (0, 0) and min(arguments.image_size) < 32:
         raise InputError(f"image_size: expected 0 0, or at least 32 pixels each, got {list(arguments.image_size)}")

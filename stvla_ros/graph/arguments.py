@@ -1,17 +1,23 @@
 """What `stvla sim` and `stvla robot` take, and with them the launch files: each field is an option."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, get_origin, get_type_hints
 
 import docstring_parser
 
 from stvla_ros.control.chunk_execution import ENSEMBLED_CHUNKS
 from stvla_ros.control.safety.limits import Mode
+from stvla_ros.errors import InputError
+from stvla_ros.perception.frame_buffer import LARGEST_BUFFER, SMALLEST_BUFFER
 from stvla_ros.policy.inputs import INPUT_NAMES, InputsConfig
 from stvla_ros.policy.registry import DEFAULT_POLICY, takes_parameter
 from stvla_ros.policy.training_record import AUTO
-from stvla_ros.settings import one_line_yaml, parse_mapping
+from stvla_ros.settings import Range, one_line_yaml, parse_mapping
+from stvla_ros.sim.tasks import AUTO_TASK
+
+_TOPIC = re.compile(r"(~?/)?[A-Za-z_]\w*(/[A-Za-z_]\w*)*")
 
 
 @dataclass(frozen=True)
@@ -21,7 +27,8 @@ class PerceptionArguments:
     policy: str = DEFAULT_POLICY
     """Policy that acts: stvla, expert (the simulator's scripted one), random, or one that a package adds."""
     checkpoint: str = ""
-    """stvla's checkpoint: a folder, an adapter's folder or a hub id; empty for the small one that comes along."""
+    """stvla's checkpoint: a folder, an adapter's folder, the name of a model that comes along (small), or a hub id;
+    empty for small."""
     device: str = "auto"
     """Where the policy runs: auto, cpu, cuda or cuda:N."""
     dtype: Literal["auto", "float32", "float16", "bfloat16"] = "auto"
@@ -52,7 +59,7 @@ class PerceptionArguments:
     """The tracker backend's own parameters, as a YAML mapping; auto: as trained, else none."""
     variant: Literal["auto", "A", "B", "C"] = "auto"
     """Depth at which traces are drawn: own (A), as it was (B), closest object (C); auto: as trained, else C."""
-    buffer: int | Literal["auto"] = "auto"
+    buffer: Annotated[int | Literal["auto"], Range(SMALLEST_BUFFER, LARGEST_BUFFER)] = "auto"
     """Frames in the trace window; auto: as trained, else 30."""
     adaptive: Literal["auto", "true", "false"] = "auto"
     """Stretch the trace window while motion is slow; auto: as trained, else true."""
@@ -72,19 +79,19 @@ class PerceptionArguments:
 class SimArguments(PerceptionArguments):
     """Run the graph against a simulator: episodes of one task, a video and a summary."""
 
-    task: str = "stack_cube"
-    """Task, see `stvla tasks`."""
-    episodes: int = 3
-    """Episodes to run."""
-    first_episode: int = 0
+    task: str = AUTO_TASK
+    """Task, see `stvla tasks`; auto: stack_cube, or panda_pick_cube where the scenes of stack_cube cannot be had."""
+    episodes: Annotated[int, Range(0, 1_000_000)] = 3
+    """Episodes to run; 0 for no end."""
+    first_episode: Annotated[int, Range(0, 1_000_000)] = 0
     """episode_id of the first one."""
-    seed: int = 0
+    seed: Annotated[int, Range(0, 2**31 - 1)] = 0
     """Seed of the simulator."""
     pacing: Literal["lockstep", "realtime"] = "lockstep"
     """Simulated time waits for each command, or runs on the clock."""
     joint_level: bool = False
     """Realtime, WidowX tasks: the robot's own driver moves the simulated joints, with its safety gate."""
-    max_steps: int = 0
+    max_steps: Annotated[int, Range(0, 1_000_000)] = 0
     """Time limit in control steps; 0 for the task's own."""
     video: bool = True
     """Write video.mp4."""
@@ -110,7 +117,7 @@ class RobotArguments(PerceptionArguments):
     """How fast any point of the arm may be: reduced (0.25 m/s), or full (by the robot's file)."""
     deadman: Literal["none", "joy", "service"] = "none"
     """What must be held while the arm may move: a joystick's button, or a service that is called again and again."""
-    estop_heartbeat: float = 0.0
+    estop_heartbeat: Annotated[float, Range(0.0, 60.0)] = 0.0
     """Seconds of silence on the topic estop after which the arm is stopped; 0: it may be silent."""
     latch_folder: str = ""
     """Where stops are kept until the driver's reset; empty: ~/.local/state/stvla_ros/latches, or on fake hardware the
@@ -132,6 +139,21 @@ class RobotArguments(PerceptionArguments):
     """Further parameters of the replay node, as a YAML mapping: image_topic, intrinsics, frame_rate, …"""
     output: str = "out/robot"
     """Folder for the runs; the newest is its `latest`."""
+
+
+def check_topics(arguments: Any, without_depth: bool = False) -> None:
+    """
+    :param arguments: with the camera's topics, as ``RobotArguments``.
+    :param without_depth: whether the depth's may be empty: a camera without depth.
+    :raises InputError: for names that are none, or twice the same.
+    """
+    names = ("image_topic", "camera_info_topic", "depth_topic")
+    topics = [getattr(arguments, name) for name in names]
+    for name, topic in zip(names, topics):
+        if not _TOPIC.fullmatch(topic) and (topic or name != "depth_topic" or not without_depth):
+            raise InputError(f"{name}: expected a topic's name, got {topic!r}")
+    if len({topic.lstrip("/") for topic in topics}) < len(topics):
+        raise InputError(f"{', '.join(names)}: expected different topics, got {', '.join(topics)}")
 
 
 def field_docstrings(kind: type) -> dict[str, str]:

@@ -9,19 +9,20 @@ from typing import Any
 
 import yaml
 
+from stvla_ros.atomic_files import make_folder
 from stvla_ros.errors import InputError
-from stvla_ros.graph.arguments import PerceptionArguments, RobotArguments, SimArguments, given_inputs
+from stvla_ros.graph.arguments import PerceptionArguments, RobotArguments, SimArguments, check_topics, given_inputs
+from stvla_ros.graph.replays import image_subscribers, look_at, without_sensor
 from stvla_ros.graph.specification import Graph, NodeSpec, Parameters
 from stvla_ros.nodes.executables import executables, module_of
-from stvla_ros.policy.inputs import InputsConfig
-from stvla_ros.policy.observer import VIEWS
-from stvla_ros.policy.registry import check_policy, given_parameters
+from stvla_ros.perception.depth.constant import NO_DEPTH
+from stvla_ros.policy.registry import check_loads, check_policy, given_parameters
 from stvla_ros.policy.training_record import Resolved, checkpoint_of, resolve
 from stvla_ros.robots.embodiments import Embodiment, find_embodiment
 from stvla_ros.safe_files import check_instruction
-from stvla_ros.settings import one_line_yaml, parse_mapping
+from stvla_ros.settings import one_line_yaml, read_mapping
 from stvla_ros.shared_files import config_directory
-from stvla_ros.sim.tasks import find_task, resolve_task
+from stvla_ros.sim.tasks import check_episodes, find_task, resolve_task
 
 # A real camera's noise changes every picture; a simulator's still scene does not, so there it is not asked.
 FROZEN_PICTURE_S = 1.0
@@ -39,8 +40,9 @@ def sim_graph(arguments: SimArguments, run_directory: Path) -> Graph:
     simulated = find_task(task)
     if arguments.policy == "expert" and not simulated.has_expert:
         raise InputError(f"policy: the scripted expert cannot do task {task}; it can do the WidowX and Panda tasks")
+    check_episodes(task, arguments.first_episode, arguments.episodes)
     embodiment = find_embodiment(simulated.robot)
-    resolved = _resolve(arguments)
+    resolved = _resolve(arguments, embodiment)
     lockstep = arguments.pacing == "lockstep"
     # In lockstep every frame counts, and time does not: the server may take as long as it needs.
     sensor = {"sensor_reliability": "reliable" if lockstep else "best_effort"}
@@ -89,8 +91,12 @@ def sim_graph(arguments: SimArguments, run_directory: Path) -> Graph:
 
 def robot_graph(arguments: RobotArguments, run_directory: Path) -> Graph:
     """The graph of `robot.launch.py`. :raises InputError: naming the bad argument."""
+    check_topics(arguments)
     embodiment = find_embodiment(arguments.robot)
-    resolved = _resolve(arguments)
+    replayed = look_at(arguments.replay, arguments.replay_parameters) if arguments.replay else None
+    resolved = _resolve(arguments, embodiment)
+    if replayed and not replayed.has_depth:
+        resolved = without_sensor(arguments, resolved)
     robot = _robot(arguments)
     server = {**_server(arguments, resolved, robot, embodiment), "frozen_picture_timeout": FROZEN_PICTURE_S}
     server["allow_preemption"] = arguments.allow_preemption
@@ -106,19 +112,21 @@ def robot_graph(arguments: RobotArguments, run_directory: Path) -> Graph:
     nodes += _driver(arguments, robot, embodiment, run_directory)
     # A robot's graph survives the loss of a part: the driver holds the arm until it is back.
     nodes = [replace(node, on_failure="restart") for node in nodes]
-    if arguments.replay:
+    if replayed:
         replay = {
             "source": arguments.replay,
             "use_sim_time": False,
-            "min_subscribers": _image_subscribers(arguments.fused, resolved.inputs),
+            "min_subscribers": image_subscribers(arguments.fused, resolved.inputs),
             "awaited_subscribers": _recorders(arguments.record, video=True),
-            **parse_mapping("replay_parameters", arguments.replay_parameters),
+            **replayed.given,
         }
         recorder = {
             "output": str(run_directory),
             **_run_facts(arguments, resolved),
             "pacing": "realtime",
-            "fps": 30.0,
+            "show_depth": resolved.inputs.depth != NO_DEPTH,
+            # The recorder's least and most.
+            "fps": min(max(replayed.frame_rate, 1.0), 120.0),
         }
         nodes.append(NodeSpec("replay", {"replay": replay}, remappings, ends_graph=True))
         nodes.append(NodeSpec("episode_recorder", {"episode_recorder": recorder}, remappings))
@@ -128,13 +136,6 @@ def robot_graph(arguments: RobotArguments, run_directory: Path) -> Graph:
         nodes.append(replace(extra, on_failure="stop" if awaited else "ignore"))
     # A recording carries its own time, which the replay publishes as the clock.
     return _finish(nodes, arguments, run_directory, {"use_sim_time": bool(arguments.replay)}, resolved.notes)
-
-
-def _image_subscribers(fused: bool, inputs: InputsConfig) -> int:
-    """How many nodes take the image, so that a recording waits for all of them: the perception (fused, or tracker,
-    depth and compositor), the recorder, and the server unless it takes the overlay instead.
-    """
-    return 2 if fused else 4 + (VIEWS[inputs.traces].picture == "image")
 
 
 def _recorders(record: bool, video: bool) -> list[str]:
@@ -195,7 +196,7 @@ def _driver_node(name: str, module: str, parameters: Parameters) -> NodeSpec:
     return NodeSpec(name, {name: parameters})
 
 
-def _resolve(arguments: PerceptionArguments) -> Resolved:
+def _resolve(arguments: PerceptionArguments, embodiment: Embodiment) -> Resolved:
     """What the policy is shown, and how its chunks are executed.
 
     :raises InputError: for arguments that the policy refuses, or a checkpoint's record that cannot be used.
@@ -203,8 +204,13 @@ def _resolve(arguments: PerceptionArguments) -> Resolved:
     texts = {name: getattr(arguments, name) for name in ("checkpoint", "device", "dtype", "unnorm_key")}
     given = given_inputs(arguments)
     parameters = given_parameters("policy_parameters", arguments.policy_parameters, **texts)
-    check_policy(arguments.policy, parameters | {name: given[name] for name in given.keys() & {"resize"}})
-    return resolve(checkpoint_of(arguments.policy, arguments.checkpoint), given, arguments.execution)
+    parameters |= {name: given[name] for name in given.keys() & {"resize"}}
+    if checkpoint := checkpoint_of(arguments.policy, arguments.checkpoint):
+        check_loads(checkpoint, arguments.unnorm_key, embodiment.unnorm_key)
+    check_policy(arguments.policy, parameters)
+    resolved = resolve(checkpoint, given, arguments.execution)
+    resolved.inputs.check_backends()
+    return resolved
 
 
 def _server(arguments: PerceptionArguments, resolved: Resolved, robot: str, embodiment: Embodiment) -> dict[str, Any]:
@@ -294,10 +300,12 @@ def _finish(
     extra = Path(arguments.params_file).resolve() if arguments.params_file else None
     if extra and not extra.is_file():
         raise InputError(f"params_file: expected a ROS 2 parameter file, there is no {extra}")
+    if extra:
+        read_mapping(extra, "params_file")
     by_node = {name: {**common, **values} for node in nodes for name, values in node.parameters.items()}
     # An empty mapping is not a valid parameter file.
     parameters = {f"/{name}": {"ros__parameters": values} for name, values in by_node.items() if values}
-    run_directory.mkdir(parents=True, exist_ok=True)
+    make_folder(run_directory)
     file = run_directory / "parameters.yaml"
     file.write_text(yaml.safe_dump(parameters))
     files = [file, extra] if extra else [file]

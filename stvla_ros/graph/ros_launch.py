@@ -19,6 +19,7 @@ from launch_ros.actions import Node
 from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
 from stvla_ros.errors import InputError
 from stvla_ros.graph.arguments import PerceptionArguments, RobotArguments, SimArguments, field_docstrings
+from stvla_ros.graph.closing import closing_line
 from stvla_ros.graph.run import describe_graph
 from stvla_ros.graph.specification import Graph, NodeSpec
 from stvla_ros.graph.supervisor import (
@@ -81,7 +82,8 @@ def graph_entities(graph: Graph) -> list[LaunchDescriptionEntity]:
     handlers = [
         RegisterEventHandler(OnProcessExit(target_action=node, on_exit=_ExitHandler(spec))) for spec, node in nodes
     ]
-    results = RegisterEventHandler(OnShutdown(on_shutdown=[LogInfo(msg=f"results in {graph.run_directory}")]))
+    said = OpaqueFunction(function=lambda _: [LogInfo(msg=closing_line(graph.run_directory))])
+    results = RegisterEventHandler(OnShutdown(on_shutdown=[said]))
     return [*notes, results, *handlers, *(node for _, node in nodes)]
 
 

@@ -1,12 +1,15 @@
 """From arguments to a graph that runs, and back with its exit code."""
 
+import sys
 from datetime import datetime
 from pathlib import Path
 
 from stvla_ros.atomic_files import whole_file
 from stvla_ros.graph.arguments import RobotArguments, SimArguments
 from stvla_ros.graph.assemble import robot_graph, sim_graph
+from stvla_ros.graph.closing import closing_line, lacks_video
 from stvla_ros.graph.specification import Graph
+from stvla_ros.settings import check_ranges
 
 
 def describe_graph(arguments: SimArguments | RobotArguments) -> Graph:
@@ -14,6 +17,7 @@ def describe_graph(arguments: SimArguments | RobotArguments) -> Graph:
 
     :raises InputError: for a bad argument; then nothing was made.
     """
+    check_ranges(arguments)
     parent = Path(arguments.output).resolve()
     run = parent / datetime.now().strftime("%Y-%m-%d_%H-%M-%S_%f")
     graph = sim_graph(arguments, run) if isinstance(arguments, SimArguments) else robot_graph(arguments, run)
@@ -34,5 +38,8 @@ def main(arguments: SimArguments | RobotArguments) -> int:
     for note in graph.notes:
         print(f"note: {note}", flush=True)
     code = run_graph(graph)
-    print(f"results in {graph.run_directory}", flush=True)
+    if code == 0 and lacks_video(graph):
+        code = 1
+        print("error: no picture came through the whole graph, so there is no video", file=sys.stderr, flush=True)
+    print(closing_line(graph.run_directory), flush=True)
     return code

@@ -6,11 +6,18 @@ from stvla_ros.errors import InputError
 from stvla_ros.perception.adaptive import KeyFrameRule
 from stvla_ros.perception.types import Traces
 
+SMALLEST_BUFFER, LARGEST_BUFFER = 2, 1000
+"""Frames."""
+
 
 def check_buffer_size(size: int) -> None:
-    """:raises InputError: unless ``size`` is an integer of at least 2."""
-    if isinstance(size, bool) or not isinstance(size, (int, np.integer)) or size < 2:
-        raise InputError(f"buffer: expected an integer of at least 2 frames, got {size!r}")
+    """:raises InputError: unless ``size`` is an integer of 2 to 1000."""
+    if (
+        isinstance(size, bool)
+        or not isinstance(size, (int, np.integer))
+        or not SMALLEST_BUFFER <= size <= LARGEST_BUFFER
+    ):
+        raise InputError(f"buffer: expected an integer of at least 2 frames and at most {LARGEST_BUFFER}, got {size!r}")
 
 
 class FrameBuffer:

@@ -1,18 +1,22 @@
 """Checkpoint folders: where they are found, what is in them, and how new ones are made."""
 
+import difflib
 import hashlib
 import re
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from safetensors import SafetensorError, safe_open
 
+from stvla_ros import hub
 from stvla_ros.atomic_files import whole_folder
 from stvla_ros.errors import InputError, reason_of
 from stvla_ros.safe_files import check_limit, check_regular, read_json_file
+from stvla_ros.shared_files import shipped_models
 
 if TYPE_CHECKING:
     import torch
@@ -31,6 +35,16 @@ def read_json(file: Path) -> dict[str, Any]:
     return content
 
 
+def check_free(directory: Path) -> None:
+    """:raises InputError: unless this is a new or empty folder, for something that is to be written."""
+    try:
+        taken = directory.exists() and not (directory.is_dir() and not any(directory.iterdir()))
+    except OSError as error:
+        raise InputError(f"output {directory}: cannot be written ({error})") from error
+    if taken:
+        raise InputError(f"output {directory}: expected a new or empty folder, it is there already")
+
+
 @contextmanager
 def new_folder(directory: Path, needed: int) -> Iterator[Path]:
     """A folder that becomes ``directory`` when the block ends well, and is removed when it does not.
@@ -39,9 +53,8 @@ def new_folder(directory: Path, needed: int) -> Iterator[Path]:
     :raises InputError: when ``directory`` is not free, or for what the disk refuses in the block.
     """
     directory = directory.expanduser().absolute()
+    check_free(directory)
     try:
-        if directory.exists() and not (directory.is_dir() and not any(directory.iterdir())):
-            raise InputError(f"output {directory}: expected a new or empty folder, it is there already")
         directory.parent.mkdir(parents=True, exist_ok=True)
         free = shutil.disk_usage(directory.parent).free
         if free < needed:
@@ -77,6 +90,8 @@ _WEIGHT_FILE = re.compile(r"[A-Za-z0-9_.-]{1,200}\.safetensors")
 
 
 _MOST_LISTED = 12
+# Of a folder's entries that a misspelt name is compared with.
+_MOST_BESIDE = 1000
 
 
 # Bytes of zeros that a file may have without them being on the disk.
@@ -90,9 +105,10 @@ _STORED_TYPES = ("F64", "F32", "F16", "BF16")
 def find_checkpoint(path_or_id: str) -> Path:
     """The folder of a checkpoint; one that is named by its id is downloaded, unless that was done before.
 
-    :param path_or_id: a local folder, or an id on the Hugging Face hub.
-    :raises InputError: when there is neither.
+    :param path_or_id: a local folder, the name of a model that comes along, or an id on the Hugging Face hub.
+    :raises InputError: when there is none of these.
     """
+    check_exists(path_or_id)
     if folder := _folder(path_or_id):
         return folder
     from huggingface_hub import snapshot_download
@@ -100,17 +116,25 @@ def find_checkpoint(path_or_id: str) -> Path:
     try:
         return Path(snapshot_download(path_or_id, allow_patterns=_FILES))
     except Exception as error:  # the hub client raises many unrelated types
-        raise InputError(
-            f"checkpoint {path_or_id}: there is no such folder, and the hub gave none ({reason_of(error)}); on a "
-            f"machine with internet: hf download {path_or_id} --local-dir FOLDER, then give FOLDER"
-        ) from error
+        raise hub.not_had("checkpoint", path_or_id, error) from error
+
+
+def check_exists(path_or_id: str) -> None:
+    """Tell at once what :func:`find_checkpoint` would refuse only after a long wait. Downloads nothing; of an id that
+    was not downloaded the hub is asked.
+
+    :raises InputError: when there is no such folder, model that comes along, or id.
+    """
+    if find_downloaded(path_or_id) is None:
+        hub.check_id("checkpoint", path_or_id)
 
 
 def find_downloaded(path_or_id: str) -> Path | None:
     """The folder of a checkpoint as far as it is on this machine. Asks nobody.
 
+    :param path_or_id: as of :func:`find_checkpoint`.
     :returns: the folder; None for an id on the hub that was not downloaded.
-    :raises InputError: when it is neither a folder nor an id.
+    :raises InputError: when it is no folder, and can be no name or id either.
     """
     if folder := _folder(path_or_id):
         return folder
@@ -120,6 +144,11 @@ def find_downloaded(path_or_id: str) -> Path | None:
         return Path(snapshot_download(path_or_id, local_files_only=True))
     except Exception:  # the hub client raises many unrelated types
         return None
+
+
+def is_shipped(name: str) -> bool:
+    """Whether this is the name of a model that comes along, as ``small``."""
+    return name in shipped_models()
 
 
 def find_base_name(folder: Path) -> str:
@@ -141,15 +170,40 @@ def _folder(path_or_id: str) -> Path | None:
     """The folder, None for a hub id. :raises InputError: for neither."""
     try:
         local = Path(path_or_id).expanduser()
-        if path_or_id and local.is_dir():
+        is_folder = bool(path_or_id) and local.is_dir()
+        if shipped := shipped_models().get(path_or_id):
+            if not is_folder or not ((local / "config.json").is_file() or is_adapter(local)):
+                return shipped
+            raise InputError(
+                f"checkpoint {path_or_id}: expected one, there are two: the model that comes along and a folder here; "
+                f"give ./{path_or_id} for the folder, {shipped} for the model"
+            )
+        if is_folder:
             return local
     except (OSError, RuntimeError) as error:  # a name too long; no such user's home
         raise InputError(
             f"checkpoint: expected a folder or a hub id, got {path_or_id[:80]!r} ({error.args[-1]})"
         ) from error
-    if not re.fullmatch(r"[\w.-]+/[\w.-]+", path_or_id) or path_or_id.startswith("."):
-        raise InputError(f"checkpoint: expected a folder with config.json or a hub id, got {path_or_id!r}")
+    if not hub.is_id(path_or_id):
+        known = [*shipped_models(), *map(str, _beside(local))]
+        close = difflib.get_close_matches(path_or_id, known, n=1)
+        hint = f" (did you mean {close[0]}?)" if close else ""
+        raise InputError(
+            f"checkpoint: expected a folder with config.json, a model that comes along ({', '.join(shipped_models())}) "
+            f"or a hub id, got {path_or_id!r}{hint}"
+        )
+    name = path_or_id.rpartition("/")[2]
+    if path_or_id == f"models/{name}" and is_shipped(name):
+        raise InputError(f"checkpoint {path_or_id}: no such folder here; the model that comes along is called {name}")
     return None
+
+
+def _beside(missing: Path) -> list[Path]:
+    """Folders where this one was looked for."""
+    try:
+        return [each for each in islice(missing.parent.iterdir(), _MOST_BESIDE) if each.is_dir()]
+    except OSError:
+        return []
 
 
 @contextmanager
@@ -277,6 +331,22 @@ def check_tensors(
             lines.append(f"{len(names)} {kind}: {', '.join(names[:_MOST_LISTED])}{more}")
     if lines:
         raise InputError(f"checkpoint {directory}: its tensors do not fit its config.json; {'; '.join(lines)}")
+
+
+def check_files(folder: Path) -> None:
+    """Whether a checkpoint's files are there, for an adapter those of its base too. Reads none of them.
+
+    :raises InputError: naming what is missing.
+    """
+    if is_adapter(folder):
+        if not any(folder.glob("*.safetensors")):
+            raise InputError(f"adapter {folder}: expected a file *.safetensors, there is none")
+        base = find_base_name(folder)
+        check_exists(base)
+        if (downloaded := find_downloaded(base)) is not None:
+            weight_files(downloaded)
+    else:
+        weight_files(folder)
 
 
 def is_adapter(directory: Path) -> bool:

@@ -5,11 +5,12 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated, Literal
 
 from stvla_ros.errors import InputError
-from stvla_ros.policy.checkpoints import ADAPTER_CONFIG, TRAINING_RECORD, find_checkpoint, is_adapter
+from stvla_ros.policy.checkpoints import ADAPTER_CONFIG, TRAINING_RECORD, check_free, find_checkpoint, is_adapter
 from stvla_ros.policy.families import FAMILIES, PolicyFamily, family_of, find_family
-from stvla_ros.settings import parse_mapping
+from stvla_ros.settings import Range, parse_mapping
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,7 @@ class CreateArguments:
     output: str = ""
     """Folder to make; it must not exist, or be empty. Empty: out/checkpoints/SIZE."""
 
-    seed: int = 0
+    seed: Annotated[int, Range(0, 2**63 - 1)] = 0
     """Of the random weights: the same seed gives the same files."""
 
 
@@ -50,8 +51,8 @@ class ConversionArguments:
     family: str = "st4vla"
     """Family of policies."""
 
-    dtype: str = "bfloat16"
-    """Type of the weights written: bfloat16, float16 or float32. The action expert's are float32."""
+    dtype: Literal["bfloat16", "float16", "float32"] = "bfloat16"
+    """Type of the weights written. The action expert's are float32."""
 
     parameters: str = "{}"
     """Of a start, a YAML mapping: size (4b: queries and action expert as published), seed, dino (a DINOv2 .pth)."""
@@ -70,7 +71,7 @@ class MergeArguments:
     family: str = ""
     """Family of policies; empty: the adapter's."""
 
-    dtype: str = "float32"
+    dtype: Literal["float32", "float16", "bfloat16"] = "float32"
     """Type of the weights written: float32 acts exactly as the adapter does; bfloat16 takes half the disk, but rounds
     small updates away."""
 
@@ -90,6 +91,9 @@ def create(arguments: CreateArguments) -> int:
     """:raises InputError: for a bad argument; then nothing was made."""
     folder = Path(arguments.output or f"out/checkpoints/{arguments.size}").resolve()
     family = find_family(arguments.family)
+    if arguments.size not in family.sizes:
+        raise InputError(f"size: expected one of {', '.join(family.sizes)}, got {arguments.size!r}")
+    check_free(folder)
     family.create(folder, arguments.size, arguments.seed)
     parts = family.inspect(folder).parts
     print("\n".join(_counts(parts)))
@@ -102,6 +106,7 @@ def convert(arguments: ConversionArguments) -> int:
     """:raises InputError: for a bad argument, or what cannot be converted; then nothing was made."""
     family = find_family(arguments.family)
     output = Path(arguments.output).resolve()
+    check_free(output)
     base = Path(arguments.base).expanduser() if arguments.base else None
     parameters = parse_mapping("parameters", arguments.parameters)
     family.convert(Path(arguments.checkpoint).expanduser(), base, output, arguments.dtype, parameters)
@@ -127,6 +132,7 @@ def merge_adapter(adapter: str, output: Path, dtype: str = "float32", family: st
 
     :raises InputError: as :func:`merge`.
     """
+    check_free(output)
     folder = find_checkpoint(adapter)
     if not is_adapter(folder):
         raise InputError(f"adapter {folder}: expected a file {ADAPTER_CONFIG}, there is none")

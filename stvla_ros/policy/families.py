@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from stvla_ros.errors import InputError
 from stvla_ros.plugins import Registry, subclass_of
+from stvla_ros.policy.action_statistics import ActionStatistics
 from stvla_ros.policy.base import Policy
 from stvla_ros.policy.checkpoints import (
     ADAPTER_CONFIG,
@@ -132,6 +133,15 @@ class PolicyFamily(ABC):
         for name, shape in stored_shapes(weight_files(folder)).items():
             parts[name.split(".")[0]] += math.prod(shape)
         return Contents(dict(sorted(parts.items())))
+
+    def statistics(self, folder: Path) -> Mapping[str, ActionStatistics]:
+        """Action statistics by data set. Reads small files; imports no torch.
+
+        :param folder: of a checkpoint or an adapter of this family.
+        :returns: empty for a family that does not tell them so cheaply.
+        :raises InputError: when they cannot be read.
+        """
+        return {}
 
     @abstractmethod
     def create(self, folder: Path, size: str, seed: int) -> None:

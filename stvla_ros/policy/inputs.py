@@ -7,11 +7,11 @@ from typing import Any, Literal
 from stvla_ros.errors import InputError
 from stvla_ros.perception.compositor import VARIANTS, CompositorConfig
 from stvla_ros.perception.depth.constant import NO_DEPTH
-from stvla_ros.perception.depth.registry import DEPTH_ESTIMATORS
+from stvla_ros.perception.depth.registry import DEPTH_ESTIMATORS, check_depth_estimator
 from stvla_ros.perception.frame_buffer import check_buffer_size
 from stvla_ros.perception.moving_points import ONE_A_BODY, SelectionParameters
 from stvla_ros.perception.spatial_traces import SpatialTracesConfig
-from stvla_ros.perception.trackers import TRACKERS
+from stvla_ros.perception.trackers import TRACKERS, check_tracker
 from stvla_ros.perception.tracking import TrackingConfig
 
 BESIDE = "beside"
@@ -93,6 +93,16 @@ class InputsConfig:
             traces += f" ({variant}{self.buffer} frames{adaptive}, {self.tracker})"
         depth = "the same depth everywhere" if self.depth == NO_DEPTH else f"depth from {self.depth}"
         return f"picture, {depth}, {traces}, resize {self.resize}"
+
+    def check_backends(self) -> None:
+        """Tell now what building the perception would refuse. Loads no network.
+
+        :raises InputError: for a parameter of tracker or depth that is unknown or cannot be used, or a network that
+            cannot be had.
+        """
+        check_depth_estimator(self.depth, self.depth_parameters)
+        if "tracker" not in _WITHOUT_EFFECT[self.traces]:
+            check_tracker(self.tracker, self.tracker_parameters)
 
     def perception(self) -> SpatialTracesConfig:
         """What the perception needs of it."""

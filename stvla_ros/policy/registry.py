@@ -1,11 +1,11 @@
 """The registry of policies: by name, made with the parameters that were given."""
 
 import inspect
-import re
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Any
 
+from stvla_ros.cuda_driver import check_device, check_device_name
 from stvla_ros.errors import InputError
 from stvla_ros.plugins import Registry, subclass_of
 from stvla_ros.policy.base import Policy
@@ -47,14 +47,46 @@ def make_policy(name: str, fallbacks: Mapping[str, Any] = NO_PARAMETERS, **param
 
 
 def check_policy(name: str, parameters: Mapping[str, Any]) -> None:
-    """Tell now what :func:`make_policy` would refuse. Makes, loads and downloads nothing: of a checkpoint that is not
-    on this machine, nothing is known.
+    """Tell now what :func:`make_policy` would refuse. Loads and downloads nothing: of a checkpoint that is not on this
+    machine, nothing is known.
 
     :param parameters: those that will be given.
     :raises InputError: as :func:`make_policy`.
     """
-    if _is_known(name, parameters):
-        _check(name, _find(name, parameters), parameters)
+    check_device(parameters.get("device", "auto"), "device")
+    if not _is_known(name, parameters):
+        return
+    policy = _find(name, parameters)
+    _check(name, policy, parameters)
+    if name == OF_CHECKPOINT:
+        policy(**parameters)  # a family's policy loads nothing before it is told to
+
+
+def check_loads(checkpoint: str, unnorm_key: str = "", fallback_unnorm_key: str | None = None) -> None:
+    """Tell now what loading a checkpoint would refuse, as far as that takes no time: whether it is there, or on the
+    hub, with all its files, and has the action statistics. Reads no weights.
+
+    :param checkpoint: a folder, the name of a model that comes along, or a hub id.
+    :param unnorm_key: data set whose statistics are asked for; empty for the robot's own.
+    :param fallback_unnorm_key: the robot's own data set; None where no robot is known yet.
+    :raises InputError: naming what cannot be had.
+    """
+    from stvla_ros.policy.action_statistics import select_statistics
+    from stvla_ros.policy.checkpoints import check_exists, check_files, find_downloaded
+    from stvla_ros.policy.families import family_of
+
+    check_exists(checkpoint)
+    folder = find_downloaded(checkpoint)
+    if folder is None:
+        return
+    family = family_of(folder)
+    check_files(folder)
+    statistics = family.statistics(folder)
+    if statistics and (unnorm_key or fallback_unnorm_key is not None):
+        try:
+            select_statistics(statistics, unnorm_key, fallback_unnorm_key or "")
+        except InputError as error:
+            raise InputError(f"checkpoint {checkpoint}: {error}") from None
 
 
 def takes_parameter(parameter: str, name: str, checkpoint: str = "") -> bool:
@@ -78,8 +110,7 @@ def given_parameters(
     :param own: the policy's further parameters, a YAML mapping.
     :raises InputError: naming the bad one.
     """
-    if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", device):
-        raise InputError(f"device: expected auto, cpu, cuda or cuda:N, got {device!r}")
+    check_device_name(device, "device")
     if dtype not in DTYPES:
         raise InputError(f"dtype: expected one of {', '.join(DTYPES)}, got {dtype!r}")
     texts = {"checkpoint": checkpoint, "device": device, "dtype": dtype, "unnorm_key": unnorm_key}

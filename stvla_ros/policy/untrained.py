@@ -7,22 +7,14 @@ import numpy as np
 import torch
 from torch import nn
 
-from stvla_ros.errors import InputError
 from stvla_ros.policy.action_statistics import ActionStatistics
 
 UNTRAINED_KEY = "untrained"
 # What the actions of an untrained model reach at most: gentle at 5 actions a second (0.1 m/s, 0.5 rad/s).
 _TRANSLATION = 0.02  # metres
 _ROTATION = 0.1  # radians
-_LARGEST_SEED = 2**63 - 1
 
 Network = TypeVar("Network", bound=nn.Module)
-
-
-def check_seed(seed: int) -> None:
-    """:raises InputError: for a seed that torch does not take."""
-    if type(seed) is not int or not 0 <= seed <= _LARGEST_SEED:
-        raise InputError(f"seed: expected a whole number from 0 to {_LARGEST_SEED}, got {seed!r}")
 
 
 def random_network(make: Callable[[], Network], seed: int, dtype: torch.dtype) -> Network:
@@ -30,7 +22,7 @@ def random_network(make: Callable[[], Network], seed: int, dtype: torch.dtype) -
     float32 would need 16 GB.
 
     :param make: makes the network.
-    :param seed: as of ``check_seed``. torch's own random numbers elsewhere go on as if nothing had been drawn.
+    :param seed: as of ``sampling.check_seed``. torch's own random numbers elsewhere go on as if nothing had been drawn.
     """
     previous = torch.get_default_dtype()
     with torch.random.fork_rng(devices=[]):

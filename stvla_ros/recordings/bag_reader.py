@@ -3,7 +3,7 @@
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -23,17 +23,22 @@ COMPRESSED_TYPE = "sensor_msgs/msg/CompressedImage"
 CAMERA_INFO_TYPE = "sensor_msgs/msg/CameraInfo"
 # How many pictures may wait for their depth maps: over a second of a usual camera.
 PAIRING_WINDOW = 40
+# Pictures that this package's graphs draw for people, or that a policy expects.
+_DRAWN = ("overlay", "thoughts", "predicted_image")
+# Registered depth beside the picture: of this package's graphs, of RealSense's driver (beside the picture's folder).
+_DEPTH_BESIDE = ("{}/sensor_depth", "{0.parent}/aligned_depth_to_color/image_raw")
 
 
 @dataclass(frozen=True)
 class BagTopics:
     """Which topics of a bag to read, with their leading slash; empty: chosen automatically.
 
-    :param image: sensor_msgs/Image or CompressedImage; automatically the only one that is a colour picture.
+    :param image: sensor_msgs/Image or CompressedImage; automatically the only one that is a colour picture and
+        none that this package draws.
     :param camera_info: automatically `camera_info` beside the image, where recorded.
     :param depth: sensor_msgs/Image 16UC1 (mm) or 32FC1 (m), or CompressedImage (compressedDepth, png of 16 bits),
-        registered; automatically `sensor_depth` beside the image,
-        where recorded.
+        registered; automatically `sensor_depth` beside the image, or RealSense's
+        `aligned_depth_to_color/image_raw`, where recorded.
     """
 
     image: str = ""
@@ -74,8 +79,8 @@ class _Join:
         self._on_bad_frame = on_bad_frame
         self._pairs = FramePairs(PAIRING_WINDOW, tolerance_ns)
         self._image = self._choose_image(topics.image)
-        self._camera_info = self._choose(topics.camera_info, "camera_info", (CAMERA_INFO_TYPE,))
-        self._depth = self._choose(topics.depth, "sensor_depth", (IMAGE_TYPE, COMPRESSED_TYPE))
+        self._camera_info = self._choose(topics.camera_info, ("{}/camera_info",), (CAMERA_INFO_TYPE,))
+        self._depth = self._choose(topics.depth, _DEPTH_BESIDE, (IMAGE_TYPE, COMPRESSED_TYPE))
         self._camera: CameraCalibration | None = None
         self._paired = False
 
@@ -147,6 +152,8 @@ class _Join:
         # The same pictures, which image_transport sent besides.
         raw = {connection.topic for connection in candidates}
         candidates = [c for c in candidates if c.topic.removesuffix("/compressed") not in raw - {c.topic}]
+        # Beside a camera's picture, our own bags have those that are drawn for people.
+        candidates = [each for each in candidates if each.topic.rpartition("/")[2] not in _DRAWN] or candidates
         if len(candidates) == 1:
             return candidates[0]
         if not candidates:
@@ -161,12 +168,15 @@ class _Join:
             return not holds_depth(message.format)
         return message.encoding not in DEPTH_ENCODINGS
 
-    def _choose(self, wanted: str, sibling: str, msgtypes: tuple[str, ...]) -> Connection | None:
+    def _choose(self, wanted: str, siblings: tuple[str, ...], msgtypes: tuple[str, ...]) -> Connection | None:
         if wanted:
             return self._named(wanted, msgtypes)
-        base = self._image.topic.removesuffix("/compressed")
-        beside = f"{base.rpartition('/')[0]}/{sibling}"
-        return next((c for c in self._bag.connections if c.topic == beside and c.msgtype in msgtypes), None)
+        folder = PurePosixPath(self._image.topic.removesuffix("/compressed")).parent
+        beside = [sibling.format(folder).replace("//", "/") for sibling in siblings]
+        found = {
+            c.topic: c for c in self._bag.connections if c.topic in beside and c.msgtype in msgtypes and c.msgcount
+        }
+        return next((found[topic] for topic in beside if topic in found), None)
 
     def _named(self, topic: str, msgtypes: tuple[str, ...]) -> Connection:
         fitting = [c for c in self._bag.connections if c.msgtype in msgtypes]

@@ -19,6 +19,10 @@ class Simulator(ABC):
     def tasks(self) -> Mapping[str, Task]:
         """Its tasks by name. Those of another package's simulator are called ``SIMULATOR/TASK``."""
 
+    def needs(self, task: Task) -> str:
+        """What the task needs beside this package, and whether it is here, in a few words. Asks no network."""
+        return "what its package says"
+
     def require(self, task: Task) -> None:
         """Have at hand what the task needs, downloading it where the simulator can. Here nothing is needed.
 

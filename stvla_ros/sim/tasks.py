@@ -9,6 +9,9 @@ from stvla_ros.sim.maniskill.tasks import ZERO_DOWNLOAD_TASK
 from stvla_ros.sim.simulators import SIMULATORS, Simulator
 from stvla_ros.sim.task import Task
 
+# Of all names in an error.
+_MOST_NAMED = 4
+
 
 def task_names(simulator: str) -> list[str]:
     """The tasks of one simulator. :raises InputError: when it is one of another package that cannot be used."""
@@ -23,18 +26,44 @@ def find_task(name: str) -> Task:
     return _find(name)[1]
 
 
-def resolve_task(name: str) -> tuple[str, str | None]:
-    """The task that can run here: the one asked for or, where its files cannot be had, the one that needs no download.
-
-    :returns: the name of the task to run, and one line that says why when it is another one.
-    :raises InputError: when there is no task of that name.
-    """
+def require_task(name: str) -> None:
+    """Have at hand what the task needs. :raises InputError: when there is no such task, or it cannot run here."""
     simulator, task = _find(name)
+    simulator.require(task)
+
+
+def check_episodes(name: str, first: int, count: int, argument: str = "episodes") -> None:
+    """
+    :param count: 0 for no end: from the last official episode it goes on with the first.
+    :param argument: how the error calls the number.
+    :raises InputError: for official episodes that the task does not have.
+    """
+    official = find_task(name).num_episodes
+    last = first + max(count, 1) - 1
+    if last >= official:
+        raise InputError(f"{argument}: task {name} has episodes 0 to {official - 1}, asked for up to {last}")
+
+
+AUTO_TASK = "auto"
+"""In place of a name: the usual task, or the one that needs no download."""
+USUAL_TASK = "stack_cube"
+
+
+def resolve_task(name: str) -> tuple[str, str | None]:
+    """The task that can run here. A task that was named is never another one.
+
+    :param name: of a task, or ``AUTO_TASK``.
+    :returns: the name of the task to run, and one line for the user when it is not the usual one.
+    :raises InputError: when there is no task of that name, or it cannot run here.
+    """
+    if name != AUTO_TASK:
+        require_task(name)
+        return name, None
     try:
-        simulator.require(task)
+        require_task(USUAL_TASK)
     except InputError as error:
-        return ZERO_DOWNLOAD_TASK, f"{error}; running {ZERO_DOWNLOAD_TASK} instead of {name}"
-    return name, None
+        return ZERO_DOWNLOAD_TASK, f"{error}; running {ZERO_DOWNLOAD_TASK} instead of {USUAL_TASK}"
+    return USUAL_TASK, None
 
 
 def make_environment(task: str, *, image_size: tuple[int, int] | None = None, render: bool = True) -> Environment:
@@ -65,9 +94,9 @@ def _find(name: str) -> tuple[Simulator, Task]:
         names = [each for simulator in SIMULATORS.built_in() for each in _tasks(simulator)]
         # Their own tasks would have to be imported.
         names += [f"{each}/…" for each in added]
-    close = difflib.get_close_matches(name, names, n=1)
-    hint = f" (did you mean {close[0]}?)" if close else ""
-    raise InputError(f"task '{name}': no such task{hint}, expected one of {', '.join(names)}")
+    close = difflib.get_close_matches(name, names, n=3) or [each for each in names if name and name in each][:3]
+    hint = f"did you mean {' or '.join(close)}?" if close else f"there are {', '.join(names[:_MOST_NAMED])}, …;"
+    raise InputError(f"task {name!r}: no such task, {hint} `stvla tasks` lists all {len(names)}")
 
 
 def _tasks(simulator: str) -> Mapping[str, Task]:

@@ -20,7 +20,7 @@ from stvla_ros.policy.spatialvla.actions.consensus import consensus_width
 from stvla_ros.policy.spatialvla.adapters import ADAPTER_CONFIG, ADAPTER_WEIGHTS, read_adapter
 from stvla_ros.policy.spatialvla.checkpoint import empty_model
 from stvla_ros.policy.spatialvla.config import SpatialVlaConfig
-from stvla_ros.policy.spatialvla.predictor import PROCESSOR_CONFIG
+from stvla_ros.policy.spatialvla.sizes import PROCESSOR_CONFIG
 from stvla_ros.policy.training_record import resolve_execution, training_record
 
 TENSORS = {"a.weight": torch.arange(12.0).reshape(3, 4), "b": torch.ones(2, dtype=torch.bfloat16)}

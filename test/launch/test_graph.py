@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import pytest
-from graph_parts import names_of, node_of, parameters_of
+from graph_parts import names_of, node_of, parameters_of, take_for_a_recording
 
 from stvla_ros.acting.setup import parse_policy
 from stvla_ros.errors import InputError
@@ -74,7 +74,7 @@ def test_the_stages_are_separate_processes_unless_fused(tmp_path: Path) -> None:
 
 
 def test_fused_and_separate_stages_get_the_same_parameters(tmp_path: Path) -> None:
-    arguments = {"buffer": 7, "variant": "A", "tracker_parameters": "{max_points: 50}"}
+    arguments = {"buffer": 7, "variant": "A", "tracker_parameters": "{num_points: 50}"}
     separate, fused = (sim_graph(SimArguments(fused=f, **arguments), tmp_path) for f in (False, True))
     names = ("tracker", "depth", "compositor")
     stages = {k: v for name in names for k, v in node_of(separate, name).parameters[name].items()}
@@ -93,7 +93,11 @@ def test_lockstep_loses_no_frame_and_has_no_time_limits(tmp_path: Path) -> None:
     assert "stall_timeout" not in realtime
 
 
-def test_the_robots_gripper_and_statistics_reach_the_network_and_the_expert_keeps_its_gripper(tmp_path: Path) -> None:
+def test_the_robots_gripper_and_statistics_reach_the_network_and_the_expert_keeps_its_gripper(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("stvla_ros.hub.check_id", lambda what, repository: None)
+
     def server(arguments: SimArguments | RobotArguments) -> dict:
         graph = (sim_graph if isinstance(arguments, SimArguments) else robot_graph)(arguments, tmp_path)
         return node_of(graph, "vla_server").parameters["vla_server"]
@@ -113,10 +117,10 @@ def test_the_robots_gripper_and_statistics_reach_the_network_and_the_expert_keep
 def test_a_checkpoint_folder_is_found_from_anywhere_and_a_hub_id_stays_as_it_is(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "model").mkdir()
-    (tmp_path / "model" / "config.json").write_text('{"model_type": "spatialvla"}')
+    (tmp_path / "model").symlink_to(default_checkpoint())
     monkeypatch.chdir(tmp_path)
-    for given, passed in (("model", str(tmp_path / "model")), ("some/hub-id", "some/hub-id")):
+    monkeypatch.setattr("stvla_ros.hub.check_id", lambda what, repository: None)
+    for given, passed in (("model", str(default_checkpoint())), ("small", "small"), ("some/hub-id", "some/hub-id")):
         graph = sim_graph(SimArguments(policy="stvla", checkpoint=given), tmp_path / "run")
         assert node_of(graph, "vla_server").parameters["vla_server"]["checkpoint"] == passed
 
@@ -251,21 +255,25 @@ def test_inputs_go_through_arguments_and_come_back(tmp_path: Path) -> None:
         assert InputsConfig(**given) == inputs
 
 
-def test_a_recording_waits_for_every_node_that_takes_its_pictures(checkpoint: str, tmp_path: Path) -> None:
+def test_a_recording_waits_for_every_node_that_takes_its_pictures(
+    checkpoint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    film = take_for_a_recording(monkeypatch)
     record = json.loads(Path(checkpoint, "training.json").read_text())
     record["inputs"] |= {"traces": "rgb"}
     Path(checkpoint, "training.json").write_text(json.dumps(record))
     cases = (({}, 5), ({"traces": "rgb"}, 4), ({"checkpoint": checkpoint}, 4), ({"fused": True}, 2))
     for arguments, count in cases:
-        graph = robot_graph(RobotArguments(replay="film.mp4", **arguments), tmp_path)
+        graph = robot_graph(RobotArguments(replay=film, **arguments), tmp_path)
         assert node_of(graph, "replay").parameters["replay"]["min_subscribers"] == count
 
 
-def test_no_frame_is_published_before_who_records_it_listens(tmp_path: Path) -> None:
+def test_no_frame_is_published_before_who_records_it_listens(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    film = take_for_a_recording(monkeypatch)
     bag = {f"bag_recorder {topic}" for topic in ("image", "camera_info", "sensor_depth")}
     for graph, source in (
         (sim_graph(SimArguments(record=True), tmp_path), "sim_bridge"),
-        (robot_graph(RobotArguments(record=True, replay="film.mp4"), tmp_path), "replay"),
+        (robot_graph(RobotArguments(record=True, replay=film), tmp_path), "replay"),
     ):
         awaited = node_of(graph, source).parameters[source]["awaited_subscribers"]
         assert bag < set(awaited) and "episode_recorder image" in awaited

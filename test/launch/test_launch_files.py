@@ -31,7 +31,7 @@ CASES = [
     ("sim", {"record": True, "pacing": "realtime", "buffer": 7, "video": False, "task": "panda_pick_cube"}),
     ("sim", {"checkpoint": "trained", "traces": "rgb"}),
     ("robot", {"checkpoint": "trained"}),
-    ("sim", {"tracker_parameters": "{max_points: 50}", "adaptive": "false", "params_file": "mine.yaml"}),
+    ("sim", {"tracker_parameters": "{num_points: 50}", "adaptive": "false", "params_file": "mine.yaml"}),
     ("robot", {}),
     ("robot", {"fused": True, "image_topic": "cam/image"}),
     ("robot", {"robot": "google_robot", "replay": "film.mp4"}),

@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from graph_parts import names_of, node_of, parameters_of
+from graph_parts import names_of, node_of, parameters_of, take_for_a_recording
 
 from stvla_ros.errors import InputError
 from stvla_ros.graph.arguments import RobotArguments
@@ -20,9 +20,10 @@ def test_a_live_robot_runs_until_it_is_stopped(tmp_path: Path) -> None:
     assert {p["ros__parameters"]["use_sim_time"] for p in parameters_of(graph).values()} == {False}
 
 
-def test_a_recording_moves_fake_hardware_alone(tmp_path: Path) -> None:
-    assert "widowx_driver" not in names_of(robot_graph(RobotArguments(replay="film.mp4"), tmp_path))
-    fake = robot_graph(RobotArguments(replay="film.mp4", use_fake_hardware=True, instruction="go"), tmp_path)
+def test_a_recording_moves_fake_hardware_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    film = take_for_a_recording(monkeypatch)
+    assert "widowx_driver" not in names_of(robot_graph(RobotArguments(replay=film), tmp_path))
+    fake = robot_graph(RobotArguments(replay=film, use_fake_hardware=True, instruction="go"), tmp_path)
     assert {"widowx_driver", "fake_xs_arm", "robot_session"} <= set(names_of(fake))
     assert node_of(fake, "widowx_driver").parameters["widowx_driver"]["late_ticks"] == 0
 
@@ -48,16 +49,41 @@ def test_a_robot_that_cannot_be_driven_so_is_refused(arguments: dict, message: s
         robot_graph(RobotArguments(**arguments), tmp_path)
 
 
-def test_a_recording_takes_the_cameras_place_and_gives_the_time(tmp_path: Path) -> None:
-    graph = robot_graph(RobotArguments(replay="film.mp4"), tmp_path)
+def test_a_recording_takes_the_cameras_place_and_gives_the_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    film = take_for_a_recording(monkeypatch)
+    graph = robot_graph(RobotArguments(replay=film), tmp_path)
     assert node_of(graph, "replay").ends_graph
     times = {name: p["ros__parameters"]["use_sim_time"] for name, p in parameters_of(graph).items()}
     assert times.pop("/replay") is False
     assert set(times.values()) == {True}
 
 
-def test_the_cameras_topics_reach_every_node_that_looks_at_them(tmp_path: Path) -> None:
-    graph = robot_graph(RobotArguments(image_topic="cam/image", replay="film.mp4", rviz=True), tmp_path)
+def test_a_recording_without_depth_is_shown_with_traces_on_the_picture_and_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    film = take_for_a_recording(monkeypatch, has_depth=False)
+    graph = robot_graph(RobotArguments(replay=film), tmp_path)
+    assert node_of(graph, "depth").parameters["depth"]["depth"] == "constant"
+    assert node_of(graph, "vla_server").parameters["vla_server"]["traces"] == "rgb"
+    assert any(note.startswith("film.mp4 has no depth: traces are drawn on the picture") for note in graph.notes)
+    with pytest.raises(InputError, match="^depth: expected another than sensor, film.mp4 has no depth"):
+        robot_graph(RobotArguments(replay=film, depth="sensor"), tmp_path)
+
+
+def test_the_video_of_a_recording_plays_as_fast_as_the_recording(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    graph = robot_graph(RobotArguments(replay=take_for_a_recording(monkeypatch)), tmp_path)
+    assert node_of(graph, "episode_recorder").parameters["episode_recorder"]["fps"] == 20.0
+
+
+def test_the_cameras_topics_reach_every_node_that_looks_at_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    film = take_for_a_recording(monkeypatch)
+    graph = robot_graph(RobotArguments(image_topic="cam/image", replay=film, rviz=True), tmp_path)
     assert {node.remappings["image"] for node in graph.nodes} == {"cam/image"}  # without a driver: nothing else
 
 

@@ -2,7 +2,7 @@
 
 import importlib
 import inspect
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, fields, is_dataclass
 from typing import Any
 
@@ -14,6 +14,7 @@ from stvla_ros.acting.setup import EvaluatedPolicy
 from stvla_ros.doctor.command import DoctorArguments
 from stvla_ros.errors import InputError
 from stvla_ros.graph.arguments import RobotArguments, SimArguments
+from stvla_ros.graph.replays import ReplayParameters
 from stvla_ros.nodes.executables import executables, module_of
 from stvla_ros.nodes.kit.base import StvlaNode
 from stvla_ros.perception.compositor import CompositorConfig
@@ -23,6 +24,7 @@ from stvla_ros.perception.tracking import TrackingConfig
 from stvla_ros.policy.inputs import INPUT_NAMES, InputsConfig
 from stvla_ros.policy.spatialvla.policy import SpatialVlaPolicy
 from stvla_ros.policy.training_record import AUTO
+from stvla_ros.settings import Range, ranges
 
 CLASSES = (
     SimArguments,
@@ -37,8 +39,15 @@ CLASSES = (
     SpatialVlaPolicy,
 )
 ROBOTS = {"widowx_driver": "widowx", "fake_xs_arm": "widowx", "google_robot_driver": "google_robot"}
+# Whose ranges the command checks before it starts them.
+OF_NODES = {
+    SimArguments: ("sim_bridge", "tracker", "fused"),
+    RobotArguments: ("widowx_driver", "tracker"),
+    ReplayParameters: ("replay",),
+}
 # Of one name, and meant to differ.
 DIFFERENT = {
+    "task": "a command falls back where the scenes cannot be had; a bare bridge runs what it is told",
     "output": "each writes its own kind of thing to a folder of its own",
     "image_topic": "the camera driver's is asked for; a recording's is found in the bag",
     "camera_info_topic": "likewise",
@@ -59,13 +68,20 @@ def _node_class(executable: str) -> type[StvlaNode]:
     return found
 
 
-def _declared(monkeypatch: pytest.MonkeyPatch) -> dict[str, dict[str, Any]]:
-    """By executable the defaults of its node's parameters."""
-    defaults: dict[str, dict[str, Any]] = {}
+@pytest.fixture(scope="module")
+def declared() -> Iterator[dict[str, dict[str, tuple[Any, Range | None]]]]:
+    """By executable the defaults of its node's parameters, and their ranges."""
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        yield _declared(monkeypatch)
+
+
+def _declared(monkeypatch: pytest.MonkeyPatch) -> dict[str, dict[str, tuple[Any, Range | None]]]:
+    defaults: dict[str, dict[str, tuple[Any, Range | None]]] = {}
     declare = StvlaNode.parameter
 
     def noting(node: StvlaNode, name: str, default: Any, *arguments: Any, **options: Any) -> Any:
-        defaults[executable][name] = default
+        limits = Range(options["low"], options["high"]) if "low" in options else None
+        defaults[executable][name] = default, limits
         return declare(node, name, default, *arguments, **options)
 
     monkeypatch.setattr(StvlaNode, "parameter", noting)
@@ -96,8 +112,27 @@ def _as_text(value: Any) -> str:
     return repr("{}" if isinstance(value, Mapping) and not value else value)
 
 
-def test_what_stands_in_several_places_has_one_default(monkeypatch: pytest.MonkeyPatch) -> None:
-    places = _declared(monkeypatch) | {kind.__name__: _defaults_of(kind) for kind in CLASSES}
+def test_the_command_and_the_node_allow_the_same(declared: dict) -> None:
+    compared = 0
+    for kind, executables_ in OF_NODES.items():
+        for name, limits in ranges(kind).items():
+            of_nodes = {declared[executable][name][1] for executable in executables_ if name in declared[executable]}
+            assert of_nodes == {limits}, name
+            compared += 1
+    assert compared >= 10
+
+
+def test_a_replays_parameters_are_those_of_its_node(declared: dict) -> None:
+    of_node = {
+        name: tuple(value) if isinstance(value, list) else value for name, (value, _) in declared["replay"].items()
+    }
+    of_command = _defaults_of(ReplayParameters)
+    assert {name: of_node.get(name) for name in of_command} == of_command
+
+
+def test_what_stands_in_several_places_has_one_default(declared: dict) -> None:
+    of_nodes = {place: {name: value for name, (value, _) in found.items()} for place, found in declared.items()}
+    places = of_nodes | {kind.__name__: _defaults_of(kind) for kind in CLASSES}
     by_name: dict[str, dict[str, list[str]]] = {}
     for place, defaults in places.items():
         for name, default in defaults.items():

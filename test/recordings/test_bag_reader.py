@@ -274,6 +274,20 @@ def test_topics_can_be_named(tmp_path: Path) -> None:
     assert frame.depth.dtype == np.float32
 
 
+@pytest.mark.parametrize(
+    ("picture", "depth"),
+    [("/image", "/sensor_depth"), ("/camera/color/image_raw", "/camera/aligned_depth_to_color/image_raw")],
+)
+def test_a_bag_of_our_own_needs_no_topics_to_be_named(tmp_path: Path, picture: str, depth: str) -> None:
+    bag = Bag().add(picture, image(9, rgb_picture(0), "rgb8")).add(depth, image(9, depth_picture(0), "16UC1"))
+    for drawn in ("/overlay", "/thoughts"):
+        bag.add(drawn, image(9, rgb_picture(1), "rgb8"))
+    bag.add("/depth", image(9, depth_picture(1), "16UC1"))
+    (frame,) = open_recording(bag.write(tmp_path / "bag"))
+    np.testing.assert_array_equal(frame.rgb, rgb_picture(0))
+    np.testing.assert_array_equal(frame.depth, depth_picture(0))
+
+
 def test_several_pictures_must_be_chosen_from_by_name(tmp_path: Path) -> None:
     bag = Bag().add("/right", image(9, rgb_picture(0), "rgb8")).add("/left", compressed(9, rgb_picture(1)))
     bag.add("/depth", image(9, depth_picture(0), "16UC1"))

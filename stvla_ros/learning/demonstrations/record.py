@@ -13,10 +13,12 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from dataclasses import dataclass, field
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 
+from stvla_ros.acting.setup import check_loadable, parse_policy
+from stvla_ros.atomic_files import make_folder
 from stvla_ros.child_process import end_with_parent
 from stvla_ros.control.actions import EndEffectorAction
 from stvla_ros.errors import InputError
@@ -26,7 +28,8 @@ from stvla_ros.learning.demonstrations.staging import load_episode, save_episode
 from stvla_ros.learning.grounding.reading import FOLDER
 from stvla_ros.learning.grounding.watching import LOT, OF_AN_EPISODE, Watcher, record_placements
 from stvla_ros.learning.grounding.writing import stage, write_grounding
-from stvla_ros.sim.tasks import find_task
+from stvla_ros.settings import Range, check_ranges
+from stvla_ros.sim.tasks import find_task, require_task
 
 # The expert fails sometimes when it is pushed; that many placements are tried for one episode.
 _MOST_ATTEMPTS = 20
@@ -40,12 +43,12 @@ class RecordArguments:
 
     tasks: tuple[str, ...] = ("stack_cube",)
     """Tasks, see `stvla tasks`."""
-    episodes: int = 50
+    episodes: Annotated[int, Range(0, 1_000_000)] = 50
     """Successful episodes of each task."""
-    grounding: int = 0
+    grounding: Annotated[int, Range(0, 1_000_000)] = 0
     """Pictures of each task with questions about where things are, and their answers: of placements at random, nobody
     acting; and of up to 8 frames of each episode. They lie in the data set's folder `grounding`, in LLaVA's layout."""
-    seed: int = 0
+    seed: Annotated[int, Range(0, 2**31 - 1)] = 0
     """Of placements and noise: the same seed gives the same data set."""
     noise: NoiseParameters = field(default_factory=NoiseParameters)
     """What disturbs the executed actions; the labels stay the expert's."""
@@ -55,15 +58,15 @@ class RecordArguments:
     latency: tuple[float, float] = (0.0, 0.0)
     """With a policy: milliseconds from an observation to its answer, while the world goes on. Each episode draws its
     own between these two; 0 0: the world waits."""
-    linger: int = 0
+    linger: Annotated[int, Range(0, 10_000)] = 0
     """Control steps that are recorded after the success, so that a policy learns to leave well alone."""
-    image_width: int = 320
+    image_width: Annotated[int, Range(32, 8192)] = 320
     """Pixels."""
-    image_height: int = 240
+    image_height: Annotated[int, Range(32, 8192)] = 240
     """Pixels."""
     video: bool = False
     """Write colour as mp4 (small, but traces differ a little from the live ones) instead of lossless pictures."""
-    workers: int = 2
+    workers: Annotated[int, Range(1, 1000)] = 2
     """Processes, one core each."""
     output: str = "out/datasets/demonstrations"
     """Folder of the data set; it must not exist. With tasks of several robots each gets a data set in it. Killed, the
@@ -106,12 +109,12 @@ def main(arguments: RecordArguments) -> int:
 
 def _staging(output: Path, arguments: RecordArguments) -> Path:
     """The folder for finished episodes, begun or continued."""
+    check_ranges(arguments)
     for task in arguments.tasks:
         if not find_task(task).has_expert and arguments.episodes:
             raise InputError(f"tasks: expected tasks with an expert, {task} has none")
-    if arguments.workers < 1:
-        raise InputError(f"workers: expected at least 1, got {arguments.workers}")
-    if arguments.grounding < 0 or arguments.episodes < (0 if arguments.grounding else 1):
+        require_task(task)
+    if not arguments.episodes and not arguments.grounding:
         raise InputError(
             f"episodes, grounding: expected at least 1 of one of them, got {arguments.episodes} and "
             f"{arguments.grounding}"
@@ -122,6 +125,8 @@ def _staging(output: Path, arguments: RecordArguments) -> Path:
         check_latency(arguments.latency)
         if not arguments.policy:
             raise InputError("latency: expected a policy with it, the expert's answers are never late")
+    if arguments.policy:
+        check_loadable(parse_policy(arguments.policy))
     if output.exists():
         raise InputError(f"output {output}: expected a new folder, it is there already")
     staging = output.with_name(f".{output.name}-episodes")
@@ -129,7 +134,7 @@ def _staging(output: Path, arguments: RecordArguments) -> Path:
     file = staging / "settings.json"
     if file.is_file() and file.read_text() != settings:
         raise InputError(f"{staging}: holds episodes of a recording with other settings; remove it, or repeat those")
-    staging.mkdir(parents=True, exist_ok=True)
+    make_folder(staging)
     file.write_text(settings)
     return staging
 

@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import yaml
 
+from stvla_ros.atomic_files import make_folder
 from stvla_ros.errors import InputError
 from stvla_ros.learning.training.config import TrainingConfig, read_config, record, to_mapping
+from stvla_ros.learning.training.given import check_given
 from stvla_ros.policy.families import GROUNDING, find_family
 from stvla_ros.settings import load_yaml
 
@@ -70,6 +72,7 @@ def train(config: TrainingConfig) -> Path:
     :returns: the folder of the checkpoint, or of the adapter.
     :raises InputError: for a configuration or data that cannot be used.
     """
+    check_given(config)
     # OpenMP reads it when torch is loaded. Threads that spin while they wait for each other take from whatever else is
     # there, and wait for it in turn: beside 18 busy processes, a step on two cores took 39 s in place of 3.2.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
@@ -90,12 +93,10 @@ def train(config: TrainingConfig) -> Path:
     from stvla_ros.policy.lora import trainable_parameters
 
     run_folder = Path(config.output).resolve()
-    run_folder.mkdir(parents=True, exist_ok=True)
+    make_folder(run_folder)
     settings = {name: value for name, value in to_mapping(config).items() if name not in _FREE_SETTINGS}
     state = load_state(run_folder, settings)
 
-    if not config.data.paths:
-        raise InputError("data.paths: expected at least one LeRobotDataset folder, got none")
     readers = [LeRobotReader(Path(path), config.data.picture) for path in config.data.paths]
     selections = [select_episodes(reader, config.data.episodes) for reader in readers]
     warnings = check_datasets(selections, config)

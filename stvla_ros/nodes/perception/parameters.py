@@ -5,6 +5,7 @@ from typing import Any
 from stvla_ros.nodes.kit.base import StvlaNode
 from stvla_ros.perception.compositor import VARIANTS, CompositorConfig
 from stvla_ros.perception.depth import DEPTH_ESTIMATORS
+from stvla_ros.perception.frame_buffer import LARGEST_BUFFER, SMALLEST_BUFFER
 from stvla_ros.perception.moving_points import SelectionParameters
 from stvla_ros.perception.spatial_traces import SpatialTracesConfig
 from stvla_ros.perception.trackers import TRACKERS
@@ -18,7 +19,11 @@ def declare_tracking(node: StvlaNode) -> TrackingConfig:
     return TrackingConfig(
         tracker=node.parameter("tracker", default.tracker, "tracker backend", choices=TRACKERS.names()),
         buffer=node.parameter(
-            "buffer", default.buffer, "frames in the trace window (paper: 7, 15, 30)", low=2, high=1000
+            "buffer",
+            default.buffer,
+            "frames in the trace window (paper: 7, 15, 30)",
+            low=SMALLEST_BUFFER,
+            high=LARGEST_BUFFER,
         ),
         warm_up_frames=node.parameter(
             "warm_up_frames",

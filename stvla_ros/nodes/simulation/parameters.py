@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from stvla_ros.control.chunk_execution import PACINGS
 from stvla_ros.errors import InputError
 from stvla_ros.nodes.kit.base import StvlaNode
-from stvla_ros.sim.tasks import find_task
+from stvla_ros.sim.tasks import check_episodes
 
 
 @dataclass(frozen=True)
@@ -47,12 +47,7 @@ class BridgeParameters:
             )
         if self.joint_level and self.pacing != "realtime":
             raise InputError("parameter joint_level: expected pacing realtime, a driver does not wait for a simulator")
-        num_episodes = find_task(self.task).num_episodes
-        if self.episodes and self.first_episode + self.episodes > num_episodes:
-            last = self.first_episode + self.episodes - 1
-            raise InputError(
-                f"parameter episodes: task {self.task} has episodes 0 to {num_episodes - 1}, asked for up to {last}"
-            )
+        check_episodes(self.task, self.first_episode, self.episodes, "parameter episodes")
 
 
 def declare_bridge(node: StvlaNode) -> BridgeParameters:

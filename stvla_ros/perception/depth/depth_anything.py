@@ -12,11 +12,11 @@ from transformers import DepthAnythingForDepthEstimation
 from stvla_ros.devices import memory_for, parse_device, parse_dtype, wait_for_device
 from stvla_ros.errors import InputError
 from stvla_ros.perception.depth.base import DepthEstimator, without_invalid
+from stvla_ros.perception.depth.networks import DEPTH_ANYTHING_EXAMPLE
 from stvla_ros.perception.depth.pretrained import load_config, load_depth_model, to_pixels
 from stvla_ros.perception.types import check_rgb
 
 _MEAN, _DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # ImageNet's
-_EXAMPLE = "depth-anything/Depth-Anything-V2-Metric-Indoor-Small-hf"
 
 
 class DepthAnything(DepthEstimator):
@@ -30,21 +30,27 @@ class DepthAnything(DepthEstimator):
     """
 
     def __init__(
-        self, checkpoint: str = _EXAMPLE, device: str = "auto", dtype: str = "auto", network_size: int = 518
+        self,
+        checkpoint: str = DEPTH_ANYTHING_EXAMPLE,
+        device: str = "auto",
+        dtype: str = "auto",
+        network_size: int = 518,
     ) -> None:
         self._device = parse_device(device, "depth device")
         self._dtype = parse_dtype(dtype, "depth dtype", self._device)
-        config = load_config(DepthAnythingForDepthEstimation, checkpoint, _EXAMPLE)
+        config = load_config(DepthAnythingForDepthEstimation, checkpoint, DEPTH_ANYTHING_EXAMPLE)
         if config.depth_estimation_type != "metric":
             raise InputError(
-                f"depth checkpoint {checkpoint}: expected a metric one, such as {_EXAMPLE}, "
+                f"depth checkpoint {checkpoint}: expected a metric one, such as {DEPTH_ANYTHING_EXAMPLE}, "
                 f"got depth_estimation_type {config.depth_estimation_type!r}, which gives no metres"
             )
         self._patch = int(config.patch_size)
         if not self._patch <= network_size <= 4096:
             raise InputError(f"depth network_size: expected {self._patch} to 4096 pixels, got {network_size}")
         self._network_size = network_size
-        self._model = load_depth_model(DepthAnythingForDepthEstimation, checkpoint, _EXAMPLE, self._device, self._dtype)
+        self._model = load_depth_model(
+            DepthAnythingForDepthEstimation, checkpoint, DEPTH_ANYTHING_EXAMPLE, self._device, self._dtype
+        )
         self._mean, self._deviation = (
             torch.tensor(values, device=self._device)[:, None, None] for values in (_MEAN, _DEVIATION)
         )

@@ -1,10 +1,12 @@
 """Depth backends by name."""
 
 import inspect
+from collections.abc import Mapping
 from typing import Any
 
 from stvla_ros.errors import InputError
 from stvla_ros.perception.depth.base import DepthEstimator
+from stvla_ros.perception.depth.networks import NETWORKS
 from stvla_ros.plugins import Registry, subclass_of
 
 DEPTH_ESTIMATORS: Registry[type[DepthEstimator]] = Registry(
@@ -34,3 +36,21 @@ def make_depth_estimator(name: str, **params: Any) -> DepthEstimator:
     except TypeError as error:
         raise InputError(f"depth: backend {name!r}: {error}") from error
     return estimator(**params)
+
+
+def check_depth_estimator(name: str, params: Mapping[str, Any]) -> None:
+    """Tell now what :func:`make_depth_estimator` would refuse. Loads and downloads no network.
+
+    :param params: the backend's own.
+    :raises InputError: as :func:`make_depth_estimator`.
+    """
+    DEPTH_ESTIMATORS.check(name)
+    kind: type[Any] = NETWORKS.get(name) or DEPTH_ESTIMATORS.find(name)
+    try:
+        inspect.signature(kind).bind(**params)
+    except TypeError as error:
+        raise InputError(f"depth: backend {name!r}: {error}") from error
+    if name in NETWORKS:
+        kind(**params).check()
+    elif name in DEPTH_ESTIMATORS.built_in():
+        kind(**params)

@@ -25,12 +25,12 @@ from transformers.models.zoedepth.modeling_zoedepth import ZoeDepthMultipleMetri
 from stvla_ros.cuda_graph import CudaGraph
 from stvla_ros.devices import memory_for, parse_device, parse_dtype, wait_for_device
 from stvla_ros.perception.depth.base import DepthEstimator, without_invalid
+from stvla_ros.perception.depth.networks import ZOEDEPTH_EXAMPLE
 from stvla_ros.perception.depth.pretrained import load_config, load_depth_model, to_pixels
 from stvla_ros.perception.types import check_rgb
 
 NETWORK_SIZE = (384, 384)
 _MEAN = _DEVIATION = 0.5
-_EXAMPLE = "Intel/zoedepth-nyu-kitti"
 
 
 def padding(side: int) -> int:
@@ -182,11 +182,11 @@ class ZoeDepth(DepthEstimator):
     :raises InputError: for a checkpoint, device or type that cannot be used, or when memory runs out.
     """
 
-    def __init__(self, checkpoint: str = _EXAMPLE, device: str = "auto", dtype: str = "auto") -> None:
+    def __init__(self, checkpoint: str = ZOEDEPTH_EXAMPLE, device: str = "auto", dtype: str = "auto") -> None:
         self._device = parse_device(device, "depth device")
         self._dtype = parse_dtype(dtype, "depth dtype", self._device)
-        load_config(ZoeDepthForDepthEstimation, checkpoint, _EXAMPLE)
-        model = load_depth_model(ZoeDepthForDepthEstimation, checkpoint, _EXAMPLE, self._device, self._dtype)
+        load_config(ZoeDepthForDepthEstimation, checkpoint, ZOEDEPTH_EXAMPLE)
+        model = load_depth_model(ZoeDepthForDepthEstimation, checkpoint, ZOEDEPTH_EXAMPLE, self._device, self._dtype)
         self._network = plain_network(keep_on_device(model))
         if self._device.type != "cpu" and stays_on_device(model):
             with torch.inference_mode(), memory_for(f"warm-up of depth on {self._device}"):

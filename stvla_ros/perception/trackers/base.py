@@ -1,12 +1,14 @@
 """What a tracker is, and the registry of trackers by name."""
 
+import importlib
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from typing import Any, ClassVar
 
 import numpy as np
 
-from stvla_ros.errors import InputError
+from stvla_ros.errors import InputError, reason_of
 from stvla_ros.perception.adaptive import KeyFrameRule
 from stvla_ros.perception.frame_buffer import FrameBuffer
 from stvla_ros.perception.robot_view import RobotView
@@ -125,6 +127,8 @@ TRACKERS: Registry[type[Tracker]] = Registry(
     expected="a subclass of Tracker with _track, _query, _forget and a dataclass Parameters",
     fits=_is_tracker,
 )
+# Where the parameters stand of a tracker whose own module takes seconds to import.
+_LIGHT_PARAMETERS = {"cotracker": "stvla_ros.perception.trackers.cotracker_parameters:CoTrackerParameters"}
 
 
 def make_tracker(name: str, buffer: int = 30, key_rule: KeyFrameRule | None = None, **parameters: Any) -> Tracker:
@@ -137,8 +141,33 @@ def make_tracker(name: str, buffer: int = 30, key_rule: KeyFrameRule | None = No
     :raises InputError: for an unknown name or parameter, or whatever the tracker itself cannot be built from.
     """
     target = TRACKERS.find(name)
-    known = [field.name for field in fields(target.Parameters)]
+    return target(FrameBuffer(buffer, key_rule), _fill(name, target.Parameters, parameters))
+
+
+def check_tracker(name: str, parameters: Mapping[str, Any]) -> None:
+    """Tell now what :func:`make_tracker` would refuse. Loads no network.
+
+    :param parameters: the tracker's own.
+    :raises InputError: as :func:`make_tracker`.
+    """
+    TRACKERS.check(name)
+    if light := _LIGHT_PARAMETERS.get(name):
+        module, _, attribute = light.partition(":")
+        kind = getattr(importlib.import_module(module), attribute)
+    else:
+        kind = TRACKERS.find(name).Parameters
+    made = _fill(name, kind, parameters)
+    if check := getattr(made, "check_installed", None):
+        check()
+
+
+def _fill(name: str, kind: type[Any], parameters: Mapping[str, Any]) -> Any:
+    """The tracker's parameters. :raises InputError: naming the one that is unknown or cannot be used."""
+    known = [field.name for field in fields(kind)]
     for key in parameters:
         if key not in known:
             raise InputError(f"tracker {name}: unknown parameter {key!r}, expected one of {', '.join(known)}")
-    return target(FrameBuffer(buffer, key_rule), target.Parameters(**parameters))
+    try:
+        return kind(**parameters)
+    except TypeError as error:  # a text where a number is compared
+        raise InputError(f"tracker {name}: {reason_of(error)}, got {dict(parameters)}") from error

@@ -13,8 +13,6 @@ Points start on a grid. Once in every buffer's length of frames (``online``: wit
 given up and the gaps in the grid are filled.
 """
 
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,41 +22,16 @@ from stvla_ros.devices import memory_for, parse_device, wait_for_device
 from stvla_ros.errors import DeviceLost, InputError, reason_of
 from stvla_ros.perception.frame_buffer import FrameBuffer
 from stvla_ros.perception.trackers.base import Tracker
+from stvla_ros.perception.trackers.cotracker_parameters import (
+    LICENCE,
+    OFFLINE_WINDOW,
+    ONLINE_WINDOW,
+    REPOSITORY,
+    CoTrackerParameters,
+)
 from stvla_ros.perception.types import Traces
 
-LICENCE = "its code and weights are under CC-BY-NC-4.0, for non-commercial use only"
-REPOSITORY = "facebookresearch/co-tracker"
-MODES = ("offline", "online")
-OFFLINE_WINDOW, ONLINE_WINDOW = 60, 16  # frames, what the published weights were trained for
 WARM_UP_SIZE = (480, 640)  # pixels; whatever comes, the network itself sees 384 x 512
-
-
-@dataclass(frozen=True)
-class CoTrackerParameters:
-    """:param mode: ``offline`` or ``online``.
-    :param checkpoint: file with the weights, ``scaled_offline.pth`` or ``scaled_online.pth``, for the installed
-        package.
-    :param hub: get code and weights through ``torch.hub`` (its cache, else the network) instead.
-    :param device: that runs the network: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
-    :param grid_size: points along each side of the grid.
-    :param session_frames: ``online``: frames after which a new video is begun.
-    """
-
-    mode: str = "offline"
-    checkpoint: str = ""
-    hub: bool = False
-    device: str = "cpu"
-    grid_size: int = 10
-    session_frames: int = 64
-
-    def __post_init__(self) -> None:
-        if self.mode not in MODES:
-            raise InputError(f"cotracker mode: expected one of {', '.join(MODES)}, got {self.mode!r}")
-        if not 1 <= self.grid_size <= 100:
-            raise InputError(f"cotracker grid_size: expected 1 to 100, got {self.grid_size}")
-        if self.session_frames < 2 * ONLINE_WINDOW:
-            least = 2 * ONLINE_WINDOW
-            raise InputError(f"cotracker session_frames: expected at least {least}, got {self.session_frames}")
 
 
 def load_cotracker(parameters: CoTrackerParameters, device: torch.device) -> Any:
@@ -68,7 +41,6 @@ def load_cotracker(parameters: CoTrackerParameters, device: torch.device) -> Any
         memory runs out.
     """
     p = parameters
-    weights = f"scaled_{p.mode}.pth"
     memory = f"cotracker {p.mode} on {device}"
     if p.hub:
         try:
@@ -83,16 +55,8 @@ def load_cotracker(parameters: CoTrackerParameters, device: torch.device) -> Any
     try:
         from cotracker.predictor import CoTrackerOnlinePredictor, CoTrackerPredictor
     except ImportError as error:
-        raise InputError(
-            f"cotracker: the package is not installed ({reason_of(error)}); get it with "
-            f"`pip install git+https://github.com/{REPOSITORY}` and the weights {weights} from "
-            f"https://huggingface.co/facebook/cotracker3, or set hub; {LICENCE}"
-        ) from error
-    if not Path(p.checkpoint).is_file():
-        raise InputError(
-            f"cotracker checkpoint: expected the file {weights}, got {p.checkpoint!r}; get it from "
-            f"https://huggingface.co/facebook/cotracker3, or set hub; {LICENCE}"
-        )
+        raise p.not_installed(reason_of(error)) from error
+    p.check_weights()
     try:
         with memory_for(memory):
             if p.mode == "offline":

@@ -41,7 +41,7 @@ from stvla_ros.policy.lora import LoraConfig, put_adapters
 from stvla_ros.policy.spatialvla.checkpoint import published_name
 from stvla_ros.policy.spatialvla.config import HEADS
 from stvla_ros.policy.spatialvla.model import SpatialVla
-from stvla_ros.policy.spatialvla.predictor import PROCESSOR_CONFIG
+from stvla_ros.policy.spatialvla.sizes import PROCESSOR_CONFIG
 from stvla_ros.settings import shown
 
 # Full names, anchored by their parts: ZoeDepth's layers have the same last names. They fit the published module

@@ -11,13 +11,14 @@ import torch
 from PIL import Image
 
 from stvla_ros.policy.checkpoints import new_folder
+from stvla_ros.policy.sampling import check_seed
 from stvla_ros.policy.spatialvla.actions.bin_fitting import PUBLISHED_GAUSSIANS, bins_from_gaussians
 from stvla_ros.policy.spatialvla.checkpoint import empty_model, published_name, save_model
 from stvla_ros.policy.spatialvla.config import SpatialVlaConfig
 from stvla_ros.policy.spatialvla.model import SpatialVla
 from stvla_ros.policy.spatialvla.sizes import BOS, EOS, PAD, UNK, published_config
 from stvla_ros.policy.spatialvla.vocabulary import SPECIAL_TOKENS, make_tokenizer
-from stvla_ros.policy.untrained import UNTRAINED_KEY, check_seed, random_network, untrained_statistics
+from stvla_ros.policy.untrained import UNTRAINED_KEY, random_network, untrained_statistics
 
 # As the published weights.
 _DTYPE = torch.bfloat16

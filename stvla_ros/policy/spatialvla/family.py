@@ -1,16 +1,16 @@
 """SpatialVLA as a family of policies: its checkpoints made, loaded, checked, merged, trained."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stvla_ros.errors import InputError
-from stvla_ros.policy.action_statistics import read_statistics, select_statistics
+from stvla_ros.policy.action_statistics import ActionStatistics, read_statistics, select_statistics
 from stvla_ros.policy.checkpoints import is_adapter, read_json
 from stvla_ros.policy.families import ACTIONS, Contents, PolicyFamily, Remark
 from stvla_ros.policy.samples import SCENE_POINTS_FEATURE
 from stvla_ros.policy.spatialvla.policy import SpatialVlaPolicy
-from stvla_ros.policy.spatialvla.sizes import MODEL_TYPE, size_names
+from stvla_ros.policy.spatialvla.sizes import MODEL_TYPE, PROCESSOR_CONFIG, size_names
 from stvla_ros.policy.spatialvla.training.options import SCENE, SpatialVlaOptions
 
 if TYPE_CHECKING:
@@ -55,11 +55,13 @@ class SpatialVlaFamily(PolicyFamily):
 
     def inspect(self, folder: Path) -> Contents:
         from stvla_ros.policy.spatialvla.adapters import read_adapter
-        from stvla_ros.policy.spatialvla.predictor import PROCESSOR_CONFIG
 
         base = read_adapter(folder).base if is_adapter(folder) else None
         parts = super().inspect(base or folder).parts
-        return Contents(parts, tuple(read_statistics(read_json(folder / PROCESSOR_CONFIG))), base)
+        return Contents(parts, tuple(self.statistics(folder)), base)
+
+    def statistics(self, folder: Path) -> Mapping[str, ActionStatistics]:
+        return read_statistics(read_json(folder / PROCESSOR_CONFIG))
 
     def create(self, folder: Path, size: str, seed: int) -> None:
         from stvla_ros.policy.spatialvla.create import create_checkpoint
@@ -95,7 +97,6 @@ def _check_weights(base: Path) -> Iterator[Remark]:
 
 def _check_processor(folder: Path, unnorm_key: str, fallback_unnorm_key: str) -> Iterator[Remark]:
     from stvla_ros.policy.spatialvla.actions.action_tokenizer import ActionTokenizer
-    from stvla_ros.policy.spatialvla.predictor import PROCESSOR_CONFIG
 
     try:
         processor = read_json(folder / PROCESSOR_CONFIG)

@@ -10,8 +10,9 @@ from stvla_ros.policy.spatialvla.adapters import merge_into, read_adapter
 from stvla_ros.policy.spatialvla.checkpoint import load_model
 from stvla_ros.policy.spatialvla.config import SpatialVlaConfig
 from stvla_ros.policy.spatialvla.create import count_parameters
-from stvla_ros.policy.spatialvla.predictor import PROCESSOR_CONFIG, SpatialVlaPredictor
+from stvla_ros.policy.spatialvla.predictor import SpatialVlaPredictor
 from stvla_ros.policy.spatialvla.prompt import PromptTokenizer
+from stvla_ros.policy.spatialvla.sizes import PROCESSOR_CONFIG
 
 
 def load_predictor(

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from stvla_ros.errors import InputError
 from stvla_ros.policy.action_statistics import select_statistics, to_end_effector_action
 from stvla_ros.policy.base import MAIN_CAMERA, Answer, InputNeeds, Policy, PolicyInput
+from stvla_ros.policy.sampling import check_resize, check_seed, check_temperature
 from stvla_ros.shared_files import default_checkpoint
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ class SpatialVlaPolicy(Policy):
     :param seed: of the sampling.
     :param threads: cores that torch may use on a CPU; 0 for half of them, see ``devices.set_threads``.
     :param compiled_parts: ``auto``, True or False, see ``Accelerations``.
-    :raises InputError: for another value of ``compiled_parts``.
+    :raises InputError: for a value of ``compiled_parts``, ``resize``, ``temperature`` or ``seed`` that cannot be.
     """
 
     name = "spatialvla"
@@ -45,6 +46,9 @@ class SpatialVlaPolicy(Policy):
     ) -> None:
         if not isinstance(compiled_parts, bool) and compiled_parts != "auto":
             raise InputError(f"compiled_parts: expected auto, true or false, got {compiled_parts!r}")
+        check_resize(resize)
+        check_temperature(temperature)
+        check_seed(seed)
         self._checkpoint = checkpoint or str(default_checkpoint())
         self._device, self._dtype = device, dtype
         self._keys = (unnorm_key, fallback_unnorm_key)

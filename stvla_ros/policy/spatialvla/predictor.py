@@ -15,8 +15,8 @@ from stvla_ros.perception.trace_cells import CELL_NUMBERS, trace_cells, trace_ve
 from stvla_ros.perception.types import TracesInDepth
 from stvla_ros.policy.action_statistics import read_statistics, select_statistics
 from stvla_ros.policy.base import Picture
-from stvla_ros.policy.inputs import RESIZE_METHODS
 from stvla_ros.policy.pictures import prepare_depth, prepare_picture, scale_intrinsics
+from stvla_ros.policy.sampling import check_resize, check_seed, check_temperature
 from stvla_ros.policy.spatialvla.actions.action_tokenizer import ActionTokenizer
 from stvla_ros.policy.spatialvla.actions.consensus import Consensus, consensus_width
 from stvla_ros.policy.spatialvla.checkpoint import save_model
@@ -26,8 +26,8 @@ from stvla_ros.policy.spatialvla.decoding.token_predictor import TokenPredictor
 from stvla_ros.policy.spatialvla.earlier_head import earlier_seconds
 from stvla_ros.policy.spatialvla.model import SpatialVla
 from stvla_ros.policy.spatialvla.prompt import PromptTokenizer
+from stvla_ros.policy.spatialvla.sizes import PROCESSOR_CONFIG
 
-PROCESSOR_CONFIG = "processor_config.json"
 NO_TRACE_HEAD = "traces: expected none, depth or rgb, the checkpoint was not trained with traces beside the depth"
 NO_EARLIER_HEAD = "earlier: expected None, the checkpoint was not trained with an earlier picture"
 DEFAULT_INTRINSICS = "default"
@@ -101,10 +101,8 @@ class SpatialVlaPredictor:
         temperature: float = 0.0,
         seed: int = 0,
     ) -> None:
-        if resize not in RESIZE_METHODS:
-            raise InputError(f"resize: expected one of {', '.join(RESIZE_METHODS)}, got {resize!r}")
-        if not isinstance(temperature, int | float) or not 0.0 <= temperature <= 100.0:
-            raise InputError(f"temperature: expected 0 (greedy) to 100, got {temperature!r}")
+        check_resize(resize)
+        check_temperature(temperature)
         self.model, self.prompt_tokenizer, self.processor = model, prompt_tokenizer, processor
         self.action_tokenizer = ActionTokenizer.from_config(processor)
         self.statistics = read_statistics(processor)
@@ -130,8 +128,7 @@ class SpatialVlaPredictor:
 
         :raises InputError: for a seed out of range.
         """
-        if not isinstance(seed, int) or not 0 <= seed < 2**63:
-            raise InputError(f"seed: expected a whole number from 0 to {2**63 - 1}, got {seed!r}")
+        check_seed(seed)
         self._seed = seed
         self.reset()
 

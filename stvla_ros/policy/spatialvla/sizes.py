@@ -5,6 +5,8 @@ from typing import Any
 from stvla_ros.errors import InputError
 
 MODEL_TYPE = "spatialvla"
+PROCESSOR_CONFIG = "processor_config.json"
+"""A checkpoint's file with action bins, statistics and default intrinsics."""
 # 16 theta x 32 phi x 8 r for the translation, 16^3 for the rotation, close and open (published action_config).
 NUM_ACTION_TOKENS = 16 * 32 * 8 + 16**3 + 2
 PAD, EOS, BOS, UNK = 0, 1, 2, 3

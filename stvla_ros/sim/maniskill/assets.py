@@ -37,7 +37,7 @@ _BRIDGE_FILES = (
 # ManiSkill's own ids of what the tasks need, for its download_asset command.
 _DOWNLOADS = ("widowx250s", "bridge_v2_real2sim")
 _DOWNLOAD_TIMEOUT_S = 1800
-_HOW_TO_GET = " and ".join(f"`python -m mani_skill.utils.download_asset {name}`" for name in _DOWNLOADS)
+HOW_TO_GET = " and ".join(f"`python -m mani_skill.utils.download_asset {name}`" for name in _DOWNLOADS)
 
 
 def missing_files(root: Path) -> list[str]:
@@ -102,14 +102,14 @@ def _complete_or_download(root: Path, name: str, download: bool) -> Path:
     # A part of the files is somebody's own work or a broken copy; ManiSkill's download would delete it.
     if missing and ((root / _BRIDGE).exists() or (root / _ROBOT).parent.exists()):
         count = f"{len(missing)} files, the first is" if len(missing) > 1 else "the file"
-        raise InputError(f"{name}: {root} lacks {count} {missing[0]}; complete it, or delete it and run {_HOW_TO_GET}")
+        raise InputError(f"{name}: {root} lacks {count} {missing[0]}; complete it, or delete it and run {HOW_TO_GET}")
     if missing and not download:
-        raise InputError(f"{name}: none in {root}; get them with {_HOW_TO_GET}")
+        raise InputError(f"{name}: none in {root}; get them with {HOW_TO_GET}")
     if missing:
         _download(root)
         missing = missing_files(root)
         if missing:
-            raise InputError(f"{name}: the download into {root} lacks {missing[0]}; run {_HOW_TO_GET}")
+            raise InputError(f"{name}: the download into {root} lacks {missing[0]}; run {HOW_TO_GET}")
     return root
 
 
@@ -138,7 +138,7 @@ def _download(root: Path) -> None:
             _remove_empty_folders(root)
             raise InputError(
                 f"ManiSkill assets: none found, and the download of {asset} failed ({reason}); "
-                f"get them with {_HOW_TO_GET}"
+                f"get them with {HOW_TO_GET}"
             )
 
 

@@ -2,8 +2,9 @@
 
 from collections.abc import Mapping
 
+from stvla_ros.errors import InputError
 from stvla_ros.sim.environment import Environment
-from stvla_ros.sim.maniskill.assets import ROBOTS_WITH_ASSETS, find_assets
+from stvla_ros.sim.maniskill.assets import HOW_TO_GET, ROBOTS_WITH_ASSETS, find_assets
 from stvla_ros.sim.simulators import Simulator
 from stvla_ros.sim.task import Task
 
@@ -17,7 +18,15 @@ ZERO_DOWNLOAD_TASK = "panda_pick_cube"
 MANISKILL_TASKS = {
     task.name: task
     for task in (
-        Task("stack_cube", "StackGreenCubeOnYellowCubeBakedTexInScene-v1", "widowx", 5.0, 60, 24),
+        Task(
+            "stack_cube",
+            "StackGreenCubeOnYellowCubeBakedTexInScene-v1",
+            "widowx",
+            5.0,
+            60,
+            24,
+            instruction="stack the green block on the yellow block",
+        ),
         Task(
             "stack_cube_reversed",
             "StackGreenCubeOnYellowCubeBakedTexInScene-v1",
@@ -28,9 +37,25 @@ MANISKILL_TASKS = {
             instruction="stack the yellow block on the green block",
             reversed=True,
         ),
-        Task("carrot_on_plate", "PutCarrotOnPlateInScene-v1", "widowx", 5.0, 60, 24),
-        Task("spoon_on_towel", "PutSpoonOnTableClothInScene-v1", "widowx", 5.0, 60, 24),
-        Task("eggplant_in_basket", "PutEggplantInBasketScene-v1", "widowx", 5.0, 120, 64),
+        Task("carrot_on_plate", "PutCarrotOnPlateInScene-v1", "widowx", 5.0, 60, 24, instruction="put carrot on plate"),
+        Task(
+            "spoon_on_towel",
+            "PutSpoonOnTableClothInScene-v1",
+            "widowx",
+            5.0,
+            60,
+            24,
+            instruction="put the spoon on the towel",
+        ),
+        Task(
+            "eggplant_in_basket",
+            "PutEggplantInBasketScene-v1",
+            "widowx",
+            5.0,
+            120,
+            64,
+            instruction="put eggplant into yellow basket",
+        ),
         Task(
             ZERO_DOWNLOAD_TASK,
             "PickCube-v1",
@@ -67,6 +92,15 @@ MANISKILL_TASKS = {
 class ManiSkill(Simulator):
     def tasks(self) -> Mapping[str, Task]:
         return MANISKILL_TASKS
+
+    def needs(self, task: Task) -> str:
+        if task.robot not in ROBOTS_WITH_ASSETS:
+            return "nothing"
+        try:
+            find_assets(download=False)
+        except InputError:
+            return f"the WidowX scenes, which are not here: {HOW_TO_GET}"
+        return "the WidowX scenes, which are here"
 
     def require(self, task: Task) -> None:
         if task.robot in ROBOTS_WITH_ASSETS:

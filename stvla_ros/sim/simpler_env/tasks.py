@@ -67,6 +67,13 @@ class SimplerEnv(Simulator):
     def tasks(self) -> Mapping[str, Task]:
         return SIMPLER_ENV_TASKS
 
+    def needs(self, task: Task) -> str:
+        try:
+            simpler_python()
+        except InputError:
+            return "the original SimplerEnv, which is not here: docs/how-to/set-up-simpler-env.md"
+        return "the original SimplerEnv, which is here"
+
     def require(self, task: Task) -> None:
         simpler_python()
 

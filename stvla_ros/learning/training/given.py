@@ -1,0 +1,36 @@
+"""What of a training's configuration cannot be had is told at once: without torch, before any data are read."""
+
+from pathlib import Path
+
+from stvla_ros.cuda_driver import check_device
+from stvla_ros.errors import InputError
+from stvla_ros.learning.training.config import TrainingConfig
+from stvla_ros.policy.checkpoints import check_exists, check_files, find_downloaded, is_adapter
+from stvla_ros.policy.families import family_of, find_family
+
+_DATASET_FILE = "meta/info.json"
+
+
+def check_given(config: TrainingConfig) -> None:
+    """:raises InputError: naming the key: data sets, checkpoint, size, device or perception that cannot be had."""
+    if not config.data.paths:
+        raise InputError("data.paths: expected at least one LeRobotDataset folder, got none")
+    for path in config.data.paths:
+        if not (Path(path).expanduser() / _DATASET_FILE).is_file():
+            raise InputError(f"data.paths: expected a LeRobotDataset, there is no {_DATASET_FILE} in {path}")
+    check_device(config.device, "device")
+    if config.checkpoint:
+        _check_base(config.checkpoint, config.family.name)
+    elif config.size not in (sizes := find_family(config.family.name).sizes):
+        raise InputError(f"size: expected one of {', '.join(sizes)}, got {config.size!r}")
+    config.inputs.check_backends()
+
+
+def _check_base(checkpoint: str, family: str) -> None:
+    check_exists(checkpoint)
+    folder = find_downloaded(checkpoint)
+    if folder is None or is_adapter(folder):  # what is downloaded first, or refused with what to do about it
+        return
+    if (found := family_of(folder).name) != family:
+        raise InputError(f"family.name: expected {found}, which checkpoint {folder} is of, got {family}")
+    check_files(folder)
