@@ -12,7 +12,8 @@
 #   make test-kernels  the numbers as other processors compute them: older instructions, two threads (an hour; ONLY=… for some)
 #   make mutate      how many small changes of the code the nearest tests see   (FILES=stvla_ros/control N=25 SEED=0 SURVIVORS=true)
 #   make test-safety   the gate and the latch: 10,000 examples of each property, then a search for sequences of commands that
-#                    bring a robot past a limit (hours; N=500 for as many examples, SEARCH=2000 SEED=1 for another search)
+#                    bring a robot past a limit (an hour or two on 2 cores, and goes on where it was stopped; N=500 for as many
+#                    examples, SEARCH=2000 SEED=1 for others)
 #   make fuzz        every message callback and file reader with 10,000 inputs (2 hours; N=500 for as many)
 #   make soak        half an hour of realtime simulation: memory, drops, latencies
 #   make bench       one table of latencies, rates and accuracies
@@ -68,9 +69,8 @@ test-faults: setup
 
 # No limit of time for one test, as setup.cfg sets for the others.
 test-safety: setup
-	@$(RUN) STVLA_FUZZ_EXAMPLES=$(or $(N),10000) python -m pytest -n 2 -m "" -o faulthandler_timeout=0 test/control/safety \
-	        test/nodes/test_latch_properties.py \
-	    && python -m tools.safety_search --count $(or $(SEARCH),650) --seed $(or $(SEED),0)
+	@$(RUN) python tools/run_safety.py --examples $(or $(N),10000) --search $(or $(SEARCH),650) --seed $(or $(SEED),0) \
+	    --processes $(or $(PROCESSES),2)
 
 # Each setting runs the tests that compare numbers, or those of T; tools/kernels.py lists the settings.
 test-kernels: setup

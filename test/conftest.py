@@ -10,6 +10,7 @@ from pathlib import Path
 
 import hypothesis
 import pytest
+from examples import as_many
 from installed_packages import write_package
 
 # Tests that start ROS nodes, a simulator or an evaluation's workers are marked live; `make check` leaves them out.
@@ -71,9 +72,8 @@ os.environ["XDG_STATE_HOME"] = _STATE.name
 # Several node processes on few cores: threads of theirs only get in each other's way.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-# A busy machine is no reason to fail.
-hypothesis.settings.register_profile("untimed", deadline=None)
-hypothesis.settings.load_profile("untimed")
+hypothesis.settings.register_profile("examples", as_many(100))
+hypothesis.settings.load_profile("examples")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

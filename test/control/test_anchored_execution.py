@@ -5,7 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from chunk_play import MS, T, action, chunk, said
-from hypothesis import given, settings
+from examples import examples
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
@@ -185,7 +186,7 @@ def play(latencies: list[int], length: int = 6, jitter: list[int] | None = None)
     return left
 
 
-@settings(deadline=None)
+@examples(quick=100)
 @given(
     st.integers(0, 3 * T),
     st.lists(st.tuples(st.integers(0, T), st.integers(0, T // 20)), min_size=20, max_size=60),

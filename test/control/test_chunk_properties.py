@@ -6,7 +6,8 @@ import math
 import numpy as np
 import pytest
 from chunk_play import MS, START, T, action, chunk, run, said
-from hypothesis import given, settings
+from examples import examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 from stvla_ros.control.chunk_execution import (
@@ -43,7 +44,7 @@ as_said = st.sampled_from(sorted(name for name, each in EXECUTIONS.items() if no
 
 
 @given(names, arrivals())
-@settings(max_examples=200, deadline=None)
+@examples(quick=200)
 def test_commands_are_never_faster_than_the_control_steps(execution: str, found: list[tuple[int, TimedChunk]]) -> None:
     times = [now for now, _ in run(make_executor(execution, T), found, 200 * T)]
     step = COMMAND_COST * T
@@ -54,7 +55,7 @@ def test_commands_are_never_faster_than_the_control_steps(execution: str, found:
 
 
 @given(names, arrivals())
-@settings(max_examples=200, deadline=None)
+@examples(quick=200)
 def test_no_action_leaves_from_a_stale_observation_or_after_its_step(
     execution: str, found: list[tuple[int, TimedChunk]]
 ) -> None:
@@ -70,7 +71,7 @@ def test_no_action_leaves_from_a_stale_observation_or_after_its_step(
 
 
 @given(as_said, arrivals())
-@settings(max_examples=100, deadline=None)
+@examples(quick=100)
 def test_no_action_leaves_twice(execution: str, found: list[tuple[int, TimedChunk]]) -> None:
     left = run(make_executor(execution, T), found, 200 * T)
     steps = [(due.stamp, (now - due.stamp) // T) for now, due in left]
@@ -79,7 +80,7 @@ def test_no_action_leaves_twice(execution: str, found: list[tuple[int, TimedChun
 
 
 @given(as_said, arrivals())
-@settings(max_examples=100, deadline=None)
+@examples(quick=100)
 def test_what_leaves_lies_within_what_the_chunks_say(execution: str, found: list[tuple[int, TimedChunk]]) -> None:
     for now, due in run(make_executor(execution, T, MAX_AGE), found, 200 * T):
         alone = EXECUTIONS[execution].history == 1
@@ -92,7 +93,7 @@ def test_what_leaves_lies_within_what_the_chunks_say(execution: str, found: list
 
 
 @given(names, arrivals())
-@settings(max_examples=50, deadline=None)
+@examples(quick=50)
 def test_the_same_arrivals_give_the_same_commands(execution: str, found: list[tuple[int, TimedChunk]]) -> None:
     first, second = (run(make_executor(execution, T), found, 200 * T) for _ in range(2))
     assert [(now, due.stamp, said(due), due.action.gripper) for now, due in first] == [

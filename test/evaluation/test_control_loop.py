@@ -5,7 +5,8 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from examples import examples
+from hypothesis import given
 from hypothesis import strategies as st
 from scripted_environment import ScriptedEnvironment
 
@@ -125,14 +126,14 @@ def test_nothing_is_executed_from_an_observation_older_than_the_live_graph_would
     assert set(_run(_realtime(Numbered(20), "chunk", 1600), 12)) == {None}
 
 
-@settings(deadline=None)
+@examples(quick=100)
 @given(st.sampled_from(sorted(EXECUTIONS)), st.floats(0, 900), st.integers(1, 6))
 def test_a_given_latency_makes_the_same_run_every_time(execution: str, latency: float, length: int) -> None:
     runs = [_run(_realtime(Numbered(length), execution, latency), 15) for _ in range(2)]
     assert runs[0] == runs[1]
 
 
-@settings(deadline=None)
+@examples(quick=100)
 @given(st.sampled_from(["receding", "chunk"]), st.floats(0, 900), st.integers(1, 6))
 def test_what_is_executed_was_meant_for_that_step_or_the_one_before_it(
     execution: str, latency: float, length: int

@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pytest
-from hypothesis import given, settings
+from examples import examples
+from hypothesis import given
 from hypothesis import strategies as st
 from made_demonstrations import differing_parts, make_demonstration
 from scipy.spatial.transform import Rotation
@@ -37,7 +38,7 @@ def needs_assets(request: pytest.FixtureRequest) -> None:
             pytest.skip(str(error))
 
 
-@settings(max_examples=50, deadline=None)
+@examples(quick=50)
 @given(st.integers(0, 2**32 - 1))
 def test_an_action_row_is_what_policies_make_actions_of(seed: int) -> None:
     random = np.random.default_rng(seed)

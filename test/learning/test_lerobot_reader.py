@@ -8,8 +8,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from examples import examples
 from foreign_dataset import INSTRUCTIONS, PICTURE, write_bridge_dataset
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from made_demonstrations import make_demonstration
 
@@ -285,7 +286,7 @@ def test_stamps_that_go_back_are_refused(ours: Path) -> None:
         read_all(ours)
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(quick=40)
 @given(data=st.data())
 def test_whatever_is_damaged_is_read_or_refused_in_one_line(bridge: Path, ours: Path, data: st.DataObject) -> None:
     folder = data.draw(st.sampled_from([bridge, ours]))

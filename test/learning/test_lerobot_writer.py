@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
+from examples import examples
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from made_demonstrations import differing_parts, make_demonstration, smooth_pictures
@@ -37,7 +38,7 @@ def test_a_demonstration_comes_back_bit_for_bit(tmp_path: Path) -> None:
     assert reader.actions().tobytes() == np.concatenate([one.action for one in written]).tobytes()
 
 
-@settings(max_examples=15, deadline=None)
+@examples(quick=15)
 @given(
     action=arrays(np.float32, (3, 7), elements=FINITE),
     depth=arrays(np.uint16, (3, 5, 7)),

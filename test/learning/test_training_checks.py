@@ -8,8 +8,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from examples import examples
 from foreign_dataset import write_bridge_dataset
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from training_data import EPISODES, FRAMES, changed, check, demonstration, refusal, usual, write
 
@@ -94,7 +95,7 @@ STEPS = {
 }
 
 
-@settings(max_examples=50, deadline=None)
+@examples(quick=50)
 @given(**STEPS)
 def test_actions_of_usual_robots_in_metres_and_radians_pass(
     selections: dict[float, Selection], fps: float, speed: float, turn: float, seed: int
@@ -103,7 +104,7 @@ def test_actions_of_usual_robots_in_metres_and_radians_pass(
     assert [*check_translations(selection), *check_rotations(selection)] == []
 
 
-@settings(max_examples=50, deadline=None)
+@examples(quick=50)
 @given(**STEPS)
 def test_the_same_actions_in_millimetres_or_degrees_are_refused(
     selections: dict[float, Selection], fps: float, speed: float, turn: float, seed: int

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from examples import examples
+from hypothesis import given
 from hypothesis import strategies as st
 from tolerance import assert_same_but_for_rounding, rounding
 
@@ -82,7 +83,7 @@ def test_a_token_does_not_see_those_after_it(predictor: SpatialVlaPredictor) -> 
     assert (a[:, 7:] - b[:, 7:]).abs().amax(dim=-1).min() > 2 * rounding(a, PRODUCTS)
 
 
-@settings(max_examples=20, deadline=None)
+@examples(quick=20)
 @given(st.integers(0, 2**31 - 1), st.sampled_from([0.0, 0.1]))
 def test_the_loss_is_smallest_for_the_right_answer(seed: int, smoothing: float) -> None:
     random = np.random.default_rng(seed)
@@ -112,7 +113,7 @@ def test_the_loss_is_smallest_for_the_right_answer(seed: int, smoothing: float) 
                 assert right < loss(scores(wrong), offsets, normalized, valid).total
 
 
-@settings(max_examples=10, deadline=None)
+@examples(quick=10)
 @given(st.integers(0, 2**31 - 1), st.sampled_from([0.05, 0.1, 0.4]))
 def test_the_smoothed_loss_is_the_divergence_from_a_gaussian_over_what_the_tokens_stand_for(
     seed: int, smoothing: float
@@ -171,7 +172,7 @@ def test_actions_after_the_episode_do_not_count() -> None:
     assert loss(tuple(scores), offsets, torch.from_numpy(action).float(), valid).total == before
 
 
-@settings(max_examples=25, deadline=None)
+@examples(quick=25)
 @given(st.integers(0, 2**31 - 1))
 def test_a_shift_leaves_every_point_where_it_is(seed: int) -> None:
     """A pixel's point in the camera's frame is the same before and after."""
@@ -187,7 +188,7 @@ def test_a_shift_leaves_every_point_where_it_is(seed: int) -> None:
         assert (moved_pictures[row, 32 + dy, 32 + dx] == pictures[row, 32, 32]).all()
 
 
-@settings(max_examples=25, deadline=None)
+@examples(quick=25)
 @given(st.integers(0, 2**31 - 1))
 def test_a_zoom_leaves_every_point_where_it_is(seed: int) -> None:
     """A depth map that says of each pixel where its ray points: it must still be right after zoom and shift."""

@@ -5,7 +5,8 @@ from array import array
 import cv2
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from examples import examples
+from hypothesis import given
 from hypothesis import strategies as st
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
@@ -33,7 +34,7 @@ def picture(encoding: str, height: int = 5, width: int = 7, seed: int = 0) -> np
 
 @pytest.mark.parametrize("encoding", LAYOUTS)
 @given(height=st.integers(1, 9), width=st.integers(1, 9), seed=st.integers(0, 2**31))
-@settings(max_examples=20, deadline=None)
+@examples(quick=20)
 def test_a_picture_survives_the_way_to_a_message_and_back(encoding: str, height: int, width: int, seed: int) -> None:
     original = picture(encoding, height, width, seed)
     message = BRIDGE.cv2_to_imgmsg(original, encoding=encoding)

@@ -5,7 +5,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from examples import examples
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from rclpy.serialization import deserialize_message, serialize_message
@@ -45,7 +46,7 @@ def traces(draw: st.DrawFn) -> Traces:
 
 
 @given(traces())
-@settings(max_examples=50)
+@examples(quick=50)
 def test_traces_survive_the_wire_bit_for_bit(given_traces: Traces) -> None:
     back = m.message_to_traces(over_the_wire(m.traces_to_message(given_traces, HEADER)), "traces")
     assert np.array_equal(back.points, given_traces.points, equal_nan=True)
@@ -95,7 +96,7 @@ ACTIONS = st.builds(
 
 
 @given(st.lists(ACTIONS, min_size=1, max_size=4))
-@settings(max_examples=50)
+@examples(quick=50)
 def test_actions_survive_the_wire_bit_for_bit(actions: list[EndEffectorAction]) -> None:
     chunk: ActionChunk = over_the_wire(m.make_chunk(actions, "expert", 0.2, HEADER, IDENTITY))
     assert chunk.policy == "expert"

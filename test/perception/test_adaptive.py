@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from examples import examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 from stvla_ros.errors import InputError
@@ -66,7 +67,7 @@ def test_step_scales_with_the_picture():
     assert rule.is_key_frame(before, after, np.ones(1, bool), 1, (320, 240))
 
 
-@settings(max_examples=60)
+@examples(quick=60)
 @given(steps=st.lists(st.floats(0, 12), min_size=1, max_size=60), size=st.integers(2, 8), stretch=st.integers(1, 9))
 def test_window_is_bounded_and_causal(steps, size, stretch):
     rule = KeyFrameRule(max_stretch=stretch)

@@ -5,7 +5,8 @@ import dataclasses
 import numpy as np
 import pytest
 from drawn_scenes import HEIGHT, ROW, SIZE, WIDTH, compositor, make_traces, painted, play, scenes
-from hypothesis import given, settings
+from examples import examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 from stvla_ros.errors import InputError
@@ -40,7 +41,7 @@ def test_a_trace_without_any_known_depth_leaves_the_map_as_it_is(variant):
 
 @pytest.mark.parametrize("variant", VARIANTS)
 @given(scenes(), st.sampled_from([1, 3, 5]), st.sampled_from([0.0, 4.0]))
-@settings(max_examples=40, deadline=None)
+@examples(quick=40)
 def test_no_value_is_ever_nan_infinite_or_negative(variant, scene, line_width, thinning):
     out = play(compositor(variant, line_width=line_width, min_vertex_distance=thinning), *scene)
     assert out.shape == (SIZE, SIZE) and out.dtype == np.float32
@@ -49,7 +50,7 @@ def test_no_value_is_ever_nan_infinite_or_negative(variant, scene, line_width, t
 
 @pytest.mark.parametrize("variant", VARIANTS)
 @given(scenes())
-@settings(max_examples=40, deadline=None)
+@examples(quick=40)
 def test_pixels_away_from_seen_lines_are_untouched(variant, scene):
     traces, maps = scene
     out = play(compositor(variant, line_width=3), traces, maps)
@@ -61,7 +62,7 @@ def test_pixels_away_from_seen_lines_are_untouched(variant, scene):
 
 @pytest.mark.parametrize("variant", VARIANTS)
 @given(scenes())
-@settings(max_examples=25, deadline=None)
+@examples(quick=25)
 def test_the_order_of_the_traces_does_not_matter_and_runs_repeat_bit_for_bit(variant, scene):
     traces, maps = scene
     order = np.random.default_rng(0).permutation(traces.num_points)
@@ -78,7 +79,7 @@ def test_the_order_of_the_traces_does_not_matter_and_runs_repeat_bit_for_bit(var
 
 @pytest.mark.parametrize("variant", VARIANTS)
 @given(scenes())
-@settings(max_examples=25, deadline=None)
+@examples(quick=25)
 def test_inputs_stay_as_they_are_and_the_output_is_the_callers(variant, scene):
     traces, maps = scene
     before = [depth.copy() for depth in maps]

@@ -4,7 +4,8 @@ import dataclasses
 
 import numpy as np
 from drawn_scenes import HEIGHT, ROW, SIZE, WIDTH, compositor, make_traces, play, scenes
-from hypothesis import given, settings
+from examples import examples
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -18,7 +19,7 @@ from stvla_ros.perception.compositor import (
 
 
 @given(scenes())
-@settings(max_examples=40, deadline=None)
+@examples(quick=40)
 def test_c_draws_every_trace_pixel_at_the_depth_of_the_closest_object(scene):
     traces, maps = scene
     out = play(compositor("C", line_width=3), traces, maps)
@@ -73,7 +74,7 @@ def test_a_takes_the_newest_depth_known_where_the_newest_point_has_none():
 
 
 @given(st.lists(st.floats(0.25, 3, width=32), min_size=2, max_size=4))
-@settings(max_examples=40, deadline=None)
+@examples(quick=40)
 def test_b_runs_linearly_between_the_depths_at_which_the_point_was_seen(z):
     xs = np.linspace(4, 59, len(z))
     traces = make_traces([[[x, 20]] for x in xs])
@@ -87,7 +88,7 @@ def test_b_runs_linearly_between_the_depths_at_which_the_point_was_seen(z):
 
 
 @given(st.floats(0.25, 3, width=32), st.floats(0.25, 3, width=32), st.sampled_from([1, 3, 5]))
-@settings(max_examples=40, deadline=None)
+@examples(quick=40)
 def test_b_is_monotone_along_a_line_and_stays_between_its_ends(z_old, z_new, line_width):
     traces = make_traces([[[8, 20]], [[56, 20]]])
     maps = [np.full((HEIGHT, WIDTH), depth, np.float32) for depth in (z_old, z_new)]

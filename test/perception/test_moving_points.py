@@ -2,7 +2,8 @@ import itertools
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from examples import examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 from stvla_ros.errors import InputError
@@ -105,7 +106,7 @@ def test_no_points_give_no_traces():
     assert select_moving(empty).points.shape == (3, 0, 2)
 
 
-@settings(max_examples=60)
+@examples(quick=60)
 @given(seed=st.integers(0, 2**32 - 1), count=st.integers(0, 25))
 def test_selection_keeps_its_promises(seed, count):
     chance = np.random.default_rng(seed)

@@ -2,7 +2,8 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from examples import examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 from stvla_ros.errors import InputError
@@ -56,7 +57,7 @@ def test_a_trace_that_stands_still_is_drawn_and_has_no_motion(x: float, y: float
     assert not cells[..., MOTION].any()
 
 
-@settings(max_examples=200)
+@examples(quick=200)
 @given(made=some_vertices())
 def test_shares_are_within_0_and_1_and_where_they_are_0_all_is(made: np.ndarray) -> None:
     cells = trace_cells(made, K, S, C)
@@ -67,7 +68,7 @@ def test_shares_are_within_0_and_1_and_where_they_are_0_all_is(made: np.ndarray)
     assert np.isin(cells[cells[..., SHARE] > 0][:, AGE], ends[:, 3]).all()
 
 
-@settings(max_examples=200)
+@examples(quick=200)
 @given(made=some_vertices(most=6), seed=st.integers(0, 2**32 - 1))
 def test_the_order_of_the_traces_does_not_matter(made: np.ndarray, seed: int) -> None:
     made[..., :2] = 100 + 0.1 * made[..., :2]  # close together, where they meet in many cells

@@ -3,7 +3,8 @@
 import cv2
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from examples import examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 from stvla_ros.errors import InputError
@@ -40,7 +41,7 @@ def affine(angle: float, scale: float, shift: tuple[float, float]) -> np.ndarray
     return matrix
 
 
-@settings(max_examples=12, deadline=None)
+@examples(quick=12)
 @given(
     angle=st.floats(-6, 6),
     scale=st.floats(0.95, 1.05),

@@ -4,7 +4,8 @@ import json
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from examples import examples
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -40,21 +41,21 @@ def sample_actions(count: int = 500) -> np.ndarray:
     return np.concatenate([rng.normal(0.01, 0.05, (count, 6)), rng.integers(0, 2, (count, 1))], axis=1)
 
 
-@settings(deadline=None)  # the machine may be busy
+@examples(quick=100)
 @given(statistics(), shares())
 def test_actions_between_the_quantiles_come_back(stats, share):
     actions = stats.q01 + share * (stats.q99 - stats.q01)
     np.testing.assert_allclose(stats.unnormalize(stats.normalize(actions)), actions, rtol=0, atol=1e-12)
 
 
-@settings(deadline=None)  # the machine may be busy
+@examples(quick=100)
 @given(statistics(), shares())
 def test_normalized_actions_come_back(stats, share):
     normalized = np.where(stats.mask, 2.0 * share - 1.0, share)
     np.testing.assert_allclose(stats.normalize(stats.unnormalize(normalized)), normalized, rtol=0, atol=1e-9)
 
 
-@settings(deadline=None)  # the machine may be busy
+@examples(quick=100)
 @given(statistics(), hnp.arrays(np.float64, (5, 7), elements=st.floats(-10.0, 10.0)))
 def test_normalized_actions_stay_in_range_where_scaled_and_pass_elsewhere(stats, actions):
     normalized = stats.normalize(actions)

@@ -5,7 +5,8 @@ import json
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from examples import examples
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -105,13 +106,13 @@ def test_published_layout_has_8194_tokens_in_three_ranges():
     assert TOKENIZER.chunk_size == 4
 
 
-@settings(deadline=None)  # the machine may be busy
+@examples(quick=100)
 @given(tokenizers())
 def test_any_tokenizer_survives_the_config_file(tokenizer):
     assert ActionTokenizer.from_config(json.loads(json.dumps(tokenizer.to_config()))) == tokenizer
 
 
-@settings(deadline=None)  # the machine may be busy
+@examples(quick=100)
 @given(tokenizers(), actions(-3.0, 3.0))
 def test_encoded_actions_are_legal_and_decode_to_normalized_actions(tokenizer, sample):
     offsets = tokenizer.encode(sample)
@@ -123,7 +124,7 @@ def test_encoded_actions_are_legal_and_decode_to_normalized_actions(tokenizer, s
     assert np.isin(decoded[:, 6], (0.0, 1.0)).all()
 
 
-@settings(deadline=None)  # the machine may be busy
+@examples(quick=100)
 @given(tokenizers(), actions())
 def test_every_coordinate_lies_in_the_bin_that_its_token_names(tokenizer, sample):
     offsets = tokenizer.encode(sample)
@@ -137,7 +138,7 @@ def test_every_coordinate_lies_in_the_bin_that_its_token_names(tokenizer, sample
         assert (values >= edges[index] - 1e-9).all() and (values <= edges[index + 1] + 1e-9).all(), name
 
 
-@settings(deadline=None)  # the machine may be busy
+@examples(quick=100)
 @given(tokenizers(), actions())
 def test_decoded_rotation_is_within_half_a_bin(tokenizer, sample):
     decoded = tokenizer.decode(tokenizer.encode(sample))
@@ -160,13 +161,13 @@ def test_every_published_token_comes_back_unless_its_mid_point_was_clipped():
     assert assert_unclipped_tokens_come_back(TOKENIZER) == 525
 
 
-@settings(deadline=None)  # the machine may be busy
+@examples(quick=100)
 @given(tokenizers())
 def test_every_token_comes_back_unless_its_mid_point_was_clipped(tokenizer):
     assert_unclipped_tokens_come_back(tokenizer)
 
 
-@settings(deadline=None)  # the machine may be busy
+@examples(quick=100)
 @given(actions())
 def test_decoding_the_decoded_action_changes_nothing_once_inside_the_cube(sample):
     once = TOKENIZER.decode(TOKENIZER.encode(sample))
@@ -189,7 +190,7 @@ def test_a_rotation_on_an_edge_belongs_to_the_bin_above(column, name):
 
 
 @pytest.mark.parametrize("column, stride", [(3, 256), (4, 16), (5, 1)])
-@settings(deadline=None)  # the machine may be busy
+@examples(quick=100)
 @given(values=st.lists(st.floats(-1.0, 1.0), min_size=2, max_size=20))
 def test_a_larger_rotation_never_has_a_lower_bin(column, stride, values):
     sample = np.zeros((len(values), 7))
@@ -197,7 +198,7 @@ def test_a_larger_rotation_never_has_a_lower_bin(column, stride, values):
     assert (np.diff((TOKENIZER.encode(sample)[:, 1] - 4096) // stride % 16) >= 0).all()
 
 
-@settings(deadline=None)  # the machine may be busy
+@examples(quick=100)
 @given(st.floats(0.0, np.pi), st.floats(-np.pi, np.pi), st.lists(st.floats(0.0, 1.0), min_size=2, max_size=10))
 def test_a_longer_translation_never_has_a_lower_length_bin(theta, phi, lengths):
     direction = [np.sin(theta) * np.cos(phi), np.sin(theta) * np.sin(phi), np.cos(theta)]

@@ -2,7 +2,8 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from examples import examples
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import norm
 from tolerance import assert_same_but_for_rounding
@@ -53,7 +54,7 @@ def test_published_gaussians_give_the_published_edges(published_config):
         assert_same_but_for_rounding(fitted.edges(name), published.edges(name), 1, amplification=10.0, dtype=np.float64)
 
 
-@settings(deadline=None)  # the machine may be busy
+@examples(quick=100)
 @given(
     mean=st.floats(0.0, 1.0),
     std=st.floats(0.05, 2.0),

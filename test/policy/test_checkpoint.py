@@ -8,7 +8,8 @@ from pathlib import Path
 import huggingface_hub.constants
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
+from examples import examples
+from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 from tiny_checkpoint import ACTION_TOKENS, config, shapes, write_tiny_checkpoint
@@ -195,7 +196,7 @@ def test_other_floating_types_are_converted(folder_with, tensors, stored):
     assert_same_bits({published_name(name): tensor for name, tensor in state.items()}, expected)
 
 
-@settings(max_examples=4, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(quick=4)
 @given(missing=st.sets(st.sampled_from(NAMES), min_size=1, max_size=5))
 def test_missing_tensors_are_listed(folder_with, missing):
     message = refusal(folder_with(lambda all_: {name: all_[name] for name in all_ if name not in missing}))
@@ -243,7 +244,7 @@ def test_file_of_something_else_is_refused_by_name(folder, content):
     assert refusal(folder).startswith(f"{folder / WEIGHTS}: expected a complete safetensors file")
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(quick=15)
 @given(position=st.integers(0, 2000), value=st.integers(0, 255))
 def test_damaged_header_is_one_line_or_harmless(folder, checkpoint, position, value):
     content = bytearray((checkpoint / WEIGHTS).read_bytes())

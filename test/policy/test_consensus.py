@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from examples import examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 from stvla_ros.errors import InputError
@@ -29,7 +30,7 @@ def likely(kind: int, centres: list[list[float]], shares: list[float], spread: f
     return torch.log(density + 1e-12).float()[None]
 
 
-@settings(max_examples=100, deadline=None)
+@examples(quick=100)
 @given(st.integers(0, 1), st.floats(0.4, 0.6), st.floats(0.05, 0.5), st.integers(0, 2**31 - 1))
 def test_it_has_the_most_votes_of_the_likeliest_tokens(kind: int, share: float, spread: float, seed: int) -> None:
     centres = np.random.default_rng(seed).uniform(-0.8, 0.8, (2, 3)).tolist()

@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from examples import examples
+from hypothesis import given
 from hypothesis import strategies as st
 from tolerance import assert_same_but_for_rounding
 
@@ -35,7 +36,7 @@ def reference_points(depth, k):
     return answer
 
 
-@settings(max_examples=15, deadline=None)
+@examples(quick=15)
 @given(
     focal=st.tuples(st.floats(50, 2000), st.floats(50, 2000)),
     centre=st.tuples(st.floats(-50, 300), st.floats(-50, 300)),
@@ -109,7 +110,7 @@ def test_encoding_is_computed_in_float32_whatever_the_weights_are():
     assert (rounded(points).float() - exact(points)).abs().max() < 0.02
 
 
-@settings(max_examples=50, deadline=None)
+@examples(quick=50)
 @given(size=st.tuples(st.integers(2, 4000), st.integers(2, 4000)), pixel=st.tuples(st.floats(0, 1), st.floats(0, 1)))
 def test_scaled_intrinsics_send_a_place_in_the_picture_along_the_same_ray(size, pixel):
     k = matrix(0.9 * size[0], 1.1 * size[0], 0.48 * size[0], 0.53 * size[1])

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from examples import examples
+from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 from scipy.ndimage import distance_transform_edt
@@ -19,7 +20,7 @@ def depths(height, width, seed=0):
     return np.random.default_rng(seed).uniform(0.2, 3.0, (height, width)).astype(np.float32)
 
 
-@settings(max_examples=20, deadline=None)
+@examples(quick=20)
 @given(height=st.integers(2, 700), width=st.integers(2, 700))
 def test_picture_of_any_size_is_pils_bicubic(height, width):
     rgb = picture(height, width)
@@ -86,7 +87,7 @@ def test_known_depth_of_the_models_size_stays_as_it_is(dtype):
     np.testing.assert_array_equal(prepared, depth)
 
 
-@settings(max_examples=20, deadline=None)
+@examples(quick=20)
 @given(height=st.integers(1, 700), width=st.integers(1, 700))
 def test_depth_of_any_size_takes_the_pixel_at_the_new_ones_centre(height, width):
     depth = depths(height, width)
@@ -95,7 +96,7 @@ def test_depth_of_any_size_takes_the_pixel_at_the_new_ones_centre(height, width)
     np.testing.assert_array_equal(prepare_depth(depth, (width, height), SIZE), depth[np.ix_(rows, columns)])
 
 
-@settings(max_examples=15, deadline=None)
+@examples(quick=15)
 @given(known=st.floats(0.0005, 0.9), seed=st.integers(0, 1000))
 def test_unknown_pixels_take_the_nearest_known_depth(known, seed):
     random = np.random.default_rng(seed)

@@ -5,7 +5,8 @@ from collections import Counter
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from examples import examples
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from policy_inputs import BRIDGE, CAMERA, FRACTAL
@@ -171,7 +172,7 @@ def test_failed_load_leaves_the_policy_unusable_not_half_loaded(checkpoint):
 ANGLES = arrays(np.float64, 3, elements=st.floats(-3.1, 3.1))
 
 
-@settings(max_examples=100, deadline=None)
+@examples(quick=100)
 @given(angles=ANGLES, translation=arrays(np.float64, 3, elements=st.floats(-1, 1)), gripper=st.sampled_from([0.0, 1.0]))
 def test_roll_pitch_yaw_are_turns_about_the_fixed_axes_in_this_order(angles, translation, gripper):
     action = to_end_effector_action(np.array([*translation, *angles, gripper]))
@@ -184,7 +185,7 @@ def test_roll_pitch_yaw_are_turns_about_the_fixed_axes_in_this_order(angles, tra
     assert action.gripper == gripper
 
 
-@settings(max_examples=30, deadline=None)
+@examples(quick=30)
 @given(angle=st.floats(-3.0, 3.0), axis=st.integers(0, 2))
 def test_one_angle_is_a_rotation_vector_along_its_axis(angle, axis):
     action = np.zeros(7)

@@ -5,7 +5,8 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from examples import examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 from stvla_ros.errors import InputError
@@ -124,7 +125,7 @@ def test_a_missing_file_is_an_error_that_names_it(tmp_path: Path) -> None:
         open_recording(tmp_path / "nowhere.mp4")
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(quick=150)
 @given(st.sampled_from(["mp4", "mkv"]), st.lists(st.tuples(st.floats(0, 1), st.integers(1, 255)), max_size=12))
 def test_a_damaged_video_is_read_or_refused_in_one_line(
     tmp_path: Path, kind: str, damages: list[tuple[float, int]]

@@ -3,7 +3,8 @@
 import numpy as np
 import pinocchio
 import pytest
-from hypothesis import given, settings
+from examples import examples
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.spatial import ConvexHull
 
@@ -24,7 +25,7 @@ def beyond(points: np.ndarray, corners: np.ndarray) -> float:
     return float((points @ planes[:, :3].T + planes[:, 3]).max())
 
 
-@settings(max_examples=40, deadline=None)
+@examples(quick=40)
 @given(seed=st.integers(0, 10**6), count=st.integers(1, 400), size=st.floats(0.005, 0.3))
 def test_a_hull_holds_all_points_with_few_corners(seed: int, count: int, size: float) -> None:
     points = np.random.default_rng(seed).normal(size=(count, 3)) * size

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from examples import examples
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
@@ -42,7 +43,7 @@ def test_it_is_the_simulators_arm() -> None:
         assert ARM.tool_pose(position) == pytest.approx(other.tool_pose(position), abs=1e-9)
 
 
-@settings(max_examples=200, deadline=None)
+@examples(quick=200)
 @given(
     translation=st.tuples(*[st.floats(-0.04, 0.04)] * 3),
     rotation=st.tuples(*[st.floats(-0.2, 0.2)] * 3),

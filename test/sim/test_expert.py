@@ -4,7 +4,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
+from examples import examples
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
@@ -62,7 +63,7 @@ def test_the_sign_of_the_long_axis_has_no_meaning(state):
 
 
 @pytest.mark.parametrize("axes", [WIDOWX, PANDA], ids=["widowx", "panda"])
-@settings(max_examples=40, deadline=None)
+@examples(quick=40)
 @given(gripper=grippers, obj=spots, axis=headings)
 def test_from_anywhere_it_ends_over_the_object_pointing_down_across_it_and_closes(axes, gripper, obj, axis):
     for _ in range(150):
@@ -99,7 +100,7 @@ def above(obj, height, sideways, axis, turn):
 small = st.floats(0.0, 1.0)
 
 
-@settings(deadline=None)
+@examples(quick=100)
 @given(obj=spots, axis=headings, height=st.floats(0.03, 0.15), sideways=small, turn=small)
 def test_a_little_farther_off_changes_the_answer_a_little(obj, axis, height, sideways, turn):
     def answer(sideways, turn):

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
+from examples import examples
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
@@ -44,7 +45,7 @@ def vectors(limit):
 
 
 @pytest.mark.parametrize("task", TASKS)
-@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(quick=20)
 @given(translation=vectors(0.05), rotation=vectors(0.8), gripper=st.floats(0.0, 1.0))
 def test_a_step_moves_the_target_by_exactly_the_action(task, translation, rotation, gripper):
     simulator = environment(task, render=False)

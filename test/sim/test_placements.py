@@ -2,7 +2,8 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from examples import examples
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
@@ -24,7 +25,7 @@ def grid(name: str) -> list[Placement]:
     return [placement(x, y, 0.0, (xs[0], ys[-1])) for x in xs for y in ys]
 
 
-@settings(max_examples=100, deadline=None)
+@examples(quick=100)
 @given(st.sampled_from(sorted(REGIONS)), st.integers(0, 2**32 - 1))
 def test_a_drawn_placement_is_in_the_region_and_near_no_official_one(name: str, seed: int) -> None:
     region, official = REGIONS[name], grid(name)

@@ -13,7 +13,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from examples import examples
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as st_numpy
 
@@ -274,7 +275,7 @@ VALUES = st.recursive(
 )
 
 
-@settings(deadline=None)  # the machine may be busy
+@examples(quick=100)
 @given(st.dictionaries(st.sampled_from("abc"), VALUES))
 def test_what_is_sent_is_what_is_received(message) -> None:
     one, other = socket.socketpair()

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from examples import examples
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -58,6 +59,7 @@ def test_the_joint_that_is_farthest_over_its_limit_is_named() -> None:
     assert [watch.take(both, True, 0.0), watch.take(both, True, 0.01)][1].startswith("shoulder")
 
 
+@examples(quick=100)
 @given(st.lists(st.tuples(st.floats(-1000.0, 1000.0) | st.just(np.nan), st.booleans()), max_size=40))
 def test_efforts_within_their_limits_are_never_a_contact(efforts: list) -> None:
     watch = make()
@@ -65,6 +67,7 @@ def test_efforts_within_their_limits_are_never_a_contact(efforts: list) -> None:
         assert watch.take(with_waist(effort), moving, 0.001 * number) == ""
 
 
+@examples(quick=100)
 @given(st.lists(st.floats(-3000.0, 3000.0) | st.just(np.nan), max_size=40), st.floats(1000.1, 1e6))
 def test_a_contact_that_lasts_is_seen_with_its_second_measurement(before: list[float], effort: float) -> None:
     watch = make()

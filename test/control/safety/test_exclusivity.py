@@ -1,6 +1,7 @@
 """What a list of a topic's publishers means for the arm."""
 
 import pytest
+from examples import examples
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -57,6 +58,7 @@ def test_what_may_be_a_dead_process_holds_until_it_is_forgotten_and_is_certain_w
     assert not topic.look(publishers, 500.0).certain, "it is counted anew"
 
 
+@examples(quick=100)
 @given(st.lists(st.sampled_from([OWN, "", "/a", "/b"]), max_size=5), st.booleans())
 def test_more_than_one_publisher_always_holds_and_one_never_does_but_a_strangers(names: list[str], arm: bool) -> None:
     found = ExclusiveTopic("/x", OWN if arm else "").look(names, 0.0)

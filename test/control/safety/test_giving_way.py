@@ -1,6 +1,7 @@
 """Setpoints give way by what they caused, and no farther."""
 
 import numpy as np
+from examples import examples
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -50,6 +51,7 @@ def test_a_way_outside_the_workspace_is_remembered_until_the_arm_agrees() -> Non
     assert not trail.led_outside
 
 
+@examples(quick=100)
 @given(st.lists(st.tuples(points, points), max_size=30), points)
 def test_what_is_given_way_to_lies_within_what_the_setpoints_covered(steps: list, measured: np.ndarray) -> None:
     trail, covered = begun(), [HERE]

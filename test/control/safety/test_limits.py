@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import ruckig
 from arms import widowx_limits
+from examples import examples
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -45,6 +46,7 @@ ALL = [(kind, name) for kind in OWNERS for name in numbers_of(kind)]
 
 
 @pytest.mark.parametrize(("kind", "name"), ALL)
+@examples(quick=100)
 @given(value=st.sampled_from([float("nan"), float("inf"), -float("inf"), 1e5, 10**400]) | st.floats(min_value=1e5))
 def test_no_number_is_boundless(kind: type, name: str, value: float) -> None:
     with pytest.raises(InputError, match=f"{name}: expected"):
@@ -70,6 +72,7 @@ def test_a_number_that_is_declared_without_a_ceiling_is_no_limit() -> None:
         check_ceilings(Forgotten())
 
 
+@examples(quick=100)
 @given(
     velocity=st.floats(0.1, 3.0),
     acceleration=st.floats(1.0, 40.0),

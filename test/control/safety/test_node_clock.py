@@ -1,6 +1,7 @@
 """The clock that observations are stamped by, when it jumps, stands still, or runs at another speed."""
 
 import pytest
+from examples import examples
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -75,6 +76,7 @@ def test_a_machines_clock_that_is_mended_is_good_again() -> None:
     assert said[0] and not any(said[150:])
 
 
+@examples(quick=100)
 @given(
     rates=st.lists(st.sampled_from([0.0, 0.1, 0.5, 1.0, 2.0, 10.0]), min_size=1, max_size=30),
     part=st.floats(0.0, 1.0),

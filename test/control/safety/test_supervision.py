@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from arms import widowx_limits
+from examples import examples
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -32,6 +33,7 @@ def travelled(watch: MotionWatch, travel: list) -> tuple[np.ndarray, float, list
     return position, now, doubts
 
 
+@examples(quick=100)
 @given(travels, st.lists(st.floats(0.0, JITTER_S), min_size=31, max_size=31))
 def test_what_an_arm_can_do_is_never_doubted_even_when_stamps_are_late(travel: list, lateness: list[float]) -> None:
     assert set(travelled(MotionWatch(NAMES, LIMITS), travel)[2]) == {""}
@@ -42,6 +44,7 @@ def test_what_an_arm_can_do_is_never_doubted_even_when_stamps_are_late(travel: l
         assert watch.take(position, stamp) == ""
 
 
+@examples(quick=100)
 @given(travels, jumps, gaps)
 def test_one_jump_is_doubted_at_once_whatever_came_before(travel: list, jump: tuple, gap: float) -> None:
     joint, direction, farther = jump
@@ -63,6 +66,7 @@ def test_a_gap_is_no_jump() -> None:
     assert watch.take(off(0, 0.6), 1.22) == ""
 
 
+@examples(quick=100)
 @given(st.floats(0.04, 3.0), st.sampled_from([0.001, 0.002, 0.005, 0.01]))
 def test_two_sources_that_contradict_each_other_are_found_out(apart: float, period: float) -> None:
     watch = MotionWatch(NAMES, LIMITS)
@@ -132,6 +136,7 @@ def test_a_tool_that_was_sent_outside_is_believed_and_may_lag_behind_on_its_way_
     assert "outside the workspace" in watch.take(OUTSIDE)
 
 
+@examples(quick=100)
 @given(st.lists(st.tuples(*[st.floats(-1.0, 1.0)] * 3), min_size=1, max_size=20))
 def test_a_tool_that_follows_is_never_doubted(ways: list) -> None:
     watch = PlaceWatch(LIMITS)
@@ -178,6 +183,7 @@ def test_rest_counts_anew_after_a_gap() -> None:
     assert "got 0.1 s so far" in watch.motion()
 
 
+@examples(quick=100)
 @given(st.floats(0.06, 5.0), st.floats(0.0, 6.3), st.sampled_from([0.01, 0.02, 0.05, 0.1]))
 def test_steady_motion_is_never_rest(speed: float, begun: float, period: float) -> None:
     assert seen([begun + speed * number * period for number in range(40)], period)

@@ -6,7 +6,8 @@ import shutil
 import numpy as np
 import pytest
 import torch
-from hypothesis import HealthCheck, example, given, settings
+from examples import examples
+from hypothesis import example, given
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 from tiny_st4vla import CHUNK, config, picture, statistics, tokenizer
@@ -310,7 +311,7 @@ STRANGE = (0, -1, 3, 10**7, 2**70, 1e300, float("nan"), "x", None, [], [1], ["x"
 NAMES = [name for name in leaves(config()) if not name.startswith(("run_", "seed", "trainer"))]
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(quick=60)
 @given(st.sampled_from(NAMES), st.sampled_from(STRANGE))
 @example("framework.action_model.action_model_type", [])
 @example("vlm_config.video_token_id", 2**70)
