@@ -41,6 +41,14 @@ GROUPS: dict[str, dict[str, Command]] = {
         ),
         "tasks": Command(_TASKS, "TasksArguments", "the simulated tasks", "tasks --robot panda"),
     },
+    "your own video": {
+        "trace": Command(
+            "stvla_ros.recordings.trace",
+            "TraceArguments",
+            "what moves in a video, a folder or a bag",
+            "trace my_video.mp4 --output out/my_video",
+        ),
+    },
     "use a robot": {
         "doctor": Command(
             "stvla_ros.doctor.command",

@@ -5,8 +5,6 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Annotated, Any
 
-import numpy as np
-
 from stvla_ros.errors import InputError
 from stvla_ros.graph.arguments import RobotArguments
 from stvla_ros.perception.depth.constant import NO_DEPTH
@@ -14,12 +12,8 @@ from stvla_ros.policy.inputs import InputsConfig
 from stvla_ros.policy.observer import VIEWS
 from stvla_ros.policy.training_record import AUTO, Resolved
 from stvla_ros.recordings.bag_reader import BagTopics
-from stvla_ros.recordings.open_recording import open_recording
+from stvla_ros.recordings.open_recording import RATE_FRAMES, frame_rate, open_recording
 from stvla_ros.settings import Range, build, check_ranges, parse_mapping
-
-# Frames that tell a recording's rate.
-_LOOKED_AT = 10
-_USUAL_RATE = 30.0
 
 
 @dataclass(frozen=True)
@@ -68,10 +62,9 @@ def look_at(source: str, parameters: str) -> Replay:
     topics = BagTopics(known.image_topic, known.camera_info_topic, known.depth_topic)
     problems: list[str] = []
     frames = open_recording(source, topics, known.frame_rate or None, problems.append)
-    looked_at = list(islice(frames, _LOOKED_AT))
-    steps = np.diff([frame.stamp_ns for frame in looked_at])
-    usual = float(np.median(steps[steps > 0])) if (steps > 0).any() else 1e9 / _USUAL_RATE
-    return Replay(given, looked_at[0].depth is not None, 1e9 / usual * known.rate)
+    looked_at = list(islice(frames, RATE_FRAMES))
+    rate = frame_rate([frame.stamp_ns for frame in looked_at])
+    return Replay(given, any(frame.depth is not None for frame in looked_at), rate * known.rate)
 
 
 def without_sensor(arguments: RobotArguments, resolved: Resolved) -> Resolved:

@@ -1,7 +1,7 @@
 """One way to read every kind of recording."""
 
-from collections.abc import Iterator
-from itertools import chain
+from collections.abc import Iterator, Sequence
+from itertools import chain, pairwise
 from pathlib import Path
 
 from stvla_ros.errors import InputError
@@ -10,6 +10,19 @@ from stvla_ros.recordings.bag_reader import BagTopics, read_bag
 from stvla_ros.recordings.image_folder import read_image_folder
 from stvla_ros.recordings.types import OnBadFrame, RecordedFrame
 from stvla_ros.recordings.video_reader import read_video
+
+RATE_FRAMES = 10
+"""First frames that tell a recording's rate."""
+_USUAL_RATE = 30.0
+
+
+def frame_rate(stamps: Sequence[int]) -> float:
+    """Pictures a second by the median of the steps; a camera's usual 30 where a single picture does not tell.
+
+    :param stamps: nanoseconds.
+    """
+    steps = sorted(after - before for before, after in pairwise(stamps) if after > before)
+    return 1e9 / steps[len(steps) // 2] if steps else _USUAL_RATE
 
 
 def open_recording(

@@ -59,6 +59,14 @@ MISTAKES: tuple[tuple[str, str], ...] = (
     ("robot --replay film.mp4 --replay-parameters {rate:_0}", "replay_parameters.rate: expected a number from 0.01"),
     ("robot --image-topic 2d", "image_topic: expected a topic's name, got '2d'"),
     ("robot --estop-heartbeat 61", "estop_heartbeat: expected a number from 0.0 to 60.0, got 61.0"),
+    # trace
+    ("trace nope.mp4", "recording nope.mp4: there is no such file or folder"),
+    ("trace README.md", "video README.md: cannot be read after 0 frames"),
+    ("trace film.mp4 --depth sensor", "depth: expected another than sensor, film.mp4 has no depth"),
+    ("trace film.mp4 --depth nope", "depth: expected one of sensor, constant, zoedepth, depth_anything, got 'nope'"),
+    ("trace film.mp4 --buffer 1", "buffer: expected a whole number from 2 to 1000, got 1"),
+    ("trace film.mp4 --tracker kinematic", "tracker: expected one that needs no robot, got kinematic"),
+    ("trace film.mp4 --output models", "expected a new or empty folder, it has files"),
     # eval, ablate
     ("eval", "policies: expected at least one"),
     ("eval --policies smal", "or a hub id, got 'smal' (did you mean small?)"),
@@ -115,6 +123,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         for _ in range(3):
             writer.write(np.zeros((32, 48, 3), np.uint8))
     (tmp_path / "models").mkdir()
+    (tmp_path / "models" / "read me").touch()
     (tmp_path / "README.md").write_text("no film\n")
     monkeypatch.chdir(tmp_path)
     return tmp_path
