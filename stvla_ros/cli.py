@@ -112,6 +112,12 @@ GROUPS: dict[str, dict[str, Command]] = {
             "the same with one thing varied",
             "ablate buffer --policy small",
         ),
+        "ask": Command(
+            "stvla_ros.acting.ask",
+            "AskArguments",
+            "a policy that answers in words, about a picture",
+            'ask "box of the plate" --image seen.png --checkpoint out/training/st4vla/checkpoint',
+        ),
     },
 }
 COMMANDS = {name: command for group in GROUPS.values() for name, command in group.items()}

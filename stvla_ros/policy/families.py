@@ -36,7 +36,8 @@ ACTIONS = "actions"
 """The objective that every family has: the demonstrated actions."""
 GROUNDING = "grounding"
 """The objective of families that can answer in words: questions about pictures, which the training then brings
-(``Trainable.question_batch``)."""
+(``Trainable.question_batch``). What ``load`` gives then has ``ask(pictures, question, most_tokens)``, which gives the
+answer, and ``picture_size``, the side of the picture whose pixels its places are."""
 
 
 @dataclass(frozen=True)

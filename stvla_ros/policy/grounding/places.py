@@ -9,6 +9,7 @@ text, four numbers in brackets are a box, and two a point: so others' answers mo
 import json
 import math
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -68,20 +69,20 @@ def moved_text(text: str, move: PictureMove) -> str | None:
     if move.mirrored and _SIDES.search(text):
         return None
     parts, begin = [], 0
-    for found in _PLACE.finditer(text):
-        numbers = next(group for group in found.groups() if group is not None)
-        moved = _moved([float(each) for each in numbers.split(",")], move)
+    for first, end, numbers in find_places(text):
+        moved = _moved(numbers, move)
         if moved is None:
             return None
-        bracket = text[found.start()], text[found.end() - 1]
-        parts += [text[begin : found.start()], bracket[0], ", ".join(map(str, moved)), bracket[1]]
-        begin = found.end()
+        parts += [text[begin : first + 1], ", ".join(map(str, moved)), text[end - 1]]
+        begin = end
     return "".join([*parts, text[begin:]])
 
 
-def has_places(text: str) -> bool:
-    """Whether boxes or points are in a text."""
-    return _PLACE.search(text) is not None
+def find_places(text: str) -> Iterator[tuple[int, int, list[float]]]:
+    """Where each box (four numbers) or point (two) of a text begins and ends, brackets included, and its numbers."""
+    for found in _PLACE.finditer(text):
+        numbers = next(group for group in found.groups() if group is not None)
+        yield found.start(), found.end(), [float(each) for each in numbers.split(",")]
 
 
 def first_outside(text: str, size: tuple[int, int]) -> str | None:
@@ -89,12 +90,11 @@ def first_outside(text: str, size: tuple[int, int]) -> str | None:
 
     :param size: (width, height) of the picture, pixels.
     """
-    for found in _PLACE.finditer(text):
-        numbers = [float(each) for each in next(group for group in found.groups() if group is not None).split(",")]
+    for begin, end, numbers in find_places(text):
         limits = (len(numbers) // 2) * list(size)
         inside = all(0 <= number <= limit for number, limit in zip(numbers, limits, strict=True))
         if not inside or (len(numbers) == 4 and not (numbers[0] < numbers[2] and numbers[1] < numbers[3])):
-            return found.group()
+            return text[begin:end]
     return None
 
 

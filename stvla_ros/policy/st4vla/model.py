@@ -145,6 +145,34 @@ class St4Vla(nn.Module):
         """
         return self._language(pixel_values, image_grid_thw, input_ids, attention_mask, False).last_hidden_state
 
+    def answer(
+        self,
+        pixel_values: torch.Tensor,
+        image_grid_thw: torch.Tensor,
+        input_ids: torch.Tensor,
+        attention_mask: torch.Tensor,
+        end: int,
+        most: int,
+    ) -> torch.Tensor:
+        """The likeliest tokens after a prompt, one after the other, with the keys and values of those before kept.
+
+        :param end: token at which the answer is over.
+        :param most: tokens.
+        :returns: (B, N) ids, ``end`` left out.
+        """
+        said = self.qwen_vl_interface.model.generate(
+            input_ids=input_ids,
+            attention_mask=attention_mask,
+            pixel_values=pixel_values.to(self.qwen_vl_interface.model.dtype),
+            image_grid_thw=image_grid_thw,
+            mm_token_type_ids=(input_ids == self.config.vlm.image_token_id).int(),
+            do_sample=False,
+            max_new_tokens=most,
+            eos_token_id=end,
+            pad_token_id=end,
+        )[:, input_ids.shape[1] :]
+        return said[:, :-1] if said.shape[1] and bool((said[:, -1] == end).all()) else said
+
     def words(self, state: torch.Tensor) -> torch.Tensor:
         """(..., E) states to (..., vocabulary) scores of the token that follows each."""
         return self.qwen_vl_interface.model.lm_head(state)

@@ -21,6 +21,8 @@ from stvla_ros.policy.st4vla.prompt import PromptTokenizer
 from stvla_ros.policy.st4vla.sizes import GUIDANCE, STEPS
 
 _MOST_GUIDANCE = 100.0
+MOST_TOKENS = 1024
+"""Of an answer in words."""
 
 
 @dataclass(frozen=True)
@@ -101,13 +103,9 @@ class St4VlaPredictor:
         :raises InputError: naming the argument that cannot be used; when memory runs out.
         """
         _, statistics = select_statistics(self.statistics, unnorm_key)
-        if not 1 <= len(pictures) <= MOST_VIEWS:
-            raise InputError(f"pictures: expected 1 to {MOST_VIEWS}, got {len(pictures)}")
         model = self.model
-        size = model.config.picture_size
-        prepared = np.stack([prepare_picture(picture, size, self._resize) for picture in pictures])
         with torch.inference_mode(), memory_for(f"inference on {model.device}"):
-            stacked = torch.from_numpy(prepared).to(model.device)
+            stacked = self._prepared(pictures)
             pixels, grid = patches(stacked)
             ids = self._ids(instruction, len(pictures))
             # Only now, so that a refused observation draws nothing.
@@ -121,6 +119,36 @@ class St4VlaPredictor:
                 f"inference: expected finite actions, got NaN or infinity: weights are beyond what {model.dtype} holds"
             )
         return PredictedChunk(normalized, unnormalize(normalized, statistics))
+
+    @property
+    def picture_size(self) -> int:
+        """Side of the pictures that the network sees, pixels."""
+        return self.model.config.picture_size
+
+    def ask(self, pictures: Sequence[np.ndarray], question: str, most_tokens: int = MOST_TOKENS) -> str:
+        """What the language model answers: its likeliest token, one after the other.
+
+        :param pictures: as for ``predict``.
+        :param question: in words; nothing is put around it.
+        :param most_tokens: at which the answer is cut off, 1 to ``MOST_TOKENS``.
+        :returns: the answer; places in it are pixels of the picture of ``picture_size``.
+        :raises InputError: naming the argument that cannot be used; when memory runs out.
+        """
+        if type(most_tokens) is not int or not 1 <= most_tokens <= MOST_TOKENS:
+            raise InputError(f"most_tokens: expected 1 to {MOST_TOKENS}, got {most_tokens!r}")
+        ids = torch.from_numpy(self.prompts.encode_question(question, len(pictures)))[None].to(self.model.device)
+        with torch.inference_mode(), memory_for(f"inference on {self.model.device}"):
+            pixels, grid = patches(self._prepared(pictures))
+            said = self.model.answer(pixels, grid, ids, torch.ones_like(ids), self.prompts.end, most_tokens)
+            wait_for_device(self.model.device)
+            return self.prompts.decode(said[0].tolist())
+
+    def _prepared(self, pictures: Sequence[np.ndarray]) -> torch.Tensor:
+        """(V, 3, S, S) from 0 to 1, on the device."""
+        if not 1 <= len(pictures) <= MOST_VIEWS:
+            raise InputError(f"pictures: expected 1 to {MOST_VIEWS}, got {len(pictures)}")
+        prepared = np.stack([prepare_picture(picture, self.picture_size, self._resize) for picture in pictures])
+        return torch.from_numpy(prepared).to(self.model.device)
 
     def _ids(self, instruction: str, views: int) -> torch.Tensor:
         """(1, L) of the prompt, on the device."""
