@@ -135,6 +135,9 @@ class RobotArguments(PerceptionArguments):
     replay: str = ""
     """Play this video, image folder or bag instead of a live camera; the run ends with it and leaves a video. A robot
     moves on it only as fake hardware."""
+    replay_pacing: Literal["auto", "lockstep", "realtime"] = "auto"
+    """Every frame, as fast as the machine can (lockstep), or as recorded, dropping what comes too fast (realtime);
+    auto: lockstep unless fake hardware moves on it."""
     replay_parameters: str = "{}"
     """Further parameters of the replay node, as a YAML mapping: image_topic, intrinsics, frame_rate, …"""
     output: str = "out/robot"

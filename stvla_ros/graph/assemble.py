@@ -12,7 +12,7 @@ import yaml
 from stvla_ros.atomic_files import make_folder
 from stvla_ros.errors import InputError
 from stvla_ros.graph.arguments import PerceptionArguments, RobotArguments, SimArguments, check_topics, given_inputs
-from stvla_ros.graph.replays import image_subscribers, look_at, without_sensor
+from stvla_ros.graph.replays import image_subscribers, look_at, replay_pacing, without_sensor
 from stvla_ros.graph.specification import Graph, NodeSpec, Parameters
 from stvla_ros.nodes.executables import executables, module_of
 from stvla_ros.perception.depth.constant import NO_DEPTH
@@ -107,7 +107,10 @@ def robot_graph(arguments: RobotArguments, run_directory: Path) -> Graph:
         "camera_info": arguments.camera_info_topic,
         "sensor_depth": arguments.depth_topic,
     }
-    sensor = {"image_transport": arguments.image_transport}
+    pacing = replay_pacing(arguments)
+    sensor: dict[str, Any] = {"image_transport": arguments.image_transport}
+    if replayed and pacing == "lockstep":
+        sensor["sensor_reliability"] = "reliable"
     nodes = _perception_and_server(arguments, resolved, sensor, server, remappings)
     nodes += _driver(arguments, robot, embodiment, run_directory)
     # A robot's graph survives the loss of a part: the driver holds the arm until it is back.
@@ -115,6 +118,7 @@ def robot_graph(arguments: RobotArguments, run_directory: Path) -> Graph:
     if replayed:
         replay = {
             "source": arguments.replay,
+            "pacing": pacing,
             "use_sim_time": False,
             "min_subscribers": image_subscribers(arguments.fused, resolved.inputs),
             "awaited_subscribers": _recorders(arguments.record, video=True),
@@ -123,7 +127,7 @@ def robot_graph(arguments: RobotArguments, run_directory: Path) -> Graph:
         recorder = {
             "output": str(run_directory),
             **_run_facts(arguments, resolved),
-            "pacing": "realtime",
+            "pacing": pacing,
             "show_depth": resolved.inputs.depth != NO_DEPTH,
             # The recorder's least and most.
             "fps": min(max(replayed.frame_rate, 1.0), 120.0),

@@ -82,6 +82,15 @@ def without_sensor(arguments: RobotArguments, resolved: Resolved) -> Resolved:
     return replace(resolved, inputs=inputs, notes=(*resolved.notes, note))
 
 
+def replay_pacing(arguments: RobotArguments) -> str:
+    """``lockstep`` or ``realtime``. :raises InputError: for lockstep where an arm moves."""
+    if arguments.replay_pacing == AUTO:
+        return "realtime" if arguments.use_fake_hardware else "lockstep"
+    if arguments.replay_pacing == "lockstep" and arguments.use_fake_hardware:
+        raise InputError("replay_pacing: expected realtime with fake hardware, a driver does not wait for a recording")
+    return arguments.replay_pacing
+
+
 def image_subscribers(fused: bool, inputs: InputsConfig) -> int:
     """How many nodes take the image, so that a recording waits for all of them: the perception (fused, or tracker,
     depth and compositor), the recorder, and the server unless it takes the overlay instead.

@@ -72,6 +72,31 @@ def test_a_recording_without_depth_is_shown_with_traces_on_the_picture_and_says_
         robot_graph(RobotArguments(replay=film, depth="sensor"), tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("arguments", "pacing", "reliability"),
+    [
+        ({}, "lockstep", "reliable"),
+        ({"replay_pacing": "realtime"}, "realtime", None),
+        ({"use_fake_hardware": True}, "realtime", None),
+    ],
+)
+def test_a_recording_that_moves_nothing_is_played_frame_by_frame(
+    arguments: dict, pacing: str, reliability: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    graph = robot_graph(RobotArguments(replay=take_for_a_recording(monkeypatch), **arguments), tmp_path)
+    assert node_of(graph, "replay").parameters["replay"]["pacing"] == pacing
+    for name in ("tracker", "depth", "compositor", "vla_server"):
+        assert node_of(graph, name).parameters[name].get("sensor_reliability") == reliability
+
+
+def test_no_arm_moves_on_a_recording_that_waits_for_the_machine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    film = take_for_a_recording(monkeypatch)
+    with pytest.raises(InputError, match="^replay_pacing: expected realtime with fake hardware"):
+        robot_graph(RobotArguments(replay=film, use_fake_hardware=True, replay_pacing="lockstep"), tmp_path)
+
+
 def test_the_video_of_a_recording_plays_as_fast_as_the_recording(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -20,8 +20,9 @@ from recording_support import (
 )
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CameraInfo, Image
+from std_msgs.msg import Header
 
-from stvla_ros.nodes.kit.messages import image_to_depth, image_to_rgb, stamp_ns
+from stvla_ros.nodes.kit.messages import image_to_depth, image_to_rgb, ns_to_time, stamp_ns
 from stvla_ros.recordings.open_recording import open_recording
 
 
@@ -95,6 +96,21 @@ def test_frames_come_at_the_recorded_pace_times_the_rate(tmp_path: Path, rate: f
         return abs(arrivals["image"][-1] - arrivals["image"][0] - 1.0 / rate) < 0.15
 
     assert in_one_of(6, on_time)
+
+
+def test_in_lockstep_each_frame_waits_until_the_one_before_is_recorded(tmp_path: Path) -> None:
+    source = write_bag(tmp_path / "bag", STAMPS, depth=False)
+    waited: list[int] = []
+    with listener() as ears, node_process("replay", source=source, pacing="lockstep", end_delay=0.2) as process:
+        images = ears.listen(Image, "image")
+        recorded = ears.node.create_publisher(Header, "recorded", 5)
+        for number, stamp in enumerate(STAMPS, start=1):
+            ears.spin_until(lambda count=number: len(images) == count)
+            ears.spin(0.3)
+            waited.append(len(images))
+            recorded.publish(Header(stamp=ns_to_time(stamp)))
+        assert process.wait() == 0
+    assert waited == list(range(1, len(STAMPS) + 1)) and stamps(images) == STAMPS
 
 
 def test_the_clock_runs_before_the_first_frame_through_every_one_and_never_backwards(tmp_path: Path) -> None:

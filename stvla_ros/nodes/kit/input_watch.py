@@ -24,6 +24,8 @@ class InputWatch:
         self._was_seen = False
         self._last_seen = time.monotonic()
         self._missing = False
+        # When it was first found without a publisher.
+        self._gone_since: float | None = None
 
     def seen(self) -> None:
         """A message came."""
@@ -42,8 +44,14 @@ class InputWatch:
             return None
         publishers = self._node.count_publishers(self._node.resolve_topic_name(self._topic))
         text = f"topic {self._label}: no message for {silent_s:.1f} s ({publishers} publishers)"
-        # A publisher that is there and silent is normal (a paused simulator); one that is gone deserves a line.
-        if not self._missing and not publishers and (self._was_seen or silent_s > START_UP_S):
+        # A publisher that is there and silent is normal (a paused simulator); one that is gone deserves a line, unless
+        # it went because the whole graph ends.
+        if publishers:
+            self._gone_since = None
+        elif self._gone_since is None:
+            self._gone_since = time.monotonic()
+        gone = self._gone_since is not None and time.monotonic() - self._gone_since >= self._timeout_s
+        if not self._missing and gone and (self._was_seen or silent_s > START_UP_S):
             self._missing = True
             self._node.get_logger().warning(text)
         return text

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray
 from sensor_msgs.msg import Image
+from std_msgs.msg import Header
 
 from stvla_ros.atomic_files import make_folder, write_json
 from stvla_ros.errors import InputError
@@ -75,6 +76,7 @@ class EpisodeRecorderNode(StvlaNode):
     def configure(self) -> None:
         make_folder(self._output, "parameter output")
         self._writer = VideoWriter(self._output / VIDEO, fps=self._fps) if self._video else None
+        self._recorded = self.create_publisher(Header, "recorded", RELIABLE_QOS)
         self._worker = self.start_worker("recorder", self._take_frame, 64)
         self.every(0.1, self._finish_when_due)
 
@@ -134,6 +136,7 @@ class EpisodeRecorderNode(StvlaNode):
             return
         self._write_held()
         self._held = messages
+        self._recorded.publish(Header(stamp=messages[0].header.stamp, frame_id=messages[0].header.frame_id))
         state = self._states.get(stamp_ns(messages[0].header))
         if state is not None and state.phase in TERMINAL:
             self._write_held()  # nobody thinks about the last one

@@ -16,7 +16,7 @@ from std_msgs.msg import Header
 from stvla_ros.errors import InputError
 from stvla_ros.nodes.kit.awaited_subscribers import AwaitedSubscribers
 from stvla_ros.nodes.kit.base import RELIABLE_QOS, StvlaNode, run
-from stvla_ros.nodes.kit.messages import array_to_image, make_camera_info, make_header, ns_to_time
+from stvla_ros.nodes.kit.messages import array_to_image, make_camera_info, make_header, ns_to_time, stamp_ns
 from stvla_ros.nodes.kit.parameters import declare_sync_tolerance
 from stvla_ros.perception.geometry import check_intrinsics
 from stvla_ros.recordings.bag_reader import BagTopics
@@ -26,6 +26,10 @@ from stvla_ros.recordings.types import RecordedFrame
 # Time between two /clock messages while there is no frame: ten times finer than a camera's period.
 CLOCK_PERIOD_S = 0.01
 ACKNOWLEDGE_TIMEOUT_S = 2.0
+LOCKSTEP = "lockstep"
+PACINGS = ("realtime", LOCKSTEP)
+# A frame that a node refuses never comes through.
+RECORDED_TIMEOUT_S = 10.0
 
 
 class ReplayNode(StvlaNode):
@@ -43,6 +47,9 @@ class ReplayNode(StvlaNode):
             "frame_rate", 0.0, "Hz, of a folder whose pictures carry no stamps; 0: they do", low=0.0, high=10_000.0
         )
         self._tolerance_ns = declare_sync_tolerance(self)
+        self._pacing = self.parameter(
+            "pacing", "realtime", "as recorded, or each frame as soon as the one before is recorded", choices=PACINGS
+        )
         self._rate = self.parameter("rate", 1.0, "speed: 2 plays twice as fast as recorded", low=0.01, high=100.0)
         self._intrinsics = self.parameter(
             "intrinsics", [0.0] * 4, "fx, fy, cx, cy in pixels instead of the recorded ones; zeros: as recorded"
@@ -63,6 +70,9 @@ class ReplayNode(StvlaNode):
         self.exit_code: int | None = None
         self._stop = threading.Event()
         self._warned = False
+        # Lockstep: stamp of the newest frame that the recorder has taken.
+        self._taken = 0
+        self._news = threading.Condition()
 
     # --- lifecycle ------------------------------------------------------------------------------------------------
 
@@ -87,15 +97,24 @@ class ReplayNode(StvlaNode):
         self._camera_info = self.create_publisher(CameraInfo, "camera_info", RELIABLE_QOS)
         self._depth = self.create_publisher(Image, "sensor_depth", RELIABLE_QOS)
         self._clock_publisher = self.create_publisher(Clock, "/clock", RELIABLE_QOS)
+        self._taken = 0
 
     def activate(self) -> None:
         self._stop.clear()
+        self.subscribe(Header, "recorded", self._on_recorded, watched=False)
         self._thread = threading.Thread(target=self._play, name="replay", daemon=True)
         self._thread.start()
         self.on_stop_inputs(self._stop_playing)
 
+    def _on_recorded(self, header: Header) -> None:
+        with self._news:
+            self._taken = max(self._taken, stamp_ns(header))
+            self._news.notify_all()
+
     def _stop_playing(self) -> None:
         self._stop.set()
+        with self._news:
+            self._news.notify_all()
         self._thread.join(timeout=5.0)
 
     # --- playing --------------------------------------------------------------------------------------------------
@@ -109,10 +128,11 @@ class ReplayNode(StvlaNode):
             self._publish(first, schedule)
             last = first.stamp_ns
             for frame in self._frames:
-                if not self._tick_until(frame.stamp_ns, schedule):
+                if not self._await_turn(last, frame.stamp_ns, schedule):
                     return
                 self._publish(frame, schedule)
                 last = frame.stamp_ns
+            self._await_turn(last, last, schedule)
             self._tick_until(last + round(self._end_delay_s * self._rate * 1e9), schedule)
             self._image.wait_for_all_acked(Duration(seconds=ACKNOWLEDGE_TIMEOUT_S))
             self.exit_code = 0
@@ -165,6 +185,23 @@ class ReplayNode(StvlaNode):
         if self._image.get_subscription_count() < self._min_subscribers:
             missing.append(f"{self._min_subscribers} subscribers of {self._image.topic_name}")
         return missing
+
+    def _await_turn(self, previous: int, stamp: int, schedule: "_Schedule") -> bool:
+        """Wait until the frame with this stamp may go out. False: stopped meanwhile.
+
+        :param previous: stamp of the frame before.
+        """
+        if self._pacing != LOCKSTEP:
+            return self._tick_until(stamp, schedule)
+        with self._news:
+            taken = self._news.wait_for(lambda: self._taken >= previous or self._stop.is_set(), RECORDED_TIMEOUT_S)
+        if not taken:
+            self.reject(
+                "recorded",
+                f"topic recorded: frame {previous} did not come through in {RECORDED_TIMEOUT_S:g} s; going on",
+            )
+        schedule.begin(stamp)
+        return not self._stop.is_set()
 
     def _tick_until(self, stamp: int, schedule: "_Schedule") -> bool:
         """Let the clock run up to a stamp, and not beyond. False: stopped meanwhile."""
@@ -228,6 +265,10 @@ class _Schedule:
 
     def now(self) -> int:
         return self._stamp + int((time.monotonic() - self._due) * self._rate * 1e9)
+
+    def begin(self, stamp: int) -> None:
+        """A stamp is due now, whatever was before."""
+        self._stamp, self._due, self.late_s = stamp, time.monotonic(), 0.0
 
     def reached(self, stamp: int) -> None:
         """A stamp is due now or was before: from here on, time counts from it."""
