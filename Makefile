@@ -1,6 +1,6 @@
 # Everything starts from here. Each target does its own set-up; that takes no time when nothing changed.
 #   make sim  [TASK=stack_cube EPISODES=3 PACING=lockstep FUSED=false POLICY=stvla TRACKER=lucas_kanade DEPTH=sensor
-#              VARIANT=C BUFFER=30 ADAPTIVE=true RESIZE=bicubic RVIZ=false RECORD=false
+#              VARIANT=C DRAWING='{line_width: 3}' BUFFER=30 ADAPTIVE=true RESIZE=bicubic RVIZ=false RECORD=false
 #              CHECKPOINT=… DEVICE=auto DTYPE=auto UNNORM_KEY=… POLICY_PARAMETERS='{…}' TRACES=depth EXECUTION=ensemble
 #              TRACKER_PARAMETERS='{…}' DEPTH_PARAMETERS='{checkpoint: …}' PARAMS_FILE=… JOINT_LEVEL=false]
 #   make robot-fake  robot.launch.py's graph on fake hardware, a recording in place of the camera; ends by itself
@@ -28,7 +28,7 @@ T ?= test
 PYTEST := python -m pytest -n 2 --dist loadfile
 
 # Make variable -> option of `stvla sim`; those that are not given keep the command's own defaults.
-SIM_OPTIONS = $(foreach name,TASK EPISODES FIRST_EPISODE SEED PACING POLICY TRACKER DEPTH VARIANT BUFFER MAX_STEPS OUTPUT \
+SIM_OPTIONS = $(foreach name,TASK EPISODES FIRST_EPISODE SEED PACING POLICY TRACKER DEPTH VARIANT DRAWING BUFFER MAX_STEPS OUTPUT \
                 TRACKER_PARAMETERS DEPTH_PARAMETERS PARAMS_FILE CHECKPOINT DEVICE DTYPE UNNORM_KEY POLICY_PARAMETERS TRACES EXECUTION \
                 ADAPTIVE RESIZE,\
                 $(if $($(name)),--$(subst _,-,$(shell echo $(name) | tr A-Z a-z)) '$($(name))')) \

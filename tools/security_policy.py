@@ -106,6 +106,7 @@ def usual_nodes(folder: Path) -> list[NodeSpec]:
         replace(robot, robot="widowx", traces="none"),
         replace(robot, robot="google_robot", traces="rgb"),
         replace(robot, robot="widowx", traces="beside", tracker="kinematic"),
+        replace(robot, robot="widowx", traces="depth", depth="sensor", drawing="{ignore_robot: true}"),
         replace(robot, robot=str(folder / "servo.yaml"), fused=True),
     ):
         nodes += _nodes(robot_graph(replace(each, deadman="joy"), folder / "run"))

@@ -59,6 +59,9 @@ class PerceptionArguments:
     """The tracker backend's own parameters, as a YAML mapping; auto: as trained, else none."""
     variant: Literal["auto", "A", "B", "C"] = "auto"
     """Depth at which traces are drawn: own (A), as it was (B), closest object (C); auto: as trained, else C."""
+    drawing: str = "auto"
+    """How they are drawn there beside that: the compositor's line_width, age_step, near_depth, …, as a YAML mapping;
+    auto: as trained, else none."""
     buffer: Annotated[int | Literal["auto"], Range(SMALLEST_BUFFER, LARGEST_BUFFER)] = "auto"
     """Frames in the trace window; auto: as trained, else 30."""
     adaptive: Literal["auto", "true", "false"] = "auto"

@@ -268,7 +268,10 @@ def _perception_and_server(
         "adaptive": inputs.adaptive,
     }
     depth = {"depth": inputs.depth, "depth_parameters": one_line_yaml(inputs.depth_parameters)}
+    drawing = inputs.perception().compositor
     compositor = {"variant": inputs.variant}
+    if inputs.traces == "depth":
+        compositor |= {name: getattr(drawing, name) for name in inputs.drawing}
     if arguments.fused:
         perception = {**tracking, **depth, **compositor, **sensor}
         return [NodeSpec("fused", {"perception": perception, "vla_server": {**server, **sensor}}, remappings)]

@@ -4,7 +4,12 @@ Variants (our definitions; the paper's text for B and the exact rule of C are no
 
 * A: a whole trace at the depth where its newest point lies now (the manipulator's own depth).
 * B: each vertex at the depth its point had when it was seen there, linear in between.
-* C: every trace pixel at the depth of the closest object in the frame, a low percentile of the valid depths.
+* C: every trace pixel at the depth of the closest object in the frame, a low percentile of the valid depths. The arm's
+  own upper links are often the closest and come and go, so that this depth jumps: ``ignore_robot`` leaves them out, and
+  ``near_depth`` is a fixed one in place of it.
+
+``age_step`` codes a stroke's age in its depth, with every variant: the older, the farther, so that where a trace
+crosses itself the newer stroke is seen.
 
 Rules
 * The map is ``size`` x ``size``, each axis scaled by itself as SpatialVLA scales its pictures. A map pixel takes the
@@ -39,10 +44,16 @@ from stvla_ros.perception.depth.base import without_invalid
 from stvla_ros.perception.geometry import back_project, check_size, resize_points
 from stvla_ros.perception.point_depths import PointDepths, seen_inside
 from stvla_ros.perception.rasterize import lowest, segments, z_buffer
+from stvla_ros.perception.robot_view import RobotView
 from stvla_ros.perception.types import Traces
 
 Variant = Literal["A", "B", "C"]
 VARIANTS: tuple[Variant, ...] = get_args(Variant)
+FARTHEST_M = 100.0
+# Every so many rows and columns a pixel is asked whether it is on the robot: of all of them, it takes 16 times as long.
+_ROBOT_STRIDE = 4
+# Metres outside of a link's hull in which a reading still belongs to it: depth is noisy, and covers are not in a URDF.
+_ROBOT_MARGIN_M = 0.02
 
 
 @dataclass(frozen=True)
@@ -58,6 +69,9 @@ class CompositorConfig:
         the pixel itself.
     :param closest_percentile: C: share (percent) of the valid pixels that may be nearer than "the closest object":
         below it are stray readings.
+    :param near_depth: C: metres at which traces are drawn in place of the closest object's; 0 for that.
+    :param ignore_robot: C: the robot's own links are no objects. ``step`` then wants to know where they are.
+    :param age_step: metres by which a vertex is drawn farther for each second of its age.
     :raises InputError: for a value out of range.
     """
 
@@ -67,6 +81,9 @@ class CompositorConfig:
     min_vertex_distance: float = 0.0
     depth_window: int = 3
     closest_percentile: float = 1.0
+    near_depth: float = 0.0
+    ignore_robot: bool = False
+    age_step: float = 0.0
 
     def __post_init__(self) -> None:
         if self.variant not in VARIANTS:
@@ -81,6 +98,13 @@ class CompositorConfig:
             raise InputError(f"depth_window: expected an odd number of pixels from 1 to 15, got {self.depth_window}")
         if not 0 <= self.closest_percentile <= 50:
             raise InputError(f"closest_percentile: expected 0 to 50 percent, got {self.closest_percentile}")
+        for name, most in (("near_depth", FARTHEST_M), ("age_step", FARTHEST_M)):
+            if not 0 <= getattr(self, name) <= most:
+                raise InputError(f"{name}: expected 0 to {most:g} metres, got {getattr(self, name)}")
+        if self.ignore_robot and (self.variant != "C" or self.near_depth):
+            raise InputError(
+                f"ignore_robot: expected variant C without a near_depth, got {self.variant} and {self.near_depth:g}"
+            )
 
 
 def resize_depth(depth: np.ndarray, size: int) -> np.ndarray:
@@ -110,6 +134,24 @@ def closest_depth(depth: np.ndarray, percentile: float) -> float:
     return float(np.partition(valid, rank)[rank])
 
 
+def without_robot(depth_map: np.ndarray, robot: RobotView, image_size: tuple[int, int]) -> np.ndarray:
+    """The depths that are not on a link of the robot.
+
+    :param depth_map: (S, S) float32 metres, 0 where unknown.
+    :param image_size: (width, height) of the picture that the robot's camera has taken and the map is of.
+    :returns: (s, s) float32 metres of a sixteenth of the pixels, 0 where unknown or on the robot.
+    """
+    begin, size = _ROBOT_STRIDE // 2, depth_map.shape[0]
+    depths = depth_map[begin::_ROBOT_STRIDE, begin::_ROBOT_STRIDE]
+    v, u = np.indices(depths.shape) * _ROBOT_STRIDE + begin
+    pixels = resize_points(np.stack([u, v], axis=-1).astype(np.float32), (size, size), image_size)
+    known = depths > 0
+    points = back_project(pixels[known], depths[known], robot.intrinsics)
+    kept = np.zeros_like(depths)
+    kept[known] = np.where(robot.carriers(points, _ROBOT_MARGIN_M) < 0, depths[known], np.float32(0))
+    return kept
+
+
 class Compositor:
     """Draws the traces of one episode, frame by frame. Remembers the maps of the frames that the traces reach back to
     (B needs them).
@@ -128,16 +170,24 @@ class Compositor:
         """A new episode starts: forget all depth maps."""
         self._point_depths.reset()
 
-    def step(self, traces: Traces, depth: np.ndarray) -> np.ndarray:
+    @property
+    def needs_robot(self) -> bool:
+        """Whether :meth:`step` wants to know where the robot is."""
+        return self.config.ignore_robot
+
+    def step(self, traces: Traces, depth: np.ndarray, robot: RobotView | None = None) -> np.ndarray:
         """Draw the traces onto the depth of their newest frame.
 
         :param traces: with pixels of the picture that ``depth`` is registered to.
         :param depth: (H, W) float32 metres of the frame ``traces.stamp``, unknown as REP-118 says.
+        :param robot: where the robot is in that picture; only ``ignore_robot`` wants it.
         :returns: (size, size) float32 metres, 0 where unknown.
         :raises InputError: when the depth has another size than the traces' picture, another type, or the traces'
-            shapes do not match.
+            shapes do not match; without a robot that is to be ignored.
         """
         check_traces(traces)
+        if self.needs_robot and robot is None:
+            raise InputError("ignore_robot: expected to know where the robot is, nobody says it here")
         if depth.shape != traces.image_size[::-1]:
             raise InputError(
                 f"depth: expected the traced image's size {traces.image_size[0]}x{traces.image_size[1]}, "
@@ -152,7 +202,7 @@ class Compositor:
         starts, ends, columns = segments(points, seen, self.config.min_vertex_distance)
         if not len(starts):
             return depth_map
-        depths = self._drawing_depths(traces, depth_map)
+        depths = self._aged(traces, self._drawing_depths(traces, depth_map, robot))
         z_start, z_end = depths[starts, columns], depths[ends, columns]
         drawn = z_start > 0
         lines = z_buffer(
@@ -170,16 +220,28 @@ class Compositor:
         """
         return self._point_depths.of(traces)
 
-    def _drawing_depths(self, traces: Traces, depth_map: np.ndarray) -> np.ndarray:
+    def _drawing_depths(self, traces: Traces, depth_map: np.ndarray, robot: RobotView | None) -> np.ndarray:
         """(T, N) float32 metres at which each vertex is drawn; a trace that is not drawn is all 0."""
         if self.config.variant == "C":
-            closest = closest_depth(depth_map, self.config.closest_percentile)
+            closest = self.config.near_depth
+            if not closest:
+                if self.needs_robot and robot is not None:
+                    depth_map = without_robot(depth_map, robot, traces.image_size)
+                closest = closest_depth(depth_map, self.config.closest_percentile)
             return np.full(traces.visible.shape, closest, np.float32)
         depths = self._point_depths.of(traces)
         if self.config.variant == "B":
             return interpolate_columns(depths)
         newest_known = len(depths) - 1 - np.argmax(depths[::-1] > 0, axis=0)
         return np.broadcast_to(depths[newest_known, np.arange(depths.shape[1])], depths.shape)
+
+    def _aged(self, traces: Traces, depths: np.ndarray) -> np.ndarray:
+        """The drawing depths (T, N), the older ones farther; 0 stays 0."""
+        if not self.config.age_step:
+            return depths
+        age_s = (traces.stamp - traces.frame_stamps) * 1e-9
+        farther = (self.config.age_step * age_s).astype(np.float32)[:, None]
+        return np.where(depths > 0, depths + farther, depths)
 
 
 def check_traces(traces: Traces) -> None:

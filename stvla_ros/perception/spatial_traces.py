@@ -48,7 +48,7 @@ class SpatialTraces:
     @property
     def needs_robot(self) -> bool:
         """Whether :meth:`step` wants to know where the robot is."""
-        return self.tracker.needs_robot
+        return self.tracker.needs_robot or self.compositor.needs_robot
 
     def step(
         self,
@@ -62,13 +62,13 @@ class SpatialTraces:
         :param rgb: (H, W, 3) uint8.
         :param stamp: nanoseconds, larger than the last frame's.
         :param sensor_depth: (H, W) uint16 millimetres or float32 metres; only the ``sensor`` backend wants one.
-        :param robot: where the robot is in the picture; only the ``kinematic`` tracker wants it.
+        :param robot: where the robot is in the picture; for those who want it, see ``needs_robot``.
         :raises InputError: for input that a stage refuses; the frame then counts for no stage.
         """
         # Depth first: it keeps no state, so a bad one leaves the tracker as it was and the stamp can be sent again.
         depth = self.depth_estimator.estimate(rgb, sensor_depth)
         traces = self.tracker.step(rgb, stamp, depth, robot)
-        return TracedDepth(traces.stamp, self.compositor.step(traces, depth), depth, traces)
+        return TracedDepth(traces.stamp, self.compositor.step(traces, depth, robot), depth, traces)
 
     def in_depth(self, traces: Traces) -> TracesInDepth:
         """Traces of the last step with the depth at which each vertex was seen, on a map of the compositor's size."""

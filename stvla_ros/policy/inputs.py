@@ -13,6 +13,7 @@ from stvla_ros.perception.moving_points import ONE_A_BODY, SelectionParameters
 from stvla_ros.perception.spatial_traces import SpatialTracesConfig
 from stvla_ros.perception.trackers import TRACKERS, check_tracker
 from stvla_ros.perception.tracking import TrackingConfig
+from stvla_ros.settings import build
 
 BESIDE = "beside"
 TRACES = ("none", "depth", "rgb", BESIDE)
@@ -22,11 +23,13 @@ RESIZE_METHODS = ("bicubic", "area")
 
 # By what the traces are drawn on, the fields that then change nothing.
 _WITHOUT_EFFECT = {
-    "none": frozenset({"tracker", "tracker_parameters", "buffer", "variant", "adaptive"}),
-    "rgb": frozenset({"variant"}),
+    "none": frozenset({"tracker", "tracker_parameters", "buffer", "variant", "drawing", "adaptive"}),
+    "rgb": frozenset({"variant", "drawing"}),
     "depth": frozenset(),
-    BESIDE: frozenset({"variant"}),
+    BESIDE: frozenset({"variant", "drawing"}),
 }
+# The map's size is the network's.
+_DRAWING = tuple(each.name for each in fields(CompositorConfig) if each.name not in ("variant", "size"))
 # By backend's name, its own parameters.
 _PARAMETERS_OF = {"depth": "depth_parameters", "tracker": "tracker_parameters"}
 
@@ -44,6 +47,8 @@ class InputsConfig:
     :param tracker_parameters: the tracker's own.
     :param buffer: frames in the trace window.
     :param variant: depth at which traces are drawn.
+    :param drawing: further parameters of what draws on the depth by name (``CompositorConfig``: line_width, age_step,
+        near_depth, ignore_robot, …).
     :param adaptive: whether the window stretches while motion is slow.
     :param resize: how pictures come to the model's size.
     :raises InputError: naming the field that cannot be used.
@@ -56,6 +61,7 @@ class InputsConfig:
     tracker_parameters: Mapping[str, Any] = field(default_factory=dict)
     buffer: int = TrackingConfig.buffer
     variant: Literal["A", "B", "C"] = CompositorConfig.variant
+    drawing: Mapping[str, Any] = field(default_factory=dict)
     adaptive: bool = TrackingConfig.adaptive
     resize: Literal["bicubic", "area"] = "bicubic"
 
@@ -69,12 +75,13 @@ class InputsConfig:
         for name, allowed in choices.items():
             if getattr(self, name) not in allowed:
                 self._refuse(name, f"one of {', '.join(map(str, allowed))}")
-        for name in _PARAMETERS_OF.values():
+        for name in (*_PARAMETERS_OF.values(), "drawing"):
             if not isinstance(getattr(self, name), Mapping):
                 self._refuse(name, "a mapping")
         DEPTH_ESTIMATORS.check(self.depth)
         TRACKERS.check(self.tracker)
         check_buffer_size(self.buffer)
+        self._compositor()
         if self.depth == NO_DEPTH and self.traces in ("depth", BESIDE):
             # Everything drawn on it would have its own depth, and metres of motion would be made up.
             self._refuse("traces", f"none or rgb with depth {NO_DEPTH}")
@@ -82,13 +89,21 @@ class InputsConfig:
     def _refuse(self, name: str, expected: str) -> None:
         raise InputError(f"{name}: expected {expected}, got {getattr(self, name)!r}")
 
+    def _compositor(self) -> CompositorConfig:
+        """:raises InputError: naming what of ``drawing`` cannot be used."""
+        for name in self.drawing:
+            if name not in _DRAWING:
+                raise InputError(f"drawing: expected some of {', '.join(_DRAWING)}, got {name!r}")
+        return build(CompositorConfig, {**self.drawing, "variant": self.variant}, "drawing.")
+
     @property
     def summary(self) -> str:
         """What is shown, in words."""
         on = "beside the depth" if self.traces == BESIDE else f"on {self.traces}"
         traces = f"traces {on}" if self.traces != "none" else "no traces"
         if self.traces != "none":
-            variant = f"variant {self.variant}, " if self.traces == "depth" else ""
+            drawn = "".join(f"{name} {value}, " for name, value in self.drawing.items())
+            variant = f"variant {self.variant}, {drawn}" if self.traces == "depth" else ""
             adaptive = ", adaptive" if self.adaptive else ""
             traces += f" ({variant}{self.buffer} frames{adaptive}, {self.tracker})"
         depth = "the same depth everywhere" if self.depth == NO_DEPTH else f"depth from {self.depth}"
@@ -116,7 +131,7 @@ class InputsConfig:
             ),
             self.depth,
             self.depth_parameters,
-            CompositorConfig(variant=self.variant),
+            self._compositor() if self.traces == "depth" else CompositorConfig(variant=self.variant),
         )
 
 

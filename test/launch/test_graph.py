@@ -74,13 +74,15 @@ def test_the_stages_are_separate_processes_unless_fused(tmp_path: Path) -> None:
 
 
 def test_fused_and_separate_stages_get_the_same_parameters(tmp_path: Path) -> None:
-    arguments = {"buffer": 7, "variant": "A", "tracker_parameters": "{num_points: 50}"}
+    arguments = {"buffer": 7, "variant": "A", "drawing": "{line_width: 1, age_step: 1}"}
+    arguments["tracker_parameters"] = "{num_points: 50}"
     separate, fused = (sim_graph(SimArguments(fused=f, **arguments), tmp_path) for f in (False, True))
     names = ("tracker", "depth", "compositor")
     stages = {k: v for name in names for k, v in node_of(separate, name).parameters[name].items()}
     assert node_of(fused, "fused").parameters["perception"] == stages
     assert stages["buffer"] == 7
-    assert stages["variant"] == "A"
+    assert (stages["variant"], stages["line_width"], stages["age_step"]) == ("A", 1, 1.0)
+    assert isinstance(stages["age_step"], float), "a node refuses a whole number"
 
 
 def test_lockstep_loses_no_frame_and_has_no_time_limits(tmp_path: Path) -> None:
@@ -248,7 +250,18 @@ def test_the_arguments_offer_what_the_record_takes() -> None:
 def test_inputs_go_through_arguments_and_come_back(tmp_path: Path) -> None:
     for inputs in (
         InputsConfig(),
-        InputsConfig("rgb", "zoedepth", {"checkpoint": "a" * 200}, "cotracker", {"a": [1, 2.5]}, 7, "B", False, "area"),
+        InputsConfig(
+            "rgb",
+            "zoedepth",
+            {"checkpoint": "a" * 200},
+            "cotracker",
+            {"a": [1, 2.5]},
+            7,
+            "B",
+            {"line_width": 1},
+            False,
+            "area",
+        ),
     ):
         given = given_inputs(SimArguments(**input_arguments(inputs, "stvla", "")))
         assert given.keys() == asdict(inputs).keys()

@@ -41,6 +41,14 @@ def test_a_tracker_that_needs_the_robot_is_refused_where_it_is_used(good: LeRobo
     assert check(good, config=TrainingConfig(steps=1, inputs=replace(inputs, traces="none"))) == []
 
 
+def test_a_robot_cannot_be_left_out_of_what_data_sets_show(good: LeRobotReader) -> None:
+    inputs = InputsConfig(drawing={"ignore_robot": True})
+    assert refusal(good, config=TrainingConfig(steps=1, inputs=inputs)).startswith(
+        "inputs.drawing.ignore_robot: expected false, data sets have no joints and no camera's pose"
+    )
+    assert check(good, config=TrainingConfig(steps=1, inputs=replace(inputs, traces="beside"))) == []
+
+
 # --- actions ----------------------------------------------------------------------------------------------------------
 
 

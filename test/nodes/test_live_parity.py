@@ -65,12 +65,17 @@ def test_live_traced_depth_equals_the_plain_pipeline_bit_for_bit(fused: bool, va
             assert np.array_equal(live_traces.visible, result.traces.visible)
 
 
-@pytest.mark.parametrize("fused", [False, True], ids=["separate", "fused"])
-def test_live_traces_of_the_robot_equal_the_plain_pipelines_bit_for_bit(fused: bool, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("fused", "ignore_robot"), [(False, False), (False, True), (True, True)], ids=["separate", "ignored", "fused"]
+)
+def test_live_traces_of_the_robot_equal_the_plain_pipelines_bit_for_bit(
+    fused: bool, ignore_robot: bool, tmp_path: Path
+) -> None:
     """The joint states come after their frames, and one more between each two."""
     pictures, depth = scene(COUNT)
     tracking = TrackingConfig(tracker="kinematic", buffer=10)
-    plain, links = SpatialTraces(SpatialTracesConfig(tracking=tracking)), RobotLinks(URDF)
+    compositor = CompositorConfig(ignore_robot=ignore_robot)
+    plain, links = SpatialTraces(SpatialTracesConfig(tracking=tracking, compositor=compositor)), RobotLinks(URDF)
     pose, slides = camera_pose(0.7), [0.01 * i + 0.001 / 3 for i in range(COUNT)]
     expected = []
     for i, rgb in enumerate(pictures):
@@ -85,20 +90,21 @@ def test_live_traces_of_the_robot_equal_the_plain_pipelines_bit_for_bit(fused: b
         for publisher, message in zip(publishers, latched.values()):
             publisher.publish(message)
         if fused:
-            perception = {"tracker": "kinematic", "buffer": 10, **sensor}
+            perception = {"tracker": "kinematic", "buffer": 10, "ignore_robot": ignore_robot, **sensor}
             graph.start(
                 "fused", perception=perception, vla_server={"policy": "expert", "sensor_reliability": "reliable"}
             )
         else:
             graph.start("tracker", tracker="kinematic", buffer=10, **sensor)
             graph.start("depth", **sensor)
-            graph.start("compositor", **sensor)
+            graph.start("compositor", ignore_robot=ignore_robot, **sensor)
         traced = graph.listen(Image, "traced_depth")
         graph.connect(image=1 if fused else 3, sensor_depth=1, camera_info=1 if fused else 2)
+        wanted = 2 if ignore_robot and not fused else 1
         # The joints stand still in the time of the frames before the first.
         graph.publish("joint_states", joints(BEGIN - 1_000_000_000, 0.0))
         heard = graph._publishers["joint_states"]
-        graph.until(lambda: heard.get_subscription_count(), "a subscriber of joint_states")
+        graph.until(lambda: heard.get_subscription_count() >= wanted, f"{wanted} subscribers of joint_states")
         for stamp in (BEGIN - 1_000_000_000, BEGIN - 1):
             graph.publish("joint_states", joints(stamp, 0.0))
         graph.prime(traced, BEGIN)

@@ -3,16 +3,22 @@
 import dataclasses
 
 import numpy as np
+import pytest
+import robot_scenes
 from drawn_scenes import HEIGHT, ROW, SIZE, WIDTH, compositor, make_traces, play, scenes
 from examples import examples
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from stvla_ros.errors import InputError
 from stvla_ros.perception.compositor import (
+    Compositor,
+    CompositorConfig,
     closest_depth,
     interpolate_columns,
     resize_depth,
+    without_robot,
 )
 
 # --- A, B, C ---
@@ -132,3 +138,74 @@ def test_a_point_on_an_outline_has_the_nearer_sides_depth():
         drawing = compositor("B", depth_window=window)
         drawing.step(traces, depth)
         assert drawing.vertex_depths(traces)[0, 0] == np.float32(expected)
+
+
+# --- options ---
+
+
+def test_c_can_draw_at_a_fixed_depth_whatever_is_near():
+    near, far = (np.full((HEIGHT, WIDTH), z, np.float32) for z in (0.2, 2.0))
+    traces = make_traces([[[5, 20]], [[50, 20]]])
+    for depth in (near, far):
+        out = play(compositor("C", line_width=1, near_depth=0.3), traces, [depth, depth])
+        assert (out[ROW, 3:25] == np.float32(0.3)).all()
+
+
+def robot_and_thing():
+    """A palm at 0.5 m that covers a part of the picture, and a thing at 0.6 m beside it on a table at 1 m."""
+    scene = robot_scenes.Scene(palm=(0.0, 0.03), thing=(0.08, 0.0))
+    _, depth, view = scene.frame()
+    traces = make_traces([[[20, 20]], [[60, 20]]], image_size=(robot_scenes.WIDTH, robot_scenes.HEIGHT))
+    # The palm itself, from above.
+    x, y = (round(each) for each in robot_scenes.pixel(scene.palm, robot_scenes.PALM))
+    depth[y - 12 : y + 12, x - 12 : x + 12] = robot_scenes.PALM
+    return traces, depth, view
+
+
+@pytest.mark.parametrize(("ignored", "closest"), [(False, robot_scenes.PALM), (True, robot_scenes.THING)])
+def test_c_leaves_the_robots_own_links_out_where_they_are_known(ignored, closest):
+    traces, depth, view = robot_and_thing()
+    drawing = Compositor(CompositorConfig("C", ignore_robot=ignored, closest_percentile=0.2))
+    drawing.step(dataclasses.replace(traces, points=traces.points[:1], visible=traces.visible[:1],
+                                     frame_stamps=traces.frame_stamps[:1]), depth, view)  # fmt: skip
+    out = drawing.step(traces, depth, view)
+    assert set(np.unique(out[17:20, 16:40])) == {np.float32(closest)}
+    assert drawing.needs_robot == ignored
+
+
+def test_only_what_is_on_the_robot_or_unknown_is_left_out():
+    _, depth, view = robot_and_thing()
+    depth[:40] = 0
+    plain = resize_depth(depth, 224)[2::4, 2::4]
+    kept = without_robot(resize_depth(depth, 224), view, (robot_scenes.WIDTH, robot_scenes.HEIGHT))
+    assert kept.shape == plain.shape
+    on_robot = (plain == np.float32(robot_scenes.PALM)) | (plain == np.float32(robot_scenes.FINGER))
+    assert on_robot.any() and not kept[on_robot].any()
+    elsewhere = np.isin(plain, np.float32([robot_scenes.TABLE, robot_scenes.THING]))
+    assert (kept[elsewhere] == plain[elsewhere]).mean() > 0.98  # but what touches a finger
+    assert not kept[plain == 0].any()
+
+
+def test_a_robot_that_nobody_knows_cannot_be_left_out():
+    traces, depth, _ = robot_and_thing()
+    with pytest.raises(InputError, match="ignore_robot: expected to know where the robot is"):
+        Compositor(CompositorConfig("C", ignore_robot=True)).step(traces, depth)
+
+
+@pytest.mark.parametrize("variant", ["A", "B", "C"])
+def test_older_strokes_can_be_drawn_farther_away(variant):
+    depth = np.full((HEIGHT, WIDTH), 2, np.float32)
+    traces = make_traces([[[5, 20]], [[25, 20]], [[50, 20]]], stamps=np.array([0, 1, 2]) * 10**9)
+    plain, aged = (play(compositor(variant, line_width=1, age_step=step), traces, [depth] * 3) for step in (0.0, 0.25))
+    assert (plain == 2).all()
+    row = aged[ROW, 2:26]
+    assert row[0] == pytest.approx(2.5, abs=0.03) and row[-1] == pytest.approx(2.0, abs=0.03)
+    assert (np.diff(row) <= 0).all()
+    assert (np.delete(aged, ROW, axis=0) == 2).all()
+
+
+def test_where_a_trace_crosses_itself_the_newer_stroke_is_seen():
+    depth = np.full((HEIGHT, WIDTH), 2, np.float32)
+    traces = make_traces([[[5, 20]], [[50, 20]], [[5, 20]]], stamps=np.array([0, 1, 2]) * 10**9)
+    out = play(compositor("C", line_width=1, age_step=0.2), traces, [depth] * 3)
+    assert out[ROW, 3] == pytest.approx(2.0, abs=0.02)

@@ -3,10 +3,12 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from stvla_ros.errors import InputError
+from stvla_ros.perception.compositor import CompositorConfig
 from stvla_ros.policy.inputs import InputsConfig
 from stvla_ros.policy.training_record import checkpoint_of, resolve, training_notes
 from stvla_ros.shared_files import default_checkpoint
@@ -19,6 +21,7 @@ INPUTS = {
     "tracker_parameters": {"max_points": 50},
     "buffer": 7,
     "variant": "A",
+    "drawing": {"line_width": 3},
     "adaptive": False,
     "resize": "area",
 }
@@ -86,6 +89,7 @@ def test_every_field_of_the_record_can_be_given(checkpoint: Make) -> None:
         "tracker_parameters": {},
         "buffer": 15,
         "variant": "B",
+        "drawing": {},
         "adaptive": True,
         "resize": "bicubic",
     }
@@ -99,6 +103,7 @@ def test_every_field_of_the_record_can_be_given(checkpoint: Make) -> None:
         "tracker",
         "buffer",
         "variant",
+        "drawing",
         "adaptive",
         "resize",
     ]
@@ -258,3 +263,25 @@ def test_a_policy_without_a_network_has_no_checkpoint_and_stvla_its_own() -> Non
         "",
     ]
     assert checkpoint_of("stvla", "mine") == checkpoint_of("other", "mine") == "mine"
+
+
+@pytest.mark.parametrize(
+    ("drawing", "said"),
+    [
+        ({"line_width": 4}, "drawing.line_width: expected an odd number"),
+        ({"size": 100}, "drawing: expected some of line_width, .*, got 'size'"),
+        ({"age_step": -1}, "drawing.age_step: expected 0 to 100 metres, got -1"),
+        ({"near_depth": "far"}, "drawing.near_depth: expected float, got 'far'"),
+        ({"ignore_robot": True, "near_depth": 0.3}, "drawing.ignore_robot: expected variant C without a near_depth"),
+        ("thin", "drawing: expected a mapping, got 'thin'"),
+    ],
+)
+def test_a_drawing_that_cannot_be_is_one_line(drawing: Any, said: str) -> None:
+    with pytest.raises(InputError, match=f"^{said}[^\\n]*$"):
+        InputsConfig(drawing=drawing)
+
+
+def test_only_traces_on_the_depth_are_drawn_on_it() -> None:
+    drawing = {"line_width": 1, "ignore_robot": True}
+    assert InputsConfig(drawing=drawing).perception().compositor == CompositorConfig(line_width=1, ignore_robot=True)
+    assert InputsConfig(traces="beside", drawing=drawing).perception().compositor == CompositorConfig()

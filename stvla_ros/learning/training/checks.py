@@ -61,6 +61,11 @@ def check_datasets(selections: Sequence[Selection], config: TrainingConfig) -> l
             f"inputs.tracker: expected one that needs no robot, data sets have no joints and no camera's pose, got "
             f"{config.inputs.tracker}"
         )
+    if config.inputs.traces == "depth" and config.inputs.perception().compositor.ignore_robot:
+        raise InputError(
+            "inputs.drawing.ignore_robot: expected false, data sets have no joints and no camera's pose; near_depth "
+            "draws at a depth that does not depend on the robot"
+        )
     warnings = list(_check_features(selections, config))
     for selection in selections:
         warnings += _check_episodes(selection)

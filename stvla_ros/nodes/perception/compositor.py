@@ -1,8 +1,9 @@
 """Node ``compositor``: traces drawn onto the metric depth of the same frame; overlay and markers for people."""
 
 import time
+from typing import TYPE_CHECKING
 
-from sensor_msgs.msg import Image
+from sensor_msgs.msg import CameraInfo, Image
 
 from stvla_ros.errors import InputError
 from stvla_ros.msg import TraceArray
@@ -22,6 +23,9 @@ from stvla_ros.nodes.perception.parameters import declare_compositor
 from stvla_ros.nodes.perception.trace_outputs import TraceOutputs
 from stvla_ros.perception.compositor import Compositor
 
+if TYPE_CHECKING:
+    from stvla_ros.nodes.perception.robot_poses import RobotPose
+
 
 class CompositorNode(StvlaNode):
     def __init__(self) -> None:
@@ -37,23 +41,41 @@ class CompositorNode(StvlaNode):
         self._worker = self.start_worker("compositor", self._process, self._queue_size)
 
     def activate(self) -> None:
+        if self._compositor.needs_robot:
+            # Pinocchio, which nothing else here needs.
+            from stvla_ros.nodes.perception.robot_poses import RobotPoses
+
+            self._robot = RobotPoses(self, self._join_window, lambda *frame: self._worker.submit(frame))
+            self._robot.subscribe(self._camera.qos, camera_info=False)
         topics = [
             (self._camera.pictures, "image", self._camera.qos),
             (Image, "depth", RELIABLE_QOS),
             (TraceArray, "traces", RELIABLE_QOS),
         ]
-        Join(self, topics, lambda *messages: self._worker.submit(messages), self._join_window)
-        subscribe_to_camera_info(self, self._outputs.camera_info.take, self._camera.qos)
+        Join(self, topics, self._submit, self._join_window)
+        subscribe_to_camera_info(self, self._set_camera_info, self._camera.qos)
 
-    def _process(self, messages: tuple[Image, Image, TraceArray]) -> None:
+    def _set_camera_info(self, message: CameraInfo) -> None:
+        self._outputs.camera_info.take(message)
+        if self._compositor.needs_robot:
+            self._robot.set_camera_info(message)
+
+    def _submit(self, image: Image, depth: Image, traces: TraceArray) -> None:
+        frame = image, depth, traces
+        if self._compositor.needs_robot:
+            self._robot.add(image, frame)
+        else:
+            self._worker.submit((frame, None))
+
+    def _process(self, frame: "tuple[tuple[Image, Image, TraceArray], RobotPose | None]") -> None:
         started = time.monotonic()
-        image, depth_message, trace_array = messages
+        (image, depth_message, trace_array), pose = frame
         header = image.header
         try:
             rgb = image_to_rgb(image, "image")
             traces = message_to_traces(trace_array, "traces")
             depth = image_to_depth(depth_message, "depth")
-            traced = self._compositor.step(traces, depth)
+            traced = self._compositor.step(traces, depth, None if pose is None else pose.view())
         except InputError as error:
             self.reject("input", naming_topic(error))
             return

@@ -3,7 +3,7 @@
 from typing import Any
 
 from stvla_ros.nodes.kit.base import StvlaNode
-from stvla_ros.perception.compositor import VARIANTS, CompositorConfig
+from stvla_ros.perception.compositor import FARTHEST_M, VARIANTS, CompositorConfig
 from stvla_ros.perception.depth import DEPTH_ESTIMATORS
 from stvla_ros.perception.frame_buffer import LARGEST_BUFFER, SMALLEST_BUFFER
 from stvla_ros.perception.moving_points import SelectionParameters
@@ -81,6 +81,23 @@ def declare_compositor(node: StvlaNode) -> CompositorConfig:
             "thinning: least distance of vertices, pixels of the map",
             low=0.0,
             high=4096.0,
+        ),
+        near_depth=node.parameter(
+            "near_depth",
+            default.near_depth,
+            "variant C: metres at which traces are drawn in place of the closest object's; 0 for that",
+            low=0.0,
+            high=FARTHEST_M,
+        ),
+        ignore_robot=node.parameter(
+            "ignore_robot", default.ignore_robot, "variant C: the robot's own links are no objects"
+        ),
+        age_step=node.parameter(
+            "age_step",
+            default.age_step,
+            "metres by which a vertex is drawn farther for each second of its age",
+            low=0.0,
+            high=FARTHEST_M,
         ),
         closest_percentile=node.parameter(
             "closest_percentile",
