@@ -14,10 +14,10 @@ from safetensors.torch import save
 from tiny_checkpoint import config, processor
 
 from stvla_ros.policy.action_statistics import read_statistics
+from stvla_ros.policy.adapter_files import ADAPTER_CONFIG, ADAPTER_WEIGHTS, read_adapter
 from stvla_ros.policy.checkpoints import INDEX, TRAINING_RECORD, WEIGHTS, fingerprint, read_json, read_rows
 from stvla_ros.policy.spatialvla.actions.action_tokenizer import ActionTokenizer
 from stvla_ros.policy.spatialvla.actions.consensus import consensus_width
-from stvla_ros.policy.spatialvla.adapters import ADAPTER_CONFIG, ADAPTER_WEIGHTS, read_adapter
 from stvla_ros.policy.spatialvla.checkpoint import empty_model
 from stvla_ros.policy.spatialvla.config import SpatialVlaConfig
 from stvla_ros.policy.spatialvla.sizes import PROCESSOR_CONFIG

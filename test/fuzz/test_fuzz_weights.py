@@ -15,9 +15,10 @@ from mutations import changed_tree, damaged, only_bad_input
 from tiny_checkpoint import write_tiny_checkpoint
 
 from stvla_ros.policy import load_policy
+from stvla_ros.policy.adapter_files import ADAPTER_WEIGHTS, read_adapter
 from stvla_ros.policy.checkpoints import WEIGHTS
 from stvla_ros.policy.lora import LoraConfig
-from stvla_ros.policy.spatialvla.adapters import ADAPTER_WEIGHTS, add_adapters, merge_into, read_adapter, save_adapter
+from stvla_ros.policy.spatialvla.adapters import add_adapters, merge_into, save_adapter
 from stvla_ros.policy.spatialvla.checkpoint import load_model
 from stvla_ros.policy.spatialvla.model import SpatialVla
 

@@ -10,6 +10,8 @@ import pytest
 import torch
 import training_data
 import yaml
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 
 from stvla_ros.errors import InputError
 from stvla_ros.learning.grounding.reading import GroundingQuestions, read_grounding
@@ -18,8 +20,9 @@ from stvla_ros.learning.training.config import read_config
 from stvla_ros.learning.training.loop import Trainer
 from stvla_ros.learning.training.run import train
 from stvla_ros.policy import load_policy
-from stvla_ros.policy.families import ACTIONS, GROUNDING
+from stvla_ros.policy.families import ACTIONS, GROUNDING, find_family
 from stvla_ros.policy.inputs import InputsConfig
+from stvla_ros.policy.lora import LoraConfig
 from stvla_ros.policy.samples import Samples, SeenQuestion
 from stvla_ros.policy.st4vla.create import create_checkpoint
 from stvla_ros.policy.st4vla.training.batch import PICTURES
@@ -75,6 +78,7 @@ def samples(frames: int = 12) -> Samples:
     return Samples(
         prepared={PICTURES: random.integers(0, 256, (frames, 224, 224, 3), np.uint8)},
         actions=made.action,
+        executed=made.action,
         states=made.state,
         scene_points=made.scene_points,
         stamps=made.stamps,
@@ -259,6 +263,46 @@ def test_a_run_that_was_ended_in_either_stage_goes_on_to_the_same_weights(
     train(config)
     weights = [run / "checkpoint/model.safetensors" for run in (tmp_path / "run", trained)]
     assert weights[0].read_bytes() == weights[1].read_bytes()
+
+
+def test_adapters_train_load_and_merge(base: Path, trained: Path, dataset: Path, asked: Path, tmp_path: Path) -> None:
+    """Of the language model adapters alone, what is around it whole; merged or not, it acts the same."""
+    changes = {
+        "checkpoint": str(base),
+        "lora": {"rank": 4, "alpha": 8.0, "merge": True},
+        "gradient_checkpointing": True,
+    }
+    train(read_config(write_config(tmp_path, dataset, asked, **changes)))
+    adapter, merged = tmp_path / "run/adapter", tmp_path / "run/checkpoint"
+    stored = load_file(adapter / "adapter_model.safetensors")
+    kinds = {"lora" if ".lora_" in name else name.split(".")[2] for name in stored}
+    assert kinds == {"lora", "layer_qformer", "action_model", "dino_encoder", "dino_pro"}
+    assert any(each.abs().max() > 0 for name, each in stored.items() if ".lora_B." in name)
+    family = find_family("st4vla")
+    assert [remark.level for remark in family.check(adapter)] == ["ok", "ok", "note"]
+    assert family.inspect(adapter).base == base and family.inspect(merged).statistics == ("stvla",)
+    picture = np.random.default_rng(0).integers(0, 256, (120, 160, 3), np.uint8)
+    chunks = [
+        load_policy(str(folder)).predict([picture], "put the spoon on the towel").normalized
+        for folder in (adapter, merged)
+    ]
+    np.testing.assert_allclose(chunks[0], chunks[1], atol=1e-5)
+    plain = load_policy(str(base)).predict([picture], "put the spoon on the towel").normalized
+    assert np.abs(chunks[0] - plain).max() > 1e-3
+
+
+def test_an_adapter_of_another_networks_shape_is_refused(
+    base: Path, dataset: Path, asked: Path, tmp_path: Path
+) -> None:
+    made = ready(base, lora=LoraConfig(rank=2, alpha=2.0), base_name=str(base))
+    made.save(tmp_path)
+    stored = load_file(tmp_path / "adapter_model.safetensors")
+    name = next(each for each in stored if ".dino_pro.weight" in each)
+    with safe_open(tmp_path / "adapter_model.safetensors", "pt") as opened:
+        metadata = opened.metadata()
+    save_file({**stored, name: torch.zeros(3, 3)}, tmp_path / "adapter_model.safetensors", metadata)
+    with pytest.raises(InputError, match=r"expected dino_pro.weight of shape \(32, 32\)"):
+        load_policy(str(tmp_path))
 
 
 def test_pictures_are_held_out_with_all_their_questions(asked: Path) -> None:

@@ -39,7 +39,7 @@ class SpatialVlaFamily(PolicyFamily):
         return load_predictor(folder, device, dtype, **options)
 
     def check(self, folder: Path, unnorm_key: str = "", fallback_unnorm_key: str = "") -> Iterator[Remark]:
-        from stvla_ros.policy.spatialvla.adapters import read_adapter
+        from stvla_ros.policy.adapter_files import read_adapter
 
         base = folder
         if is_adapter(folder):
@@ -54,7 +54,7 @@ class SpatialVlaFamily(PolicyFamily):
         yield from _check_processor(folder, unnorm_key, fallback_unnorm_key)
 
     def inspect(self, folder: Path) -> Contents:
-        from stvla_ros.policy.spatialvla.adapters import read_adapter
+        from stvla_ros.policy.adapter_files import read_adapter
 
         base = read_adapter(folder).base if is_adapter(folder) else None
         parts = super().inspect(base or folder).parts

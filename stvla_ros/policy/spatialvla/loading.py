@@ -5,8 +5,9 @@ from typing import Any
 
 from stvla_ros.devices import parse_device, parse_dtype
 from stvla_ros.errors import InputError
+from stvla_ros.policy.adapter_files import read_adapter
 from stvla_ros.policy.checkpoints import ADAPTER_CONFIG, is_adapter, new_folder, read_json
-from stvla_ros.policy.spatialvla.adapters import merge_into, read_adapter
+from stvla_ros.policy.spatialvla.adapters import merge_into
 from stvla_ros.policy.spatialvla.checkpoint import load_model
 from stvla_ros.policy.spatialvla.config import SpatialVlaConfig
 from stvla_ros.policy.spatialvla.create import count_parameters

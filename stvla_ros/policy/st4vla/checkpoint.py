@@ -137,6 +137,12 @@ def read_run_statistics(directory: Path) -> dict[str, ActionStatistics]:
     return statistics_by_key(read_json(file), str(file), str(file))
 
 
+def write_statistics(directory: Path, statistics: Mapping[str, ActionStatistics]) -> None:
+    """Write dataset_statistics.json. :param statistics: by data set."""
+    content = {key: each.to_config() for key, each in statistics.items()}
+    (directory / STATISTICS).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+
 def write_record(directory: Path) -> None:
     """What a checkpoint that was not trained here is shown, and how its chunks are executed: as in the published
     evaluation.

@@ -1,13 +1,12 @@
 """A new checkpoint with random weights: the published names, to be trained or to be measured."""
 
-import json
 from pathlib import Path
 
 import torch
 
 from stvla_ros.policy.checkpoints import new_folder
 from stvla_ros.policy.sampling import check_seed
-from stvla_ros.policy.st4vla.checkpoint import STATISTICS, empty_model, save_model, stored_bytes, write_record
+from stvla_ros.policy.st4vla.checkpoint import empty_model, save_model, stored_bytes, write_record, write_statistics
 from stvla_ros.policy.st4vla.config import St4VlaConfig
 from stvla_ros.policy.st4vla.model import St4Vla
 from stvla_ros.policy.st4vla.prompt import FILE
@@ -43,5 +42,4 @@ def create_checkpoint(directory: Path, size: str, seed: int = 0, max_shard_size:
 
 def write_untrained_statistics(directory: Path) -> None:
     """Statistics of no data set, for a checkpoint that is to be trained."""
-    content = {UNTRAINED_KEY: untrained_statistics().to_config()}
-    (directory / STATISTICS).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    write_statistics(directory, {UNTRAINED_KEY: untrained_statistics()})

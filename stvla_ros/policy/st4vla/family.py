@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from stvla_ros.errors import InputError
 from stvla_ros.policy.action_statistics import select_statistics
+from stvla_ros.policy.checkpoints import is_adapter
 from stvla_ros.policy.families import ACTIONS, GROUNDING, Contents, PolicyFamily, Remark
 from stvla_ros.policy.st4vla.policy import St4VlaPolicy
 from stvla_ros.policy.st4vla.sizes import MODEL_TYPE, size_names
@@ -35,19 +36,24 @@ class St4VlaFamily(PolicyFamily):
         return load_predictor(folder, device, dtype, **options)
 
     def check(self, folder: Path, unnorm_key: str = "", fallback_unnorm_key: str = "") -> Iterator[Remark]:
+        from stvla_ros.policy.adapter_files import read_adapter
         from stvla_ros.policy.st4vla.checkpoint import check_weights, read_run_statistics
+        from stvla_ros.policy.st4vla.loading import read_config
         from stvla_ros.policy.st4vla.prompt import PromptTokenizer
 
         try:
-            model, files = check_weights(folder)
-            PromptTokenizer.load(folder, model.config)
+            base = read_adapter(folder).base if is_adapter(folder) else folder
+            _, files = check_weights(base)
+            PromptTokenizer.load(base, read_config(folder, base))
             statistics = read_run_statistics(folder)
         except InputError as problem:
             yield Remark("error", str(problem), _AGAIN)
             return
+        if base != folder:
+            yield Remark("ok", f"adapter {folder}, on {base}")
         millions = sum(self.inspect(folder).parts.values()) / 1e6
         gigabytes = sum(file.stat().st_size for file in files) / 1e9
-        yield Remark("ok", f"checkpoint {folder}: {millions:.1f} million parameters, {gigabytes:.2f} GB, complete")
+        yield Remark("ok", f"checkpoint {base}: {millions:.1f} million parameters, {gigabytes:.2f} GB, complete")
         try:
             key, _ = select_statistics(statistics, unnorm_key, fallback_unnorm_key)
         except InputError as problem:
@@ -63,9 +69,11 @@ class St4VlaFamily(PolicyFamily):
             yield Remark("note", f"action statistics {key!r}: the checkpoint's only ones", advice)
 
     def inspect(self, folder: Path) -> Contents:
+        from stvla_ros.policy.adapter_files import read_adapter
         from stvla_ros.policy.st4vla.checkpoint import read_run_statistics
 
-        return Contents(super().inspect(folder).parts, tuple(read_run_statistics(folder)))
+        base = read_adapter(folder).base if is_adapter(folder) else None
+        return Contents(super().inspect(base or folder).parts, tuple(read_run_statistics(folder)), base)
 
     def create(self, folder: Path, size: str, seed: int) -> None:
         from stvla_ros.policy.st4vla.create import create_checkpoint
@@ -76,6 +84,11 @@ class St4VlaFamily(PolicyFamily):
         from stvla_ros.policy.st4vla.conversion import write_converted
 
         write_converted(source, base, output, dtype, parameters)
+
+    def merge(self, adapter: Path, output: Path, dtype: str) -> None:
+        from stvla_ros.policy.st4vla.loading import write_merged
+
+        write_merged(adapter, output, dtype)
 
     def trainable(self, start: "Start") -> "Trainable":
         from stvla_ros.policy.st4vla.training.trainable import St4VlaTrainable

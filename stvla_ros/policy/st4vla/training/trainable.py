@@ -13,9 +13,11 @@ from torch.nn import functional as F
 
 from stvla_ros.errors import InputError
 from stvla_ros.policy.action_statistics import fit_statistics
+from stvla_ros.policy.adapter_files import write_adapter
 from stvla_ros.policy.families import ACTIONS, GROUNDING
 from stvla_ros.policy.samples import Augmentation, Samples, SeenQuestion
-from stvla_ros.policy.st4vla.checkpoint import STATISTICS, load_model, save_model, stored_bytes
+from stvla_ros.policy.st4vla.adapters import AROUND, adapter_tensors, add_adapters
+from stvla_ros.policy.st4vla.checkpoint import load_model, save_model, stored_bytes, write_statistics
 from stvla_ros.policy.st4vla.config import St4VlaConfig
 from stvla_ros.policy.st4vla.diffusion import STEPS, add_noise
 from stvla_ros.policy.st4vla.encoder_inputs import dino_pixels, patches
@@ -54,18 +56,25 @@ class St4VlaTrainable(Trainable):
                 f"inputs.traces: expected none or rgb, networks of the family st4vla see no depth, got "
                 f"{start.inputs.traces}"
             )
-        if start.lora is not None:
-            raise InputError("lora: expected none, networks of the family st4vla are trained whole")
         config = told(St4VlaConfig.read(start.base), options)
         if config.views != 1:
             raise InputError(f"checkpoint {start.base}: expected one picture an observation, it has {config.views}")
         self._prompts = PromptTokenizer.load(start.base, config)
         self._statistics = fit_statistics(start.actions, start.episodes)
-        self._model = model or load_model(start.base, start.device, torch.float32)
+        # What adapters are put on may be as coarse as it was published.
+        dtype = torch.float32 if start.lora is None else start.precision
+        self._model = model or load_model(start.base, start.device, dtype)
         self._model.config = config
-        self._model.requires_grad_(True).train()
+        if start.lora is None:
+            self._model.requires_grad_(True)
+        else:
+            add_adapters(self._model, start.lora, start.seed)
+        self._model.train()
         if start.gradient_checkpointing:
-            self._model.qwen_vl_interface.model.gradient_checkpointing_enable()
+            language = self._model.qwen_vl_interface.model
+            language.gradient_checkpointing_enable()
+            # Below adapters nothing is trained: without this no gradient would reach the layers computed again.
+            language.enable_input_require_grads()
         self.network, self.module = self._model, nn.ModuleDict({"model": self._model})
         self.preparation = St4VlaPreparation(config.picture_size, start.inputs.resize)
         self.question_size = config.picture_size
@@ -138,13 +147,19 @@ class St4VlaTrainable(Trainable):
         return activation_bytes(self._model.config, batch_size, self._options.repeats, wide)
 
     def result_bytes(self) -> int:
+        if self._start.lora is not None:
+            return sum(each.numel() * each.itemsize for each in self._model.parameters() if each.requires_grad)
         return stored_bytes(self._model, _WRITTEN)
 
     def save(self, folder: Path) -> None:
-        save_model(self._model, folder, _WRITTEN)
-        (folder / FILE).write_bytes(self._prompts.content)
-        statistics = {self._start.unnorm_key: self._statistics.to_config()}
-        (folder / STATISTICS).write_text(json.dumps(statistics, indent=2) + "\n", encoding="utf-8")
+        if self._start.lora is None:
+            save_model(self._model, folder, _WRITTEN)
+            (folder / FILE).write_bytes(self._prompts.content)
+        else:
+            config, tensors = self._model.peft_config["default"], adapter_tensors(self._model)
+            write_adapter(folder, self._start.base_name, config, tensors, AROUND)
+            self._model.config.write(folder, str(self._start.precision).removeprefix("torch."))
+        write_statistics(folder, {self._start.unnorm_key: self._statistics})
 
 
 def told(config: St4VlaConfig, options: St4VlaOptions) -> St4VlaConfig:

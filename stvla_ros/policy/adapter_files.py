@@ -1,0 +1,176 @@
+"""Trained adapters in a folder of their own, in peft's format, whichever family's network they belong to.
+
+    adapter_config.json          peft's; base_model_name_or_path names the checkpoint that it belongs to
+    adapter_model.safetensors    A and B of every adapted layer, and what was trained in full beside them
+
+To act, an adapter is merged into the weights in memory: W + alpha/r B A (arXiv 2106.09685). So nothing that computes
+knows of adapters.
+"""
+
+import copy
+import re
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+from stvla_ros.atomic_files import whole_file
+from stvla_ros.devices import memory_for
+from stvla_ros.errors import InputError
+from stvla_ros.policy.checkpoints import (
+    ADAPTER_CONFIG,
+    find_base,
+    find_base_name,
+    fingerprint,
+    open_tensors,
+    read_json,
+)
+from stvla_ros.settings import shown
+
+ADAPTER_WEIGHTS = "adapter_model.safetensors"
+_PREFIX = "base_model.model."
+_LORA = re.compile(r"(?P<module>.+)\.lora_(?P<factor>[AB])\.weight")
+# In the file's metadata: which weights it was trained on.
+_FINGERPRINT = "base_fingerprint"
+# Options of peft that change what the tensors mean.
+_PLAIN = {"peft_type": ("LORA",), "bias": ("none", None)}
+_UNUSED = ("use_dora", "rank_pattern", "alpha_pattern", "fan_in_fan_out", "lora_bias", "layer_replication")
+_MOST_LISTED = 3
+# More than any rank or scale; a number of hundreds of digits cannot be divided.
+_MOST = 10**6
+
+
+@dataclass(frozen=True)
+class Adapter:
+    """
+    :param directory: its folder.
+    :param base: folder of the checkpoint that it was trained on.
+    :param rank: r.
+    :param scale: of B A.
+    :param parts: first parts of its tensors' names.
+    """
+
+    directory: Path
+    base: Path
+    rank: int
+    scale: float
+    parts: frozenset[str] = frozenset()
+
+
+def write_adapter(
+    directory: Path,
+    base: str | Path,
+    config: Any,
+    tensors: Mapping[str, torch.Tensor],
+    in_full: Collection[str] = (),
+    tokens: Mapping[str, list[int]] | None = None,
+) -> None:
+    """Write an adapter, over an earlier save.
+
+    :param base: the checkpoint that the model was made of, a folder or a hub id.
+    :param config: peft's, of the adapters.
+    :param tensors: by published name.
+    :param in_full: names of what was trained in full.
+    :param tokens: rows of a matrix that are written in place of the whole.
+    :raises InputError: when ``base`` is no whole checkpoint, or the disk does not take it.
+    """
+    found = find_base(str(base))
+    config = copy.deepcopy(config)
+    config.base_model_name_or_path = str(found.resolve()) if Path(base).expanduser().is_dir() else str(base)
+    config.inference_mode = True
+    config.modules_to_save = sorted(in_full) or None
+    if tokens:
+        config.trainable_token_indices = dict(tokens)
+    named = {_PREFIX + name: tensor.detach().contiguous().cpu() for name, tensor in tensors.items()}
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        with whole_file(directory / ADAPTER_WEIGHTS) as aside:
+            save_file(named, aside, metadata={"format": "pt", _FINGERPRINT: fingerprint(found)})
+            aside.chmod(0o644)  # safetensors lets nobody else read it
+        config.save_pretrained(str(directory))
+    except OSError as error:
+        raise InputError(f"output {directory}: cannot be written ({error})") from error
+
+
+def read_adapter(directory: Path) -> Adapter:
+    """
+    :param directory: a folder with an adapter.
+    :raises InputError: naming the file and what in it cannot be used; when the base checkpoint is missing or has other
+        weights than those trained on.
+    """
+    file = directory / ADAPTER_CONFIG
+    config = read_json(file)
+    for key, values in _PLAIN.items():
+        if config.get(key) not in values:
+            raise InputError(f"{file}: expected {key} {values[0]!r}, got {config.get(key)!r}")
+    unknown = [key for key in _UNUSED if config.get(key)]
+    if unknown:
+        raise InputError(f"{file}: expected plain LoRA, got {unknown[0]}: {config[unknown[0]]!r}")
+    rank, alpha = config.get("r"), config.get("lora_alpha")
+    if type(rank) is not int or not 0 < rank <= _MOST or not isinstance(alpha, int | float) or not 0 < alpha <= _MOST:
+        raise InputError(f"{file}: expected numbers r and lora_alpha above 0, got {shown(rank)} and {shown(alpha)}")
+    name = find_base_name(directory)
+    try:
+        base = find_base(name)
+    except InputError as error:
+        raise InputError(f"{file}, base_model_name_or_path: {error}") from error
+    with open_tensors(directory / ADAPTER_WEIGHTS) as tensors:
+        expected = (tensors.metadata() or {}).get(_FINGERPRINT)
+        parts = {name.removeprefix(_PREFIX).split(".")[0] for name in tensors.keys()}
+    if expected and expected != fingerprint(base):
+        raise InputError(
+            f"{file}: expected {base} to be the checkpoint that the adapter was trained on, its weights are others"
+        )
+    scale = alpha / rank**0.5 if config.get("use_rslora") else alpha / rank
+    return Adapter(directory, base, rank, scale, frozenset(parts))
+
+
+@torch.no_grad()
+def merge_adapter_weights(
+    adapter: Adapter,
+    layers: Mapping[str, nn.Linear],
+    whole: Mapping[str, torch.Tensor],
+    always: Collection[str],
+    device: torch.device,
+) -> None:
+    """Add an adapter to the weights of its base, in place. Sums are made in float32 and rounded once.
+
+    :param layers: all that may be adapted, by the published name of their weight without its end.
+    :param whole: what may come in full, by published name.
+    :param always: names of those that must.
+    :raises InputError: when the file is damaged, or its tensors do not belong to the model; then nothing was changed.
+    """
+    file = adapter.directory / ADAPTER_WEIGHTS
+    with open_tensors(file, device) as stored, memory_for(f"adapter {file}"):
+        tensors = {name.removeprefix(_PREFIX): stored.get_tensor(name).float() for name in stored.keys()}
+    matched = {name: _LORA.fullmatch(name) for name in tensors.keys() - whole.keys()}
+    adapted = {match["module"] for match in matched.values() if match}
+    strangers = sorted(
+        [name for name, match in matched.items() if not match] + [name for name in adapted if name not in layers]
+    )
+    if strangers or not adapted:
+        named = ", ".join(strangers[:_MOST_LISTED]) or "none"
+        raise InputError(
+            f"{file}: expected adapters of linear layers of the model, got {len(strangers)} others: {named}"
+        )
+    expected = {name: tuple(rows.shape) for name, rows in whole.items() if name in always or name in tensors}
+    for name in adapted:
+        expected[f"{name}.lora_A.weight"] = (adapter.rank, layers[name].in_features)
+        expected[f"{name}.lora_B.weight"] = (layers[name].out_features, adapter.rank)
+    for name, shape in sorted(expected.items()):
+        got = tuple(tensors[name].shape) if name in tensors else None
+        if got != shape:
+            raise InputError(f"{file}: expected {name} of shape {shape} for {adapter.base}, got {got or 'none'}")
+        if not tensors[name].isfinite().all():
+            raise InputError(f"{file}: expected finite numbers, {name} has others")
+    for name in adapted:
+        weight = layers[name].weight
+        update = tensors[f"{name}.lora_B.weight"] @ tensors[f"{name}.lora_A.weight"]
+        weight.copy_(weight.float() + adapter.scale * update)
+    for name, rows in whole.items():
+        if name in tensors:
+            rows.copy_(tensors[name])
