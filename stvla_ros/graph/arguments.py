@@ -135,6 +135,9 @@ class RobotArguments(PerceptionArguments):
     """Depth registered to the colour image (for depth:=sensor)."""
     image_transport: Literal["auto", "raw", "compressed"] = "auto"
     """How pictures and depth come; auto: as these topics, or those that image_transport puts beside them, turn out."""
+    camera_pose: str = ""
+    """Of the camera's optical frame in the URDF's first link, for the tracker kinematic and for ignore_robot: x y z
+    roll pitch yaw, metres and radians about the fixed axes; empty: as tf_static says."""
     replay: str = ""
     """Play this video, image folder or bag instead of a live camera; the run ends with it and leaves a video. A robot
     moves on it only as fake hardware."""

@@ -16,6 +16,7 @@ from stvla_ros.graph.replays import image_subscribers, look_at, replay_pacing, w
 from stvla_ros.graph.specification import Graph, NodeSpec, Parameters
 from stvla_ros.nodes.executables import executables, module_of
 from stvla_ros.perception.depth.constant import NO_DEPTH
+from stvla_ros.perception.geometry import parse_pose
 from stvla_ros.policy.registry import check_loads, check_policy, given_parameters
 from stvla_ros.policy.training_record import Resolved, checkpoint_of, resolve
 from stvla_ros.robots.embodiments import Embodiment, find_embodiment
@@ -112,6 +113,9 @@ def robot_graph(arguments: RobotArguments, run_directory: Path) -> Graph:
     if replayed and pacing == "lockstep":
         sensor["sensor_reliability"] = "reliable"
     nodes = _perception_and_server(arguments, resolved, sensor, server, remappings)
+    if arguments.camera_pose:
+        parse_pose("camera_pose", arguments.camera_pose)
+        nodes = [_with_camera_pose(node, arguments.camera_pose) for node in nodes]
     nodes += _driver(arguments, robot, embodiment, run_directory)
     # A robot's graph survives the loss of a part: the driver holds the arm until it is back.
     nodes = [replace(node, on_failure="restart") for node in nodes]
@@ -281,6 +285,15 @@ def _perception_and_server(
         NodeSpec("compositor", {"compositor": {**compositor, **sensor}}, remappings),
         NodeSpec("vla_server", {"vla_server": {**server, **sensor}}, remappings),
     ]
+
+
+def _with_camera_pose(node: NodeSpec, pose: str) -> NodeSpec:
+    """The node, told where the camera is if it may want to know."""
+    told = {
+        name: {**values, "camera_pose": pose} if name in ("tracker", "compositor", "perception") else values
+        for name, values in node.parameters.items()
+    }
+    return replace(node, parameters=told)
 
 
 def _optional(

@@ -29,7 +29,7 @@ from stvla_ros.nodes.kit.parameters import (
     declare_join_window,
     declare_queue_size,
 )
-from stvla_ros.nodes.perception.parameters import declare_spatial_traces
+from stvla_ros.nodes.perception.parameters import declare_camera_pose, declare_spatial_traces
 from stvla_ros.nodes.perception.trace_outputs import TraceOutputs
 from stvla_ros.nodes.server.vla_server import VlaServerNode
 from stvla_ros.perception.spatial_traces import SpatialTraces
@@ -46,6 +46,7 @@ class PerceptionNode(StvlaNode):
         super().__init__("perception")
         self._server = server
         self._config = declare_spatial_traces(self)
+        self._camera_pose = declare_camera_pose(self)
         self._camera = declare_camera(self, with_depth=True)
         self._queue_size = declare_queue_size(self)
         self._join_window = declare_join_window(self)
@@ -68,7 +69,7 @@ class PerceptionNode(StvlaNode):
             # Pinocchio, which no other tracker needs.
             from stvla_ros.nodes.perception.robot_poses import RobotPoses
 
-            self._robot = RobotPoses(self, self._join_window, self._submit_with_robot)
+            self._robot = RobotPoses(self, self._join_window, self._submit_with_robot, self._camera_pose)
             self._robot.subscribe(self._camera.qos, camera_info=False)
         subscribe_to_frames(self, with_sensor_depth, self._camera, self._join_window, self._submit)
         subscribe_to_camera_info(self, self._set_camera_info, self._camera.qos)

@@ -18,6 +18,28 @@ def check_size(size: tuple[int, int], name: str) -> tuple[int, int]:
     return int(size[0]), int(size[1])
 
 
+def parse_pose(name: str, text: str) -> np.ndarray:
+    """A pose that people write: x y z in metres, then roll, pitch, yaw in radians about the fixed axes, as in a URDF.
+
+    :param name: of the argument, for the error.
+    :param text: the six numbers, separated by spaces or commas.
+    :returns: (4, 4).
+    :raises InputError: for anything else.
+    """
+    try:
+        numbers = [float(part) for part in text.replace(",", " ").split()]
+    except ValueError:
+        numbers = []
+    if len(numbers) != 6 or not np.isfinite(numbers).all():
+        raise InputError(f"{name}: expected x y z roll pitch yaw, six numbers in metres and radians, got {text!r}")
+    from scipy.spatial.transform import Rotation  # most who import this module write no poses
+
+    pose = np.eye(4)
+    pose[:3, :3] = Rotation.from_euler("xyz", numbers[3:]).as_matrix()
+    pose[:3, 3] = numbers[:3]
+    return pose
+
+
 def check_intrinsics(intrinsics: np.ndarray) -> np.ndarray:
     """
     :param intrinsics: (3, 3) pinhole matrix [[fx, 0, cx], [0, fy, cy], [0, 0, 1]] in pixels.

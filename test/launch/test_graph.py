@@ -327,3 +327,13 @@ def test_a_robots_stops_outlive_the_run_and_a_stand_ins_do_not(tmp_path: Path) -
     assert folder(use_fake_hardware=True) == str(tmp_path / "run" / "latches")
     for given in ({"use_fake_hardware": True}, {}):
         assert folder(latch_folder=str(tmp_path / "kept"), **given) == str(tmp_path / "kept")
+
+
+@pytest.mark.parametrize("fused", [False, True])
+def test_the_cameras_pose_reaches_all_that_may_need_the_robot(fused: bool, tmp_path: Path) -> None:
+    pose = "0.1 0 0.6 3.14 0 0"
+    graph = robot_graph(RobotArguments(camera_pose=pose, fused=fused), tmp_path)
+    told = {name: p["camera_pose"] for node in graph.nodes for name, p in node.parameters.items() if "camera_pose" in p}
+    assert told == dict.fromkeys(["perception"] if fused else ["tracker", "compositor"], pose)
+    with pytest.raises(InputError, match="^camera_pose: expected x y z roll pitch yaw"):
+        robot_graph(RobotArguments(camera_pose="above"), tmp_path)

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 from node_bench import Bench, bench
+from scipy.spatial.transform import Rotation
 from slide_robot import CAMERA, URDF, camera_pose, joints, transforms
 from std_msgs.msg import String
 
@@ -98,6 +99,20 @@ def test_what_is_missing_is_told_and_the_oldest_frame_given_up(tracker: Bench, m
             tracker.receive("joint_states", joints(number * SECOND, 0.0))
     assert error in " ".join(tracker.told)
     assert not tracker.sent("traces")
+
+
+def test_the_cameras_pose_may_be_given_in_place_of_tf() -> None:
+    """Which then is not heard, whatever it says."""
+    given = camera_pose(0.5)
+    angles = " ".join(map(str, Rotation.from_matrix(given[:3, :3]).as_euler("xyz")))
+    pose = f"{' '.join(map(str, given[:3, 3]))} {angles}"
+    parameters = ("tracker:=kinematic", "warm_up_frames:=0", "min_extent:=0.001", f"camera_pose:='{pose}'")
+    with bench(TrackerNode, *parameters) as made:
+        know(made, but="/tf_static")
+        for number, slide in enumerate([0.0, 0.05]):
+            see(made, (number + 1) * SECOND)
+            made.receive("joint_states", joints((number + 1) * SECOND, slide))
+        assert palm_x(made) == [pytest.approx(column(0.05), abs=0.5)]
 
 
 def test_the_cameras_pose_may_be_a_chain(tracker: Bench) -> None:

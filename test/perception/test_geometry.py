@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from stvla_ros.errors import InputError
-from stvla_ros.perception.geometry import back_project, check_intrinsics, project, resize_points
+from stvla_ros.perception.geometry import back_project, check_intrinsics, parse_pose, project, resize_points
 
 BRIDGE = np.array([[623.588, 0, 319.501], [0, 623.588, 239.545], [0, 0, 1]])
 
@@ -91,3 +91,18 @@ def test_points_and_depths_that_do_not_belong_together_are_refused():
         back_project(np.zeros((3, 2)), np.ones(4), BRIDGE)
     with pytest.raises(InputError, match="points"):
         project(np.zeros((3, 2)), BRIDGE)
+
+
+def test_a_pose_is_read_as_urdf_writes_it():
+    pose = parse_pose("camera_pose", "0.1 -0.2, 0.3 1.5707963 0 0")
+    np.testing.assert_allclose(pose[:3, 3], [0.1, -0.2, 0.3])
+    np.testing.assert_allclose(pose[:3, :3] @ [0, 1, 0], [0, 0, 1], atol=1e-6)  # rolled a quarter about x
+    turned = parse_pose("camera_pose", "0 0 0 0.3 -0.2 0.1")[:3, :3]
+    roll, pitch, yaw = (parse_pose("p", f"0 0 0 {r} {p} {y}")[:3, :3] for r, p, y in np.diag([0.3, -0.2, 0.1]))
+    np.testing.assert_allclose(turned, yaw @ pitch @ roll, atol=1e-12)
+
+
+@pytest.mark.parametrize("text", ["0 0 0", "0 0 0 0 0 up", "0 0 0 0 0 nan", "1 2 3 4 5 6 7"])
+def test_what_is_no_pose_is_one_line(text):
+    with pytest.raises(InputError, match=r"\Acamera_pose: expected x y z roll pitch yaw, six numbers [^\n]*\Z"):
+        parse_pose("camera_pose", text)

@@ -19,7 +19,7 @@ from stvla_ros.nodes.kit.messages import (
     stamp_ns,
 )
 from stvla_ros.nodes.kit.parameters import declare_camera, declare_join_window, declare_queue_size
-from stvla_ros.nodes.perception.parameters import declare_compositor
+from stvla_ros.nodes.perception.parameters import declare_camera_pose, declare_compositor
 from stvla_ros.nodes.perception.trace_outputs import TraceOutputs
 from stvla_ros.perception.compositor import Compositor
 
@@ -31,6 +31,7 @@ class CompositorNode(StvlaNode):
     def __init__(self) -> None:
         super().__init__("compositor")
         self._config = declare_compositor(self)
+        self._camera_pose = declare_camera_pose(self)
         self._camera = declare_camera(self)
         self._queue_size = declare_queue_size(self)
         self._join_window = declare_join_window(self)
@@ -45,7 +46,7 @@ class CompositorNode(StvlaNode):
             # Pinocchio, which nothing else here needs.
             from stvla_ros.nodes.perception.robot_poses import RobotPoses
 
-            self._robot = RobotPoses(self, self._join_window, lambda *frame: self._worker.submit(frame))
+            self._robot = RobotPoses(self, self._join_window, self._submit_with_robot, self._camera_pose)
             self._robot.subscribe(self._camera.qos, camera_info=False)
         topics = [
             (self._camera.pictures, "image", self._camera.qos),
@@ -66,6 +67,9 @@ class CompositorNode(StvlaNode):
             self._robot.add(image, frame)
         else:
             self._worker.submit((frame, None))
+
+    def _submit_with_robot(self, frame: tuple[Image, Image, TraceArray], pose: "RobotPose") -> None:
+        self._worker.submit((frame, pose))
 
     def _process(self, frame: "tuple[tuple[Image, Image, TraceArray], RobotPose | None]") -> None:
         started = time.monotonic()

@@ -2,10 +2,13 @@
 
 from typing import Any
 
+import numpy as np
+
 from stvla_ros.nodes.kit.base import StvlaNode
 from stvla_ros.perception.compositor import FARTHEST_M, VARIANTS, CompositorConfig
 from stvla_ros.perception.depth import DEPTH_ESTIMATORS
 from stvla_ros.perception.frame_buffer import LARGEST_BUFFER, SMALLEST_BUFFER
+from stvla_ros.perception.geometry import parse_pose
 from stvla_ros.perception.moving_points import SelectionParameters
 from stvla_ros.perception.spatial_traces import SpatialTracesConfig
 from stvla_ros.perception.trackers import TRACKERS
@@ -123,6 +126,20 @@ def declare_spatial_traces(node: StvlaNode) -> SpatialTracesConfig:
     return SpatialTracesConfig(
         tracking=declare_tracking(node), depth=depth, depth_parameters=parameters, compositor=declare_compositor(node)
     )
+
+
+def declare_camera_pose(node: StvlaNode) -> np.ndarray | None:
+    """Declare where the camera is, for what needs the robot; None: tf_static says it.
+
+    :raises InputError: for what is no pose.
+    """
+    text = node.parameter(
+        "camera_pose",
+        "",
+        "pose of the camera's optical frame in the URDF's first link, for what needs the robot: x y z (metres) roll "
+        "pitch yaw (radians, fixed axes); empty: as tf_static says",
+    )
+    return parse_pose("parameter camera_pose", text) if text else None
 
 
 def _mapping(node: StvlaNode, name: str, description: str) -> dict[str, Any]:

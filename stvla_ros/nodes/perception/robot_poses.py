@@ -43,15 +43,24 @@ class RobotPose:
 
 class RobotPoses:
     """Puts the robot's pose to frames. A frame waits until joint states of its time or later, ``robot_description``,
-    ``camera_info`` and, on ``tf_static``, the camera's pose are there; joints are interpolated between the states
-    around it, so that one of its very stamp is taken as it is. Everything runs in the executor's thread.
+    ``camera_info`` and, on ``tf_static`` unless it was given, the camera's pose are there; joints are interpolated
+    between the states around it, so that one of its very stamp is taken as it is. Everything runs in the executor's
+    thread.
 
     :param window: frames that may wait.
     :param take: called with each frame and its :class:`RobotPose`.
+    :param camera_pose: (4, 4) of the camera's optical frame in the URDF's first link; None: ``tf_static`` says it.
     """
 
-    def __init__(self, node: StvlaNode, window: int, take: Callable[[Any, RobotPose], None]) -> None:
+    def __init__(
+        self,
+        node: StvlaNode,
+        window: int,
+        take: Callable[[Any, RobotPose], None],
+        camera_pose: np.ndarray | None = None,
+    ) -> None:
         self._node, self._window, self._take = node, window, take
+        self._camera_pose = camera_pose
         self._waiting: deque[tuple[int, Image, Any]] = deque()
         self._joints: deque[tuple[int, dict[str, float]]] = deque(maxlen=_KEPT)
         self._parents: dict[str, tuple[str, np.ndarray]] = {}
@@ -64,7 +73,8 @@ class RobotPoses:
         node = self._node
         node.subscribe(JointState, "joint_states", self._add_joints, RELIABLE_QOS)
         node.subscribe(String, "robot_description", self._set_description, LATCHED_QOS, watched=False)
-        node.subscribe(TFMessage, "/tf_static", self._add_transforms, LATCHED_QOS, watched=False)
+        if self._camera_pose is None:
+            node.subscribe(TFMessage, "/tf_static", self._add_transforms, LATCHED_QOS, watched=False)
         if camera_info:
             subscribe_to_camera_info(node, self.set_camera_info, sensor_qos)
 
@@ -150,6 +160,8 @@ class RobotPoses:
 
     def _camera(self, frame_id: str) -> np.ndarray | None:
         """(4, 4) pose of the camera in the URDF's first link; None while it is not known."""
+        if self._camera_pose is not None:
+            return self._camera_pose
         pose, frame = np.eye(4), frame_id
         for _ in range(len(self._parents) + 1):
             if self._links is not None and frame == self._links.base_link:

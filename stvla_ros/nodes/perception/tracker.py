@@ -15,7 +15,7 @@ from stvla_ros.nodes.kit.episodes import EARLIER_FRAME, Episodes
 from stvla_ros.nodes.kit.joins import Join, StampOrder, subscribe_to_pictures
 from stvla_ros.nodes.kit.messages import image_to_depth, image_to_rgb, naming_topic, stamp_ns, traces_to_message
 from stvla_ros.nodes.kit.parameters import declare_camera, declare_join_window, declare_queue_size
-from stvla_ros.nodes.perception.parameters import declare_tracking
+from stvla_ros.nodes.perception.parameters import declare_camera_pose, declare_tracking
 from stvla_ros.perception.tracking import TraceTracker
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ class TrackerNode(StvlaNode):
     def __init__(self) -> None:
         super().__init__("tracker")
         self._config = declare_tracking(self)
+        self._camera_pose = declare_camera_pose(self)
         self._camera = declare_camera(self)
         self._queue_size = declare_queue_size(self)
         self._join_window = declare_join_window(self)
@@ -44,7 +45,7 @@ class TrackerNode(StvlaNode):
             # Pinocchio, which no other tracker needs.
             from stvla_ros.nodes.perception.robot_poses import RobotPoses
 
-            self._robot = RobotPoses(self, self._join_window, self._submit_with_robot)
+            self._robot = RobotPoses(self, self._join_window, self._submit_with_robot, self._camera_pose)
             self._robot.subscribe(self._camera.qos)
             topics = [(self._camera.pictures, "image", self._camera.qos), (Image, "depth", RELIABLE_QOS)]
             Join(self, topics, self._add, self._join_window)
