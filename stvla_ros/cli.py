@@ -74,7 +74,7 @@ GROUPS: dict[str, dict[str, Command]] = {
             "stvla_ros.learning.datasets.convert",
             "ConvertArguments",
             "a recorded bag to a data set",
-            "convert --help",
+            "convert out/sim/latest/bag --output out/datasets/mine",
         ),
         "train": Command(
             "stvla_ros.learning.training.run",

@@ -6,8 +6,11 @@ Names are listed without an import: an added thing is imported, and its faults a
 """
 
 import importlib
+import re
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from stvla_ros.errors import InputError
@@ -18,6 +21,7 @@ if TYPE_CHECKING:
 Thing = TypeVar("Thing")
 
 PREFIX = "stvla_ros."
+_PLACE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 
 
 class Registry(Generic[Thing]):
@@ -28,11 +32,20 @@ class Registry(Generic[Thing]):
     :param built_in: ``module:attribute`` of those that come along, by name.
     :param expected: what an entry point must lead to, for its error.
     :param fits: whether an object is that.
+    :param by_place: whether a thing may also be named by where it stands, ``my_package.my_module:MyThing``: no package
+        need be installed for it, the working directory counts.
     """
 
     def __init__(
-        self, kind: str, group: str, built_in: Mapping[str, str], expected: str, fits: Callable[[Any], bool]
+        self,
+        kind: str,
+        group: str,
+        built_in: Mapping[str, str],
+        expected: str,
+        fits: Callable[[Any], bool],
+        by_place: bool = False,
     ) -> None:
+        self._by_place = by_place
         self.kind, self.group = kind, PREFIX + group
         self._built_in, self._expected, self._fits = dict(built_in), expected, fits
 
@@ -48,14 +61,24 @@ class Registry(Generic[Thing]):
         """Those of other packages in this group."""
         return _scan().get(self.group, [])
 
+    def knows(self, name: str) -> bool:
+        """Whether this is a name, or a place, of such a thing; that it can be used is found out by :meth:`find`."""
+        return name in self.names() or self._is_place(name)
+
+    def _is_place(self, name: str) -> bool:
+        return self._by_place and name.partition(":")[0] not in self.names() and bool(_PLACE.fullmatch(name))
+
     def check(self, name: str, argument: str = "") -> None:
         """Tell now what :meth:`find` would refuse; what comes along is not imported for it.
 
         :param argument: how the error calls what was given; the kind by default.
         :raises InputError: for an unknown name, and for an added thing that cannot be used.
         """
+        if self._is_place(name):
+            self.find(name)
+            return
         if name not in self.names():
-            raise InputError(f"{argument or self.kind}: expected one of {', '.join(self.names())}, got {name!r}")
+            raise InputError(f"{argument or self.kind}: expected {self.choices()}, got {name!r}")
         if self._added(name) is not None:
             self.find(name)
 
@@ -65,11 +88,13 @@ class Registry(Generic[Thing]):
         :raises InputError: for an unknown name, an added thing that cannot be used (the entry point and its package are
             named), or one that comes along and lacks a package.
         """
+        if self._is_place(name):
+            return self._load_place(name)
         point = self._added(name)
         if point is not None:
             return self._load_added(point)
         if name not in self._built_in:
-            raise InputError(f"{self.kind}: expected one of {', '.join(self.names())}, got {name!r}")
+            raise InputError(f"{self.kind}: expected {self.choices()}, got {name!r}")
         module, _, attribute = self._built_in[name].partition(":")
         try:
             return getattr(importlib.import_module(module), attribute)
@@ -77,6 +102,21 @@ class Registry(Generic[Thing]):
             raise InputError(
                 f"{self.kind} {name}: needs the package {error.name!r}: pip install -r requirements/models.txt"
             ) from error
+
+    def choices(self) -> str:
+        """What may be given, for an error."""
+        place = f" or a place like my_package.my_module:My{self.kind.title()}" if self._by_place else ""
+        return f"one of {', '.join(self.names())}{place}"
+
+    def _load_place(self, name: str) -> Thing:
+        module, _, attribute = name.partition(":")
+        try:
+            thing = getattr(_import(module), attribute)
+        except Exception as error:  # whatever the foreign module runs into
+            raise InputError(f"{self.kind} {name}: cannot be imported ({type(error).__name__}: {error})") from error
+        if not self._fits(thing):
+            raise InputError(f"{self.kind} {name}: expected {self._expected}, got {thing!r}")
+        return thing
 
     def _added(self, name: str) -> "EntryPoint | None":
         """:raises InputError: for a name that several packages claim, or one and this package."""
@@ -103,6 +143,14 @@ class Registry(Generic[Thing]):
                 f"{self.kind} {point.name}: {entry_point_text(point)}: expected {self._expected}, got {thing!r}"
             )
         return thing
+
+
+def _import(module: str) -> Any:
+    """A module, also one of the working directory: a console script has its own folder first on the path instead."""
+    here = str(Path.cwd())
+    if here not in sys.path and "" not in sys.path:
+        sys.path.append(here)
+    return importlib.import_module(module)
 
 
 def subclass_of(base: type) -> Callable[[Any], bool]:

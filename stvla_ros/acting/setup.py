@@ -1,6 +1,7 @@
 """What is evaluated: a policy and how it is run, written as a short text or in a YAML file.
 
     [label=]NAME[:CHECKPOINT][?key=value,key=value,…]      NAME: expert, random, stvla or another registered policy
+    [label=]my_pkg.my_module:MyPolicy[:CHECKPOINT][?key=value,…]      a class of your own, where it stands
     [label=]CHECKPOINT[?key=value,…]                       a folder or hub id; the policy is then stvla
 
 A key is a field of :class:`EvaluatedPolicy` (``execution=chunk``, …) or of its ``inputs`` (``traces=none``,
@@ -79,8 +80,9 @@ class EvaluatedPolicy:
     def __post_init__(self) -> None:
         if not isinstance(self.label, str) or not re.fullmatch(_LABEL, self.label):
             raise InputError(f"policy label: expected letters, digits and ._@+-, got {self.label!r}")
+        if not POLICIES.knows(self.policy):
+            self._refuse("policy", POLICIES.choices())
         choices = {
-            "policy": POLICIES.names(),
             "execution": (AUTO, *EXECUTIONS),
             "pacing": PACINGS,
         }
@@ -169,15 +171,16 @@ def parse_policy(text: str, usual: InputsConfig = InputsConfig()) -> EvaluatedPo
     if (equals and not label) or not target:
         raise InputError(f"policies: expected [label=]name[:checkpoint][?key=value,…], got {text!r}")
     name, colon, checkpoint = target.partition(":")
-    if name not in POLICIES.names() and (colon or not _is_checkpoint(target)):
-        names = ", ".join(POLICIES.names())
+    if POLICIES.knows(place := ":".join(target.split(":")[:2])) and name not in POLICIES.names():
+        name, checkpoint = place, target.removeprefix(place).removeprefix(":")
+    elif name not in POLICIES.names() and (colon or not _is_checkpoint(target)):
         close = difflib.get_close_matches(target, [*POLICIES.names(), *shipped_models()], n=1)
         hint = f" (did you mean {close[0]}?)" if close else ""
         raise InputError(
-            f"policies: expected one of {names}, a checkpoint folder, a model that comes along "
+            f"policies: expected {POLICIES.choices()}, a checkpoint folder, a model that comes along "
             f"({', '.join(shipped_models())}) or a hub id, got {target!r}{hint}"
         )
-    if name not in POLICIES.names():
+    if not POLICIES.knows(name):
         name, checkpoint = OF_CHECKPOINT, target
     given: dict[str, Any] = {"policy": name, "checkpoint": checkpoint}
     for part in filter(None, options.split(",")):
@@ -282,7 +285,7 @@ def _checkpoint(policy: str, given: str) -> str:
 
 def _label(name: str, checkpoint: str) -> str:
     folder = Path(checkpoint)
-    return (folder.resolve().name if checkpoint and folder.exists() else folder.name) or name
+    return (folder.resolve().name if checkpoint and folder.exists() else folder.name) or name.rpartition(":")[2]
 
 
 def _is_checkpoint(text: str) -> bool:

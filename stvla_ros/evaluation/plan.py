@@ -33,9 +33,9 @@ class EvalArguments:
     """
 
     policies: tuple[str, ...] = ()
-    """Each [label=]name[:checkpoint][?key=value,…] with name expert, random or stvla, or a checkpoint folder in place
-    of name:checkpoint. Keys: traces, depth (constant: a plane), execution, buffer, variant, adaptive, tracker,
-    pacing, … or the policy's own. The others are compared with the first."""
+    """Each [label=]name[:checkpoint][?key=value,…] with name expert, random, stvla or my_package.my_module:MyPolicy, or
+    a checkpoint folder in place of name:checkpoint. Keys: traces, depth (constant: a plane), execution, buffer,
+    variant, adaptive, tracker, pacing, … or the policy's own. The others are compared with the first."""
     policies_file: str = ""
     """YAML file with a list of policies (docs/how-to/evaluate-a-policy.md), after those of `policies`."""
     tasks: tuple[str, ...] = (AUTO_TASK,)

@@ -25,7 +25,8 @@ class PerceptionArguments:
     """What simulation and robot share."""
 
     policy: str = DEFAULT_POLICY
-    """Policy that acts: stvla, expert (the simulator's scripted one), random, or one that a package adds."""
+    """Policy that acts: stvla, expert (the simulator's scripted one), random, one that a package adds, or a class of
+    your own by its place, my_package.my_module:MyPolicy."""
     checkpoint: str = ""
     """stvla's checkpoint: a folder, an adapter's folder, the name of a model that comes along (small), or a hub id;
     empty for small."""

@@ -32,6 +32,7 @@ POLICIES: Registry[type[Policy]] = Registry(
     },
     expected="a subclass of Policy with predict",
     fits=subclass_of(Policy),
+    by_place=True,
 )
 
 

@@ -288,7 +288,7 @@ def test_the_command_says_the_same_line_as_the_reader(tmp_path: Path, capsys: py
     file = mcap(tmp_path / "bomb.mcap", chunk(zeros(2 * GIB), 2 * GIB))
     expected = refusal(read(file), file)
     with pytest.raises(SystemExit) as ended:
-        cli.main(["convert", "--bags", str(file), "--output", str(tmp_path / "data")])
+        cli.main(["convert", str(file), "--output", str(tmp_path / "data")])
     assert ended.value.code == 2
     assert capsys.readouterr().err.strip().splitlines() == [f"error: {expected}"]
 

@@ -39,7 +39,7 @@ def test_the_argument_of_a_robots_graph_is_refused(tmp_path: Path) -> None:
 
 def test_the_argument_of_a_conversion_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
-        cli.main(["convert", "--bags", str(tmp_path), "--instruction", LONG])
+        cli.main(["convert", str(tmp_path), "--instruction", LONG])
     assert ended.value.code == 2
     assert SAID in capsys.readouterr().err.strip().splitlines()[-1]
 

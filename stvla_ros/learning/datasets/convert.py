@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from tyro.conf import Positional
 
 from stvla_ros.errors import InputError
 from stvla_ros.learning.datasets.demonstration import Demonstration, depth_to_millimetres
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 class ConvertArguments:
     """Recordings of the live graph (rosbag2, `stvla sim --record`) as a LeRobotDataset, episode by episode."""
 
-    bags: tuple[str, ...] = ()
+    bags: Positional[tuple[str, ...]] = ()
     """Folders or files of recordings."""
     output: str = "out/datasets/converted"
     """Folder of the data set; it must not exist, or be empty."""

@@ -38,7 +38,8 @@ def declare_policy(node: StvlaNode) -> PolicyChoice:
 
     :raises InputError: naming the bad parameter, or the checkpoint's record that cannot be used.
     """
-    name = node.parameter("policy", DEFAULT_POLICY, "policy that answers", choices=POLICIES.names())
+    name = node.parameter("policy", DEFAULT_POLICY, f"policy that answers: {POLICIES.choices()}")
+    POLICIES.check(name, "parameter policy")
     checkpoint = node.parameter("checkpoint", "", "the policy's checkpoint: a folder or a hub id")
     device = node.parameter("device", "auto", "where the policy runs: auto, cpu, cuda or cuda:N")
     dtype = node.parameter("dtype", "auto", "number format of the policy's weights", choices=DTYPES)
