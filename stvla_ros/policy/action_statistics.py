@@ -1,5 +1,6 @@
 """Between actions in SI units and normalized actions: the statistics of the data set trained on."""
 
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,6 +15,21 @@ from stvla_ros.errors import InputError
 _LOW_QUANTILE, _HIGH_QUANTILE = 0.01, 0.99
 # With fewer, the 1 % quantile lies between the smallest value and the next, whatever the distribution.
 MIN_ACTIONS = 100
+# Of the data sets whose statistics the published checkpoints have (huggingface.co/IPEC-COMMUNITY/
+# spatialvla-4b-224-pt, processor_config.json). A fine-tuned checkpoint keeps them and adds its own.
+PUBLISHED_KEYS = frozenset(
+    """
+    austin_buds_dataset_converted_externally_to_rlds/0.1.0 austin_sailor_dataset_converted_externally_to_rlds/0.1.0
+    austin_sirius_dataset_converted_externally_to_rlds/0.1.0 bc_z/0.1.0 berkeley_autolab_ur5/0.1.0
+    berkeley_cable_routing/0.1.0 berkeley_fanuc_manipulation/0.1.0 bridge_orig/1.0.0 cmu_stretch/0.1.0
+    dlr_edan_shared_control_converted_externally_to_rlds/0.1.0 dobbe/0.0.1 droid/1.0.0 fmb_dataset/1.0.0
+    fractal20220817_data/0.1.0 furniture_bench_dataset_converted_externally_to_rlds/0.1.0
+    iamlab_cmu_pickup_insert_converted_externally_to_rlds/0.1.0 jaco_play/0.1.0 kuka/0.1.0 language_table/0.1.0
+    nyu_franka_play_dataset_converted_externally_to_rlds/0.1.0 rh20t_rlds/1.0.0 roboturk/0.1.0
+    stanford_hydra_dataset_converted_externally_to_rlds/0.1.0 taco_play/0.1.0 toto/0.1.0
+    ucsd_kitchen_dataset_converted_externally_to_rlds/0.1.0 utaustin_mutex/0.1.0 viola/0.1.0
+    """.split()
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,20 +143,47 @@ def select_statistics(
 ) -> tuple[str, ActionStatistics]:
     """The statistics to act by.
 
-    :param unnorm_key: a data set of the checkpoint; None or empty for the only one, or else for ``fallback``.
+    :param unnorm_key: a data set of the checkpoint. None or empty: the only one; of a checkpoint that was trained on
+        beyond the published ones, the one that was added; else ``fallback``.
     :param fallback: what the robot in use would take, if the checkpoint has it.
     :returns: the key and its statistics.
-    :raises InputError: when there is no such key, or none was given and there are several; lists those that exist.
+    :raises InputError: when there is no such key, or none was given and it cannot be told; lists those that exist.
     """
+    added = [key for key in statistics if key not in PUBLISHED_KEYS]
     if not unnorm_key:
         if len(statistics) == 1:
             return next(iter(statistics.items()))
-        unnorm_key = fallback if fallback in statistics else ""
+        if len(added) == 1:
+            return added[0], statistics[added[0]]
+        # With several that were added, the robot's own would be a guess.
+        unnorm_key = fallback if fallback in statistics and (not added or fallback in added) else ""
     if unnorm_key not in statistics:
-        existing = ", ".join(statistics) or "none (the checkpoint has no statistics)"
+        existing = ", ".join([*added, *(key for key in statistics if key not in added)])
         got = repr(unnorm_key) if unnorm_key else "none"
-        raise InputError(f"unnorm_key: expected one of {existing}; got {got}")
+        raise InputError(
+            f"unnorm_key: expected one of {existing or 'none (the checkpoint has no statistics)'}; got {got}"
+        )
     return unnorm_key, statistics[unnorm_key]
+
+
+def why_statistics(
+    statistics: Mapping[str, ActionStatistics], key: str, unnorm_key: str | None, fallback: str = ""
+) -> str:
+    """Why :func:`select_statistics` took a key, for people."""
+    if key == unnorm_key:
+        return "asked for"
+    if len(statistics) == 1:
+        return "the checkpoint's only ones"
+    return "the robot has them" if key == fallback else "added to the published ones"
+
+
+def say_statistics(
+    statistics: Mapping[str, ActionStatistics], key: str, unnorm_key: str | None, fallback: str = ""
+) -> None:
+    """One line on standard error, where there was a choice: sizes of motions follow from it."""
+    if len(statistics) > 1:
+        why = why_statistics(statistics, key, unnorm_key, fallback)
+        print(f"note: action statistics {key!r} of {len(statistics)} ({why})", file=sys.stderr, flush=True)
 
 
 def fit_statistics(actions: ArrayLike, num_trajectories: int) -> ActionStatistics:

@@ -12,6 +12,7 @@ import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -34,11 +35,26 @@ from stvla_ros.settings import shown
 ADAPTER_WEIGHTS = "adapter_model.safetensors"
 _PREFIX = "base_model.model."
 _LORA = re.compile(r"(?P<module>.+)\.lora_(?P<factor>[AB])\.weight")
+# What peft calls the two factors of an adapted embedding.
+_EMBEDDING_FACTORS = ("lora_embedding_A", "lora_embedding_B")
 # In the file's metadata: which weights it was trained on.
 _FINGERPRINT = "base_fingerprint"
-# Options of peft that change what the tensors mean.
-_PLAIN = {"peft_type": ("LORA",), "bias": ("none", None)}
-_UNUSED = ("use_dora", "rank_pattern", "alpha_pattern", "fan_in_fan_out", "lora_bias", "layer_replication")
+# Options of peft that change what the tensors mean, and the values that mean plain LoRA. Some initialisations change
+# the base's weights, which the tensors then belong to.
+_PLAIN = {
+    "peft_type": ("LORA",),
+    "bias": ("none", None),
+    "init_lora_weights": (True, False, None, "gaussian", "eva", "orthogonal"),
+}
+# Those that say where adapters are, how they were trained, or what the tensors themselves say. Whatever else is set
+# changes what an adapter computes, as far as is known here.
+_HARMLESS = frozenset(
+    """
+    base_model_name_or_path revision task_type inference_mode auto_mapping r lora_alpha target_modules exclude_modules
+    lora_dropout modules_to_save layers_to_transform layers_pattern use_rslora trainable_token_indices eva_config
+    megatron_config megatron_core runtime_config qalora_group_size peft_version ensure_weight_tying
+    """.split()
+)
 _MOST_LISTED = 3
 # More than any rank or scale; a number of hundreds of digits cannot be divided.
 _MOST = 10**6
@@ -107,9 +123,9 @@ def read_adapter(directory: Path) -> Adapter:
     for key, values in _PLAIN.items():
         if config.get(key) not in values:
             raise InputError(f"{file}: expected {key} {values[0]!r}, got {config.get(key)!r}")
-    unknown = [key for key in _UNUSED if config.get(key)]
+    unknown = sorted(key for key in config.keys() - _PLAIN.keys() - _HARMLESS if config[key])
     if unknown:
-        raise InputError(f"{file}: expected plain LoRA, got {unknown[0]}: {config[unknown[0]]!r}")
+        raise InputError(f"{file}: expected plain LoRA, got {shown(unknown[0])}: {shown(config[unknown[0]])}")
     rank, alpha = config.get("r"), config.get("lora_alpha")
     if type(rank) is not int or not 0 < rank <= _MOST or not isinstance(alpha, int | float) or not 0 < alpha <= _MOST:
         raise InputError(f"{file}: expected numbers r and lora_alpha above 0, got {shown(rank)} and {shown(alpha)}")
@@ -136,23 +152,30 @@ def merge_adapter_weights(
     whole: Mapping[str, torch.Tensor],
     always: Collection[str],
     device: torch.device,
+    embeddings: Mapping[str, torch.Tensor] = MappingProxyType({}),
+    rows_left_out: Mapping[str, int] = MappingProxyType({}),
 ) -> None:
     """Add an adapter to the weights of its base, in place. Sums are made in float32 and rounded once.
 
     :param layers: all that may be adapted, by the published name of their weight without its end.
     :param whole: what may come in full, by published name.
     :param always: names of those that must.
+    :param embeddings: matrices with a row for each token that may be adapted, by their modules' published names.
+    :param rows_left_out: by a layer's name, how many of its first rows the model does not have.
     :raises InputError: when the file is damaged, or its tensors do not belong to the model; then nothing was changed.
     """
     file = adapter.directory / ADAPTER_WEIGHTS
     with open_tensors(file, device) as stored, memory_for(f"adapter {file}"):
         tensors = {name.removeprefix(_PREFIX): stored.get_tensor(name).float() for name in stored.keys()}
-    matched = {name: _LORA.fullmatch(name) for name in tensors.keys() - whole.keys()}
+    factors = {name: [f"{name}.{factor}" for factor in _EMBEDDING_FACTORS] for name in embeddings}
+    factors = {name: both for name, both in factors.items() if tensors.keys() & set(both)}
+    of_embeddings = {each for both in factors.values() for each in both}
+    matched = {name: _LORA.fullmatch(name) for name in tensors.keys() - whole.keys() - of_embeddings}
     adapted = {match["module"] for match in matched.values() if match}
     strangers = sorted(
         [name for name, match in matched.items() if not match] + [name for name in adapted if name not in layers]
     )
-    if strangers or not adapted:
+    if strangers or not (adapted or factors):
         named = ", ".join(strangers[:_MOST_LISTED]) or "none"
         raise InputError(
             f"{file}: expected adapters of linear layers of the model, got {len(strangers)} others: {named}"
@@ -160,7 +183,10 @@ def merge_adapter_weights(
     expected = {name: tuple(rows.shape) for name, rows in whole.items() if name in always or name in tensors}
     for name in adapted:
         expected[f"{name}.lora_A.weight"] = (adapter.rank, layers[name].in_features)
-        expected[f"{name}.lora_B.weight"] = (layers[name].out_features, adapter.rank)
+        expected[f"{name}.lora_B.weight"] = (layers[name].out_features + rows_left_out.get(name, 0), adapter.rank)
+    for name, (first, second) in factors.items():
+        rows, width = embeddings[name].shape
+        expected |= {first: (adapter.rank, rows), second: (width, adapter.rank)}
     for name, shape in sorted(expected.items()):
         got = tuple(tensors[name].shape) if name in tensors else None
         if got != shape:
@@ -169,8 +195,12 @@ def merge_adapter_weights(
             raise InputError(f"{file}: expected finite numbers, {name} has others")
     for name in adapted:
         weight = layers[name].weight
-        update = tensors[f"{name}.lora_B.weight"] @ tensors[f"{name}.lora_A.weight"]
+        factor = tensors[f"{name}.lora_B.weight"][rows_left_out.get(name, 0) :]
+        update = factor @ tensors[f"{name}.lora_A.weight"]
         weight.copy_(weight.float() + adapter.scale * update)
-    for name, rows in whole.items():
+    for name, matrix in whole.items():
         if name in tensors:
-            rows.copy_(tensors[name])
+            matrix.copy_(tensors[name])
+    for name, (first, second) in factors.items():
+        matrix = embeddings[name]
+        matrix.copy_(matrix.float() + adapter.scale * (tensors[second] @ tensors[first]).T)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from stvla_ros.errors import InputError
 from stvla_ros.plugins import Registry, subclass_of
-from stvla_ros.policy.action_statistics import ActionStatistics
+from stvla_ros.policy.action_statistics import ActionStatistics, why_statistics
 from stvla_ros.policy.base import Policy
 from stvla_ros.policy.checkpoints import (
     ADAPTER_CONFIG,
@@ -57,6 +57,22 @@ class Remark:
     level: Literal["ok", "note", "warning", "error"]
     text: str
     advice: str = ""
+
+
+def remark_on_statistics(
+    statistics: Mapping[str, ActionStatistics], key: str, unnorm_key: str, fallback_unnorm_key: str
+) -> Remark:
+    """On the statistics that a checkpoint is to act by, as ``select_statistics`` took them."""
+    why = why_statistics(statistics, key, unnorm_key, fallback_unnorm_key)
+    if key in (unnorm_key, fallback_unnorm_key):
+        return Remark("ok", f"action statistics {key!r} ({why})")
+    robots = f", {fallback_unnorm_key!r} would be the robot's" if fallback_unnorm_key else ""
+    return Remark(
+        "note",
+        f"action statistics {key!r}: {why}{robots}",
+        "make sure that the checkpoint was trained on this kind of robot: sizes of motions follow from them; another "
+        "data set's: --unnorm-key",
+    )
 
 
 @dataclass(frozen=True)

@@ -78,16 +78,28 @@ def test_a_record_of_a_plug_in_that_is_not_here(folder: Path) -> None:
 def test_the_robots_statistics_are_chosen_and_others_must_be_asked_for(folder: Path) -> None:
     def add(content: dict[str, Any]) -> None:
         statistics = content["statistics"]
-        statistics[ROBOT_KEY] = statistics["other"] = statistics["stvla"]
+        statistics[ROBOT_KEY] = statistics["kuka/0.1.0"] = statistics.pop("stvla")
 
     replace_json(folder / "processor_config.json", add)
     assert "action statistics 'bridge_orig/1.0.0' (the robot has them)" in [f.text for f in examined(folder)]
-    assert "action statistics 'other' (asked for)" in [f.text for f in examined(folder, "other")]
+    assert "action statistics 'kuka/0.1.0' (asked for)" in [f.text for f in examined(folder, "kuka/0.1.0")]
     found = only(
-        examined(folder, fallback_unnorm_key="none/1"), "error", "unnorm_key: expected one of stvla, bridge_orig/1.0.0"
+        examined(folder, fallback_unnorm_key="none/1"), "error", "unnorm_key: expected one of bridge_orig/1.0.0, kuka"
     )
     assert "--unnorm-key" in found.advice
-    only(examined(folder, "nine"), "error", "unnorm_key: expected one of stvla, bridge_orig/1.0.0, other; got 'nine'")
+    only(examined(folder, "nine"), "error", "unnorm_key: expected one of bridge_orig/1.0.0, kuka/0.1.0; got 'nine'")
+
+
+def test_statistics_that_a_training_added_are_taken_and_told(folder: Path) -> None:
+    def add(content: dict[str, Any]) -> None:
+        content["statistics"][ROBOT_KEY] = content["statistics"]["stvla"]
+
+    replace_json(folder / "processor_config.json", add)
+    only(
+        examined(folder),
+        "note",
+        "action statistics 'stvla': added to the published ones, 'bridge_orig/1.0.0' would be the robot's",
+    )
 
 
 @pytest.mark.parametrize("missing", ["config.json", "model.safetensors", "tokenizer.json", "processor_config.json"])

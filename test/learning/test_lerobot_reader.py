@@ -82,6 +82,23 @@ def test_a_state_of_unknown_meaning_is_left_out(bridge: Path) -> None:
     assert LeRobotReader(bridge).episode(0).state is None
 
 
+def test_numbers_in_large_lists_are_read(bridge: Path) -> None:
+    usual = LeRobotReader(bridge).actions()
+    table = pq.read_table(bridge / DATA)
+    large = table["action"].combine_chunks().cast(pa.large_list(pa.float64()))
+    pq.write_table(table.set_column(table.column_names.index("action"), "action", large), bridge / DATA)
+    np.testing.assert_array_equal(LeRobotReader(bridge).actions(), usual)
+
+
+def test_an_episode_without_frames_is_left_out_and_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = write_bridge_dataset(tmp_path / "bridge", episodes=3, frames=6, version="v2.1")
+    with (folder / "meta/episodes.jsonl").open("a") as file:
+        file.write(json.dumps({"episode_index": 3, "tasks": [], "length": 0}) + "\n")
+    change_info(folder, lambda info: info.update(total_episodes=4))
+    assert len(LeRobotReader(folder).instructions()) == 3
+    assert "left out, without frames: episode 3" in capsys.readouterr().err
+
+
 def test_the_first_picture_is_taken_unless_another_is_named(ours: Path) -> None:
     def add_second(info: dict) -> None:
         info["features"]["observation.images.wrist"] = info["features"]["observation.images.camera"]
@@ -179,7 +196,7 @@ DAMAGES = {
     ),
     "joint action": (
         lambda f: change_info(f, lambda i: i["features"]["action"].update(names=[f"joint_{j}" for j in range(7)])),
-        "deltas of the end effector",
+        "expected steps of the end effector .* got joints: joint_0",
     ),
     "no picture": (lambda f: change_info(f, lambda i: i["features"].pop(PICTURE)), "expected a feature observation"),
     "wrong totals": (lambda f: change_info(f, lambda i: i.update(total_frames=10)), "expected 2 episodes and 10"),

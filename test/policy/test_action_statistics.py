@@ -12,9 +12,11 @@ from hypothesis.extra import numpy as hnp
 from stvla_ros.errors import InputError
 from stvla_ros.policy.action_statistics import (
     MIN_ACTIONS,
+    PUBLISHED_KEYS,
     ActionStatistics,
     fit_statistics,
     read_statistics,
+    say_statistics,
     select_statistics,
 )
 
@@ -107,6 +109,27 @@ def test_without_a_key_the_only_data_set_is_taken(unnorm_key):
 def test_without_a_key_the_fallback_is_taken_of_several():
     other = ActionStatistics(q01=[0.0] * 7, q99=[1.0] * 7, mask=MASK)
     assert select_statistics({"a": other, "b": BRIDGE_LIKE}, None, "b") == ("b", BRIDGE_LIKE)
+
+
+def test_the_statistics_that_were_added_to_the_published_ones_are_taken_and_said(capsys):
+    other = ActionStatistics(q01=[0.0] * 7, q99=[1.0] * 7, mask=MASK)
+    statistics = {"kuka/0.1.0": other, "bridge_orig/1.0.0": other, "my_lab_pick/1.0.0": BRIDGE_LIKE}
+    key, found = select_statistics(statistics, "", "bridge_orig/1.0.0")
+    assert (key, found) == ("my_lab_pick/1.0.0", BRIDGE_LIKE)
+    say_statistics(statistics, key, "", "bridge_orig/1.0.0")
+    assert capsys.readouterr().err == (
+        "note: action statistics 'my_lab_pick/1.0.0' of 3 (added to the published ones)\n"
+    )
+
+
+def test_of_several_that_were_added_one_must_be_asked_for():
+    statistics = dict.fromkeys(("bridge_orig/1.0.0", "mine", "yours"), BRIDGE_LIKE)
+    with pytest.raises(InputError, match=r"unnorm_key: expected one of mine, yours, bridge_orig/1.0.0; got none"):
+        select_statistics(statistics, "", "bridge_orig/1.0.0")
+
+
+def test_the_published_keys_are_those_of_the_published_file(published_config):
+    assert set(published_config["statistics"]) <= PUBLISHED_KEYS
 
 
 def test_a_given_key_wins_over_the_fallback():

@@ -20,6 +20,7 @@ from stvla_ros.policy.commands import MergeArguments, merge, merge_adapter
 from stvla_ros.policy.lora import LoraConfig, trainable_parameters
 from stvla_ros.policy.spatialvla.adapters import add_adapters, save_adapter
 from stvla_ros.policy.spatialvla.decoding.decoder import Accelerations
+from stvla_ros.policy.spatialvla.loading import load_predictor
 from stvla_ros.policy.spatialvla.predictor import SpatialVlaPredictor
 
 RANK = 4
@@ -295,6 +296,33 @@ def test_adapter_for_other_modules_is_refused(damaged):
     assert "linear layers" in refusal(damaged) and "audio_tower.linear" in refusal(damaged)
 
 
+@pytest.mark.parametrize("lean", [False, True])
+@pytest.mark.parametrize("head", [False, True])
+def test_the_published_recipes_adapters_of_embeddings_and_head_are_read(checkpoint, tmp_path, head, lean):
+    """As SpatialVLA's own fine-tuning saves them with ``lora_target`` linear+emb and linear+emb+h: by peft itself."""
+    model = load_policy(str(checkpoint)).model
+    begin, count = model.config.action_token_begin, model.config.num_action_tokens
+    before = model.spatial_embed_tokens.weight.clone(), model.head(begin, begin + count).clone()
+    targets = ["multi_modal_projector.linear", "spatial_embed_tokens", *(["lm_head"] if head else [])]
+    adapted = peft.get_peft_model(model, peft.LoraConfig(r=RANK, lora_alpha=6, target_modules=targets))
+    generator = torch.Generator().manual_seed(2)
+    for name, parameter in adapted.named_parameters():
+        if "lora_" in name:
+            parameter.data.normal_(0, 0.1, generator=generator)
+    adapted.save_pretrained(str(tmp_path), save_embedding_layers=False)
+    edit_config(tmp_path, base_model_name_or_path=str(checkpoint))
+    shutil.copy(checkpoint / "processor_config.json", tmp_path)
+    merged = adapted.merge_and_unload()
+    loaded = load_predictor(tmp_path, lean=lean).model
+    for found, expected in (
+        (loaded.spatial_embed_tokens.weight, merged.spatial_embed_tokens.weight),
+        (loaded.head(begin, begin + count), merged.head(begin, begin + count)),
+    ):
+        torch.testing.assert_close(found, expected, atol=1e-6, rtol=1e-6)
+    assert not torch.equal(loaded.spatial_embed_tokens.weight, before[0])
+    assert torch.equal(loaded.head(begin, begin + count), before[1]) != head
+
+
 def test_half_an_adapted_layer_is_refused(damaged):
     name = "base_model.model.multi_modal_projector.linear.lora_B.weight"
     edit_tensors(damaged, lambda tensors: tensors.pop(name))
@@ -313,6 +341,12 @@ def test_numbers_that_are_none_are_refused(damaged):
         ({"peft_type": "IA3"}, "peft_type"),
         ({"use_dora": True}, "use_dora"),
         ({"bias": "all"}, "bias"),
+        ({"init_lora_weights": "pissa"}, "init_lora_weights"),
+        ({"use_qalora": True}, "use_qalora"),
+        ({"alora_invocation_tokens": [5, 6]}, "alora_invocation_tokens"),
+        ({"target_parameters": ["x"]}, "target_parameters"),
+        ({"kasa_config": {"a": 1}}, "kasa_config"),
+        ({"an_option_of_a_later_peft": True}, "an_option_of_a_later_peft"),
         ({"alpha_pattern": {"q_proj": 8}}, "alpha_pattern"),
         ({"r": 0}, "r and lora_alpha"),
         ({"lora_alpha": None}, "r and lora_alpha"),

@@ -1,7 +1,7 @@
 """Refuses, before anything is trained, data that no policy can be learnt from.
 
-What cannot be seen in the data is not checked: a gripper whose open and closed are exchanged, a base frame turned by
-some angle, an instruction that tells something else than the pictures.
+What cannot be seen in the data is not checked: a gripper whose open and closed are exchanged in all of it, a base frame
+turned by some angle, an instruction that tells something else than the pictures.
 """
 
 from collections import Counter
@@ -38,6 +38,8 @@ _MOST_IDLE = 0.5
 _OUTLIER = 10.0
 _HALF_OPEN = (0.1, 0.9)
 _MOST_HALF_OPEN = 0.05
+# Share of the episodes that begin in the same way.
+_MOSTLY = 0.9
 
 
 def check_datasets(selections: Sequence[Selection], config: TrainingConfig) -> list[str]:
@@ -197,9 +199,31 @@ def _check_grippers(selections: Sequence[Selection], still: bool) -> Iterator[st
             f"{where}: expected a gripper that opens and closes, it is {state} in every frame; where that is right, "
             "set data.still_gripper"
         )
+    yield from _check_meanings(selections)
     yield from (
         f"{where}: gripper is {min(states)} in every frame" for where, states in seen.items() if len(states) == 1
     )
+
+
+def _check_meanings(selections: Sequence[Selection]) -> Iterator[str]:
+    """Whether grippers begin alike. Where 1 means open in one data set and closed in another, one begins its episodes
+    open and the other closed.
+    """
+    # A gripper that never moves tells nothing.
+    moving = [each for each in selections if np.ptp(each.all_actions[:, 6]) >= 0.5]
+    begins = {index: float(np.mean([each[0, 6] >= 0.5 for each in one.actions])) for index, one in enumerate(moving)}
+    if begins:
+        most, least = max(begins, key=begins.__getitem__), min(begins, key=begins.__getitem__)
+        said = moving[most].reader.info.action_said and moving[least].reader.info.action_said
+        if begins[most] > _MOSTLY and begins[least] < 1.0 - _MOSTLY and not said:
+            raise InputError(
+                f"{moving[least].name}, {schema.ACTION}: expected a gripper that begins open as that of "
+                f"{moving[most].name} does, it begins closed in {1.0 - begins[least]:.0%} of the episodes: if 1 means "
+                "closed there, say so in data.action (… gripper_closed); if not, say what the actions of both mean"
+            )
+    for selection in selections:
+        if note := selection.reader.info.action.note:
+            yield f"{selection.name}, {schema.ACTION}: converted: {note}"
 
 
 def _check_together(selections: Sequence[Selection]) -> Iterator[str]:

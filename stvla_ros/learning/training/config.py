@@ -23,6 +23,9 @@ class DataConfig:
     :param paths: LeRobotDatasets (folders).
     :param episodes: use only the first so many of each instruction; 0 for all.
     :param picture: the picture's feature name; empty for the only or first one.
+    :param action: by a data set's path, what the numbers of its actions mean, in their order, where their names do not
+        say it: seven of x y z, roll pitch yaw (or axis_angle_x axis_angle_y axis_angle_z), gripper (1 when open) or
+        gripper_closed (1 when closed).
     :param unnorm_key: name that the training set's action statistics have in the checkpoint.
     :param validation_share: share of the episodes that is held out, 0..0.5.
     :param cache: folder for prepared frames.
@@ -33,6 +36,7 @@ class DataConfig:
     paths: tuple[str, ...] = ()
     episodes: int = 0
     picture: str = ""
+    action: Mapping[str, str] = field(default_factory=dict)
     unnorm_key: str = field(default="stvla", metadata={FORMER_NAME: "statistics_key"})
     validation_share: float = 0.03
     cache: str = "out/cache"

@@ -80,7 +80,7 @@ class PreparationJob:
             [str(self.reader.info.path.resolve()), (self.reader.info.path / "meta/info.json").stat().st_mtime_ns],
             list(map(int, self.chosen)),
             asdict(self.inputs),
-            self.reader.info.picture,
+            [self.reader.info.picture, self.reader.info.action.elements],
             [kind.__module__, kind.__qualname__, asdict(cast(Any, self.preparation))],
             list(_PER_FRAME),
         ]
@@ -151,7 +151,7 @@ def _prepare(job: PreparationJob, folder: Path, workers: int) -> None:
     for name, (shape, kind) in job.preparation.arrays().items():
         np.lib.format.open_memmap(folder / f"{name}.npy", "w+", kind, (total, *shape)).flush()
     tasks = [
-        (reader.info.path, reader.info.picture, number, int(end - length), job.inputs, job.preparation, folder)
+        (reader.info, number, int(end - length), job.inputs, job.preparation, folder)
         for number, length, end in zip(job.chosen, lengths, ends, strict=True)
     ]
     with ProcessPoolExecutor(workers, get_context("spawn"), initializer=_begin_child) as pool:
@@ -175,8 +175,9 @@ def _begin_child() -> None:
 
 def _prepare_episode(task: tuple) -> dict[str, Any]:
     """Write one episode's frames to their place in the files. :returns: its numbers."""
-    path, picture, number, first, inputs, preparation, folder = task
-    demonstration = LeRobotReader(path, picture).episode(number)
+    info, number, first, inputs, preparation, folder = task
+    reader = LeRobotReader(info.path, info.picture, " ".join(info.action.elements))
+    demonstration = reader.episode(number)
     observer = Observer(inputs)
     files = {name: np.load(folder / f"{name}.npy", mmap_mode="r+") for name in preparation.arrays()}
     frames = len(demonstration)

@@ -97,7 +97,10 @@ def train(config: TrainingConfig) -> Path:
     settings = {name: value for name, value in to_mapping(config).items() if name not in _FREE_SETTINGS}
     state = load_state(run_folder, settings)
 
-    readers = [LeRobotReader(Path(path), config.data.picture) for path in config.data.paths]
+    data = config.data
+    if strangers := data.action.keys() - set(data.paths):
+        raise InputError(f"data.action: expected some of data.paths, got {', '.join(sorted(strangers))}")
+    readers = [LeRobotReader(Path(path), data.picture, data.action.get(path, "")) for path in data.paths]
     selections = [select_episodes(reader, config.data.episodes) for reader in readers]
     warnings = check_datasets(selections, config)
     chosen = [selection.numbers for selection in selections]

@@ -8,7 +8,8 @@
 Tensors have the published modules' names, so adapters made by SpatialVLA's own fine-tuning load here, and ours there.
 They are placed as in this model's published recipe (github SpatialVLA/SpatialVLA, train/spatialvla_finetune.py, target
 "linear"): on every linear layer of language model, picture encoder, projector and Ego3D head, r = alpha = 32, no
-dropout; with action bins that were fitted anew, the action embeddings are trained in full as well.
+dropout; its targets "linear+emb" and "linear+emb+h", with the action embeddings and the head, are read, too. With
+action bins that were fitted anew, the action embeddings are trained in full as well.
 To act, an adapter is merged into the weights in memory: W + alpha/r B A (arXiv 2106.09685). So decoding knows nothing
 of adapters.
 """
@@ -129,7 +130,11 @@ def merge_into(model: SpatialVla, adapter: Adapter) -> None:
         for name, module in model.named_modules()
         if isinstance(module, nn.Linear)
     }
-    merge_adapter_weights(adapter, layers, whole, always, model.device)
+    # SpatialVLA's own fine-tuning adapts these two with `lora_target` linear+emb and linear+emb+h.
+    embeddings = {_EMBEDDINGS.removesuffix(".weight"): model.spatial_embed_tokens.weight}
+    # A lean model has the head's rows of actions alone.
+    rows_left_out = {_HEAD.removesuffix(".weight"): model.head_begin}
+    merge_adapter_weights(adapter, layers, whole, always, model.device, embeddings, rows_left_out)
 
 
 def _changed(rows: torch.Tensor, stored: torch.Tensor) -> bool:

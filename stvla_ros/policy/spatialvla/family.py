@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from stvla_ros.errors import InputError
 from stvla_ros.policy.action_statistics import ActionStatistics, read_statistics, select_statistics
 from stvla_ros.policy.checkpoints import is_adapter, read_json
-from stvla_ros.policy.families import ACTIONS, Contents, PolicyFamily, Remark
+from stvla_ros.policy.families import ACTIONS, Contents, PolicyFamily, Remark, remark_on_statistics
 from stvla_ros.policy.samples import SCENE_POINTS_FEATURE
 from stvla_ros.policy.spatialvla.policy import SpatialVlaPolicy
 from stvla_ros.policy.spatialvla.sizes import MODEL_TYPE, PROCESSOR_CONFIG, size_names
@@ -111,10 +111,4 @@ def _check_processor(folder: Path, unnorm_key: str, fallback_unnorm_key: str) ->
         advice = "give --unnorm-key the data set that was recorded on this kind of robot, or train on some"
         yield Remark("error", f"checkpoint {folder}: {problem}", advice)
         return
-    if key in (fallback_unnorm_key, unnorm_key):
-        why = "asked for" if key == unnorm_key else "the robot has them"
-        yield Remark("ok", f"action statistics {key!r} ({why})")
-    else:
-        robots = f", {fallback_unnorm_key!r} would be the robot's" if fallback_unnorm_key else ""
-        advice = "make sure that the checkpoint was trained on this kind of robot: sizes of motions follow from them"
-        yield Remark("note", f"action statistics {key!r}: the checkpoint's only ones{robots}", advice)
+    yield remark_on_statistics(statistics, key, unnorm_key, fallback_unnorm_key)

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from stvla_ros.errors import InputError
-from stvla_ros.policy.action_statistics import select_statistics, to_end_effector_action
+from stvla_ros.policy.action_statistics import say_statistics, select_statistics, to_end_effector_action
 from stvla_ros.policy.base import MAIN_CAMERA, Answer, InputNeeds, Policy, PolicyInput
 from stvla_ros.policy.sampling import check_resize, check_seed, check_temperature
 from stvla_ros.shared_files import default_checkpoint
@@ -19,7 +19,7 @@ class SpatialVlaPolicy(Policy):
     :param device: see ``stvla_ros.policy.load_policy``.
     :param dtype: see ``stvla_ros.policy.load_policy``.
     :param unnorm_key: data set whose statistics turn normalised actions into metres; empty: the checkpoint's only one,
-        or else ``fallback_unnorm_key``.
+        the one added to the published ones, or else ``fallback_unnorm_key``.
     :param fallback_unnorm_key: the robot's data set in the published checkpoints.
     :param resize: how pictures come to 224x224: ``bicubic`` or ``area``.
     :param temperature: 0 for the best actions, else they are sampled.
@@ -77,6 +77,7 @@ class SpatialVlaPolicy(Policy):
             folder, self._device, self._dtype, lean=True, accelerations=accelerations, **self._options
         )
         self._unnorm_key, _ = select_statistics(predictor.statistics, *self._keys)
+        say_statistics(predictor.statistics, self._unnorm_key, *self._keys)
         predictor.warm_up()
         self._predictor = predictor
         self.needs = InputNeeds(history_s=predictor.earlier_s)

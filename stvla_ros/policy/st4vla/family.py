@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from stvla_ros.errors import InputError
 from stvla_ros.policy.action_statistics import select_statistics
 from stvla_ros.policy.checkpoints import is_adapter
-from stvla_ros.policy.families import ACTIONS, GROUNDING, Contents, PolicyFamily, Remark
+from stvla_ros.policy.families import ACTIONS, GROUNDING, Contents, PolicyFamily, Remark, remark_on_statistics
 from stvla_ros.policy.st4vla.policy import St4VlaPolicy
 from stvla_ros.policy.st4vla.sizes import MODEL_TYPE, size_names
 from stvla_ros.policy.st4vla.training.options import St4VlaOptions
@@ -60,13 +60,7 @@ class St4VlaFamily(PolicyFamily):
             advice = "give --unnorm-key the data set that was recorded on this kind of robot"
             yield Remark("error", f"checkpoint {folder}: {problem}", advice)
             return
-        if key in (unnorm_key, fallback_unnorm_key):
-            yield Remark("ok", f"action statistics {key!r}")
-        else:
-            advice = (
-                "make sure that the checkpoint was trained on this kind of robot: sizes of motions follow from them"
-            )
-            yield Remark("note", f"action statistics {key!r}: the checkpoint's only ones", advice)
+        yield remark_on_statistics(statistics, key, unnorm_key, fallback_unnorm_key)
 
     def inspect(self, folder: Path) -> Contents:
         from stvla_ros.policy.adapter_files import read_adapter

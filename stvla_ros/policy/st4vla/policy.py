@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from stvla_ros.errors import InputError
-from stvla_ros.policy.action_statistics import select_statistics, to_end_effector_action
+from stvla_ros.policy.action_statistics import say_statistics, select_statistics, to_end_effector_action
 from stvla_ros.policy.base import Answer, Policy, PolicyInput
 from stvla_ros.policy.st4vla.published_client import PublishedClient
 from stvla_ros.policy.st4vla.sizes import GUIDANCE, STEPS
@@ -19,7 +19,7 @@ class St4VlaPolicy(Policy):
     :param device: see ``stvla_ros.policy.load_policy``.
     :param dtype: see ``stvla_ros.policy.load_policy``; of the vision-language model and DINOv2.
     :param unnorm_key: data set whose statistics turn normalised actions into metres; empty: the checkpoint's only one,
-        or else ``fallback_unnorm_key``.
+        the one added to the published ones, or else ``fallback_unnorm_key``.
     :param fallback_unnorm_key: the robot's data set.
     :param resize: how pictures come to the model's size: ``bicubic`` or ``area``.
     :param steps: of the sampler.
@@ -71,6 +71,7 @@ class St4VlaPolicy(Policy):
         if (views := predictor.model.config.views) != 1:
             raise InputError(f"policy st4vla: the checkpoint is to be shown {views} pictures, and there is one camera")
         self._unnorm_key, _ = select_statistics(predictor.statistics, *self._keys)
+        say_statistics(predictor.statistics, self._unnorm_key, *self._keys)
         predictor.warm_up()
         self._predictor = predictor
 

@@ -126,7 +126,7 @@ def test_half_precision_answers_about_the_same(converted, predictor):
 def test_the_doctor_finds_a_whole_checkpoint(converted):
     found = list(check_checkpoint(str(converted), "oxe_bridge", "bridge_orig/1.0.0", "depth"))
     assert [finding.level for finding in found] == ["ok"] * 4
-    assert "0.3 million parameters" in found[0].text and found[1].text == "action statistics 'oxe_bridge'"
+    assert "0.3 million parameters" in found[0].text and found[1].text == "action statistics 'oxe_bridge' (asked for)"
     assert found[-1].text == "chunks will be executed as adaptive_ensemble"
 
 

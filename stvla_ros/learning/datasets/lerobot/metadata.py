@@ -1,5 +1,6 @@
 """`meta/` of a LeRobotDataset on disk: v3.0, and v2.0 or v2.1 with one file per episode."""
 
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -11,6 +12,7 @@ import pyarrow as pa
 from stvla_ros.errors import InputError
 from stvla_ros.learning.datasets import demonstration as schema
 from stvla_ros.learning.datasets.lerobot import format as layout
+from stvla_ros.learning.datasets.lerobot.action_meaning import ActionMeaning, meaning_of
 from stvla_ros.learning.datasets.lerobot.parquet import open_table, read_rows_of
 from stvla_ros.safe_files import (
     check_instruction,
@@ -35,6 +37,8 @@ class DatasetInfo:
     :param features: by column: dtype, shape, names.
     :param picture: key of the colour pictures that are read.
     :param picture_is_video: whether they are in mp4 files.
+    :param action: what its numbers mean.
+    :param action_said: whether the configuration says it, not their names.
     """
 
     path: Path
@@ -46,6 +50,8 @@ class DatasetInfo:
     num_frames: int
     picture: str
     picture_is_video: bool
+    action: ActionMeaning
+    action_said: bool = False
 
 
 @dataclass(frozen=True)
@@ -78,12 +84,13 @@ class Metadata:
     episodes: list[EpisodeEntry]
 
 
-def read_metadata(path: Path, picture: str = "") -> Metadata:
+def read_metadata(path: Path, picture: str = "", action: str = "") -> Metadata:
     """:param picture: key of the colour pictures; empty: the first `observation.images.*` that is no depth.
+    :param action: what the numbers of an action mean, as ``meaning_of``; empty: by their names.
     :raises InputError: one line that names the file and what is missing, damaged or does not fit.
     """
     document = _read_info(path)
-    info = _check_info(path, document, picture)
+    info = _check_info(path, document, picture, action)
     episodes = _episodes_v3(info, document) if info.version == layout.VERSION else _episodes_v2(info, document)
     tasks = _tasks_v3(path) if info.version == layout.VERSION else _tasks_v2(path)
     where = path / layout.INFO_PATH
@@ -95,6 +102,10 @@ def read_metadata(path: Path, picture: str = "") -> Metadata:
         )
     if len({episode.index for episode in episodes}) != len(episodes):
         raise InputError(f"{path / layout.EPISODES_FOLDER}: expected every episode_index once")
+    empty = [episode.index for episode in episodes if not episode.length]
+    if empty:
+        print(f"note: {where}: left out, without frames: episode {', '.join(map(str, empty[:8]))}", file=sys.stderr)
+        episodes = [episode for episode in episodes if episode.length]
     for episode in episodes:
         for file in (episode.data_file, episode.video_file):
             if file is not None and not file.is_file():
@@ -133,13 +144,13 @@ def _read_info(path: Path) -> Mapping[str, Any]:
     return document
 
 
-def _check_info(path: Path, document: Mapping[str, Any], picture: str) -> DatasetInfo:
+def _check_info(path: Path, document: Mapping[str, Any], picture: str, action: str) -> DatasetInfo:
     file = path / layout.INFO_PATH
     with named_in_errors(file):
         features, fps = document["features"], float(document["fps"])
         if not 0 < fps <= 1000:
             raise InputError(f"{file}: expected fps above 0 and at most 1000, got {fps:g}")
-        _check_action(file, features)
+        meaning = _check_action(file, features, action)
         picture = _choose_picture(file, features, picture)
         return DatasetInfo(
             path=path,
@@ -151,19 +162,22 @@ def _check_info(path: Path, document: Mapping[str, Any], picture: str) -> Datase
             num_frames=int(document["total_frames"]),
             picture=picture,
             picture_is_video=features[picture]["dtype"] == "video",
+            action=meaning,
+            action_said=bool(action),
         )
 
 
-def _check_action(file: Path, features: Mapping[str, Mapping[str, Any]]) -> None:
+def _check_action(file: Path, features: Mapping[str, Mapping[str, Any]], said: str) -> ActionMeaning:
     if schema.ACTION not in features:
         raise InputError(f"{file}: expected a feature action, got {', '.join(features)}")
     expected = ", ".join(schema.ACTION_NAMES)
     if list(features[schema.ACTION]["shape"]) != [len(schema.ACTION_NAMES)]:
         shape = features[schema.ACTION]["shape"]
         raise InputError(f"{file}: expected action of shape [7] ({expected}), got {shape}")
-    names = feature_names(features[schema.ACTION])
-    if any("joint" in name.lower() for name in names):
-        raise InputError(f"{file}: expected action to be deltas of the end effector ({expected}), got {names}")
+    try:
+        return meaning_of(feature_names(features[schema.ACTION]), said)
+    except InputError as error:
+        raise InputError(f"{file}, action: {error}") from None
 
 
 def feature_names(feature: Mapping[str, Any]) -> list[str]:

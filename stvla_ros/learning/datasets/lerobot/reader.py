@@ -13,6 +13,7 @@ from stvla_ros.errors import InputError
 from stvla_ros.learning.datasets import demonstration as schema
 from stvla_ros.learning.datasets.demonstration import Demonstration
 from stvla_ros.learning.datasets.lerobot import format as layout
+from stvla_ros.learning.datasets.lerobot.action_meaning import pose_of
 from stvla_ros.learning.datasets.lerobot.metadata import EpisodeEntry, feature_names, named_in_errors, read_metadata
 from stvla_ros.learning.datasets.lerobot.parquet import open_table, read_rows_of
 from stvla_ros.learning.datasets.lerobot.video import read_frames
@@ -25,18 +26,19 @@ _OPEN_FILES = 4
 class LeRobotReader:
     """A data set; pictures are decoded when an episode is asked for.
 
-    Readable are v3.0, v2.1 and v2.0 with one colour picture (image or video), a 7-D action (x y z roll pitch yaw
-    gripper) and an instruction for each episode. What a foreign data set does not have (depth, intrinsics, …) is None;
-    its stamps are the frames' numbers divided by the rate; a state is taken where its elements' names contain those of
-    the action.
+    Readable are v3.0, v2.1 and v2.0 with one colour picture (image or video), a 7-D action that means a step of the
+    end effector (``action_meaning.py``) and an instruction for each episode. What a foreign data set does not have
+    (depth, intrinsics, …) is None; its stamps are the frames' numbers divided by the rate; a state is taken where its
+    elements' names say its pose and opening.
 
     :param path: the data set's folder.
     :param picture: key of the colour pictures; empty: the only `observation.images.*`, or the first of several.
+    :param action: what the numbers of an action mean, as ``meaning_of``; empty: by their names.
     :raises InputError: one line that names the file and what was expected; so do all methods.
     """
 
-    def __init__(self, path: Path, picture: str = "") -> None:
-        self._metadata = read_metadata(Path(path), picture)
+    def __init__(self, path: Path, picture: str = "", action: str = "") -> None:
+        self._metadata = read_metadata(Path(path), picture, action)
         self.info = self._metadata.info
         self._files: dict[Path, _DataFile] = {}
 
@@ -123,7 +125,8 @@ class LeRobotReader:
         return self._open(entry.data_file).read(entry, columns)
 
     def _action(self, entry: EpisodeEntry, table: pa.Table) -> np.ndarray:
-        return _numbers(entry, table, schema.ACTION, len(schema.ACTION_NAMES)).astype(np.float32)
+        stored = _numbers(entry, table, schema.ACTION, len(schema.ACTION_NAMES)).astype(np.float32)
+        return self.info.action.to_ours(stored)
 
     def _instruction(self, entry: EpisodeEntry, table: pa.Table) -> str:
         text = self._text(entry, table)
@@ -156,10 +159,7 @@ class LeRobotReader:
             return None
         with named_in_errors(self.info.path / layout.INFO_PATH):
             names = feature_names(self.info.features[schema.STATE])
-        if not set(schema.ACTION_NAMES) <= set(names):
-            return None
-        values = _numbers(entry, table, schema.STATE, len(names))
-        return values[:, [names.index(name) for name in schema.ACTION_NAMES]].astype(np.float32)
+        return pose_of(names, _numbers(entry, table, schema.STATE, len(names))) if names else None
 
 
 class _DataFile:
@@ -209,7 +209,9 @@ def _numbers(entry: EpisodeEntry, table: pa.Table, name: str, width: int | None 
         if not _is_number(column.type):
             raise InputError(f"{where}: expected one number a frame, got {column.type}")
         return _finite(where, column.to_numpy(zero_copy_only=False))
-    if not (pa.types.is_list(column.type) or pa.types.is_fixed_size_list(column.type)):
+    if not any(
+        is_kind(column.type) for is_kind in (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list)
+    ):
         raise InputError(f"{where}: expected {width} numbers a frame, got {column.type}")
     if not _is_number(column.type.value_type):
         raise InputError(f"{where}: expected {width} numbers a frame, got {column.type}")
