@@ -29,6 +29,7 @@ class Command:
 
 
 _TASKS = "stvla_ros.sim.task_list"
+_OPERATOR = "stvla_ros.nodes.operator"
 _POLICY = "stvla_ros.policy.commands"
 # Under these titles `stvla` lists them.
 GROUPS: dict[str, dict[str, Command]] = {
@@ -62,6 +63,13 @@ GROUPS: dict[str, dict[str, Command]] = {
             "the graph on a robot's camera, or on a recording",
             "robot --robot widowx --use-fake-hardware",
         ),
+        "do": Command(
+            _OPERATOR, "DoArguments", "gives the robot an instruction", 'do "put the spoon on the towel"', "do"
+        ),
+        "stop": Command(_OPERATOR, "StopArguments", "stops every arm, until the reset", "stop", "stop"),
+        "reset": Command(_OPERATOR, "ResetArguments", "lets a stopped robot go on", "reset", "reset"),
+        "home": Command(_OPERATOR, "HomeArguments", "moves the arm to its home position", "home", "home"),
+        "rest": Command(_OPERATOR, "RestArguments", "lays the arm down", "rest", "rest"),
     },
     "learn": {
         "record": Command(

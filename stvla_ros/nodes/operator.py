@@ -1,0 +1,264 @@
+"""`stvla do|stop|reset|home|rest`: what a person tells a running graph, on machines without a `ros2` command too.
+
+They are clients alone: the action server and the robot's driver decide. What nobody answers is an error.
+"""
+
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Annotated, Any
+
+import rclpy
+from rclpy.action import ActionClient
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
+from rclpy.signals import SignalHandlerOptions
+from rclpy.task import Future
+from std_srvs.srv import Trigger
+from tyro.conf import Positional
+
+from stvla_ros.action import ExecuteInstruction
+from stvla_ros.errors import InputError
+from stvla_ros.nodes.kit.base import set_dds_defaults
+from stvla_ros.nodes.kit.messages import seconds_to_duration
+from stvla_ros.safe_files import check_instruction
+from stvla_ros.settings import Range
+
+# What running nodes need to be found, and then to answer; a gripper or an arm that is on its way takes longer to come
+# to rest, and the driver answers at once all the same.
+FOUND_WITHIN_S = 5.0
+ANSWERED_WITHIN_S = 10.0
+# A server that was found may not have found its new client yet, and its answer would then be lost.
+_SETTLE_S = 0.5
+# A stop is not held up by that: it is asked for at once, and again until it is answered.
+_ASK_AGAIN_S = 1.0
+_TRIGGER = "std_srvs/srv/Trigger"
+# Every driver has these two (docs/explanation/safety.md); trackers have a `reset` too.
+_OF_DRIVERS = ("estop", "home")
+
+
+@dataclass(frozen=True)
+class DoArguments:
+    """Give the robot an instruction, and wait until it ends. Ctrl-C ends it, and the arm comes to rest."""
+
+    instruction: Positional[str]
+    """What the robot shall do, in quotes."""
+    time_limit: Annotated[float, Range(0.0, 86_400.0)] = 0.0
+    """Seconds; 0 for none."""
+    namespace: str = ""
+    """Of the graph, as /left; empty for none."""
+
+
+@dataclass(frozen=True)
+class StopArguments:
+    """Stop every robot's arm now, and keep it stopped until `stvla reset`."""
+
+    namespace: str = ""
+    """Only the drivers in this namespace, as /left; empty for all."""
+
+
+@dataclass(frozen=True)
+class ResetArguments:
+    """Let a robot that was stopped go on. Look at it first."""
+
+    namespace: str = ""
+    """As of `stvla stop`; expected where there are several robots."""
+
+
+@dataclass(frozen=True)
+class HomeArguments:
+    """Move the arm to its home position."""
+
+    namespace: str = ""
+    """As of `stvla stop`; expected where there are several robots."""
+
+
+@dataclass(frozen=True)
+class RestArguments:
+    """Move the arm to where it may lie without power, and leave it there."""
+
+    namespace: str = ""
+    """As of `stvla stop`; expected where there are several robots."""
+
+
+def do(arguments: DoArguments) -> int:
+    """:returns: exit code: 0 when the goal ended at its time limit or by Ctrl-C, else 1.
+
+    :raises InputError: when there is no server, or it rejects the goal.
+    """
+    instruction = check_instruction(arguments.instruction, "instruction")
+    if not instruction.strip():
+        raise InputError("instruction: expected some words, got none")
+    with _node(arguments.namespace) as operator:
+        return _Errand(operator, instruction, arguments.time_limit).run()
+
+
+def stop(arguments: StopArguments) -> int:
+    """:returns: exit code: 0 when every driver has stopped, else 1."""
+    with _node("") as operator:
+        return _tell(operator, _drivers(operator, arguments.namespace), "estop")
+
+
+def reset(arguments: ResetArguments) -> int:
+    """:returns: exit code: 0 when the driver has done so, else 1."""
+    return _tell_one(arguments.namespace, "reset")
+
+
+def home(arguments: HomeArguments) -> int:
+    """:returns: exit code: 0 when the driver has begun, else 1."""
+    return _tell_one(arguments.namespace, "home")
+
+
+def rest(arguments: RestArguments) -> int:
+    """:returns: exit code: 0 when the driver has begun, else 1."""
+    return _tell_one(arguments.namespace, "rest")
+
+
+class _Operator:
+    """A node that only asks, spun while it waits."""
+
+    def __init__(self, namespace: str) -> None:
+        self.context = rclpy.Context()
+        # Ctrl-C stays Python's: it ends the waiting, and what it then says to the server must still go out.
+        rclpy.init(context=self.context, signal_handler_options=SignalHandlerOptions.NO)
+        self.node = Node(
+            "operator", namespace=namespace, context=self.context, enable_rosout=False, start_parameter_services=False
+        )
+        self._executor = SingleThreadedExecutor(context=self.context)
+        self._executor.add_node(self.node)
+
+    def wait(self, done: Any, seconds: float | None) -> bool:
+        """Spin until ``done()``; False when it does not come in time."""
+        ends = None if seconds is None else time.monotonic() + seconds
+        while not done():
+            if ends is not None and time.monotonic() > ends:
+                return False
+            self._executor.spin_once(timeout_sec=0.1)
+        return True
+
+    def pause(self, seconds: float) -> None:
+        self.wait(lambda: False, seconds)
+
+    def close(self) -> None:
+        self._executor.shutdown()
+        self.node.destroy_node()
+        self.context.try_shutdown()
+
+
+@contextmanager
+def _node(namespace: str) -> Iterator[_Operator]:
+    if namespace and not namespace.startswith("/"):
+        raise InputError(f"namespace: expected one like /left, got {namespace!r}")
+    set_dds_defaults()
+    operator = _Operator(namespace)
+    try:
+        yield operator
+    finally:
+        operator.close()
+
+
+def _drivers(operator: _Operator, namespace: str) -> list[str]:
+    """Full names of the drivers that run. :raises InputError: when there is none."""
+
+    def found() -> list[str]:
+        triggers = {name for name, types in operator.node.get_service_names_and_types() if _TRIGGER in types}
+        names = {name.rpartition("/")[0] for name in triggers}
+        inside = f"{namespace.rstrip('/')}/"
+        return sorted(
+            name
+            for name in names
+            if name.startswith(inside) and all(f"{name}/{service}" in triggers for service in _OF_DRIVERS)
+        )
+
+    operator.wait(found, FOUND_WITHIN_S)
+    drivers = found()
+    if not drivers:
+        where = f" in {namespace}" if namespace else ""
+        raise InputError(
+            f"no robot's driver answers{where}: expected a running graph (stvla robot), with this ROS_DOMAIN_ID"
+        )
+    return drivers
+
+
+def _tell_one(namespace: str, service: str) -> int:
+    with _node("") as operator:
+        drivers = _drivers(operator, namespace)
+        if len(drivers) > 1:
+            raise InputError(f"namespace: expected that of one of the robots, there are {', '.join(drivers)}")
+        return _tell(operator, drivers, service)
+
+
+def _tell(operator: _Operator, drivers: list[str], service: str) -> int:
+    """Call the service of each driver, all at once. :returns: the exit code."""
+    clients = {driver: operator.node.create_client(Trigger, f"{driver}/{service}") for driver in drivers}
+    ready = [driver for driver, client in clients.items() if operator.wait(client.service_is_ready, FOUND_WITHIN_S)]
+    if service != "estop":
+        operator.pause(_SETTLE_S)
+    answers = {driver: clients[driver].call_async(Trigger.Request()) for driver in ready}
+    ends = time.monotonic() + ANSWERED_WITHIN_S
+    while not operator.wait(partial(_all_done, answers), _ASK_AGAIN_S) and time.monotonic() < ends:
+        if service == "estop":
+            silent = [driver for driver, answer in answers.items() if not answer.done()]
+            answers |= {driver: clients[driver].call_async(Trigger.Request()) for driver in silent}
+    code = 0
+    for driver in drivers:
+        answer = answers.get(driver)
+        if answer is None or not answer.done():
+            print(f"error: {driver}/{service}: no answer in {ANSWERED_WITHIN_S:g} s", file=sys.stderr)
+            code = 1
+        elif not answer.result().success:
+            print(f"error: {driver}/{service}: {answer.result().message}", file=sys.stderr)
+            code = 1
+        else:
+            print(f"{driver}: {answer.result().message or f'{service} done'}")
+    return code
+
+
+def _all_done(answers: Mapping[str, Future]) -> bool:
+    return all(answer.done() for answer in answers.values())
+
+
+class _Errand:
+    """One goal, from its sending to its end."""
+
+    def __init__(self, operator: _Operator, instruction: str, time_limit: float) -> None:
+        self._operator = operator
+        self._client = ActionClient(operator.node, ExecuteInstruction, "execute_instruction")
+        self._goal = ExecuteInstruction.Goal(instruction=instruction, time_limit=seconds_to_duration(time_limit))
+
+    def run(self) -> int:
+        if not self._operator.wait(self._client.server_is_ready, FOUND_WITHIN_S):
+            raise InputError(
+                "action execute_instruction: nobody serves it; expected a running graph (stvla robot), with this "
+                "ROS_DOMAIN_ID"
+            )
+        self._operator.pause(_SETTLE_S)
+        sent = self._client.send_goal_async(self._goal, feedback_callback=self._show)
+        if not self._operator.wait(sent.done, ANSWERED_WITHIN_S):
+            raise InputError(f"action execute_instruction: no answer in {ANSWERED_WITHIN_S:g} s")
+        handle = sent.result()
+        if not handle.accepted:
+            raise InputError("action execute_instruction: the goal was rejected; another may be running (stvla stop)")
+        ended = handle.get_result_async()
+        try:
+            self._operator.wait(ended.done, None)
+        except KeyboardInterrupt:
+            handle.cancel_goal_async()
+            if not self._operator.wait(ended.done, ANSWERED_WITHIN_S):
+                print("error: the goal did not end; stvla stop stops the arm", file=sys.stderr)
+                return 1
+        result = ended.result().result
+        told = f"{result.reason}; {result.steps} steps, {result.clipped} clipped, {result.refused} refused"
+        print(f"{told} ({result.last_refusal})" if result.last_refusal else told)
+        good = (ExecuteInstruction.Result.STOPPED, ExecuteInstruction.Result.TIME_LIMIT)
+        return 0 if result.outcome in good else 1
+
+    def _show(self, message: Any) -> None:
+        feedback = message.feedback
+        if feedback.refused:
+            print(f"step {feedback.step}: refused, {feedback.refused}", flush=True)
+        elif feedback.clipped:
+            print(f"step {feedback.step}: clipped by {', '.join(feedback.clipped)}", flush=True)
