@@ -140,10 +140,25 @@ def read_bytes(file: Path, limit_name: str) -> bytes:
     return content
 
 
+# How a pointer begins, and its size at most (git-lfs, docs/spec.md).
+_LFS_POINTER, _LONGEST_POINTER = b"version https://git-lfs.github.com/spec/", 1024
+
+
 def check_regular(file: Path, found: os.stat_result | None = None) -> None:
-    """:raises InputError: for what is there but is no file. :raises OSError: when there is nothing."""
-    if not stat.S_ISREG((found or file.stat()).st_mode):
+    """
+    :raises InputError: for what is there but is no file, or only a Git LFS pointer to one.
+    :raises OSError: when there is nothing.
+    """
+    found = found or file.stat()
+    if not stat.S_ISREG(found.st_mode):
         raise InputError(f"{file}: expected a file, got a folder, pipe or device")
+    if 0 < found.st_size <= _LONGEST_POINTER and _begins_with(file, _LFS_POINTER):
+        raise InputError(f"{file}: is a Git LFS pointer in place of the file: run `git lfs pull` in its repository")
+
+
+def _begins_with(file: Path, octets: bytes) -> bool:
+    with file.open("rb") as stream:
+        return stream.read(len(octets)) == octets
 
 
 def read_text(file: Path, limit_name: str) -> str:
