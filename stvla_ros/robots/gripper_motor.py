@@ -25,8 +25,9 @@ class GripperMotor:
         :returns: what the motor is to be told; None for nothing.
         """
         effort = gripper_effort(wanted, measured, self._effort)
-        # On its way to another opening it passes the measured one. To rest there would drop what the fingers hold.
-        if effort == 0.0 and wanted != self._wanted:
+        # On its way to another opening it passes the measured one. To rest there would drop what the fingers hold; so
+        # would the first word to a motor that may hold it, when the closing is stopped where it began.
+        if effort == 0.0 and (wanted != self._wanted or (self._said is None and wanted < measured)):
             effort = self._said
         self._wanted = wanted
         self._ticks += 1
