@@ -230,6 +230,14 @@ def test_nothing_leaves_when_the_actions_are_used_up() -> None:
     assert executor.take(2 * T) is None
 
 
+def test_a_chunk_that_is_stale_by_now_has_no_say_either() -> None:
+    executor = AnchoredExecutor(T, max_age=3 * T // 2)
+    executor.add(TimedChunk(0, 4 * (action(0.0, 0.0),)), 0)
+    assert executor.take(0).action.gripper == 0.0
+    executor.add(TimedChunk(T, 4 * (action(0.0, 1.0),)), T)
+    assert executor.take(2 * T).action.gripper == 1.0, "one of two would not turn it"
+
+
 def test_nothing_leaves_from_a_stale_observation() -> None:
     executor = AnchoredExecutor(T, max_age=3 * T)
     executor.add(chunk(0, count=9), 0)
