@@ -65,17 +65,28 @@ def goal(server: Server, instruction: str = "stack the cubes") -> None:
 
 def observe(server: Server, actions: int = 4, gripper: float = 1.0, metres: float = 1.0) -> int:
     """An observation now, and the expert's answer to it: action i moves by i times ``metres``. :returns: its stamp."""
-    stamp = server.now_ns
-    header = make_header(stamp, "camera")
-    answer = [EndEffectorAction(np.array([i * metres, 0.0, 0.0]), np.zeros(3), gripper) for i in range(actions)]
+    stamp = see(server)
+    answer(server, stamp, actions, gripper, metres)
+    return stamp
+
+
+def see(server: Server) -> int:
+    """An observation now. :returns: its stamp."""
+    header = make_header(server.now_ns, "camera")
     for topic, message in (
         ("camera_info", make_camera_info(INTRINSICS, 160, 120, header)),
         ("traced_depth", array_to_image(TRACED, "32FC1", header)),
         ("image", array_to_image(RGB, "rgb8", header)),
-        ("expert_chunk", make_chunk(answer, "expert", PERIOD_S, header, PROPOSAL)),
     ):
         server.bench.receive(topic, wire(message))
-    return stamp
+    return server.now_ns
+
+
+def answer(server: Server, stamp: int, actions: int = 4, gripper: float = 1.0, metres: float = 1.0) -> None:
+    """The expert's, to the observation with this stamp."""
+    said = [EndEffectorAction(np.array([i * metres, 0.0, 0.0]), np.zeros(3), gripper) for i in range(actions)]
+    chunk = make_chunk(said, "expert", PERIOD_S, make_header(stamp, "camera"), PROPOSAL)
+    server.bench.receive("expert_chunk", wire(chunk))
 
 
 def commands(server: Server) -> list[EndEffectorCommand]:
@@ -116,6 +127,16 @@ def test_an_observation_from_before_a_deactivation_is_not_acted_on(start) -> Non
         server.now_ns += 10**9
         stamp = observe(server)
         assert [stamp_ns(command.header) for command in commands(server)] == [stamp]
+
+
+def test_an_answer_after_a_reactivation_to_an_observation_from_before_is_not_acted_on(start) -> None:
+    with start("pacing:=lockstep", "execution:=receding") as server:
+        stamp = see(server)
+        assert server.node.on_deactivate(None) == TransitionCallbackReturn.SUCCESS
+        assert server.node.on_activate(None) == TransitionCallbackReturn.SUCCESS
+        goal(server)
+        answer(server, stamp)
+        assert not commands(server)
 
 
 def test_a_goal_hears_nothing_of_the_drivers_answers_to_the_one_before(start) -> None:
