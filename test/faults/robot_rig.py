@@ -68,6 +68,7 @@ class Camera(threading.Thread):
         self.join()
 
 
+RESET, INSTRUCT = "/widowx_driver/reset", "/robot_session/start"
 # What the arm says goes through the test's hands before the driver hears it.
 SAID, HEARD = "wx250s/joint_states", "heard/joint_states"
 
@@ -151,9 +152,9 @@ class RobotRig:
         """Wait until the driver has latched this."""
         self.graph.until(lambda: self.states and cause in self.states[-1].held_by, f"the stop: {cause}")
 
-    def resume(self) -> None:
-        """After a stop nothing moves by itself, nor after the reset alone; a person does both."""
-        for act in ("/widowx_driver/reset", "/robot_session/start"):
+    def resume(self, *acts: str) -> None:
+        """After a stop nothing moves by itself, nor after the reset alone; a person does both, or these acts."""
+        for act in acts or (RESET, INSTRUCT):
             first = len(self.measured)
             self.graph.until(lambda first=first: len(self.measured) >= first + 150, "a while of joint states")
             way = np.ptp(np.stack([position for _, position in self.measured[first:]]), axis=0)

@@ -49,6 +49,9 @@ class Server:
         self.bench, self.node = made, made.node
         self.goals, self.running = 0, []
         self.feedback: list[ExecuteInstruction.Feedback] = []
+        # Those of the action, by their gids.
+        self.clients = {(1,)}
+        made.node._goals._clients = lambda: self.clients
         self.now_ns = NOW_NS
         made.node.now_ns = lambda: self.now_ns
         made.node.reject = self._reject

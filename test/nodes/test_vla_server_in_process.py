@@ -170,6 +170,15 @@ def test_a_goal_does_not_go_on_with_the_gripper_or_the_chunks_of_the_one_before(
         assert commands(server)[-1].translation.x == 0.0, "the first action alone, no mean with older chunks"
 
 
+def test_a_goal_need_not_wait_until_the_policy_would_have_thought_again_for_the_one_before(start) -> None:
+    with start("pacing:=realtime", "execution:=receding") as server:
+        for instruction in ("first", "second"):
+            goal(server, instruction)
+            server.now_ns += round(0.1 * PERIOD_S * 1e9)
+            stamp = observe(server)
+            assert stamp_ns(server.bench.sent("action_chunk")[-1].header) == stamp
+
+
 def test_after_a_cancel_nothing_of_the_chunk_leaves(start) -> None:
     with start("pacing:=realtime", "execution:=chunk") as server:
         goal(server)

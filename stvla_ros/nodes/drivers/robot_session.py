@@ -29,6 +29,8 @@ _TEND_PERIOD_S = 0.1
 _WRITE_PERIOD_S = 1.0
 # Without commands for so long, it is asked whether the goal still runs.
 _DOUBT_S = 3.0
+# Who stood still for so long may be taken for dead, and the goal ended meanwhile: nobody knows what goes on.
+_STOOD_STILL_S = 5.0
 # More than any driver has. Nonsense on a topic must not fill the memory.
 _MOST_KINDS = 100
 MOTION = "motion.json"
@@ -98,7 +100,11 @@ class RobotSessionNode(StvlaNode):
 
     def _tend(self) -> None:
         """The goal runs while the driver takes commands. A thread of its own: see EpisodeGoal."""
+        before = time.monotonic()
         while not self._stopping.wait(_TEND_PERIOD_S):
+            stood_s, before = time.monotonic() - before, time.monotonic()
+            if self._given and stood_s > _STOOD_STILL_S:
+                self._withhold(f"this node stood still for {stood_s:.1f} s")
             if not self._ready or self._withheld:
                 self._goal.cancel()
                 self._last_command = time.monotonic()

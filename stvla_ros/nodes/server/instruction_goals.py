@@ -1,7 +1,8 @@
 """The goals of the action ``execute_instruction``: at most one runs.
 
 While it does, another one is rejected; with ``allow_preemption`` it takes over. Whose goal it is makes no difference,
-because rclpy does not tell an action server which client asks: who wants to replace an own goal cancels it first.
+because rclpy does not tell an action server which client asks: who wants to replace an own goal cancels it first. For
+the same reason a goal goes on until every client is gone that there was at its begin.
 """
 
 import threading
@@ -20,10 +21,12 @@ from stvla_ros.msg import CommandVerdict
 from stvla_ros.nodes.kit.base import StvlaNode
 from stvla_ros.nodes.kit.messages import stamp_to_ns
 from stvla_ros.nodes.server.driver_watch import DriverWatch
+from stvla_ros.nodes.server.goal_callers import Gid, GoalCallers, action_clients
 from stvla_ros.safe_files import limit
 
 Result = ExecuteInstruction.Result
 
+ACTION = "execute_instruction"
 WATCH_PERIOD_S = 0.1
 # The driver's verdict comes within milliseconds of its command.
 _COMMANDS_KEPT = 64
@@ -34,6 +37,7 @@ class Goal:
     """One instruction on its way. Whoever counts or publishes for it holds the lock.
 
     :param identity: what its commands carry.
+    :param callers: who may have sent it.
     :param first_stamp: stamp of the oldest observation that may answer it, nanoseconds; None for any.
     :param command_stamps: stamps of its newest commands, nanoseconds.
     :param refused_since: why the driver refused the newest of them; empty when it executed it.
@@ -45,6 +49,7 @@ class Goal:
     deadline_ns: int | None
     done: Future
     last_progress: float
+    callers: GoalCallers
     first_stamp: int | None = None
     command_stamps: deque[int] = field(default_factory=lambda: deque(maxlen=_COMMANDS_KEPT))
     steps: int = 0
@@ -88,6 +93,13 @@ class InstructionGoals:
             low=0.0,
             high=86400.0,
         )
+        self._orphan_s = node.parameter(
+            "orphan_timeout",
+            2.0,
+            "seconds without any of the clients that there were at a goal's begin after which it ends; 0 for never",
+            low=0.0,
+            high=86400.0,
+        )
         self._allow_preemption = node.parameter(
             "allow_preemption", False, "a new goal takes over from the one that runs, whoever sent it"
         )
@@ -100,7 +112,7 @@ class InstructionGoals:
         self._server = ActionServer(
             self._node,
             ExecuteInstruction,
-            "execute_instruction",
+            ACTION,
             execute_callback=self._execute,
             goal_callback=self._on_goal,
             handle_accepted_callback=self._on_accepted,
@@ -179,7 +191,15 @@ class InstructionGoals:
         deadline = accepted + limit if limit else None
         identity = CommandIdentity(self._robot, bytes(handle.goal_id.uuid), accepted)
         done = Future(executor=self._node.executor)
-        goal = Goal(handle, handle.request.instruction, identity, deadline, done, time.monotonic())
+        goal = Goal(
+            handle,
+            handle.request.instruction,
+            identity,
+            deadline,
+            done,
+            time.monotonic(),
+            GoalCallers(time.monotonic()),
+        )
         with self._lock:
             if self.current is not None:
                 both = f"goal {goal.instruction!r} takes over from {self.current.instruction!r}"
@@ -203,11 +223,24 @@ class InstructionGoals:
                 self.end(goal, Result.TIME_LIMIT, "time limit reached")
             elif self._stall_s and time.monotonic() - goal.last_progress > self._stall_s:
                 self.end(goal, Result.STALLED, self._why_stalled(goal))
+            elif self._orphan_s and self._orphaned_s(goal) > self._orphan_s:
+                self.end(goal, Result.FAULT, self._why_orphaned())
+
+    def _orphaned_s(self, goal: Goal) -> float:
+        """For how many seconds none who may have sent the goal is there."""
+        return goal.callers.gone_s(self._clients(), time.monotonic())
+
+    def _clients(self) -> set[Gid]:
+        return action_clients(self._node, ACTION)
 
     def _why_stalled(self, goal: Goal) -> str:
         if goal.refused_since:
             return f"no command executed for {self._stall_s} s; the driver refused the last one: {goal.refused_since}"
         return f"no command executed for {self._stall_s} s: no fresh observation, no policy output, or no driver"
+
+    def _why_orphaned(self) -> str:
+        unseen = f"none of the clients that there were at its begin was seen for {self._orphan_s:g} s"
+        return f"the caller of this goal is gone: {unseen} (orphan_timeout)"
 
     async def _execute(self, handle: ServerGoalHandle) -> ExecuteInstruction.Result:
         goal = self._goals[bytes(handle.goal_id.uuid)]
