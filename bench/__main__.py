@@ -22,6 +22,7 @@ PARTS = (
     "footprint",
     "policy_decoding",
     "policy_small",
+    "policy_st4vla",
     "policy_cuda",
     "training_step",
     "training_memory",

@@ -148,12 +148,20 @@ class NoisePredictor(nn.Module):
         :returns: (B, T, 7): the noise.
         """
         dropped = torch.rand(len(condition), device=condition.device) < DROPPED if self.training else None
-        return self.predict(actions, times, self.z_embedder(condition, dropped))
+        return self.predict(actions, self.told(times, self.z_embedder(condition, dropped)))
 
-    def predict(self, actions: torch.Tensor, times: torch.Tensor, embedded: torch.Tensor) -> torch.Tensor:
-        """As ``forward``, of a condition that ``z_embedder`` embedded."""
-        condition = embedded + self.t_embedder(times)[:, None]
-        tokens = torch.cat([condition, self.x_embedder(actions)], dim=1) + self.positional_embedding
+    def told(self, times: torch.Tensor, embedded: torch.Tensor) -> torch.Tensor:
+        """What stands before the actions in the sequence.
+
+        :param times: (B,) whole numbers.
+        :param embedded: (B, Q, D), a condition that ``z_embedder`` embedded.
+        :returns: (B, Q, D).
+        """
+        return embedded + self.t_embedder(times)[:, None] + self.positional_embedding[: self._queries]
+
+    def predict(self, actions: torch.Tensor, told: torch.Tensor) -> torch.Tensor:
+        """As ``forward``. :param told: (B, Q, D) of ``told``."""
+        tokens = torch.cat([told, self.x_embedder(actions) + self.positional_embedding[self._queries :]], dim=1)
         for block in self.blocks:
             tokens = block(tokens)
         return self.final_layer(_norm(tokens[:, self._queries :]))

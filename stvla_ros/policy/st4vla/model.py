@@ -11,8 +11,9 @@ from torch import nn
 from transformers import Qwen2_5_VLForConditionalGeneration
 
 from stvla_ros.errors import InputError
+from stvla_ros.policy.st4vla import diffusion
 from stvla_ros.policy.st4vla.config import St4VlaConfig
-from stvla_ros.policy.st4vla.diffusion import denoise, step_times
+from stvla_ros.policy.st4vla.diffusion import denoise
 from stvla_ros.policy.st4vla.dino import DinoEncoder
 from stvla_ros.policy.st4vla.dit import NoisePredictor
 from stvla_ros.policy.st4vla.query_transformer import QueryTransformer
@@ -226,7 +227,7 @@ class St4Vla(nn.Module):
         :returns: (B, T, 7) normalised actions, not clipped.
         :raises InputError: for a number of steps that is none, or a guidance that is no finite number.
         """
-        step_times(steps)
+        times = diffusion.step_times(steps)
         if isinstance(guidance, bool) or not isinstance(guidance, int | float) or not abs(guidance) < float("inf"):
             raise InputError(f"guidance: expected a finite number, got {guidance!r}")
         net = self.action_model.net
@@ -234,13 +235,15 @@ class St4Vla(nn.Module):
         if guided:
             # Both halves in one batch, and what does not change from step to step once.
             condition = torch.cat([condition, net.z_embedder.uncondition.expand_as(condition)])
-        embedded = net.z_embedder(condition)
+        rows = torch.tensor(times, device=condition.device).repeat_interleave(len(condition))
+        # What the network is told in each step, of all steps at once.
+        told = net.told(rows, net.z_embedder(condition).repeat(len(times), 1, 1)).chunk(len(times))
+        known = dict(zip(times, told, strict=True))
 
         def predict(actions: torch.Tensor, time: int) -> torch.Tensor:
             if not guided:
-                return net.predict(actions, actions.new_full((len(actions),), time, dtype=torch.long), embedded)
-            both = torch.cat([actions, actions])
-            found, free = net.predict(both, both.new_full((len(both),), time, dtype=torch.long), embedded).chunk(2)
+                return net.predict(actions, known[time])
+            found, free = net.predict(torch.cat([actions, actions]), known[time]).chunk(2)
             return free + guidance * (found - free)
 
         return denoise(noise, steps, predict)
