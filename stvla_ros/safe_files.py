@@ -140,7 +140,7 @@ def read_bytes(file: Path, limit_name: str) -> bytes:
     return content
 
 
-# How a pointer begins, and its size at most (git-lfs, docs/spec.md).
+# How a pointer begins, and its size at most (git-lfs, "The Pointer").
 _LFS_POINTER, _LONGEST_POINTER = b"version https://git-lfs.github.com/spec/", 1024
 
 

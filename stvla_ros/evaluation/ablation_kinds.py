@@ -11,7 +11,7 @@ from stvla_ros.perception.compositor import VARIANTS
 from stvla_ros.perception.depth.constant import NO_DEPTH
 from stvla_ros.policy.inputs import BESIDE, InputsConfig, input_values, overridden
 from stvla_ros.shared_files import config_directory
-from stvla_ros.sim.memory_tasks import MEMORYLESS_BOUNDS
+from stvla_ros.sim.memoryless import MEMORYLESS_BOUNDS
 
 SCALE_NOTE = (
     "Ours are the figures of the small model that this repository trains on a CPU; the paper's (arXiv 2508.09032) are "

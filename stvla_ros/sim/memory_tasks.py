@@ -3,12 +3,7 @@
 A policy without memory could still leave itself a note in the world: put the cube down a little to the left, turn the
 gripper. So both tasks have a home point, where the world forgets: passing it, the arm is put exactly as the episode
 began, and what lies on the disc is put exactly in its middle. What a policy sees then says nothing about what was
-before, and its chances can be computed:
-
-* ``return_cube``: where the cube is put down in the end is independent of where it stood, which is uniform in a box of
-  :data:`START_BOX`. No place has more than pi r^2 / A of it within r = :data:`RETURNED_M`: 4.1 %.
-* ``tap_both``: at the start and at home everything is the same, so a policy that taps the left cube first with
-  probability p does so the second time. One of each has 2 p (1 - p): at most 50 %, and 0 % for one that does not draw.
+before, and its chances can be computed (memoryless.py).
 
 Positions are in the robot's base frame (z up), metres.
 """
@@ -30,21 +25,12 @@ from stvla_ros.sim.expert import (
     expert_action,
     limited,
 )
+from stvla_ros.sim.memoryless import RETURNED_M
 
 HOME_RADIUS_M = 0.02
 """The home point is passed when the tool point is this near to it."""
 DISC_RADIUS_M = 0.04
-RETURNED_M = 0.025
-"""Horizontal distance from where it stood within which the cube counts as returned."""
-START_BOX = (0.20, 0.24)
-"""Where the cube stands at first: lengths along x and y, metres."""
 CUBE_HALF_M = 0.02
-RETURN_BOUND = float(np.pi * RETURNED_M**2 / np.prod(START_BOX))
-"""Success that no policy without memory exceeds in ``return_cube``."""
-TAP_BOUND = 0.5
-"""Success that no policy without memory exceeds in ``tap_both``."""
-MEMORYLESS_BOUNDS: Mapping[str, float] = {"return_cube": RETURN_BOUND, "tap_both": TAP_BOUND}
-"""By task."""
 
 _RESTING_M = 0.005  # how far a cube's centre is from half an edge above the table while it stands there
 _GAIN = 0.4  # share of the way left that the expert goes in one step, as in expert.py

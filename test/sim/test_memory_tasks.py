@@ -7,13 +7,10 @@ from hypothesis import strategies as st
 
 from stvla_ros.sim.memory_tasks import (
     CUBE_HALF_M,
-    RETURN_BOUND,
-    RETURNED_M,
-    START_BOX,
-    TAP_BOUND,
     ReturnCourse,
     TapCourse,
 )
+from stvla_ros.sim.memoryless import RETURN_BOUND, RETURNED_M, START_BOX, TAP_BOUND
 
 HOME = np.eye(4)
 HOME[:3, 3] = [0.6, 0.0, 0.2]

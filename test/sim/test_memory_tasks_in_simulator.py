@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from stvla_ros.control.actions import EndEffectorAction
-from stvla_ros.sim.memory_tasks import START_BOX
+from stvla_ros.sim.memoryless import START_BOX
 from stvla_ros.sim.tasks import make_environment
 
 

@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from stvla_ros.errors import InputError
-from stvla_ros.policy.spatialvla.training.options import LONGEST_S
+from stvla_ros.policy.spatialvla.sizes import LONGEST_EARLIER_S
 
 EARLIER_S = "earlier_picture_s"
 
@@ -28,8 +28,9 @@ def earlier_seconds(processor: Mapping[str, Any], has_head: bool) -> float:
     """
     seconds = processor.get(EARLIER_S, 0.0)
     number = isinstance(seconds, int | float) and not isinstance(seconds, bool)
-    if not number or not 0.0 <= seconds <= LONGEST_S or bool(seconds) != has_head:
-        expected = f"seconds above 0 and up to {LONGEST_S:g}" if has_head else "none, the network has no earlier_head"
+    if not number or not 0.0 <= seconds <= LONGEST_EARLIER_S or bool(seconds) != has_head:
+        some = f"seconds above 0 and up to {LONGEST_EARLIER_S:g}"
+        expected = some if has_head else "none, the network has no earlier_head"
         raise InputError(f"processor_config.json {EARLIER_S}: expected {expected}, got {seconds!r}")
     return float(seconds)
 

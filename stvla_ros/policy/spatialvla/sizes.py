@@ -9,6 +9,8 @@ PROCESSOR_CONFIG = "processor_config.json"
 """A checkpoint's file with action bins, statistics and default intrinsics."""
 # 16 theta x 32 phi x 8 r for the translation, 16^3 for the rotation, close and open (published action_config).
 NUM_ACTION_TOKENS = 16 * 32 * 8 + 16**3 + 2
+LONGEST_EARLIER_S = 60.0
+"""Seconds by which an earlier picture (earlier_head.py) can be older."""
 PAD, EOS, BOS, UNK = 0, 1, 2, 3
 
 # Ids below the image token: what the tokenizer that comes with a new checkpoint has, or what the published one has.

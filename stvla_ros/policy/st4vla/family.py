@@ -38,13 +38,13 @@ class St4VlaFamily(PolicyFamily):
     def check(self, folder: Path, unnorm_key: str = "", fallback_unnorm_key: str = "") -> Iterator[Remark]:
         from stvla_ros.policy.adapter_files import read_adapter
         from stvla_ros.policy.st4vla.checkpoint import check_weights, read_run_statistics
-        from stvla_ros.policy.st4vla.loading import read_config
+        from stvla_ros.policy.st4vla.loading import read_checkpoint_config
         from stvla_ros.policy.st4vla.prompt import PromptTokenizer
 
         try:
             base = read_adapter(folder).base if is_adapter(folder) else folder
             _, files = check_weights(base)
-            PromptTokenizer.load(base, read_config(folder, base))
+            PromptTokenizer.load(base, read_checkpoint_config(folder, base))
             statistics = read_run_statistics(folder)
         except InputError as problem:
             yield Remark("error", str(problem), _AGAIN)

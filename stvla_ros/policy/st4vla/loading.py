@@ -35,7 +35,7 @@ def load_predictor(folder: Path, device: str = "cpu", dtype: str = "float32", **
     check_sampling(options.get("steps", STEPS), options.get("guidance", GUIDANCE), options.get("resize", "bicubic"))
     adapter = read_adapter(folder) if is_adapter(folder) else None
     base = adapter.base if adapter else folder
-    config = read_config(folder, base)
+    config = read_checkpoint_config(folder, base)
     prompts = PromptTokenizer.load(base, config)
     statistics = read_run_statistics(folder)
     model = load_model(base, target, kind)
@@ -45,7 +45,7 @@ def load_predictor(folder: Path, device: str = "cpu", dtype: str = "float32", **
     return St4VlaPredictor(model, prompts, statistics, **options)
 
 
-def read_config(folder: Path, base: Path) -> St4VlaConfig:
+def read_checkpoint_config(folder: Path, base: Path) -> St4VlaConfig:
     """A checkpoint's configuration; an adapter's: its base's, with what its training was told otherwise.
 
     :raises InputError: when it cannot be used.

@@ -12,7 +12,8 @@ from mani_skill.utils.registration import register_env
 from mani_skill.utils.scene_builder.table import TableSceneBuilder
 from mani_skill.utils.structs.pose import Pose
 
-from stvla_ros.sim.memory_tasks import CUBE_HALF_M, DISC_RADIUS_M, START_BOX, Course, ReturnCourse, TapCourse
+from stvla_ros.sim.memory_tasks import CUBE_HALF_M, DISC_RADIUS_M, Course, ReturnCourse, TapCourse
+from stvla_ros.sim.memoryless import START_BOX
 
 # Places on the table, metres in the scene's frame; the robot stands at x = -0.615 and looks along x.
 _BOX_MIDDLE = np.array([0.02, 0.0])  # so far ahead that the hand hides the cube nowhere as the episode begins

@@ -4,9 +4,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from stvla_ros.errors import InputError
+from stvla_ros.policy.spatialvla.sizes import LONGEST_EARLIER_S
 
-LONGEST_S = 60.0
-"""Seconds by which an earlier picture can be older."""
 SCENE = "scene"
 """Objective: where are object, goal and gripper? (scene_loss.py)"""
 _LONGEST_CHUNK = 32
@@ -58,5 +57,5 @@ class SpatialVlaOptions:
             raise InputError(f"gripper_weight: expected 0 or more, got {self.gripper_weight}")
         if not 0.0 <= self.trace_dropout <= 1.0:
             raise InputError(f"trace_dropout: expected a share of the samples, 0 to 1, got {self.trace_dropout}")
-        if not 0.0 <= self.earlier_s <= LONGEST_S:
-            raise InputError(f"earlier_s: expected 0 to {LONGEST_S:g} seconds, got {self.earlier_s}")
+        if not 0.0 <= self.earlier_s <= LONGEST_EARLIER_S:
+            raise InputError(f"earlier_s: expected 0 to {LONGEST_EARLIER_S:g} seconds, got {self.earlier_s}")
