@@ -17,6 +17,7 @@ PARTS = (
     "graph_latency",
     "control_latency",
     "ticks",
+    "driver_ticks",
     "safety_gate",
     "bridge_overhead",
     "footprint",

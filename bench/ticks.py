@@ -12,7 +12,8 @@ import subprocess
 import sys
 import threading
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import numpy as np
@@ -27,7 +28,25 @@ from stvla_ros.robots.urdf_arm import UrdfArm
 SECONDS = 10.0
 BUSY_LOOPS = 2
 REALTIME_PRIORITY = 5
-_BUSY = [sys.executable, "-c", "while True: pass"]
+# What it is called, loops beside it, `nice` of the process, and the realtime priority of the ticker's thread.
+WAYS = (
+    ("quiet", 0, 0, 0),
+    ("two busy loops", BUSY_LOOPS, 0, 0),
+    ("two busy loops, nice -10", BUSY_LOOPS, -10, 0),
+    (f"two busy loops, realtime_priority {REALTIME_PRIORITY}", BUSY_LOOPS, 0, REALTIME_PRIORITY),
+)
+
+
+@contextmanager
+def busy_loops(count: int) -> Iterator[None]:
+    """Processes that do nothing, as fast as they can."""
+    loops = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(count)]
+    try:
+        yield
+    finally:
+        for loop in loops:
+            loop.kill()
+            loop.wait()
 
 
 def measure(priority: int) -> dict[str, Any]:
@@ -75,20 +94,10 @@ def measure(priority: int) -> dict[str, Any]:
 def rows() -> list[dict[str, Any]]:
     """One row for each way of running."""
     result: list[dict[str, Any]] = []
-    for what, busy, nice, priority in (
-        ("quiet", 0, 0, 0),
-        ("two busy loops", BUSY_LOOPS, 0, 0),
-        ("two busy loops, nice -10", BUSY_LOOPS, -10, 0),
-        (f"two busy loops, realtime_priority {REALTIME_PRIORITY}", BUSY_LOOPS, 0, REALTIME_PRIORITY),
-    ):
-        loops = [subprocess.Popen(_BUSY) for _ in range(busy)]
-        try:
+    for what, busy, nice, priority in WAYS:
+        with busy_loops(busy):
             command = [sys.executable, "-m", "bench.ticks", str(nice), str(priority)]
             made = subprocess.run(command, capture_output=True, text=True, timeout=120)
-        finally:
-            for loop in loops:
-                loop.kill()
-                loop.wait()
         if made.returncode:
             result.append({"missing": f"{what}: {made.stderr.strip().splitlines()[-1]}"})
         else:
