@@ -11,6 +11,7 @@ from robot_bench import RobotBench
 from std_msgs.msg import Bool
 from widowx_bench import PERIOD_TICKS, ROBOT, sideways, verdict
 
+from stvla_ros.control.safety.latch import read_latch
 from stvla_ros.msg import DriverState
 from stvla_ros.nodes.drivers import driver_latch
 from stvla_ros.nodes.kit.base import RELIABLE_QOS
@@ -55,6 +56,31 @@ def test_a_killed_driver_stays_stopped_until_the_reset(ready: RobotBench) -> Non
     ready.tick(2)
     killed(ready)
     stopped_until_reset(ready, "driver ended")
+
+
+@pytest.fixture
+def no_saver(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The thread that writes stops does not come to it."""
+    monkeypatch.setattr(driver_latch.Alarm, "wake", lambda alarm: None)
+
+
+@pytest.mark.parametrize("by", ["service", "topic"])
+def test_a_stop_of_an_inactive_driver_is_on_the_disk_at_once(ready: RobotBench, no_saver: None, by: str) -> None:
+    ready.node.on_deactivate(None)
+    if by == "service":
+        ready.bench.call("~/estop")
+    else:
+        ready.bench.receive("estop", wire(Bool(data=True)))
+    assert "estop" in read_latch(ready.latch_file).causes
+
+
+def test_a_stop_that_was_not_written_yet_is_on_the_disk_after_the_cleanup(ready: RobotBench, no_saver: None) -> None:
+    ready.bench.call("~/estop")
+    assert not read_latch(ready.latch_file).causes
+    # Of an arm that did not come to rest in time.
+    ready.node.latch._latch.end = lambda: None
+    ready.bench.stop()
+    assert "estop" in read_latch(ready.latch_file).causes
 
 
 def test_an_emergency_stop_outlives_a_cleanup_and_a_kill(ready: RobotBench) -> None:

@@ -6,7 +6,7 @@ import numpy as np
 from any_message import wire
 from examples import examples
 from hypothesis import event as note
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from robot_bench import RobotBench
 from std_msgs.msg import Bool
@@ -123,7 +123,8 @@ def happen(watched: Watched, name: str, count: int) -> None:
 
 
 @examples(15)
-@given(events)
+@example(happened=[("deactivate", 1), ("estop", 1), ("restart", 1)])
+@given(happened=events)
 def test_nothing_moves_without_a_reset_and_a_new_goal(driver: RobotBench, happened: list[tuple[str, int]]) -> None:
     watched = Watched(driver)
     watched.command(2)

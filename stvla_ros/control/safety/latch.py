@@ -157,6 +157,11 @@ class StopLatch:
         return bool(self._record.causes)
 
     @property
+    def marked(self) -> bool:
+        """Whether it says that a driver is active."""
+        return self._record.running is not None
+
+    @property
     def homed_for(self) -> str:
         return self._record.homed_for
 

@@ -1,7 +1,8 @@
 """A driver's stop latch: where it is kept, and when it is written."""
 
+import contextlib
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from stvla_ros.control.safety.latch import Cause, StopLatch, default_latch_folder, latch_file
@@ -43,6 +44,8 @@ class DriverLatch:
             self._saver.stop()
             self._saver = None
         if self._latch is not None:
+            # What the saver was woken for last may not be written yet.
+            self._save()
             self._latch.let_go()
             self._latch = None
 
@@ -62,18 +65,32 @@ class DriverLatch:
 
     def end(self) -> None:
         """The arm rests, and the driver says nothing more."""
-        try:
+        with self._told():
             self._latch.end()
-        except InputError as error:
-            self._node.reject("latch", str(error))
 
     def close(self, cause: Cause, detail: str) -> bool:
         """:returns: whether the cause is new."""
         new = self._latch.close(cause, detail)
         if new:
             self._ever_closed = True
-            self._saver.wake()
+            if self._latch.marked:
+                self._saver.wake()
+            else:
+                # No ticker waits, and after a kill no mark of an active driver would tell that something was lost.
+                self._save()
         return new
+
+    def _save(self) -> None:
+        with self._told():
+            self._latch.save()
+
+    @contextlib.contextmanager
+    def _told(self) -> Iterator[None]:
+        """Say what cannot be written, and go on."""
+        try:
+            yield
+        except InputError as error:
+            self._node.reject("latch", str(error))
 
     def open(self) -> None:
         """:raises InputError: when that cannot be kept; then it stays closed."""
