@@ -56,6 +56,13 @@ def test_who_comes_after_its_begin_is_no_caller() -> None:
     assert callers.gone_s([LATER], 13.0) == 0.0 and callers.gone_s([LATER], 14.0) == 1.0
 
 
+def test_a_caller_that_is_discovered_late_is_one() -> None:
+    callers = GoalCallers(10.0)
+    assert callers.gone_s([], 11.5) == 0.0
+    assert callers.gone_s([ONE], 13.0) == 0.0
+    assert callers.gone_s([LATER], 14.0) == 0.0 and callers.gone_s([LATER], 16.0) == 2.0
+
+
 def test_a_server_that_stood_still_counts_from_its_next_look() -> None:
     callers = GoalCallers(10.0)
     callers.gone_s([ONE], 10.1)

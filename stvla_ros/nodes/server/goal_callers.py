@@ -36,7 +36,8 @@ class GoalCallers:
         :returns: for how many seconds none of them was a caller; 0 when one is.
         """
         here = set(clients)
-        if now <= self._until:
+        # On a busy machine the first look, and the discovery, may come later: then whoever is seen first.
+        if now <= self._until or not self._callers:
             self._callers |= here
         if self._callers & here:
             self._gone_at = None
