@@ -4,7 +4,7 @@ import difflib
 import importlib
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 
@@ -135,10 +135,15 @@ def usage() -> str:
     """The commands in groups, an example below each."""
     lines = ["usage: stvla COMMAND [options]        stvla COMMAND --help lists the options"]
     for title, commands in GROUPS.items():
-        lines += ["", f"{title}:"]
-        for name, command in commands.items():
-            lines += [f"  {name:<15}{command.summary}", f"  {'':<15}  stvla {command.example}"]
+        lines += ["", f"{title}:", *_listed(commands)]
     return "\n".join([*lines, "", "stvla --version tells the version.", ""])
+
+
+def _listed(commands: Mapping[str, Command]) -> list[str]:
+    lines = []
+    for name, command in commands.items():
+        lines += [f"  {name:<15}{command.summary}", f"  {'':<15}  stvla {command.example}"]
+    return lines
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -166,6 +171,10 @@ def _run(words: list[str]) -> int:
     if words == ["--version"]:
         print(f"stvla_ros {_version()}")
         return 0
+    of_group = {name: command for name, command in COMMANDS.items() if name.split()[0] == words[0] != name}
+    if of_group and words[1:] in ([], ["-h"], ["--help"]):
+        print("\n".join([f"usage: stvla {words[0]} COMMAND [options]", "", *_listed(of_group)]))
+        return 0 if words[1:] else 2
     name = next((name for name in COMMANDS if words[: len(name.split())] == name.split()), None)
     if name is None:
         raise InputError(_unknown(words))
@@ -182,7 +191,7 @@ def _run(words: list[str]) -> int:
 
 def _unknown(words: list[str]) -> str:
     """What is said about words that begin no command."""
-    of_first = [name for name in COMMANDS if name.split()[0] == words[0]]  # `model` alone, or with another word
+    of_first = [name for name in COMMANDS if name.split()[0] == words[0]]  # `model` with another word
     asked = " ".join(words[:2] if of_first else words[:1])
     close = [name for name in COMMANDS if name.startswith(asked) or asked.startswith(name)]
     if words[1:] or not of_first:

@@ -183,7 +183,7 @@ def no_hub(tmp_path: Path) -> Iterator[None]:
 
 
 def test_a_checkpoint_that_is_not_there(no_hub: None) -> None:
-    only(examined("/none"), "error", "checkpoint: expected a folder with config.json or a hub id, got '/none'")
+    only(examined("/none"), "error", "(small) or a hub id, got '/none'")
     found = only(examined("some/model"), "warning", "checkpoint some/model is not on this machine")
     assert found.advice == "download it before: hf download some/model"
     assert os.environ.get("HF_HUB_OFFLINE") is None

@@ -30,11 +30,10 @@ def test_one_graph_runs_consecutive_episodes_of_one_policy_and_task() -> None:
 
 
 def test_the_graph_gets_what_the_policy_says(tmp_path: Path) -> None:
-    (tmp_path / "config.json").write_text('{"model_type": "spatialvla"}')
     policy = EvaluatedPolicy(
         "ours",
         "stvla",
-        str(tmp_path),
+        "small",
         {"device": "cpu", "temperature": 0.5},
         InputsConfig(traces="rgb", variant="B", buffer=7, adaptive=False, resize="area"),
         "chunk",

@@ -104,7 +104,6 @@ MISTAKES: tuple[tuple[str, str], ...] = (
     # the command itself
     ("simulate", "stvla simulate: no such command; did you mean stvla sim?"),
     ("model mrege", "stvla model mrege: no such command; did you mean stvla model merge?"),
-    ("model", "no such command; did you mean stvla model create or stvla model convert"),
     ("tasks --robot pandas", "and one of the robots google_robot, panda, widowx, got '' and 'pandas'"),
 )
 CONFIG = str(Path(__file__).parents[2] / "config" / "train" / "small.yaml")

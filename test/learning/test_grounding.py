@@ -262,7 +262,9 @@ def test_a_file_without_questions_and_a_folder_without_a_file_are_refused(tmp_pa
         read_grounding(tmp_path)
 
 
-@pytest.mark.parametrize("episodes, grounding", [(0, 0), (-1, 5), (3, -1)])
-def test_recording_nothing_is_refused(tmp_path: Path, episodes, grounding) -> None:
-    with pytest.raises(InputError, match="episodes, grounding"):
+@pytest.mark.parametrize(
+    "episodes, grounding, named", [(0, 0, "episodes, grounding"), (-1, 5, "episodes"), (3, -1, "grounding")]
+)
+def test_recording_nothing_is_refused(tmp_path: Path, episodes, grounding, named) -> None:
+    with pytest.raises(InputError, match=f"^{named}: "):
         main(RecordArguments(episodes=episodes, grounding=grounding, output=str(tmp_path / "data")))

@@ -112,6 +112,7 @@ def test_prepared_frames_are_told_apart_by_all_that_they_depend_on(tmp_path: Pat
         "tracker_parameters": {"num_points": 7},
         "buffer": 7,
         "variant": "A",
+        "drawing": {"line_width": 1},
         "adaptive": False,
         "resize": "area",
     }

@@ -281,9 +281,8 @@ def test_missing_intrinsics_are_told_and_leave_only_the_markers_out(targets: dic
 
 @pytest.mark.parametrize("node", ["tracker", "depth", "compositor", "fused"])
 def test_silence_is_told_naming_the_topics(node: str, graph: LiveGraph, targets: dict[str, Target]) -> None:
-    said = graph.says(targets[node].name, "no message for")
     for topic in targets[node].inputs:
-        assert f"topic {topic} (/{node[0]}/{topic}): no message for" in said
+        graph.says(targets[node].name, f"topic {topic} (/{node[0]}/{topic}): no message for")
 
 
 def test_all_of_this_killed_nobody(targets: dict[str, Target]) -> None:

@@ -284,9 +284,16 @@ def test_the_command_ends_a_bad_argument_with_one_line_and_code_2(
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("arguments, code", [(["model"], 2), (["model", "--help"], 0), (["model", "destroy"], 2)])
+@pytest.mark.parametrize("arguments, code", [(["model"], 2), (["model", "--help"], 0)])
 def test_the_model_group_tells_its_usage(capsys: pytest.CaptureFixture[str], arguments: list[str], code: int) -> None:
     with pytest.raises(SystemExit) as ended:
         main(arguments)
     assert ended.value.code == code
-    assert "       model create" in capsys.readouterr().err
+    assert "  model create  " in capsys.readouterr().out
+
+
+def test_an_unknown_command_of_the_model_group_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["model", "destroy"])
+    assert ended.value.code == 2
+    assert capsys.readouterr().err.startswith("error: stvla model destroy: no such command; did you mean stvla model ")

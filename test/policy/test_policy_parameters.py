@@ -38,7 +38,14 @@ def test_what_was_given_is_passed_on_and_fallbacks_where_they_are_taken() -> Non
 @pytest.mark.parametrize(
     ("name", "parameters", "message"),
     [
-        ("nobody", {}, "policy: expected one of expert, random, stvla, network, got 'nobody'"),
+        (
+            "nobody",
+            {},
+            (
+                "policy: expected one of expert, random, stvla, network or a place like my_package.my_module:MyPolicy, "
+                "got 'nobody'"
+            ),
+        ),
         ("expert", {"checkpoint": "x"}, "policy expert: takes no checkpoint; it takes no parameters"),
         (
             "network",
