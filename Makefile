@@ -6,7 +6,7 @@
 #   make robot-fake  robot.launch.py's graph on fake hardware, a recording in place of the camera; ends by itself
 #   make check       style, types, layers, and the tests without ROS nodes and simulators: 3 minutes
 #   make layers      who imports whom: the layers, their sizes, what does not fit
-#   make test        13 minutes on two cores; tests that take minutes are left out   (make test T=test/perception to choose)
+#   make test        24 minutes on two cores; tests that take minutes are left out   (make test T=test/perception to choose)
 #   make test-all    all of them
 #   make test-faults killed and frozen nodes, bad cameras, clocks and joint states, with the arm in motion
 #   make test-kernels  the numbers as other processors compute them: older instructions, two threads (an hour; ONLY=… for some)
