@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 from stvla_ros.errors import InputError
+from stvla_ros.policy.spatialvla.added_layers import added_layers
 from stvla_ros.policy.spatialvla.sizes import LONGEST_EARLIER_S
 
 EARLIER_S = "earlier_picture_s"
@@ -36,23 +37,14 @@ def earlier_seconds(processor: Mapping[str, Any], has_head: bool) -> float:
 
 
 class EarlierHead(nn.Module):
-    """Two linear layers, the last one zero at the start: a network that gets the head answers as before.
+    """A network that gets the head answers as before (``added_layers``).
 
     :param hidden_size: E, width of the picture encoder.
     """
 
     def __init__(self, hidden_size: int) -> None:
         super().__init__()
-        self.layers = nn.Sequential(
-            nn.Linear(2 * hidden_size, hidden_size),
-            nn.LayerNorm(hidden_size),
-            nn.ReLU(),
-            nn.Linear(hidden_size, hidden_size),
-        )
-        nn.init.xavier_uniform_(self.layers[0].weight)
-        nn.init.zeros_(self.layers[0].bias)
-        nn.init.zeros_(self.layers[3].weight)
-        nn.init.zeros_(self.layers[3].bias)
+        self.layers = added_layers(2 * hidden_size, hidden_size)
 
     def forward(self, newest: torch.Tensor, earlier: torch.Tensor) -> torch.Tensor:
         """Features of the same patches in both pictures, (B, P, E) each, to (B, P, E)."""

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from stvla_ros.perception.trace_cells import AGE, CELL_NUMBERS, MOTION, SHARE
+from stvla_ros.policy.spatialvla.added_layers import added_layers
 
 # What is large: seconds, and metres between two frames of the trace window.
 _AGE_S = 2.0
@@ -28,7 +29,7 @@ def patch_cells(cells: torch.Tensor, resolution: int) -> torch.Tensor:
 
 
 class TraceHead(nn.Module):
-    """Two linear layers, the last one zero at the start: a network that gets the head answers as before.
+    """A network that gets the head answers as before (``added_layers``).
 
     A patch without any stroke gets nothing added, whatever the weights are, so no traces are as no head.
 
@@ -39,16 +40,7 @@ class TraceHead(nn.Module):
     def __init__(self, cells: int, hidden_size: int) -> None:
         super().__init__()
         self._resolution = round(cells**0.5)
-        self.layers = nn.Sequential(
-            nn.Linear(cells * CELL_NUMBERS, hidden_size),
-            nn.LayerNorm(hidden_size),
-            nn.ReLU(),
-            nn.Linear(hidden_size, hidden_size),
-        )
-        nn.init.xavier_uniform_(self.layers[0].weight)
-        nn.init.zeros_(self.layers[0].bias)
-        nn.init.zeros_(self.layers[3].weight)
-        nn.init.zeros_(self.layers[3].bias)
+        self.layers = added_layers(cells * CELL_NUMBERS, hidden_size)
 
     def forward(self, cells: torch.Tensor) -> torch.Tensor:
         """(B, C, C, 5) float32 to (B, P, hidden_size)."""
