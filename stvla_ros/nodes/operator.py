@@ -61,27 +61,24 @@ class StopArguments:
 
 
 @dataclass(frozen=True)
-class ResetArguments:
+class _OneRobot:
+    namespace: str = ""
+    """As of `stvla stop`; expected where there are several robots."""
+
+
+@dataclass(frozen=True)
+class ResetArguments(_OneRobot):
     """Let a robot that was stopped go on. Look at it first."""
 
-    namespace: str = ""
-    """As of `stvla stop`; expected where there are several robots."""
-
 
 @dataclass(frozen=True)
-class HomeArguments:
+class HomeArguments(_OneRobot):
     """Move the arm to its home position."""
 
-    namespace: str = ""
-    """As of `stvla stop`; expected where there are several robots."""
-
 
 @dataclass(frozen=True)
-class RestArguments:
+class RestArguments(_OneRobot):
     """Move the arm to where it may lie without power, and leave it there."""
-
-    namespace: str = ""
-    """As of `stvla stop`; expected where there are several robots."""
 
 
 def do(arguments: DoArguments) -> int:
