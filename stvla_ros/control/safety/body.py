@@ -1,7 +1,6 @@
 """What an arm fills, and how near its parts come to each other and to boxes: convex hulls, and their distances by coal.
 
-Distances are asked for where they matter alone. What cannot be near by its bounding balls is not looked at; a distance
-that was found once holds, less the way between, for the states around it, and for all that lies between two ticks.
+Distances are asked for where they matter alone: what cannot be near by its bounding balls is not looked at.
 """
 
 import itertools
@@ -16,15 +15,8 @@ from stvla_ros.control.safety.kinematics import Skeleton
 from stvla_ros.control.safety.limits import Box
 from stvla_ros.errors import InputError
 
-# So many distances are each used for the states around before all that is still open is computed.
-_ROUNDS = 10
-# A way that is not halved any more, metres: half of it may be missing to a distance.
-_SHORT_WAY = 2e-4
 # Of coal's distances, metres.
 TOLERANCE = 1e-5
-
-# How the second of a pair stands in the first one's frame ((3, 3), (3,)), and their distance.
-_Stands = tuple[np.ndarray, np.ndarray, float]
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,13 +65,14 @@ class Body:
         ] + [_box_corners(box) for box in boxes.values()]
         shapes = [ConvexHull(each) for each in corners]
         corners = [each.points[each.vertices] for each in shapes]
+        # Of all hulls, the moving ones first, then of the boxes.
         self.names = (*(hull.name for hull in hulls), *boxes)
         self.moving = sum(hull.body > 0 for hull in hulls)
         self._bodies = np.array([hull.body for hull in hulls] + [0] * len(boxes))
         self._corners, self._shapes = corners, [_convex(each) for each in corners]
         self._centres = np.array([(each.min(axis=0) + each.max(axis=0)) / 2.0 for each in corners])
         self._halves = np.array([(each.max(axis=0) - each.min(axis=0)) / 2.0 for each in corners])
-        self._radii = np.array(
+        self.radii = np.array(
             [np.linalg.norm(each - centre, axis=1).max() for each, centre in zip(corners, self._centres)]
         )
         pairs = [
@@ -139,7 +132,7 @@ class Body:
         centres = np.diff(placed.centres[:, : self.moving], axis=0)[follows]
         # As in _way: with the ball around it.
         ways = np.sqrt(np.einsum("mhi,mhi->mh", centres, centres))
-        ways += np.sqrt(turned / 2.0)[:, self._bodies[: self.moving]] * self._radii[: self.moving]
+        ways += np.sqrt(turned / 2.0)[:, self._bodies[: self.moving]] * self.radii[: self.moving]
         for hull in np.flatnonzero((ways > exact_above).any(axis=0)):
             rows = np.flatnonzero(ways[:, hull] > exact_above)
             move = moves[follows[rows], self._bodies[hull]]
@@ -156,8 +149,9 @@ class Body:
         centres = self.place(poses[None]).centres[0]
         apart = np.linalg.norm(centres[first] - centres[second], axis=-1)
         found = np.zeros(len(self.pairs))
-        for pair in np.flatnonzero(apart < self._radii[first] + self._radii[second]):
-            found[pair] = max(0.0, -self._distance(int(pair), *self._relative(poses, int(pair))))
+        for pair in np.flatnonzero(apart < self.radii[first] + self.radii[second]):
+            turns, places, _ = self.relative(poses[None], int(pair))
+            found[pair] = max(0.0, -self.distance(int(pair), turns[0], places[0]))
         return found
 
     def clearances(self, poses: np.ndarray, pairs: np.ndarray | None = None, near: float = np.inf) -> np.ndarray:
@@ -169,12 +163,12 @@ class Body:
         pairs = np.arange(len(self.pairs)) if pairs is None else pairs
         found = np.empty((len(poses), len(pairs)))
         for column, pair in enumerate(pairs.tolist()):
-            turns, places, centres = self._relative_all(poses, pair)
+            turns, places, centres = self.relative(poses, pair)
             first, second = self.pairs[pair]
-            bounds = np.linalg.norm(centres - self._centres[first], axis=1) - self._radii[first] - self._radii[second]
+            bounds = np.linalg.norm(centres - self._centres[first], axis=1) - self.radii[first] - self.radii[second]
             found[:, column] = bounds
             for state in np.flatnonzero(bounds < near).tolist():
-                found[state, column] = self._distance(pair, turns[state], places[state])
+                found[state, column] = self.distance(pair, turns[state], places[state])
         return found
 
     def touching(self, poses: np.ndarray) -> np.ndarray:
@@ -185,107 +179,7 @@ class Body:
             left = left[(self.clearances(states, left, near=TOLERANCE) <= 0.0).all(axis=0)]
         return np.isin(np.arange(len(self.pairs)), left)
 
-    def first_contact(
-        self, placed: Placed, moves: Moves, allowed: np.ndarray, bent: np.ndarray
-    ) -> tuple[int | None, np.ndarray]:
-        """Whether two parts of a pair would touch on a way through states, between any two of them too.
-
-        :param allowed: (p,) how deep each pair may penetrate, metres.
-        :param bent: (m,) metres that any point may leave the straight way of each move.
-        :returns: the number of a pair that would on straight ways, None where none would; and (m,) on which of them one
-            might because they are bent.
-        """
-        unsure = np.zeros(len(moves.follows), dtype=bool)
-        if not len(self.pairs):
-            return None, unsure
-        # Boxes and the base do not move.
-        moved = np.zeros((len(moves.ways), len(self.names)))
-        moved[:, : self.moving] = moves.ways + 2.0 * bent[:, None]
-        first, second = self.pairs.T
-        between_centres = placed.centres[:, first] - placed.centres[:, second]
-        apart = np.sqrt(np.einsum("kpi,kpi->kp", between_centres, between_centres))
-        before, after = moves.follows, moves.follows + 1
-        least = apart - self._radii[first] - self._radii[second]
-        # With a distance at both ends, and the way between them, somewhere between it is least (both, less the way).
-        between = moved[:, first] + moved[:, second]
-        wanted = -2.0 * (allowed + TOLERANCE)
-        open_pairs = np.flatnonzero(((least[before] + least[after] - between) < wanted).any(axis=0))
-        for pair in open_pairs.tolist():
-            touches, might = self._touches(pair, placed.poses, before, after, least[:, pair], wanted[pair], bent)
-            if touches:
-                return pair, unsure
-            unsure |= might
-        return None, unsure
-
-    def _touches(
-        self,
-        pair: int,
-        poses: np.ndarray,
-        before: np.ndarray,
-        after: np.ndarray,
-        least: np.ndarray,
-        wanted: float,
-        bent: np.ndarray,
-    ) -> tuple[bool, np.ndarray]:
-        """As :meth:`first_contact`. :param least: (k,) lower bounds of the distance in each state."""
-        turns, places, centres = self._relative_all(poses, pair)
-        radius = self._radii[self.pairs[pair][1]]
-        # What the second does as the first sees it: it matters not how both go together.
-        straight = self._way(turns, centres, radius, before, after)
-        between = straight + 2.0 * bent * int((self.pairs[pair] < self.moving).sum())
-        might = np.zeros(len(before), dtype=bool)
-        exact, missing = np.zeros((2, len(poses)), dtype=bool)
-        for tried in range(2 * len(poses) + 1):
-            short = least[before] + least[after] - between < wanted
-            if not short.any():
-                return False, might
-            for way in np.flatnonzero(short & exact[before] & exact[after]):
-                start, end = [(turns[state], places[state], float(least[state])) for state in (before[way], after[way])]
-                if self._touches_between(pair, start, end, float(straight[way]), wanted):
-                    return True, might
-                might[way], between[way] = True, -np.inf
-            short &= between > -np.inf
-            # States whose distance is bounded, not known, and that a way which is not cleared yet lies beside.
-            missing[:] = False
-            missing[before[short]] = missing[after[short]] = True
-            missing &= ~exact
-            if not missing.any():
-                continue
-            if tried < _ROUNDS:
-                states = [int(np.where(missing, least, np.inf).argmin())]
-            else:
-                states = np.flatnonzero(missing).tolist()
-            for state in states:
-                found = self._distance(pair, turns[state], places[state])
-                if tried < _ROUNDS:
-                    away = self._way(turns, centres, radius, state, slice(None))
-                    least = np.maximum(least, found - away)
-                least[state], exact[state] = found, True
-        raise AssertionError("each round computes a distance")
-
-    def _touches_between(self, pair: int, start: _Stands, end: _Stands, way: float, wanted: float) -> bool:
-        """Halves the way until it is short: that two are as near as the way is long does not say that they meet."""
-        if start[2] + end[2] - way >= wanted:
-            return False
-        if 2.0 * min(start[2], end[2]) < wanted:
-            return True
-        if way < _SHORT_WAY:
-            return False
-        turn, place = (start[0] + end[0]) / 2.0, (start[1] + end[1]) / 2.0
-        half = (turn, place, self._distance(pair, turn, place))
-        halves = ((start, half), (half, end))
-        return any(self._touches_between(pair, first, second, way / 2.0, wanted) for first, second in halves)
-
-    @staticmethod
-    def _way(turns: np.ndarray, centres: np.ndarray, radius: float, start, end) -> np.ndarray:
-        """Farthest that any point of a ball comes between two placements, metres; a bound."""
-        turn = turns[end] - turns[start]
-        # Of a turn by an angle a, the difference of the matrices has the size 2 sqrt(2) sin(a/2), and a point's way is
-        # 2 r sin(a/2).
-        turned = np.sqrt(np.einsum("kij,kij->k", turn, turn) / 2.0) * radius
-        return np.linalg.norm(centres[end] - centres[start], axis=-1) + turned
-
-    def _relative_all(self, poses: np.ndarray, pair: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def relative(self, poses: np.ndarray, pair: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """(k, 3, 3), (k, 3): the pair's second body in the first one's frame; (k, 3): its hull's centre there."""
         first, second = self.pairs[pair]
         from_first, from_second = poses[:, self._bodies[first]], poses[:, self._bodies[second]]
@@ -294,11 +188,8 @@ class Body:
         places = (back @ (from_second[:, :3, 3] - from_first[:, :3, 3])[..., None])[..., 0]
         return turns, places, turns @ self._centres[second] + places
 
-    def _relative(self, pose: np.ndarray, pair: int) -> tuple[np.ndarray, np.ndarray]:
-        turns, places, _ = self._relative_all(pose[None], pair)
-        return turns[0], places[0]
-
-    def _distance(self, pair: int, turn: np.ndarray, place: np.ndarray) -> float:
+    def distance(self, pair: int, turn: np.ndarray, place: np.ndarray) -> float:
+        """Of a pair, metres; negative where they penetrate. :param turn, place: one row of :meth:`relative`."""
         first, second = self.pairs[pair]
         self.asked += 1
         self._result.clear()

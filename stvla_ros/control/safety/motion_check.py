@@ -10,6 +10,7 @@ from stvla_ros.control.safety.body import Moves, Placed
 from stvla_ros.control.safety.rotations import difference_angles
 from stvla_ros.control.safety.rules import MotionRefused, MotionRules
 from stvla_ros.control.safety.states import State
+from stvla_ros.control.safety.touching import first_contact
 
 # Rounding must not refuse a motion along a limit.
 _TOLERANCE = 1e-6
@@ -98,7 +99,7 @@ class MotionCheck:
         # A motion that is too fast is tried again: what it would touch is looked at then.
         if fastest > 1.0:
             return fastest
-        pair, near = self._body.first_contact(seen.placed, moves, self._allowed.depths, bent)
+        pair, near = first_contact(self._body, seen.placed, moves, self._allowed.depths, bent)
         if pair is not None:
             raise MotionRefused(self._contact(pair))
         near |= speeds > 1.0 - self._shorter / self._longest
@@ -116,7 +117,7 @@ class MotionCheck:
         speeds, turns = self._speeds(moves, seen, PARTS)
         fastest = max(float(speeds.max()), float(turns.max()))
         if fastest <= 1.0:
-            pair, _ = self._body.first_contact(seen.placed, moves, self._allowed.depths, np.zeros(len(follows)))
+            pair, _ = first_contact(self._body, seen.placed, moves, self._allowed.depths, np.zeros(len(follows)))
             if pair is not None:
                 raise MotionRefused(self._contact(pair))
         return fastest
