@@ -7,8 +7,8 @@ from pkgutil import extend_path
 # Extending the path lets both be one package when both are on sys.path.
 __path__ = extend_path(__path__, __name__)
 
-# A picture file that claims to be larger is damaged: OpenCV would take gigabytes before it finds out. Asked for when
-# OpenCV is loaded.
+# A picture file that claims to be larger is damaged; OpenCV would allocate gigabytes before it notices. OpenCV reads
+# this variable when it is loaded.
 os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(2**26))
 
 __version__ = "0.1.0"

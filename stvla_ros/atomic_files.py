@@ -1,4 +1,4 @@
-"""Files and folders that are there whole or not at all: written aside, then moved to their place."""
+"""Files and folders that are either complete or absent: written under another name, then moved to their place."""
 
 import json
 import os
@@ -12,9 +12,9 @@ from stvla_ros.errors import InputError
 
 
 def make_folder(folder: Path, argument: str = "output") -> None:
-    """Make a folder, with those above it, unless it is there.
+    """Make a folder, with those above it, unless it exists.
 
-    :param argument: how the error calls it.
+    :param argument: name of the argument in the error.
     :raises InputError: when it cannot be made.
     """
     try:
@@ -28,10 +28,10 @@ def make_folder(folder: Path, argument: str = "output") -> None:
 @contextmanager
 def whole_file(file: Path, durable: bool = False) -> Iterator[Path]:
     """
-    :param file: what is written; one that is there stays until the new one is whole.
-    :param durable: whether a power cut must not undo it once the block has ended.
-    :returns: a path beside it, for the block to write to. It becomes ``file`` when the block ends well, and is removed
-        when it does not.
+    :param file: path of the file; an existing file stays until the new one is complete.
+    :param durable: whether the file survives a power cut once the block has ended.
+    :returns: a path beside it, for the block to write to. It becomes ``file`` when the block ends without an error, and
+        is removed otherwise.
     """
     aside = _aside(file)
     aside.unlink(missing_ok=True)
@@ -50,8 +50,8 @@ def whole_file(file: Path, durable: bool = False) -> Iterator[Path]:
 def whole_folder(folder: Path) -> Iterator[Path]:
     """
     :param folder: a new or empty one; folders above it are made.
-    :returns: an empty folder beside it, for the block to fill. It becomes ``folder`` when the block ends well, and is
-        removed when it does not.
+    :returns: an empty folder beside it, for the block to fill. It becomes ``folder`` when the block ends without an
+        error, and is removed otherwise.
     :raises OSError: when ``folder`` was filled by somebody else meanwhile.
     """
     aside = _aside(folder)
@@ -65,13 +65,13 @@ def whole_folder(folder: Path) -> Iterator[Path]:
 
 
 def write_json(file: Path, content: Mapping[str, Any], durable: bool = False) -> None:
-    """Write a JSON object, so that nobody ever reads half of it. :param durable: see :func:`whole_file`."""
+    """Write a JSON object so that no reader ever sees half of it. :param durable: see :func:`whole_file`."""
     with whole_file(file, durable) as aside:
         aside.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
 def _put_on_disk(path: Path) -> None:
-    """:param path: a file whose content, or a folder whose entries, the disk must have."""
+    """:param path: file whose content, or folder whose entries, must reach the disk."""
     number = os.open(path, os.O_RDONLY)
     try:
         os.fsync(number)
@@ -80,6 +80,6 @@ def _put_on_disk(path: Path) -> None:
 
 
 def _aside(path: Path) -> Path:
-    # By the process, so that two that write the same do not meet. A container's numbers repeat: what a killed process
-    # left under this name is removed first.
+    # Named by the process, so that two processes do not write the same path. Process numbers in a container repeat, so
+    # what a killed process left under this name is removed first.
     return path.with_name(f".{path.name}-{os.getpid()}")

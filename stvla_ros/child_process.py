@@ -1,4 +1,4 @@
-"""Child processes end with the one that started them, however that ends."""
+"""Child processes that end with their parent, however the parent ends."""
 
 import ctypes
 import os
@@ -11,9 +11,10 @@ _PR_SET_PDEATHSIG = 1
 
 
 def end_with_parent() -> None:
-    """What a pool's process begins with: it would wait for ever when the pool's owner is killed.
+    """The first call in a process of a pool: otherwise it would wait for ever after the pool's owner was killed.
 
-    By a thread and not by the kernel, whose signal comes already when the *thread* ends that started the process.
+    A thread watches the parent. The kernel's signal would not do: it already comes when the *thread* ends that started
+    the process.
     """
     threading.Thread(target=_wait, daemon=True).start()
 

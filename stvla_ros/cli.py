@@ -14,11 +14,11 @@ from stvla_ros.errors import InputError
 @dataclass(frozen=True)
 class Command:
     """
-    :param module: where it is; imported when it is asked for, because some take seconds.
-    :param arguments: name of its class of arguments there, whose text is its help.
+    :param module: module of the command; imported only when needed, because some imports take seconds.
+    :param arguments: name of the class of its arguments in that module, whose docstring is the help text.
     :param summary: one line for the list of commands.
-    :param example: what one would type first, without `stvla`.
-    :param function: what is called with the arguments, and gives the exit code.
+    :param example: example of a first call, without `stvla`.
+    :param function: name of the function that is called with the arguments and returns the exit code.
     """
 
     module: str
@@ -31,7 +31,7 @@ class Command:
 _TASKS = "stvla_ros.sim.task_list"
 _OPERATOR = "stvla_ros.nodes.operator"
 _POLICY = "stvla_ros.policy.commands"
-# Under these titles `stvla` lists them.
+# Titles under which `stvla` lists the commands.
 GROUPS: dict[str, dict[str, Command]] = {
     "try it": {
         "sim": Command(
@@ -157,7 +157,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     except KeyboardInterrupt:
         code = 130
     except BrokenPipeError:
-        # Who read the output has seen enough (`| head`). What is left must not be written at the interpreter's end.
+        # The reader of the output has closed it (`| head`). The rest must not be written when the interpreter ends.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 1
     sys.exit(code)
@@ -190,7 +190,7 @@ def _run(words: list[str]) -> int:
 
 
 def _unknown(words: list[str]) -> str:
-    """What is said about words that begin no command."""
+    """The message about words that begin no command."""
     of_first = [name for name in COMMANDS if name.split()[0] == words[0]]  # `model` with another word
     asked = " ".join(words[:2] if of_first else words[:1])
     close = [name for name in COMMANDS if name.startswith(asked) or asked.startswith(name)]

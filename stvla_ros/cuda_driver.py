@@ -1,4 +1,4 @@
-"""Whether a device can be used, told without torch, whose import takes seconds."""
+"""Tells whether a device can be used, without importing torch, which takes seconds."""
 
 import ctypes
 import importlib.util
@@ -12,7 +12,7 @@ _BUILD = re.compile(r"^(cuda|hip)[^=\n]*= *'", re.MULTILINE)
 
 
 def check_device_name(device: object, parameter: str) -> re.Match[str]:
-    """:raises InputError: for what is none of auto, cpu, cuda and cuda:N."""
+    """:raises InputError: for anything but auto, cpu, cuda and cuda:N."""
     found = re.fullmatch(r"auto|cpu|cuda(?::(\d{1,9}))?", device) if isinstance(device, str) else None
     if not found:
         raise InputError(f"{parameter}: expected auto, cpu, cuda or cuda:N, got {device!r}")
@@ -20,7 +20,7 @@ def check_device_name(device: object, parameter: str) -> re.Match[str]:
 
 
 def check_device(device: object, parameter: str) -> None:
-    """:raises InputError: for what is none of auto, cpu, cuda and cuda:N, or a CUDA device that is not there."""
+    """:raises InputError: for anything but auto, cpu, cuda and cuda:N, or a CUDA device that is not there."""
     found = check_device_name(device, parameter)
     if found[0].startswith("cuda") and (count := cuda_devices()) is not None and int(found[1] or 0) >= count:
         raise InputError(f"{parameter}: {device!r} asked for, but torch sees {count} CUDA devices; use 'cpu' or 'auto'")
@@ -28,7 +28,7 @@ def check_device(device: object, parameter: str) -> None:
 
 @cache
 def cuda_devices() -> int | None:
-    """How many CUDA devices torch will see; None where that cannot be told without it."""
+    """The number of CUDA devices that torch will see; None if only torch can tell."""
     torch = importlib.util.find_spec("torch")
     if torch is None or torch.origin is None:
         return None

@@ -11,23 +11,23 @@ _WARM_UPS = 3
 
 class CudaGraph:
     """
-    :param function: from tensors to one tensor; it must not wait for the device, and its shapes must not change. What
-        it holds lives as long as the graph, so it must not hold the graph's owner.
+    :param function: function from tensors to one tensor. It must not wait for the device, and its shapes must not
+        change. Everything that it refers to lives as long as the graph, so it must not refer to the graph's owner.
     :param inputs: example inputs on one CUDA device; later ones have the same shapes and types.
-    :param pool: of memory, from ``torch.cuda.graph_pool_handle``. Graphs that share one share what only their replays
-        need, so they are not to be replayed at the same time; None for a pool of its own.
+    :param pool: memory pool, from ``torch.cuda.graph_pool_handle``. Graphs with the same pool share the memory that
+        only replays need, so they must not be replayed at the same time. None for a pool of its own.
     """
 
     def __init__(
         self, function: Callable[..., torch.Tensor], inputs: tuple[torch.Tensor, ...], pool: Any = None
     ) -> None:
-        # The graph knows addresses alone: what the function holds (a cache) must live as long as the graph.
+        # The graph knows only addresses: whatever the function refers to (a cache) must live as long as the graph.
         self._function = function
         self._inputs = tuple(tensor.clone() for tensor in inputs)
         self._device = inputs[0].device
         with torch.cuda.device(self._device):
-            # Of this device: torch's own default is one stream for the whole process, of the device that came first,
-            # and what is recorded on it for another device is nothing at all.
+            # A stream of this device. torch's own default is one stream for the whole process, of the first device in
+            # use, and a recording on it for another device would be empty.
             stream = torch.cuda.Stream(self._device)
             stream.wait_stream(torch.cuda.current_stream(self._device))
             with torch.cuda.stream(stream):
@@ -40,7 +40,7 @@ class CudaGraph:
                 self._output = function(*self._inputs)
 
     def __call__(self, *inputs: torch.Tensor) -> torch.Tensor:
-        # The current device is each thread's own, and the replay goes there.
+        # Each thread has its own current device; the replay goes to that one.
         with torch.cuda.device(self._device):
             for static, tensor in zip(self._inputs, inputs, strict=True):
                 static.copy_(tensor)

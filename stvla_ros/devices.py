@@ -1,4 +1,4 @@
-"""Where a network runs and in what type, by name; and what is said when there is no room for it."""
+"""Parses the names of devices and number types, and reports when memory runs out."""
 
 import gc
 import os
@@ -15,7 +15,7 @@ _DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch
 def parse_device(device: str, parameter: str) -> torch.device:
     """
     :param device: ``auto`` (CUDA where there is one), ``cpu``, ``cuda`` or ``cuda:N``.
-    :param parameter: its name for the error message.
+    :param parameter: name of the parameter in the error.
     :raises InputError: for anything else, or CUDA where there is none.
     """
     if device == "auto":
@@ -49,23 +49,23 @@ def parse_dtype(dtype: str, parameter: str, device: torch.device | None = None) 
 
 
 def has_bfloat16(device: torch.device | int) -> bool:
-    """Whether a CUDA device computes in bfloat16 by itself. Older ones (before compute capability 8) emulate it by
-    float32 with conversions around: slower than either, and as coarse.
+    """Whether a CUDA device computes in bfloat16 by itself. Older ones (before compute capability 8) emulate it with
+    float32 and conversions: slower than either, and as coarse.
     """
     with torch.cuda.device(device):
         return torch.cuda.is_bf16_supported(including_emulation=False)
 
 
 def free_memory() -> None:
-    """Give back what nobody holds any more, before something large is loaded in its place."""
+    """Free memory that nothing refers to any more, before something large is loaded in its place."""
     gc.collect()
     if torch.cuda.is_initialized():
         torch.cuda.empty_cache()
 
 
 def wait_for_device(device: torch.device) -> None:
-    """Until a CUDA device has done what this thread asked of it. The thread sleeps: torch's own waiting spins on a core
-    that the perception could use. Others are done when they return.
+    """Wait until a CUDA device has done everything that this thread asked of it. The thread sleeps: torch's own waiting
+    would keep a core busy that the perception could use. Other devices are done when a call returns.
     """
     if device.type == "cuda":
         event = torch.cuda.Event(blocking=True)
@@ -76,8 +76,9 @@ def wait_for_device(device: torch.device) -> None:
 def set_threads(threads: int) -> None:
     """Let torch use this many cores in this process; 0 for half of those that the process may run on.
 
-    OpenMP's threads spin while they wait for each other, so one for every core starves whatever else runs there, and is
-    starved in turn: a simulator or a tracker on one of two cores makes two threads three times slower than one.
+    OpenMP's threads spin while they wait for each other. With one thread for every core they slow down all other work
+    there, and are slowed down by it: a simulator or a tracker on one of two cores makes two threads three times slower
+    than one.
 
     :raises InputError: for anything but a whole number from 0 to the number of cores.
     """
@@ -90,13 +91,14 @@ def set_threads(threads: int) -> None:
 @contextmanager
 def memory_for(what: str) -> Iterator[None]:
     """
-    :raises InputError: beginning with ``what``, when memory runs out inside.
-    :raises DeviceLost: likewise, when a CUDA error came out that all later calls of this process will give, too.
+    :raises InputError: when memory runs out inside; the message begins with ``what``.
+    :raises DeviceLost: after a CUDA error inside that all later calls of this process will repeat; the message begins
+        with ``what``.
     """
     try:
         yield
     except (RuntimeError, MemoryError) as error:
-        # torch has a type of its own (a RuntimeError) for CUDA's failed allocations, and none for the CPU's.
+        # torch has its own type (a RuntimeError) for CUDA's failed allocations, and none for the CPU's.
         if isinstance(error, torch.OutOfMemoryError | MemoryError) or "DefaultCPUAllocator" in str(error):
             raise InputError(f"{what}: out of memory; expected more free memory, a smaller dtype or model") from error
         if torch.cuda.is_initialized() and not _cuda_answers():
@@ -105,8 +107,8 @@ def memory_for(what: str) -> Iterator[None]:
 
 
 def _cuda_answers() -> bool:
-    # Not by the kind of error: some (an illegal address, an assertion in a kernel) end the context for good, others do
-    # not, and which ones is the driver's business. A lost context fails at whatever comes next.
+    # The kind of the error does not tell. Some errors (an illegal address, an assertion in a kernel) end the CUDA
+    # context for good, others do not, and which ones depends on the driver. After a lost context, any next call fails.
     try:
         torch.cuda.synchronize()
         return bool(torch.ones(1, device="cuda").item())

@@ -1,11 +1,11 @@
-"""The Hugging Face hub: whether something can be had of it is found out in seconds, before anything is started."""
+"""The Hugging Face hub: checks within seconds, before anything is started, whether something can be downloaded."""
 
 import re
 from functools import cache
 
 from stvla_ros.errors import InputError, reason_of
 
-# Who waits for an answer has typed a command.
+# Somebody who has typed a command waits for the answer.
 _TIMEOUT_S = 2.0
 _ID = re.compile(r"[\w.-]+/[\w.-]+")
 
@@ -16,7 +16,7 @@ def is_id(text: str) -> bool:
 
 
 def is_cached(repository: str, file: str) -> bool:
-    """Whether a file of it was downloaded before."""
+    """Whether a file of the repository was downloaded before."""
     from huggingface_hub import try_to_load_from_cache
 
     return isinstance(try_to_load_from_cache(repository, file), str)
@@ -24,10 +24,10 @@ def is_cached(repository: str, file: str) -> bool:
 
 @cache
 def check_id(what: str, repository: str) -> None:
-    """Ask the hub whether there is such a repository. Nothing is downloaded.
+    """Ask the hub whether a repository exists. Nothing is downloaded.
 
-    :param what: is asked for, for the error.
-    :param repository: its id.
+    :param what: word for the thing in the error, such as ``checkpoint``.
+    :param repository: id of the repository.
     :raises InputError: when there is none, or the hub does not answer at once.
     """
     from huggingface_hub import HfApi
@@ -39,7 +39,7 @@ def check_id(what: str, repository: str) -> None:
 
 
 def not_had(what: str, repository: str, error: Exception) -> InputError:
-    """The error for what the hub did not give."""
+    """The error for a repository that the hub did not supply."""
     return InputError(
         f"{what} {repository}: there is no such folder, and the hub gave none ({reason_of(error)}); on a "
         f"machine with internet: hf download {repository} --local-dir FOLDER, then give FOLDER"

@@ -1,8 +1,8 @@
-"""Things by name: those of this package, and those that other packages add by entry points.
+"""Finds things by name: those of this package, and those that other packages add by entry points.
 
 An entry point of the group ``stvla_ros.trackers`` named ``mine`` with the value ``my_package:MyTracker`` makes
-``tracker:=mine`` known. Every process scans for itself, so what the command knows its nodes and workers know too.
-Names are listed without an import: an added thing is imported, and its faults are told, when it is used.
+``tracker:=mine`` known. Every process scans for itself, so nodes and workers know the same names as the command.
+Listing names imports nothing. An added thing is imported when it is used, and only then are its faults reported.
 """
 
 import importlib
@@ -27,13 +27,13 @@ _PLACE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 class Registry(Generic[Thing]):
     """The things of one kind by name.
 
-    :param kind: what one is called, and the argument that names it: ``tracker``.
-    :param group: of the entry points, without the prefix ``stvla_ros.``.
-    :param built_in: ``module:attribute`` of those that come along, by name.
-    :param expected: what an entry point must lead to, for its error.
-    :param fits: whether an object is that.
-    :param by_place: whether a thing may also be named by where it stands, ``my_package.my_module:MyThing``: no package
-        need be installed for it, the working directory counts.
+    :param kind: name of one such thing, and of the argument that chooses it: ``tracker``.
+    :param group: group of the entry points, without the prefix ``stvla_ros.``.
+    :param built_in: ``module:attribute`` of the things in this package, by name.
+    :param expected: description of a usable thing, for the error about an entry point.
+    :param fits: function that tells whether an object is usable.
+    :param by_place: whether a thing may also be named by its place, ``my_package.my_module:MyThing``: no package has to
+        be installed for it, and the working directory is searched, too.
     """
 
     def __init__(
@@ -50,28 +50,30 @@ class Registry(Generic[Thing]):
         self._built_in, self._expected, self._fits = dict(built_in), expected, fits
 
     def names(self) -> tuple[str, ...]:
-        """Those that come along, then those added; some of these may turn out not to be usable."""
+        """The names of this package's things, then of the added ones; some of the latter may turn out not to be
+        usable.
+        """
         return (*self._built_in, *sorted({point.name for point in self.entry_points()} - self._built_in.keys()))
 
     def built_in(self) -> tuple[str, ...]:
-        """Names of those that come along."""
+        """Names of this package's things."""
         return tuple(self._built_in)
 
     def entry_points(self) -> "list[EntryPoint]":
-        """Those of other packages in this group."""
+        """Entry points of other packages in this group."""
         return _scan().get(self.group, [])
 
     def knows(self, name: str) -> bool:
-        """Whether this is a name, or a place, of such a thing; that it can be used is found out by :meth:`find`."""
+        """Whether this is a name, or a place, of such a thing. Only :meth:`find` tells whether it can be used."""
         return name in self.names() or self._is_place(name)
 
     def _is_place(self, name: str) -> bool:
         return self._by_place and name.partition(":")[0] not in self.names() and bool(_PLACE.fullmatch(name))
 
     def check(self, name: str, argument: str = "") -> None:
-        """Tell now what :meth:`find` would refuse; what comes along is not imported for it.
+        """Refuse now what :meth:`find` would refuse. This package's own things are not imported for this.
 
-        :param argument: how the error calls what was given; the kind by default.
+        :param argument: name of the argument in the error; the kind by default.
         :raises InputError: for an unknown name, and for an added thing that cannot be used.
         """
         if self._is_place(name):
@@ -86,7 +88,7 @@ class Registry(Generic[Thing]):
         """The thing of that name, imported.
 
         :raises InputError: for an unknown name, an added thing that cannot be used (the entry point and its package are
-            named), or one that comes along and lacks a package.
+            named), or one of this package's that lacks a library.
         """
         if self._is_place(name):
             return self._load_place(name)
@@ -104,7 +106,7 @@ class Registry(Generic[Thing]):
             ) from error
 
     def choices(self) -> str:
-        """What may be given, for an error."""
+        """The possible values, for an error."""
         place = f" or a place like my_package.my_module:My{self.kind.title()}" if self._by_place else ""
         return f"one of {', '.join(self.names())}{place}"
 
@@ -146,7 +148,9 @@ class Registry(Generic[Thing]):
 
 
 def _import(module: str) -> Any:
-    """A module, also one of the working directory: a console script has its own folder first on the path instead."""
+    """Import a module, also one in the working directory: a console script has its own folder first on the path
+    instead.
+    """
     here = str(Path.cwd())
     if here not in sys.path and "" not in sys.path:
         sys.path.append(here)
@@ -154,27 +158,27 @@ def _import(module: str) -> Any:
 
 
 def subclass_of(base: type) -> Callable[[Any], bool]:
-    """For :class:`Registry`: whether an object is a class made from ``base`` with nothing left abstract."""
+    """A test for :class:`Registry`: whether an object is a subclass of ``base`` with nothing left abstract."""
     return lambda thing: (
         isinstance(thing, type) and issubclass(thing, base) and not getattr(thing, "__abstractmethods__", None)
     )
 
 
 def other_groups(known: Iterable[str]) -> "list[EntryPoint]":
-    """Entry points whose group begins as ours do and is none of them: misspelt ones."""
+    """Entry points in groups that begin like ours but are none of them, probably misspelt."""
     others = _scan().keys() - set(known)
     return [point for group in sorted(others) for point in _scan()[group]]
 
 
 def entry_point_text(point: "EntryPoint") -> str:
-    """An entry point as messages name it."""
+    """An entry point as text for messages."""
     package = f"{point.dist.name} {point.dist.version}" if point.dist is not None else "an unknown package"
     return f"entry point '{point.name} = {point.value}' ({point.group}) of {package}"
 
 
 @cache
 def _scan() -> "Mapping[str, list[EntryPoint]]":
-    """Entry points of the installed packages in groups that begin as ours do. Once in a process: 30 ms for 300
+    """Entry points of the installed packages, in groups that begin like ours. Scanned once in a process: 30 ms for 300
     packages, half of it for the import below.
     """
     from importlib.metadata import entry_points

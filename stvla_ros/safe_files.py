@@ -1,8 +1,8 @@
-"""Files and texts from outside: how large they may be, and how they are read without filling memory or waiting forever.
+"""Limits on files and texts from outside, and functions that read them without filling memory or waiting for ever.
 
 What a file says about its own size is checked before anything is unpacked, and again while it is unpacked, because a
 header can lie. Every refusal is one line that names the file, what was expected, and the limit; they are listed in
-docs/reference/limits.md. Who has larger data raises a limit in one place, the environment's ``STVLA_FILE_LIMITS``.
+docs/reference/limits.md. For larger data, raise a limit in the environment variable ``STVLA_FILE_LIMITS``.
 """
 
 import json
@@ -19,19 +19,21 @@ from typing import Any
 from stvla_ros.errors import InputError, reason_of
 
 VARIABLE = "STVLA_FILE_LIMITS"
-"""Of the environment: raised limits, such as ``picture_pixels=100000000 chunk_bytes=1e9``."""
+"""Environment variable with raised limits, such as ``picture_pixels=100000000 chunk_bytes=1e9``."""
 
 MIB, GIB = 1 << 20, 1 << 30
 
 
 @dataclass(frozen=True)
 class FileLimits:
-    """The most that is read, by what is read. Whole numbers, chosen a few times above what honest data have."""
+    """The most that is read, for each kind of content. Whole numbers, a few times larger than real data need."""
 
     settings_bytes: int = 256_000
     """A YAML text: robots, trainings, policies, ``metadata.yaml`` of a bag. PyYAML reads 100 kB a second."""
     json_bytes: int = 8_000_000
-    """A JSON document, a line of a file with one on each, ``timestamps.csv``. In memory 25 times as much at worst."""
+    """A JSON document, a line of a file with one on each, ``timestamps.csv``. In memory it takes up to 25 times as
+    much.
+    """
     xml_bytes: int = 4_000_000
     """A URDF or a Fast DDS profile."""
     mesh_bytes: int = 100_000_000
@@ -45,9 +47,9 @@ class FileLimits:
     tokenizer_bytes: int = 64_000_000
     """A tokenizer.json; Gemma's has 35 MB."""
     instruction_characters: int = 1000
-    """An instruction, wherever it comes from."""
+    """An instruction from any source."""
     path_characters: int = 500
-    """A path that a data set's metadata give."""
+    """A path in a data set's metadata."""
     picture_pixels: int = 8192 * 4096
     """A picture, or a frame of a video: 8K."""
     picture_bytes: int = 256_000_000
@@ -55,13 +57,15 @@ class FileLimits:
     video_frames: int = 10_000_000
     """Frames that a video file declares: four days at 30 Hz."""
     video_lead_frames: int = 5000
-    """Frames of a video that are decoded before the wanted ones: from the key frame before them."""
+    """Frames of a video that are decoded before the wanted ones, beginning with a key frame."""
     episode_bytes: int = 4 * GIB
-    """Pictures of an episode, unpacked, and the rows of a table that are read at once."""
+    """Pictures of an episode, unpacked; also the rows of a table that are read at once."""
     chunk_bytes: int = 128 * MIB
-    """A chunk or message of a bag, a page of a parquet table, unpacked; ten times that for chunks of one time."""
+    """A chunk or message of a bag, or a page of a parquet table, unpacked. Chunks that overlap in time may take ten
+    times as much together.
+    """
     unpacked_bytes: int = GIB
-    """A compressed recording, unpacked: so much, and ``unpacked_share`` times its own size."""
+    """A compressed recording, unpacked: this many bytes, and ``unpacked_share`` times its own size."""
     unpacked_share: int = 1000
     """See ``unpacked_bytes``."""
     tensor_header_bytes: int = 16_000_000
@@ -74,7 +78,7 @@ NAMES = tuple(each.name for each in fields(FileLimits))
 
 
 def file_limits() -> FileLimits:
-    """The limits that hold. :raises InputError: for a variable that says something else."""
+    """The limits in force. :raises InputError: for a variable that cannot be parsed."""
     return _parse_limits(os.environ.get(VARIABLE, ""))
 
 
@@ -101,9 +105,9 @@ def limit(name: str) -> int:
 
 def check_limit(name: str, got: float, where: str, of: str) -> None:
     """
-    :param name: of the limit.
-    :param where: names the file in the message.
-    :param of: what is counted, such as ``pixels``.
+    :param name: name of the limit.
+    :param where: name of the file in the message.
+    :param of: unit that is counted, such as ``pixels``.
     :raises InputError: when it is more than the limit.
     """
     most = limit(name)
@@ -123,10 +127,10 @@ def read_bytes(file: Path, limit_name: str) -> bytes:
     """A file's content.
 
     :raises OSError: when it cannot be read.
-    :raises InputError: when it is larger than the limit, or no file at all: a pipe would be waited for, a device read
-        for ever.
+    :raises InputError: when it is larger than the limit, or no regular file: reading a pipe could wait for ever,
+        reading a device never end.
     """
-    # Without waiting: to open a pipe that nobody writes to would block.
+    # Non-blocking: opening a pipe that nobody writes to would otherwise wait.
     descriptor = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
         found = os.fstat(descriptor)
@@ -140,14 +144,14 @@ def read_bytes(file: Path, limit_name: str) -> bytes:
     return content
 
 
-# How a pointer begins, and its size at most (git-lfs, "The Pointer").
+# The beginning of a pointer file, and its largest size (git-lfs, "The Pointer").
 _LFS_POINTER, _LONGEST_POINTER = b"version https://git-lfs.github.com/spec/", 1024
 
 
 def check_regular(file: Path, found: os.stat_result | None = None) -> None:
     """
-    :raises InputError: for what is there but is no file, or only a Git LFS pointer to one.
-    :raises OSError: when there is nothing.
+    :raises InputError: for anything but a file, and for a Git LFS pointer to one.
+    :raises OSError: when it does not exist.
     """
     found = found or file.stat()
     if not stat.S_ISREG(found.st_mode):
@@ -176,7 +180,7 @@ def read_json_file(file: Path) -> Any:
 
 
 def parse_json(text: str | bytes, where: str, limit_name: str = "json_bytes") -> Any:
-    """:raises InputError: naming ``where``, for what is no JSON, too deep or too long."""
+    """:raises InputError: naming ``where``, for text that is no JSON, too deep or too long."""
     check_limit(limit_name, len(text), where, "bytes")
     try:
         return json.loads(text)
@@ -215,12 +219,12 @@ def plain_xml(content: bytes, where: str) -> str:
         raise InputError(f"{where}: expected XML in UTF-8") from None
     if "<!DOCTYPE" in text or "<!ENTITY" in text:
         raise InputError(f"{where}: expected XML without a document type of its own (<!DOCTYPE)")
-    # A text needs no word on its encoding, and the parser refuses one.
+    # A text needs no declaration of its encoding, and the parser refuses one.
     return re.sub(r"^\s*<\?xml[^>]{0,200}\?>", "", text, count=1)
 
 
 def check_npz(file: Path) -> None:
-    """:raises InputError: for arrays that are more than the file: packed ones, or several in one place of it."""
+    """:raises InputError: for arrays with more bytes than the file: compressed ones, or several in one place of it."""
     check_regular(file)
     with zipfile.ZipFile(file) as archive:
         total = sum(each.file_size for each in archive.infolist())
@@ -231,19 +235,19 @@ def check_npz(file: Path) -> None:
 
 # --- what a configuration says of a network ---------------------------------------------------------------------------
 
-# More than any network of these kinds has.
+# More than any network of these kinds needs.
 _MOST_LAYERS = 512
 _LARGEST_WIDTH = 2_000_000
-# A side; buffers grow with the fourth power of it.
+# Side of the picture in patches; some buffers grow with its fourth power.
 _MOST_PATCHES = 64
 
 
 def check_network_sizes(source: str, block: Mapping[str, Any], name: str = "") -> None:
     """
-    :param source: names the file in messages.
-    :param block: of a config.json.
-    :param name: of the block, for messages.
-    :raises InputError: for sizes that would take hours, or all memory, before anything else shows them wrong.
+    :param source: name of the file in messages.
+    :param block: block of a config.json.
+    :param name: name of the block, for messages.
+    :raises InputError: for sizes that would take hours, or all memory, before any other check could refuse them.
     """
     for key, value in block.items():
         if isinstance(value, Mapping):
@@ -265,8 +269,8 @@ def check_network_sizes(source: str, block: Mapping[str, Any], name: str = "") -
 
 def check_instruction(text: Any, where: str) -> str:
     """
-    :param where: names the file, topic or parameter in the message.
-    :raises InputError: for an instruction that is no text, or longer than any that is meant.
+    :param where: name of the file, topic or parameter in the message.
+    :raises InputError: for anything but text, and for a text longer than any real instruction.
     """
     if not isinstance(text, str):
         raise InputError(f"{where}: expected text, got {type(text).__name__}")

@@ -1,4 +1,4 @@
-"""Paths that a file from outside gives: names of a folder's own files, and patterns of such names."""
+"""Paths in files from outside: names of a folder's own files, and patterns of such names."""
 
 import string
 from collections.abc import Mapping
@@ -13,10 +13,10 @@ _LARGEST_INDEX = 2**31
 
 
 def fill_template(template: Any, values: Mapping[str, str | int], where: str) -> str:
-    """A path out of the pattern that a data set's metadata give, such as ``data/chunk-{chunk_index:03d}``.
+    """Make a path from the pattern in a data set's metadata, such as ``data/chunk-{chunk_index:03d}``.
 
-    Of Python's format strings only names of values, and widths of a few digits: ``{a.b}`` would look into objects, and
-    ``{a:2000000000}`` fill the memory.
+    Of Python's format strings only names of values and widths of a few digits are accepted: ``{a.b}`` would read
+    attributes of objects, and ``{a:2000000000}`` fill the memory.
 
     :raises InputError: naming ``where``, for anything else.
     """
@@ -54,9 +54,9 @@ def _field(value: str | int, form: str, where: str) -> str:
 
 
 def path_inside(folder: Path, name: Any, where: str) -> Path:
-    """The file ``name`` of a folder whose own metadata name it.
+    """The path of the file ``name``, which the metadata in a folder give for a file of this folder.
 
-    The name alone is looked at, no link is followed: the hub's cache keeps files elsewhere and links to them.
+    Only the name is checked, no link is followed: the hub's cache keeps files elsewhere and links to them.
 
     :raises InputError: naming ``where``, for a name that leads out of the folder.
     """

@@ -1,5 +1,5 @@
-"""Settings out of YAML: texts, mappings and the dataclasses that they fill. What is unknown, missing, of the wrong
-type or no finite number is refused by its dotted name.
+"""Reads settings from YAML: texts, mappings and the dataclasses that they fill. Values that are unknown, missing, of
+the wrong type or not finite are refused by their dotted name.
 """
 
 import collections.abc
@@ -21,11 +21,12 @@ from stvla_ros.safe_files import check_limit, read_text
 Kind = TypeVar("Kind")
 
 FORMER_NAME = "former name"
-"""Key of a dataclass field's metadata: what it was called before. Who still writes that is told the new name."""
+"""Key of a dataclass field's metadata: its former name. Whoever still writes the former name is told the new one."""
 
-# Values of a YAML text with every alias written out: a few lines of aliases of aliases can stand for gigabytes.
+# Largest number of values in a YAML text with every alias written out: a few lines of aliases of aliases can stand for
+# gigabytes.
 _MOST_VALUES = 100_000
-# Digits of a number; those of base 60 (1:30:00) take quadratic time.
+# Largest number of digits of a number; those of base 60 (1:30:00) take quadratic time.
 _MOST_DIGITS = 400
 _SHORT = reprlib.Repr()
 _SHORT.maxlevel, _SHORT.maxstring, _SHORT.maxother, _SHORT.maxlong = 3, 200, 200, 80
@@ -40,7 +41,7 @@ def read_mapping(file: Path, what: str) -> dict[str, Any]:
 
 
 def read_yaml(file: Path, what: str) -> Any:
-    """What a YAML file says. :raises InputError: naming ``what`` and the file."""
+    """The content of a YAML file. :raises InputError: naming ``what`` and the file."""
     try:
         return load_yaml(read_text(file, "settings_bytes"))
     except InputError as error:  # it is too large, or no file
@@ -52,7 +53,7 @@ def read_yaml(file: Path, what: str) -> Any:
 def build(kind: type[Kind], content: Any, prefix: str = "") -> Kind:
     """The dataclass ``kind`` with the mapping's values.
 
-    :param prefix: what error messages put before a key's name.
+    :param prefix: text that error messages put before a key's name.
     :raises InputError: naming the key that is unknown, missing, or has a wrong type or value.
     """
     if not isinstance(content, dict):
@@ -72,7 +73,7 @@ def build(kind: type[Kind], content: Any, prefix: str = "") -> Kind:
     try:
         return kind(**values)
     except InputError as error:
-        # A dataclass that checks itself knows its own fields, not where it stands.
+        # A dataclass that checks itself knows its own fields, but not its place in the settings.
         names_field = re.split(r"[.:,]", str(error))[0] in hints
         where = prefix if names_field or not prefix else f"{prefix.rstrip('.')}: "
         raise InputError(f"{where}{error}") from None
@@ -122,7 +123,7 @@ def _value(hint: Any, value: Any, name: str) -> Any:
 
 @dataclass(frozen=True)
 class Range:
-    """What a number may be, in the annotation of a dataclass's field: ``Annotated[int, Range(0, 9)]``."""
+    """Range of a number, in the annotation of a dataclass's field: ``Annotated[int, Range(0, 9)]``."""
 
     low: float
     high: float
@@ -135,7 +136,7 @@ class Range:
 
 
 def ranges(kind: type) -> dict[str, Range]:
-    """By name the ranges in the annotations of a dataclass's fields."""
+    """The ranges in the annotations of a dataclass's fields, by name."""
     hints = get_type_hints(kind, include_extras=True)
     return {
         name: limit
@@ -146,10 +147,10 @@ def ranges(kind: type) -> dict[str, Range]:
 
 
 def check_ranges(settings: Any, prefix: str = "") -> None:
-    """Hold the numbers of a dataclass, and of those in it, to the ranges of their annotations. What is no number
-    (``auto``) is left alone; of a tuple each number counts.
+    """Check the numbers of a dataclass, and of dataclasses in it, against the ranges in their annotations. Other values
+    (``auto``) are skipped; each number of a tuple is checked.
 
-    :param prefix: what error messages put before a field's name.
+    :param prefix: text that error messages put before a field's name.
     :raises InputError: naming the field.
     """
     limits = ranges(type(settings))
@@ -164,16 +165,16 @@ def check_ranges(settings: Any, prefix: str = "") -> None:
 
 
 def check_filled(settings: Any, *names: str) -> None:
-    """For a dataclass that checks itself. :raises InputError: naming the first of these fields that is empty."""
+    """For dataclasses that check themselves. :raises InputError: naming the first of these fields that is empty."""
     for name in names:
         if not getattr(settings, name):
             raise InputError(f"{name}: expected a name, got {getattr(settings, name)!r}")
 
 
 def load_yaml(text: str) -> Any:
-    """What a YAML text says.
+    """The content of a YAML text.
 
-    :raises ValueError: with one line, when it is none, or stands for more than any settings.
+    :raises ValueError: with one line, when it is no YAML, or stands for more values than any settings have.
     """
     try:
         check_limit("settings_bytes", len(text), "YAML", "characters")
@@ -184,7 +185,7 @@ def load_yaml(text: str) -> Any:
 
 
 class _Loader(yaml.SafeLoader):
-    """PyYAML's, that counts what the text stands for before it makes any of it."""
+    """PyYAML's loader, but it counts the values before it makes any of them."""
 
     def get_single_node(self) -> yaml.Node | None:
         node = super().get_single_node()
@@ -194,9 +195,9 @@ class _Loader(yaml.SafeLoader):
 
 
 def _count(node: yaml.Node, counted: dict[int, int]) -> int:
-    """Values in a node with every alias written out. Every node is counted once, however often it is named.
+    """Number of values in a node with every alias written out. Every node is counted once, however often it is named.
 
-    :param counted: by id of the node; 0 while it is being counted.
+    :param counted: counts so far, by id of the node; 0 while it is being counted.
     """
     if id(node) in counted:
         if not counted[id(node)]:
@@ -223,7 +224,7 @@ def one_line_yaml(value: Mapping[str, Any]) -> str:
 
 
 def shown(value: Any) -> str:
-    """A value as an error message shows it: short, however large it is."""
+    """A value as text for an error message: short, however large the value is."""
     try:
         return _SHORT.repr(value)
     except ValueError:  # Python writes no number of more than 4300 digits

@@ -1,4 +1,4 @@
-"""Where files lie: those that come with the package (config/, models/), and large ones that checkouts share."""
+"""Places of files: those of the package (config/, models/), and large ones that several checkouts share."""
 
 from pathlib import Path
 
@@ -9,16 +9,16 @@ def config_directory() -> Path:
 
 
 DEFAULT_MODEL = "small"
-"""Name of the policy that comes with the package (docs/how-to/train-a-policy.md)."""
+"""Name of the shipped policy (docs/how-to/train-a-policy.md)."""
 
 
 def default_checkpoint() -> Path:
-    """Folder of the small policy that comes with the package."""
+    """Folder of the shipped small policy."""
     return _installed("models", f"{DEFAULT_MODEL}/config.json") / DEFAULT_MODEL
 
 
 def shipped_models() -> dict[str, Path]:
-    """The checkpoints that come with the package: folders by name; none where they were not installed."""
+    """The shipped checkpoints: folders by name; empty where they were not installed."""
     try:
         models = default_checkpoint().parent
     except LookupError:  # neither a checkout nor an installed package
@@ -27,11 +27,11 @@ def shipped_models() -> dict[str, Path]:
 
 
 def shared_folders(name: str) -> list[Path]:
-    """Where a folder may lie that several checkouts on one machine have in common: ``../shared`` beside the checkout
-    and beside the working directory. Nothing needs to be there: every such folder can be named by a variable of the
-    environment instead, and what lacks one does without it and says so.
+    """Places of a folder that several checkouts on one machine may share: ``../shared`` beside the checkout and beside
+    the working directory. None of them has to exist. An environment variable can name each such folder instead, and
+    code that misses one does without it and says so.
 
-    :param name: of the folder, below ``shared``.
+    :param name: name of the folder below ``shared``.
     """
     checkout = Path(__file__).resolve().parents[1]
     return [folder.parent / "shared" / name for folder in (checkout, Path.cwd().resolve())]

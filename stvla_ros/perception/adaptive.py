@@ -9,8 +9,8 @@ only when the scene has moved enough since the last key frame, so that b entries
 * At full speed every frame moves enough, all are key frames, and the window is the ordinary one.
 * Bounded: the window has at most b entries, and after ``max_stretch`` frames a key frame is taken whatever moved. So it
   reaches back at most ``b * max_stretch`` frames, and the traces of a robot that stopped fade after that time.
-* "The scene has moved" is the ``agreeing_points``-th largest displacement of the points seen in both the last key frame
-  and the newest one, so that one badly tracked point alone does not count.
+* "The scene has moved" means: the ``agreeing_points``-th largest displacement, of the points seen in both the last key
+  frame and the newest one, is large enough. So a single badly tracked point does not count.
 """
 
 from dataclasses import dataclass
@@ -22,11 +22,11 @@ from stvla_ros.errors import InputError
 
 @dataclass(frozen=True)
 class KeyFrameRule:
-    """When a frame stays in the trace window.
+    """The rule that decides when a frame stays in the trace window.
 
     :param min_motion: displacement since the last key frame, as a share of the image's diagonal.
     :param max_stretch: frames after which a key frame is taken even if nothing moved.
-    :param agreeing_points: how many points must have moved that far.
+    :param agreeing_points: number of points that must have moved that far.
     :raises InputError: for a value out of range.
     """
 
@@ -52,10 +52,10 @@ class KeyFrameRule:
     ) -> bool:
         """Whether the newest frame becomes a key frame.
 
-        :param key_points: (N, 2) pixels, where the points were in the last key frame.
-        :param points: (N, 2) pixels, where they are now.
+        :param key_points: (N, 2) pixels, the points' places in the last key frame.
+        :param points: (N, 2) pixels, the points' places now.
         :param seen_in_both: (N,) bool.
-        :param frames_since_key: 1 for the frame after a key frame.
+        :param frames_since_key: number of frames since the last key frame, 1 for the first one after it.
         :param image_size: (width, height) pixels.
         """
         if frames_since_key >= self.max_stretch:

@@ -1,4 +1,4 @@
-"""What a camera's calibration says, and what of it holds for a picture.
+"""A camera's calibration, and the part of it that applies to a given picture.
 
 Conventions are those of sensor_msgs/CameraInfo, REP-104 and the ROS package image_geometry.
 """
@@ -12,12 +12,12 @@ import numpy as np
 from stvla_ros.errors import InputError
 from stvla_ros.perception.geometry import check_intrinsics
 
-# Sides of a picture that was resized are rounded.
+# Largest error of a resized picture's side through rounding, pixels.
 _ROUNDING_PIXELS = 1.0
 # Displacement at a corner below which a lens counts as a pinhole, pixels.
 _PINHOLE_PIXELS = 2.0
 _FISHEYE = ("equidistant", "fisheye", "kannala_brandt4")
-# Of how many coefficients OpenCV knows the polynomial of plumb_bob and rational_polynomial.
+# Numbers of coefficients for which OpenCV knows the polynomial of plumb_bob and rational_polynomial.
 _POLYNOMIALS = (4, 5, 8, 12, 14)
 
 
@@ -25,13 +25,13 @@ _POLYNOMIALS = (4, 5, 8, 12, 14)
 class CameraCalibration:
     """A pinhole camera as in sensor_msgs/CameraInfo.
 
-    :param width: of the calibrated picture, pixels; 0 where a driver leaves it out.
-    :param height: of the calibrated picture, pixels; 0 where a driver leaves it out.
+    :param width: width of the calibrated picture, pixels; 0 if the driver leaves it out.
+    :param height: height of the calibrated picture, pixels; 0 if the driver leaves it out.
     :param intrinsics: (3, 3) float64, [[fx, 0, cx], [0, fy, cy], [0, 0, 1]], pixels.
-    :param distortion_model: such as plumb_bob.
+    :param distortion_model: name of the distortion model, such as plumb_bob.
     :param distortion: (n,) float64, the model's coefficients; empty for none.
     :param rectification: (3, 3) float64, rotation of the rectified camera.
-    :param projection: (3, 4) float64 of the rectified camera; None: that of the intrinsics.
+    :param projection: (3, 4) float64 matrix of the rectified camera; None: the intrinsics' own.
     """
 
     width: int
@@ -50,7 +50,8 @@ class CameraCalibration:
 def from_message(message: Any) -> CameraCalibration:
     """
     :param message: sensor_msgs/CameraInfo, of rclpy or of a recording.
-    :returns: the calibration of the picture as it is sent: without what the camera leaves out or puts together.
+    :returns: the calibration of the picture as the camera sends it, with binning and region of interest taken into
+        account.
     """
     whole = CameraCalibration(
         width=message.width,
@@ -69,10 +70,10 @@ def from_message(message: Any) -> CameraCalibration:
 def as_sent(
     calibration: CameraCalibration, binning: tuple[int, int], region: tuple[int, int, int, int]
 ) -> CameraCalibration:
-    """The calibration of the picture that a camera sends, from that of its whole sensor.
+    """The calibration of the picture that a camera sends, computed from the calibration of its whole sensor.
 
-    :param binning: pixels that become one, in x and y; 0 means 1.
-    :param region: x, y, width, height of what is read out, whole pixels; width and height 0: all.
+    :param binning: number of pixels that become one, in x and y; 0 means 1.
+    :param region: x, y, width, height of the part that is read out, whole pixels; width and height 0: all.
     """
     x, y, width, height = region
     across, down = (max(each, 1) for each in binning)
@@ -81,7 +82,7 @@ def as_sent(
         return calibration
     shift = np.array([[1.0, 0.0, -x], [0.0, 1.0, -y], [0.0, 0.0, 1.0]])
     change = _resize(1.0 / across, 1.0 / down) @ shift
-    with np.errstate(invalid="ignore"):  # whoever uses the matrices looks for what is not finite
+    with np.errstate(invalid="ignore"):  # users of the matrices check for numbers that are not finite
         intrinsics, projection = change @ calibration.intrinsics, change @ calibration.projection
     return replace(
         calibration, width=width // across, height=height // down, intrinsics=intrinsics, projection=projection
@@ -91,10 +92,10 @@ def as_sent(
 def intrinsics_for(calibration: CameraCalibration, size: tuple[int, int], rectified: bool = False) -> np.ndarray:
     """
     :param size: (width, height) of the picture, pixels.
-    :param rectified: whether the picture is a rectified one, for which the projection matrix is.
-    :returns: (3, 3) float64 pinhole matrix of the picture: the calibrated one, scaled where the picture is a resized
-        one of the same shape.
-    :raises InputError: for a picture of another shape, and for a matrix that no camera has (an uncalibrated camera
+    :param rectified: whether the picture is a rectified one, to which the projection matrix applies.
+    :returns: (3, 3) float64 pinhole matrix of the picture: the calibrated one, scaled if the picture is a resized one
+        of the same shape.
+    :raises InputError: for a picture of another shape, and for a matrix that no camera can have (an uncalibrated camera
         sends zeros).
     """
     matrix = calibration.intrinsics
@@ -114,12 +115,12 @@ def intrinsics_for(calibration: CameraCalibration, size: tuple[int, int], rectif
 
 
 def scaled_by(calibration: CameraCalibration, size: tuple[int, int]) -> float:
-    """By which :func:`intrinsics_for` scales."""
+    """The factor by which :func:`intrinsics_for` scales."""
     return size[0] / calibration.width if calibration.width else 1.0
 
 
 def distortion_text(calibration: CameraCalibration) -> str:
-    """What is lost by taking the camera for a pinhole, for people; empty when it is next to nothing."""
+    """The error of treating the camera as a pinhole, in words for people; empty when it is negligible."""
     coefficients = np.asarray(calibration.distortion, dtype=np.float64)
     if not np.isfinite(coefficients).all():
         return "distortion coefficients are not finite"
@@ -135,8 +136,8 @@ def distortion_text(calibration: CameraCalibration) -> str:
 
 
 def _distortion_pixels(calibration: CameraCalibration, coefficients: np.ndarray) -> float | None:
-    """Largest way between where the lens and where a pinhole puts a point that is seen in a corner or at an edge's
-    middle, pixels; None for a model that is not known.
+    """The largest distance, pixels, between the image of a point through the lens and through a pinhole, over the
+    corners and the middles of the edges; None for an unknown model.
     """
     fisheye = calibration.distortion_model in _FISHEYE and len(coefficients) == 4
     if not fisheye and not (
@@ -157,5 +158,7 @@ def _distortion_pixels(calibration: CameraCalibration, coefficients: np.ndarray)
 
 
 def _resize(across: float, down: float) -> np.ndarray:
-    """(3, 3): where pixels lie after a resize; pixel centres are at integers (perception/geometry.py)."""
+    """(3, 3) matrix that maps pixels to their places after a resize; pixel centres are at integers
+    (perception/geometry.py).
+    """
     return np.array([[across, 0.0, 0.5 * across - 0.5], [0.0, down, 0.5 * down - 0.5], [0.0, 0.0, 1.0]])

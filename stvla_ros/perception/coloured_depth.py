@@ -7,8 +7,8 @@ from stvla_ros.errors import InputError
 from stvla_ros.perception.lettering import BACKGROUND, INK, draw_text, text_width
 
 _UNKNOWN = (52, 54, 60)
-# Far to near, rgb. Inferno: brightness alone tells near from far, also in print. A table, because applyColorMap takes
-# milliseconds to build its own at every call.
+# Far to near, rgb. Inferno: brightness alone tells near from far, also in print. A table of our own, because
+# applyColorMap takes milliseconds to build its table at every call.
 _COLOURS = np.ascontiguousarray(cv2.applyColorMap(np.arange(256, dtype=np.uint8), cv2.COLORMAP_INFERNO)[:, 0, ::-1])
 
 
@@ -25,7 +25,7 @@ def depth_range(depth: np.ndarray) -> tuple[float, float]:
 
 
 class WideningRange:
-    """Colour range of a video: as wide as any frame so far needed, so that nothing saturates and nothing flickers."""
+    """Colour range of a video: as wide as any frame so far required, so that nothing saturates and nothing flickers."""
 
     def __init__(self) -> None:
         self.reset()
@@ -54,10 +54,10 @@ def colour_depth(
     """Depth in colours, near is bright and far is dark, unknown is grey.
 
     :param depth: (H, W) float32 metres, 0 or not finite where unknown.
-    :param size: (width, height) of the picture; enlarged without smoothing, so that the true pixels are seen.
-    :param near_far: metres at the ends of the colours; ``depth_range(depth)`` by default. Fix it for a video that
-        does not flicker.
-    :param scale: whether to draw the bar with metres into the lower right corner.
+    :param size: (width, height) of the picture. It is enlarged without smoothing, so that the true pixels show.
+    :param near_far: metres at the ends of the colours; ``depth_range(depth)`` by default. Use a fixed range for a video
+        that does not flicker.
+    :param scale: whether a bar with metres is drawn into the lower right corner.
     :raises InputError: for another type or an empty range.
     """
     if depth.dtype != np.float32 or depth.ndim != 2 or depth.size == 0:

@@ -1,34 +1,34 @@
-"""Draws point traces onto the metric depth map: the picture of the past that the policy sees.
+"""Draws point traces onto the metric depth map: the policy's picture of the past.
 
 Variants (our definitions; the paper's text for B and the exact rule of C are not available):
 
-* A: a whole trace at the depth where its newest point lies now (the manipulator's own depth).
-* B: each vertex at the depth its point had when it was seen there, linear in between.
-* C: every trace pixel at the depth of the closest object in the frame, a low percentile of the valid depths. The arm's
-  own upper links are often the closest and come and go, so that this depth jumps: ``ignore_robot`` leaves them out, and
-  ``near_depth`` is a fixed one in place of it.
+* A: a whole trace has the depth at which its newest point lies now (the manipulator's own depth).
+* B: each vertex has the depth that its point had when it was seen there, linear in between.
+* C: every trace pixel has the depth of the closest object in the frame, a low percentile of the valid depths. The arm's
+  own upper links are often the closest and come and go, so this depth jumps. ``ignore_robot`` leaves the links out;
+  ``near_depth`` replaces the closest object's depth by a fixed one.
 
-``age_step`` codes a stroke's age in its depth, with every variant: the older, the farther, so that where a trace
-crosses itself the newer stroke is seen.
+``age_step`` codes a stroke's age in its depth, with every variant: older strokes are farther. Where a trace crosses
+itself, the newer stroke is therefore visible.
 
 Rules
-* The map is ``size`` x ``size``, each axis scaled by itself as SpatialVLA scales its pictures. A map pixel takes the
-  one source depth under its centre (nearest neighbour): an average across an edge would be a surface that is not
-  there, and unknown (0) must not blend in.
+* The map is ``size`` x ``size``, with the two axes scaled independently, as SpatialVLA scales its pictures. A map pixel
+  takes the one source depth under its centre (nearest neighbour): an average across an edge would be a surface that is
+  not there, and unknown (0) must not blend in.
 * A line joins two consecutive vertices that were both seen. A vertex that was not seen, or lies outside the picture,
   breaks the line.
 * The brush is a disc whose depth is that of its centre; where imprints overlap, of one trace or of two, the nearest
   depth wins. So the result does not depend on the order of the traces. (Within B a slope can thereby shift along the
   line by up to half a line width.)
-* A point's depth is that of ``point_depths.py``.
-* Where a depth is unknown: A takes the newest depth known for that trace; B interpolates over the frames of the trace
-  whose depth is known and holds the outermost ones; a trace without any known depth (C: a frame without any) is not
-  drawn. Never NaN: unknown is 0.
+* ``point_depths.py`` gives a point's depth.
+* Unknown depths: A takes the newest depth known for that trace. B interpolates over the frames of the trace whose depth
+  is known, and extends the outermost ones. A trace without any known depth (C: a frame without any) is not drawn. The
+  map never contains NaN: unknown is 0.
 
-Line width: SpatialVLA next averages the map over 7x7 cells (facts: 224 -> 32, area). A line of odd width w <= 7 that
-crosses the cells at any offset fills at least (w + 1) / 2 of the 7 columns of some cell, so (w + 1) / 14 of its depth
-step survives: 1/7 for w = 1, 3/7 for the default 5. Thicker lines survive better but hide more of small objects,
-which the paper reports as a failure.
+Line width: SpatialVLA next averages the map over 7x7 cells (224 -> 32, area). A line of odd width w <= 7 that crosses
+the cells at any offset fills at least (w + 1) / 2 of the 7 columns of some cell, so (w + 1) / 14 of its depth step
+survives: 1/7 for w = 1, 3/7 for the default 5. Thicker lines survive better but hide more of small objects, which the
+paper reports as a failure.
 
 Cost, for 100 traces of 30 vertices (2900 segments, about 10^4 centre pixels): 5*10^4 gathers for the resize, a few
 passes over 10^4 samples, one scatter of 10^4 minima, one 5x5 minimum filter over 5*10^4 pixels; well under 2 ms.
@@ -50,27 +50,31 @@ from stvla_ros.perception.types import Traces
 Variant = Literal["A", "B", "C"]
 VARIANTS: tuple[Variant, ...] = get_args(Variant)
 FARTHEST_M = 100.0
-# Every so many rows and columns a pixel is asked whether it is on the robot: of all of them, it takes 16 times as long.
+# Only every so many rows and columns a pixel is tested for lying on the robot: testing all pixels takes 16 times as
+# long.
 _ROBOT_STRIDE = 4
-# Metres outside of a link's hull in which a reading still belongs to it: depth is noisy, and covers are not in a URDF.
+# Metres outside of a link's hull up to which a reading still counts as on the link: depth is noisy, and a URDF lacks
+# covers.
 _ROBOT_MARGIN_M = 0.02
 
 
 @dataclass(frozen=True)
 class CompositorConfig:
-    """How traces are drawn.
+    """Options of drawing traces.
 
     :param variant: ``A``, ``B`` or ``C``, see above.
     :param size: side of the square map in pixels.
-    :param line_width: odd, in pixels of the map.
-    :param min_vertex_distance: thinning: a vertex nearer than this (pixels of the map) to the last one drawn is left
-        out, except where a line ends. 0 draws every vertex.
-    :param depth_window: odd side, in pixels of the map, of the window in which a point's depth is looked up; 1 takes
-        the pixel itself.
-    :param closest_percentile: C: share (percent) of the valid pixels that may be nearer than "the closest object":
-        below it are stray readings.
-    :param near_depth: C: metres at which traces are drawn in place of the closest object's; 0 for that.
-    :param ignore_robot: C: the robot's own links are no objects. ``step`` then wants to know where they are.
+    :param line_width: width of a line, an odd number of pixels of the map.
+    :param min_vertex_distance: distance for thinning, pixels of the map: a vertex nearer than this to the last drawn
+        one is left out, except at the end of a line. 0 draws every vertex.
+    :param depth_window: side of the window in which a point's depth is looked up, an odd number of pixels of the map; 1
+        takes the pixel itself.
+    :param closest_percentile: share (percent) of the valid pixels that may be nearer than "the closest object" of
+        variant C: nearer ones are taken for stray readings.
+    :param near_depth: metres at which variant C draws traces instead of the closest object's depth; 0 for the closest
+        object's.
+    :param ignore_robot: whether variant C leaves the robot's own links out of the objects. ``step`` then needs to know
+        where they are.
     :param age_step: metres by which a vertex is drawn farther for each second of its age.
     :raises InputError: for a value out of range.
     """
@@ -135,10 +139,10 @@ def closest_depth(depth: np.ndarray, percentile: float) -> float:
 
 
 def without_robot(depth_map: np.ndarray, robot: RobotView, image_size: tuple[int, int]) -> np.ndarray:
-    """The depths that are not on a link of the robot.
+    """The depths that do not lie on a link of the robot.
 
     :param depth_map: (S, S) float32 metres, 0 where unknown.
-    :param image_size: (width, height) of the picture that the robot's camera has taken and the map is of.
+    :param image_size: (width, height) of the picture that the map is registered to.
     :returns: (s, s) float32 metres of a sixteenth of the pixels, 0 where unknown or on the robot.
     """
     begin, size = _ROBOT_STRIDE // 2, depth_map.shape[0]
@@ -153,8 +157,8 @@ def without_robot(depth_map: np.ndarray, robot: RobotView, image_size: tuple[int
 
 
 class Compositor:
-    """Draws the traces of one episode, frame by frame. Remembers the maps of the frames that the traces reach back to
-    (B needs them).
+    """Draws the traces of one episode, frame by frame. It remembers the depth maps of all frames that the traces reach
+    back to (variant B needs them).
 
     Same inputs since the last ``reset``, same output, bit for bit. Not thread-safe.
     """
@@ -172,18 +176,18 @@ class Compositor:
 
     @property
     def needs_robot(self) -> bool:
-        """Whether :meth:`step` wants to know where the robot is."""
+        """Whether :meth:`step` needs to know where the robot is."""
         return self.config.ignore_robot
 
     def step(self, traces: Traces, depth: np.ndarray, robot: RobotView | None = None) -> np.ndarray:
         """Draw the traces onto the depth of their newest frame.
 
-        :param traces: with pixels of the picture that ``depth`` is registered to.
+        :param traces: traces in pixels of the picture that ``depth`` is registered to.
         :param depth: (H, W) float32 metres of the frame ``traces.stamp``, unknown as REP-118 says.
-        :param robot: where the robot is in that picture; only ``ignore_robot`` wants it.
+        :param robot: position of the robot in that picture; only needed with ``ignore_robot``.
         :returns: (size, size) float32 metres, 0 where unknown.
-        :raises InputError: when the depth has another size than the traces' picture, another type, or the traces'
-            shapes do not match; without a robot that is to be ignored.
+        :raises InputError: when the depth has another size than the traces' picture, or another type; when the traces'
+            shapes do not match; when the robot's position is needed and missing.
         """
         check_traces(traces)
         if self.needs_robot and robot is None:
@@ -236,7 +240,7 @@ class Compositor:
         return np.broadcast_to(depths[newest_known, np.arange(depths.shape[1])], depths.shape)
 
     def _aged(self, traces: Traces, depths: np.ndarray) -> np.ndarray:
-        """The drawing depths (T, N), the older ones farther; 0 stays 0."""
+        """The drawing depths (T, N), with older vertices farther away; 0 stays 0."""
         if not self.config.age_step:
             return depths
         age_s = (traces.stamp - traces.frame_stamps) * 1e-9
@@ -260,8 +264,8 @@ def check_traces(traces: Traces) -> None:
 
 
 def interpolate_columns(depths: np.ndarray) -> np.ndarray:
-    """Fill zeros of each column linearly over the rows between the known (positive) entries, and by the nearest one
-    outside of them.
+    """Fill the zeros of each column: linearly over the rows between known (positive) entries, with the nearest known
+    entry outside of them.
 
     :param depths: (T, N) float32.
     :returns: (T, N) float32; columns without any known entry stay 0.
@@ -283,9 +287,9 @@ def traces_3d(traces: Traces, vertex_depths: np.ndarray, intrinsics: np.ndarray)
 
     :param vertex_depths: (T, N) float32 metres, 0 where unknown: ``Compositor.vertex_depths``.
     :param intrinsics: (3, 3) in pixels of the traces' picture.
-    :returns: by point id, (M, 3) float64 metres in the camera's optical frame, oldest first. Vertices without depth
-        are dropped, and traces of fewer than 2 vertices. The camera counts as fixed: all vertices are in the frame of
-        the camera as it stands now.
+    :returns: lines by point id, (M, 3) float64 metres in the camera's optical frame, oldest first. Vertices without
+        depth are dropped, and traces of fewer than 2 vertices. The camera counts as fixed: all vertices are in the
+        frame of its present pose.
     :raises InputError: for bad intrinsics or shapes that do not match.
     """
     space = back_project(traces.points, vertex_depths, intrinsics)

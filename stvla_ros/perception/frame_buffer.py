@@ -1,4 +1,4 @@
-"""The last b frames' track state: where each live point was in each of them."""
+"""The track state of the last b frames: the place of each live point in each of them."""
 
 import numpy as np
 
@@ -7,7 +7,7 @@ from stvla_ros.perception.adaptive import KeyFrameRule
 from stvla_ros.perception.types import Traces
 
 SMALLEST_BUFFER, LARGEST_BUFFER = 2, 1000
-"""Frames."""
+"""Largest size of the buffer, frames."""
 
 
 def check_buffer_size(size: int) -> None:
@@ -26,8 +26,8 @@ class FrameBuffer:
     Points that the newest frame no longer lists are forgotten; points that it lists for the first time are invisible in
     the older entries. A change of image size starts a new buffer, because pixels of the two pictures do not compare.
 
-    :param size: b, at least 2 (the paper's: 7, 15 and 30).
-    :param key_rule: which frames stay (``adaptive.py``); None keeps every frame.
+    :param size: number of frames b, at least 2 (the paper's: 7, 15 and 30).
+    :param key_rule: rule that decides which frames stay (``adaptive.py``); None keeps every frame.
     :raises InputError: for a bad size.
     """
 
@@ -66,11 +66,11 @@ class FrameBuffer:
     ) -> None:
         """Add the newest frame.
 
-        :param stamp_ns: its stamp in nanoseconds, larger than the last one.
+        :param stamp_ns: stamp of the frame in nanoseconds, larger than the last one.
         :param ids: (N,) uint32, unique.
         :param points: (N, 2) float32, pixels.
         :param visible: (N,) bool.
-        :param image_size: (width, height) pixels; another one than before starts a new buffer.
+        :param image_size: (width, height) pixels; a change of size starts a new buffer.
         :raises InputError: for a stamp that does not increase, repeated ids or wrong shapes; then nothing changes.
         """
         self.check_stamp(stamp_ns)
@@ -86,7 +86,8 @@ class FrameBuffer:
             self.reset()
         self.image_size = (int(image_size[0]), int(image_size[1]))
 
-        # Kept are all but the oldest entry of a full window and a former newest frame that was no key frame.
+        # Everything is kept except the oldest entry of a full window, and the former newest frame if it was no key
+        # frame.
         end = len(self) if self._newest_is_key() else len(self) - 1
         start = max(0, end - (self.size - 1))
         old_points, old_visible = self._carry_over(ids, slice(start, end))
@@ -97,10 +98,10 @@ class FrameBuffer:
         self.frames_seen += 1
 
     def revise(self, stamps: np.ndarray, points: np.ndarray, visible: np.ndarray) -> None:
-        """Replace track state of frames that are in the buffer, for trackers that learn later where points were.
+        """Replace the track state of frames in the buffer, for trackers that learn later where points were.
 
-        :param stamps: (F,) int64; stamps that are not in the buffer are passed over.
-        :param points: (F, N, 2) float32 pixels of the points that the newest frame lists, in that order.
+        :param stamps: (F,) int64 nanoseconds; stamps that are not in the buffer are skipped.
+        :param points: (F, N, 2) float32 pixels of the newest frame's points, in its order.
         :param visible: (F, N) bool.
         """
         _, rows, revised = np.intersect1d(self._stamps, stamps, assume_unique=True, return_indices=True)
@@ -132,7 +133,9 @@ class FrameBuffer:
         return carried, carried_visible
 
     def _newest_is_key(self) -> bool:
-        """Whether the newest frame stays when the next one arrives. To be asked then: it may be revised before."""
+        """Whether the newest frame stays when the next one arrives. Ask only then, since the frame may be revised
+        before.
+        """
         if self.key_rule is None or len(self) < 2:
             return True
         self._frames_since_key += 1

@@ -1,9 +1,9 @@
-"""Which depth belongs to which picture: the one rule for live topics, recordings and the doctor.
+"""Decides which depth belongs to which picture: the one rule for live topics, recordings and the doctor.
 
 A picture and a depth are a pair when each is the nearest of the other's kind, and their stamps differ by no more than a
-tolerance. Cameras that stamp both alike keep exactly the pairs of equal stamps. message_filters'
-ApproximateTimeSynchronizer has another rule: it takes the first depth within its slop, also where a nearer one or one
-of the very stamp is about to come, and a slop of 0 pairs nothing.
+tolerance. For cameras that give both the same stamp, these are exactly the pairs of equal stamps. message_filters'
+ApproximateTimeSynchronizer has another rule: it takes the first depth within its slop, even when a nearer one, or one
+with the same stamp, is about to come; and a slop of 0 pairs nothing.
 """
 
 from bisect import bisect_left
@@ -13,20 +13,21 @@ from typing import Any
 
 import numpy as np
 
-# A stamp this much older than the newest one is no late frame but a restarted source (a new bag, a clock set back).
+# A stamp this much older than the newest one means no late frame but a restarted source (a new bag, a clock set back).
 RESTART_NS = 1_000_000_000
-# The pictures' period is told from so many intervals. Lost frames make some of them longer, stamps in bursts some
-# shorter; a quarter of either does not matter.
+# Number of intervals from which the pictures' period is computed. Lost frames lengthen some of them, and bursts of
+# stamps shorten some; up to a quarter of either does no harm.
 _INTERVALS, _QUANTILE = 32, 0.25
 PICTURES, DEPTHS = 0, 1
 
 
 class FramePairs:
-    """Pairs pictures and depths in whatever order they come. Equal stamps pair at once, others as soon as nothing
-    nearer can come. Not thread-safe.
+    """Pairs pictures and depths that come in any order. Equal stamps pair at once, others as soon as nothing nearer can
+    come. Not thread-safe.
 
-    :param size: messages that may wait on each side; the oldest stamp is given up first.
-    :param tolerance_ns: by which stamps may differ; 0: they must be equal; None: by half the pictures' period.
+    :param size: number of messages that may wait on each side; the oldest stamp is given up first.
+    :param tolerance_ns: largest difference of two stamps, nanoseconds; 0: they must be equal; None: half the pictures'
+        period.
     """
 
     def __init__(self, size: int, tolerance_ns: int | None = None) -> None:
@@ -35,31 +36,31 @@ class FramePairs:
 
     @property
     def waiting(self) -> tuple[dict[int, Any], dict[int, Any]]:
-        """Pictures and depths by stamp that have no partner yet."""
+        """Pictures and depths that have no partner yet, by stamp."""
         return self._sides[PICTURES].waiting, self._sides[DEPTHS].waiting
 
     @property
     def tolerance_ns(self) -> int | None:
-        """None while the pictures' period is not known."""
+        """The largest difference of two stamps, nanoseconds; None while the pictures' period is not known."""
         period = self._sides[PICTURES].period_ns
         return self._given if self._given is not None else period and period // 2
 
     def add(self, side: int, stamp: int, item: Any) -> list[tuple[Any, Any]]:
         """
         :param side: ``PICTURES`` or ``DEPTHS``.
-        :param stamp: nanoseconds. Of two items with the same one the later is kept.
-        :returns: each picture with its depth that is known to be a pair by now, in the order of the pictures' stamps.
+        :param stamp: nanoseconds. If two items of a side have the same stamp, the later one is kept.
+        :returns: each new pair of a picture and its depth, in the order of the pictures' stamps.
         """
         self._sides[side].take(stamp, item)
         other = self._sides[1 - side].waiting
         made = [self._pair(stamp, stamp)] if stamp in other else []
-        while found := self._near():  # what is left may belong together, too
+        while found := self._near():  # the remaining items may form pairs, too
             made += [self._pair(*pair) for pair in found]
         return [(picture, depth) for _, picture, depth in sorted(made, key=lambda pair: pair[0])]
 
     def lone(self) -> str:
-        """What came since the last pair, for people: ``35 pictures, 35 depths, nearest 4.0 ms apart``. Empty when one
-        of the two did not come.
+        """Everything that came since the last pair, in words: ``35 pictures, 35 depths, nearest 4.0 ms apart``. Empty
+        when one of the two kinds did not come.
         """
         pictures, depths = self._sides
         if not pictures.count or not depths.count:
@@ -72,7 +73,7 @@ class FramePairs:
         return picture, pictures.waiting.pop(picture), depths.waiting.pop(depth)
 
     def _near(self) -> list[tuple[int, int]]:
-        """Stamps of pictures and depths that are not equal and belong together."""
+        """Stamps of pictures and depths that differ and belong together."""
         tolerance = self.tolerance_ns
         pictures, depths = self._sides
         if not tolerance or not pictures.waiting or not depths.waiting:
@@ -102,7 +103,7 @@ class _Side:
 
     def take(self, stamp: int, item: Any) -> None:
         if self._newest is not None and stamp < self._newest - RESTART_NS:
-            # What waits is of the old time, and would keep the new one out.
+            # Waiting items are from before the restart, and would keep the new ones out.
             self.waiting.clear()
             self._newest = None
         if self._newest is None or stamp > self._newest:
@@ -120,17 +121,17 @@ class _Side:
         return usual_period_ns(self._intervals)
 
     def may_bring_nearer(self, stamp: int, apart: int) -> bool:
-        """Whether something that is yet to come may be less than ``apart`` from a stamp."""
+        """Whether an item that is still to come may be less than ``apart`` from a stamp."""
         return self._newest is not None and self._newest + (self.period_ns or 1) < stamp + apart
 
 
 def usual_period_ns(intervals: "deque[int] | list[int]") -> int | None:
-    """The period of a stream some of whose frames were lost, from the times between its stamps, nanoseconds."""
+    """The period of a stream that may have lost frames, from the times between its stamps, nanoseconds."""
     return sorted(intervals)[int(len(intervals) * _QUANTILE)] if intervals else None
 
 
 def pair_stamps(pictures: np.ndarray, depths: np.ndarray, tolerance_ns: int | None = None) -> np.ndarray:
-    """The pairs of two streams that are there as a whole.
+    """The pairs of two complete streams.
 
     :param pictures, depths: (n,), (m,) int64, nanoseconds.
     :returns: (n,) int64: index of each picture's depth; -1 for a picture without one.
@@ -153,9 +154,9 @@ def pair_stamps(pictures: np.ndarray, depths: np.ndarray, tolerance_ns: int | No
 
 
 def describe_lone(num_pictures: int, pictures: list[int], num_depths: int, depths: list[int]) -> str:
-    """One line on streams without a pair, for people.
+    """One line for people about streams without a pair.
 
-    :param pictures, depths: stamps of those that are still known, nanoseconds.
+    :param pictures, depths: stamps that are still known, nanoseconds.
     """
     text = f"{num_pictures} pictures, {num_depths} depths"
     if not pictures or not depths:
@@ -165,7 +166,7 @@ def describe_lone(num_pictures: int, pictures: list[int], num_depths: int, depth
 
 
 def shown_span(nanoseconds: int) -> str:
-    """A time for people."""
+    """A duration as text for people."""
     seconds = abs(nanoseconds) * 1e-9
     for unit, length in (("years", 31_557_600.0), ("days", 86_400.0), ("hours", 3600.0)):
         if seconds >= length:
@@ -174,13 +175,13 @@ def shown_span(nanoseconds: int) -> str:
 
 
 def _nearest(ordered: list[int], stamp: int) -> int:
-    """Of two that are equally near, the earlier."""
+    """The nearest stamp; of two equally near ones, the earlier."""
     place = bisect_left(ordered, stamp)
     return min(ordered[max(place - 1, 0) : place + 1], key=lambda other: abs(other - stamp))
 
 
 def _nearest_indices(ordered: np.ndarray, stamps: np.ndarray) -> np.ndarray:
-    """As :func:`_nearest`, for arrays: indices into ``ordered``, the first of equal ones."""
+    """As :func:`_nearest`, for arrays: indices into ``ordered``, the first one of equal stamps."""
     place = np.searchsorted(ordered, stamps, side="left")
     before, after = np.maximum(place - 1, 0), np.minimum(place, len(ordered) - 1)
     before = np.searchsorted(ordered, ordered[before], side="left")

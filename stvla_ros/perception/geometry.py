@@ -19,11 +19,11 @@ def check_size(size: tuple[int, int], name: str) -> tuple[int, int]:
 
 
 def parse_pose(name: str, text: str) -> np.ndarray:
-    """A pose that people write: x y z in metres, then roll, pitch, yaw in radians about the fixed axes, as in a URDF.
+    """A pose as people write it: x y z in metres, then roll, pitch, yaw in radians about the fixed axes, as in a URDF.
 
-    :param name: of the argument, for the error.
-    :param text: the six numbers, separated by spaces or commas.
-    :returns: (4, 4).
+    :param name: name of the argument, for the error.
+    :param text: six numbers, separated by spaces or commas.
+    :returns: (4, 4) pose.
     :raises InputError: for anything else.
     """
     try:
@@ -32,7 +32,7 @@ def parse_pose(name: str, text: str) -> np.ndarray:
         numbers = []
     if len(numbers) != 6 or not np.isfinite(numbers).all():
         raise InputError(f"{name}: expected x y z roll pitch yaw, six numbers in metres and radians, got {text!r}")
-    from scipy.spatial.transform import Rotation  # most who import this module write no poses
+    from scipy.spatial.transform import Rotation  # most users of this module parse no poses
 
     pose = np.eye(4)
     pose[:3, :3] = Rotation.from_euler("xyz", numbers[3:]).as_matrix()
@@ -44,8 +44,8 @@ def check_intrinsics(intrinsics: np.ndarray) -> np.ndarray:
     """
     :param intrinsics: (3, 3) pinhole matrix [[fx, 0, cx], [0, fy, cy], [0, 0, 1]] in pixels.
     :returns: the matrix as (3, 3) float64.
-    :raises InputError: for what is no matrix of numbers, another shape or form, a NaN or infinity, or a focal length
-        that is not positive (an uncalibrated camera's CameraInfo is all zeros).
+    :raises InputError: for anything but a matrix of numbers, another shape or form, a NaN or infinity, or a focal
+        length that is not positive (an uncalibrated camera's CameraInfo is all zeros).
     """
     try:
         k = np.asarray(intrinsics, dtype=np.float64)
@@ -63,11 +63,11 @@ def check_intrinsics(intrinsics: np.ndarray) -> np.ndarray:
 
 
 def resize_points(points: np.ndarray, from_size: tuple[int, int], to_size: tuple[int, int]) -> np.ndarray:
-    """Where pixels of a picture lie after it was resized, each axis by its own factor.
+    """Map pixels of a picture to their places after a resize; each axis has its own factor.
 
     :param points: (..., 2) x and y in pixels of the picture of ``from_size``.
     :returns: (..., 2), same floating-point type as ``points``, in pixels of the picture of ``to_size``.
-    :raises InputError: a size that is not positive.
+    :raises InputError: for a size that is not positive.
     """
     scale = np.divide(check_size(to_size, "to_size"), check_size(from_size, "from_size")).astype(points.dtype)
     half = points.dtype.type(0.5)
@@ -81,7 +81,7 @@ def back_project(points: np.ndarray, depth: np.ndarray, intrinsics: np.ndarray) 
     :param depth: (...) metres along the optical axis; anything not finite and positive counts as unknown.
     :param intrinsics: (3, 3) in the same pixels.
     :returns: (..., 3) float64 metres; NaN where the depth is unknown.
-    :raises InputError: as ``check_intrinsics``; shapes that do not belong together.
+    :raises InputError: as ``check_intrinsics``; also for shapes that do not fit together.
     """
     k = check_intrinsics(intrinsics)
     points, depth = np.asarray(points, dtype=np.float64), np.asarray(depth, dtype=np.float64)
@@ -100,7 +100,7 @@ def project(points: np.ndarray, intrinsics: np.ndarray) -> np.ndarray:
     :param points: (..., 3) metres.
     :param intrinsics: (3, 3).
     :returns: (..., 2) float64 pixels; NaN for points that are not in front of the camera.
-    :raises InputError: as ``check_intrinsics``; another shape.
+    :raises InputError: as ``check_intrinsics``; also for points of another shape.
     """
     k = check_intrinsics(intrinsics)
     points = np.asarray(points, dtype=np.float64)

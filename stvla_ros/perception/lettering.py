@@ -1,4 +1,4 @@
-"""Text and its colours in pictures for people. In ASCII: OpenCV's stroke fonts have nothing else."""
+"""Text and its colours in pictures for people. Only ASCII: OpenCV's stroke fonts have nothing else."""
 
 import cv2
 import numpy as np
@@ -19,8 +19,8 @@ def draw_text(
 
     :param picture: (H, W, 3) uint8 rgb, changed in place.
     :param baseline: (x, y) of the text's lower left corner, pixels.
-    :param height: pixels.
-    :param colour: rgb.
+    :param height: height of the text, pixels.
+    :param colour: colour of the text, rgb.
     """
     cv2.putText(picture, _ascii(text), baseline, _FONT, _font_scale(height), colour, 1, cv2.LINE_AA)
 

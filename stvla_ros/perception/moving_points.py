@@ -1,8 +1,8 @@
-"""Which tracked points become traces: those that move, few, and spread over what moves.
+"""Selects the tracked points that become traces: a few moving ones, spread over everything that moves.
 
-The rule of the nearest published method (TraceVLA, arXiv 2412.10345) is a mean L1 step of more than 1 px and a random
-choice of 5. Here the threshold scales with the picture, tracking noise is told from motion, and the same input gives
-the same choice.
+The nearest published method (TraceVLA, arXiv 2412.10345) takes points with a mean L1 step of more than 1 px, and of
+these 5 at random. Here the threshold scales with the picture, tracking noise is told from motion, and the same input
+gives the same choice.
 """
 
 from collections.abc import Sequence
@@ -16,13 +16,13 @@ from stvla_ros.perception.types import Traces
 
 @dataclass(frozen=True)
 class SelectionParameters:
-    """:param max_traces: at most so many points are selected; few, because lines hide small objects.
-    :param min_extent: a moving point has been at least so far from where it is now, as a share of the image's diagonal.
-    :param max_wander: a path may be at most so many times as long as its extent; a jittering point's is longer.
+    """:param max_traces: largest number of selected points; few, because lines hide small objects.
+    :param min_extent: least distance between a moving point's place now and an earlier place, as a share of the image's
+        diagonal.
+    :param max_wander: largest ratio of a path's length to its extent; a jittering point's ratio is larger.
     :param min_spacing: least distance of two selected points in the newest frame, as a share of the diagonal.
-    :param min_difference: of two selected points, the least that the motion of one differs from the other's, as a share
-        of the larger (:func:`difference`): those that move more alike than this count as of one rigid body. 0 selects
-        any number of a body.
+    :param min_difference: least difference of two selected points' motions, as a share of the larger motion
+        (:func:`difference`): points that move more alike count as one rigid body. 0 selects any number of a body.
     :raises InputError: for a value out of range.
     """
 
@@ -46,19 +46,20 @@ class SelectionParameters:
 
 
 ONE_A_BODY = SelectionParameters(max_traces=3, min_difference=0.25)
-"""At most one trace of each rigid body, and three in all. Points of one body move by the same but for its turning and
-for perspective, which the share leaves room for."""
+"""At most one trace of each rigid body, and three in all. Points of one body share its motion, except for its rotation
+and for perspective; the share leaves room for these.
+"""
 
 
 def motion(traces: Traces) -> tuple[np.ndarray, np.ndarray]:
-    """How far points moved, from the frames in which they were seen.
+    """The motion of points, from the frames in which they were seen.
 
     :return: (N,) extent: largest distance of an earlier position from the newest one; (N,) path: summed steps between
-        successive sightings. Pixels; 0 for points that are not seen in the newest frame or were seen only there.
+        successive sightings. Both in pixels; 0 for points that are not seen in the newest frame, or only there.
     """
     visible = traces.visible & traces.visible[-1]
     extent = np.where(visible, np.linalg.norm(traces.points - traces.points[-1], axis=2), 0.0).max(axis=0)
-    # The last sighting at or before each frame; -1 before the first one.
+    # The last frame at or before each frame in which the point was seen; -1 before the first one.
     last = np.maximum.accumulate(np.where(visible, np.arange(len(visible))[:, None], -1), axis=0)
     held = np.take_along_axis(traces.points, np.maximum(last, 0)[..., None], axis=0)
     steps = np.linalg.norm(np.diff(held, axis=0), axis=2)
@@ -67,12 +68,12 @@ def motion(traces: Traces) -> tuple[np.ndarray, np.ndarray]:
 
 
 def difference(traces: Traces, point: int, others: Sequence[int]) -> np.ndarray:
-    """How differently points of the newest frame moved, in the frames that show both.
+    """The difference between motions of the newest frame's points, over the frames that show both.
 
-    :param point: its number.
-    :param others: numbers of K others.
+    :param point: index of the point.
+    :param others: indices of K other points.
     :returns: (K,) the largest distance of the two points' motions (from a frame to the newest one), as a share of the
-        larger motion; 0 for those that no earlier frame shows together, and where neither moved.
+        larger motion; 0 if no earlier frame shows both, or if neither moved.
     """
     steps = np.where(traces.visible[..., None], traces.points - traces.points[-1], np.float32(0))
     both = traces.visible[:, others] & traces.visible[:, [point]]
@@ -83,11 +84,11 @@ def difference(traces: Traces, point: int, others: Sequence[int]) -> np.ndarray:
 
 
 def select_moving(traces: Traces, parameters: SelectionParameters = SelectionParameters()) -> Traces:
-    """The traces of moving points, farthest-moved first; equal ones in the order of their ids.
+    """The traces of moving points, farthest-moved first, equal ones in the order of their ids.
 
-    A point is taken when it is seen in the newest frame, has moved (``min_extent``), has not just jittered
-    (``max_wander``) and is neither too close to one that was taken before it (``min_spacing``) nor moves like one
-    (``min_difference``).
+    A point is taken when it is seen in the newest frame, has moved (``min_extent``), and has not just jittered
+    (``max_wander``). It must also be far enough from every point taken before it (``min_spacing``), and move
+    differently (``min_difference``).
     """
     diagonal = float(np.hypot(*traces.image_size))
     extent, path = motion(traces)

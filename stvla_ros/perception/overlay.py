@@ -1,7 +1,6 @@
-"""Pictures for people: traces on the picture, depth in colours with a scale in metres, and all side by side with a
-caption.
+"""Pictures for people: traces, boxes, points and insets, drawn over the camera's picture.
 
-All pictures are (H, W, 3) uint8 rgb. Text is drawn in ASCII: OpenCV's stroke fonts have nothing else.
+All pictures are (H, W, 3) uint8 rgb. Text is ASCII: OpenCV's stroke fonts have nothing else.
 """
 
 import colorsys
@@ -34,11 +33,11 @@ def draw_traces(rgb: np.ndarray, traces: Traces, width: float = 0.006) -> np.nda
     """Traces over the picture: one hue per point, dark and faint where old, bright where new, a dot where the point
     is now.
 
-    :param rgb: (H, W, 3) uint8, the newest frame; stays as it is.
-    :param traces: with pixels of ``rgb``.
+    :param rgb: (H, W, 3) uint8, the newest frame; it stays unchanged.
+    :param traces: traces in pixels of ``rgb``.
     :param width: line width as a share of the picture's height.
     :returns: new (H, W, 3) uint8 rgb.
-    :raises InputError: when the picture cannot be used or is not the one that was traced.
+    :raises InputError: when the picture cannot be used, or is not the one that was traced.
     """
     check_rgb(rgb)
     check_traces(traces)
@@ -55,7 +54,7 @@ def draw_traces(rgb: np.ndarray, traces: Traces, width: float = 0.006) -> np.nda
     fixed = np.zeros(traces.points.shape, np.int32)
     fixed[seen] = np.round(traces.points[seen] * 2**_SHIFT)
     frames = len(fixed)
-    for row in range(frames - 1):  # oldest first, so that what is new lies on top
+    for row in range(frames - 1):  # oldest first, so that newer strokes lie on top
         age = (row + 1) / (frames - 1)
         for column in np.nonzero(seen[row] & seen[row + 1])[0]:
             colour = (colours[column] * (0.35 + 0.65 * age)).tolist()
@@ -68,7 +67,7 @@ def draw_traces(rgb: np.ndarray, traces: Traces, width: float = 0.006) -> np.nda
                 cv2.LINE_AA,
                 _SHIFT,
             )
-        if row % 4 == 3:  # let what is older fade into the picture
+        if row % 4 == 3:  # let older strokes fade into the picture
             lines = cv2.addWeighted(lines, 0.93, rgb, 0.07, 0)
     for column in np.nonzero(seen[-1])[0]:
         centre, radius = fixed[-1, column].tolist(), round((thickness * 0.9 + 1) * 2**_SHIFT)
@@ -78,10 +77,10 @@ def draw_traces(rgb: np.ndarray, traces: Traces, width: float = 0.006) -> np.nda
 
 
 class DrawnOver:
-    """What somebody drew over a picture, to be laid over others of its size.
+    """The difference between a picture and the same picture with drawings, to be drawn over others of its size.
 
-    :param clean: (H, W, 3) uint8, the picture without.
-    :param drawn: the same with it.
+    :param clean: (H, W, 3) uint8, the picture without drawings.
+    :param drawn: (H, W, 3) uint8, the same picture with drawings.
     :raises InputError: when the two differ in shape.
     """
 
@@ -92,7 +91,7 @@ class DrawnOver:
         self._colours = drawn[self._pixels]
 
     def over(self, picture: np.ndarray) -> np.ndarray:
-        """:returns: new (H, W, 3) uint8; the picture itself when it has another size."""
+        """:returns: new (H, W, 3) uint8; the picture itself if it has another size."""
         if picture.shape[:2] != self._pixels.shape:
             return picture
         result = picture.copy()
@@ -139,7 +138,7 @@ def draw_points(
 def draw_label(picture: np.ndarray, text: str, corner: tuple[int, int], colour: tuple[int, int, int]) -> None:
     """One line of text on a dark plate that lies inside the picture.
 
-    :param corner: x, y of the plate's lower left corner, where there is room for that.
+    :param corner: x, y of the plate's lower left corner, if there is room for it.
     :param colour: colour of the text, rgb.
     """
     height, width = picture.shape[:2]
@@ -160,7 +159,7 @@ def draw_inset(picture: np.ndarray, inset: np.ndarray, number: int, title: str) 
     """Another picture, small, in the upper right corner of this one; the next ones to its left.
 
     :param inset: (h, w, 3) uint8 rgb.
-    :param number: how many insets there are already.
+    :param number: number of insets that the picture has already.
     """
     height, width = picture.shape[:2]
     size = (max(round(_INSET * width), 1), max(round(_INSET * width * inset.shape[0] / inset.shape[1]), 1))
@@ -177,6 +176,6 @@ def _thickness(picture: np.ndarray) -> int:
 
 
 def _drawable(places: np.ndarray, picture: np.ndarray) -> list[tuple[Any, ...]]:
-    """Whole pixels; what lies far outside is brought to where OpenCV still counts."""
+    """Whole pixels; places far outside are moved to where OpenCV's integers still suffice."""
     most = 4 * max(picture.shape[:2])
     return [tuple(row) for row in np.round(np.clip(places, -most, most)).astype(int).tolist()]

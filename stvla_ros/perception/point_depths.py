@@ -1,4 +1,4 @@
-"""How far away points were when they were seen: the depth maps of the frames that traces reach back to."""
+"""The depths that points had when they were seen, from the depth maps of all frames that traces reach back to."""
 
 import numpy as np
 
@@ -9,13 +9,13 @@ from stvla_ros.perception.types import Traces
 
 
 class PointDepths:
-    """A point's depth is the nearest valid one in a small window around it, because trackers follow corners, and
-    corners lie on outlines: the pixel itself is as often the background. The outline belongs to the nearer side.
+    """A point's depth is the nearest valid one in a small window around it. Trackers follow corners, and corners lie on
+    outlines, where the pixel itself is as often the background. The outline belongs to the nearer surface.
 
-    Same inputs, same output, bit for bit. Not thread-safe.
+    The same inputs give the same output, bit for bit. Not thread-safe.
 
     :param size: side of the square maps in pixels.
-    :param window: odd side of the window, in pixels of the map; 1 takes the pixel itself.
+    :param window: side of the window, an odd number of pixels of the map; 1 takes the pixel itself.
     """
 
     def __init__(self, size: int = 224, window: int = 3) -> None:
@@ -28,15 +28,15 @@ class PointDepths:
 
     @property
     def stamps(self) -> list[int]:
-        """Of the frames that are remembered, nanoseconds, increasing."""
+        """Stamps of the remembered frames, nanoseconds, increasing."""
         return sorted(self._maps)
 
     def remember(self, traces: Traces, depth_map: np.ndarray) -> None:
-        """Take the newest frame, and forget those that its traces no longer reach back to.
+        """Remember the newest frame, and forget those that its traces no longer reach back to.
 
         :param depth_map: (S, S) float32 metres of the frame ``traces.stamp``, 0 where unknown.
         """
-        # A tracker's window only ever drops frames: maps that it no longer reaches back to are never asked for again.
+        # A tracker's window only ever drops frames: maps that it no longer reaches back to are never needed again.
         wanted = set(traces.frame_stamps.tolist())
         self._maps = {stamp: known for stamp, known in self._maps.items() if stamp in wanted}
         nearest = lowest(np.where(depth_map > 0, depth_map, np.float32(np.inf)), self._window)

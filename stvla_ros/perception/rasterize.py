@@ -5,11 +5,12 @@ import numpy as np
 
 
 def segments(points: np.ndarray, seen: np.ndarray, min_distance: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Which vertices lines join: rows of their starts and ends and the column (trace), each (S,) int."""
+    """The vertices that lines join: rows of their starts and ends, and the column (trace), each (S,) int."""
     if min_distance == 0:
         starts, columns = np.nonzero(seen[:-1] & seen[1:])
         return starts, starts + 1, columns
-    # Whether a vertex is kept depends on the one kept before it; so row by row, but all traces of a row together.
+    # Whether a vertex is kept depends on the last one kept. So the loop runs over rows, with all traces of a row
+    # together.
     last = np.full(seen.shape[1], -1)
     last_point = np.zeros_like(points[0])
     run_ends = seen.copy()
@@ -33,7 +34,7 @@ def lowest(values: np.ndarray, window: np.ndarray) -> np.ndarray:
 
 
 def pixels_of(points: np.ndarray, size: int) -> np.ndarray:
-    """(..., 2) int pixels that points fall into. Points outside of the map, or NaN, give some pixel of it."""
+    """(..., 2) int pixels that points fall into. Points outside of the map, and NaN, give some pixel of the map."""
     inside = np.fmin(np.fmax(points + np.float32(0.5), np.float32(0)), np.float32(size - 1))  # fmax and fmin drop NaN
     return inside.astype(np.intp)
 

@@ -1,4 +1,4 @@
-"""Where a robot's links are in a camera's picture: what the ``kinematic`` tracker follows."""
+"""The places of a robot's links in a camera's picture, which the ``kinematic`` tracker follows."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,14 +9,15 @@ import numpy as np
 
 @dataclass(frozen=True, eq=False)
 class RobotShape:
-    """What does not change. Points are in the links' own frames, metres.
+    """The constant part. Points are in the links' own frames, metres.
 
-    :param planes: of each convex part of a link, the link and (k, 4) its hull's planes: outward unit normals and
-        offsets, n x + d is at most 0 inside.
-    :param mark_links: the link of each mark.
-    :param marks: (n, 3) points that are always followed: the fingers' tips, and last, on the palm, their middle.
-    :param palm: the link that carries the fingers; "" for a robot without any.
-    :param grasp: (3,) that middle again, in the palm's frame.
+    :param planes: name of the link and planes of the hull, for each convex part of a link. Planes are (k, 4): outward
+        unit normals n and offsets d; n x + d is at most 0 inside.
+    :param mark_links: link of each mark.
+    :param marks: (n, 3) points that are always followed: the tips of the fingers, and last, on the palm, the middle
+        between them.
+    :param palm: link that carries the fingers; "" for a robot without fingers.
+    :param grasp: (3,) the same middle, in the palm's frame.
     :param widest: mean distance of the tips from their middle with all fingers open, metres.
     """
 
@@ -30,10 +31,10 @@ class RobotShape:
 
 @dataclass(frozen=True, eq=False)
 class RobotView:
-    """One frame's.
+    """The robot in one frame.
 
-    :param camera_from_link: by link, (4, 4) pose in the camera's optical frame (REP-103), metres.
-    :param intrinsics: (3, 3) of the picture.
+    :param camera_from_link: (4, 4) pose of each link in the camera's optical frame (REP-103) by link, metres.
+    :param intrinsics: (3, 3) pinhole matrix of the picture.
     """
 
     shape: RobotShape
@@ -41,10 +42,10 @@ class RobotView:
     intrinsics: np.ndarray
 
     def carriers(self, points: np.ndarray, margin: float) -> np.ndarray:
-        """Which part of which link each of some points is on.
+        """The part of a link on which each point lies.
 
         :param points: (N, 3) metres in the camera's frame; NaN is on none.
-        :param margin: a point may be so far outside of a hull, metres.
+        :param margin: largest distance outside of a hull, metres, at which a point still counts as on it.
         :returns: (N,) index into ``shape.planes``, -1 for a point on no link.
         """
         if not self.shape.planes:
@@ -52,7 +53,7 @@ class RobotView:
         planes, first = self._in_camera
         outside = np.maximum.reduceat(points @ planes[:, :3].T + planes[:, 3], first, axis=1)
         nearest = outside.argmin(axis=1)
-        # NaN, the least to argmin, is less than nothing.
+        # argmin takes NaN for the smallest number, so it is replaced.
         return np.where(outside[np.arange(len(points)), nearest] < margin, nearest, -1)
 
     @cached_property
@@ -79,6 +80,6 @@ class RobotView:
 
 
 def in_link(camera_from_link: np.ndarray, points: np.ndarray) -> np.ndarray:
-    """Points (N, 3) of the camera's frame in a link's."""
+    """Points (N, 3) in the camera's frame, transformed to a link's."""
     there: np.ndarray = (points - camera_from_link[:3, 3]) @ camera_from_link[:3, :3]
     return there

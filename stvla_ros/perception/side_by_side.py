@@ -15,9 +15,9 @@ OUTCOME_COLOURS = {"success": (92, 214, 128), "failure": (240, 100, 90)}
 
 @dataclass(frozen=True)
 class Caption:
-    """What the strip above the pictures says.
+    """The texts of the strip above the pictures.
 
-    :param instruction: what the robot was told.
+    :param instruction: instruction of the robot.
     :param detail: small text on the right, e.g. task and variant.
     :param step: control step of the episode.
     :param outcome: empty while the episode runs; ``success`` and ``failure`` have colours of their own.
@@ -42,10 +42,10 @@ def side_by_side(
     The square depth map is shown in the camera's shape, so that the three pictures line up.
 
     :param rgb: (H, W, 3) uint8, the camera's picture.
-    :param traced_depth: (S, S) float32 metres; None for no such picture: nothing is known of the depth.
+    :param traced_depth: (S, S) float32 metres; None leaves this picture out, because the depth is unknown.
     :param overlay: (H, W, 3) uint8, ``draw_traces(rgb, traces)``.
-    :param panel_height: of each picture in pixels.
-    :param near_far: as in ``colour_depth``.
+    :param panel_height: height of each picture in pixels.
+    :param near_far: metres at the ends of the colours, see ``colour_depth``.
     :returns: uint8 rgb with even sides (H.264 wants them).
     :raises InputError: for pictures that cannot be used or have different sizes.
     """

@@ -1,7 +1,7 @@
 """The whole perception as plain Python: camera frame in, depth map with traces out.
 
-Made of exactly the objects that the tracker, depth and compositor nodes hold, so that the live graph, training and
-evaluation give the same maps bit for bit on the same frames.
+It consists of the same objects that the tracker, depth and compositor nodes use, so that the live graph, training and
+evaluation give the same maps, bit for bit, for the same frames.
 """
 
 from collections.abc import Mapping
@@ -23,8 +23,8 @@ class SpatialTracesConfig:
 
     :param tracking: frame buffer, tracker and selection.
     :param depth: name of the depth backend (``DEPTH_ESTIMATORS.names()``).
-    :param depth_parameters: the backend's own parameters by name.
-    :param compositor: how the traces are drawn.
+    :param depth_parameters: parameters of the backend by name.
+    :param compositor: options of drawing the traces.
     """
 
     tracking: TrackingConfig = TrackingConfig()
@@ -47,7 +47,7 @@ class SpatialTraces:
 
     @property
     def needs_robot(self) -> bool:
-        """Whether :meth:`step` wants to know where the robot is."""
+        """Whether :meth:`step` needs to know where the robot is."""
         return self.tracker.needs_robot or self.compositor.needs_robot
 
     def step(
@@ -61,11 +61,11 @@ class SpatialTraces:
 
         :param rgb: (H, W, 3) uint8.
         :param stamp: nanoseconds, larger than the last frame's.
-        :param sensor_depth: (H, W) uint16 millimetres or float32 metres; only the ``sensor`` backend wants one.
-        :param robot: where the robot is in the picture; for those who want it, see ``needs_robot``.
-        :raises InputError: for input that a stage refuses; the frame then counts for no stage.
+        :param sensor_depth: (H, W) uint16 millimetres or float32 metres; only the ``sensor`` backend needs one.
+        :param robot: position of the robot in the picture, if ``needs_robot``.
+        :raises InputError: for input that a stage refuses; then no stage has taken the frame.
         """
-        # Depth first: it keeps no state, so a bad one leaves the tracker as it was and the stamp can be sent again.
+        # Depth first: it keeps no state. After a bad depth the tracker is unchanged, and the stamp can be sent again.
         depth = self.depth_estimator.estimate(rgb, sensor_depth)
         traces = self.tracker.step(rgb, stamp, depth, robot)
         return TracedDepth(traces.stamp, self.compositor.step(traces, depth, robot), depth, traces)

@@ -1,6 +1,6 @@
-"""What a camera's streams say of themselves, and why the policy must not act on them: for nodes and doctor alike.
+"""Checks of a camera's streams: faults because of which the policy must not act. Used by the nodes and the doctor.
 
-Each check returns a line for people, without the topic's name in front; an empty one when all is well.
+Each check returns a line for people, without the topic's name in front; an empty one if there is no fault.
 """
 
 import zlib
@@ -11,27 +11,27 @@ import numpy as np
 
 from stvla_ros.perception.frame_pairs import shown_span
 
-# What lasts for less is an accident: a hand before the sensor, a queue that was long for a moment.
+# Shorter faults are accidents: a hand before the sensor, a queue that was long for a moment.
 HOLD_S = 1.0
-# Below, few traces get a depth; and the sensor is dead or covered.
+# With fewer pixels, few traces get a depth; and the sensor is dead or covered.
 LITTLE_DEPTH, NO_DEPTH = 0.3, 0.02
-# What an arm's camera sees, metres: outside, the unit is probably another one.
+# Usual distances in metres before an arm's camera. Outside of them, the unit is probably another one.
 NEAREST_M, FARTHEST_M = 0.05, 20.0
-# A sensor at its end says the same distance everywhere. A wall that it looks at straight from nearby may do so, too.
+# A saturated sensor gives the same distance everywhere. So may a flat wall that it faces from nearby.
 _SATURATED_SHARE, _SATURATED_M = 0.98, 5.0
 # The safety gate refuses commands to observations that are farther ahead of its clock (control/safety/gate.py).
 FUTURE_S = 0.1
-# An age that no queue and no network explains.
+# An age that no queue and no network can cause.
 _OTHER_CLOCK_S = 60.0
 _EVERY_PIXEL = 4
 
 
 @dataclass(frozen=True)
 class DepthLook:
-    """A depth map in numbers.
+    """Key figures of a depth map.
 
-    :param share: of the pixels that have a distance.
-    :param median_m: of the distances, metres; NaN without any.
+    :param share: share of the pixels that have a distance.
+    :param median_m: median of the distances, metres; NaN if there are none.
     :param same: share of the distances that are equal to the median.
     """
 
@@ -52,7 +52,7 @@ def look_at_depth(depth: np.ndarray) -> DepthLook:
 
 
 def unlikely_distance(median_m: float, topic: str = "") -> str:
-    """Why a median distance is not that of a table: the unit is another one, or the sensor is at its end."""
+    """The reason why a median distance is not that of a table: another unit, or a saturated sensor."""
     if not (median_m < NEAREST_M or median_m > FARTHEST_M):
         return ""
     said = f"{topic}a median distance of {median_m:.4g} m is not that of a table"
@@ -62,14 +62,14 @@ def unlikely_distance(median_m: float, topic: str = "") -> str:
 
 
 def saturated_distance(look: DepthLook) -> str:
-    """Why a depth is that of a sensor at its end."""
+    """The reason why a depth map is that of a saturated sensor."""
     if look.same < _SATURATED_SHARE or look.median_m < _SATURATED_M:
         return ""
     return f"{look.same:.0%} of the distances are exactly {look.median_m:.4g} m: the sensor is saturated"
 
 
 class DepthWatch:
-    """One depth topic over time."""
+    """Watches one depth topic over time."""
 
     def __init__(self) -> None:
         self._bad_since: int | None = None
@@ -78,7 +78,7 @@ class DepthWatch:
         """
         :param depth: (H, W) uint16 millimetres or float32 metres.
         :param stamp: nanoseconds.
-        :returns: what is wrong. Another unit is told at once, what may be an accident after ``HOLD_S``.
+        :returns: the fault in words. A wrong unit is reported at once; what may be an accident, after ``HOLD_S``.
         """
         look = look_at_depth(depth)
         if said := unlikely_distance(look.median_m):
@@ -93,15 +93,16 @@ class DepthWatch:
         return f"{said}, for {bad_s:.1f} s" if bad_s > HOLD_S else ""
 
 
-# So many pictures are remembered: a driver that hangs sends its last buffers in turn.
+# Number of remembered pictures: a driver that hangs sends its last buffers in turn.
 _REMEMBERED = 4
-# Every so many rows are compared: 1 MB of a 640x480 picture would take longer than it is worth at the camera's rate.
+# Only every so many rows are compared: comparing 1 MB of a 640x480 picture at the camera's rate would cost too much.
 _STRIDE = 4
 
 
 class FrozenPicture:
-    """Tells a camera that sends the same picture, or the same few in turn, again and again under new stamps from one
-    that sees nothing move. A sensor's noise changes every picture; a driver that repeats its buffers does not.
+    """Detects a camera that sends the same picture, or the same few in turn, again and again under new stamps. A camera
+    that sees nothing move is no such case: a sensor's noise changes every picture, but a driver that repeats its
+    buffers does not.
     """
 
     def __init__(self) -> None:
@@ -112,7 +113,7 @@ class FrozenPicture:
         """
         :param rgb: (H, W, 3) uint8.
         :param stamp: nanoseconds.
-        :returns: seconds by the stamps for which no new picture has come.
+        :returns: seconds, by the stamps, since the last new picture.
         """
         picture = (rgb.shape, zlib.crc32(rgb[::_STRIDE].tobytes()))
         if stamp < self._since:
@@ -123,17 +124,17 @@ class FrozenPicture:
         return (stamp - self._since) * 1e-9
 
 
-# Of the last pictures, so many may go back to one before the last until two cameras are at work.
+# Two cameras are assumed when this many of the last pictures go back to one before the last.
 _LOOKED_AT, _RETURNS = 12, 4
-# Mean difference of two normalised pictures: of two scenes it is about 1.1, of one scene in motion far less.
+# Mean difference of two normalised pictures: about 1.1 for two scenes, far less for one scene in motion.
 _OTHER_SCENE, _SAME_SCENE = 0.35, 0.25
 _THUMBNAIL = 24
-# Levels, below which a picture shows nothing that could be compared.
+# Grey levels: a picture with less contrast shows nothing that could be compared.
 _FLAT = 2.0
 
 
 class AlternatingPictures:
-    """Tells that pictures of several cameras come on one topic: they go back and forth between two scenes."""
+    """Detects the pictures of several cameras on one topic: they go back and forth between two scenes."""
 
     def __init__(self) -> None:
         self._thumbnails: deque[np.ndarray | None] = deque(maxlen=4)
@@ -154,8 +155,8 @@ class AlternatingPictures:
 
 
 def _thumbnail(rgb: np.ndarray) -> np.ndarray:
-    """Without brightness and contrast, which a camera may change from picture to picture; its size tells the
-    picture's.
+    """A small picture without brightness and contrast, which a camera may change from picture to picture; its size
+    depends on the picture's.
     """
     rows, columns = (max(side // _THUMBNAIL, 1) for side in rgb.shape[:2])
     part = rgb[rows // 2 :: rows, columns // 2 :: columns].astype(np.float32).mean(axis=2)
@@ -169,9 +170,10 @@ def _apart(one: np.ndarray, other: np.ndarray | None) -> float:
 
 
 class ClockWatch:
-    """Tells stamps of another clock than this machine's.
+    """Detects stamps that come from another clock than this machine's.
 
-    :param oldest_s: age beyond which no observation is acted on, seconds; 0 for any, also of the future.
+    :param oldest_s: age in seconds beyond which no observation is acted on; 0 accepts any age, and stamps in the
+        future.
     """
 
     def __init__(self, oldest_s: float) -> None:
@@ -180,10 +182,10 @@ class ClockWatch:
 
     def update(self, stamp: int, age_s: float, now_s: float) -> str:
         """
-        :param stamp: of an observation, nanoseconds.
-        :param age_s: of it by this machine's clock, seconds.
-        :param now_s: of a clock that nobody sets.
-        :returns: what is wrong: at once where there is no stamp, else after ``HOLD_S``.
+        :param stamp: stamp of an observation, nanoseconds.
+        :param age_s: age of the observation by this machine's clock, seconds.
+        :param now_s: time of a monotonic clock, seconds.
+        :returns: the fault in words: a missing stamp is reported at once, other faults after ``HOLD_S``.
         """
         if not stamp:
             return "the stamp is zero: have the camera's driver stamp its pictures"
@@ -196,7 +198,7 @@ class ClockWatch:
 
 
 def wrong_age(age_s: float, oldest_s: float) -> str:
-    """Why nothing is done for an observation that is too old, or of the future."""
+    """The reason why an observation is not acted on: it is too old, or in the future."""
     span = shown_span(round(age_s * 1e9))
     if age_s < 0:
         return f"observations come from the future by {span}: the camera's clock is not this machine's"

@@ -1,4 +1,4 @@
-"""From camera frames to the traces of moving points, and everything that configures this."""
+"""From camera frames to the traces of moving points, with the configuration of all steps."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -20,12 +20,12 @@ class TrackingConfig:
     """Configuration of ``TraceTracker``.
 
     :param tracker: name of the tracker (``TRACKERS.names()``).
-    :param buffer: b, frames in the trace window, at least 2 (the paper's: 7, 15, 30).
+    :param buffer: number of frames b in the trace window, at least 2 (the paper's: 7, 15, 30).
     :param warm_up_frames: number of frames at the start of an episode that carry no traces (the paper's: 5).
     :param adaptive: whether the window stretches when motion is slow (``adaptive.py``).
-    :param key_frames: when a frame stays in the stretched window; used when ``adaptive``.
-    :param selection: which points become traces.
-    :param tracker_parameters: the tracker's own parameters by name.
+    :param key_frames: rule that decides when a frame stays in the stretched window; used when ``adaptive``.
+    :param selection: rule that decides which points become traces.
+    :param tracker_parameters: parameters of the tracker by name.
     :raises InputError: for a value out of range; the tracker's name and parameters are checked when it is built.
     """
 
@@ -44,7 +44,7 @@ class TrackingConfig:
 
 
 class TraceTracker:
-    """Frame buffer, tracker and selection in one: the traces of what moves, frame by frame.
+    """Frame buffer, tracker and selection in one: it makes the traces of moving points, frame by frame.
 
     A frame of another size than the last one starts anew, warm-up included.
 
@@ -59,7 +59,7 @@ class TraceTracker:
 
     @property
     def needs_robot(self) -> bool:
-        """Whether :meth:`step` wants the frame's depth and where the robot is in it."""
+        """Whether :meth:`step` needs the frame's depth and the robot's position in it."""
         return self.tracker.needs_robot
 
     def step(
@@ -71,7 +71,7 @@ class TraceTracker:
         :param stamp_ns: nanoseconds, larger than the last frame's.
         :param depth: (H, W) float32 metres; this and ``robot`` for trackers that need the robot.
         :return: the selected traces, (T, N); N = 0 in the first ``warm_up_frames`` frames and while nothing moves.
-        :raises InputError: as ``Tracker.update``; the state stays as it was.
+        :raises InputError: as ``Tracker.update``; the state stays unchanged.
         """
         traces = self.tracker.update(rgb, stamp_ns, depth, robot)
         if self.tracker.buffer.frames_seen <= self.config.warm_up_frames:

@@ -1,4 +1,4 @@
-"""What the perception stages hand to each other.
+"""The data that the perception stages pass to each other.
 
 Pixels are (x, y) with pixel centres at integers; stamps are int nanoseconds.
 """
@@ -12,7 +12,7 @@ from stvla_ros.errors import InputError
 
 @dataclass(frozen=True)
 class Traces:
-    """Where N points were in the last T frames (T >= 1, oldest first, the last row is the newest frame).
+    """The places of N points in the last T frames (T >= 1, oldest first, the last row is the newest frame).
 
     :param points: (T, N, 2) float32, x and y in pixels of the source image.
     :param visible: (T, N) bool, whether the point was seen in that frame. Points of invisible entries carry no meaning.
@@ -39,9 +39,9 @@ class Traces:
 
 @dataclass(frozen=True, eq=False)
 class TracesInDepth:
-    """Traces, and how far away their points were.
+    """Traces with the depths of their points.
 
-    :param traces: in pixels of the source image.
+    :param traces: traces in pixels of the source image.
     :param depths: (T, N) float32 metres at which each vertex was seen in its frame, 0 where unknown.
     """
 
@@ -68,7 +68,7 @@ class TracedDepth:
 
 def check_rgb(rgb: np.ndarray, smallest: int = 1) -> np.ndarray:
     """
-    :param smallest: pixels that both sides have at least.
+    :param smallest: least number of pixels of both sides.
     :returns: the same array.
     :raises InputError: unless it is (H, W, 3) uint8 and large enough.
     """

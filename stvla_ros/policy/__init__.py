@@ -4,12 +4,12 @@ from typing import Any
 
 
 def load_policy(path_or_id: str, device: str = "cpu", dtype: str = "float32", **options: Any) -> Any:
-    """A checkpoint's network in memory, with what processes its inputs and outputs, for use without a graph.
+    """Load a checkpoint's network, with what prepares its inputs and decodes its outputs, for use without a graph.
 
     :param path_or_id: folder of a checkpoint or an adapter of any family, or its id on the Hugging Face hub.
     :param device: ``auto`` (CUDA where there is one), ``cpu``, ``cuda`` or ``cuda:N``.
     :param dtype: ``auto`` (``devices.parse_dtype``), ``float32``, ``float16`` or ``bfloat16``.
-    :param options: the family's own.
+    :param options: options of the family's own ``load``.
     :returns: what the family's ``load`` gives: for SpatialVLA a ``SpatialVlaPredictor``.
     :raises InputError: for a checkpoint, device, type or option that cannot be used.
     """

@@ -1,4 +1,4 @@
-"""Between actions in SI units and normalized actions: the statistics of the data set trained on."""
+"""Converts between actions in SI units and normalized actions, by the statistics of the training data set."""
 
 import sys
 from collections.abc import Mapping
@@ -41,7 +41,8 @@ class ActionStatistics:
     :param q01: (7,) float64, 1 % quantile, in the action's units.
     :param q99: (7,) float64, 99 % quantile, in the action's units.
     :param mask: (7,) bool, which dimensions are scaled; the others pass through (the gripper).
-    :param other_entries: what else the published block says (mean, proprio, num_trajectories, ...), kept for writing.
+    :param other_entries: further keys of the published block (mean, proprio, num_trajectories, ...), kept so that they
+        can be written again.
     :raises InputError: for wrong lengths, numbers that are not finite, or a q01 above its q99.
     """
 
@@ -122,8 +123,8 @@ def read_statistics(config: Mapping[str, Any]) -> dict[str, ActionStatistics]:
 def statistics_by_key(blocks: Any, name: str, file: str) -> dict[str, ActionStatistics]:
     """
     :param blocks: a block for each data set.
-    :param name: what the blocks are called in messages.
-    :param file: where they stand, for messages.
+    :param name: name of the blocks in messages.
+    :param file: name of the file that they come from, for messages.
     :returns: the statistics by data set ("un-norm key").
     :raises InputError: when there are none, or naming the data set whose entry is wrong.
     """
@@ -141,13 +142,13 @@ def statistics_by_key(blocks: Any, name: str, file: str) -> dict[str, ActionStat
 def select_statistics(
     statistics: Mapping[str, ActionStatistics], unnorm_key: str | None, fallback: str = ""
 ) -> tuple[str, ActionStatistics]:
-    """The statistics to act by.
+    """Choose the statistics that turn normalized actions into motions.
 
-    :param unnorm_key: a data set of the checkpoint. None or empty: the only one; of a checkpoint that was trained on
-        beyond the published ones, the one that was added; else ``fallback``.
-    :param fallback: what the robot in use would take, if the checkpoint has it.
+    :param unnorm_key: data set of the checkpoint. None or empty: the checkpoint's only data set; if the checkpoint was
+        trained further than the published ones, the data set that was added; else ``fallback``.
+    :param fallback: data set of the robot in use, taken if the checkpoint has it.
     :returns: the key and its statistics.
-    :raises InputError: when there is no such key, or none was given and it cannot be told; lists those that exist.
+    :raises InputError: when there is no such key, or none was given and several are possible; lists those that exist.
     """
     added = [key for key in statistics if key not in PUBLISHED_KEYS]
     if not unnorm_key:
@@ -155,7 +156,7 @@ def select_statistics(
             return next(iter(statistics.items()))
         if len(added) == 1:
             return added[0], statistics[added[0]]
-        # With several that were added, the robot's own would be a guess.
+        # With several added data sets, taking the robot's own would be a guess.
         unnorm_key = fallback if fallback in statistics and (not added or fallback in added) else ""
     if unnorm_key not in statistics:
         existing = ", ".join([*added, *(key for key in statistics if key not in added)])
@@ -169,7 +170,7 @@ def select_statistics(
 def why_statistics(
     statistics: Mapping[str, ActionStatistics], key: str, unnorm_key: str | None, fallback: str = ""
 ) -> str:
-    """Why :func:`select_statistics` took a key, for people."""
+    """The reason why :func:`select_statistics` took a key, in words."""
     if key == unnorm_key:
         return "asked for"
     if len(statistics) == 1:
@@ -180,7 +181,7 @@ def why_statistics(
 def say_statistics(
     statistics: Mapping[str, ActionStatistics], key: str, unnorm_key: str | None, fallback: str = ""
 ) -> None:
-    """One line on standard error, where there was a choice: sizes of motions follow from it."""
+    """Print one line on standard error if there was a choice: the size of every motion follows from it."""
     if len(statistics) > 1:
         why = why_statistics(statistics, key, unnorm_key, fallback)
         print(f"note: action statistics {key!r} of {len(statistics)} ({why})", file=sys.stderr, flush=True)
@@ -190,7 +191,7 @@ def fit_statistics(actions: ArrayLike, num_trajectories: int) -> ActionStatistic
     """The statistics of a new data set, in the published layout.
 
     :param actions: (N, 7) in metres, radians and gripper opening 0..1, N >= ``MIN_ACTIONS``.
-    :param num_trajectories: how many demonstrations they come from; only written down.
+    :param num_trajectories: number of demonstrations that the actions come from; it is only written down.
     :returns: quantiles and moments of all dimensions; the gripper is not scaled.
     :raises InputError: for another shape, too few actions, a NaN or infinity, or a gripper outside 0..1.
     """

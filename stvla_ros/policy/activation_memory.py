@@ -1,4 +1,4 @@
-"""What a forward and a backward pass need of memory, counted on tensors that have shapes and no numbers."""
+"""The memory that a forward and a backward pass need, counted on tensors that have shapes but no numbers."""
 
 import weakref
 from collections.abc import Callable
@@ -11,12 +11,12 @@ from torch.utils._pytree import tree_leaves
 
 
 def peak_bytes(loss: Callable[[], torch.Tensor], module: nn.Module) -> int:
-    """The most bytes that there are at once of all that a loss and its gradients make, neither the module's own weights
-    nor their gradients among them. What a kernel takes for itself alone is not seen.
+    """The largest number of bytes in use at once by all tensors that a loss and its gradients create. The module's
+    weights and their gradients do not count. Memory that a kernel uses internally is not seen.
 
-    :param loss: makes all its inputs by itself and returns a scalar. It is called once, and computes nothing.
-    :param module: all that it uses of weights; they stay as they are. Those on torch's meta device are taken to be on
-        the CPU.
+    :param loss: function that makes its own inputs and returns a scalar. It is called once, on tensors without numbers.
+    :param module: module with all weights that ``loss`` uses; they stay unchanged. Weights on torch's meta device are
+        taken to be on the CPU.
     """
     from torch._subclasses.fake_tensor import FakeTensorMode
 
@@ -36,7 +36,7 @@ def _without_numbers(tensor: torch.Tensor, mode: Any) -> torch.Tensor:
 
 
 class _Passes(nn.Module):
-    """Both passes as one call: where layers are computed again for their gradients, they use the same weights."""
+    """Both passes as one call. Layers that are computed again for their gradients use the same weights."""
 
     def __init__(self, module: nn.Module, loss: Callable[[], torch.Tensor]) -> None:
         super().__init__()
@@ -47,7 +47,7 @@ class _Passes(nn.Module):
 
 
 class _Ledger(TorchDispatchMode):
-    """Which memory came and went, in turn."""
+    """Memory that was allocated and freed, in order."""
 
     def __init__(self, known: Any) -> None:
         super().__init__()

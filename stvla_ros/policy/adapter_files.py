@@ -1,10 +1,10 @@
-"""Trained adapters in a folder of their own, in peft's format, whichever family's network they belong to.
+"""Trained adapters in a folder of their own, in peft's format, for networks of any family.
 
     adapter_config.json          peft's; base_model_name_or_path names the checkpoint that it belongs to
     adapter_model.safetensors    A and B of every adapted layer, and what was trained in full beside them
 
-To act, an adapter is merged into the weights in memory: W + alpha/r B A (arXiv 2106.09685). So nothing that computes
-knows of adapters.
+To act, an adapter is merged into the weights in memory: W + alpha/r B A (arXiv 2106.09685). No code that computes needs
+to know about adapters.
 """
 
 import copy
@@ -35,9 +35,9 @@ from stvla_ros.settings import shown
 ADAPTER_WEIGHTS = "adapter_model.safetensors"
 _PREFIX = "base_model.model."
 _LORA = re.compile(r"(?P<module>.+)\.lora_(?P<factor>[AB])\.weight")
-# What peft calls the two factors of an adapted embedding.
+# peft's names for the two factors of an adapted embedding.
 _EMBEDDING_FACTORS = ("lora_embedding_A", "lora_embedding_B")
-# In the file's metadata: which weights it was trained on.
+# Key in the file's metadata: the weights that the adapter was trained on.
 _FINGERPRINT = "base_fingerprint"
 # Options of peft that change what the tensors mean, and the values that mean plain LoRA. Some initialisations change
 # the base's weights, which the tensors then belong to.
@@ -46,8 +46,8 @@ _PLAIN = {
     "bias": ("none", None),
     "init_lora_weights": (True, False, None, "gaussian", "eva", "orthogonal"),
 }
-# Those that say where adapters are, how they were trained, or what the tensors themselves say. Whatever else is set
-# changes what an adapter computes, as far as is known here.
+# Options that say where adapters are, how they were trained, or what the tensors themselves show. Any other option may
+# change what an adapter computes, so it is refused.
 _HARMLESS = frozenset(
     """
     base_model_name_or_path revision task_type inference_mode auto_mapping r lora_alpha target_modules exclude_modules
@@ -56,18 +56,18 @@ _HARMLESS = frozenset(
     """.split()
 )
 _MOST_LISTED = 3
-# More than any rank or scale; a number of hundreds of digits cannot be divided.
+# More than any real rank or scale. A number of hundreds of digits cannot be divided.
 _MOST = 10**6
 
 
 @dataclass(frozen=True)
 class Adapter:
     """
-    :param directory: its folder.
-    :param base: folder of the checkpoint that it was trained on.
-    :param rank: r.
-    :param scale: of B A.
-    :param parts: first parts of its tensors' names.
+    :param directory: the adapter's folder.
+    :param base: folder of the checkpoint that the adapter was trained on.
+    :param rank: rank r of the factors.
+    :param scale: factor by which B A is multiplied.
+    :param parts: first parts of the tensors' names.
     """
 
     directory: Path
@@ -87,11 +87,11 @@ def write_adapter(
 ) -> None:
     """Write an adapter, over an earlier save.
 
-    :param base: the checkpoint that the model was made of, a folder or a hub id.
-    :param config: peft's, of the adapters.
-    :param tensors: by published name.
-    :param in_full: names of what was trained in full.
-    :param tokens: rows of a matrix that are written in place of the whole.
+    :param base: checkpoint that the model was made from, a folder or a hub id.
+    :param config: peft's configuration of the adapters.
+    :param tensors: tensors by published name.
+    :param in_full: names of the modules that were trained in full.
+    :param tokens: indices of the rows that are written in place of a whole matrix, by the matrix' name.
     :raises InputError: when ``base`` is no whole checkpoint, or the disk does not take it.
     """
     found = find_base(str(base))
@@ -115,8 +115,8 @@ def write_adapter(
 def read_adapter(directory: Path) -> Adapter:
     """
     :param directory: a folder with an adapter.
-    :raises InputError: naming the file and what in it cannot be used; when the base checkpoint is missing or has other
-        weights than those trained on.
+    :raises InputError: naming the file and the value that cannot be used; when the base checkpoint is missing or has
+        other weights than those trained on.
     """
     file = directory / ADAPTER_CONFIG
     config = read_json(file)
@@ -157,11 +157,12 @@ def merge_adapter_weights(
 ) -> None:
     """Add an adapter to the weights of its base, in place. Sums are made in float32 and rounded once.
 
-    :param layers: all that may be adapted, by the published name of their weight without its end.
-    :param whole: what may come in full, by published name.
-    :param always: names of those that must.
-    :param embeddings: matrices with a row for each token that may be adapted, by their modules' published names.
-    :param rows_left_out: by a layer's name, how many of its first rows the model does not have.
+    :param layers: layers that may be adapted, by the published name of their weight without its end.
+    :param whole: tensors that the adapter may hold in full, by published name.
+    :param always: names of the tensors that it must hold in full.
+    :param embeddings: embedding matrices that may be adapted (one row for each token), by their modules' published
+        names.
+    :param rows_left_out: number of first rows that the model lacks, by the layer's name.
     :raises InputError: when the file is damaged, or its tensors do not belong to the model; then nothing was changed.
     """
     file = adapter.directory / ADAPTER_WEIGHTS

@@ -1,7 +1,7 @@
-"""What every policy is given and answers: the seam between policies and whoever runs them.
+"""The input and the answer of every policy: the interface between policies and the code that runs them.
 
-One camera and nothing else is the usual case, and ``PolicyInput.of`` and ``PolicyInput.picture`` are for it. A policy
-that wants more says so in ``needs``; whoever runs it fills in what was asked for, or refuses the policy at the start.
+With one camera, ``PolicyInput.of`` and ``PolicyInput.picture`` are enough. A policy that needs more says so in
+``needs``. The code that runs it supplies these inputs, or refuses the policy at the start.
 """
 
 from abc import ABC, abstractmethod
@@ -27,7 +27,7 @@ class Picture:
     :param depth: float32 metres, 0 where unknown: (S, S) with the traces drawn in (``traces:=depth``), else the clean
         (H, W) map registered to ``rgb``; None when there is none.
     :param intrinsics: (3, 3) in pixels of ``rgb``, None when the camera gave none.
-    :param traces: in pixels of ``rgb``, where they are given beside the depth (``traces:=beside``); else None.
+    :param traces: traces in pixels of ``rgb``, given beside the depth with ``traces:=beside``; else None.
     """
 
     rgb: np.ndarray
@@ -38,11 +38,11 @@ class Picture:
 
 @dataclass(frozen=True, eq=False)
 class RobotState:
-    """What the robot says of itself at the time of the pictures.
+    """The robot's state at the time of the pictures.
 
     :param joints: positions by joint name, radians or metres.
-    :param base_from_tool: (4, 4) pose of the tool point in the base frame; None when nobody tells it.
-    :param opening: of the gripper, 0 closed to 1 open; None when nobody tells it.
+    :param base_from_tool: (4, 4) pose of the tool point in the base frame; None when it is not known.
+    :param opening: gripper opening, 0 closed to 1 open; None when it is not known.
     """
 
     joints: Mapping[str, float]
@@ -54,9 +54,9 @@ class RobotState:
 class Past:
     """An earlier observation of the same episode.
 
-    :param stamp: its stamp, nanoseconds.
-    :param pictures: by camera, as in ``PolicyInput``.
-    :param state: the robot's then.
+    :param stamp: stamp of the observation, nanoseconds.
+    :param pictures: pictures by camera name, as in ``PolicyInput``.
+    :param state: state of the robot at that time.
     """
 
     stamp: int
@@ -66,16 +66,18 @@ class Past:
 
 @dataclass(frozen=True, eq=False)
 class PolicyInput:
-    """One observation as a policy sees it. What the traces are drawn on is the graph's argument ``traces``.
+    """One observation as a policy sees it. The graph's argument ``traces`` says what the traces are drawn on.
 
     :param stamp: the observation's stamp, nanoseconds.
-    :param pictures: by camera; with ``MAIN_CAMERA``, or none at all for a policy whose ``needs`` name no camera.
-    :param instruction: what to do, in words.
-    :param state: the robot's; for policies whose ``needs`` name parts of it.
-    :param history: earlier observations of this episode, oldest first; for policies with ``needs.history_s``.
-    :param committed: what is executed in the control steps from this observation on, first step first, as long as no
-        newer answer replaces it; for policies with ``needs.committed``.
-    :param expert_actions: the simulator's scripted answer to this observation; for policies with ``needs.expert``.
+    :param pictures: pictures by camera name, ``MAIN_CAMERA`` among them; empty for a policy whose ``needs`` name no
+        camera.
+    :param instruction: instruction in words.
+    :param state: state of the robot; given to policies whose ``needs`` name parts of it.
+    :param history: earlier observations of this episode, oldest first; given to policies with ``needs.history_s``.
+    :param committed: actions that are executed in the control steps from this observation on, first step first, as long
+        as no newer answer replaces them; given to policies with ``needs.committed``.
+    :param expert_actions: answer of the simulator's scripted expert to this observation; given to policies with
+        ``needs.expert``.
     """
 
     stamp: int
@@ -100,18 +102,20 @@ class PolicyInput:
 
     @property
     def picture(self) -> Picture:
-        """The main camera's."""
+        """The main camera's picture."""
         return self.pictures[MAIN_CAMERA]
 
     def before(self, seconds: float) -> Past | None:
-        """The newest earlier observation that is at least so old; None when the history does not reach back so far."""
+        """The newest earlier observation that is at least ``seconds`` old; None when the history does not reach back so
+        far.
+        """
         latest = self.stamp - round(seconds * 1e9)
         return next((past for past in reversed(self.history) if past.stamp <= latest), None)
 
 
 @dataclass(frozen=True)
 class InputNeeds:
-    """What a policy must be given beside the instruction; or, of whoever runs policies, what it can give at most.
+    """What a policy needs beside the instruction, or the most that the code that runs policies can supply.
 
     :param cameras: names of the pictures.
     :param state: parts of ``RobotState``: ``joints``, ``base_from_tool``, ``opening``.
@@ -129,8 +133,8 @@ class InputNeeds:
     def require(self, policy: str, given: "InputNeeds", giver: str) -> None:
         """
         :param policy: name of the policy whose needs these are.
-        :param given: the most that the giver can give.
-        :param giver: what the error calls it.
+        :param given: most that the giver can supply.
+        :param giver: name of the giver in the error.
         :raises InputError: when something is needed that is not given.
         """
         lacking = [f"a camera {name!r}" for name in self.cameras if name not in given.cameras]
@@ -146,8 +150,8 @@ class InputNeeds:
 @dataclass(frozen=True)
 class Answer:
     """
-    :param actions: at least one, the first for the control step right after the observation.
-    :param thoughts: what the policy made of the observation on its way there, by name; nothing is executed of it.
+    :param actions: actions, at least one; the first is for the control step right after the observation.
+    :param thoughts: further results by name, such as boxes or text. None of them is executed.
     """
 
     actions: tuple[EndEffectorAction, ...]
@@ -160,17 +164,19 @@ class Policy(ABC):
     name: str
     needs: InputNeeds = InputNeeds()
     draws_at_random: bool = False
-    """Whether the same observation may be answered otherwise: it then gets a seed of its own for every episode."""
+    """Whether the same observation may get different answers. Such a policy gets its own seed for every episode."""
 
     def load(self) -> None:
         """Load and warm up what is needed. :raises InputError: when it cannot be had."""
 
     def reset(self) -> None:
-        """A new instruction or episode starts. From here on nothing depends on what was before, draws included."""
+        """A new instruction or episode starts. Nothing from before may influence later answers; random draws start
+        again, too.
+        """
 
     def reseed(self, seed: int) -> None:
-        """Draw from here on as if the policy had been made with this seed. Whoever draws at random has it: loading a
-        network anew for every episode takes longer than the episode.
+        """Draw from here on as if the policy had been made with this seed. Every policy that draws at random must have
+        this method: loading a network anew for every episode takes longer than the episode.
 
         :raises InputError: for a policy that cannot do so.
         """

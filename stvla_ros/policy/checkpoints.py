@@ -1,4 +1,4 @@
-"""Checkpoint folders: where they are found, what is in them, and how new ones are made."""
+"""Checkpoint folders: how they are found, what they contain, and how new ones are made."""
 
 import difflib
 import hashlib
@@ -47,10 +47,10 @@ def check_free(directory: Path) -> None:
 
 @contextmanager
 def new_folder(directory: Path, needed: int) -> Iterator[Path]:
-    """A folder that becomes ``directory`` when the block ends well, and is removed when it does not.
+    """A folder that becomes ``directory`` when the block ends without an error, and is removed otherwise.
 
-    :param needed: bytes that will be written, about.
-    :raises InputError: when ``directory`` is not free, or for what the disk refuses in the block.
+    :param needed: approximate number of bytes that will be written.
+    :raises InputError: when ``directory`` is not free, or when the disk refuses something in the block.
     """
     directory = directory.expanduser().absolute()
     check_free(directory)
@@ -74,27 +74,27 @@ INDEX = "model.safetensors.index.json"
 
 
 TRAINING_RECORD = "training.json"
-"""What a checkpoint says about its training, see ``training_record.py``."""
+"""Name of the file with the training's record, see ``training_record.py``."""
 
 
 ADAPTER_CONFIG = "adapter_config.json"
 
 
-# What is downloaded of a hub repository; everything else in it is code or for other programs.
+# Files that are downloaded of a hub repository. Everything else in it is code or for other programs.
 _FILES = ["*.safetensors", "*config.json", "tokenizer.json", "special_tokens_map.json", INDEX, TRAINING_RECORD]
 _FILES += ["dataset_statistics.json"]
 
 
-# A name that is longer than any file's is asked for in vain.
+# No file can have a longer name.
 _WEIGHT_FILE = re.compile(r"[A-Za-z0-9_.-]{1,200}\.safetensors")
 
 
 _MOST_LISTED = 12
-# Of a folder's entries that a misspelt name is compared with.
+# Number of a folder's entries that a misspelt name is compared with.
 _MOST_BESIDE = 1000
 
 
-# Bytes of zeros that a file may have without them being on the disk.
+# Largest part of a file, in bytes, that may be a hole (zeros that take no disk space).
 _LARGEST_HOLE = 1 << 30
 
 
@@ -103,9 +103,9 @@ _STORED_TYPES = ("F64", "F32", "F16", "BF16")
 
 
 def find_checkpoint(path_or_id: str) -> Path:
-    """The folder of a checkpoint; one that is named by its id is downloaded, unless that was done before.
+    """The folder of a checkpoint. A checkpoint that is named by its hub id is downloaded unless it is already here.
 
-    :param path_or_id: a local folder, the name of a model that comes along, or an id on the Hugging Face hub.
+    :param path_or_id: a local folder, the name of a shipped model, or an id on the Hugging Face hub.
     :raises InputError: when there is none of these.
     """
     check_exists(path_or_id)
@@ -120,21 +120,21 @@ def find_checkpoint(path_or_id: str) -> Path:
 
 
 def check_exists(path_or_id: str) -> None:
-    """Tell at once what :func:`find_checkpoint` would refuse only after a long wait. Downloads nothing; of an id that
-    was not downloaded the hub is asked.
+    """Refuse at once what :func:`find_checkpoint` would refuse only after a long wait. Downloads nothing. If a hub id
+    was not downloaded yet, the hub is asked whether it exists.
 
-    :raises InputError: when there is no such folder, model that comes along, or id.
+    :raises InputError: when there is no such folder, shipped model, or id.
     """
     if find_downloaded(path_or_id) is None:
         hub.check_id("checkpoint", path_or_id)
 
 
 def find_downloaded(path_or_id: str) -> Path | None:
-    """The folder of a checkpoint as far as it is on this machine. Asks nobody.
+    """The folder of a checkpoint if it is on this machine. Asks no server.
 
-    :param path_or_id: as of :func:`find_checkpoint`.
+    :param path_or_id: folder, name or id, as for :func:`find_checkpoint`.
     :returns: the folder; None for an id on the hub that was not downloaded.
-    :raises InputError: when it is no folder, and can be no name or id either.
+    :raises InputError: when it is no folder, and cannot be a name or id either.
     """
     if folder := _folder(path_or_id):
         return folder
@@ -147,7 +147,7 @@ def find_downloaded(path_or_id: str) -> Path | None:
 
 
 def is_shipped(name: str) -> bool:
-    """Whether this is the name of a model that comes along, as ``small``."""
+    """Whether this is the name of a shipped model, such as ``small``."""
     return name in shipped_models()
 
 
@@ -221,10 +221,10 @@ def open_tensors(file: Path, device: "torch.device | str" = "cpu") -> Iterator[A
 
 
 def _check_header(file: Path) -> None:
-    """What the library does not look at: it holds offsets, shapes and types of a header to each other and to the file,
-    but takes one of any length up to 100 MB, and bytes that lie nowhere on the disk.
+    """Check what the library does not. It compares a header's offsets, shapes and types with each other and with the
+    file. But it accepts a header of any length up to 100 MB, and weights that take no space on the disk.
 
-    :raises InputError: for a header that is too long, and weights that are a hole in the file.
+    :raises InputError: for a header that is too long, and for weights that are a hole in the file.
     """
     check_regular(file)
     with file.open("rb") as stream:
@@ -250,8 +250,8 @@ def read_rows(directory: Path, name: str, first: int, end: int) -> "torch.Tensor
 
 
 def fingerprint(directory: Path) -> str:
-    """What tells a checkpoint's weights from others of the same shape: a hash of every tensor's name, shape, type and
-    first row. Not of all numbers, so that it takes no time: training changes every matrix everywhere.
+    """A hash that tells a checkpoint's weights from others of the same shape. It covers every tensor's name, shape,
+    type and first row. Reading all numbers would take long, and training changes every matrix everywhere.
 
     :raises InputError: when files are missing or damaged.
     """
@@ -272,10 +272,12 @@ def fingerprint(directory: Path) -> str:
 
 
 def weight_files(directory: Path) -> list[Path]:
-    """Those of a whole checkpoint. :raises InputError: when one is missing, or the index names others."""
+    """Paths of a whole checkpoint's weight files. :raises InputError: when one is missing, or the index names
+    others.
+    """
     if (directory / INDEX).is_file():
         weight_map = read_json(directory / INDEX).get("weight_map")
-        # Names only: an index has no business elsewhere on the disk, nor with files of other kinds.
+        # Plain names only: an index must not name files elsewhere on the disk, or of other kinds.
         if not (
             isinstance(weight_map, dict)
             and weight_map
@@ -334,7 +336,7 @@ def check_tensors(
 
 
 def check_files(folder: Path) -> None:
-    """Whether a checkpoint's files are there, for an adapter those of its base too. Reads none of them.
+    """Check that a checkpoint's files are there; for an adapter, its base's as well. Reads none of them.
 
     :raises InputError: naming what is missing.
     """

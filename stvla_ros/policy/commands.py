@@ -21,19 +21,20 @@ class CreateArguments:
     """Family of policies."""
 
     size: str = "small"
-    """Of the family's: tiny (for tests), small (for two CPU cores), 4b (the published model's shape); of spatialvla
-    also medium (for benchmarks)."""
+    """Size of the network, one of the family's: tiny (for tests), small (for two CPU cores), 4b (the published model's
+    shape); of spatialvla also medium (for benchmarks).
+    """
 
     output: str = ""
     """Folder to make; it must not exist, or be empty. Empty: out/checkpoints/SIZE."""
 
     seed: Annotated[int, Range(0, 2**63 - 1)] = 0
-    """Of the random weights: the same seed gives the same files."""
+    """Seed of the random weights: the same seed gives the same files."""
 
 
 @dataclass(frozen=True)
 class ConversionArguments:
-    """What others publish as a pickle, or in parts, into a checkpoint in safetensors: a run of InternVLA-M1, or a
+    """Turn what others publish as a pickle, or in parts, into a checkpoint in safetensors: a run of InternVLA-M1, or a
     Qwen2.5-VL alone as the start of a new policy.
     """
 
@@ -45,8 +46,9 @@ class ConversionArguments:
     """Folder to make; it must not exist, or be empty."""
 
     base: str = ""
-    """Of a run: the folder of the Qwen2.5-VL that it was started from: its config.json and tokenizer.json are needed,
-    no weights."""
+    """Only for a run: folder of the Qwen2.5-VL that the run was started from. Its config.json and tokenizer.json are
+    needed, no weights.
+    """
 
     family: str = "st4vla"
     """Family of policies."""
@@ -55,7 +57,9 @@ class ConversionArguments:
     """Type of the weights written. The action expert's are float32."""
 
     parameters: str = "{}"
-    """Of a start, a YAML mapping: size (4b: queries and action expert as published), seed, dino (a DINOv2 .pth)."""
+    """Only for a start from a Qwen2.5-VL: a YAML mapping with size (4b: queries and action expert as published), seed,
+    dino (a DINOv2 .pth).
+    """
 
 
 @dataclass(frozen=True)
@@ -78,7 +82,9 @@ class MergeArguments:
 
 @dataclass(frozen=True)
 class InspectArguments:
-    """What is in a checkpoint: family, training, what it is shown, numbers by part, statistics. Reads no weights."""
+    """Show what is in a checkpoint: family, training, what the policy is shown, number of weights by part, statistics.
+    Reads no weights.
+    """
 
     checkpoint: str
     """Folder of a checkpoint or an adapter, or its hub id."""
@@ -128,7 +134,7 @@ def inspect(arguments: InspectArguments) -> int:
 
 
 def merge_adapter(adapter: str, output: Path, dtype: str = "float32", family: str = "") -> None:
-    """As ``MergeArguments`` says; the adapter's record of its training goes along.
+    """Merge an adapter as ``MergeArguments`` says. The record of its training is copied, too.
 
     :raises InputError: as :func:`merge`.
     """

@@ -1,11 +1,11 @@
 """Functions of tensors, compiled by torch's Inductor while a policy warms up.
 
-What stands between two products of a network is then one kernel in place of several: on a GPU each takes a microsecond
-or two, however little it does. The products stay what they are.
+Everything between two products of a network then runs as one kernel instead of several. On a GPU each kernel takes a
+microsecond or two, however little it does. The products themselves are unchanged.
 
-Inductor alone, without Dynamo: a function is traced for the shapes that it is called with, and for others, or once the
-warm-up is over, it simply runs. So nothing is ever compiled while a robot waits, and nothing is checked at a call but
-the shapes. Inductor takes 74 MB and a second to import, so it is only imported where something is compiled.
+Inductor is used without Dynamo. A function is compiled for the shapes of its first calls during the warm-up. For other
+shapes, and after the warm-up, it runs uncompiled. So nothing is ever compiled while a robot waits, and a call checks
+nothing but the shapes. Importing Inductor takes 74 MB and a second, so this happens only where something is compiled.
 """
 
 import importlib.util
@@ -21,18 +21,19 @@ from torch.utils._pytree import tree_leaves
 
 from stvla_ros.errors import reason_of
 
-# What Triton makes code for.
+# Devices that Triton generates code for.
 _OLDEST_CAPABILITY = (7, 0)
-# Largest distance of a part's answers, of their length. In 16 bits torch rounds between the operations: scores up to
-# the cap of 50 by 0.2, which the weights made of them follow by a quarter. Another order of numbers is 1 apart.
+# Largest allowed difference between a compiled part's answer and the function's, relative to the answer's length. In 16
+# bits torch rounds between operations: scores near the cap of 50 are rounded by 0.2, which changes the weights computed
+# from them by a quarter. Numbers in the wrong order differ by 1.
 _APART = {torch.float64: 1e-3, torch.float32: 1e-3, torch.float16: 0.5, torch.bfloat16: 0.5}
-# Inductor's own variable for where compiled code is kept.
+# Inductor's own environment variable for the folder of compiled code.
 _CACHE_VARIABLE = "TORCHINDUCTOR_CACHE_DIR"
 
 
 def are_worth_it(device: torch.device) -> bool:
-    """Whether parts are compiled unless somebody says otherwise: on GPUs, where Triton is at hand, which Inductor
-    writes for. On a CPU nothing is gained by it (docs/reference/policy.md).
+    """Whether parts are compiled by default: on GPUs with Triton, which Inductor generates code for. On a CPU it brings
+    nothing (docs/reference/policy.md).
     """
     if device.type != "cuda" or importlib.util.find_spec("triton") is None:
         return False
@@ -40,19 +41,20 @@ def are_worth_it(device: torch.device) -> bool:
 
 
 def default_folder() -> Path:
-    """Where compiled code is kept for the next start: the user's own cache (XDG Base Directory Specification).
-    Inductor's default is a folder in /tmp whose name anybody can foresee, and what lies there is run.
+    """Folder in which compiled code is kept for the next start: the user's own cache (XDG Base Directory
+    Specification). Inductor's default is a folder in /tmp with a predictable name, and the code found there is
+    executed. Another user could put code there.
     """
     cache = os.environ.get("XDG_CACHE_HOME", "")
-    # A relative path there is to be ignored.
+    # The specification says that a relative path is ignored.
     folder = Path(cache) if cache.startswith("/") else Path.home() / ".cache"
     return folder / "stvla_ros" / "inductor"
 
 
 class Compiler:
-    """Makes parts out of functions.
+    """Makes compiled parts from functions.
 
-    :param enabled: False for parts that are the functions themselves.
+    :param enabled: False to leave the functions as they are.
     """
 
     def __init__(self, enabled: bool = True) -> None:
@@ -60,20 +62,21 @@ class Compiler:
 
     @property
     def enabled(self) -> bool:
-        """Whether parts are compiled: not any more once that has failed."""
+        """Whether parts are compiled; False after a compilation has failed."""
         return self._enabled
 
     def part(self, function: Callable[..., Any]) -> Callable[..., Any]:
         """
-        :param function: from tensors to a tensor or a tuple of them, of which it may change the first ones' content.
-        :returns: what does the same, up to rounding.
+        :param function: function from tensors to a tensor or a tuple of tensors; it may change the contents of the
+            first ones.
+        :returns: a callable with the same results up to rounding.
         """
         return _Part(self, function) if self._enabled else function
 
     @contextmanager
     def compiling(self) -> Iterator[None]:
-        """Parts that are called inside are compiled for what they are called with. Where that fails (no compiler, no
-        room for its files), one line says so, and from then on all functions run as they are.
+        """Compile the parts that are called inside, for the shapes of these calls. If that fails (no compiler, no room
+        for its files), one line says so, and from then on all functions run uncompiled.
         """
         self._compiles = self._enabled
         try:
@@ -82,13 +85,13 @@ class Compiler:
             self._compiles = False
 
     def first_call(self, function: Callable[..., Any], tensors: tuple[torch.Tensor, ...]) -> tuple[Any, Any]:
-        """:returns: what was compiled, or None; and the answer of this call."""
+        """:returns: the compiled function, or None; and the answer of this call."""
         if not self._compiles:
             return None, function(*tensors)
         before = tuple(tensor.clone() for tensor in tensors)
         try:
             compiled = _compile(function, tensors)
-            # Here too: Triton compiles and tries its variants when a kernel first runs.
+            # In this block as well: Triton compiles and tries its variants when a kernel first runs.
             answer = compiled(*tensors)
             _compare((answer, tensors), (function(*before), before))
             return compiled, answer
@@ -119,13 +122,13 @@ class _Part:
 
 
 def _compare(found: Any, expected: Any) -> None:
-    """:raises ValueError: for what is farther apart than rounding explains: a compiler has its faults, too."""
+    """:raises ValueError: when the answers differ by more than rounding explains: compilers have bugs, too."""
     for one, other in zip(tree_leaves(found), tree_leaves(expected), strict=True):
         if not other.is_floating_point():
             continue
         whole = other.float()
         apart = torch.linalg.vector_norm(one.float() - whole)
-        # Not a number is not less than anything.
+        # NaN compares as False.
         if not bool(apart <= _APART[other.dtype] * torch.linalg.vector_norm(whole)):
             raise ValueError("what was compiled gives other numbers than the function")
 
@@ -139,6 +142,7 @@ def _compile(function: Callable[..., Any], tensors: tuple[torch.Tensor, ...]) ->
     from torch._inductor import config
     from torch.fx.experimental.proxy_tensor import make_fx
 
-    # In this process: its own would be one for each core, each with torch in it, and they stay.
+    # Compile in this process. Inductor would otherwise start one process for each core, each with torch loaded, and
+    # keep them.
     with config.patch(compile_threads=1):
         return inductor.compile(make_fx(function, tracing_mode="fake")(*tensors), list(tensors))

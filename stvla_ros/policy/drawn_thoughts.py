@@ -1,4 +1,4 @@
-"""What a policy thought of an observation, drawn into its picture for people."""
+"""Draws a policy's thoughts about an observation into its picture, for people."""
 
 from collections.abc import Mapping
 
@@ -13,8 +13,8 @@ from stvla_ros.policy.thoughts import Boxes, Points, PredictedPicture, Thought
 def draw_thoughts(rgb: np.ndarray, thoughts: Mapping[str, Thought], camera: str = MAIN_CAMERA) -> np.ndarray:
     """Boxes and points in place, predicted pictures in the upper right corner, text from the bottom upwards.
 
-    :param rgb: (H, W, 3) uint8, the camera's picture; stays as it is.
-    :param thoughts: by name; of the marks those in this camera's picture are drawn.
+    :param rgb: (H, W, 3) uint8, the camera's picture; it stays unchanged.
+    :param thoughts: thoughts by name; boxes and points are drawn only if they belong to this camera's picture.
     :param camera: name of the camera.
     :returns: new (H, W, 3) uint8 rgb.
     """

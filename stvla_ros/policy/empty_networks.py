@@ -9,10 +9,9 @@ from torch import nn
 
 @contextmanager
 def without_memory() -> Iterator[None]:
-    """Weights of modules that are made inside are on the meta device and not initialised; buffers are real. Their
-    classes have to be imported before. (Both
-    accelerate's function of this kind and initialisation on that device bring a compiler along, which a server does
-    not need.)
+    """Modules that are made inside have weights on the meta device, not initialised; their buffers are real. Import
+    their classes before. (accelerate's function of this kind and initialisation on the meta device both load a
+    compiler, which a server does not need.)
     """
     register = nn.Module.register_parameter
     initialise = {name: function for name, function in vars(nn.init).items() if re.fullmatch(r"[a-z]\w*_", name)}

@@ -1,9 +1,10 @@
-"""Families of policies: one kind of network each, with its checkpoints, its training and what can be checked of it.
+"""Families of policies. Each is one kind of network, with its checkpoints, its training and the checks of its
+checkpoints.
 
-A family is a class made from :class:`PolicyFamily` in a folder of its own. Nothing else of this project, nor of a
-family's users, names it: the server, the evaluation, the training, the doctor and `stvla model` find it by the
-checkpoint (:func:`family_of`) or by name (``FAMILIES``). Other packages add theirs by an entry point of the group
-``stvla_ros.families``. A family's own module imports no torch, so that names and options cost nothing.
+A family is a subclass of :class:`PolicyFamily` in a folder of its own. No other code names it: the server, the
+evaluation, the training, the doctor and `stvla model` find it by the checkpoint (:func:`family_of`) or by name
+(``FAMILIES``). Other packages add theirs by an entry point of the group ``stvla_ros.families``. A family's own module
+imports no torch, so that looking up names and options is fast.
 """
 
 import inspect
@@ -35,23 +36,24 @@ if TYPE_CHECKING:
 ACTIONS = "actions"
 """The objective that every family has: the demonstrated actions."""
 GROUNDING = "grounding"
-"""The objective of families that can answer in words: questions about pictures, which the training then brings
-(``Trainable.question_batch``). What ``load`` gives then has ``ask(pictures, question, most_tokens)``, which gives the
-answer, and ``picture_size``, the side of the picture whose pixels its places are."""
+"""The objective of families that can answer in words: questions about pictures, which the training supplies
+(``Trainable.question_batch``). The object that ``load`` returns then has ``ask(pictures, question, most_tokens)``,
+which returns the answer, and ``picture_size``, the side in pixels of the picture that places in answers refer to.
+"""
 
 
 @dataclass(frozen=True)
 class NoOptions:
-    """Of a family that has none for its training."""
+    """Options of a family that has none for its training."""
 
 
 @dataclass(frozen=True)
 class Remark:
     """What a family's check of a checkpoint found.
 
-    :param level: how bad it is; with an ``error`` the checkpoint cannot be used.
-    :param text: what was found.
-    :param advice: what to do about it; needed for a warning and an error.
+    :param level: severity; a checkpoint with an ``error`` cannot be used.
+    :param text: finding, in words.
+    :param advice: advice about what to do; needed for a warning and an error.
     """
 
     level: Literal["ok", "note", "warning", "error"]
@@ -62,7 +64,7 @@ class Remark:
 def remark_on_statistics(
     statistics: Mapping[str, ActionStatistics], key: str, unnorm_key: str, fallback_unnorm_key: str
 ) -> Remark:
-    """On the statistics that a checkpoint is to act by, as ``select_statistics`` took them."""
+    """The remark on the statistics that ``select_statistics`` chose for a checkpoint."""
     why = why_statistics(statistics, key, unnorm_key, fallback_unnorm_key)
     if key in (unnorm_key, fallback_unnorm_key):
         return Remark("ok", f"action statistics {key!r} ({why})")
@@ -79,7 +81,7 @@ def remark_on_statistics(
 class Contents:
     """What is in a checkpoint.
 
-    :param parts: numbers by part of the network.
+    :param parts: number of weights by part of the network.
     :param statistics: keys of its action statistics.
     :param base: folder of the checkpoint that an adapter belongs to; None for a whole checkpoint.
     """
@@ -90,21 +92,21 @@ class Contents:
 
 
 class PolicyFamily(ABC):
-    """One kind of policy network. Made without arguments, and without state."""
+    """One kind of policy network. An instance takes no arguments and has no state."""
 
     name: ClassVar[str]
-    """As ``family.name`` of a training's configuration, ``--family`` and ``training.json`` have it."""
+    """Name of the family in ``family.name`` of a training's configuration, in ``--family`` and in ``training.json``."""
     model_types: ClassVar[tuple[str, ...]] = ()
     """``model_type`` of the config.json of its checkpoints."""
     sizes: ClassVar[tuple[str, ...]] = ()
-    """Of the new checkpoints that can be made."""
+    """Names of the sizes in which new checkpoints can be made."""
     options: ClassVar[type] = NoOptions
     """Dataclass of ``family.options`` of a training's configuration."""
     objectives: ClassVar[Mapping[str, tuple[str, ...]]] = {ACTIONS: ()}
-    """What can be trained for, and the data set's features that each needs beside the usual ones."""
+    """Objectives of a training, and the further features of the data set that each needs."""
 
     takes_traces: ClassVar[bool] = False
-    """Whether its networks can be trained with the traces themselves (``traces: beside``, ``Picture.traces``)."""
+    """Whether its networks can be trained with the traces as numbers (``traces: beside``, ``Picture.traces``)."""
 
     @property
     @abstractmethod
@@ -112,12 +114,12 @@ class PolicyFamily(ABC):
         """The policy's class. It takes at least ``checkpoint``, and loads nothing before ``load()``."""
 
     def load(self, folder: Path, device: str, dtype: str, **options: Any) -> Any:
-        """The network in memory with what processes its inputs and outputs, for use without a graph.
+        """Load the network, with what prepares its inputs and decodes its outputs, for use without a graph.
 
-        :param folder: of a checkpoint or an adapter of this family.
+        :param folder: folder of a checkpoint or an adapter of this family.
         :param device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
         :param dtype: ``auto``, ``float32``, ``float16`` or ``bfloat16``.
-        :param options: the family's own.
+        :param options: options of this family.
         :raises InputError: for a checkpoint, device, type or option that cannot be used.
         """
         taken = inspect.signature(self.policy).parameters
@@ -128,9 +130,9 @@ class PolicyFamily(ABC):
         return policy
 
     def check(self, folder: Path, unnorm_key: str = "", fallback_unnorm_key: str = "") -> Iterator[Remark]:
-        """Whether a checkpoint can be used. Reads headers and small files, no weights.
+        """Check whether a checkpoint can be used. Reads headers and small files, no weights.
 
-        :param folder: of a checkpoint or an adapter of this family.
+        :param folder: folder of a checkpoint or an adapter of this family.
         :param unnorm_key: data set whose statistics are asked for; empty for the robot's own.
         :param fallback_unnorm_key: the robot's own data set.
         """
@@ -154,8 +156,8 @@ class PolicyFamily(ABC):
     def statistics(self, folder: Path) -> Mapping[str, ActionStatistics]:
         """Action statistics by data set. Reads small files; imports no torch.
 
-        :param folder: of a checkpoint or an adapter of this family.
-        :returns: empty for a family that does not tell them so cheaply.
+        :param folder: folder of a checkpoint or an adapter of this family.
+        :returns: statistics by data set; empty for a family that cannot tell them so cheaply.
         :raises InputError: when they cannot be read.
         """
         return {}
@@ -166,18 +168,18 @@ class PolicyFamily(ABC):
 
         :param folder: a new or empty folder.
         :param size: one of ``sizes``.
-        :param seed: of the weights: the same seed gives the same files.
+        :param seed: seed of the weights: the same seed gives the same files.
         :raises InputError: for an argument that cannot be used; then nothing was made.
         """
 
     def convert(self, source: Path, base: Path | None, output: Path, dtype: str, parameters: Mapping[str, Any]) -> None:
-        """Write a checkpoint out of what others publish in a layout that is not read directly, such as pickles.
+        """Write a checkpoint from files that others publish in a layout that is not read directly, such as pickles.
 
         :param source: a file or folder.
-        :param base: folder of what ``source`` builds on and does not hold itself; None for none.
+        :param base: folder of the model that ``source`` builds on and does not contain; None if there is none.
         :param output: a new or empty folder.
-        :param dtype: of the weights written.
-        :param parameters: the family's own.
+        :param dtype: type of the weights written.
+        :param parameters: parameters of this family's conversion.
         :raises InputError: for what cannot be converted; then nothing was made.
         """
         raise InputError(f"checkpoint {source}: checkpoints of family {self.name} need no conversion")
@@ -185,9 +187,9 @@ class PolicyFamily(ABC):
     def merge(self, adapter: Path, output: Path, dtype: str) -> None:
         """Write an adapter and the checkpoint that it was trained on as one checkpoint.
 
-        :param adapter: its folder.
+        :param adapter: folder of the adapter.
         :param output: a new or empty folder.
-        :param dtype: of the weights written.
+        :param dtype: type of the weights written.
         :raises InputError: when they cannot be merged; then nothing was made.
         """
         raise InputError(f"adapter {adapter}: family {self.name} has no adapters that could be merged")
@@ -195,7 +197,7 @@ class PolicyFamily(ABC):
     def trainable(self, start: "Start") -> "Trainable":
         """The network, ready to be trained.
 
-        :raises InputError: for what of ``start`` cannot be used.
+        :raises InputError: when something in ``start`` cannot be used.
         """
         raise InputError(f"family {self.name}: it cannot be trained here")
 
@@ -213,15 +215,15 @@ FAMILIES: Registry[type[PolicyFamily]] = Registry(
 
 
 def find_family(name: str) -> PolicyFamily:
-    """:raises InputError: for a name that is none, or a family that cannot be imported."""
+    """:raises InputError: for an unknown name, or a family that cannot be imported."""
     return FAMILIES.find(name)()
 
 
 def family_of(folder: Path) -> PolicyFamily:
-    """The family of a checkpoint: its training.json's, else that of config.json's model_type, else its base's.
+    """The family of a checkpoint: named by its training.json, else by config.json's model_type, else its base's.
 
-    :param folder: of a checkpoint or an adapter.
-    :raises InputError: when nothing tells, or what tells is unknown.
+    :param folder: folder of a checkpoint or an adapter.
+    :raises InputError: when none of these names a family, or the name is unknown.
     """
     record = folder / TRAINING_RECORD
     if record.is_file() and (name := read_json(record).get("family")) is not None:

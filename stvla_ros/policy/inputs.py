@@ -17,20 +17,21 @@ from stvla_ros.settings import build
 
 BESIDE = "beside"
 TRACES = ("none", "depth", "rgb", BESIDE)
-"""What the traces are drawn on: nothing (as SpatialVLA), the depth (ST-VLA), the picture (as TraceVLA); or ``beside``:
-on nothing, and given to the network as they are (``PolicyFamily.takes_traces``)."""
+"""What the traces are drawn on: nothing (as SpatialVLA), the depth (ST-VLA), the picture (as TraceVLA). With ``beside``
+nothing is drawn, and the network gets the traces as numbers (``PolicyFamily.takes_traces``).
+"""
 RESIZE_METHODS = ("bicubic", "area")
 
-# By what the traces are drawn on, the fields that then change nothing.
+# Fields that have no effect, by what the traces are drawn on.
 _WITHOUT_EFFECT = {
     "none": frozenset({"tracker", "tracker_parameters", "buffer", "variant", "drawing", "adaptive"}),
     "rgb": frozenset({"variant", "drawing"}),
     "depth": frozenset(),
     BESIDE: frozenset({"variant", "drawing"}),
 }
-# The map's size is the network's.
+# The network fixes the size of the map.
 _DRAWING = tuple(each.name for each in fields(CompositorConfig) if each.name not in ("variant", "size"))
-# By backend's name, its own parameters.
+# The backend's own parameters, by its name.
 _PARAMETERS_OF = {"depth": "depth_parameters", "tracker": "tracker_parameters"}
 
 
@@ -38,19 +39,19 @@ _PARAMETERS_OF = {"depth": "depth_parameters", "tracker": "tracker_parameters"}
 class InputsConfig:
     """What a policy is shown.
 
-    :param traces: where the traces are drawn: nowhere, on the depth map (ST-VLA), on the picture (as TraceVLA); or
-        ``beside``: nowhere, and the network gets them as numbers beside the plain depth.
-    :param depth: where metres come from (``DEPTH_ESTIMATORS``): ``sensor``: the camera's or the data's own;
-        ``constant``: the same distance everywhere, the baseline without depth; a network.
-    :param depth_parameters: the depth backend's own.
+    :param traces: place of the traces: ``none``, drawn on the depth map (``depth``, ST-VLA), drawn on the picture
+        (``rgb``, as TraceVLA), or ``beside``: not drawn, and given to the network as numbers beside the plain depth.
+    :param depth: source of the depth (``DEPTH_ESTIMATORS``). ``sensor``: the camera's or the data's own; ``constant``:
+        the same distance everywhere, the baseline without depth; else a network.
+    :param depth_parameters: parameters of the depth backend.
     :param tracker: name of the tracker.
-    :param tracker_parameters: the tracker's own.
-    :param buffer: frames in the trace window.
-    :param variant: depth at which traces are drawn.
-    :param drawing: further parameters of what draws on the depth by name (``CompositorConfig``: line_width, age_step,
-        near_depth, ignore_robot, …).
+    :param tracker_parameters: parameters of the tracker.
+    :param buffer: length of the trace window, frames.
+    :param variant: rule for the depth at which traces are drawn.
+    :param drawing: further parameters of the drawing by name (``CompositorConfig``: line_width, age_step, near_depth,
+        ignore_robot, …).
     :param adaptive: whether the window stretches while motion is slow.
-    :param resize: how pictures come to the model's size.
+    :param resize: method of resizing pictures to the model's size.
     :raises InputError: naming the field that cannot be used.
     """
 
@@ -83,7 +84,7 @@ class InputsConfig:
         check_buffer_size(self.buffer)
         self._compositor()
         if self.depth == NO_DEPTH and self.traces in ("depth", BESIDE):
-            # Everything drawn on it would have its own depth, and metres of motion would be made up.
+            # Every point drawn on it would keep a depth of its own, and metres of motion would be invented.
             self._refuse("traces", f"none or rgb with depth {NO_DEPTH}")
 
     def _refuse(self, name: str, expected: str) -> None:
@@ -98,7 +99,7 @@ class InputsConfig:
 
     @property
     def summary(self) -> str:
-        """What is shown, in words."""
+        """The policy's inputs, in words."""
         on = "beside the depth" if self.traces == BESIDE else f"on {self.traces}"
         traces = f"traces {on}" if self.traces != "none" else "no traces"
         if self.traces != "none":
@@ -110,17 +111,17 @@ class InputsConfig:
         return f"picture, {depth}, {traces}, resize {self.resize}"
 
     def check_backends(self) -> None:
-        """Tell now what building the perception would refuse. Loads no network.
+        """Refuse now what building the perception would refuse. Loads no network.
 
-        :raises InputError: for a parameter of tracker or depth that is unknown or cannot be used, or a network that
-            cannot be had.
+        :raises InputError: for a parameter of tracker or depth that is unknown or cannot be used, or a network that is
+            not available.
         """
         check_depth_estimator(self.depth, self.depth_parameters)
         if "tracker" not in _WITHOUT_EFFECT[self.traces]:
             check_tracker(self.tracker, self.tracker_parameters)
 
     def perception(self) -> SpatialTracesConfig:
-        """What the perception needs of it."""
+        """The part of the record that the perception needs."""
         return SpatialTracesConfig(
             TrackingConfig(
                 tracker=self.tracker,
@@ -144,10 +145,10 @@ def input_values(inputs: InputsConfig) -> dict[str, Any]:
 
 
 def overridden(values: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
-    """The values of a record with those that were given in place of its own, and what follows from these.
+    """The values of a record, with the given ones in place of its own, and everything that follows from these.
 
-    :param values: by field of :class:`InputsConfig`.
-    :param given: likewise, some of them.
+    :param values: values by field of :class:`InputsConfig`.
+    :param given: values that replace some of them, by field.
     """
     follows: dict[str, Any] = {}
     for backend, parameters in _PARAMETERS_OF.items():
@@ -159,13 +160,13 @@ def overridden(values: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str,
 
 
 def differences(inputs: InputsConfig, trained: Mapping[str, Any]) -> list[str]:
-    """A line for every field in which ``inputs`` is not what a checkpoint was trained with.
+    """One line for every field in which ``inputs`` differs from what a checkpoint was trained with.
 
     :param trained: values by field of :class:`InputsConfig`, as far as they are known.
     """
     lines = []
     silent = set(_WITHOUT_EFFECT[inputs.traces])
-    # What another backend was told says nothing more.
+    # Parameters of another backend no longer matter.
     used = input_values(inputs)
     silent |= {own for backend, own in _PARAMETERS_OF.items() if used[backend] != trained.get(backend, used[backend])}
     for name, value in used.items():

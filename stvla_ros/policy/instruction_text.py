@@ -19,7 +19,7 @@ def checked_text(instruction: str) -> str:
     if not text:
         raise InputError("instruction: expected what to do, in words, got a blank text")
     for character in text:
-        # Cc: control characters, a line end would end the prompt early. Cs: halves of characters, not Unicode.
+        # Cc: control characters, a line end would end the prompt early. Cs: surrogates, not valid Unicode text.
         if unicodedata.category(character) in ("Cc", "Cs"):
             raise InputError(
                 f"instruction: expected one line of text, got the control character U+{ord(character):04X}"
@@ -28,16 +28,16 @@ def checked_text(instruction: str) -> str:
 
 
 class Words:
-    """What a tokenizer may read an instruction as.
+    """Words that a tokenizer can encode an instruction with.
 
-    :param tokenizer: of the checkpoint.
+    :param tokenizer: tokenizer of the checkpoint.
     """
 
     def __init__(self, tokenizer: Tokenizer) -> None:
         self._tokenizer = tokenizer
         unknown = getattr(tokenizer.model, "unk_token", None)
         self._unknown_id = None if unknown is None else tokenizer.token_to_id(unknown)
-        # Whatever stands for something other than words: <image>, <bos>, <loc0001>, <|im_end|>, …
+        # Tokens that stand for something other than words: <image>, <bos>, <loc0001>, <|im_end|>, …
         self._reserved = {
             number
             for number, token in tokenizer.get_added_tokens_decoder().items()
@@ -46,10 +46,10 @@ class Words:
 
     def check(self, text: str, encoding: Encoding, skipped: int = 0, offset: int = 0) -> None:
         """
-        :param text: what was encoded, without what the caller put before it.
-        :param encoding: of it.
-        :param skipped: tokens that the caller put before it.
-        :param offset: characters that the caller put before it.
+        :param text: text that was encoded, without the characters that the caller put before it.
+        :param encoding: encoding of the whole text.
+        :param skipped: number of tokens that the caller put before it.
+        :param offset: number of characters that the caller put before it.
         :raises InputError: for reserved tokens, and characters that the vocabulary cannot spell.
         """
         spelt = [False] * len(text)
@@ -63,7 +63,7 @@ class Words:
                 spelt[start:end] = [True] * (min(end, len(text)) - start)
         if all(done or character.isspace() for character, done in zip(text, spelt)):
             return
-        # Offsets are of no use here: tokenizers without an unknown token count as if nothing had been left out.
+        # Offsets do not help here: a tokenizer without an unknown token counts as if nothing had been left out.
         lacking = [character for character in sorted(set(text)) if not self._spells(character)]
         raise InputError(
             f"instruction: expected text that the checkpoint's vocabulary can spell, it lacks "

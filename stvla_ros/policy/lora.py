@@ -20,10 +20,10 @@ _ADAPTER = "default"
 class LoraConfig:
     """Low-rank adapters (peft) instead of all weights.
 
-    :param rank: r.
-    :param alpha: scale; the update counts alpha / r.
-    :param dropout: on the adapters' inputs.
-    :param merge: also write a checkpoint with the adapters merged into the weights.
+    :param rank: rank r of the factors.
+    :param alpha: scale; the update is multiplied by alpha / r.
+    :param dropout: dropout on the adapters' inputs, a share.
+    :param merge: whether a checkpoint with the adapters merged into the weights is written, too.
     """
 
     rank: int = 32
@@ -37,8 +37,8 @@ def put_adapters(model: "Network", config: LoraConfig, layers: str, seed: int = 
 
     The adapters are float32 whatever the type of the weights beside them.
 
-    :param layers: pattern of the full names of the linear layers that get one.
-    :param seed: of A: the same seed gives the same numbers on every device.
+    :param layers: regular expression for the full names of the linear layers that get an adapter.
+    :param seed: seed of A: the same seed gives the same numbers on every device.
     :returns: ``model``; all but the adapters is frozen.
     :raises InputError: for a network that has adapters, or a configuration that peft refuses.
     """
@@ -63,14 +63,15 @@ def put_adapters(model: "Network", config: LoraConfig, layers: str, seed: int = 
             model,
             _ADAPTER,
         )
-    # peft gives them the type of the weights: steps of a small learning rate would be lost in bfloat16's rounding.
+    # peft gives them the type of the weights. In bfloat16, the steps of a small learning rate would be lost to
+    # rounding.
     for parameter in trainable_parameters(model).values():
         parameter.data = parameter.data.float()
     return model
 
 
 def trainable_parameters(model: "nn.Module") -> "dict[str, nn.Parameter]":
-    """What gradients are computed for, by name."""
+    """The parameters that gradients are computed for, by name."""
     return {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
 
 

@@ -1,4 +1,6 @@
-"""From a camera's frame to what the policy is given: in evaluation and training, and which topics these are live."""
+"""Turns a camera's frame into the policy's input, in evaluation and training; and which topics these inputs are in the
+live graph.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -18,12 +20,12 @@ from stvla_ros.policy.thoughts import Thought
 
 @dataclass(frozen=True)
 class Seen:
-    """What one observation became.
+    """The result of one observation.
 
-    :param given: for the policy.
+    :param given: input for the policy.
     :param traces: the traces in it, if there are any.
-    :param traced_depth: (S, S) float32 metres, if the traces were drawn on the depth.
-    :param thoughts: what the policy thought last in this episode, by name.
+    :param traced_depth: (S, S) float32 metres, with the traces drawn in; None if they are drawn elsewhere.
+    :param thoughts: latest thoughts of the policy in this episode, by name.
     """
 
     given: PolicyInput
@@ -34,11 +36,12 @@ class Seen:
 
 @dataclass(frozen=True)
 class View:
-    """Which picture and which depth a policy sees, by the names of their topics.
+    """The picture and the depth that a policy sees, by the names of their topics.
 
-    :param picture: ``image``, or ``overlay``: the image with the traces on it.
-    :param depth: ``depth``, metres; or ``traced_depth``: the traces drawn on them, on a square map.
-    :param traces: whether it gets the ``traces`` themselves.
+    :param picture: topic of the picture: ``image``, or ``overlay``, the image with the traces on it.
+    :param depth: topic of the depth: ``depth`` in metres, or ``traced_depth``, the same with the traces drawn in, on a
+        square map.
+    :param traces: whether the policy gets the ``traces`` as numbers.
     """
 
     picture: str
@@ -47,9 +50,9 @@ class View:
 
     def of(self, rgb: np.ndarray, traced: TracedDepth, perception: SpatialTraces) -> Picture:
         """
-        :param rgb: (H, W, 3) uint8, the camera's.
-        :param traced: what the perception made of it.
-        :param perception: this perception.
+        :param rgb: (H, W, 3) uint8, the camera's picture.
+        :param traced: result of the perception for this picture.
+        :param perception: perception that made ``traced``.
         :returns: the policy's picture, without intrinsics.
         """
         picture = draw_traces(rgb, traced.traces) if self.picture == "overlay" else rgb
@@ -57,7 +60,7 @@ class View:
         return Picture(picture, depth, None, perception.in_depth(traced.traces) if self.traces else None)
 
 
-# By ``InputsConfig.traces``.
+# The view for each value of ``InputsConfig.traces``.
 VIEWS = {
     "none": View("image", "depth"),
     "depth": View("image", "traced_depth"),
@@ -69,8 +72,9 @@ VIEWS = {
 class Observer:
     """The perception of one policy. Not thread-safe.
 
-    :param inputs: what it is shown.
-    :param rendered: False where a simulator draws no pictures, as nobody looks at them; the policy is given none.
+    :param inputs: inputs of the policy.
+    :param rendered: False where a simulator draws no pictures because nobody looks at them; the policy is then given
+        none.
     :raises InputError: when a stage of the perception cannot be made.
     """
 
@@ -79,14 +83,14 @@ class Observer:
         self._view = VIEWS[inputs.traces]
         self._whole = self._depth = None
         if inputs.traces == "none":
-            # Traces that nobody sees are not made.
+            # Traces that nobody sees are not computed.
             self._depth = make_depth_estimator(inputs.depth, **inputs.depth_parameters)
         else:
             self._whole = SpatialTraces(inputs.perception())
 
     @property
     def needs_robot(self) -> bool:
-        """Whether :meth:`observe` wants to know where the robot is."""
+        """Whether :meth:`observe` needs to know where the robot is."""
         return self._whole is not None and self._whole.needs_robot
 
     def reset(self) -> None:
@@ -106,9 +110,9 @@ class Observer:
         """
         :param rgb: (H, W, 3) uint8.
         :param sensor_depth: (H, W) uint16 millimetres or float32 metres.
-        :param intrinsics: (3, 3), pixels of H x W; None lets the policy take its own.
+        :param intrinsics: (3, 3), pixels of H x W; with None the policy uses its own.
         :param stamp: nanoseconds, larger than the last one of the episode.
-        :param robot: where the robot is in the picture, for trackers that need it.
+        :param robot: position of the robot in the picture, for trackers that need it.
         :raises InputError: for a picture or depth that cannot be used.
         """
         if not self._rendered:

@@ -1,4 +1,4 @@
-"""Camera picture and depth map to what the model takes. Pure functions on arrays."""
+"""Turns camera picture and depth map into the model's inputs. Pure functions on arrays."""
 
 import cv2
 import numpy as np
@@ -9,14 +9,13 @@ from stvla_ros.perception.compositor import resize_depth
 from stvla_ros.perception.geometry import check_intrinsics, check_size
 from stvla_ros.policy.inputs import RESIZE_METHODS
 
-# bicubic: the published processor's; area: that of the published evaluation in SimplerEnv.
-# Metres. No camera on a robot sees as far; what is beyond is in other units, and the largest would overflow.
+# bicubic: as the published processor; area: as the published evaluation in SimplerEnv.
 FARTHEST = 10_000.0
 
 
 def prepare_picture(rgb: np.ndarray, size: int, method: str = "bicubic") -> np.ndarray:
     """
-    :param rgb: (H, W, 3) uint8, any size; each axis is scaled by itself.
+    :param rgb: (H, W, 3) uint8, any size; the two axes are scaled independently.
     :param method: one of ``RESIZE_METHODS``.
     :returns: (3, size, size) float32 in [0, 1].
     :raises InputError: for another type or shape, or a picture of less than 2 pixels a side.
@@ -38,10 +37,10 @@ def prepare_picture(rgb: np.ndarray, size: int, method: str = "bicubic") -> np.n
 
 def prepare_depth(depth: np.ndarray, picture_size: tuple[int, int], size: int) -> np.ndarray:
     """
-    :param depth: metres, of the picture's shape (H, W) or already (size, size); 0 where unknown.
+    :param depth: metres, (H, W) as the picture or already (size, size); 0 where unknown.
     :param picture_size: (width, height) of the picture that it is registered to.
-    :returns: (size, size) float32 metres, every pixel positive: an unknown one takes the nearest known depth, because
-        the model averages over cells, where a 0 would be a surface at the lens.
+    :returns: (size, size) float32 metres, every pixel positive. An unknown pixel takes the nearest known depth: the
+        model averages over cells, and a 0 would be a surface at the lens.
     :raises InputError: for another shape or type, NaN, infinity, negative depths, one beyond ``FARTHEST``, or no known
         depth at all.
     """
@@ -66,7 +65,7 @@ def prepare_depth(depth: np.ndarray, picture_size: tuple[int, int], size: int) -
 def fill_unknown(depth: np.ndarray) -> np.ndarray:
     """
     :param depth: (S, S) float32 metres, 0 where unknown.
-    :returns: the same with every unknown pixel at the depth of the nearest known one.
+    :returns: the same map, with every unknown pixel at the depth of the nearest known one.
     :raises InputError: when no depth is known.
     """
     unknown = depth == 0
@@ -85,7 +84,7 @@ def fill_unknown(depth: np.ndarray) -> np.ndarray:
 def scale_intrinsics(intrinsics: np.ndarray, from_size: tuple[int, int], size: int) -> np.ndarray:
     """
     :param intrinsics: (3, 3) in pixels of a picture of ``from_size`` (width, height).
-    :param size: side of the square picture that it was resized to, each axis by its own factor.
+    :param size: side of the square picture after resizing; each axis has its own factor.
     :returns: (3, 3) float32.
     :raises InputError: as ``check_intrinsics``; a size that is not positive; numbers that float32 cannot hold.
     """

@@ -1,4 +1,4 @@
-"""The registry of policies: by name, made with the parameters that were given."""
+"""The registry of policies: finds them by name, and makes them with the given parameters."""
 
 import inspect
 from collections.abc import Iterable, Mapping
@@ -12,14 +12,14 @@ from stvla_ros.policy.base import Policy
 from stvla_ros.settings import parse_mapping
 
 WITHOUT_NETWORK = ("expert", "random")
-"""They look at nothing, and have no checkpoint."""
+"""Policies that look at nothing and have no checkpoint."""
 DTYPES = ("auto", "float32", "float16", "bfloat16")
 NO_PARAMETERS: Mapping[str, Any] = MappingProxyType({})
 
 OF_CHECKPOINT = "stvla"
-"""Name of the policy that is its checkpoint's, whatever family that is of."""
+"""Name of the policy that runs a checkpoint, of whatever family."""
 DEFAULT_POLICY = OF_CHECKPOINT
-"""Who acts when nobody says otherwise."""
+"""The default policy."""
 
 POLICIES: Registry[type[Policy]] = Registry(
     kind="policy",
@@ -27,7 +27,7 @@ POLICIES: Registry[type[Policy]] = Registry(
     built_in={
         "expert": "stvla_ros.policy.baselines:ExpertPolicy",
         "random": "stvla_ros.policy.baselines:RandomPolicy",
-        # Of every family's policies: which class it is, its checkpoint tells (``_find``).
+        # The class of each family's policy is found by its checkpoint (``_find``).
         OF_CHECKPOINT: "stvla_ros.policy.base:Policy",
     },
     expected="a subclass of Policy with predict",
@@ -38,8 +38,8 @@ POLICIES: Registry[type[Policy]] = Registry(
 
 def make_policy(name: str, fallbacks: Mapping[str, Any] = NO_PARAMETERS, **parameters: Any) -> Policy:
     """
-    :param fallbacks: further parameters, passed on where the policy takes them.
-    :param parameters: the policy's own; it must take them.
+    :param fallbacks: further parameters, passed on if the policy takes them.
+    :param parameters: parameters of the policy; it must take all of them.
     :raises InputError: for an unknown name, a parameter that the policy does not take or lacks, or a missing package.
     """
     policy = _find(name, parameters)
@@ -48,10 +48,10 @@ def make_policy(name: str, fallbacks: Mapping[str, Any] = NO_PARAMETERS, **param
 
 
 def check_policy(name: str, parameters: Mapping[str, Any]) -> None:
-    """Tell now what :func:`make_policy` would refuse. Loads and downloads nothing: of a checkpoint that is not on this
-    machine, nothing is known.
+    """Refuse now what :func:`make_policy` would refuse. Loads and downloads nothing; a checkpoint that is not on this
+    machine cannot be checked.
 
-    :param parameters: those that will be given.
+    :param parameters: parameters that will be given.
     :raises InputError: as :func:`make_policy`.
     """
     check_device(parameters.get("device", "auto"), "device")
@@ -64,13 +64,13 @@ def check_policy(name: str, parameters: Mapping[str, Any]) -> None:
 
 
 def check_loads(checkpoint: str, unnorm_key: str = "", fallback_unnorm_key: str | None = None) -> None:
-    """Tell now what loading a checkpoint would refuse, as far as that takes no time: whether it is there, or on the
-    hub, with all its files, and has the action statistics. Reads no weights.
+    """Refuse now what loading a checkpoint would refuse, as far as this can be checked quickly: whether it is here or
+    on the hub, with all its files and the action statistics. Reads no weights.
 
-    :param checkpoint: a folder, the name of a model that comes along, or a hub id.
+    :param checkpoint: a folder, the name of a shipped model, or a hub id.
     :param unnorm_key: data set whose statistics are asked for; empty for the robot's own.
     :param fallback_unnorm_key: the robot's own data set; None where no robot is known yet.
-    :raises InputError: naming what cannot be had.
+    :raises InputError: naming what is missing.
     """
     from stvla_ros.policy.action_statistics import select_statistics
     from stvla_ros.policy.checkpoints import check_exists, check_files, find_downloaded
@@ -91,9 +91,9 @@ def check_loads(checkpoint: str, unnorm_key: str = "", fallback_unnorm_key: str 
 
 
 def takes_parameter(parameter: str, name: str, checkpoint: str = "") -> bool:
-    """Whether a policy takes a parameter, as far as that is known, as for :func:`check_policy`.
+    """Whether a policy takes a parameter, as far as that is known, see :func:`check_policy`.
 
-    :param checkpoint: the policy's, if it has one.
+    :param checkpoint: checkpoint of the policy, if it has one.
     :raises InputError: for a name, a checkpoint or a plug-in that cannot be used.
     """
     given = {"checkpoint": checkpoint}
@@ -103,12 +103,12 @@ def takes_parameter(parameter: str, name: str, checkpoint: str = "") -> bool:
 def given_parameters(
     name: str, own: str, checkpoint: str = "", device: str = "auto", dtype: str = "auto", unnorm_key: str = ""
 ) -> dict[str, Any]:
-    """The parameters for :func:`make_policy` out of texts, as arguments and ROS parameters have them.
+    """The parameters for :func:`make_policy`, parsed from texts as arguments and ROS parameters give them.
 
-    What has its default ("" or "auto") was not given: a policy without a network takes none of it.
+    A text at its default ("" or "auto") counts as not given: a policy without a network takes none of these parameters.
 
-    :param name: what ``own`` is called, for the error.
-    :param own: the policy's further parameters, a YAML mapping.
+    :param name: name of the argument ``own`` in the error.
+    :param own: further parameters of the policy, a YAML mapping.
     :raises InputError: naming the bad one.
     """
     check_device_name(device, "device")
@@ -124,7 +124,7 @@ def given_parameters(
 
 
 def _is_known(name: str, parameters: Mapping[str, Any]) -> bool:
-    """False for the policy of a checkpoint that was not downloaded yet."""
+    """False if the policy's checkpoint was not downloaded yet."""
     from stvla_ros.policy.checkpoints import find_downloaded
 
     checkpoint = parameters.get("checkpoint")
@@ -137,7 +137,7 @@ def _find(name: str, parameters: Mapping[str, Any]) -> type[Policy]:
     if name != OF_CHECKPOINT:
         return POLICIES.find(name)
     POLICIES.check(name)
-    # Not at the top: a family's policy is made from this package's.
+    # Imported here: this package would otherwise import itself through the family's policy.
     from stvla_ros.policy.checkpoints import find_checkpoint
     from stvla_ros.policy.families import family_of
     from stvla_ros.shared_files import default_checkpoint

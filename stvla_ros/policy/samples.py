@@ -1,5 +1,5 @@
-"""What training hands to a family of policies: demonstrations, frame by frame, and questions about pictures. No torch,
-no files.
+"""What training hands to a family of policies: demonstrations frame by frame, and questions about pictures. Uses no
+torch and no files.
 """
 
 from abc import ABC, abstractmethod
@@ -13,13 +13,14 @@ from stvla_ros.policy.base import PolicyInput
 
 SCENE_POINTS = ("object", "goal", "gripper")
 SCENE_POINTS_FEATURE = "privileged.scene_points"
-"""Feature of simulated data sets: where these are, (3, 3) metres in the camera's frame."""
+"""Feature of simulated data sets: positions of object, goal and gripper, (3, 3) metres in the camera's frame."""
 
 
 class Preparation(ABC):
-    """From one frame, as the policy is shown it, to what training keeps of it. Called in processes without torch.
+    """Computes from one frame, as the policy sees it, the arrays that training keeps. Called in processes without
+    torch.
 
-    A frozen dataclass: it travels to these processes, and its fields tell whether what was kept can be used again.
+    A frozen dataclass: it is sent to these processes, and its fields tell whether earlier results can be used again.
     """
 
     @abstractmethod
@@ -35,12 +36,12 @@ class Preparation(ABC):
 
     @property
     def frame_bytes(self) -> int:
-        """What is kept of a frame."""
+        """Bytes that are kept of a frame."""
         return sum(int(np.prod(shape)) * np.dtype(kind).itemsize for shape, kind in self.arrays().values())
 
 
 class Rows(Protocol):
-    """(N, …) of all frames, of which rows can be asked for."""
+    """An array (N, …) over all frames whose rows can be read."""
 
     def __getitem__(self, indices: np.ndarray) -> np.ndarray: ...
 
@@ -49,15 +50,17 @@ class Rows(Protocol):
 class Samples:
     """N frames of all episodes, one after the other.
 
-    :param prepared: what the family's ``Preparation`` made of each frame, by name.
-    :param actions: (N, 7) float32 metres, radians, opening: what should be done after each frame.
-    :param executed: (N, 7) as ``actions``: what was done; the same where the data do not tell.
+    :param prepared: arrays by name, made by the family's ``Preparation`` from each frame.
+    :param actions: (N, 7) float32 metres, radians, opening: the action that should follow each frame.
+    :param executed: (N, 7) as ``actions``: the action that was executed; the same as ``actions`` where the data do not
+        tell.
     :param states: (N, 7) float32 pose of the tool point (metres, radians) and opening, NaN where unknown.
-    :param scene_points: (N, 3, 3) float32 metres in the camera's frame, NaN where unknown.
-    :param stamps: (N,) int64 nanoseconds, of each episode's own clock.
+    :param scene_points: (N, 3, 3) float32, positions of object, goal and gripper in metres in the camera's frame, NaN
+        where unknown.
+    :param stamps: (N,) int64 nanoseconds, by each episode's own clock.
     :param episode: (N,) int64, number of the frame's episode.
     :param last: (N,) int64, index of its episode's last frame.
-    :param instructions: of each episode.
+    :param instructions: instruction of each episode.
     """
 
     prepared: Mapping[str, Rows]
@@ -80,18 +83,18 @@ class Samples:
     def chunks(self, indices: np.ndarray, horizon: int) -> tuple[np.ndarray, np.ndarray]:
         """The frames whose actions make a chunk.
 
-        :returns: (B, horizon) indices of the frames from each on, and (B, horizon) bool, which of them are still of its
-            episode; the others' index is the frame's own.
+        :returns: (B, horizon) indices of each frame and those after it, and (B, horizon) bool: whether they are still
+            in its episode. Where they are not, the index is the frame's own.
         """
         steps = indices[:, None] + np.arange(horizon)
         valid = steps <= self.last[indices, None]
         return np.where(valid, steps, indices[:, None]), valid
 
     def at(self, indices: np.ndarray, seconds: float) -> tuple[np.ndarray, np.ndarray]:
-        """The frames that are so many seconds later, or earlier if negative, as the stamps tell.
+        """The frames that are ``seconds`` later, or earlier if negative, by their stamps.
 
-        :returns: (B,) indices of the nearest frames, and (B,) bool, which of them are of the same episode and within
-            half a frame; the others' index is the frame's own.
+        :returns: (B,) indices of the nearest frames, and (B,) bool: whether they are in the same episode and within
+            half a frame of the time asked for. Where they are not, the index is the frame's own.
         """
         found, valid = np.array(indices), np.zeros(len(indices), dtype=bool)
         for row, index in enumerate(indices):
@@ -105,8 +108,8 @@ class Samples:
         return found, valid
 
     def before(self, indices: np.ndarray, seconds: float) -> np.ndarray:
-        """(B,) indices of the frames that a policy finds by ``PolicyInput.before``: the newest that are at least so
-        many seconds older; where there is none, the episode's first.
+        """(B,) indices of the frames that a policy finds by ``PolicyInput.before``: the newest that are at least
+        ``seconds`` older. Where there is none, the episode's first frame.
         """
         found = np.empty_like(indices)
         for row, index in enumerate(indices):
@@ -118,7 +121,9 @@ class Samples:
 
 
 class Augmentation(Protocol):
-    """One change of the scene for each sample of a batch, drawn once: it can be put on any number of pictures."""
+    """One random change of the scene for each sample of a batch. It is drawn once and can be applied to any number of
+    pictures.
+    """
 
     def __call__(
         self, pictures: np.ndarray, depths: np.ndarray, intrinsics: np.ndarray
@@ -127,14 +132,14 @@ class Augmentation(Protocol):
         :param pictures: (B, S, S, 3) uint8.
         :param depths: (B, S, S) float32 metres.
         :param intrinsics: (B, 3, 3) float32 in pixels of S x S.
-        :returns: the same, changed.
+        :returns: the same arrays, changed.
         """
 
     def move(self, places: np.ndarray, size: int) -> np.ndarray:
-        """Where points of the pictures come to.
+        """Where points of the pictures are after the change.
 
         :param places: (B, K, 2) x and y in pixels.
-        :param size: S.
+        :param size: side S of the pictures, pixels.
         """
 
 
@@ -143,7 +148,7 @@ class SeenQuestion:
     """A question about a picture, as a model sees it.
 
     :param rgb: (S, S, 3) uint8.
-    :param question, answer: places in them are pixels of that picture (``grounding/places.py``).
+    :param question, answer: texts; places in them are pixels of that picture (``grounding/places.py``).
     """
 
     rgb: np.ndarray
@@ -158,7 +163,7 @@ class Questions(Protocol):
 
     def see(self, number: int, size: int, random: np.random.Generator | None = None) -> SeenQuestion:
         """
-        :param number: of the question.
-        :param size: S.
-        :param random: what changes of the picture are drawn from, along which places move; None for none.
+        :param number: index of the question.
+        :param size: side S of the picture, pixels.
+        :param random: random numbers for changes of the picture, with which places move; None for no change.
         """

@@ -1,4 +1,4 @@
-"""What sampling policies of every family take, checked without a network."""
+"""Checks of the parameters that sampling policies of every family take; no network is needed."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ LARGEST_SEED = 2**63 - 1
 
 
 def check_temperature(temperature: Any) -> None:
-    """:raises InputError: for what is no number from 0 (greedy) to 100."""
+    """:raises InputError: for anything but a number from 0 (greedy) to 100."""
     is_number = isinstance(temperature, int | float) and not isinstance(temperature, bool)
     if not is_number or not 0.0 <= temperature <= 100.0:
         raise InputError(f"temperature: expected 0 (greedy) to 100, got {temperature!r}")
@@ -22,6 +22,6 @@ def check_seed(seed: Any) -> None:
 
 
 def check_resize(resize: Any) -> None:
-    """:raises InputError: for what is none of ``RESIZE_METHODS``."""
+    """:raises InputError: for anything but one of ``RESIZE_METHODS``."""
     if resize not in RESIZE_METHODS:
         raise InputError(f"resize: expected one of {', '.join(RESIZE_METHODS)}, got {resize!r}")

@@ -1,4 +1,4 @@
-"""What a policy may say beside its actions: text, marks in a picture, pictures that it expects."""
+"""Results that a policy may give beside its actions: text, marks in a picture, predicted pictures."""
 
 from dataclasses import dataclass
 
@@ -10,9 +10,9 @@ from stvla_ros.errors import InputError
 @dataclass(frozen=True, eq=False)
 class Boxes:
     """
-    :param corners: (N, 4) x0, y0, x1, y1 in pixels of the camera's picture.
-    :param labels: of each; empty for none.
-    :param camera: whose picture.
+    :param corners: (N, 4) corners x0, y0, x1, y1 in pixels of the camera's picture.
+    :param labels: label of each box; empty for none.
+    :param camera: name of the camera whose picture they are in.
     :raises InputError: for another shape, or numbers that are not finite.
     """
 
@@ -27,10 +27,10 @@ class Boxes:
 @dataclass(frozen=True, eq=False)
 class Points:
     """
-    :param places: (N, 2) x, y in pixels of the camera's picture.
-    :param labels: of each; empty for none.
-    :param is_path: whether they follow one another, as the tool point's way does.
-    :param camera: whose picture.
+    :param places: (N, 2) places x, y in pixels of the camera's picture.
+    :param labels: label of each point; empty for none.
+    :param is_path: whether the points follow one another, as on the tool point's path.
+    :param camera: name of the camera whose picture they are in.
     :raises InputError: for another shape, or numbers that are not finite.
     """
 
@@ -48,7 +48,7 @@ class PredictedPicture:
     """
     :param rgb: (H, W, 3) uint8; None when only depth is predicted.
     :param depth: (H, W) float32 metres, 0 where unknown; None when only colours are predicted.
-    :param ahead_s: seconds after the observation that it is of.
+    :param ahead_s: time of the picture, seconds after the observation.
     :raises InputError: when there is neither, or one has another shape or type.
     """
 

@@ -1,9 +1,9 @@
-"""tokenizer.json of a checkpoint, read so that no text can take it long.
+"""Reads a checkpoint's tokenizer.json so that no text can make it run for long.
 
-A tokenizer may be told to look for regular expressions: some take minutes for a line of text, others end the library
-with a panic. Of its parts only those are let in that take about as long as the text is: literal texts that are looked
-for and replaced, changes of case and of Unicode's forms, splitting at spaces, bytes, digits and punctuation, and by
-those few expressions that most byte-level tokenizers have, letter for letter.
+A tokenizer file may contain regular expressions. Some take minutes for a line of text, others crash the library with a
+panic. So only those parts are accepted whose time grows with the text's length: literal texts that are searched and
+replaced, changes of case and of Unicode's forms, and splitting at spaces, bytes, digits and punctuation. Of regular
+expressions, only the few that most byte-level tokenizers have are accepted, and only letter for letter.
 """
 
 from typing import Any
@@ -21,9 +21,9 @@ _PRE_TOKENIZERS = frozenset(
     ("Sequence", "Split", "ByteLevel", "Metaspace", "Whitespace", "WhitespaceSplit", "BertPreTokenizer", "Punctuation")
 )
 _PRE_TOKENIZERS |= {"Digits", "UnicodeScripts", "CharDelimiterSplit"}
-# What splits texts in the tokenizers of these models. Each was tried on texts of any two of 20 kinds of characters in
-# turn: the time grows as the text does (test/policy/st4vla/test_known_patterns.py runs some). One letter more may make
-# an expression a trap, so nothing like them is let in.
+# Regular expressions that split texts in the tokenizers of these models. Each was tried on texts of any two of 20 kinds
+# of characters in turn: the time grows with the text's length (test/policy/st4vla/test_known_patterns.py runs some).
+# One more letter may make an expression very slow, so similar ones are not accepted.
 _END = r"|\s*[\r\n]+|\s+(?!\S)|\s+"
 _ENGLISH = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)"
 _WORD = r"|[^\r\n\p{L}\p{N}]?\p{L}+"
@@ -38,19 +38,19 @@ KNOWN_PATTERNS = {
         rf"|\p{{N}}{{1,3}}| ?[^\s\p{{L}}\p{{N}}]+[\r\n/]*{_END}"
     ),
 }
-"""Regular expressions that are let in, by a model that has them."""
+"""Regular expressions that are accepted, by a model that has them."""
 _MOST_PARTS = 32
-# How many times longer all replacements together may make a text.
+# Largest factor by which all replacements together may lengthen a text.
 _MOST_GROWTH = 1000
-# Lists and mappings in the file: each takes memory of its own. Gemma's merges are 580,000.
+# Largest number of lists and mappings in the file: each takes memory of its own. Gemma's merges are 580,000.
 _MOST_CONTAINERS = 3_000_000
 
 
 def checked_tokenizer(content: bytes, where: str) -> Tokenizer:
     """
-    :param content: of tokenizer.json.
-    :param where: names the file in messages.
-    :raises InputError: for no tokenizer, or one with parts that may take for ever.
+    :param content: content of tokenizer.json.
+    :param where: name of the file in messages.
+    :raises InputError: for no tokenizer, or one with parts that may take very long.
     """
     check_limit("tokenizer_bytes", len(content), where, "bytes")
     containers = content.count(b"[") + content.count(b"{")
@@ -59,7 +59,7 @@ def checked_tokenizer(content: bytes, where: str) -> Tokenizer:
     document = parse_json(content, where, "tokenizer_bytes")
     if not isinstance(document, dict):
         raise InputError(f"{where}: expected a tokenizer, got {type(document).__name__}")
-    # Before the library sees it: a part that is damaged can end it with a panic.
+    # Checked before the library sees it: a damaged part can crash the library with a panic.
     growth = 1.0
     for step in _parts(document.get("normalizer"), "normalizer", "normalizers", _NORMALIZERS, where):
         growth *= _growth(step, where)
@@ -77,7 +77,7 @@ def checked_tokenizer(content: bytes, where: str) -> Tokenizer:
 
 
 def _parts(part: Any, name: str, inner: str, known: frozenset[str], where: str) -> list[dict[str, Any]]:
-    """The steps that a part is made of; none for null."""
+    """The steps that a part consists of; none for null."""
     steps, waiting = [], [part]
     while waiting:
         step = waiting.pop()
@@ -97,7 +97,7 @@ def _parts(part: Any, name: str, inner: str, known: frozenset[str], where: str) 
 
 
 def _growth(step: dict[str, Any], where: str) -> float:
-    """How many times longer a step makes a text at most."""
+    """The largest factor by which a step lengthens a text."""
     if step["type"] not in ("Replace", "Prepend", "Split"):
         return 1.0
     pattern = step.get("pattern")

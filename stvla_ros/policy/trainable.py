@@ -1,4 +1,4 @@
-"""What the training asks of a family of policies. The trainer knows nothing else of a network."""
+"""The interface between the training and a family of policies. The trainer knows nothing else of a network."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping, Sequence
@@ -18,22 +18,23 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Start:
-    """What a training begins with.
+    """The start of a training.
 
     :param base: folder of a whole checkpoint of the family.
-    :param base_name: what an adapter calls it: the folder, or its id on the hub.
-    :param is_new: whether its weights are random.
-    :param options: the family's ``options``.
-    :param objectives: all that are trained for, in any stage.
-    :param inputs: what the policy is shown.
-    :param lora: low-rank adapters in place of all weights; None for all.
-    :param actions: (N, 7) of the training set, metres, radians, opening.
-    :param episodes: of the training set.
-    :param unnorm_key: what the checkpoint shall call the training set's statistics.
-    :param seed: of what is drawn at random before the first step.
-    :param device: where it is trained.
-    :param precision: of the forward pass, and of weights that stand still below adapters; trained weights are float32.
-    :param gradient_checkpointing: compute layers again for their gradients, and do not keep what they computed.
+    :param base_name: name of the base in an adapter's file: the folder, or its id on the hub.
+    :param is_new: whether the base's weights are random.
+    :param options: training options of the family.
+    :param objectives: objectives of all stages.
+    :param inputs: inputs of the policy.
+    :param lora: configuration of the adapters that are trained in place of all weights; None for all weights.
+    :param actions: (N, 7) actions of the training set, metres, radians, opening.
+    :param episodes: number of episodes in the training set.
+    :param unnorm_key: name that the checkpoint gives the training set's statistics.
+    :param seed: seed of all random draws before the first step.
+    :param device: device of the training.
+    :param precision: type of the forward pass, and of frozen weights below adapters; trained weights are float32.
+    :param gradient_checkpointing: whether layers are computed again for their gradients, instead of keeping what they
+        computed.
     """
 
     base: Path
@@ -53,7 +54,7 @@ class Start:
 
 
 class Batch(Protocol):
-    """A family's own; only it looks inside."""
+    """The family's own type; only the family looks inside."""
 
     def to(self, device: "torch.device") -> "Batch": ...
 
@@ -61,7 +62,7 @@ class Batch(Protocol):
 @dataclass(frozen=True)
 class Losses:
     """
-    :param objectives: scalar to be minimised for each objective that was asked for. The trainer weighs and adds them.
+    :param objectives: scalar to be minimised for each wanted objective. The trainer weighs and adds them.
     :param parts: further figures for the log, by name.
     """
 
@@ -73,17 +74,21 @@ class Trainable(ABC):
     """A network of a family, ready to be trained."""
 
     module: "torch.nn.Module"
-    """All that is trained, ``requires_grad`` set on it: the network, and heads that only training needs."""
+    """Module with everything that is trained, ``requires_grad`` set on it: the network, and heads that only training
+    needs.
+    """
     network: "torch.nn.Module"
-    """What is saved, a part of ``module``."""
+    """The part of ``module`` that is saved."""
     preparation: Preparation
-    """What is kept of each frame."""
+    """Computes what is kept of each frame."""
     tables: tuple[str, ...] = ()
-    """Parts of the names of those matrices that map nothing, such as embeddings: Muon leaves them to AdamW."""
+    """Parts of the names of matrices that are tables, such as embeddings, and no linear maps: Muon leaves them to
+    AdamW.
+    """
     question_size: int = 0
     """Side of the pictures of ``question_batch``, pixels."""
     summary: str = ""
-    """For the page before training: what else is special about this one."""
+    """Further peculiarities of this network, for the briefing before training."""
 
     @abstractmethod
     def use(self, samples: Samples) -> None:
@@ -93,35 +98,35 @@ class Trainable(ABC):
     def batch(self, indices: np.ndarray, augmentation: Augmentation | None = None) -> Batch:
         """Make a batch. Called from a thread of its own, beside the training.
 
-        :param indices: (B,) of frames.
-        :param augmentation: to be put on pictures, depth, intrinsics and all that lies in them; None for none.
+        :param indices: (B,) indices of frames.
+        :param augmentation: change of pictures, depth, intrinsics and everything with a place in them; None for none.
         """
 
     def question_batch(self, questions: Sequence[SeenQuestion]) -> Batch:
-        """Make a batch of questions, for the objective ``GROUNDING`` alone. Called as ``batch`` is, of families that
-        have this objective.
+        """Make a batch of questions, only for the objective ``GROUNDING``. Called as ``batch`` is, if the family has
+        this objective.
         """
         raise NotImplementedError
 
     @abstractmethod
     def losses(self, batch: Batch, objectives: Collection[str], errors: bool = False) -> Losses:
         """
-        :param batch: on the device.
-        :param objectives: those that count now; others need not be computed.
-        :param errors: whether to tell also how wrong the answers are, in units that people think in.
+        :param batch: batch on the device.
+        :param objectives: objectives that count now; others need not be computed.
+        :param errors: whether the errors of the answers are computed as well, in units that people think in.
         """
 
     @abstractmethod
     def activation_bytes(self, batch_size: int) -> int:
-        """About the most that forward and backward pass need at once, weights and gradients not counted."""
+        """Approximate peak of memory, in bytes, of a forward and a backward pass, without weights and gradients."""
 
     @abstractmethod
     def result_bytes(self) -> int:
-        """About what ``save`` writes."""
+        """Approximate number of bytes that ``save`` writes."""
 
     @abstractmethod
     def save(self, folder: Path) -> None:
-        """Write the checkpoint, or the adapter, with the weights as they are now and all that belongs to them. Called
+        """Write the checkpoint or the adapter with the present weights and everything that belongs to them. Called
         once, at the end.
 
         :param folder: an empty folder.

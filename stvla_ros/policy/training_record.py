@@ -1,5 +1,5 @@
-"""What a checkpoint that was trained here says about its training (``training.json``, the training's configuration),
-and what its policy is shown therefore.
+"""Reads a checkpoint's record of its training (``training.json``, the training's configuration), and decides what its
+policy is shown.
 """
 
 import re
@@ -19,17 +19,17 @@ from stvla_ros.settings import build, shown
 from stvla_ros.shared_files import default_checkpoint
 
 AUTO = "auto"
-"""In place of a value: as the checkpoint was trained."""
+"""Value that means: as the checkpoint was trained."""
 PUBLISHED_EXECUTION = "ensemble"
-"""How the published checkpoints' chunks are executed (``control/chunk_execution.py``)."""
+"""Execution of the published checkpoints' chunks (``control/chunk_execution.py``)."""
 
 
 @dataclass(frozen=True)
 class Resolved:
-    """What a policy is shown and how its chunks are executed.
+    """The inputs of a policy, and the execution of its chunks.
 
-    :param execution: one of ``EXECUTIONS``.
-    :param notes: lines for the user: where this is not what the checkpoint was trained with.
+    :param execution: execution of the chunks, one of ``EXECUTIONS``.
+    :param notes: lines for the user, one for each difference from the checkpoint's training.
     """
 
     inputs: InputsConfig
@@ -41,7 +41,7 @@ def checkpoint_of(policy: str, checkpoint: str) -> str:
     """The checkpoint that a policy runs; empty for a policy without a network.
 
     :param policy: registered name.
-    :param checkpoint: the one that was given; empty for the policy's own.
+    :param checkpoint: checkpoint that was given; empty for the policy's own.
     """
     if policy in WITHOUT_NETWORK:
         return ""
@@ -51,12 +51,13 @@ def checkpoint_of(policy: str, checkpoint: str) -> str:
 def resolve(
     checkpoint: str, given: Mapping[str, Any], execution: str = AUTO, usual: InputsConfig = InputsConfig()
 ) -> Resolved:
-    """What is shown: what was given, else what the checkpoint was trained with, else the usual.
+    """Decide the inputs of a policy: the given values, else those that the checkpoint was trained with, else the usual
+    ones.
 
     :param checkpoint: folder or hub id; empty for a policy without a network.
-    :param given: some fields of :class:`InputsConfig`.
+    :param given: given values of some fields of :class:`InputsConfig`.
     :param execution: one of ``EXECUTIONS``, or ``auto``.
-    :param usual: what a policy is shown of which its checkpoint says nothing.
+    :param usual: inputs of a policy whose checkpoint has no record.
     :raises InputError: naming the field that was given, or the file and its key, that cannot be used.
     """
     file, record = _find_and_read(checkpoint)
@@ -68,12 +69,13 @@ def resolve(
 
 
 def check_beside(checkpoint: str, traces: str) -> None:
-    """Whether a checkpoint can be shown these traces; of one that is not on this machine, loading it tells.
+    """Check whether a checkpoint can be shown these traces. For a checkpoint that is not on this machine, loading
+    checks it.
 
     :param checkpoint: folder or hub id; empty for a policy without a network.
     :param traces: one of ``TRACES``.
-    :raises InputError: for traces beside the depth, and a checkpoint that was not trained with them: they are more than
-        another picture, the network needs a part for them.
+    :raises InputError: for traces beside the depth and a checkpoint that was not trained with them: the network needs a
+        part of its own for them.
     """
     if traces != BESIDE or not checkpoint or find_downloaded(checkpoint) is None:
         return
@@ -84,7 +86,7 @@ def check_beside(checkpoint: str, traces: str) -> None:
 
 
 def training_notes(checkpoint: str, inputs: InputsConfig, execution: str = AUTO) -> tuple[str, ...]:
-    """Lines for the user: where what is shown and done is not what the checkpoint was trained with.
+    """Lines for the user, one for each difference between inputs and execution and the checkpoint's training.
 
     :param checkpoint: folder or hub id; empty for a policy without a network.
     :param execution: one of ``EXECUTIONS``, or ``auto``.
@@ -107,11 +109,11 @@ def _notes(
 
 
 def find_record(checkpoint: str) -> Path | None:
-    """The file of a checkpoint's record: its own; for an adapter without one, that of what it was trained on.
+    """The file with a checkpoint's record: its own; for an adapter without one, the record of its base.
 
     :param checkpoint: folder or hub id; empty for none.
     :returns: None where there is none on this machine.
-    :raises InputError: for a checkpoint that is neither.
+    :raises InputError: for anything but a folder or a hub id.
     """
     folder = find_downloaded(checkpoint) if checkpoint else None
     if folder is None:
@@ -145,7 +147,7 @@ def resolve_execution(execution: str, checkpoint: str) -> str:
 
 
 def _meant(record: Mapping[str, Any]) -> str:
-    """How the chunks of a checkpoint with this record are meant to be executed."""
+    """The execution that chunks of a checkpoint with this record are meant for."""
     return record.get("execution", PUBLISHED_EXECUTION)
 
 

@@ -1,9 +1,9 @@
-"""Instructions as tabletop robots commonly get them: a new checkpoint's tokenizer is learnt from them."""
+"""Common instructions of tabletop robots. The tokenizer of a new checkpoint is learnt from them."""
 
 import itertools
 from collections.abc import Iterator
 
-# SimplerEnv's instructions for the WidowX and the Google robot, with the words that they are composed of.
+# SimplerEnv's instructions for the WidowX and the Google robot, and the words that they consist of.
 _WIDOWX = (
     "put the spoon on the towel",
     "put carrot on plate",
@@ -24,7 +24,7 @@ _GOOGLE_OBJECTS = (
 )
 _DRAWERS = ("drawer", "top drawer", "middle drawer", "bottom drawer")
 
-# Other tables than SimplerEnv's: what demonstrations of tabletop robots are commonly about.
+# Other tables than SimplerEnv's: common subjects of demonstrations with tabletop robots.
 _THINGS = (
     "block",
     "cube",
@@ -55,7 +55,7 @@ _WHERE = (
     "near the cup",
     "to the target",
 )
-# How often a simulator's own instruction counts against one of the composed ones.
+# Weight of a simulator's own instruction relative to a composed one.
 _SIMULATED_WEIGHT = 20
 
 
@@ -79,5 +79,5 @@ def _composed() -> Iterator[str]:
 
 
 def typical_instructions() -> list[str]:
-    """What a new tokenizer is learnt from; the simulators' own several times."""
+    """The texts that a new tokenizer is learnt from; the simulators' own are repeated."""
     return [*_SIMULATED_WEIGHT * list(_simulated()), *_composed()]

@@ -1,4 +1,4 @@
-"""What new checkpoints of every family have in common: random weights by a seed, and statistics of no data set."""
+"""Common parts of every family's new checkpoints: random weights by a seed, and statistics of no data set."""
 
 from collections.abc import Callable
 from typing import TypeVar
@@ -10,7 +10,7 @@ from torch import nn
 from stvla_ros.policy.action_statistics import ActionStatistics
 
 UNTRAINED_KEY = "untrained"
-# What the actions of an untrained model reach at most: gentle at 5 actions a second (0.1 m/s, 0.5 rad/s).
+# Largest actions of an untrained model: gentle at 5 actions a second (0.1 m/s, 0.5 rad/s).
 _TRANSLATION = 0.02  # metres
 _ROTATION = 0.1  # radians
 
@@ -18,11 +18,11 @@ Network = TypeVar("Network", bound=nn.Module)
 
 
 def random_network(make: Callable[[], Network], seed: int, dtype: torch.dtype) -> Network:
-    """The weights as the parts' own classes initialise them, in their final type from the start: the largest size in
-    float32 would need 16 GB.
+    """Make a network with the initial weights of its parts' own classes. They have their final type from the start: the
+    largest size in float32 would need 16 GB.
 
-    :param make: makes the network.
-    :param seed: as of ``sampling.check_seed``. torch's own random numbers elsewhere go on as if nothing had been drawn.
+    :param make: function that makes the network.
+    :param seed: seed of the weights, see ``sampling.check_seed``. torch's global random state is unchanged afterwards.
     """
     previous = torch.get_default_dtype()
     with torch.random.fork_rng(devices=[]):

@@ -1,4 +1,4 @@
-"""Weights of any family, written as safetensors: one file, or several with an index."""
+"""Writes weights of any family as safetensors: one file, or several with an index."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -17,10 +17,10 @@ def write_shards(
     directory: Path,
     max_shard_size: int | str,
 ) -> None:
-    """Write the weights, one file's tensors at a time, and remove what an earlier save left.
+    """Write the weights, one file's tensors at a time, and remove the files of an earlier save.
 
-    :param planned: the tensors by published name, or ones of their shapes and types without memory.
-    :param tensor: gives each by its name, contiguous.
+    :param planned: tensors by published name, or stand-ins of the same shapes and types without memory.
+    :param tensor: function that returns each tensor by its name, contiguous.
     :param max_shard_size: largest file, in bytes or like "5GB"; more weights are split, with an index.
     """
     split = split_torch_state_dict_into_shards(dict(planned), max_shard_size=max_shard_size)
@@ -30,7 +30,7 @@ def write_shards(
     if split.is_sharded:
         index = {"metadata": split.metadata, "weight_map": split.tensor_to_filename}
         (directory / INDEX).write_text(json.dumps(index, indent=2) + "\n")
-    # What an earlier save left would be loaded in place of what was just written.
+    # Files of an earlier save would otherwise be loaded in place of the new ones.
     written = {*split.filename_to_tensors, INDEX} if split.is_sharded else {*split.filename_to_tensors}
     for file in [directory / INDEX, directory / WEIGHTS, *directory.glob("model-*-of-*.safetensors")]:
         if file.name not in written:

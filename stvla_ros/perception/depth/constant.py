@@ -1,4 +1,4 @@
-"""The same depth everywhere: for what is to be shown no depth."""
+"""The same depth everywhere, for policies that are to be shown no depth."""
 
 import math
 
@@ -9,7 +9,7 @@ from stvla_ros.perception.depth.base import DepthEstimator
 from stvla_ros.perception.types import check_rgb
 
 NO_DEPTH = "constant"
-"""The backend's name: what shows no depth."""
+"""Name of the backend that shows no depth."""
 
 
 class ConstantDepth(DepthEstimator):

@@ -1,7 +1,7 @@
 """Depth Anything (V2), metric checkpoints.
 
-Prepared as its authors publish it: the shorter side to ``network_size``, both sides to multiples of the patch,
-ImageNet's mean and deviation; the depth is interpolated back to the picture's size.
+Pictures are prepared as its authors do: the shorter side to ``network_size``, both sides to multiples of the patch,
+normalised with ImageNet's mean and deviation. The depth is interpolated back to the picture's size.
 """
 
 import numpy as np
@@ -21,12 +21,12 @@ _MEAN, _DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # ImageNet's
 
 class DepthAnything(DepthEstimator):
     """
-    :param checkpoint: a local folder, or an id on the Hugging Face hub; must be a metric one.
+    :param checkpoint: local folder, or id on the Hugging Face hub; must be a metric one.
     :param device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
     :param dtype: ``auto``, ``float32``, ``float16`` or ``bfloat16``, see ``devices.parse_dtype``.
     :param network_size: pixels of the shorter side inside the network; smaller is faster and coarser.
     :raises InputError: for a checkpoint, device, type or size that cannot be used. A relative checkpoint is refused:
-        its numbers are no metres, and no factor makes them so.
+        its numbers are no metres, and no factor converts them.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class DepthAnything(DepthEstimator):
 
     @torch.inference_mode()
     def estimate(self, rgb: np.ndarray, sensor_depth: np.ndarray | None = None) -> np.ndarray:
-        """See ``DepthEstimator.estimate``; ``sensor_depth`` is not looked at."""
+        """See ``DepthEstimator.estimate``; ``sensor_depth`` is ignored."""
         check_rgb(rgb)
         with memory_for(f"depth on {self._device}"):
             depth = self._run(rgb)

@@ -1,4 +1,6 @@
-"""What depth networks take, checked without one. Imports no torch: a command asks before it starts anything."""
+"""Parameters of the depth networks, checked without loading one. Imports no torch: a command checks them before it
+starts anything.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,14 +18,14 @@ _DTYPES = ("auto", "float32", "float16", "bfloat16")
 
 @dataclass(frozen=True)
 class ZoeDepthParameters:
-    """As of ``ZoeDepth``."""
+    """Parameters of ``ZoeDepth``."""
 
     checkpoint: str = ZOEDEPTH_EXAMPLE
     device: str = "auto"
     dtype: str = "auto"
 
     def check(self) -> None:
-        """:raises InputError: for a device, type or checkpoint that cannot be had."""
+        """:raises InputError: for a device, type or checkpoint that is not available."""
         check_device(self.device, "depth device")
         if self.dtype not in _DTYPES:
             raise InputError(f"depth dtype: expected one of {', '.join(_DTYPES)}, got {self.dtype!r}")
@@ -32,7 +34,7 @@ class ZoeDepthParameters:
 
 @dataclass(frozen=True)
 class DepthAnythingParameters(ZoeDepthParameters):
-    """As of ``DepthAnything``."""
+    """Parameters of ``DepthAnything``."""
 
     checkpoint: str = DEPTH_ANYTHING_EXAMPLE
     network_size: int = 518

@@ -1,4 +1,4 @@
-"""Loading of depth networks from `transformers` checkpoints, with one clear error whatever is wrong with them."""
+"""Loads depth networks from `transformers` checkpoints, with one clear error for any fault."""
 
 from pathlib import Path
 from typing import TypeVar
@@ -17,10 +17,10 @@ Model = TypeVar("Model", bound=PreTrainedModel)
 
 def load_config(model_class: type[Model], checkpoint: str, example: str):
     """
-    :param checkpoint: a local folder, or an id on the Hugging Face hub.
-    :param example: a hub id that would do, for the error message.
+    :param checkpoint: local folder, or id on the Hugging Face hub.
+    :param example: usable hub id, for the error message.
     :returns: the checkpoint's `transformers` configuration.
-    :raises InputError: when there is none, or it is another model's.
+    :raises InputError: when there is none, or it belongs to another model.
     """
     local = Path(checkpoint).expanduser()
     if not checkpoint or (checkpoint[0] in "./~" and not local.is_dir()):
@@ -52,8 +52,8 @@ def load_depth_model(
 ) -> Model:
     """Load a network for inference. Weights come from safetensors files only: pickles can run code.
 
-    :raises InputError: when files are missing or damaged, or lack weights that the network has (it would run on
-        random ones), or memory runs out.
+    :raises InputError: when files are missing or damaged, when weights of the network are missing (it would run with
+        random ones), or when memory runs out.
     """
     memory = f"depth checkpoint {checkpoint} as {dtype} on {device}"
     local = Path(checkpoint).expanduser()

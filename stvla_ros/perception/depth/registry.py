@@ -26,9 +26,9 @@ DEPTH_ESTIMATORS: Registry[type[DepthEstimator]] = Registry(
 def make_depth_estimator(name: str, **params: Any) -> DepthEstimator:
     """
     :param name: one of ``DEPTH_ESTIMATORS.names()``.
-    :param params: the backend's own parameters.
-    :raises InputError: for an unknown name or parameter, a missing optional package, and whatever the backend itself
-        refuses.
+    :param params: parameters of the backend.
+    :raises InputError: for an unknown name or parameter, a missing optional package, and anything that the backend
+        itself refuses.
     """
     estimator = DEPTH_ESTIMATORS.find(name)
     try:
@@ -39,9 +39,9 @@ def make_depth_estimator(name: str, **params: Any) -> DepthEstimator:
 
 
 def check_depth_estimator(name: str, params: Mapping[str, Any]) -> None:
-    """Tell now what :func:`make_depth_estimator` would refuse. Loads and downloads no network.
+    """Refuse now what :func:`make_depth_estimator` would refuse. Loads and downloads no network.
 
-    :param params: the backend's own.
+    :param params: parameters of the backend.
     :raises InputError: as :func:`make_depth_estimator`.
     """
     DEPTH_ESTIMATORS.check(name)

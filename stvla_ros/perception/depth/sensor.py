@@ -8,12 +8,12 @@ from stvla_ros.perception.types import check_rgb
 
 
 class SensorDepth(DepthEstimator):
-    """Passes a sensor's depth on in metres. Never resizes: one that does not fit the picture is an error."""
+    """Passes a sensor's depth on in metres. Never resizes: a map that does not fit the picture is an error."""
 
     needs_sensor = True
 
     def estimate(self, rgb: np.ndarray, sensor_depth: np.ndarray | None = None) -> np.ndarray:
-        """See ``DepthEstimator.estimate``. A missing one is an error; NaN, +-Inf and negative ones become 0."""
+        """See ``DepthEstimator.estimate``. A missing map is an error; NaN, +-Inf and negative depths become 0."""
         check_rgb(rgb)
         if sensor_depth is None:
             raise InputError("sensor_depth: expected depth with the frame's stamp, got none")

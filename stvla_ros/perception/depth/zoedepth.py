@@ -1,13 +1,13 @@
 """ZoeDepth, the paper's depth estimator.
 
-The picture is prepared as inside SpatialVLA, because its position embedding was trained on what comes out of that:
-reflect-padding (31 pixels at 224x224), bicubic resize to 384x384 with aligned corners, mean and deviation 0.5; the
-depth goes the same way back. ZoeDepth itself pads int(3 sqrt(side / 2)) pixels a side, which is 31 at 224; so that
+The picture is prepared as inside SpatialVLA, because its position embedding was trained on the resulting depth:
+reflect-padding (31 pixels at 224x224), bicubic resize to 384x384 with aligned corners, mean and deviation 0.5. The
+depth goes the same way back. ZoeDepth itself pads int(3 sqrt(side / 2)) pixels a side, which is 31 at 224; so this
 formula serves any picture and equals SpatialVLA's at its own size. The result has the picture's size and pixel grid:
 resizing with aligned corners there and back leaves every pixel in its place.
 
-`transformers`' own image processor resizes to 384x512 with the shape kept, which is not what the policy saw (and
-needs torchvision).
+`transformers`' own image processor resizes to 384x512 and keeps the shape. The policy was not trained on that (and the
+processor needs torchvision).
 """
 
 import math
@@ -34,19 +34,19 @@ _MEAN = _DEVIATION = 0.5
 
 
 def padding(side: int) -> int:
-    """Pixels of reflection on either end of a side; at most what there is to reflect."""
+    """Width of the reflected border at either end of a side, pixels; at most as much as can be reflected."""
     return min(int(3 * math.sqrt(side / 2)), side - 1)
 
 
 def run_zoedepth(
     network: Callable[[torch.Tensor], torch.Tensor], pixels: torch.Tensor, dtype: torch.dtype
 ) -> torch.Tensor:
-    """The network between SpatialVLA's preparation of the picture and of the depth.
+    """Run the network, with SpatialVLA's preparation of the picture before it and of the depth after it.
 
-    :param network: see ``plain_network``.
+    :param network: network, see ``plain_network``.
     :param pixels: (B, 3, H, W) float32 in [0, 1].
-    :param dtype: of the network's weights.
-    :returns: (B, H, W) float32 metres, as the network gives them: where it is unsure, possibly not positive.
+    :param dtype: type of the network's weights.
+    :returns: (B, H, W) float32 metres as the network gives them; possibly not positive where it is unsure.
     """
     height, width = pixels.shape[2:]
     pad_y, pad_x = padding(height), padding(width)
@@ -58,7 +58,9 @@ def run_zoedepth(
 
 
 def plain_network(model: ZoeDepthForDepthEstimation) -> Callable[[torch.Tensor], torch.Tensor]:
-    """From normalised pictures, (B, 3, *NETWORK_SIZE) in the weights' type, to metres, (B, *NETWORK_SIZE)."""
+    """The network as a function from normalised pictures, (B, 3, *NETWORK_SIZE) in the weights' type, to metres, (B,
+    *NETWORK_SIZE).
+    """
     return partial(_metres, model)
 
 
@@ -67,9 +69,9 @@ def _metres(model: ZoeDepthForDepthEstimation, prepared: torch.Tensor) -> torch.
 
 
 class _KeptBias(BeitRelativePositionBias):
-    """What a layer adds to its attention for how far apart two patches are: always the same, because every picture
-    comes in one size. `transformers` makes it anew for each picture and layer, from a table on the host: 24 copies
-    that the device waits for.
+    """The bias that a layer adds to its attention for the distance of two patches. It is always the same, because every
+    picture has one size. `transformers` computes it anew for each picture and layer, from a table on the host: 24
+    copies that the device waits for.
     """
 
     _kept: tuple[tuple[object, ...], torch.Tensor] | None = None
@@ -86,7 +88,7 @@ class _KeptBias(BeitRelativePositionBias):
 
 
 class _Domain(nn.Module):
-    """The parts of the metric heads that a domain, rooms or streets, has for itself."""
+    """The parts of the metric heads that belong to one domain (rooms or streets)."""
 
     def __init__(self, heads: ZoeDepthMultipleMetricDepthEstimationHeads, name: str) -> None:
         super().__init__()
@@ -95,9 +97,9 @@ class _Domain(nn.Module):
 
     def forward(self, features: torch.Tensor, embeddings: Sequence[torch.Tensor], last: torch.Tensor) -> torch.Tensor:
         """
-        :param features: of the bottleneck.
-        :param embeddings: of those, and of each block.
-        :param last: (B, C, H, W).
+        :param features: features of the bottleneck.
+        :param embeddings: embeddings of the bottleneck's features, and of each block's.
+        :param last: (B, C, H, W) features of the last layer.
         :returns: (B, 1, H, W) metres.
         """
         centres = self.seed(features)[1]
@@ -111,7 +113,8 @@ class _Domain(nn.Module):
 
 class _DeviceSideVote(ZoeDepthMultipleMetricDepthEstimationHeads):
     """Heads for several domains, between which the network votes. `transformers` reads the vote back to find the head:
-    the host waits for the device at each picture, and no CUDA graph can hold that. Here the device picks the weights.
+    the host then waits for the device at each picture, and a CUDA graph cannot contain this. Here the device itself
+    selects the weights.
     """
 
     _kept: tuple[_Domain, dict[str, torch.Tensor]] | None = None
@@ -130,7 +133,7 @@ class _DeviceSideVote(ZoeDepthMultipleMetricDepthEstimationHeads):
         """:returns: (B, 1, H, W) metres, (B, domains) scores."""
         features = self.conv2(bottleneck)
         scores = self.mlp_classifier(self.patch_transformer(features)[:, 0])
-        # The softmax is the library's: in a coarse type it makes equal what the scores still tell apart.
+        # The library's softmax: in a coarse type it makes scores equal that still differ.
         voted = torch.softmax(scores.sum(dim=0), dim=-1).argmax(dim=-1, keepdim=True)
         embeddings = [self.seed_projector(features)]
         embeddings += [project(block) for project, block in zip(self.projectors, feature_blocks)]
@@ -139,7 +142,7 @@ class _DeviceSideVote(ZoeDepthMultipleMetricDepthEstimationHeads):
         return torch.func.functional_call(domain, picked, (features, embeddings, outconv_activation)), scores
 
     def _domains(self) -> tuple[_Domain, dict[str, torch.Tensor]]:
-        """The first domain, and by name the weights of all."""
+        """The first domain, and the weights of all domains by name."""
         if self._kept is None:
             domains = [_Domain(self, each["name"]) for each in self.bin_configurations]
             weights = [dict(each.named_parameters()) for each in domains]
@@ -148,13 +151,14 @@ class _DeviceSideVote(ZoeDepthMultipleMetricDepthEstimationHeads):
 
 
 def _differ_by_weights_alone(heads: ZoeDepthMultipleMetricDepthEstimationHeads) -> bool:
-    # In the published network all do. Else their ranges are part of the computation, or they have other shapes.
+    # True for all heads of the published network. Otherwise the domains differ in ranges, which are part of the
+    # computation, or in shapes.
     same_shapes = len({each["n_bins"] for each in heads.bin_configurations}) == 1
     return heads.bin_centers_type == "softplus" and same_shapes
 
 
 def keep_on_device(model: ZoeDepthForDepthEstimation) -> ZoeDepthForDepthEstimation:
-    """Have a network that is not trained do without the host, see ``stays_on_device``."""
+    """Change a network that is not trained further so that it works without the host, see ``stays_on_device``."""
     for module in model.modules():
         if type(module) is BeitRelativePositionBias:
             module.__class__ = _KeptBias
@@ -164,8 +168,8 @@ def keep_on_device(model: ZoeDepthForDepthEstimation) -> ZoeDepthForDepthEstimat
 
 
 def stays_on_device(model: ZoeDepthForDepthEstimation) -> bool:
-    """Whether no value is read from the device, and after the first picture nothing is sent to it: what a CUDA graph
-    needs.
+    """Whether no value is read from the device, and nothing is sent to it after the first picture: a CUDA graph needs
+    this.
     """
     return not any(
         type(module) in (BeitRelativePositionBias, ZoeDepthMultipleMetricDepthEstimationHeads)
@@ -174,9 +178,10 @@ def stays_on_device(model: ZoeDepthForDepthEstimation) -> bool:
 
 
 class ZoeDepth(DepthEstimator):
-    """On CUDA the network is one graph, whatever a picture's size: it sees ``NETWORK_SIZE``.
+    """ZoeDepth as a backend. On CUDA the network is one graph for pictures of any size, since its input always has
+    ``NETWORK_SIZE``.
 
-    :param checkpoint: a local folder, or an id on the Hugging Face hub.
+    :param checkpoint: local folder, or id on the Hugging Face hub.
     :param device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
     :param dtype: ``auto``, ``float32``, ``float16`` or ``bfloat16``, see ``devices.parse_dtype``.
     :raises InputError: for a checkpoint, device or type that cannot be used, or when memory runs out.
@@ -195,7 +200,7 @@ class ZoeDepth(DepthEstimator):
 
     @torch.inference_mode()
     def estimate(self, rgb: np.ndarray, sensor_depth: np.ndarray | None = None) -> np.ndarray:
-        """See ``DepthEstimator.estimate``; ``sensor_depth`` is not looked at."""
+        """See ``DepthEstimator.estimate``; ``sensor_depth`` is ignored."""
         check_rgb(rgb)
         with memory_for(f"depth on {self._device}"):
             depth = run_zoedepth(self._network, to_pixels(rgb, self._device), self._dtype)[0]

@@ -1,4 +1,4 @@
-"""What a tracker is, and the registry of trackers by name."""
+"""The interface of a tracker, and the registry of trackers by name."""
 
 import importlib
 from abc import ABC, abstractmethod
@@ -25,13 +25,13 @@ class Tracker(ABC):
     ``_query`` and ``_forget``. A frame of another size than the last one starts anew, as ``reset`` does, but ids are
     not reused.
 
-    :param buffer: where the track state of the last frames is kept.
+    :param buffer: buffer that keeps the track state of the last frames.
     :param parameters: an instance of ``Parameters``.
     """
 
     Parameters: ClassVar[type]
     needs_robot: ClassVar[bool] = False
-    """Whether each frame comes with where the robot is in it. Such a tracker implements ``_see``."""
+    """Whether each frame must come with the robot's position in it. Such a tracker implements ``_see``."""
 
     def __init__(self, buffer: FrameBuffer, parameters: Any) -> None:
         self.buffer = buffer
@@ -45,8 +45,8 @@ class Tracker(ABC):
 
         :param rgb: (H, W, 3) uint8.
         :param stamp_ns: nanoseconds, larger than the last frame's.
-        :param depth: (H, W) float32 metres, 0 or NaN where unknown; only who needs the robot looks at it.
-        :param robot: where the robot is in the picture, for who needs it.
+        :param depth: (H, W) float32 metres, 0 or NaN where unknown; only trackers that need the robot use it.
+        :param robot: position of the robot in the picture, for trackers that need it.
         :return: all points followed now, (T, N) with T at most the buffer's size, the last row for this frame.
         :raises InputError: for a bad picture, a stamp that does not increase, a depth of another size, or a robot that
             is missing; the state stays as it was.
@@ -67,7 +67,7 @@ class Tracker(ABC):
         return self._track(rgb, int(stamp_ns))
 
     def query(self, points: np.ndarray) -> np.ndarray:
-        """Follow these points too, from the newest frame on and until the next reset; ``update`` lists them.
+        """Also follow these points, from the newest frame on until the next reset; ``update`` lists them.
 
         :param points: (N, 2) x and y in pixels of the newest frame.
         :return: (N,) uint32, their ids.
@@ -97,7 +97,7 @@ class Tracker(ABC):
         return ids
 
     def _see(self, robot: RobotView, depth: np.ndarray | None) -> None:
-        """Take what belongs to the frame that ``_track`` gets next."""
+        """Take robot and depth of the frame that ``_track`` gets next."""
 
     @abstractmethod
     def _track(self, rgb: np.ndarray, stamp_ns: int) -> Traces:
@@ -127,7 +127,7 @@ TRACKERS: Registry[type[Tracker]] = Registry(
     expected="a subclass of Tracker with _track, _query, _forget and a dataclass Parameters",
     fits=_is_tracker,
 )
-# Where the parameters stand of a tracker whose own module takes seconds to import.
+# Places of the parameters of trackers whose own module takes seconds to import.
 _LIGHT_PARAMETERS = {"cotracker": "stvla_ros.perception.trackers.cotracker_parameters:CoTrackerParameters"}
 
 
@@ -136,18 +136,18 @@ def make_tracker(name: str, buffer: int = 30, key_rule: KeyFrameRule | None = No
 
     :param name: one of ``TRACKERS.names()``.
     :param buffer: frames in the trace window, at least 2.
-    :param key_rule: which frames stay in the window; None keeps every frame.
-    :param parameters: the tracker's own parameters.
-    :raises InputError: for an unknown name or parameter, or whatever the tracker itself cannot be built from.
+    :param key_rule: rule that decides which frames stay in the window; None keeps every frame.
+    :param parameters: parameters of the tracker.
+    :raises InputError: for an unknown name or parameter, or anything that the tracker itself refuses.
     """
     target = TRACKERS.find(name)
     return target(FrameBuffer(buffer, key_rule), _fill(name, target.Parameters, parameters))
 
 
 def check_tracker(name: str, parameters: Mapping[str, Any]) -> None:
-    """Tell now what :func:`make_tracker` would refuse. Loads no network.
+    """Refuse now what :func:`make_tracker` would refuse. Loads no network.
 
-    :param parameters: the tracker's own.
+    :param parameters: parameters of the tracker.
     :raises InputError: as :func:`make_tracker`.
     """
     TRACKERS.check(name)

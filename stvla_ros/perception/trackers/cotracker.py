@@ -1,15 +1,16 @@
 """CoTracker3 (Karaev et al. 2024, arXiv 2410.11831), the paper's tracker, through its authors' own predictors.
 
-Their code and weights are under CC-BY-NC-4.0: no commercial use. So nothing of them is part of this package; the user
-installs them.
+Their code and weights are under CC-BY-NC-4.0: no commercial use. So this package contains none of it; the user installs
+it.
 
-* ``offline``: the whole buffer is tracked anew for each frame. Most accurate, and as slow as a video of b frames.
+* ``offline``: the whole buffer is tracked anew for each frame. The most accurate, but each frame costs as much as a
+  video of b frames.
 * ``online``: the network runs once every 8 frames on the last 16. Until 16 frames are there, and in the up to 7 frames
-  between two runs, points stay where they were last known; then the frames in the buffer are corrected. The predictor
-  keeps its answers for every frame of its video; so that memory stays bounded, a new video is begun every
-  ``session_frames`` frames from the points' last places.
+  between two runs, points stay at their last known places; then the frames in the buffer are corrected. The predictor
+  keeps its answers for every frame of its video. To bound this memory, a new video begins every ``session_frames``
+  frames, at the points' last places.
 
-Points start on a grid. Once in every buffer's length of frames (``online``: with every new video), hidden ones are
+Points start on a grid. Once in every buffer's length of frames (``online``: with every new video), hidden points are
 given up and the gaps in the grid are filled.
 """
 
@@ -31,14 +32,14 @@ from stvla_ros.perception.trackers.cotracker_parameters import (
 )
 from stvla_ros.perception.types import Traces
 
-WARM_UP_SIZE = (480, 640)  # pixels; whatever comes, the network itself sees 384 x 512
+WARM_UP_SIZE = (480, 640)  # pixels; the network's own input is always 384 x 512
 
 
 def load_cotracker(parameters: CoTrackerParameters, device: torch.device) -> Any:
     """The authors' predictor with weights, on the device.
 
-    :raises InputError: when the package or the weights cannot be had (says how to get them and their licence), or
-        memory runs out.
+    :raises InputError: when the package or the weights are missing (the message says how to get them, and their
+        licence), or memory runs out.
     """
     p = parameters
     memory = f"cotracker {p.mode} on {device}"
@@ -79,7 +80,7 @@ def grid_points(grid_size: int, image_size: tuple[int, int]) -> np.ndarray:
 
 
 class CoTracker(Tracker):
-    """See the module's text."""
+    """The tracker that the module's docstring describes."""
 
     Parameters = CoTrackerParameters
 
@@ -87,14 +88,14 @@ class CoTracker(Tracker):
         super().__init__(buffer, parameters)
         self._device = parse_device(parameters.device, "cotracker device")
         self._predictor = load_cotracker(parameters, self._device)
-        # A CPU has nothing to make ready and would take seconds; a GPU that is too small is found out here.
+        # A CPU has nothing to prepare and would take seconds; a GPU that is too small fails here.
         if self._device.type != "cpu":
             with memory_for(f"warm-up of cotracker on {self._device}"):
                 self._warm_up()
         self._forget()
 
     def _warm_up(self) -> None:
-        """Run on as many frames and points as later at most, of a usual camera."""
+        """Run on the largest number of frames and points, with pictures of a usual size."""
         p, (height, width) = self.parameters, WARM_UP_SIZE
         queries = torch.zeros(1, 2 * p.grid_size**2, 3, device=self._device)
         frames = self.buffer.size if p.mode == "offline" else ONLINE_WINDOW
@@ -106,11 +107,12 @@ class CoTracker(Tracker):
             self._predictor(video, add_support_grid=True)
 
     def _forget(self) -> None:
-        # By stamp: what the next run of the network needs, (3, H, W) uint8 on its device. Only the newest is sent.
+        # The input of the network's next run by stamp: (3, H, W) uint8 on its device. Only the newest frame is copied
+        # there.
         self._frames: dict[int, torch.Tensor] = {}
         self._ids = np.zeros(0, np.uint32)
-        self._starts = np.zeros((0, 2), np.float32)  # where each point is known to be ...
-        self._start_stamps = np.zeros(0, np.int64)  # ... and in which frame
+        self._starts = np.zeros((0, 2), np.float32)  # the known place of each point ...
+        self._start_stamps = np.zeros(0, np.int64)  # ... and the frame that it is in
         self._asked = np.zeros(0, bool)
         self._in_session = False  # whether the online predictor goes on with the video that it has begun
 
@@ -141,7 +143,7 @@ class CoTracker(Tracker):
         return self.buffer.traces()
 
     def _last_known(self) -> tuple[np.ndarray, np.ndarray]:
-        """Places and visibility in the buffer's newest frame; new points are where they start, and seen."""
+        """Places and visibility in the buffer's newest frame; new points are at their start, and visible."""
         points, visible = self._starts.copy(), np.ones(len(self._ids), bool)
         if len(self.buffer):
             traces = self.buffer.traces()
@@ -158,14 +160,14 @@ class CoTracker(Tracker):
         grid = grid_points(self.parameters.grid_size, size)
         gap = 0.5 * min(size) / self.parameters.grid_size
         nearest = np.linalg.norm(grid[:, None] - points[None], axis=2).min(axis=1, initial=np.inf)
-        room = 2 * len(grid) - int((~self._asked).sum())  # what moves carries points together and leaves gaps behind
+        room = 2 * len(grid) - int((~self._asked).sum())  # motion carries points together and leaves gaps behind
         new = grid[nearest >= gap][: max(0, room)]
         self._add(self._new_ids(len(new)), new, stamp_ns, asked=False)
         self._in_session = False
 
     def _anchor(self, stamps: np.ndarray) -> np.ndarray:
-        """(N, 3) float32 queries (index into ``stamps``, x, y). A point whose start is no longer among the
-        frames starts at its oldest sighting there; one without any, at its newest place in the oldest frame.
+        """(N, 3) float32 queries (index into ``stamps``, x, y). A point whose start is no longer among the frames
+        starts at its oldest sighting there; a point without any sighting, at its newest place in the oldest frame.
         """
         traces = self.buffer.traces()
         _, rows, indices = np.intersect1d(traces.frame_stamps, stamps, assume_unique=True, return_indices=True)

@@ -1,4 +1,6 @@
-"""What can be set of CoTracker, and whether it can be had. Without torch: a command asks before it starts anything."""
+"""Parameters of CoTracker, and whether it is available. Imports no torch: a command checks them before it starts
+anything.
+"""
 
 import importlib.util
 from dataclasses import dataclass
@@ -15,13 +17,13 @@ OFFLINE_WINDOW, ONLINE_WINDOW = 60, 16  # frames, what the published weights wer
 
 @dataclass(frozen=True)
 class CoTrackerParameters:
-    """:param mode: ``offline`` or ``online``.
+    """:param mode: mode of tracking, ``offline`` or ``online``.
     :param checkpoint: file with the weights, ``scaled_offline.pth`` or ``scaled_online.pth``, for the installed
         package.
-    :param hub: get code and weights through ``torch.hub`` (its cache, else the network) instead.
-    :param device: that runs the network: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
-    :param grid_size: points along each side of the grid.
-    :param session_frames: ``online``: frames after which a new video is begun.
+    :param hub: whether code and weights come through ``torch.hub`` (its cache, else the network) instead.
+    :param device: device that runs the network: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
+    :param grid_size: number of points along each side of the grid.
+    :param session_frames: number of frames after which ``online`` begins a new video.
     """
 
     mode: str = "offline"
@@ -41,7 +43,9 @@ class CoTrackerParameters:
             raise InputError(f"cotracker session_frames: expected at least {least}, got {self.session_frames}")
 
     def check_installed(self) -> None:
-        """:raises InputError: when device, package or weights are not there; says how to get them, and the licence."""
+        """:raises InputError: when device, package or weights are missing; the message says how to get them, and the
+        licence.
+        """
         check_device(self.device, "cotracker device")
         if self.hub:
             return  # torch.hub finds out, and downloads

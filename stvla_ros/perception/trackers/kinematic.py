@@ -1,9 +1,16 @@
-"""Points on the robot from its joints and the camera's pose; all others by Lucas-Kanade.
+"""Tracks points on the robot by its joints and the camera's pose, and all others by Lucas-Kanade.
 
-1. A spot on a link is where the link's pose puts it: to a fraction of a pixel, without texture, in the dark, and
-   however fast or slowly it moves. Each point, whether Lucas-Kanade would follow it or somebody asks for it, is lifted
-   by the depth at its pixel; within ``surface`` of a link's hull it belongs to that link from then on. The tips of the
-   fingers are always followed, and so is the middle between them.
+1. The link's pose gives the place of a spot on it: to a fraction of a pixel, without texture, in the dark, and at any
+  speed. Each point, whether Lucas-Kanade would follow it or ``query`` asked for it, is lifted into space by the depth
+  at its pixel. If it lies within ``surface`` of a link's hull, it belongs to that link from then on. The tips of the
+  fingers and the middle between them are always followed. 2. A point of the robot is visible where the depth in the
+  picture is not nearer than the point by more than ``depth_margin``. If the point was found on a surface, the depth
+  must not be farther either: that would be another surface. 3. All other points are followed by their appearance. The
+  robot's points are among the neighbours that tell where lost ones went. No such point lies where the depth shows a
+  link: there it is covered. 4. Objects that the closed fingers hold have the palm's motion. A point without texture, or
+  a lost one, belongs to the palm when it is near the fingers' tips and the depth shows a surface where that motion
+  takes it. This ends when the fingers open, or when the surface is gone. A point with texture is searched for near that
+  place, since objects turn and slip.
 2. A point of the robot is seen where the depth in the picture is not nearer than the point by more than
    ``depth_margin``, and neither farther, for one that was found on a surface: another surface is there then.
 3. All other points are followed by their looks, the robot's being known among the neighbours that say where lost ones
@@ -12,7 +19,7 @@
    it is near the fingers' tips and the depth shows a surface where that motion takes it; until the fingers open, or the
    surface is not there. One with texture is looked for near that place, since things turn and slip.
 
-Without depth only the fingers' tips are known, and nothing is hidden.
+Without depth only the fingers' tips are known, and no point counts as hidden.
 """
 
 from dataclasses import dataclass
@@ -30,21 +37,21 @@ from stvla_ros.perception.trackers.patches import lengths
 from stvla_ros.perception.trackers.shrinking import in_full, in_shrunk
 from stvla_ros.perception.types import Traces
 
-OUTSIDE = -1e5  # px, for what cannot be in any picture
+OUTSIDE = -1e5  # px, for points that cannot be in any picture
 MARK_MARGIN = 0.02  # metres; the tips' middles lie inside the fingers
 # Chosen by bench/tracker_accuracy.py. Pixels are those of 640x480.
 REACH = 0.1  # metres from the fingers' tips within which they can hold something
-CARRIED = 3.0  # px that the gripper moves what it may hold, before the two are compared
-MISSED, MISSED_SHARE = 2.0, 0.15  # px, and share of the way, by which what is held may be found beside its place
-SAME_DEPTH = 0.004  # metres by which a spot's depth may differ from what is expected
+CARRIED = 3.0  # px that the gripper must have moved a point before the point can count as held
+MISSED, MISSED_SHARE = 2.0, 0.15  # px, and share of its way, by which a held point may miss its expected place
+SAME_DEPTH = 0.004  # metres by which a spot's depth may differ from the expected one
 SLIP = 12.0  # px that a thing may slip between the fingers in a frame
 OPENED = 0.002  # metres: fingers that are so much wider apart hold nothing any more
 
 
 @dataclass(frozen=True)
 class KinematicParameters(LucasKanadeParameters):
-    """:param surface: a point is on a link when it is at most so far outside of its hull, metres.
-    :param depth_margin: depths that differ by no more are of one surface, metres.
+    """:param surface: largest distance outside of a link's hull at which a point counts as on the link, metres.
+    :param depth_margin: largest difference of depths on one surface, metres.
     """
 
     surface: float = 0.004
@@ -60,7 +67,7 @@ class KinematicParameters(LucasKanadeParameters):
 
 
 class Kinematic(LucasKanade):
-    """See the module's text."""
+    """The tracker that the module's docstring describes."""
 
     Parameters = KinematicParameters
     needs_robot = True
@@ -99,7 +106,9 @@ class Kinematic(LucasKanade):
         return on, self._hidden()
 
     def _places(self, links: np.ndarray, in_links: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Where spots on links are in this frame: (N, 2) float32 pixels, far outside behind the camera; (N,) metres."""
+        """Places of spots on links in this frame: (N, 2) float32 pixels, far outside if behind the camera; (N,)
+        metres.
+        """
         spots = np.zeros((len(links), 3))
         for link in np.unique(links).tolist():
             pose, own = self._view.camera_from_link[link], links == link
@@ -120,7 +129,7 @@ class Kinematic(LucasKanade):
             return hidden
         on, places, depths = on[inside], places[inside], depths[inside]
         column, row = np.rint(places).astype(int).T
-        # Around it: on an outline the nearest pixel may show what is behind.
+        # The neighbourhood counts as well: on an outline the nearest pixel may show the background.
         around = np.stack(
             [
                 self._depth[np.clip(row + dy, 0, height - 1), np.clip(column + dx, 0, width - 1)]
@@ -138,7 +147,7 @@ class Kinematic(LucasKanade):
         return self._shown(places, 0.0)[0] >= 0
 
     def _shown(self, points: np.ndarray, margin: float) -> tuple[np.ndarray, np.ndarray]:
-        """What pixels (N, 2) of this frame show: part of the robot (N,), -1 for none, and where (N, 3)."""
+        """The surfaces at pixels (N, 2) of this frame: part of the robot (N,), -1 for none, and position (N, 3)."""
         if self._depth is None or not len(points):
             return np.full(len(points), -1), np.zeros((len(points), 3))
         points = in_full(points, self._share)
@@ -163,17 +172,19 @@ class Kinematic(LucasKanade):
             self._take_along(before, unseen)
 
     def _let_go(self) -> None:
-        """What was held is followed by its looks again, when the fingers open or when it is not where they are."""
+        """Held points are followed by their appearance again when the fingers open, or when the points are not at their
+        expected places.
+        """
         own = self._followed
         self._gap = self._view.finger_gap
         self._gap_before = self._gap if self._last is None else self._last[0].finger_gap
         held = np.flatnonzero(own.held)
-        # At an outline a point that is a little off falls beside the thing; what is let go is gone as a whole.
+        # At an outline, a point that is slightly off misses the object. So an object is released as a whole.
         if len(held) and (self._gap > self._gap_before + OPENED or self._gone(held).mean() > 0.5):
             own.links[held], own.held[held] = "", False
 
     def _gone(self, which: np.ndarray) -> np.ndarray:
-        """Of points of the robot, whether what is seen where they should be lies behind."""
+        """For points of the robot: whether the surface at their expected places lies farther away."""
         places, depths = self._places(self._followed.links[which], self._followed.in_link[which])
         return self._depths(places) > depths + self.parameters.depth_margin
 
@@ -184,7 +195,9 @@ class Kinematic(LucasKanade):
         return at(self._depth, in_full(places, self._share))
 
     def _slip(self, grey: np.ndarray, before: np.ndarray) -> None:
-        """A thing may turn and slip between the fingers: what has texture is looked for near where it is carried to."""
+        """An object may turn and slip between the fingers: its points with texture are searched for near the places
+        that the palm's motion gives.
+        """
         own = self._followed
         held = np.flatnonzero(own.held & own.seen & ~own.looks.flat)
         if not len(held):
@@ -203,10 +216,11 @@ class Kinematic(LucasKanade):
         own.in_link[held] = in_link(self._view.camera_from_link[self._view.shape.palm], spots)
 
     def _leave(self, before: np.ndarray, unseen: np.ndarray) -> None:
-        """Points without texture go nowhere while the depth is what it was there; else their neighbours drag them.
+        """Points without texture stay where they are while the depth there is unchanged; their neighbours would
+        otherwise drag them.
 
-        :param before: (N, 2) where all points were in the last frame.
-        :param unseen: for how many frames they had not been seen then.
+        :param before: (N, 2) places of all points in the last frame.
+        :param unseen: number of frames for which they had not been seen then.
         """
         assert self._last is not None
         own = self._followed
@@ -216,8 +230,8 @@ class Kinematic(LucasKanade):
         own.points[stay], own.unseen[stay], own.cut[stay] = before[stay], 0, False
 
     def _take_along(self, before: np.ndarray, unseen: np.ndarray) -> None:
-        """Points near closed fingers that the picture shows where the gripper's motion takes them are held; parameters
-        as in ``_leave``.
+        """Mark points near closed fingers as held if the picture shows them where the gripper's motion takes them. For
+        the parameters see ``_leave``.
         """
         assert self._last is not None
         own, shape, (then, depth_then) = self._followed, self._view.shape, self._last
@@ -236,9 +250,10 @@ class Kinematic(LucasKanade):
         scale = self._scale(self._grey)
         off = np.abs(self._depths(places) - depths)  # NaN where it cannot be
         alike = missed < np.maximum(MISSED * scale, MISSED_SHARE * way)
-        # On a large thing both a spot that moved along and one that stands show the thing: the better depth decides.
+        # On a large object, both a point that moved along and one that stood still show the object: the better depth
+        # decides.
         along = (way >= CARRIED * scale) & (off <= SAME_DEPTH) & ((off < stood_off) | ~stands | alike)
-        # What has texture, and was found somewhere else, is there.
+        # A point with texture that was found at another place is there.
         along &= own.looks.flat[free] | (own.unseen[free] > 0) | alike
         free = free[along]
         own.attach(free, shape.palm, in_palm[along])

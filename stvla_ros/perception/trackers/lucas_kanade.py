@@ -4,9 +4,9 @@ Budget for a 640x480 frame with 100 points, 4 pyramid levels, a 21x21 window, on
 -------------------------------------------------------------------------------------
 * A Lucas-Kanade call builds the pyramids of both pictures (OpenCV's Python binding takes no ready-made ones): 0.35 ms,
   less where only a part matters. A point costs 33 kFLOP a level, 10 us in all: 1.4 ms for 100 points.
-* There for all points, back for those that moved, again for the lost and for new ones: 4 ms. All else: 2 ms. Of
-  that, most was calls of NumPy for a hundred numbers each; what comparing a patch takes is kept with it.
-* A larger picture than 1280x720 is tracked in at half its size (``shrinking.py``), so that it costs no more.
+* There for all points, back for those that moved, again for the lost and for new ones: 4 ms. All else: 2 ms. Most of
+  that was calls of NumPy for a hundred numbers each; so the numbers for comparing a patch are kept with it.
+* A larger picture than 1280x720 is tracked in at half its size (``shrinking.py``), so that it does not cost more.
 
 How it works
 ------------
@@ -51,7 +51,7 @@ from stvla_ros.perception.trackers.seeding import changed, empty_cells, find_cor
 from stvla_ros.perception.trackers.shrinking import in_full, in_shrunk, share_of, shrunk
 from stvla_ros.perception.types import Traces
 
-REFERENCE_DIAGONAL = 800.0  # px, of 640x480; lengths here are meant for that size and scale with the picture
+REFERENCE_DIAGONAL = 800.0  # px, of 640x480; lengths here are for that size, and scale with the picture
 # The following were chosen by bench/tracker_accuracy.py. Lengths in pixels; similarities as in patches.py.
 FADING = 0.9  # of a point's motion a frame: it counts as moving for some frames after it stopped
 LEAVE_HOME = 3.0  # a still point has begun to move when it is so far from where it stood
@@ -63,7 +63,7 @@ STILL_SEARCH, STILL_REAPPEARED = 2, 0.9  # for still points: their place is know
 
 
 class LucasKanade(Tracker):
-    """See the module's text."""
+    """The tracker that the module's docstring describes."""
 
     Parameters = LucasKanadeParameters
     _FOLLOWED: ClassVar[type[Followed]] = Followed
@@ -121,7 +121,7 @@ class LucasKanade(Tracker):
         )
 
     def _follow(self, grey: np.ndarray) -> None:
-        """Steps 1 and 2 of the module's text."""
+        """Steps 1 and 2 of the module's docstring."""
         scale, own = self._scale(grey), self._followed
         before = own.points.copy()
         known, hidden = self._known()
@@ -143,21 +143,21 @@ class LucasKanade(Tracker):
         own.unseen = np.where(found & ~hidden, 0, own.unseen + 1)
 
     def _known(self) -> tuple[np.ndarray, np.ndarray]:
-        """Put the points whose place is known without looking where they are now.
+        """Update the points whose place is known without looking at the picture.
 
-        :return: (N,) which these are, and (N,) which of them are hidden.
+        :return: (N,) bool, these points; and (N,) bool, those of them that are hidden.
         """
         none = np.zeros(len(self._followed), bool)
         return none, none
 
     def _taken(self, places: np.ndarray) -> np.ndarray:
-        """(N,) bool: places (N, 2) where something else than the points that are followed is known to be."""
+        """(N,) bool: whether the place (N, 2) is known to show something other than a followed point."""
         return np.zeros(len(places), bool)
 
     def _find_lost(
         self, grey: np.ndarray, before: np.ndarray, found: np.ndarray, lost: np.ndarray, look_before: Patches
     ) -> None:
-        """:param look_before: of those of the lost points that were seen in the last frame, how they looked there."""
+        """:param look_before: patches of those lost points that were seen in the last frame, from there."""
         own = self._followed
         guess, alike = self._guess(grey, before, found, lost)
         own.points[lost] = guess
@@ -182,7 +182,7 @@ class LucasKanade(Tracker):
                 found[lost[rows]], own.points[lost[rows]] = True, places
 
     def _note_motion(self, before: np.ndarray, found: np.ndarray, scale: float) -> None:
-        """A point moves when it has left its home; an edge passing by shakes still points, but not far."""
+        """A point counts as moving once it has left its home; a passing edge shakes still points, but not far."""
         own = self._followed
         away = lengths(own.points - own.home) >= LEAVE_HOME * scale
         step = np.where(away, lengths(own.points - before), 0.0)
@@ -195,7 +195,9 @@ class LucasKanade(Tracker):
         return self._followed.moved >= self.parameters.min_step * scale
 
     def _dragged(self, grey: np.ndarray, seen: np.ndarray, there: np.ndarray, patches: Patches) -> np.ndarray:
-        """(N,) bool: still points whose own place looks as it did, or the new one does not: an edge took them along."""
+        """(N,) bool: still points that a passing edge has dragged along. Their old place looks as before, or the new
+        one does not look like them.
+        """
         scale, place = self._scale(grey), self._followed.points[seen]
         dragged = lengths(there - place) >= DRAG * scale
         dragged &= ~self._is_moving(scale)[seen]
@@ -213,7 +215,7 @@ class LucasKanade(Tracker):
         found: np.ndarray,
         lost: np.ndarray,
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Where lost points may be: (L, 2), and how much they look like themselves there (L,)."""
+        """Likely places of lost points: (L, 2), and their similarity there (L,)."""
         scale = self._scale(grey)
         before_patches = self._followed.looks[lost]
         flat, min_step = before_patches.flat, self.parameters.min_step * scale
@@ -226,7 +228,8 @@ class LucasKanade(Tracker):
         places = within(places, grey).astype(np.float32)
         there = cut_patches(grey, places.reshape(-1, 2)).reshape(*places.shape[:2], -1)
         looks = similarity(before_patches, Patches.of(there))
-        # Something passes in front of a still point more often than the point begins to move, and the other way round.
+        # For a still point, an occlusion is likelier than the start of a motion, and the other way round for a moving
+        # one.
         favour = np.zeros_like(looks)
         favour[0] = np.where(still, HABIT, -HABIT)
         favour[1:, still] -= np.where(looks[1:, still] < STARTED, 2.0, 0.0)
@@ -235,7 +238,7 @@ class LucasKanade(Tracker):
         return places[best, rows], looks[best, rows]
 
     def _seed_moving(self, grey: np.ndarray) -> None:
-        """Step 3 of the module's text: points on what moves."""
+        """Step 3 of the module's docstring: new points on moving things."""
         p = self.parameters
         scale = self._scale(grey)
         mask = changed(grey, self._grey, p.min_change)
@@ -259,7 +262,7 @@ class LucasKanade(Tracker):
         self._add(grey, chosen, lengths(before - corners)[good][:wanted])
 
     def _seed_still(self, grey: np.ndarray) -> None:
-        """Step 3 of the module's text: one point in each empty cell of a grid over the whole picture."""
+        """Step 3 of the module's docstring: one new point in each empty cell of a grid over the whole picture."""
         free = self.parameters.num_points - int((~self._followed.asked).sum())
         if self._grey is not None:
             free -= int(self.parameters.num_points * self.parameters.moving_share)

@@ -1,4 +1,4 @@
-"""What can be set of the Lucas-Kanade tracker."""
+"""Parameters of the Lucas-Kanade tracker."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -8,15 +8,17 @@ from stvla_ros.errors import InputError
 
 @dataclass(frozen=True)
 class LucasKanadeParameters:
-    """:param num_points: points followed at a time.
+    """:param num_points: number of points followed at a time.
     :param moving_share: share of them that is kept for moving parts of the picture.
     :param window: side of the matched window, odd, pixels.
-    :param levels: pyramid levels above the full picture; the largest step is about ``window / 2 * 2**levels`` pixels.
-    :param max_return_error: pixels that a point may miss its start by on the way back, at 640x480.
+    :param levels: number of pyramid levels above the full picture; the largest step is about ``window / 2 * 2**levels``
+        pixels.
+    :param max_return_error: largest distance between a point and its place after following it there and back, pixels at
+        640x480.
     :param min_similarity: least normalised cross-correlation of a point's patches in successive frames.
-    :param patience: frames for which a point may be unseen before it is dropped.
-    :param min_change: grey levels by which the picture must change somewhere to be looked at for moving points.
-    :param min_step: pixels at 640x480 that a new moving point must have moved since the last frame.
+    :param patience: number of frames for which a point may be unseen before it is dropped.
+    :param min_change: least change of a place in grey levels; only such places are searched for moving points.
+    :param min_step: least motion of a new moving point since the last frame, pixels at 640x480.
     :param spacing: least distance of moving points, pixels at 640x480.
     """
 

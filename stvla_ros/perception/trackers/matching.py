@@ -1,4 +1,4 @@
-"""Following points from one picture into another and back again."""
+"""Follows points from one picture into another and back again."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from stvla_ros.perception.trackers.patches import Patches, lengths, similarity
 
 CRITERIA = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 15, 0.03)
 NEAR_LEVELS = 1  # pyramid levels of a search near a guess
-STOOD, UNCHANGED = 0.5, 0.9  # px and similarity: a textured point that moved less and looks so alike stood still
+STOOD, UNCHANGED = 0.5, 0.9  # px and similarity: a textured point that moved less and looks more alike stood still
 
 
 def match(
@@ -26,16 +26,16 @@ def match(
 ) -> tuple[np.ndarray, np.ndarray, Patches]:
     """Follow points from one picture into another by pyramidal Lucas-Kanade, and back.
 
-    Points that stood still are not followed back: they would come back to where they are.
+    Points that stood still are not followed back: they would return to the same place.
 
     :param start: (H, W) uint8; ``end``: the other picture, of the same size.
     :param points: (N, 2) float32 pixels of ``start``.
-    :param guess: (N, 2) where to begin the search; then it stays near. None searches widely around ``points``.
-    :param before: patches of ``start`` around ``points``, where they are known.
+    :param guess: (N, 2) starts of the search, which then stays near them. None searches widely around ``points``.
+    :param before: patches of ``start`` around ``points``, if they are known.
     :param window: side of the matched window, pixels; ``levels``: pyramid levels above the full picture.
-    :param max_return_error: pixels that a point may miss its start by on the way back.
+    :param max_return_error: largest distance between a point and its place after following it there and back, pixels.
     :param min_similarity: least similarity (``patches.py``) of a point's patches in the two pictures.
-    :return: where they end (N, 2), whether the way there and back agree and the patches look alike (N,), and the
+    :return: places where they end (N, 2); whether the way there and back agree and the patches look alike (N,); and the
         patches at the end.
     """
     if not len(points):
@@ -66,7 +66,7 @@ def _flow(
     window: int,
     levels: int,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Lucas-Kanade one way, in the part of the pictures that can matter: building pyramids is half of its cost.
+    """Lucas-Kanade one way, in the relevant part of the pictures only: building pyramids is half of its cost.
 
     :return: where the points end (N, 2) and whether they were found (N,).
     """

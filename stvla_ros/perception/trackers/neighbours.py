@@ -1,21 +1,21 @@
-"""Where a lost point may be, judged by the points that were found."""
+"""Guesses the places of lost points from the points that were found."""
 
 import cv2
 import numpy as np
 
 from stvla_ros.perception.trackers.patches import lengths
 
-NEIGHBOURS = 5  # moving points that say together where a lost one went
+NEIGHBOURS = 5  # number of moving points that together tell where a lost one went
 
 
 def carried_along(lost: np.ndarray, before: np.ndarray, after: np.ndarray, min_step: float) -> np.ndarray:
-    """Where lost points may be now, judged by those that were found.
+    """Possible places of lost points, judged by the points that were found.
 
-    :param lost: (L, 2) where the lost points were in the last frame.
-    :param before: (M, 2) where the found points were; ``after``: where they are now.
-    :param min_step: pixels; what moved less stands still.
-    :return: (P, L, 2) places, P = 1 to 3: where it was; moved as its moving neighbours; moved with all that moves as
-        one rigid body.
+    :param lost: (L, 2) places of the lost points in the last frame.
+    :param before: (M, 2) places of the found points in the last frame; ``after``: their places now.
+    :param min_step: least motion in pixels; points that moved less stand still.
+    :return: (P, L, 2) places, P = 1 to 3: the last place; moved like the point's moving neighbours; moved with all
+        moving points as one rigid body.
     """
     step = after - before
     moving = lengths(step) >= min_step
@@ -33,7 +33,7 @@ def carried_along(lost: np.ndarray, before: np.ndarray, after: np.ndarray, min_s
 
 
 def carried(points: np.ndarray, before: np.ndarray, after: np.ndarray, min_step: float) -> np.ndarray:
-    """(N,) bool: points all of whose nearest found points moved; parameters as in ``carried_along``."""
+    """(N,) bool: points whose nearest found points all moved. For the parameters see ``carried_along``."""
     if len(before) < NEIGHBOURS:
         return np.zeros(len(points), bool)
     moving = lengths(after - before) >= min_step

@@ -10,10 +10,10 @@ from stvla_ros.perception.trackers.followed import Followed
 @dataclass(eq=False)
 class OnRobot(Followed):
     """
-    :param links: (N,) the link that a point is on; "" for none.
-    :param in_link: (N, 3) where on it, metres.
-    :param solid: (N,) bool, found on a surface.
-    :param held: (N,) bool, on a thing that the gripper carries.
+    :param links: (N,) link that each point is on; "" for none.
+    :param in_link: (N, 3) place in the link's frame, metres.
+    :param solid: (N,) bool, whether the point was found on a surface.
+    :param held: (N,) bool, whether the point is on an object that the gripper carries.
     """
 
     links: np.ndarray = field(default_factory=lambda: np.zeros(0, "U64"))

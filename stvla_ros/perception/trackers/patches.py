@@ -1,4 +1,4 @@
-"""Small windows of a grey picture around points: which make good points, and how alike they are."""
+"""Small windows of a grey picture around points: their texture, and how similar they are."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 PATCH = 9  # px, side of a patch: smaller than the tracker's window, so that it lies on one surface
-MIN_TEXTURE = 3.0  # grey levels of standard deviation, below which a patch has next to no texture
+MIN_TEXTURE = 3.0  # grey levels of standard deviation, below which a patch has almost no texture
 FLAT_DIFFERENCE = 20.0  # mean grey levels by which two patches without texture differ when they are not alike at all
 
 
@@ -34,18 +34,21 @@ def within(points: np.ndarray, grey: np.ndarray) -> np.ndarray:
 
 
 def lengths(vectors: np.ndarray) -> np.ndarray:
-    """(...) of vectors (..., 2), as np.linalg.norm has them, which takes three times as long for a hundred."""
+    """Lengths (...) of vectors (..., 2), as np.linalg.norm computes them, which takes three times as long for a
+    hundred.
+    """
     squares = vectors * vectors
     return np.sqrt(squares[..., 0] + squares[..., 1])
 
 
 @dataclass(frozen=True, eq=False)
 class Patches:
-    """Patches with what comparing them takes: computed once, for each is compared several times.
+    """Patches, with the numbers that comparing them needs. These are computed once, because each patch is compared
+    several times.
 
     :param pixels: (..., M) float32 grey levels.
-    :param centred: (..., M) less each patch's mean.
-    :param spread: (...) mean square of these.
+    :param centred: (..., M) grey levels less each patch's mean.
+    :param spread: (...) mean square of ``centred``.
     """
 
     pixels: np.ndarray
@@ -59,12 +62,12 @@ class Patches:
 
     @classmethod
     def around(cls, grey: np.ndarray, points: np.ndarray) -> "Patches":
-        """Of the points (N, 2) in a picture."""
+        """Patches around the points (N, 2) in a picture."""
         return cls.of(cut_patches(grey, points))
 
     @property
     def flat(self) -> np.ndarray:
-        """(...) bool: those with next to no texture."""
+        """(...) bool: patches with almost no texture."""
         return np.sqrt(self.spread) < MIN_TEXTURE
 
     def __len__(self) -> int:
@@ -74,7 +77,7 @@ class Patches:
         return Patches(self.pixels[rows], self.centred[rows], self.spread[rows])
 
     def put(self, rows: np.ndarray, others: "Patches") -> None:
-        """Replace those with the numbers ``rows``."""
+        """Replace the patches with the indices ``rows``."""
         self.pixels[rows], self.centred[rows], self.spread[rows] = others.pixels, others.centred, others.spread
 
     def followed_by(self, others: "Patches") -> "Patches":
@@ -83,10 +86,10 @@ class Patches:
 
 
 def similarity(a: Patches, b: Patches) -> np.ndarray:
-    """How alike patches are, (N,) in -1..1; shapes that broadcast are compared accordingly.
+    """The similarity of patches, (N,) in -1..1. Shapes are broadcast.
 
-    Normalised cross-correlation. Where one of the two has next to no texture that would compare noise; there it is 1
-    less the mean difference in units of ``FLAT_DIFFERENCE`` grey levels.
+    Normalised cross-correlation. If one of two patches has almost no texture, that would compare noise. The similarity
+    is then 1 less the mean difference in units of ``FLAT_DIFFERENCE`` grey levels.
     """
     flat = np.minimum(a.spread, b.spread) < MIN_TEXTURE**2
     alike = (a.centred * b.centred).mean(axis=-1) / np.sqrt(np.where(flat, 1.0, a.spread * b.spread))

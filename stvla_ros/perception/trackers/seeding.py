@@ -1,9 +1,9 @@
-"""Where new points may begin: corners where the picture changed, and where no point is."""
+"""Finds places for new points: corners where the picture changed, and areas without a point."""
 
 import cv2
 import numpy as np
 
-CORNER_QUALITY = 0.01  # of the strongest corner's strength
+CORNER_QUALITY = 0.01  # share of the strongest corner's strength
 MASK_MARGIN = 16  # px of picture around a mask, so that corners at its edge are judged as in the full picture
 
 
@@ -13,11 +13,12 @@ def changed(grey: np.ndarray, before: np.ndarray, min_change: float) -> np.ndarr
 
 
 def empty_cells(size: tuple[int, int], points: np.ndarray, count: int) -> tuple[np.ndarray, int] | None:
-    """Of a grid of about ``count`` square cells over the whole picture those without a point.
+    """The cells without a point, of a grid of about ``count`` square cells over the whole picture.
 
     :param size: height and width of the picture.
     :param points: (N, 2) pixels.
-    :return: (height, width) uint8, 255 there and 0 elsewhere, and a cell's side in pixels; None where all have one.
+    :return: (height, width) uint8, 255 in these cells and 0 elsewhere, and the side of a cell in pixels; None if all
+        have a point.
     """
     height, width = size
     cell = max(1, int(np.sqrt(height * width / max(1, count))))
@@ -34,15 +35,14 @@ def empty_cells(size: tuple[int, int], points: np.ndarray, count: int) -> tuple[
 def find_corners(grey: np.ndarray, mask: np.ndarray, count: int, spacing: float) -> np.ndarray:
     """Up to ``count`` corners where ``mask`` is not 0, at least ``spacing`` pixels apart, the strongest first.
 
-    They are looked for in the picture at half size, which costs a quarter: a start point need not be exact to the
-    pixel.
+    The picture is searched at half size, which costs a quarter: a start point need not be exact to the pixel.
 
     :return: (N, 2) float32 pixels.
     """
     x, y, width, height = cv2.boundingRect(mask)
     if not width:
         return np.zeros((0, 2), np.float32)
-    # Only the part around the mask is looked at; from even pixels, so that the half-size pixels are the same.
+    # Only the part around the mask is searched; it begins at even pixels, so that the half-size pixels are the same.
     left, top = max(0, x - MASK_MARGIN) // 2 * 2, max(0, y - MASK_MARGIN) // 2 * 2
     part = np.s_[top : y + height + MASK_MARGIN, left : x + width + MASK_MARGIN]
     half = cv2.resize(grey[part], None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)

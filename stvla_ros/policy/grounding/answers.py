@@ -1,4 +1,6 @@
-"""From what a vision-language model wrote to boxes, points and a way. Pure; any text is an answer, also half a one."""
+"""Reads boxes, points and paths from the text that a vision-language model wrote. Pure; accepts any text, also an
+incomplete one.
+"""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -9,22 +11,24 @@ from stvla_ros.policy.grounding.places import BOX, LABEL, PATH, POINT, PictureMo
 from stvla_ros.policy.thoughts import Boxes, Points, Thought
 
 BOXES, POINTS, WAY = "boxes", "points", "way"
-"""Names of the thoughts that an answer is read as."""
+"""Names of the thoughts that are read from an answer."""
 _KEY = re.compile(rf'"?({BOX}|{POINT}|{PATH})"?\s*:')
 _LABEL = re.compile(rf'"{LABEL}"\s*:\s*"([^"]{{0,200}})"')
 _MOST_PLACES = 256
 
 
 def parse_answer(text: str, seen: int, size: tuple[int, int]) -> Mapping[str, Thought]:
-    """What of an answer can be drawn.
+    """Everything in an answer that can be drawn.
 
-    Read are Qwen2.5-VL's boxes and points with their labels, ways as ``places.py`` has them, and beside these any four
-    or two numbers in brackets. What is damaged or without area is left out, and what reaches beyond the picture is cut.
+    Qwen2.5-VL's boxes and points are read with their labels, and paths in the format of ``places.py``. Any other four
+    or two numbers in brackets are read, too. Damaged boxes and boxes without area are left out; whatever reaches beyond
+    the picture is cut.
 
     :param text: the answer, with places in pixels of the picture as the model saw it.
     :param seen: side of that picture, pixels.
     :param size: (width, height) of the camera's picture, pixels.
-    :returns: by ``BOXES``, ``POINTS`` and ``WAY``, in pixels of the camera's picture; what is not there is left out.
+    :returns: the thoughts ``BOXES``, ``POINTS`` and ``WAY``, in pixels of the camera's picture; those that the answer
+        lacks are left out.
     """
     scaled = PictureMove((0.0, 0.0, float(seen), float(seen)), size)
     boxes: list[tuple[np.ndarray, str]] = []
@@ -51,13 +55,13 @@ def parse_answer(text: str, seen: int, size: tuple[int, int]) -> Mapping[str, Th
 
 
 def _places(text: str) -> Iterator[tuple[str, list[float], str]]:
-    """The key that each place stands under, its numbers, and the label of the object that it is in; empty for none."""
+    """The key of each place, its numbers, and the label of the object that it is in; empty for none."""
     keys = [(found.end(), found.group(1)) for found in _KEY.finditer(text)]
     for number, (begin, end, numbers) in enumerate(find_places(text)):
         if number == _MOST_PLACES:
             return
         opened, closed = text.rfind("{", 0, begin), text.find("}", end)
-        # In braces of its own, not behind those of another.
+        # In braces of its own, not after the braces of another object.
         inside = opened > text.rfind("}", 0, begin)
         label = _LABEL.search(text, opened, closed if closed >= 0 else len(text)) if inside else None
         known = [key for at, key in keys if opened < at <= begin] if inside else []

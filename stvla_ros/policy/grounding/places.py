@@ -1,9 +1,9 @@
-"""Places in texts: what a vision-language model says of where things are, and how it moves along with the picture.
+"""Places in texts: where a vision-language model says that things are, and how these places move with the picture.
 
-Qwen2.5-VL writes whole pixels of the picture as it sees it, from its upper left corner: boxes
-``{"bbox_2d": [x0, y0, x1, y1], "label": "plate"}`` and points ``{"point_2d": [x, y], "label": "plate"}``. A way is
-``{"trajectory_2d": [[x, y], …], "label": "gripper"}`` here (the published models' words for it are not known). In any
-text, four numbers in brackets are a box, and two a point: so others' answers move along whatever is written around.
+Qwen2.5-VL writes whole pixels of the picture as it sees it, from its upper left corner: boxes ``{"bbox_2d": [x0, y0,
+x1, y1], "label": "plate"}`` and points ``{"point_2d": [x, y], "label": "plate"}``. A path is ``{"trajectory_2d": [[x,
+y], …], "label": "gripper"}`` here (the published models' format for it is not known). In any text, four numbers in
+brackets are a box, and two a point. So answers in other formats move with the picture, too.
 """
 
 import json
@@ -18,7 +18,7 @@ from numpy.typing import ArrayLike
 BOX, POINT, PATH, LABEL = "bbox_2d", "point_2d", "trajectory_2d", "label"
 _NUMBER = r"\s*-?\d{1,6}(?:\.\d{1,9})?\s*"
 _PLACE = re.compile(rf"\[({_NUMBER}(?:,{_NUMBER}){{3}})\]|\[({_NUMBER},{_NUMBER})\]|\(({_NUMBER},{_NUMBER})\)")
-# What of a box must still show after a move.
+# Share of a box that must still be visible after a move.
 _LEAST_SHOWN = 0.3
 _SIDES = re.compile(r"\b(left|right|leftmost|rightmost)\b", re.IGNORECASE)
 
@@ -27,8 +27,8 @@ _SIDES = re.compile(r"\b(left|right|leftmost|rightmost)\b", re.IGNORECASE)
 class PictureMove:
     """A window of a picture becomes a picture of another size, mirrored or not.
 
-    :param window: x0, y0, x1, y1 in pixels of the picture, from its upper left corner.
-    :param size: (width, height) in pixels of what it becomes.
+    :param window: window x0, y0, x1, y1 in pixels of the picture, from its upper left corner.
+    :param size: (width, height) of the new picture, pixels.
     :param mirrored: whether left and right change sides.
     """
 
@@ -37,7 +37,7 @@ class PictureMove:
     mirrored: bool = False
 
     def __call__(self, places: np.ndarray) -> np.ndarray:
-        """:param places: (N, 2) x, y in pixels of the picture. :returns: (N, 2) in those of what it becomes."""
+        """:param places: (N, 2) x, y in pixels of the picture. :returns: (N, 2) in pixels of the new picture."""
         x0, y0, x1, y1 = self.window
         moved = (places - [x0, y0]) * [self.size[0] / (x1 - x0), self.size[1] / (y1 - y0)]
         if self.mirrored:
@@ -56,15 +56,15 @@ def point_text(point: ArrayLike, label: str) -> str:
 
 
 def path_text(points: ArrayLike, label: str) -> str:
-    """A way through points, (N, 2) x, y in pixels."""
+    """A path through points, (N, 2) x, y in pixels."""
     return _named(PATH, [_whole(point) for point in np.asarray(points)], label)
 
 
 def moved_text(text: str, move: PictureMove) -> str | None:
     """The text with all its places in the moved picture, in whole pixels.
 
-    :returns: None where the text does not hold there: a point outside, a box of which too little shows, left and right
-        named in a mirrored picture.
+    :returns: None where the text is no longer true: a point outside, a box that is hardly visible, left and right named
+        in a mirrored picture.
     """
     if move.mirrored and _SIDES.search(text):
         return None
@@ -79,14 +79,16 @@ def moved_text(text: str, move: PictureMove) -> str | None:
 
 
 def find_places(text: str) -> Iterator[tuple[int, int, list[float]]]:
-    """Where each box (four numbers) or point (two) of a text begins and ends, brackets included, and its numbers."""
+    """For each box (four numbers) or point (two) of a text: where it begins and ends, brackets included, and its
+    numbers.
+    """
     for found in _PLACE.finditer(text):
         numbers = next(group for group in found.groups() if group is not None)
         yield found.start(), found.end(), [float(each) for each in numbers.split(",")]
 
 
 def first_outside(text: str, size: tuple[int, int]) -> str | None:
-    """The first place of a text that does not lie in a picture, or is a box of no area.
+    """The first place of a text that lies outside a picture, or is a box without area.
 
     :param size: (width, height) of the picture, pixels.
     """
@@ -115,7 +117,7 @@ def _moved(numbers: list[float], move: PictureMove) -> list[int] | None:
 
 
 def _whole(numbers: ArrayLike) -> list[int]:
-    # Not Python's round: of halves it makes even numbers.
+    # Python's round would round halves to even numbers.
     return [math.floor(float(number) + 0.5) for number in np.asarray(numbers)]
 
 

@@ -1,4 +1,4 @@
-"""Trained adapters in a folder of their own, in peft's format: what is learnt, without the gigabytes it was learnt on.
+"""Trained adapters in a folder of their own, in peft's format: only what was learnt, without the gigabytes of the base.
 
     adapter_config.json          peft's; base_model_name_or_path names the checkpoint that it belongs to
     adapter_model.safetensors    A and B of every adapted layer, the action tokens' rows where they changed, and the
@@ -31,14 +31,14 @@ from stvla_ros.policy.spatialvla.config import HEADS
 from stvla_ros.policy.spatialvla.model import SpatialVla
 from stvla_ros.policy.spatialvla.sizes import PROCESSOR_CONFIG
 
-# Full names, anchored by their parts: ZoeDepth's layers have the same last names. They fit the published module
-# names (vision_tower.vision_model.…) too, so that the published code reads an adapter_config.json with them.
+# Full names, anchored by their parts: ZoeDepth's layers have the same last names. The pattern also fits the published
+# module names (vision_tower.vision_model.…), so that the published code can read an adapter_config.json with it.
 TARGET_MODULES = (
     r"(language_model\.model|vision_tower|multi_modal_projector|position_embedding_3d)\.(.+\.)?"
     r"([qkvo]_proj|out_proj|gate_proj|up_proj|down_proj|fc1|fc2|linear|position_embedding_head\.[03])"
 )
 
-# In place of the rows of some tokens (peft's name for it, though it is no difference).
+# Trained rows of some tokens, saved in place of the whole matrix (peft calls this so although they are no differences).
 _HEAD_ROWS = "language_model.lm_head.token_adapter.trainable_tokens_delta"
 _EMBEDDINGS, _HEAD = "spatial_embed_tokens.weight", "language_model.lm_head.weight"
 
@@ -52,8 +52,9 @@ def add_adapters(
 ) -> SpatialVla:
     """Put trainable adapters into the model, in place, see ``lora.put_adapters``.
 
-    :param train_action_embeddings: also train ``spatial_embed_tokens`` in full; meant for refitted action bins.
-    :param train_heads: of the ``config.HEADS`` that the model has, those to train in full as well.
+    :param train_action_embeddings: whether ``spatial_embed_tokens`` is trained in full, too; meant for refitted action
+        bins.
+    :param train_heads: names of those ``config.HEADS`` of the model that are trained in full, too.
     :returns: ``model``; all but the adapters (and what is trained in full) is frozen.
     :raises InputError: for a model that has adapters, or a configuration that peft refuses.
     """
@@ -67,12 +68,13 @@ def add_adapters(
 
 
 def save_adapter(model: SpatialVla, directory: Path, base: str | Path, processor: Mapping[str, Any]) -> None:
-    """Write the adapters of a model (``policy/lora.py``), over an earlier save.
+    """Write a model's adapters (``policy/lora.py``). An earlier save is overwritten.
 
     The action embeddings and the head's rows for action tokens are written in full when they are no longer the base's.
 
-    :param base: the checkpoint that the model was made of, a folder or a hub id.
-    :param processor: content of processor_config.json, with the bins and statistics trained with.
+    :param base: checkpoint that the model was made from, a folder or a hub id.
+    :param processor: content of processor_config.json, with the bins and statistics that the adapters were trained
+        with.
     :raises InputError: when ``base`` is no whole checkpoint, or the disk does not take it.
     """
     import peft  # only training needs it; it takes a second
@@ -130,9 +132,9 @@ def merge_into(model: SpatialVla, adapter: Adapter) -> None:
         for name, module in model.named_modules()
         if isinstance(module, nn.Linear)
     }
-    # SpatialVLA's own fine-tuning adapts these two with `lora_target` linear+emb and linear+emb+h.
+    # The published fine-tuning adapts these two with `lora_target` linear+emb and linear+emb+h.
     embeddings = {_EMBEDDINGS.removesuffix(".weight"): model.spatial_embed_tokens.weight}
-    # A lean model has the head's rows of actions alone.
+    # A lean model has only the head's rows of action tokens.
     rows_left_out = {_HEAD.removesuffix(".weight"): model.head_begin}
     merge_adapter_weights(adapter, layers, whole, always, model.device, embeddings, rows_left_out)
 

@@ -1,11 +1,11 @@
-"""What the heads are made of that no published checkpoint has (trace_head.py, earlier_head.py)."""
+"""The layers of the heads that no published checkpoint has (trace_head.py, earlier_head.py)."""
 
 from torch import nn
 
 
 def added_layers(inputs: int, hidden_size: int) -> nn.Sequential:
-    """Two linear layers from ``inputs`` numbers to ``hidden_size``, the last one zero at the start: a network that gets
-    the head answers as before.
+    """Two linear layers from ``inputs`` numbers to ``hidden_size``. The last one is zero at the start, so that a
+    network with a new head answers as before.
     """
     layers = nn.Sequential(
         nn.Linear(inputs, hidden_size), nn.LayerNorm(hidden_size), nn.ReLU(), nn.Linear(hidden_size, hidden_size)

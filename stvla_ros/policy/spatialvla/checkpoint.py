@@ -1,4 +1,4 @@
-"""Weights: the published tensor names, loading and saving. safetensors only: pickles can run code."""
+"""Loads and saves weights under the published tensor names. safetensors only: pickles can run code."""
 
 import re
 from pathlib import Path
@@ -43,17 +43,17 @@ def published_name(name: str) -> str:
 def empty_model(config: SpatialVlaConfig, source: str = "config.json", lean: bool = False) -> SpatialVla:
     """The network without memory for its weights (they are on torch's meta device); buffers are real.
 
-    :param source: where the configuration is from, for the error message.
-    :param lean: as in ``SpatialVla``.
-    :raises InputError: for sizes that make no network.
+    :param source: origin of the configuration, for the error message.
+    :param lean: whether the network is lean, see ``SpatialVla``.
+    :raises InputError: when no network can be made of these sizes.
     """
     if not lean:
-        # Before: what is imported inside would keep the initialisation that does nothing.
+        # Imported before: a module imported inside would keep the initialisation that does nothing.
         from transformers import ZoeDepthForDepthEstimation  # noqa: F401
     try:
         with without_memory():
             return SpatialVla(config, lean).eval().requires_grad_(False)
-    except Exception as error:  # whatever the parts' classes run into
+    except Exception as error:  # the parts' classes raise many types
         reason = f"{type(error).__name__}: {reason_of(error)}"
         raise InputError(f"{source}: expected sizes that belong together, no network can be made ({reason})") from error
 
@@ -61,10 +61,10 @@ def empty_model(config: SpatialVlaConfig, source: str = "config.json", lean: boo
 def load_model(directory: Path, device: torch.device, dtype: torch.dtype, lean: bool = False) -> SpatialVla:
     """Load a checkpoint in the published layout for inference.
 
-    Every tensor goes from the file straight to the device, so that no second copy of the network is ever in memory. Of
-    a lean model, the table of text embeddings stays in the file: what is looked up in it is read.
+    Every tensor goes from the file straight to the device, so that no second copy of the network is ever in memory. A
+    lean model's table of text embeddings stays in the file, and only the rows in use are read.
 
-    :param lean: as in ``SpatialVla``.
+    :param lean: whether the network is lean, see ``SpatialVla``.
     :raises InputError: when files are missing or damaged, when tensors are missing, left over or of another shape
         (with their names), or when there is too little memory.
     """
@@ -91,9 +91,9 @@ def load_model(directory: Path, device: torch.device, dtype: torch.dtype, lean: 
 
 
 def check_weights(directory: Path, lean: bool = False) -> tuple[SpatialVla, list[Path]]:
-    """Read what a checkpoint in the published layout says of its weights: headers, no numbers.
+    """Check the weights of a checkpoint in the published layout. Reads headers, no numbers.
 
-    :param lean: as in ``SpatialVla``: nothing is asked of the depth network then.
+    :param lean: whether the network is lean, see ``SpatialVla``; the depth network is then not checked.
     :returns: the network without memory for its weights, and the files that hold exactly its tensors.
     :raises InputError: when files are missing or damaged, when tensors are missing, left over or of another shape
         (with their names).

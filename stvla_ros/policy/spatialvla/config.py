@@ -13,11 +13,11 @@ from stvla_ros.policy.checkpoints import read_json
 from stvla_ros.policy.spatialvla.sizes import MODEL_TYPE
 from stvla_ros.safe_files import check_network_sizes
 
-# More than any instruction and chunk take (prompt.py bounds the former).
+# More tokens than any instruction and chunk take (prompt.py limits the instruction).
 _MOST_TOKENS_AFTER_IMAGE = 256
 TRACE_HEAD, EARLIER_HEAD = "trace_head", "earlier_head"
 HEADS = (TRACE_HEAD, EARLIER_HEAD)
-"""Parts that no published network has, by their names in it and in config.json."""
+"""Parts that no published network has. Their names are the same in the network and in config.json."""
 
 
 @dataclass(frozen=True)
@@ -25,15 +25,16 @@ class SpatialVlaConfig:
     """
     :param text: language model.
     :param vision: picture encoder.
-    :param depth: the depth network that runs when no depth is given.
-    :param image_token_id: id that marks the places of the picture's tokens in a prompt.
-    :param action_token_begin: id of the first action token; offset + this = id.
-    :param num_action_tokens: how many action tokens there are.
+    :param depth: depth network that runs when no depth is given.
+    :param image_token_id: id of the token that marks the picture's places in a prompt.
+    :param action_token_begin: id of the first action token; offset + ``action_token_begin`` = id.
+    :param num_action_tokens: number of action tokens.
     :param patch_resolution: points a patch side of the Ego3D encoding (2: four points a patch).
     :param num_frequencies: sines and cosines per coordinate of the Ego3D encoding.
     :param published: config.json as it was read, so that nothing in it is lost when it is written again.
     :param trace_head: whether the network has a head for traces (``trace_head.py``), which no published one has.
-    :param earlier_head: likewise one for an earlier picture (``earlier_head.py``).
+    :param earlier_head: whether the network has a head for an earlier picture (``earlier_head.py``), which no published
+        one has.
     """
 
     text: Gemma2Config
@@ -61,7 +62,7 @@ class SpatialVlaConfig:
     def from_dict(cls, published: Mapping[str, Any], source: str = "config.json") -> "SpatialVlaConfig":
         """
         :param published: content of a config.json in the published layout.
-        :param source: its name for the error message.
+        :param source: name of the file, for the error message.
         :raises InputError: for another model, a missing key, or values that do not belong together.
         """
         if published.get("model_type") != MODEL_TYPE:
@@ -103,12 +104,12 @@ class SpatialVlaConfig:
 
     @property
     def num_pictures(self) -> int:
-        """Pictures of a sample: the newest, and where there is a head for it an earlier one."""
+        """Pictures of a sample: the newest, and an earlier one if there is a head for it."""
         return 2 if self.earlier_head else 1
 
     @property
     def num_cells(self) -> int:
-        """Cells a side of the picture, over each of which the depth is averaged."""
+        """Cells along a side of the picture; the depth is averaged over each."""
         return self.image_size // self.vision.patch_size * self.patch_resolution
 
     def _check(self, source: str, projection: int) -> None:

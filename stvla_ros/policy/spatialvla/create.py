@@ -1,4 +1,4 @@
-"""A new checkpoint with random weights: the published layout, to be trained or to be measured."""
+"""Makes a new checkpoint with random weights in the published layout, to be trained or to be measured."""
 
 import json
 import math
@@ -20,9 +20,9 @@ from stvla_ros.policy.spatialvla.sizes import BOS, EOS, PAD, UNK, published_conf
 from stvla_ros.policy.spatialvla.vocabulary import SPECIAL_TOKENS, make_tokenizer
 from stvla_ros.policy.untrained import UNTRAINED_KEY, random_network, untrained_statistics
 
-# As the published weights.
+# Type of the published weights.
 _DTYPE = torch.bfloat16
-# Both published entries (the data set's and the default) are of this 640x480 camera.
+# Both published entries (the data set's and the default) are of this camera with 640x480 pixels.
 _INTRINSICS = {
     "width": 640,
     "height": 480,
@@ -37,7 +37,7 @@ def create_checkpoint(directory: Path, size: str, seed: int = 0, max_shard_size:
 
     :param directory: a new or empty folder.
     :param size: one of ``size_names()``.
-    :param seed: of the random weights.
+    :param seed: seed of the random weights.
     :param max_shard_size: largest weight file, in bytes or like "5GB".
     :raises InputError: for an unknown size, a seed out of range, a folder that is not empty, or a disk that does not
         take it.
@@ -50,14 +50,14 @@ def create_checkpoint(directory: Path, size: str, seed: int = 0, max_shard_size:
 
 
 def write_small_files(config: SpatialVlaConfig, directory: Path) -> None:
-    """All files of a new checkpoint but config.json and the weights."""
+    """Write all files of a new checkpoint except config.json and the weights."""
     (directory / "tokenizer.json").write_text(make_tokenizer(config.image_token_id), encoding="utf-8")
     for name, content in _small_files(config).items():
         (directory / name).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
 def count_parameters(config: SpatialVlaConfig) -> dict[str, int]:
-    """Numbers in the checkpoint, by the first part of the published tensor names."""
+    """Number of weights in the checkpoint, by the first part of the published tensor names."""
     counts: Counter[str] = Counter()
     for name, tensor in empty_model(config).state_dict().items():
         counts[published_name(name).split(".")[0]] += math.prod(tensor.shape)
@@ -114,7 +114,7 @@ def preprocessor_config(size: int, num_image_tokens: int) -> dict[str, Any]:
         "resample": int(Image.Resampling.BICUBIC),
         "do_rescale": True,
         "rescale_factor": 1 / 255,
-        # The network normalises.
+        # The network itself normalises.
         "do_normalize": False,
         "image_mean": [0.5, 0.5, 0.5],
         "image_std": [0.5, 0.5, 0.5],

@@ -1,11 +1,11 @@
-"""What an earlier picture adds to the features of the newest picture's patches: a head of their own, beside them.
+"""A head of its own for an earlier picture: it adds to the features of the newest picture's patches.
 
-It is ours, and in no published checkpoint: its tensors are there only where it was trained (``earlier_s`` of a
-training's options). config.json then has ``"earlier_head": true``, and processor_config.json ``earlier_picture_s``: how
-many seconds before the newest picture the other one is.
+This head is ours and in no published checkpoint. Its tensors exist only where it was trained (``earlier_s`` of a
+training's options). config.json then has ``"earlier_head": true``, and processor_config.json has ``earlier_picture_s``,
+the age of the earlier picture in seconds before the newest one.
 
-The same picture encoder and the same Ego3D encoding see both pictures, so that nothing need be learnt twice, and the
-language model has no more tokens than before.
+The same picture encoder and Ego3D encoding process both pictures, so that nothing has to be learnt twice, and the
+language model gets no more tokens than before.
 """
 
 from collections.abc import Mapping
@@ -22,10 +22,10 @@ EARLIER_S = "earlier_picture_s"
 
 
 def earlier_seconds(processor: Mapping[str, Any], has_head: bool) -> float:
-    """How many seconds before the newest picture the other one is, as processor_config.json says; 0 for no other.
+    """The age of the earlier picture in seconds before the newest one, from processor_config.json; 0 if there is none.
 
     :param has_head: whether the network has a head for it.
-    :raises InputError: when it is no such number, or does not belong to the network.
+    :raises InputError: when it is not such a number, or does not fit the network.
     """
     seconds = processor.get(EARLIER_S, 0.0)
     number = isinstance(seconds, int | float) and not isinstance(seconds, bool)

@@ -1,9 +1,9 @@
 """Ego3D position encoding: where each patch of the picture lies in front of the camera.
 
-Pure functions on tensors, then the learned part. Pixels here are SpatialVLA's: the picture covers [0, S), so the
-centre of a cell of side c is at (i + 0.5) c, and intrinsics scale by plain multiplication (facts: as the reference
-does; that is half a source pixel off perception/geometry.py's convention, and what the published weights were trained
-with). Camera frames are optical frames (REP-103): x right, y down, z forward, metres.
+Pure functions on tensors, then the learned part. Pixels here are SpatialVLA's: the picture covers [0, S), so the centre
+of a cell of side c is at (i + 0.5) c, and intrinsics scale by plain multiplication (as the reference does: half a
+source pixel off perception/geometry.py's convention, but the published weights were trained with it). Camera frames are
+optical frames (REP-103): x right, y down, z forward, metres.
 """
 
 import torch
@@ -23,7 +23,7 @@ def back_project_patches(
 
     :param depth: (B, S, S) float32 metres.
     :param intrinsics: (B, 3, 3) float32 in pixels of the depth map.
-    :param resolution: cells a patch side.
+    :param resolution: number of cells along a side of a patch.
     :returns: (B, P, 3 resolution^2) float32 metres; patches row by row, in each sub-row, sub-column, xyz.
     """
     batch, side = depth.shape[0], depth.shape[-1]
@@ -43,9 +43,9 @@ def back_project_patches(
 class Ego3dPositionEmbedding(nn.Module):
     """Sines and cosines of the points' coordinates, then two linear layers.
 
-    :param num_coordinates: coordinates a patch (3 resolution^2).
+    :param num_coordinates: number of coordinates of a patch (3 resolution^2).
     :param hidden_size: width of the picture encoder.
-    :param num_frequencies: 2^0 … 2^(n-1), in radians a normalised unit.
+    :param num_frequencies: number n of frequencies 2^0 … 2^(n-1), in radians per normalised unit.
     """
 
     def __init__(self, num_coordinates: int, hidden_size: int, num_frequencies: int) -> None:
@@ -59,7 +59,7 @@ class Ego3dPositionEmbedding(nn.Module):
             nn.Linear(hidden_size, hidden_size),
         )
         for layer in (self.position_embedding_head[0], self.position_embedding_head[3]):
-            # Small at the start: a pretrained picture encoder is at first left as it is (reference model).
+            # Small at the start: a pretrained picture encoder's output is at first almost unchanged (reference model).
             nn.init.xavier_uniform_(layer.weight, gain=0.01)
 
     def forward(self, points: torch.Tensor) -> torch.Tensor:

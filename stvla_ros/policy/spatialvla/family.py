@@ -1,4 +1,4 @@
-"""SpatialVLA as a family of policies: its checkpoints made, loaded, checked, merged, trained."""
+"""SpatialVLA as a family of policies: how its checkpoints are made, loaded, checked, merged and trained."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path

@@ -1,8 +1,8 @@
 """Gemma 2 (arXiv 2408.00118), SpatialVLA's language model: soft-capped attention, norms before and after each part.
 
-Of our own because `transformers`' module brings a compiler and a library of distributed tensors (80 MB, a second) into
-every server, and because decoding wants its weights in another order (decoding/fused_layers.py). Names of the tensors
-are the published ones; the tests hold it to `transformers`' forward.
+`transformers` has this module, too. But it loads a compiler and a library of distributed tensors (80 MB, a second) into
+every server, and decoding needs the weights in another order (decoding/fused_layers.py). The tensors have the published
+names. The tests compare this module with `transformers`' forward.
 """
 
 import torch
@@ -15,8 +15,8 @@ from transformers import Gemma2Config
 class KeyValues:
     """Keys and values of the tokens so far, of every layer.
 
-    :param config: of the model.
-    :param slots: tokens that there is room for, in one allocation; 0: it grows, by copying.
+    :param config: configuration of the model.
+    :param slots: number of tokens that there is room for, in one allocation; 0: the cache grows by copying.
     """
 
     def __init__(self, config: Gemma2Config, slots: int, dtype: torch.dtype, device: torch.device) -> None:
@@ -26,15 +26,15 @@ class KeyValues:
         self.layers = list(self._all)
 
     def forget(self, slot: int) -> None:
-        """Empty it from a slot on. Weights of 0 do not hide what is no number."""
+        """Set all slots from ``slot`` on to zero. Attention weights of 0 do not hide NaN."""
         self._all[:, :, slot:].zero_()
 
     def add(self, layer: int, keys: torch.Tensor, values: torch.Tensor, slot: int) -> tuple[torch.Tensor, torch.Tensor]:
         """
         :param keys: (1, kv_heads, L, head_dim).
-        :param values: likewise.
-        :param slot: where they go: after those that are there.
-        :returns: all up to these, (1, kv_heads, slot + L, head_dim).
+        :param values: (1, kv_heads, L, head_dim).
+        :param slot: slot of the first of them, right after the tokens that are there.
+        :returns: keys and values of all tokens up to these, (1, kv_heads, slot + L, head_dim) each.
         """
         new, end = torch.cat([keys[0], values[0]]), slot + keys.shape[2]
         if self.slots:
@@ -46,7 +46,7 @@ class KeyValues:
 
 
 class RmsNorm(nn.Module):
-    """In float32 whatever comes in, with a gain of 1 + weight."""
+    """RMS norm, computed in float32 for inputs of any type, with a gain of 1 + weight."""
 
     def __init__(self, size: int, eps: float) -> None:
         super().__init__()
@@ -65,13 +65,14 @@ class RmsNorm(nn.Module):
 
 
 class _TrainedRmsNorm(torch.autograd.Function):
-    """On a CPU torch differentiates this norm operation by operation: four times the time, and each of them kept. Of
-    y = g h with h = x / rms(x), dx = (dh - h mean(h dh)) / rms(x) where dh = g dy, and dg = sum(h dy).
+    """The RMS norm with a gradient of its own. On a CPU torch differentiates this norm operation by operation, which
+    takes four times as long and keeps the result of each. With y = g h and h = x / rms(x): dx = (dh - h mean(h dh)) /
+    rms(x) where dh = g dy, and dg = sum(h dy).
     """
 
     @staticmethod
     def forward(context, x: torch.Tensor, gain: torch.Tensor, eps: float) -> torch.Tensor:
-        """(…, E) of any type, (E,) float32."""
+        """x (…, E) of any type, gain (E,) float32."""
         whole = x.float()
         square = torch.linalg.vector_norm(whole, dim=-1, keepdim=True).square_()
         inverse = square.div_(x.shape[-1]).add_(eps).rsqrt_()
@@ -111,7 +112,7 @@ class GroupedAttention(nn.Module):
         cache: KeyValues | None,
         place: tuple[int, int],
     ) -> torch.Tensor:
-        """:param place: in the cache: layer and slot. Others as in ``Gemma``."""
+        """:param place: layer and slot of the cache. The other parameters are those of ``Gemma.forward``."""
         shape = (*x.shape[:-1], -1, self._head_dim)
         queries, keys, values = (
             project(x).view(shape).transpose(1, 2) for project in (self.q_proj, self.k_proj, self.v_proj)
@@ -132,7 +133,7 @@ class GroupedAttention(nn.Module):
 
 
 def _turn(x: torch.Tensor, rotary: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
-    """Rotary positions (arXiv 2104.09864): (B, heads, L, head_dim), with cosines and sines (B, L, head_dim)."""
+    """Apply rotary positions (arXiv 2104.09864): (B, heads, L, head_dim), with cosines and sines (B, L, head_dim)."""
     cos, sin = (each[:, None] for each in rotary)
     first, second = x.chunk(2, dim=-1)
     return x * cos + torch.cat([-second, first], dim=-1) * sin
@@ -174,9 +175,9 @@ class DecoderLayer(nn.Module):
 
 
 class Gemma(nn.Module):
-    """The layers and the last norm. B sequences, L tokens, E = width, K slots of the cache that are seen.
+    """The layers and the last norm. B sequences, L tokens, E = width, K visible slots of the cache.
 
-    :param tokens: rows of the table of embeddings; 0 for none.
+    :param tokens: rows of the embedding table; 0 for no table.
     """
 
     def __init__(self, config: Gemma2Config, tokens: int) -> None:
@@ -207,8 +208,8 @@ class Gemma(nn.Module):
         :param embeddings: (B, L, E).
         :param positions: (B, L), from 1 on.
         :param mask: (B or 1, 1, L or 1, K) added to the attention logits; None: all see all.
-        :param cache: to which keys and values are added; None for none.
-        :param slot: of the first of these tokens in it: K = slot + L.
+        :param cache: cache that keys and values are added to; None for no cache.
+        :param slot: slot of the first of these tokens in the cache: K = slot + L.
         :returns: (B, L, E) normalised hidden states.
         """
         hidden, rotary = embeddings, self.rotary(positions, embeddings.dtype)
@@ -222,7 +223,7 @@ class Gemma(nn.Module):
 
 
 class LanguageModel(nn.Module):
-    """:param tokens: rows of the table of embeddings. :param scored: rows of the head."""
+    """:param tokens: rows of the embedding table. :param scored: rows of the head."""
 
     def __init__(self, config: Gemma2Config, tokens: int, scored: int) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""From a checkpoint's folder to something that predicts, and an adapter into its checkpoint."""
+"""Loads a predictor from a checkpoint's folder, and writes an adapter merged into its checkpoint."""
 
 from pathlib import Path
 from typing import Any
@@ -21,21 +21,21 @@ def load_predictor(
 ) -> SpatialVlaPredictor:
     """Load a checkpoint, or an adapter merged into the checkpoint that it was trained on.
 
-    :param folder: in the published layout, or with an adapter (adapters.py).
+    :param folder: folder in the published layout, or folder of an adapter (adapters.py).
     :param device: ``auto`` (CUDA where there is one), ``cpu``, ``cuda`` or ``cuda:N``.
     :param dtype: ``auto`` (``devices.parse_dtype``), ``float32``, ``float16`` or ``bfloat16``.
-    :param lean: load only what actions from a given depth need (``SpatialVla``): of the 4B model, 5 GB in place of 8.
-        It cannot be saved.
+    :param lean: whether only the parts are loaded that actions from a given depth need (``SpatialVla``): of the 4B
+        model, 5 GB instead of 8. A lean model cannot be saved.
     :param options: ``accelerations``, ``resize``, ``temperature``, ``seed`` of ``SpatialVlaPredictor``.
     :raises InputError: for a checkpoint, device or type that cannot be used.
     """
     target = parse_device(device, "device")
     kind = parse_dtype(dtype, "dtype", target)
-    # The small files first: what is wrong with them should not take the loading of gigabytes to be found.
+    # The small files first: mistakes in them should show before gigabytes are loaded.
     adapter = read_adapter(folder) if is_adapter(folder) else None
     base = adapter.base if adapter else folder
     config = SpatialVlaConfig.read(base)
-    # Bins and statistics are those that the adapter was trained with.
+    # The adapter comes with the bins and statistics that it was trained with.
     processor = read_json(folder / PROCESSOR_CONFIG)
     prompt_tokenizer = PromptTokenizer.load(
         base, config.image_token_id, config.text.vocab_size, config.num_image_tokens
@@ -47,11 +47,11 @@ def load_predictor(
 
 
 def write_merged(adapter: Path, output: Path, dtype: str = "float32") -> None:
-    """Write an adapter and its checkpoint as one checkpoint. The CPU does it.
+    """Write an adapter and its checkpoint as one checkpoint. Runs on the CPU.
 
-    :param adapter: its folder.
+    :param adapter: folder of the adapter.
     :param output: a new or empty folder.
-    :param dtype: of the weights written.
+    :param dtype: type of the weights written.
     :raises InputError: when the folder is no adapter, its output is not free, or ``load_predictor`` refuses it; then
         nothing is left in ``output``.
     """

@@ -1,5 +1,5 @@
-"""Weights of layers with the same input, one after the other in memory: one product in place of several. Their shapes,
-values, names and saved files stay the same.
+"""Places the weights of layers with the same input one after the other in memory: one product instead of several.
+Shapes, values, names and saved files stay the same.
 """
 
 from collections.abc import Sequence
@@ -9,10 +9,10 @@ from torch import nn
 
 
 def merge_weights(layers: Sequence[nn.Linear], transposed: bool = False) -> torch.Tensor:
-    """Lay their weights together, in place; where they lie so already, nothing is done.
+    """Lay the weights together, in place. If they already lie so, nothing is done.
 
-    :param transposed: whether they lie there column by column.
-    :returns: all of them, (sum of outputs, inputs): the layers' own weights are its rows.
+    :param transposed: whether the weights are stored column by column.
+    :returns: all of the weights, (sum of outputs, inputs); the layers' own weights are its rows.
     """
     if not all(type(layer) is nn.Linear for layer in layers):
         raise ValueError("expected plain linear layers: adapters are merged into their weights before")
@@ -30,7 +30,7 @@ def merge_weights(layers: Sequence[nn.Linear], transposed: bool = False) -> torc
 def _lie_together(layers: Sequence[nn.Linear], stride: tuple[int, int]) -> bool:
     first, end = layers[0].weight, layers[0].weight.storage_offset()
     for weight in (layer.weight for layer in layers):
-        # Not by address: on torch's meta device there are none.
+        # Addresses would not do: on torch's meta device there are none.
         same = weight.untyped_storage()._cdata == first.untyped_storage()._cdata
         if not same or weight.stride() != stride or weight.storage_offset() != end:
             return False

@@ -1,4 +1,4 @@
-"""SpatialVLA's network: Gemma 2, SigLIP, `transformers`' ZoeDepth, and what SpatialVLA adds to them.
+"""SpatialVLA's network: Gemma 2, SigLIP, `transformers`' ZoeDepth, and SpatialVLA's own parts.
 
 Attribute names are those of the published tensors, so that checkpoint.py has little to rename.
 """
@@ -20,7 +20,7 @@ _MEAN = _DEVIATION = 0.5
 
 
 class Projector(nn.Module):
-    """From the picture encoder's width to the language model's."""
+    """Maps features from the picture encoder's width to the language model's."""
 
     def __init__(self, config: SpatialVlaConfig) -> None:
         super().__init__()
@@ -35,9 +35,9 @@ class SpatialVla(nn.Module):
 
     B pictures, S = 224 pixels a side, P = 256 patches, E the language model's width.
 
-    :param lean: only what actions from a given depth need. Neither the depth network nor the head's rows of text are
-        there, and the embeddings of text are not among the weights: they are in ``text_table``, which may stay where
-        it is stored, because a prompt needs a dozen of its 265 k rows.
+    :param lean: whether the network has only the parts that actions from a given depth need. It then lacks the depth
+        network and the head's rows of text. Its text embeddings are not among the weights: they are in ``text_table``,
+        which may stay on the disk, because a prompt needs only a dozen of its 265 k rows.
     """
 
     def __init__(self, config: SpatialVlaConfig, lean: bool = False) -> None:
@@ -73,10 +73,10 @@ class SpatialVla(nn.Module):
         return TraceHead(self.config.patch_resolution**2, width) if name == TRACE_HEAD else EarlierHead(width)
 
     def add_head(self, name: str, seed: int = 0) -> nn.Module:
-        """Give the network a head that changes nothing yet; in float32, to be trained.
+        """Give the network a head that does not change its answers yet; in float32, to be trained.
 
         :param name: one of ``config.HEADS``.
-        :param seed: of its weights.
+        :param seed: seed of the head's weights.
         """
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
@@ -86,13 +86,13 @@ class SpatialVla(nn.Module):
         return head
 
     def remove_head(self, name: str) -> None:
-        """Be a network without one of ``config.HEADS``."""
+        """Remove one of ``config.HEADS``."""
         self.config = self.config.with_head(name, False)
         setattr(self, name, None)
 
     @property
     def head_parameters(self) -> dict[str, nn.Parameter]:
-        """Those of all ``config.HEADS`` that there are, by name."""
+        """Parameters of all ``config.HEADS`` that the network has, by name."""
         return {name: each for name, each in self.named_parameters() if name.split(".")[0] in HEADS}
 
     @property
@@ -101,11 +101,11 @@ class SpatialVla(nn.Module):
 
     @property
     def dtype(self) -> torch.dtype:
-        # Not of the action embeddings: training beside adapters keeps those in float32.
+        # Not the action embeddings' type: training beside adapters keeps those in float32.
         return self.language_model.lm_head.weight.dtype
 
     def estimate_depth(self, pixels: torch.Tensor) -> torch.Tensor:
-        """The model's own depth, for when none is given. Not of a lean model.
+        """Estimate the depth with the model's own network, for use when none is given. A lean model cannot.
 
         :param pixels: (B, 3, S, S) float32 in [0, 1].
         :returns: (B, S, S) float32 metres.
@@ -116,13 +116,15 @@ class SpatialVla(nn.Module):
 
     @property
     def depth_stays_on_device(self) -> bool:
-        """Whether ``estimate_depth`` can be a CUDA graph. Not of a lean model."""
+        """Whether ``estimate_depth`` can run as a CUDA graph. A lean model has no such method."""
         from stvla_ros.perception.depth.zoedepth import stays_on_device
 
         return stays_on_device(self.vision_zoe_model)
 
     def points(self, depth: torch.Tensor, intrinsics: torch.Tensor) -> torch.Tensor:
-        """(B, S, S) metres and (B, 3, 3) in its pixels to (B, P, 12) metres, see ``back_project_patches``."""
+        """Points (B, P, 12) in metres from depth maps (B, S, S) in metres and their intrinsics (B, 3, 3), see
+        ``back_project_patches``.
+        """
         return back_project_patches(depth, intrinsics, self.config.vision.patch_size, self.config.patch_resolution)
 
     def image_features(
@@ -136,11 +138,11 @@ class SpatialVla(nn.Module):
         :param pixels: (B, 3, S, S) float32 in [0, 1]; (2 B, …) for a network with a head for an earlier picture: the
             newest of all samples, then the earlier ones of all.
         :param points: (B, P, 12) float32 metres, or (2 B, …) likewise.
-        :param join: as in ``PictureEncoder``.
-        :param cells: (B, C, C, 5) float32 of the traces, see ``TraceHead``; None, or all 0, for none. Only for a
-            network with a head for them.
-        :returns: (B, P, E): what stands in the places of the picture's tokens. The reference divides by sqrt(E) here
-            because its Gemma multiplies all inputs by it; here only what is looked up is multiplied.
+        :param join: function that adds and normalises, see ``PictureEncoder``.
+        :param cells: (B, C, C, 5) float32 cells of the traces, see ``TraceHead``; None, or all 0, for no traces. Only
+            for a network with a head for them.
+        :returns: (B, P, E) features for the places of the picture's tokens. The reference divides them by sqrt(E)
+            because its Gemma multiplies all inputs by sqrt(E). Here only embeddings from the tables are multiplied.
         """
         count = len(pixels) // self.config.num_pictures
         newest = placed = self._placed(pixels[:count], points[:count], join)
@@ -149,14 +151,15 @@ class SpatialVla(nn.Module):
                 raise ValueError("expected no traces for a network without a head for them")
             placed = placed + self.trace_head(cells).to(placed.dtype)
         if self.earlier_head is not None:
-            # By itself: among others, a sum may be rounded otherwise, and without the head the newest is alone.
+            # Added on its own: in a longer sum it may be rounded differently, and a network without the head has only
+            # the newest picture.
             earlier = self._placed(pixels[count:], points[count:], join)
             placed = placed + self.earlier_head(newest, earlier).to(placed.dtype)
         return self.multi_modal_projector(placed)
 
     def _placed(self, pixels: torch.Tensor, points: torch.Tensor, join: Join | None) -> torch.Tensor:
-        """(B, P, width) of the patches: what is seen, and where."""
-        # As (pixels - mean) / deviation to the bit, with one array less.
+        """(B, P, width) features of the patches: appearance plus position."""
+        # The same as (pixels - mean) / deviation to the bit, with one array less.
         normalised = (pixels / _DEVIATION).sub_(_MEAN / _DEVIATION)
         seen: torch.Tensor = self.vision_tower(normalised.to(self.dtype), join)
         return seen + self.position_embedding_3d(points)
@@ -167,7 +170,9 @@ class SpatialVla(nn.Module):
 
     @property
     def embedding_scale(self) -> float:
-        """What Gemma multiplies embeddings by: sqrt(E), rounded to the weights' type as it was in its training."""
+        """The factor by which Gemma multiplies embeddings: sqrt(E), rounded to the weights' type, as in its
+        training.
+        """
         return float(torch.tensor(self.config.text.hidden_size**0.5, dtype=self.dtype))
 
     def embed_text(self, ids: torch.Tensor) -> torch.Tensor:
@@ -182,7 +187,7 @@ class SpatialVla(nn.Module):
         """Inputs of the language model for a prompt.
 
         :param ids: (B, L) token ids; the first P are the picture's, none is an action token.
-        :param features: (B, P, E) of the picture.
+        :param features: (B, P, E) features of the picture.
         :returns: (B, L, E).
         """
         text = self.embed_text(ids[:, features.shape[1] :])
@@ -208,7 +213,7 @@ class SpatialVla(nn.Module):
         return self.language_model.lm_head.weight[first - begin : None if last is None else last - begin]
 
     def cap(self, scores: torch.Tensor) -> torch.Tensor:
-        """The soft cap of the scores."""
+        """Apply the soft cap to the scores."""
         return soft_cap(scores, self.config.text.final_logit_softcapping)
 
     def logits(self, hidden: torch.Tensor, first: int = 0, last: int | None = None) -> torch.Tensor:
@@ -217,5 +222,5 @@ class SpatialVla(nn.Module):
 
 
 def soft_cap(scores: torch.Tensor, cap: float | None) -> torch.Tensor:
-    """Gemma's, of scores of any shape; None for none."""
+    """Apply Gemma's soft cap to scores of any shape; a cap of None changes nothing."""
     return scores if cap is None else cap * torch.tanh(scores / cap)

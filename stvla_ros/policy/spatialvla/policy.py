@@ -1,4 +1,4 @@
-"""SpatialVLA as a policy; with the traced depth, ST-VLA."""
+"""SpatialVLA as a policy; with the traced depth it is ST-VLA."""
 
 from typing import TYPE_CHECKING
 
@@ -14,19 +14,19 @@ if TYPE_CHECKING:
 
 class SpatialVlaPolicy(Policy):
     """
-    :param checkpoint: a folder in the published layout (or of an adapter), or an id on the Hugging Face hub; empty for
-        the small one that comes with the package.
-    :param device: see ``stvla_ros.policy.load_policy``.
-    :param dtype: see ``stvla_ros.policy.load_policy``.
+    :param checkpoint: folder of a checkpoint in the published layout or of an adapter, or an id on the Hugging Face
+        hub; empty for the shipped small one.
+    :param device: device, see ``stvla_ros.policy.load_policy``.
+    :param dtype: type of the weights, see ``stvla_ros.policy.load_policy``.
     :param unnorm_key: data set whose statistics turn normalised actions into metres; empty: the checkpoint's only one,
         the one added to the published ones, or else ``fallback_unnorm_key``.
     :param fallback_unnorm_key: the robot's data set in the published checkpoints.
-    :param resize: how pictures come to 224x224: ``bicubic`` or ``area``.
-    :param temperature: 0 for the best actions, else they are sampled.
-    :param seed: of the sampling.
+    :param resize: method of resizing pictures to 224x224: ``bicubic`` or ``area``.
+    :param temperature: temperature of the sampling; 0 for the best actions.
+    :param seed: seed of the sampling.
     :param threads: cores that torch may use on a CPU; 0 for half of them, see ``devices.set_threads``.
     :param compiled_parts: ``auto``, True or False, see ``Accelerations``.
-    :raises InputError: for a value of ``compiled_parts``, ``resize``, ``temperature`` or ``seed`` that cannot be.
+    :raises InputError: for a value of ``compiled_parts``, ``resize``, ``temperature`` or ``seed`` that cannot be used.
     """
 
     name = "spatialvla"
@@ -60,8 +60,8 @@ class SpatialVlaPolicy(Policy):
         self._unnorm_key = ""
 
     def load(self) -> None:
-        """:raises InputError: for whatever of the parameters cannot be used."""
-        # Not at the top: a launcher that only checks the parameters need not wait for torch.
+        """:raises InputError: when one of the parameters cannot be used."""
+        # Imported here: a launcher that only checks the parameters need not wait for torch.
         from stvla_ros.devices import free_memory, set_threads
         from stvla_ros.policy.checkpoints import find_checkpoint
         from stvla_ros.policy.spatialvla.decoding.decoder import Accelerations
@@ -71,7 +71,7 @@ class SpatialVlaPolicy(Policy):
         self._predictor = None  # never two networks in memory
         free_memory()
         folder = find_checkpoint(self._checkpoint)
-        # What a policy is shown has a depth: the graph's and the evaluation's perception give one.
+        # A policy's input always has a depth: the graph's and the evaluation's perception supply one.
         accelerations = Accelerations(compiled_parts=self._compiled_parts)
         predictor = load_predictor(
             folder, self._device, self._dtype, lean=True, accelerations=accelerations, **self._options
@@ -95,7 +95,7 @@ class SpatialVlaPolicy(Policy):
         if self._predictor is None:
             raise InputError("policy spatialvla: expected load() before predict()")
         seen = observation.picture
-        # In the first moments of an episode its first picture; training has it so, too.
+        # At the start of an episode it is the episode's first picture, as in training.
         past = observation.before(self.needs.history_s) or next(iter(observation.history), None)
         prediction = self._predictor.predict(
             seen.rgb,

@@ -35,7 +35,7 @@ DEFAULT_INTRINSICS = "default"
 
 @dataclass(frozen=True)
 class Prediction:
-    """One chunk of T actions, as many as processor_config.json says (published: 4).
+    """One chunk of T actions; processor_config.json gives T (published: 4).
 
     :param tokens: (T, 3) int64 offsets of the action tokens: translation, rotation, gripper.
     :param normalized: (T, 7) float64 in [-1, 1], the gripper 0 or 1.
@@ -53,9 +53,9 @@ class DetailedPrediction(Prediction):
     """
     :param depth: (224, 224) float32 metres that the model used.
     :param xyz: (256, 12) float32 metres: four points a patch in the camera's optical frame.
-    :param image_features: (256, E) float32, the picture's tokens as the language model gets them.
-    :param logits: (V,) float32 scores of the whole vocabulary (of a lean model: of its action tokens) for the first
-        action token.
+    :param image_features: (256, E) float32, the picture's tokens as the language model's input.
+    :param logits: (V,) float32 scores of the first action token over the whole vocabulary (of a lean model: over its
+        action tokens).
     """
 
     depth: np.ndarray
@@ -79,16 +79,16 @@ class _Prepared:
 
 
 class SpatialVlaPredictor:
-    """A model with what belongs to it. Not thread-safe.
+    """A model with its tokenizer and processor. Not thread-safe.
 
     :param model: the network, on its device.
-    :param prompt_tokenizer: turns instructions into token ids.
+    :param prompt_tokenizer: tokenizer that turns instructions into token ids.
     :param processor: content of processor_config.json: action bins, statistics, default intrinsics.
-    :param accelerations: what of them to use.
-    :param resize: how pictures come to the model's size, one of ``RESIZE_METHODS``.
+    :param accelerations: choice of the accelerations.
+    :param resize: method of resizing pictures to the model's size, one of ``RESIZE_METHODS``.
     :param temperature: 0 for the best token, else tokens are sampled from the softmax at this temperature.
-    :param seed: of the sampling.
-    :raises InputError: for a value out of range, or a processor that does not belong to the model.
+    :param seed: seed of the sampling.
+    :raises InputError: for a value out of range, or a processor that does not fit the model.
     """
 
     def __init__(
@@ -107,7 +107,7 @@ class SpatialVlaPredictor:
         self.action_tokenizer = ActionTokenizer.from_config(processor)
         self.statistics = read_statistics(processor)
         self.earlier_s = earlier_seconds(processor, model.config.earlier_head)
-        """Seconds that the earlier picture is older than the newest; 0 for a network that sees none."""
+        """Age of the earlier picture in seconds before the newest one; 0 for a network that sees no earlier picture."""
         if self.action_tokenizer.num_tokens != model.config.num_action_tokens:
             raise InputError(
                 f"{PROCESSOR_CONFIG}: expected bins for the {model.config.num_action_tokens} action tokens of "
@@ -116,7 +116,7 @@ class SpatialVlaPredictor:
         self._resize, self._temperature = resize, temperature
         self._generator = torch.Generator()
         self.reseed(seed)
-        # Of the last instruction, which is usually the next one's.
+        # Embeddings of the last instruction, which usually is the next one as well.
         self._embedded: tuple[str, torch.Tensor] | None = None
         self._legal_ranges = self.action_tokenizer.legal_ranges * self.action_tokenizer.chunk_size
         width = consensus_width(processor)
@@ -138,7 +138,7 @@ class SpatialVlaPredictor:
 
     @torch.inference_mode()
     def warm_up(self) -> None:
-        """Do now what only the first calls would have to wait for.
+        """Do now everything that would make the first calls slow.
 
         :raises InputError: when memory runs out.
         """
@@ -170,16 +170,16 @@ class SpatialVlaPredictor:
         """The next actions for one picture.
 
         :param rgb: (H, W, 3) uint8 of any size.
-        :param instruction: what to do, in words.
-        :param depth: (H, W) or (224, 224) floating-point metres registered to the picture, 0 where unknown; with
-            traces drawn in or not. None: the checkpoint's own ZoeDepth estimates it.
+        :param instruction: instruction in words.
+        :param depth: (H, W) or (224, 224) floating-point metres registered to the picture, 0 where unknown, with or
+            without traces drawn in. None: the checkpoint's own ZoeDepth estimates it.
         :param intrinsics: (3, 3) in the picture's pixels. None: those that the checkpoint has for its data set.
         :param unnorm_key: data set whose statistics turn normalised actions into metres. None: the only one.
-        :param traces: in the picture's pixels, for a checkpoint that was trained with them beside the depth; None for
-            none.
-        :param earlier: what was seen ``earlier_s`` before, for a checkpoint that was trained with an earlier picture;
-            None: the same as now.
-        :returns: a ``DetailedPrediction`` when ``return_details``.
+        :param traces: traces in the picture's pixels, for a checkpoint that was trained with traces beside the depth;
+            None for none.
+        :param earlier: picture that was seen ``earlier_s`` before, for a checkpoint that was trained with an earlier
+            picture; None: the newest picture stands in.
+        :returns: actions; a ``DetailedPrediction`` with ``return_details``.
         :raises InputError: naming the argument that cannot be used; when memory runs out.
         """
         key, statistics = select_statistics(self.statistics, unnorm_key)
@@ -228,7 +228,7 @@ class SpatialVlaPredictor:
         return decoded.offsets
 
     def _prepare(self, picture: Picture, unnorm_key: str) -> _Prepared:
-        """:param unnorm_key: the data set whose camera it is, where none is given."""
+        """:param unnorm_key: data set whose camera is assumed where no intrinsics are given."""
         size, device = self.model.config.image_size, self.model.device
         pixels = torch.from_numpy(prepare_picture(picture.rgb, size, self._resize))[None].to(device)
         picture_size = (picture.rgb.shape[1], picture.rgb.shape[0])
@@ -239,7 +239,7 @@ class SpatialVlaPredictor:
         return _Prepared(pixels, depth, self._intrinsics(picture.intrinsics, unnorm_key, picture_size))
 
     def _text(self, instruction: str) -> torch.Tensor:
-        """(1, n, E) of the prompt after the picture."""
+        """(1, n, E) embeddings of the prompt's tokens after the picture's."""
         if self._embedded is None or self._embedded[0] != instruction:
             ids = torch.from_numpy(self.prompt_tokenizer.encode(instruction))[None]
             self._embedded = instruction, self.model.embed_text(ids[:, self.model.config.num_image_tokens :])
@@ -248,7 +248,7 @@ class SpatialVlaPredictor:
     def _cells(
         self, traces: TracesInDepth | None, picture_size: tuple[int, int], intrinsics: torch.Tensor
     ) -> torch.Tensor | None:
-        """(1, C, C, 5) of the traces on the model's device; None for a model without a head for them."""
+        """(1, C, C, 5) cells of the traces on the model's device; None for a model without a head for them."""
         config = self.model.config
         if not config.trace_head:
             if traces is not None:
@@ -282,7 +282,7 @@ class SpatialVlaPredictor:
         return torch.from_numpy(scaled)[None].to(self.model.device)
 
     def _published_intrinsics(self, unnorm_key: str | None) -> tuple[np.ndarray, tuple[int, int]]:
-        """Those of a data set's camera, else the default ones: (3, 3), and (width, height) of the picture."""
+        """Intrinsics of a data set's camera, else the default ones: (3, 3), and (width, height) of the picture."""
         known = self.processor.get("intrinsic_config")
         try:
             entry = next(known[key] for key in (unnorm_key, DEFAULT_INTRINSICS) if key in known)
@@ -294,7 +294,9 @@ class SpatialVlaPredictor:
             ) from error
 
     def save_pretrained(self, directory: str | Path, max_shard_size: int | str = "5GB") -> None:
-        """Write a checkpoint in the published layout: weights, config.json, and what processes pictures and words."""
+        """Write a checkpoint in the published layout: weights, config.json, and the files that processing pictures and
+        words needs.
+        """
         save_pretrained(Path(directory), self.model, self.prompt_tokenizer, self.processor, max_shard_size)
 
 

@@ -1,8 +1,8 @@
-"""From an instruction to the token ids of the model's prompt.
+"""Turns an instruction into the token ids of the model's prompt.
 
-The prompt (reference processor): ``<image>`` once a picture token, ``<bos>``, the lower-cased instruction, a line end.
-The checkpoint's tokenizer.json is read with the `tokenizers` library alone: the published tokenizer_config.json names
-classes of remote code, which is never run here.
+The prompt (reference processor): ``<image>`` once for each picture token, ``<bos>``, the lower-cased instruction, a
+line end. The checkpoint's tokenizer.json is read with the `tokenizers` library alone: the published
+tokenizer_config.json names classes of remote code, which is never run here.
 """
 
 from collections.abc import Mapping
@@ -18,7 +18,7 @@ from stvla_ros.safe_files import read_bytes
 _IMAGE = "<image>"
 _BOS = "<bos>"
 _FILE = "tokenizer.json"
-# What describes the tokenizer to other programs; kept for saving, not read.
+# Files that describe the tokenizer to other programs; kept for saving, not read.
 _COMPANIONS = ("tokenizer_config.json", "special_tokens_map.json")
 
 
@@ -29,8 +29,8 @@ class PromptTokenizer:
     :param vocab_size: number of embeddings of the language model.
     :param image_tokens: places for the picture in a prompt.
     :param max_tokens: most tokens of an instruction, its line end included.
-    :param files: content of tokenizer.json and of what belongs to it, by file name.
-    :param source: names the tokenizer in messages.
+    :param files: contents of tokenizer.json and of the files that belong to it, by file name.
+    :param source: name of the tokenizer in messages.
     :raises InputError: when the tokenizer is damaged, lacks ``<image>`` or ``<bos>``, or has them elsewhere than the
         model.
     """
@@ -71,7 +71,7 @@ class PromptTokenizer:
         cls, directory: Path, image_token_id: int, vocab_size: int, image_tokens: int = 256, max_tokens: int = 128
     ) -> "PromptTokenizer":
         """
-        :param directory: a checkpoint, with tokenizer.json.
+        :param directory: folder of a checkpoint with tokenizer.json.
         :param image_token_id: config.json's id of ``<image>``.
         :param vocab_size: number of embeddings of the language model.
         :param image_tokens: places for the picture in a prompt.
@@ -89,13 +89,13 @@ class PromptTokenizer:
         return cls(files, image_token_id, vocab_size, image_tokens, max_tokens, str(file))
 
     def save(self, directory: Path) -> None:
-        """Write tokenizer.json, and what was beside it about the tokenizer, as they were read."""
+        """Write tokenizer.json and the other tokenizer files as they were read."""
         for name, content in self._files.items():
             (directory / name).write_bytes(content)
 
     def encode(self, instruction: str) -> np.ndarray:
         """
-        :param instruction: what to do, in words of any language that the checkpoint's vocabulary can spell. Case and
+        :param instruction: instruction in words of any language that the checkpoint's vocabulary can spell. Case and
             outer whitespace do not matter.
         :returns: (image_tokens + 1 + n,) int64 ids: the picture's places, ``<bos>``, the n tokens of the instruction
             and its line end.
@@ -103,7 +103,7 @@ class PromptTokenizer:
             tokenizer reads as a reserved token (it could stand for a picture or an action); text that it cannot spell.
         """
         text = checked_text(instruction)
-        # With <bos>, because some tokenizers treat the start of a text otherwise than what follows a special token.
+        # With <bos>: some tokenizers treat the start of a text differently from text after a special token.
         encoding = self._tokenizer.encode(f"{_BOS}{text}\n", add_special_tokens=False)
         ids = np.array(encoding.ids, dtype=np.int64)
         if ids[0] != self._bos_id:

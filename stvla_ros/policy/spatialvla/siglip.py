@@ -1,4 +1,4 @@
-"""SigLIP's picture encoder (arXiv 2303.15343), without its head. Of our own for the reasons in gemma.py."""
+"""SigLIP's picture encoder (arXiv 2303.15343), without its head. gemma.py says why it is not taken from a library."""
 
 import math
 from collections.abc import Callable
@@ -12,21 +12,22 @@ from transformers import SiglipVisionConfig
 
 from stvla_ros.policy.spatialvla.merged_weights import merge_weights
 
-# What is added to, the part's answer, weight and bias of the norm: to the sum, and the sum normalised.
+# Arguments: the sum, the part's output that is added to it, weight and bias of the norm. Results: the new sum, and the
+# new sum normalised.
 Join = Callable[[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor], tuple[torch.Tensor, torch.Tensor]]
 
 
 def add_and_norm(
     hidden: torch.Tensor, part: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor, eps: float
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """See ``Join``; of tensors alone, so that a compiler can take it."""
+    """See ``Join``. It takes tensors alone, so that a compiler can take it."""
     hidden = hidden + part
     return hidden, F.layer_norm(hidden, weight.shape, weight, bias, eps)
 
 
 class PatchEmbedding(nn.Conv2d):
-    """A convolution whose steps are as wide as its kernel is a matrix product, which is faster as one: on a CPU, and
-    for its gradient everywhere.
+    """A convolution whose stride equals its kernel is a matrix product, and faster as one: on a CPU, and for its
+    gradient everywhere.
     """
 
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
@@ -57,7 +58,7 @@ class PictureAttention(nn.Module):
         self._merged: tuple[torch.Tensor, torch.Tensor] | None = None
 
     def merge_projections(self) -> None:
-        """Compute queries, keys and values by one product. Their weights must not change afterwards."""
+        """Compute queries, keys and values by one product. The weights must not change afterwards."""
         layers = (self.q_proj, self.k_proj, self.v_proj)
         self._merged = merge_weights(layers), torch.cat([layer.bias.data for layer in layers])
 
@@ -66,7 +67,7 @@ class PictureAttention(nn.Module):
         return super()._apply(*given, **named)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        # Adapters that were put in since are no part of the merged weights.
+        # Adapters that were added since are not part of the merged weights.
         plain = all(type(layer) is nn.Linear for layer in (self.q_proj, self.k_proj, self.v_proj))
         if self._merged is not None and plain:
             projected = F.linear(x, *self._merged).chunk(3, dim=-1)
@@ -77,10 +78,10 @@ class PictureAttention(nn.Module):
 
 
 def attend(queries: torch.Tensor, keys: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
-    """All to all, (B, heads, P, width of a head) each."""
+    """Attention of all tokens to all, (B, heads, P, width of a head) each."""
     if queries.device.type != "cpu":
         return F.scaled_dot_product_attention(queries, keys, values)
-    # There two products and a softmax are faster than torch's one operation.
+    # On a CPU, two products and a softmax are faster than torch's one operation.
     scores = queries * queries.shape[-1] ** -0.5 @ keys.transpose(-1, -2)
     return torch.softmax(scores, dim=-1, dtype=torch.float32).to(values.dtype) @ values
 
@@ -108,9 +109,9 @@ class EncoderLayer(nn.Module):
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """
         :param hidden: (B, P, E).
-        :param normed: these by this layer's first norm; None where that is not done yet.
-        :param following: the norm that comes after this layer.
-        :returns: likewise for what follows.
+        :param normed: ``hidden`` normalised by this layer's first norm; None if that is not done yet.
+        :param following: norm that comes after this layer.
+        :returns: the same two tensors for the next layer.
         """
         if normed is None:
             normed = self.layer_norm1(hidden)
@@ -125,7 +126,7 @@ class Encoder(nn.Module):
 
 
 class PictureEncoder(nn.Module):
-    """B pictures of S pixels a side, P patches, E = width."""
+    """Encodes B pictures of S pixels a side; P patches, E = width."""
 
     def __init__(self, config: SiglipVisionConfig) -> None:
         super().__init__()
@@ -138,21 +139,21 @@ class PictureEncoder(nn.Module):
             if isinstance(module, nn.Linear):
                 nn.init.xavier_uniform_(module.weight)
                 nn.init.zeros_(module.bias)
-        # As its authors: variance 1 / inputs for the patches, 1 / width for the places.
+        # As its authors do: variance 1 / inputs for the patches, 1 / width for the positions.
         patches, places = self.embeddings.patch_embedding, self.embeddings.position_embedding
         nn.init.trunc_normal_(patches.weight, std=math.sqrt(1 / patches.weight[0].numel()))
         nn.init.zeros_(patches.bias)
         nn.init.normal_(places.weight, std=config.hidden_size**-0.5)
 
     def merge_projections(self) -> None:
-        """See ``PictureAttention``."""
+        """See ``PictureAttention.merge_projections``."""
         for layer in self.encoder.layers:
             layer.self_attn.merge_projections()
 
     def forward(self, pixels: torch.Tensor, join: Join | None = None) -> torch.Tensor:
         """(B, 3, S, S), normalised, to (B, P, E).
 
-        :param join: ``self.join``, compiled; None for as it is.
+        :param join: ``self.join`` in compiled form; None for the plain function.
         """
         join = join or self.join
         hidden, normed = self.embeddings(pixels), None
@@ -160,7 +161,7 @@ class PictureEncoder(nn.Module):
         norms = [*(layer.layer_norm1 for layer in layers[1:]), self.post_layernorm]
         for layer, following in zip(layers, norms, strict=True):
             if self.gradient_checkpointing and torch.is_grad_enabled():
-                # Normalised anew in each layer: what goes into one is what is kept.
+                # Each layer normalises anew, so only its input has to be kept.
                 hidden, normed = checkpoint(layer, hidden, None, following, join, use_reentrant=False)
             else:
                 hidden, normed = layer(hidden, normed, following, join)

@@ -6,20 +6,20 @@ from stvla_ros.errors import InputError
 
 MODEL_TYPE = "spatialvla"
 PROCESSOR_CONFIG = "processor_config.json"
-"""A checkpoint's file with action bins, statistics and default intrinsics."""
+"""Name of a checkpoint's file with action bins, statistics and default intrinsics."""
 # 16 theta x 32 phi x 8 r for the translation, 16^3 for the rotation, close and open (published action_config).
 NUM_ACTION_TOKENS = 16 * 32 * 8 + 16**3 + 2
 LONGEST_EARLIER_S = 60.0
-"""Seconds by which an earlier picture (earlier_head.py) can be older."""
+"""Largest age of an earlier picture (earlier_head.py) in seconds."""
 PAD, EOS, BOS, UNK = 0, 1, 2, 3
 
-# Ids below the image token: what the tokenizer that comes with a new checkpoint has, or what the published one has.
+# Ids below the image token: as many as the tokenizer of a new checkpoint has, or as the published one has.
 SMALL_TEXT_VOCABULARY = 512
 PUBLISHED_TEXT_VOCABULARY = 257152
 
 _ACTIVATION = "gelu_pytorch_tanh"
 
-# Rooms and streets, as in Intel/zoedepth-nyu-kitti, the published depth network.
+# Metric heads for rooms and streets, as in Intel/zoedepth-nyu-kitti, the published depth network.
 _METRIC_HEADS = (
     {"name": "nyu", "min_depth": 1e-3, "max_depth": 10.0},
     {"name": "kitti", "min_depth": 1e-3, "max_depth": 80.0},
@@ -81,11 +81,12 @@ def _depth(
 
 _TINY_DEPTH = _depth(hidden=32, layers=4, heads=2, neck=[8, 16, 32, 32], fusion=16, embedding=16, bins=8, routing=32)
 
-# tiny: for tests. small: to be trained and run on two CPU cores, its folder under 20 MB. medium: for the bench on a
-# CPU, with the published vocabulary so that reading the head costs what it costs. 4b: the published shape.
-# All have the published tensor names. small spends nothing on its own depth network (depth is an input here), and its
-# patches are twice as large (64 instead of 256 tokens): on two cores it trains 3.3 times as fast, which is worth more
-# than finer patches when there are hours and not weeks. Without soft-capped attention it is another tenth faster.
+# tiny: for tests. small: to be trained and run on two CPU cores; its folder is under 20 MB. medium: for benchmarks on a
+# CPU, with the published vocabulary so that reading the head costs as much as in the published model. 4b: the published
+# shape. All have the published tensor names. small has a minimal depth network of its own (depth is an input here), and
+# its patches are twice as large (64 tokens instead of 256): on two cores it trains 3.3 times as fast, which matters
+# more than finer patches when there are hours and not weeks. Leaving out the soft cap of attention makes it a tenth
+# faster.
 _IMAGE_SIZE = 224
 _SIZES: dict[str, dict[str, Any]] = {
     "tiny": {

@@ -1,6 +1,6 @@
-"""What traces add to the features of the picture's patches: a head of their own, parallel to the Ego3D encoding.
+"""A head of its own for traces, parallel to the Ego3D encoding: it adds to the features of the picture's patches.
 
-It is ours, and in no published checkpoint: its tensors are there only where it was trained (``traces: beside``), and
+This head is ours and in no published checkpoint. Its tensors exist only where it was trained (``traces: beside``);
 config.json then has ``"trace_head": true``.
 """
 
@@ -10,7 +10,7 @@ from torch import nn
 from stvla_ros.perception.trace_cells import AGE, CELL_NUMBERS, MOTION, SHARE
 from stvla_ros.policy.spatialvla.added_layers import added_layers
 
-# What is large: seconds, and metres between two frames of the trace window.
+# Scales of large values: seconds, and metres between two frames of the trace window.
 _AGE_S = 2.0
 _MOTION_M = 0.05
 
@@ -18,8 +18,8 @@ _MOTION_M = 0.05
 def patch_cells(cells: torch.Tensor, resolution: int) -> torch.Tensor:
     """The cells of each patch.
 
-    :param cells: (B, C, C, 5), see ``perception/trace_cells.py``.
-    :param resolution: cells a patch side.
+    :param cells: (B, C, C, 5) cells, see ``perception/trace_cells.py``.
+    :param resolution: number of cells along a side of a patch.
     :returns: (B, P, resolution^2, 5), P = (C / resolution)^2; patches row by row, in each sub-row, sub-column.
     """
     batch, side, _, numbers = cells.shape
@@ -29,11 +29,12 @@ def patch_cells(cells: torch.Tensor, resolution: int) -> torch.Tensor:
 
 
 class TraceHead(nn.Module):
-    """A network that gets the head answers as before (``added_layers``).
+    """A network with a new head answers as before (``added_layers``).
 
-    A patch without any stroke gets nothing added, whatever the weights are, so no traces are as no head.
+    A patch without any stroke gets nothing added, whatever the weights are. So no traces have the same effect as no
+    head.
 
-    :param cells: cells a patch, resolution^2.
+    :param cells: number of cells of a patch, resolution^2.
     :param hidden_size: width of the picture encoder.
     """
 

@@ -1,8 +1,8 @@
 """The tokenizer of a new checkpoint: byte-level BPE of 512 tokens, learnt from manipulation instructions.
 
-Every byte has a token, so that any text in any language can be spelt; common English instructions take about a token
-a word. The ids before the image token that BPE does not need (in the sizes with the published vocabulary) are
-``<unusedN>``, as Gemma's are.
+Every byte has a token, so any text in any language can be spelt. Common English instructions take about a token a word.
+In the sizes with the published vocabulary, ids below the image token that BPE does not need are ``<unusedN>``, as
+Gemma's are.
 """
 
 import itertools
@@ -22,7 +22,7 @@ def training_lines() -> list[str]:
 
 
 def make_tokenizer(image_token_id: int) -> str:
-    """The same text at every call.
+    """Make the tokenizer. Every call gives the same text.
 
     :param image_token_id: id of ``<image>``; the action tokens follow it.
     :returns: content of tokenizer.json.
@@ -39,7 +39,7 @@ def make_tokenizer(image_token_id: int) -> str:
     learnt.train_from_iterator(training_lines(), trainer)
     content = json.loads(learnt.to_str())
     vocabulary: dict[str, int] = content["model"]["vocab"]
-    # No merge leads to these, so no text is ever read as one of them; <image> is a special token below.
+    # No merge leads to these, so no text is ever encoded as one of them; <image> is a special token below.
     names = itertools.chain(
         (f"<unused{number}>" for number in range(image_token_id - len(vocabulary))),
         ["<image>"],

@@ -1,1 +1,3 @@
-"""ST4VLA (InternVLA-M1): a vision-language model that knows where things are, and a diffusion transformer that acts."""
+"""ST4VLA (InternVLA-M1): a vision-language model that locates things in pictures, and a diffusion transformer that
+acts.
+"""

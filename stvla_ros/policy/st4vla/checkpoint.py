@@ -1,4 +1,4 @@
-"""Weights in safetensors under the published names, loading and saving. The published pickles are converted once
+"""Loads and saves weights in safetensors under the published names. The published pickles are converted once
 (conversion.py).
 """
 
@@ -27,15 +27,15 @@ from stvla_ros.policy.st4vla.sizes import MODEL_TYPE
 from stvla_ros.policy.weight_shards import write_shards
 
 STATISTICS = "dataset_statistics.json"
-# What computes in float32, whatever the type of the rest.
+# Parts that compute in float32, whatever the type of the rest.
 _PRECISE = ("layer_qformer.", "action_model.")
 
 
 def empty_model(config: St4VlaConfig, source: str = "config.json") -> St4Vla:
     """The network without memory for its weights (they are on torch's meta device); buffers are real.
 
-    :param source: where the configuration is from, for the error message.
-    :raises InputError: for sizes that make no network.
+    :param source: origin of the configuration, for the error message.
+    :raises InputError: when no network can be made of these sizes.
     """
     try:
         with without_memory():
@@ -46,7 +46,9 @@ def empty_model(config: St4VlaConfig, source: str = "config.json") -> St4Vla:
 
 
 def expected_shapes(model: St4Vla) -> dict[str, tuple[int, ...]]:
-    """Shapes of the stored tensors by published name. A head that is the table of text is not stored a second time."""
+    """Shapes of the stored tensors by published name. A head that is the same as the text embeddings is not stored
+    again.
+    """
     shapes = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
     if model.config.vlm.tie_word_embeddings:
         del shapes[HEAD]
@@ -54,12 +56,12 @@ def expected_shapes(model: St4Vla) -> dict[str, tuple[int, ...]]:
 
 
 def stored_dtype(name: str, dtype: torch.dtype) -> torch.dtype:
-    """The type of a tensor of a checkpoint whose vision-language model is of ``dtype``."""
+    """The type of one tensor in a checkpoint whose vision-language model has the type ``dtype``."""
     return torch.float32 if name.startswith(_PRECISE) else dtype
 
 
 def check_weights(directory: Path) -> tuple[St4Vla, list[Path]]:
-    """Read what a checkpoint says of its weights: headers, no numbers.
+    """Check the weights of a checkpoint. Reads headers, no numbers.
 
     :returns: the network without memory for its weights, and the files that hold exactly its tensors.
     :raises InputError: when files are missing or damaged, when tensors are missing, left over or of another shape
@@ -77,7 +79,7 @@ def check_weights(directory: Path) -> tuple[St4Vla, list[Path]]:
 def load_model(directory: Path, device: torch.device, dtype: torch.dtype) -> St4Vla:
     """Load a checkpoint for inference. Every tensor goes from the file straight to the device.
 
-    :param dtype: of the vision-language model and DINOv2.
+    :param dtype: type of the vision-language model and DINOv2.
     :raises InputError: as ``check_weights``, or when there is too little memory.
     """
     model, files = check_weights(directory)
@@ -104,9 +106,9 @@ def save_tensors(
 ) -> None:
     """Write the weights, one file's tensors in memory at a time.
 
-    :param shapes: of the tensors by published name.
-    :param tensor: gives each by its name, of any type.
-    :param dtype: of the vision-language model and DINOv2.
+    :param shapes: shapes of the tensors by published name.
+    :param tensor: function that returns each tensor by its name, in any type.
+    :param dtype: type of the vision-language model and DINOv2.
     :param max_shard_size: largest file, in bytes or like "5GB"; more weights are split, with an index.
     """
     planned = {
@@ -121,7 +123,7 @@ def save_tensors(
 
 
 def save_model(model: St4Vla, directory: Path, dtype: torch.dtype, max_shard_size: int | str = "5GB") -> None:
-    """Write config.json and the weights under the published names. Parameters as of ``save_tensors``."""
+    """Write config.json and the weights under the published names. For the parameters see ``save_tensors``."""
     directory.mkdir(parents=True, exist_ok=True)
     state = model.state_dict()
     save_tensors(expected_shapes(model), state.__getitem__, directory, dtype, max_shard_size)
@@ -129,23 +131,23 @@ def save_model(model: St4Vla, directory: Path, dtype: torch.dtype, max_shard_siz
 
 
 def read_run_statistics(directory: Path) -> dict[str, ActionStatistics]:
-    """What dataset_statistics.json says, by data set.
+    """The statistics in dataset_statistics.json, by data set.
 
-    :raises InputError: when it is missing, or one of its data sets lacks something or has a wrong number.
+    :raises InputError: when the file is missing, or one of its data sets lacks a value or has a wrong one.
     """
     file = directory / STATISTICS
     return statistics_by_key(read_json(file), str(file), str(file))
 
 
 def write_statistics(directory: Path, statistics: Mapping[str, ActionStatistics]) -> None:
-    """Write dataset_statistics.json. :param statistics: by data set."""
+    """Write dataset_statistics.json. :param statistics: statistics by data set."""
     content = {key: each.to_config() for key, each in statistics.items()}
     (directory / STATISTICS).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
 def write_record(directory: Path) -> None:
-    """What a checkpoint that was not trained here is shown, and how its chunks are executed: as in the published
-    evaluation.
+    """Write the record of a checkpoint that was not trained here: what it is shown, and how its chunks are executed, as
+    in the published evaluation.
     """
     record = {
         "family": MODEL_TYPE,
@@ -157,7 +159,7 @@ def write_record(directory: Path) -> None:
 
 
 def stored_bytes(model: St4Vla, dtype: torch.dtype) -> int:
-    """About what a checkpoint takes on the disk."""
+    """The approximate size of a checkpoint on the disk."""
     return sum(
         torch.Size(shape).numel() * stored_dtype(name, dtype).itemsize for name, shape in expected_shapes(model).items()
     )

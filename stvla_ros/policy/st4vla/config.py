@@ -1,5 +1,6 @@
-"""The model's configuration: what the published code saves beside its weights (config.yaml), and the shape of the
-vision-language model, which is a checkpoint of its own there (``vlm_config``: its config.json).
+"""The model's configuration: the content of the config.yaml that the published code saves beside its weights, and the
+shape of the vision-language model, which the published code keeps in a checkpoint of its own (``vlm_config``: its
+config.json).
 """
 
 import json
@@ -16,9 +17,9 @@ from stvla_ros.policy.st4vla.config_reader import ConfigReader, described
 from stvla_ros.policy.st4vla.sizes import DINO_IMAGE, DINO_PATCH, DINO_SIZES, DIT_SIZES, MODEL_TYPE, OTHER_DIT
 from stvla_ros.safe_files import check_network_sizes
 
-# More than any network of this kind has.
+# More than any network of this kind needs.
 _MOST_QUERIES, _WIDEST, _LONGEST_CHUNK = 4096, 65_536, 1024
-# A picture's side: 64 of the vision-language model's tokens.
+# The side of a picture must be a multiple of this: 64 of the vision-language model's tokens.
 _LARGEST_PICTURE = 64 * 28
 _ACTION = 7
 MOST_VIEWS = 16
@@ -28,20 +29,21 @@ MOST_VIEWS = 16
 @dataclass(frozen=True)
 class St4VlaConfig:
     """
-    :param vlm: the vision-language model.
-    :param dino: the second picture encoder.
-    :param first_state, end_state: which of the language model's states the queries read, first to end - 1; 0 is the
-        embeddings, the last is the one after the final norm.
-    :param queries: query tokens, Q.
+    :param vlm: configuration of the vision-language model.
+    :param dino: configuration of the second picture encoder.
+    :param first_state, end_state: range of the language model's states that the queries read, first to end - 1. State 0
+        is the embeddings, the last one is the state after the final norm.
+    :param queries: number of query tokens, Q.
     :param query_heads: attention heads of the query transformer.
-    :param width: of the query transformer and the diffusion transformer, D.
-    :param blocks, heads: of the diffusion transformer.
-    :param chunk: actions of an answer, T.
-    :param picture_size: side of the picture that is seen, pixels.
-    :param views: pictures of an observation, as far as the configuration says it.
-    :param prompt: with ``{instruction}``; None: the instruction alone.
-    :param mask_padding: whether the queries see no padding. The published code lets them (docs/explanation).
-    :param gradient_decay: what the gradient from the actions into the vision-language model is multiplied by.
+    :param width: width D of the query transformer and the diffusion transformer.
+    :param blocks, heads: shape of the diffusion transformer: number of blocks, attention heads of each.
+    :param chunk: number of actions in an answer, T.
+    :param picture_size: side of the picture that the model sees, pixels.
+    :param views: number of pictures in an observation, as the configuration says.
+    :param prompt: prompt text with ``{instruction}`` in it; None: the instruction alone.
+    :param mask_padding: whether the queries are kept from reading the padding. The published code lets them read it
+        (docs/explanation).
+    :param gradient_decay: factor of the gradient that flows from the actions into the vision-language model.
     :param published: content of config.json, so that nothing in it is lost when it is written again.
     """
 
@@ -64,12 +66,12 @@ class St4VlaConfig:
 
     @property
     def states(self) -> int:
-        """How many of the language model's states are read."""
+        """Number of the language model's states that are read."""
         return self.end_state - self.first_state
 
     @property
     def picture_tokens(self) -> int:
-        """Places of one picture in the prompt."""
+        """Number of places of one picture in the prompt."""
         vision = self.vlm.vision_config
         return (self.picture_size // (vision.patch_size * vision.spatial_merge_size)) ** 2
 
@@ -85,9 +87,9 @@ class St4VlaConfig:
     @classmethod
     def from_dict(cls, published: Mapping[str, Any], source: str = "config.json") -> "St4VlaConfig":
         """
-        :param published: what the published code saves as config.yaml, with ``vlm_config``: the content of the
-            vision-language model's config.json. ``model_type``, if it is there, is ``st4vla``.
-        :param source: its name for the error message.
+        :param published: content of the config.yaml that the published code saves, with ``vlm_config`` added: the
+            content of the vision-language model's config.json. ``model_type``, if present, is ``st4vla``.
+        :param source: name of the file, for the error message.
         :raises InputError: for another model, a missing key, or values that do not belong together.
         """
         if published.get("model_type", MODEL_TYPE) != MODEL_TYPE:
@@ -133,7 +135,7 @@ class St4VlaConfig:
 
 def _vlm(block: Mapping[str, Any], source: str) -> Qwen2_5_VLConfig:
     try:
-        # A copy without shared parts: the class changes what it is given.
+        # A copy without shared parts: the class changes its argument.
         config = Qwen2_5_VLConfig.from_dict(json.loads(json.dumps(block)))
         text, vision = config.text_config, config.vision_config
         sizes = {

@@ -1,4 +1,4 @@
-"""Values of a configuration by their dotted names."""
+"""Reads values of a configuration by their dotted names."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,17 +7,18 @@ from stvla_ros.errors import InputError
 
 
 class ConfigReader:
-    """Values of nested mappings by their dotted names, with one line (an ``InputError``) for each that cannot be used.
+    """Reads values of nested mappings by their dotted names. Each value that cannot be used is one line (an
+    ``InputError``).
 
     :param content: the outermost mapping.
-    :param source: names the file in messages.
+    :param source: name of the file in messages.
     """
 
     def __init__(self, content: Mapping[str, Any], source: str) -> None:
         self._content, self.source = content, source
 
     def get(self, name: str, default: Any = None) -> Any:
-        """Whatever stands there; ``default`` where nothing does."""
+        """The value of any type; ``default`` if there is none."""
         value: Any = self._content
         for part in name.split("."):
             if not isinstance(value, Mapping) or part not in value:
@@ -56,12 +57,12 @@ class ConfigReader:
         return float(value)
 
     def expect(self, name: str, wanted: int, default: int) -> None:
-        """Nothing but ``wanted`` may stand there."""
+        """Refuse any value but ``wanted``."""
         value = self.get(name, default)
         if value != wanted:
             raise InputError(f"{self.source}: expected {name} {wanted}, got {described(value)}")
 
 
 def described(value: Any) -> str:
-    """A value for a message."""
+    """A value as text for a message."""
     return "nothing" if value is None else repr(value)[:80]

@@ -1,8 +1,8 @@
-"""From what others publish to a checkpoint: a run of the published training, or a vision-language model alone.
+"""Converts to a checkpoint what others publish: a run of the published training, or a vision-language model alone.
 
 A run is ``RUN/checkpoints/steps_N_pytorch_model.pt`` with config.yaml (or config.json) and dataset_statistics.json in
-RUN. It says nothing of the vision-language model's shape, nor has it a tokenizer: both are in the folder that the run
-was started from. The pickle is read as weights and nothing else, once.
+RUN. It lacks the vision-language model's shape and the tokenizer: both are in the folder of the model that the run was
+started from. The pickle is read once, as weights and nothing else.
 """
 
 import json
@@ -38,17 +38,17 @@ from stvla_ros.settings import build, read_mapping
 
 _VLM = "qwen_vl_interface.model."
 _DINO = "dino_encoder.body."
-# Qwen2.5-VL's names before transformers 4.52 (left), and since.
+# Qwen2.5-VL's names before transformers 4.52 (left) and since then.
 _SINCE = ((r"^visual\.", "model.visual."), (r"^model\.(?!visual\.|language_model\.)", "model.language_model."))
 
 
 @dataclass(frozen=True)
 class StartOptions:
-    """Of a new checkpoint around a vision-language model.
+    """Options of a new checkpoint around a vision-language model.
 
-    :param size: whose queries and action expert it gets, of the family's sizes.
-    :param seed: of what is random in it.
-    :param dino: weights of DINOv2 as its authors publish them (a ``.pth``); empty: random.
+    :param size: size of the new queries and action expert, one of the family's sizes.
+    :param seed: seed of the random weights.
+    :param dino: file with DINOv2's weights as its authors publish them (a ``.pth``); empty: random weights.
     """
 
     size: str = "4b"
@@ -57,14 +57,14 @@ class StartOptions:
 
 
 def write_converted(source: Path, base: Path | None, output: Path, dtype: str, parameters: Mapping[str, Any]) -> None:
-    """Write a checkpoint out of what somebody else published.
+    """Write a checkpoint out of files that somebody else published.
 
     :param source: a run's ``.pt`` file, the run's folder if it has one such file, or the folder of a Qwen2.5-VL.
-    :param base: of a run: the folder of the vision-language model that it was started from.
+    :param base: folder of the vision-language model that a run was started from; None for other sources.
     :param output: a new or empty folder.
-    :param dtype: of the vision-language model's and DINOv2's weights written.
-    :param parameters: of a start: ``StartOptions``.
-    :raises InputError: for what cannot be used; then nothing was made.
+    :param dtype: type of the written weights of the vision-language model and DINOv2.
+    :param parameters: options of a start from a vision-language model: ``StartOptions``.
+    :raises InputError: when something cannot be used; then nothing was made.
     """
     kind = parse_dtype(dtype, "dtype")
     if source.is_dir() and (source / "config.json").is_file():
@@ -82,7 +82,7 @@ def write_converted(source: Path, base: Path | None, output: Path, dtype: str, p
 
 
 def _weights_of(source: Path) -> Path:
-    """The run's file. :raises InputError: when there is none, or which one is not clear."""
+    """The file with the run's weights. :raises InputError: when there is none, or several are possible."""
     if source.is_file():
         return source
     files = sorted((source / "checkpoints").glob("*.pt")) if source.is_dir() else []
@@ -131,7 +131,7 @@ def _run_config(run: Path) -> dict[str, Any]:
 
 
 def _read_pickle(file: Path) -> dict[str, torch.Tensor]:
-    """Tensors by name, mapped from the file. Nothing else in a pickle is carried out."""
+    """Tensors by name, mapped from the file. Nothing else in a pickle is executed."""
     try:
         check_regular(file)
         check_limit("weight_bytes", file.stat().st_size, str(file), "bytes")
@@ -154,7 +154,7 @@ def _read_pickle(file: Path) -> dict[str, torch.Tensor]:
 
 
 def _check_head(state: Mapping[str, torch.Tensor], file: Path) -> None:
-    """A head beside its table is only left out when it says the same."""
+    """A head beside its embedding table may only be left out if both hold the same numbers."""
     if TEXT not in state or not torch.equal(state[HEAD], state[TEXT]):
         raise InputError(
             f"{file}: expected {HEAD} to be {TEXT}, as vlm_config.tie_word_embeddings says, they differ: set it to "
@@ -197,7 +197,9 @@ def _convert_start(source: Path, output: Path, dtype: torch.dtype, options: Star
 
 
 def _around(vlm: Mapping[str, Any], size: str) -> dict[str, Any]:
-    """The configuration of a size with another vision-language model in it, whose last state is read."""
+    """The configuration of a size with another vision-language model in it; the queries read the last state of that
+    model.
+    """
     content = json.loads(json.dumps(config_of_size(size)))
     text = vlm.get("text_config", vlm)
     width, layers = text.get("hidden_size"), text.get("num_hidden_layers")
@@ -213,7 +215,7 @@ def _around(vlm: Mapping[str, Any], size: str) -> dict[str, Any]:
 
 
 def _since(name: str) -> str:
-    """The name since transformers 4.52 of a tensor of Qwen2.5-VL."""
+    """The name that a tensor of Qwen2.5-VL has since transformers 4.52."""
     for pattern, replacement in _SINCE:
         if re.match(pattern, name):
             return re.sub(pattern, replacement, name)

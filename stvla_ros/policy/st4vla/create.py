@@ -14,7 +14,7 @@ from stvla_ros.policy.st4vla.sizes import PUBLISHED_SPECIAL, SMALL_SPECIAL, conf
 from stvla_ros.policy.st4vla.vocabulary import make_tokenizer
 from stvla_ros.policy.untrained import UNTRAINED_KEY, random_network, untrained_statistics
 
-# As the published weights of the vision-language model.
+# Type of the published weights of the vision-language model.
 _DTYPE = torch.bfloat16
 
 
@@ -25,7 +25,7 @@ def create_checkpoint(directory: Path, size: str, seed: int = 0, max_shard_size:
 
     :param directory: a new or empty folder.
     :param size: one of ``size_names()``.
-    :param seed: of the random weights.
+    :param seed: seed of the random weights.
     :param max_shard_size: largest weight file, in bytes or like "5GB".
     :raises InputError: for an unknown size, a seed out of range, a folder that is not empty, or a disk that does not
         take it.

@@ -1,8 +1,8 @@
 """The noise that is added to actions in training and taken away by the sampler.
 
-100 steps; what is left of the actions after step t is ᾱ(t), whose factors follow a squared cosine (Nichol and Dhariwal,
-arXiv 2102.09672, eq. 17, each factor at least .001). The sampler is DDIM without noise of its own (Song et al.,
-arXiv 2010.02502, eq. 12 with sigma 0).
+100 steps. The share of the actions that is left after step t is ᾱ(t), whose factors follow a squared cosine (Nichol and
+Dhariwal, arXiv 2102.09672, eq. 17, each factor at least .001). The sampler is DDIM without noise of its own (Song et
+al., arXiv 2010.02502, eq. 12 with sigma 0).
 """
 
 import math
@@ -32,14 +32,14 @@ def remaining() -> np.ndarray:
 
 
 def sampler_steps() -> tuple[int, ...]:
-    """The numbers of steps that the sampler can take: those that a whole stride through the ``STEPS`` gives."""
+    """The numbers of steps that the sampler can take: those that a constant stride through the ``STEPS`` gives."""
     return tuple(sorted({1, *(len(range(0, STEPS, stride)) for stride in range(1, STEPS))}))
 
 
 def step_times(steps: int) -> tuple[int, ...]:
-    """The times that the sampler visits, descending to 0. Of all strides that give so many, the shortest, so that the
-    first time of 10 is 90: pure noise is taken for actions of which ᾱ(90) = 2 % is left. One step is taken at 50
-    (published respacing).
+    """The times that the sampler visits, descending to 0. Of all strides that give this number of steps the shortest is
+    taken. So 10 steps begin at time 90: the sampler takes pure noise for actions of which ᾱ(90) = 2 % is left. A single
+    step is taken at time 50 (published respacing).
 
     :raises InputError: for a number that no stride gives.
     """
@@ -53,24 +53,24 @@ def step_times(steps: int) -> tuple[int, ...]:
 
 
 def add_noise(actions: torch.Tensor, noise: torch.Tensor, times: torch.Tensor) -> torch.Tensor:
-    """The actions as they are at some time.
+    """The actions with the noise that they have at given times.
 
     :param actions: (B, T, 7) normalised.
     :param noise: (B, T, 7), of a standard normal distribution.
-    :param times: (B,) whole numbers, 0 to ``STEPS`` - 1.
+    :param times: (B,) times, whole numbers from 0 to ``STEPS`` - 1.
     """
     left = torch.from_numpy(remaining().copy()).to(actions.device)[times][:, None, None]
     return left.sqrt().to(actions.dtype) * actions + (1 - left).sqrt().to(actions.dtype) * noise
 
 
 def denoise(noise: torch.Tensor, steps: int, predict: Callable[[torch.Tensor, int], torch.Tensor]) -> torch.Tensor:
-    """Actions out of noise.
+    """Sample actions, beginning with noise.
 
     :param noise: (B, T, 7), of a standard normal distribution.
-    :param steps: of ``sampler_steps``.
-    :param predict: from actions (B, T, 7) and a time to the noise that is in them.
+    :param steps: number of steps, one of ``sampler_steps``.
+    :param predict: function from actions (B, T, 7) and a time to the noise in them, (B, T, 7).
     :returns: (B, T, 7) normalised actions; nothing is clipped.
-    :raises InputError: for a number of steps that is none.
+    :raises InputError: for a number of steps that the sampler cannot take.
     """
     times = step_times(steps)
     left = remaining()

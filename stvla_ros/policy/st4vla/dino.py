@@ -1,6 +1,7 @@
 """The second picture encoder: `transformers`' DINOv2 under the names, and with the positions, of DINOv2's own code.
 
-What the tensors are called there is renamed when weights are loaded and saved; inside they have `transformers`' names.
+The tensors are renamed to DINOv2's names when weights are saved, and back when they are loaded; inside they have
+`transformers`' names.
 """
 
 import re
@@ -13,7 +14,7 @@ from torch.nn import functional as F
 from transformers import Dinov2Config, Dinov2Model
 from transformers.models.dinov2.modeling_dinov2 import Dinov2Embeddings
 
-# transformers' names (left) to the published ones, but for the queries, keys and values.
+# transformers' names (left) and the published ones, except those of the queries, keys and values.
 _TO_PUBLISHED = (
     (r"^embeddings\.position_embeddings$", "pos_embed"),
     (r"^embeddings\.(cls_token|mask_token)$", r"\1"),
@@ -25,13 +26,13 @@ _TO_PUBLISHED = (
 )
 _PART = re.compile(r"^encoder\.layer\.(\d+)\.attention\.([qkv])_proj\.(weight|bias)$")
 _PARTS = "qkv"
-# DINOv2 resizes its positions by this much more than the number of patches asks for.
+# DINOv2 scales its positions by this much more than the number of patches requires.
 _OFFSET = 0.1
 
 
 class PublishedEmbeddings(Dinov2Embeddings):
-    """Positions are resized by a factor that is a little too large, as DINOv2's own code does; `transformers` resizes
-    them to the size, which is 1 % of their scale apart.
+    """Positions are resized by a factor that is a little too large, as in DINOv2's own code. `transformers` resizes
+    them to the exact size; the difference is 1 % of their scale.
     """
 
     def interpolate_pos_encoding(self, embeddings: torch.Tensor, height: int, width: int) -> torch.Tensor:
@@ -60,7 +61,7 @@ class DinoBody(nn.Module):
 
 
 class DinoEncoder(nn.Module):
-    """:param config: of the network, a patch 14 pixels a side."""
+    """:param config: configuration of the network, whose patches have 14 pixels a side."""
 
     def __init__(self, config: Dinov2Config) -> None:
         super().__init__()
@@ -68,8 +69,8 @@ class DinoEncoder(nn.Module):
 
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
         """
-        :param pixels: (N, 3, S, S), ImageNet's mean and deviation taken out.
-        :returns: (N, (S / 14)², width): the patches, after the last norm.
+        :param pixels: (N, 3, S, S) pictures, normalised by ImageNet's mean and deviation.
+        :returns: (N, (S / 14)², width) features of the patches, after the last norm.
         """
         return self.body(pixels)
 
@@ -92,7 +93,7 @@ def _publish(module: nn.Module, state: MutableMapping[str, torch.Tensor], prefix
 
 
 def _unpublish(module: nn.Module, state: MutableMapping[str, torch.Tensor], prefix: str, *_: Any) -> None:
-    """The reverse; what is not known is left for the loading to complain about."""
+    """The reverse. Unknown names are left, for the loading to complain about."""
     inner_names = [name for name, _ in module.network.named_parameters()]
     for inner in inner_names:
         if part := _PART.match(inner):

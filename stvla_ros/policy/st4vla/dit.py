@@ -1,7 +1,7 @@
 """The diffusion transformer that finds the noise in a chunk of actions.
 
-CogACT's (arXiv 2411.19650), conditioned by what stands before the actions in its sequence. Attribute names are those of
-the published tensors (``action_model.net.*``).
+It is CogACT's (arXiv 2411.19650); tokens before the actions in its sequence hold the condition. Attribute names are
+those of the published tensors (``action_model.net.*``).
 """
 
 import math
@@ -12,10 +12,12 @@ from torch.nn import functional as F
 
 _FREQUENCIES = 128
 _LONGEST_PERIOD = 10_000.0
-# Of the weights of what embeds actions, times and conditions, when they are new.
+# Deviation of the new weights that embed actions, times and conditions.
 _DEVIATION = 0.02
 DROPPED = 0.1
-"""How often the condition is dropped in training, so that there is something to guide away from."""
+"""Share of the conditions that are dropped in training. Guidance needs a network that also works without a
+condition.
+"""
 
 
 class Embedder(nn.Module):
@@ -44,7 +46,7 @@ class TimeEmbedder(nn.Module):
 
 
 class ConditionEmbedder(nn.Module):
-    """What the queries say, or the learnt ``uncondition`` in its place."""
+    """The queries' answer, embedded, or the learnt ``uncondition`` in its place."""
 
     def __init__(self, queries: int, width: int) -> None:
         super().__init__()
@@ -54,7 +56,7 @@ class ConditionEmbedder(nn.Module):
     def forward(self, condition: torch.Tensor, dropped: torch.Tensor | None = None) -> torch.Tensor:
         """
         :param condition: (B, Q, D).
-        :param dropped: (B,) bool, True where nothing shall be known.
+        :param dropped: (B,) bool, True for samples that get no condition.
         """
         if dropped is not None:
             condition = torch.where(dropped[:, None, None], self.uncondition, condition)
@@ -62,7 +64,7 @@ class ConditionEmbedder(nn.Module):
 
 
 class Attention(nn.Module):
-    """Every token looks at every other."""
+    """Attention of every token to every other."""
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
@@ -89,7 +91,7 @@ class Mlp(nn.Module):
 
 
 class Block(nn.Module):
-    """Norms before, without weights."""
+    """A transformer block whose norms come first and have no weights."""
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
@@ -107,18 +109,18 @@ def _norm(tokens: torch.Tensor) -> torch.Tensor:
 
 class NoisePredictor(nn.Module):
     """
-    :param queries: tokens of the condition, Q.
-    :param chunk: actions, T.
-    :param width: D.
-    :param blocks, heads: of the transformer.
-    :param action: numbers of an action.
+    :param queries: number of tokens of the condition, Q.
+    :param chunk: number of actions, T.
+    :param width: width D of the transformer.
+    :param blocks, heads: shape of the transformer: number of blocks, attention heads of each.
+    :param action: number of components of an action.
     """
 
     def __init__(self, queries: int, chunk: int, width: int, blocks: int, heads: int, action: int = 7) -> None:
         super().__init__()
         self._queries = queries
         self.positional_embedding = nn.Parameter(torch.empty(queries + chunk, width))
-        # In the published checkpoints, and of no use there either.
+        # Unused, here and in the published code; the published checkpoints have its tensors.
         self.history_embedder = Embedder(action, width)
         self.x_embedder = Embedder(action, width)
         self.t_embedder = TimeEmbedder(width)
@@ -137,30 +139,30 @@ class NoisePredictor(nn.Module):
             nn.init.normal_(layer.weight, std=_DEVIATION)
         nn.init.normal_(self.z_embedder.uncondition, std=_DEVIATION)
         nn.init.normal_(self.positional_embedding, std=self.positional_embedding.shape[1] ** -0.5)
-        # A new network finds no noise at all.
+        # A new network predicts no noise at all.
         nn.init.zeros_(self.final_layer.linear.weight)
 
     def forward(self, actions: torch.Tensor, times: torch.Tensor, condition: torch.Tensor) -> torch.Tensor:
         """
-        :param actions: (B, T, 7) with noise in them.
+        :param actions: (B, T, 7) actions with noise in them.
         :param times: (B,) whole numbers, 0 to 99.
-        :param condition: (B, Q, D) of the query transformer. In training a tenth of them is dropped.
-        :returns: (B, T, 7): the noise.
+        :param condition: (B, Q, D) output of the query transformer. In training a tenth of the conditions is dropped.
+        :returns: (B, T, 7) the noise.
         """
         dropped = torch.rand(len(condition), device=condition.device) < DROPPED if self.training else None
         return self.predict(actions, self.told(times, self.z_embedder(condition, dropped)))
 
     def told(self, times: torch.Tensor, embedded: torch.Tensor) -> torch.Tensor:
-        """What stands before the actions in the sequence.
+        """The tokens before the actions in the sequence.
 
         :param times: (B,) whole numbers.
-        :param embedded: (B, Q, D), a condition that ``z_embedder`` embedded.
+        :param embedded: (B, Q, D) condition, embedded by ``z_embedder``.
         :returns: (B, Q, D).
         """
         return embedded + self.t_embedder(times)[:, None] + self.positional_embedding[: self._queries]
 
     def predict(self, actions: torch.Tensor, told: torch.Tensor) -> torch.Tensor:
-        """As ``forward``. :param told: (B, Q, D) of ``told``."""
+        """As ``forward``. :param told: (B, Q, D) result of ``told``."""
         tokens = torch.cat([told, self.x_embedder(actions) + self.positional_embedding[self._queries :]], dim=1)
         for block in self.blocks:
             tokens = block(tokens)

@@ -1,19 +1,20 @@
-"""A picture as the two encoders take it. Pure functions.
+"""Turns a picture into the inputs of the two encoders. Pure functions.
 
 Both get the same (3, S, S) picture with numbers from 0 to 1 (``policy/pictures.py``).
 """
 
 import torch
 
-# What Qwen2.5-VL's and DINOv2's pictures were scaled by (their processors; CLIP's numbers and ImageNet's).
+# Means and deviations of the pixels of Qwen2.5-VL's and DINOv2's pictures (from their processors; CLIP's and ImageNet's
+# numbers).
 _VLM_MEAN, _VLM_DEVIATION = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 _DINO_MEAN, _DINO_DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 PATCH, MERGED, TIMES = 14, 2, 2
-"""Side of a patch in pixels, of a token in patches, and the pictures that make a patch: the same twice."""
+"""Side of a patch in pixels, side of a token in patches, and number of pictures in a patch: the same one twice."""
 
 
 def patches(pictures: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """What Qwen2.5-VL sees.
+    """The pictures as Qwen2.5-VL's inputs.
 
     :param pictures: (N, 3, S, S) from 0 to 1, S a multiple of 28.
     :returns: (N · (S / 14)², 1176) patches, those of a token one after another, each 3 x 2 x 14 x 14; and (N, 3) times,
@@ -31,7 +32,7 @@ def patches(pictures: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def dino_pixels(pictures: torch.Tensor) -> torch.Tensor:
-    """What DINOv2 sees: (N, 3, S, S) from 0 to 1, to the same with ImageNet's mean and deviation taken out."""
+    """The pictures as DINOv2's inputs: (N, 3, S, S) from 0 to 1, normalised by ImageNet's mean and deviation."""
     return _scaled(pictures, _DINO_MEAN, _DINO_DEVIATION)
 
 

@@ -1,4 +1,4 @@
-"""ST4VLA as a family of policies: its checkpoints made, converted, loaded and checked."""
+"""ST4VLA as a family of policies: how its checkpoints are made, converted, loaded, checked, merged and trained."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path

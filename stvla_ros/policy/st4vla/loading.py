@@ -1,4 +1,4 @@
-"""From a checkpoint's folder to something that predicts."""
+"""Loads a predictor from a checkpoint's folder."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -23,7 +23,7 @@ from stvla_ros.policy.st4vla.sizes import GUIDANCE, STEPS
 
 def load_predictor(folder: Path, device: str = "cpu", dtype: str = "float32", **options: Any) -> St4VlaPredictor:
     """
-    :param folder: of a checkpoint, or of an adapter, which is merged into the checkpoint that it was trained on.
+    :param folder: folder of a checkpoint, or of an adapter, which is merged into the checkpoint that it was trained on.
     :param device: ``auto`` (CUDA where there is one), ``cpu``, ``cuda`` or ``cuda:N``.
     :param dtype: ``auto`` (``devices.parse_dtype``), ``float32``, ``float16`` or ``bfloat16``.
     :param options: ``steps``, ``guidance``, ``resize``, ``seed`` of ``St4VlaPredictor``.
@@ -31,7 +31,7 @@ def load_predictor(folder: Path, device: str = "cpu", dtype: str = "float32", **
     """
     target = parse_device(device, "device")
     kind = parse_dtype(dtype, "dtype", target)
-    # The small files first: what is wrong with them should not take the loading of gigabytes to be found.
+    # The small files first: mistakes in them should show before gigabytes are loaded.
     check_sampling(options.get("steps", STEPS), options.get("guidance", GUIDANCE), options.get("resize", "bicubic"))
     adapter = read_adapter(folder) if is_adapter(folder) else None
     base = adapter.base if adapter else folder
@@ -46,7 +46,7 @@ def load_predictor(folder: Path, device: str = "cpu", dtype: str = "float32", **
 
 
 def read_checkpoint_config(folder: Path, base: Path) -> St4VlaConfig:
-    """A checkpoint's configuration; an adapter's: its base's, with what its training was told otherwise.
+    """A checkpoint's configuration. For an adapter: its base's, with the changes of the adapter's training.
 
     :raises InputError: when it cannot be used.
     """
@@ -58,11 +58,11 @@ def read_checkpoint_config(folder: Path, base: Path) -> St4VlaConfig:
 
 
 def write_merged(adapter: Path, output: Path, dtype: str = "float32") -> None:
-    """Write an adapter and its checkpoint as one checkpoint. The CPU does it.
+    """Write an adapter and its checkpoint as one checkpoint. Runs on the CPU.
 
-    :param adapter: its folder.
+    :param adapter: folder of the adapter.
     :param output: a new or empty folder.
-    :param dtype: of the weights written.
+    :param dtype: type of the weights written.
     :raises InputError: when ``load_predictor`` refuses the adapter, or the folder is not free; then nothing was made.
     """
     kind = parse_dtype(dtype, "dtype")

@@ -1,6 +1,6 @@
-"""ST4VLA's network: `transformers`' Qwen2.5-VL and DINOv2, and between them and the actions what is the method's own.
+"""ST4VLA's network: `transformers`' Qwen2.5-VL and DINOv2, and the method's own parts between them and the actions.
 
-Names are those of the published tensors, so that a published state loads as it is.
+Attribute names are those of the published tensors, so that published weights load as they are.
 """
 
 from collections.abc import Mapping, MutableMapping
@@ -20,11 +20,15 @@ from stvla_ros.policy.st4vla.query_transformer import QueryTransformer
 
 HEAD = "qwen_vl_interface.model.lm_head.weight"
 TEXT = "qwen_vl_interface.model.model.language_model.embed_tokens.weight"
-"""Of a network whose head is its table of text (``tie_word_embeddings``), both names are of the same numbers."""
+"""In a network whose head shares its weights with the text embeddings (``tie_word_embeddings``), both names have the
+same numbers.
+"""
 
 
 class VlmInterface(nn.Module):
-    """The vision-language model under its published name. A state without the head is one whose head is the table."""
+    """The vision-language model under its published name. If loaded weights lack the head, the head is the table of
+    text embeddings.
+    """
 
     def __init__(self, config: St4VlaConfig) -> None:
         super().__init__()
@@ -47,7 +51,7 @@ class ActionModel(nn.Module):
 
 
 def parts_around(config: St4VlaConfig) -> dict[str, nn.Module]:
-    """What is around the vision-language model, by its published name, with random weights."""
+    """The parts around the vision-language model, by their published names, with random weights."""
     seen = config.vlm.text_config.hidden_size
     return {
         "layer_qformer": QueryTransformer(seen, config.width, config.queries, config.states, config.query_heads),
@@ -60,10 +64,10 @@ def parts_around(config: St4VlaConfig) -> dict[str, nn.Module]:
 class St4Vla(nn.Module):
     """The network with random weights; ``checkpoint.load_model`` gives it trained ones.
 
-    B samples, V pictures each, L tokens of the prompt, P = 256 patches of a picture of 224 pixels, Q queries, D their
-    width, T actions.
+    B samples, V pictures each, L tokens of the prompt, P = 256 patches of a picture of 224x224 pixels, Q queries, D
+    their width, T actions.
 
-    :param config: the configuration, or its content: a mapping as ``St4VlaConfig.from_dict`` takes it.
+    :param config: configuration, or its content: a mapping for ``St4VlaConfig.from_dict``.
     """
 
     def __init__(self, config: St4VlaConfig | Mapping[str, Any]) -> None:
@@ -80,11 +84,11 @@ class St4Vla(nn.Module):
 
     @property
     def dtype(self) -> torch.dtype:
-        """Of the pictures' and the language model's part. The rest computes in float32, as published."""
+        """Type of the vision-language model and DINOv2. The rest computes in float32, as published."""
         return self.dino_pro.weight.dtype
 
     def to_dtype(self, dtype: torch.dtype) -> "St4Vla":
-        """Take this type for the pictures' and the language model's part, in place."""
+        """Convert the vision-language model and DINOv2 to this type, in place."""
         for part in (self.qwen_vl_interface, self.dino_encoder, self.dino_pro):
             part.to(dtype)
         for part in (self.layer_qformer, self.action_model):
@@ -99,12 +103,12 @@ class St4Vla(nn.Module):
         attention_mask: torch.Tensor,
         dino_pixels: torch.Tensor,
     ) -> torch.Tensor:
-        """What the action expert is told of pictures and words.
+        """The action expert's condition, computed from pictures and words.
 
         :param pixel_values: (N, 1176) patches of all pictures, as ``encoder_inputs.patches`` makes them.
         :param image_grid_thw: (B · V, 3) whole numbers: times, rows, columns of each picture's patches.
         :param input_ids: (B, L) token ids, padded at the left.
-        :param attention_mask: (B, L), 0 where the padding is.
+        :param attention_mask: (B, L), 0 at the padding.
         :param dino_pixels: (B · V, 3, S, S), as ``encoder_inputs.dino_pixels`` makes them.
         :returns: (B, Q, D) float32.
         """
@@ -112,7 +116,7 @@ class St4Vla(nn.Module):
         seen = self.dino_pro(self.dino_encoder(dino_pixels.to(self.dtype)))
         seen = seen.reshape(len(input_ids), -1, seen.shape[-1])
         visible = None
-        # Without padding there is nothing to hide, and no mask is faster.
+        # Without padding nothing has to be hidden, and computing without a mask is faster.
         if self.config.mask_padding and not bool(attention_mask.all()):
             everything = torch.ones(seen.shape[:2], dtype=torch.bool, device=seen.device)
             visible = torch.cat([attention_mask.bool(), everything], dim=1)
@@ -126,7 +130,9 @@ class St4Vla(nn.Module):
         input_ids: torch.Tensor,
         attention_mask: torch.Tensor,
     ) -> tuple[torch.Tensor, ...]:
-        """The states of the language model that the queries read, each (B, L, E); parameters as of ``features``."""
+        """The states of the language model that the queries read, each (B, L, E). For the parameters see
+        ``features``.
+        """
         config = self.config
         every = config.states > 1 or config.end_state <= config.vlm.text_config.num_hidden_layers
         answer = self._language(pixel_values, image_grid_thw, input_ids, attention_mask, every)
@@ -141,7 +147,7 @@ class St4Vla(nn.Module):
         input_ids: torch.Tensor,
         attention_mask: torch.Tensor,
     ) -> torch.Tensor:
-        """The language model's last state, (B, L, E), after its norm: what ``words`` makes words of; parameters as of
+        """The language model's last state, (B, L, E), after its norm: the input of ``words``. For the parameters see
         ``features``.
         """
         return self._language(pixel_values, image_grid_thw, input_ids, attention_mask, False).last_hidden_state
@@ -155,11 +161,11 @@ class St4Vla(nn.Module):
         end: int,
         most: int,
     ) -> torch.Tensor:
-        """The likeliest tokens after a prompt, one after the other, with the keys and values of those before kept.
+        """Greedy decoding after a prompt, token by token, with keys and values cached.
 
-        :param end: token at which the answer is over.
-        :param most: tokens.
-        :returns: (B, N) ids, ``end`` left out.
+        :param end: token that ends the answer.
+        :param most: largest number of tokens.
+        :returns: (B, N) ids, without ``end``.
         """
         said = self.qwen_vl_interface.model.generate(
             input_ids=input_ids,
@@ -175,7 +181,7 @@ class St4Vla(nn.Module):
         return said[:, :-1] if said.shape[1] and bool((said[:, -1] == end).all()) else said
 
     def words(self, state: torch.Tensor) -> torch.Tensor:
-        """(..., E) states to (..., vocabulary) scores of the token that follows each."""
+        """Scores of the token that follows each place: states (..., E) to (..., vocabulary)."""
         return self.qwen_vl_interface.model.lm_head(state)
 
     def _language(
@@ -191,25 +197,25 @@ class St4Vla(nn.Module):
             attention_mask=attention_mask,
             pixel_values=pixel_values.to(self.qwen_vl_interface.model.dtype),
             image_grid_thw=image_grid_thw,
-            # Without them positions would have one dimension and not three, and no warning.
+            # Without them, positions would have one dimension instead of three, without a warning.
             mm_token_type_ids=(input_ids == self.config.vlm.image_token_id).int(),
             use_cache=False,
             output_hidden_states=every,
         )
 
     def _decayed(self, state: torch.Tensor) -> torch.Tensor:
-        """The same numbers, with a part of their gradient."""
+        """The same numbers, with their gradient multiplied by ``gradient_decay``."""
         decay = self.config.gradient_decay
         if decay == 1.0 or not state.requires_grad:
             return state
         return decay * state + (1.0 - decay) * state.detach()
 
     def noise(self, actions: torch.Tensor, t: torch.Tensor, condition: torch.Tensor) -> torch.Tensor:
-        """The noise that is found in actions.
+        """The network's estimate of the noise in actions.
 
-        :param actions: (B, T, 7) with noise in them.
-        :param t: (B,) whole numbers, 0 to 99: how much.
-        :param condition: (B, Q, D) of ``features``. A tenth of them is dropped in training.
+        :param actions: (B, T, 7) actions with noise in them.
+        :param t: (B,) times, whole numbers from 0 to 99: the amount of noise.
+        :param condition: (B, Q, D) result of ``features``. In training a tenth of the conditions is dropped.
         :returns: (B, T, 7).
         """
         return self.action_model.net(actions, t, condition)
@@ -217,15 +223,15 @@ class St4Vla(nn.Module):
     def sample(
         self, condition: torch.Tensor, noise: torch.Tensor, steps: int = 10, guidance: float = 1.5
     ) -> torch.Tensor:
-        """Actions out of noise.
+        """Sample actions, beginning with noise.
 
-        :param condition: (B, Q, D) of ``features``.
+        :param condition: (B, Q, D) result of ``features``.
         :param noise: (B, T, 7), of a standard normal distribution.
-        :param steps: of ``diffusion.sampler_steps``.
-        :param guidance: how far away from what would be done without a condition; 1 or less: not at all, and half the
-            work.
+        :param steps: number of steps, one of ``diffusion.sampler_steps``.
+        :param guidance: strength of the guidance away from the answer without a condition; 1 or less: none, and half
+            the work.
         :returns: (B, T, 7) normalised actions, not clipped.
-        :raises InputError: for a number of steps that is none, or a guidance that is no finite number.
+        :raises InputError: for a number of steps that the sampler cannot take, or a guidance that is not finite.
         """
         times = diffusion.step_times(steps)
         if isinstance(guidance, bool) or not isinstance(guidance, int | float) or not abs(guidance) < float("inf"):
@@ -233,10 +239,10 @@ class St4Vla(nn.Module):
         net = self.action_model.net
         guided = guidance > 1.0
         if guided:
-            # Both halves in one batch, and what does not change from step to step once.
+            # Both halves run in one batch; what stays the same in all steps is computed once.
             condition = torch.cat([condition, net.z_embedder.uncondition.expand_as(condition)])
         rows = torch.tensor(times, device=condition.device).repeat_interleave(len(condition))
-        # What the network is told in each step, of all steps at once.
+        # The tokens before the actions, computed for all steps at once.
         told = net.told(rows, net.z_embedder(condition).repeat(len(times), 1, 1)).chunk(len(times))
         known = dict(zip(times, told, strict=True))
 

@@ -1,4 +1,4 @@
-"""From the sampler's numbers to actions in metres and radians."""
+"""Converts the sampler's numbers to actions in metres and radians."""
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -11,8 +11,8 @@ OPEN_FROM = 0.5
 
 def unnormalize(normalized: ArrayLike, statistics: ActionStatistics) -> np.ndarray:
     """
-    :param normalized: (..., 7) of the sampler, the gripper about 0 (closed) or 1 (open).
-    :param statistics: of the data set that the robot's actions are like.
+    :param normalized: (..., 7) numbers of the sampler, the gripper about 0 (closed) or 1 (open).
+    :param statistics: statistics of the data set whose actions are like this robot's.
     :returns: (..., 7) float64: x y z metres, roll pitch yaw radians about fixed axes, gripper 0 or 1.
     :raises InputError: for another shape, or a NaN or infinity.
     """

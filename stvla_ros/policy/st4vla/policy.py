@@ -14,20 +14,20 @@ if TYPE_CHECKING:
 
 class St4VlaPolicy(Policy):
     """
-    :param checkpoint: a folder, or an id on the Hugging Face hub; a published run is converted first
+    :param checkpoint: folder of a checkpoint, or an id on the Hugging Face hub; a published run is converted first
         (`stvla model convert`).
-    :param device: see ``stvla_ros.policy.load_policy``.
-    :param dtype: see ``stvla_ros.policy.load_policy``; of the vision-language model and DINOv2.
+    :param device: device, see ``stvla_ros.policy.load_policy``.
+    :param dtype: type of the vision-language model and DINOv2, see ``stvla_ros.policy.load_policy``.
     :param unnorm_key: data set whose statistics turn normalised actions into metres; empty: the checkpoint's only one,
         the one added to the published ones, or else ``fallback_unnorm_key``.
     :param fallback_unnorm_key: the robot's data set.
-    :param resize: how pictures come to the model's size: ``bicubic`` or ``area``.
-    :param steps: of the sampler.
-    :param guidance: 1 for none.
-    :param client: answer with one action a step as the published evaluation in SimplerEnv does on ``widowx`` or
-        ``google_robot``; one inference a control step is taken for granted. Empty: with the whole chunk, and who runs
-        the policy executes it.
-    :param seed: of the noise.
+    :param resize: method of resizing pictures to the model's size: ``bicubic`` or ``area``.
+    :param steps: number of steps of the sampler.
+    :param guidance: strength of the guidance; 1 for none.
+    :param client: robot whose published SimplerEnv client is imitated, ``widowx`` or ``google_robot``: each answer is
+        then one action, made as that client makes it. This requires one inference at every control step. Empty: the
+        answer is the whole chunk, and the caller executes it.
+    :param seed: seed of the noise.
     :param threads: cores that torch may use on a CPU; 0 for half of them, see ``devices.set_threads``.
     """
 
@@ -58,8 +58,8 @@ class St4VlaPolicy(Policy):
         self._unnorm_key = ""
 
     def load(self) -> None:
-        """:raises InputError: for whatever of the parameters cannot be used."""
-        # Not at the top: a launcher that only checks the parameters need not wait for torch.
+        """:raises InputError: when one of the parameters cannot be used."""
+        # Imported here: a launcher that only checks the parameters need not wait for torch.
         from stvla_ros.devices import free_memory, set_threads
         from stvla_ros.policy.checkpoints import find_checkpoint
         from stvla_ros.policy.st4vla.loading import load_predictor

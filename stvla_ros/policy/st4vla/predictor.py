@@ -22,7 +22,7 @@ from stvla_ros.policy.st4vla.sizes import GUIDANCE, STEPS
 
 _MOST_GUIDANCE = 100.0
 MOST_TOKENS = 1024
-"""Of an answer in words."""
+"""Largest number of tokens of an answer in words."""
 
 
 @dataclass(frozen=True)
@@ -39,15 +39,15 @@ class PredictedChunk:
 
 
 class St4VlaPredictor:
-    """A model with what belongs to it. Not thread-safe.
+    """A model with its tokenizer and statistics. Not thread-safe.
 
     :param model: the network, on its device.
-    :param prompts: turns instructions into token ids.
-    :param statistics: by data set.
-    :param steps: of the sampler, one of ``diffusion.sampler_steps``.
-    :param guidance: away from what would be done without a condition, 0 to 100; up to 1: none.
-    :param resize: how pictures come to the model's size, one of ``RESIZE_METHODS``.
-    :param seed: of the noise.
+    :param prompts: tokenizer that turns instructions into token ids.
+    :param statistics: statistics by data set.
+    :param steps: number of steps of the sampler, one of ``diffusion.sampler_steps``.
+    :param guidance: strength of the guidance away from the answer without a condition, 0 to 100; up to 1: none.
+    :param resize: method of resizing pictures to the model's size, one of ``RESIZE_METHODS``.
+    :param seed: seed of the noise.
     :raises InputError: for a value out of range.
     """
 
@@ -66,7 +66,7 @@ class St4VlaPredictor:
         self._steps, self._guidance, self._resize = steps, guidance, resize
         self._generator = torch.Generator()
         self.reseed(seed)
-        # Of the last instruction, which is usually the next one's.
+        # Token ids of the last instruction, which usually is the next one as well.
         self._encoded: tuple[tuple[str, int], torch.Tensor] | None = None
 
     def reseed(self, seed: int) -> None:
@@ -84,7 +84,7 @@ class St4VlaPredictor:
         self._generator.manual_seed(self._seed)
 
     def warm_up(self) -> None:
-        """Do now what only the first calls would have to wait for.
+        """Do now everything that would make the first calls slow.
 
         :raises InputError: when memory runs out.
         """
@@ -98,7 +98,7 @@ class St4VlaPredictor:
         """The next actions for one observation.
 
         :param pictures: each (H, W, 3) uint8 of any size, in the order of training.
-        :param instruction: what to do, in words.
+        :param instruction: instruction in words.
         :param unnorm_key: data set whose statistics turn normalised actions into metres. None: the only one.
         :raises InputError: naming the argument that cannot be used; when memory runs out.
         """
@@ -108,7 +108,7 @@ class St4VlaPredictor:
             stacked = self._prepared(pictures)
             pixels, grid = patches(stacked)
             ids = self._ids(instruction, len(pictures))
-            # Only now, so that a refused observation draws nothing.
+            # Drawn only now, so that a refused observation draws nothing.
             noise = torch.randn(1, model.config.chunk, 7, generator=self._generator)
             condition = model.features(pixels, grid, ids, torch.ones_like(ids), dino_pixels(stacked))
             sampled = model.sample(condition, noise.to(model.device), self._steps, self._guidance)
@@ -126,11 +126,11 @@ class St4VlaPredictor:
         return self.model.config.picture_size
 
     def ask(self, pictures: Sequence[np.ndarray], question: str, most_tokens: int = MOST_TOKENS) -> str:
-        """What the language model answers: its likeliest token, one after the other.
+        """The language model's answer in words, decoded greedily.
 
-        :param pictures: as for ``predict``.
-        :param question: in words; nothing is put around it.
-        :param most_tokens: at which the answer is cut off, 1 to ``MOST_TOKENS``.
+        :param pictures: pictures, as for ``predict``.
+        :param question: question in words; no text is added around it.
+        :param most_tokens: number of tokens at which the answer is cut off, 1 to ``MOST_TOKENS``.
         :returns: the answer; places in it are pixels of the picture of ``picture_size``.
         :raises InputError: naming the argument that cannot be used; when memory runs out.
         """
@@ -144,14 +144,14 @@ class St4VlaPredictor:
             return self.prompts.decode(said[0].tolist())
 
     def _prepared(self, pictures: Sequence[np.ndarray]) -> torch.Tensor:
-        """(V, 3, S, S) from 0 to 1, on the device."""
+        """(V, 3, S, S) numbers from 0 to 1, on the device."""
         if not 1 <= len(pictures) <= MOST_VIEWS:
             raise InputError(f"pictures: expected 1 to {MOST_VIEWS}, got {len(pictures)}")
         prepared = np.stack([prepare_picture(picture, self.picture_size, self._resize) for picture in pictures])
         return torch.from_numpy(prepared).to(self.model.device)
 
     def _ids(self, instruction: str, views: int) -> torch.Tensor:
-        """(1, L) of the prompt, on the device."""
+        """(1, L) token ids of the prompt, on the device."""
         if self._encoded is None or self._encoded[0] != (instruction, views):
             ids = torch.from_numpy(self.prompts.encode(instruction, views))[None].to(self.model.device)
             self._encoded = (instruction, views), ids

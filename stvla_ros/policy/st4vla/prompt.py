@@ -1,7 +1,8 @@
-"""From an instruction to the token ids of the model's prompt.
+"""Turns an instruction into the token ids of the model's prompt.
 
-The prompt is Qwen's chat: what the assistant is, the user's pictures and text, and the assistant's turn. The text is
-the checkpoint's spatial prompt with the instruction in it, in lower case as the published server writes it.
+The prompt is Qwen's chat: a system message, the user's turn with pictures and text, and the start of the assistant's
+turn. The text is the checkpoint's spatial prompt with the instruction in it, in lower case, as the published server
+writes it.
 """
 
 from collections.abc import Sequence
@@ -25,9 +26,9 @@ _MOST_TOKENS = 512
 class PromptTokenizer:
     """Encodes instructions. Made by ``load``.
 
-    :param content: of tokenizer.json.
-    :param config: of the model.
-    :param source: names the tokenizer in messages.
+    :param content: content of tokenizer.json.
+    :param config: configuration of the model.
+    :param source: name of the tokenizer in messages.
     :raises InputError: when the tokenizer is damaged, lacks tokens for pictures or turns, or has them elsewhere than
         the model; when the model's prompt holds one.
     """
@@ -66,8 +67,8 @@ class PromptTokenizer:
     @classmethod
     def load(cls, directory: Path, config: St4VlaConfig) -> "PromptTokenizer":
         """
-        :param directory: a checkpoint, with tokenizer.json.
-        :param config: of its model.
+        :param directory: folder of a checkpoint with tokenizer.json.
+        :param config: configuration of its model.
         :raises InputError: when tokenizer.json is missing, damaged, or not this model's.
         """
         file = directory / FILE
@@ -81,8 +82,8 @@ class PromptTokenizer:
 
     def encode(self, instruction: str, views: int = 1) -> np.ndarray:
         """
-        :param instruction: what to do, in words of any language. Case and outer whitespace do not matter.
-        :param views: pictures, at least 1.
+        :param instruction: instruction in words of any language. Case and outer whitespace do not matter.
+        :param views: number of pictures, at least 1.
         :returns: (L,) int64 ids.
         :raises InputError: for anything but a string; a blank or too long one; control characters; text that the
             tokenizer reads as a reserved token (it could stand for a picture or another's turn).
@@ -100,10 +101,10 @@ class PromptTokenizer:
         return ids
 
     def encode_question(self, question: str, views: int = 1) -> np.ndarray:
-        """The prompt of a question that is to be answered in words: as it is written, nothing around it.
+        """The prompt of a question to be answered in words: the question as it is, without text around it.
 
-        :param question: of one or several lines.
-        :param views: pictures, at least 1.
+        :param question: question of one or several lines.
+        :param views: number of pictures, at least 1.
         :returns: (L,) int64 ids.
         :raises InputError: for a blank or too long one, or text that the tokenizer reads as a reserved token.
         """
@@ -114,14 +115,14 @@ class PromptTokenizer:
 
     def encode_answer(self, answer: str) -> np.ndarray:
         """
-        :param answer: in words, which the assistant's turn consists of.
-        :returns: (N,) int64 ids, the turn's end the last.
+        :param answer: answer in words, the content of the assistant's turn.
+        :returns: (N,) int64 ids, the end of the turn last.
         :raises InputError: as ``encode_question``.
         """
         return self._checked(np.append(self._text_ids(answer, "answer"), self.end))
 
     def decode(self, ids: Sequence[int]) -> str:
-        """What the assistant said. :param ids: of its turn, without its end."""
+        """The text of an answer. :param ids: token ids of the assistant's turn, without its end."""
         return self._tokenizer.decode([int(number) for number in ids], skip_special_tokens=True)
 
     def _text_ids(self, text: str, name: str = "instruction") -> np.ndarray:

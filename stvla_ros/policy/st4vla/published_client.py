@@ -1,8 +1,8 @@
-"""From chunks to one action a control step, as the published evaluation in SimplerEnv does it.
+"""Makes one action per control step from chunks, as the published evaluation in SimplerEnv does.
 
-The published client asks for a chunk at each step, and takes the mean of what the last ones say about it, of the angles
-about fixed axes as they are, before it makes a rotation of them; weights are those of ``adaptive_ensemble``
-(``control/chunk_execution.py``). What it tells the gripper is its own (InternVLA-M1, examples of SimplerEnv).
+The published client asks for a chunk at each step, and averages the last chunks' actions for this step. It averages the
+angles about fixed axes directly, before it makes a rotation of them; the weights are those of ``adaptive_ensemble``
+(``control/chunk_execution.py``). Its gripper commands follow a rule of its own (InternVLA-M1, examples of SimplerEnv).
 """
 
 from collections import deque
@@ -16,13 +16,13 @@ from stvla_ros.policy.action_statistics import to_end_effector_action
 from stvla_ros.policy.st4vla.normaliser import GRIPPER
 
 CHUNKS = {"widowx": 7, "google_robot": 2}
-"""How many of the last chunks have a say, by robot."""
+"""Number of the last chunks that are averaged, by robot."""
 _CHANGED = 0.5
 _HELD_STEPS = 10
 
 
 class AdaptiveEnsemble:
-    """:param chunks: how many of the last chunks have a say; each is of the step after the one before."""
+    """:param chunks: number of the last chunks that are averaged; each chunk begins one step after the one before."""
 
     def __init__(self, chunks: int) -> None:
         self._kept: deque[np.ndarray] = deque(maxlen=chunks)
@@ -32,8 +32,8 @@ class AdaptiveEnsemble:
 
     def add(self, actions: np.ndarray) -> np.ndarray:
         """
-        :param actions: (T, 7) of the newest chunk, in metres, radians and opening.
-        :returns: (7,) for the step of its first action.
+        :param actions: (T, 7) actions of the newest chunk, in metres, radians and opening.
+        :returns: (7,) average for the step of its first action.
         """
         self._kept.append(actions)
         ages = range(len(self._kept) - 1, -1, -1)
@@ -42,9 +42,9 @@ class AdaptiveEnsemble:
 
 
 class GoogleGripper:
-    """How far the published client closes the Google robot's gripper in each step: by the change of the opening that is
-    asked for, since the last change of more than a half. Such a change is told again in each of 10 steps, as it is: a
-    mean of chunks may be .52.
+    """The published client's gripper command for the Google robot: how far to close in each step. It is the change of
+    the wanted opening since the last change of more than a half. Such a change is sent again, unchanged, in each of 10
+    steps; it may be as small as .52, because chunks are averaged.
     """
 
     def __init__(self) -> None:
@@ -56,8 +56,8 @@ class GoogleGripper:
 
     def step(self, opening: float) -> float:
         """
-        :param opening: asked for, 0 closed to 1 open.
-        :returns: by how much of its way to close, -1 to 1.
+        :param opening: wanted opening, 0 closed to 1 open.
+        :returns: share of the gripper's way to close by, -1 to 1.
         """
         if self._known is None:
             self._known = opening
@@ -72,8 +72,8 @@ class GoogleGripper:
 
 class PublishedClient:
     """
-    :param robot: one of ``CHUNKS``.
-    :raises InputError: for another.
+    :param robot: name of the robot, one of ``CHUNKS``.
+    :raises InputError: for another name.
     """
 
     def __init__(self, robot: str) -> None:
@@ -92,8 +92,9 @@ class PublishedClient:
 
     def step(self, actions: np.ndarray) -> EndEffectorAction:
         """
-        :param actions: (T, 7) of a chunk, in metres, radians and opening.
-        :returns: what is done in this control step. The Google robot's relative commands are added up to an opening.
+        :param actions: (T, 7) actions of a chunk, in metres, radians and opening.
+        :returns: the action of this control step. The Google robot's relative gripper commands are added up to an
+            opening.
         """
         mean = self._ensemble.add(actions)
         if self._google is None:

@@ -1,7 +1,7 @@
 """The query transformer between the vision-language model and the action expert.
 
-Learnt queries look at one state of the language model after the other. Attribute names are those of the published
-tensors (``layer_qformer.*``).
+Learnt queries read the language model's states one after the other. Attribute names are those of the published tensors
+(``layer_qformer.*``).
 """
 
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ _DROPOUT = 0.1
 
 
 class QueryBlock(nn.Module):
-    """One look: of the normalised queries at keys and values that are not normalised."""
+    """Cross-attention of the normalised queries to keys and values that are not normalised."""
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
@@ -32,11 +32,11 @@ class QueryBlock(nn.Module):
 
 class QueryTransformer(nn.Module):
     """
-    :param inputs: width of what is looked at.
-    :param width: of the queries, D.
-    :param queries: how many, Q.
-    :param states: how many states are looked at, a block for each.
-    :param heads: of each block.
+    :param inputs: width of the states that are read.
+    :param width: width D of the queries.
+    :param queries: number Q of queries.
+    :param states: number of states that are read, one block for each.
+    :param heads: number of attention heads of each block.
     """
 
     def __init__(self, inputs: int, width: int, queries: int, states: int, heads: int) -> None:
@@ -47,9 +47,9 @@ class QueryTransformer(nn.Module):
 
     def forward(self, states: Sequence[torch.Tensor], visible: torch.Tensor | None = None) -> torch.Tensor:
         """
-        :param states: each (B, L, inputs), as many as there are blocks.
-        :param visible: (B, L) bool, False where nothing is to be seen; None for everything.
-        :returns: (B, Q, D).
+        :param states: states, each (B, L, inputs), as many as there are blocks.
+        :param visible: (B, L) bool, False at places that the queries must not read; None for all visible.
+        :returns: (B, Q, D) answers of the queries.
         """
         queries = self.query_tokens.expand(len(states[0]), -1, -1)
         hidden = None if visible is None else ~visible

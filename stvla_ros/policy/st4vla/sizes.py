@@ -9,8 +9,8 @@ MODEL_TYPE = "st4vla"
 # DiT-S, DiT-B, DiT-L: blocks, width, heads (published action model).
 DIT_SIZES = {"DiT-S": (6, 384, 4), "DiT-B": (12, 768, 12), "DiT-L": (24, 1024, 16)}
 OTHER_DIT = "DiT"
-"""``action_model_type`` of another size: ``num_layers`` and ``num_heads`` stand beside it."""
-# Names of DINOv2's hub: width, blocks, heads.
+"""``action_model_type`` of any other size: ``num_layers`` and ``num_heads`` are then given beside it."""
+# Sizes by the names on DINOv2's hub: width, blocks, heads.
 DINO_SIZES = {
     "dinov2_vits14": (384, 12, 6),
     "dinov2_vitb14": (768, 12, 12),
@@ -18,15 +18,15 @@ DINO_SIZES = {
 }
 DINO_PATCH, DINO_IMAGE = 14, 518
 
-# Of the published configuration (internvla_cotrain_oxe.yaml), which checkpoints have with them.
+# Prompt of the published configuration (internvla_cotrain_oxe.yaml), which the checkpoints have.
 PUBLISHED_PROMPT = (
     "Your task is {instruction}. To identify the key objects for your task. Locate their bounding boxes in "
     "[x1,y1,x2,y2] format."
 )
-# Of the paper (arXiv 2602.10109), which differs.
+# Prompt of the paper (arXiv 2602.10109), which differs.
 PAPER_PROMPT = "Your task is to {instruction}. Figure out how to execute it, then locate the key object needed."
 
-# In the order of their ids (Qwen2.5's tokenizer), behind all other tokens.
+# Special tokens in the order of their ids (Qwen2.5's tokenizer), after all other tokens.
 SPECIAL_TOKENS = (
     "<|endoftext|>",
     "<|im_start|>",
@@ -43,7 +43,8 @@ SPECIAL_TOKENS = (
     "<|image_pad|>",
     "<|video_pad|>",
 )
-# Embeddings, and the first special token's id: of the published model, and of one with a new tokenizer (vocabulary.py).
+# Number of embeddings, and the first special token's id: of the published model, and of a model with a new tokenizer
+# (vocabulary.py).
 PUBLISHED_VOCABULARY, PUBLISHED_SPECIAL = 151936, 151643
 SMALL_VOCABULARY, SMALL_SPECIAL = 1024, 1000
 
@@ -119,7 +120,7 @@ _SIZES: dict[str, dict[str, Any]] = {
 
 
 STEPS, GUIDANCE = 10, 1.5
-"""Of the sampler, in the published evaluation."""
+"""Number of sampler steps in the published evaluation."""
 
 
 def size_names() -> tuple[str, ...]:

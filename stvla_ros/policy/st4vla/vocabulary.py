@@ -1,7 +1,7 @@
 """The tokenizer of a new checkpoint: byte-level BPE in Qwen2.5's form, learnt from manipulation instructions.
 
-Every byte has a token, so that any text in any language can be spelt; digits are tokens of their own. Ids that BPE does
-not need (in the size with the published vocabulary) are ``<unusedN>``.
+Every byte has a token, so any text in any language can be spelt; each digit is a token. In the size with the published
+vocabulary, ids that BPE does not need are ``<unusedN>``.
 """
 
 import json
@@ -12,7 +12,7 @@ from stvla_ros.policy.st4vla.sizes import PAPER_PROMPT, PUBLISHED_PROMPT, SMALL_
 from stvla_ros.policy.tokenizer_files import KNOWN_PATTERNS
 from stvla_ros.policy.typical_instructions import typical_instructions
 
-# What else is said and answered: turns, coordinates of boxes and points.
+# Other texts of questions and answers: turns, coordinates of boxes and points.
 _OTHERS = (
     "system\nYou are a helpful assistant.",
     "user\n",
@@ -24,7 +24,7 @@ _OTHERS_WEIGHT = 50
 
 
 def make_tokenizer(first_special: int) -> str:
-    """The same text at every call.
+    """Make the tokenizer. Every call gives the same text.
 
     :param first_special: id of the first special token.
     :returns: content of tokenizer.json.

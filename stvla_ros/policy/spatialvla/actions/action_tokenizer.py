@@ -1,8 +1,8 @@
-"""Between normalized actions and the model's spatial action tokens.
+"""Converts between normalized actions and the model's spatial action tokens.
 
 One action is three tokens: a translation in spherical bins, a rotation in Euler-angle bins, an open or closed gripper.
 The rules are those of SpatialVLA (https://github.com/SpatialVLA/SpatialVLA, ``model/action_tokenizer.py``), so that
-published checkpoints mean the same here; the bin edges come with the checkpoint.
+tokens of published checkpoints mean the same here; the bin edges come with the checkpoint.
 """
 
 import math
@@ -32,7 +32,7 @@ COORDINATE_RANGES = {
 TOKENS_PER_ACTION = 3
 _TOKEN_KINDS = ("translation", "rotation", "gripper")
 _GRIPPER_TOKENS = 2
-# Published edges miss the ends of their range by rounding only.
+# Published edges miss the ends of their range, but only by rounding.
 _RANGE_TOLERANCE = 1e-6
 
 
@@ -48,10 +48,10 @@ class ActionTokenizer:
     :param phi_edges: the same for its angle about z from +x, in -pi..pi.
     :param r_edges: the same for its length, in 0..sqrt(3).
     :param roll_edges: the same for the normalized roll, in -1..1.
-    :param pitch_edges: as ``roll_edges``.
-    :param yaw_edges: as ``roll_edges``.
+    :param pitch_edges: the same for the normalized pitch, in -1..1.
+    :param yaw_edges: the same for the normalized yaw, in -1..1.
     :param chunk_size: actions in one chunk.
-    :param distribution: what the edges were fitted with; only kept, for the configuration file.
+    :param distribution: distribution that the edges were fitted with; only kept, for the configuration file.
     :raises InputError: for edges that are too few, not finite, not strictly increasing or out of range; chunk_size < 1.
     """
 
@@ -119,7 +119,7 @@ class ActionTokenizer:
         return len(self.edges(coordinate)) - 1
 
     def midpoints(self, coordinate: str) -> np.ndarray:
-        """:returns: (bins,) float64, what a bin of ``coordinate`` decodes to."""
+        """:returns: (bins,) float64, the value that each bin of ``coordinate`` decodes to."""
         return self._midpoints[coordinate]
 
     @property

@@ -1,4 +1,4 @@
-"""Action bins for a new data set, and the move of trained action embeddings onto them.
+"""Fits action bins to a new data set, and moves trained action embeddings onto them.
 
 As in SpatialVLA (arXiv 2501.15830, section on adaptive action grids), a Gaussian is fitted to every coordinate and its
 bins are equally probable under that Gaussian, truncated to the coordinate's range.
@@ -25,11 +25,11 @@ from stvla_ros.policy.spatialvla.actions.action_tokenizer import (
 )
 
 PUBLISHED_NUM_BINS: Mapping[str, int] = {"theta": 16, "phi": 32, "r": 8, "roll": 16, "pitch": 16, "yaw": 16}
-# The floor of the published bins' standard deviations. Without one, the outermost bins reach from the data's tail to
-# the end of the range and decode to their middle: at a standard deviation of 0.1 the mean rotation error is 2.7 times
-# that with the floor.
+# Floor of the published bins' standard deviations. Without a floor, the outermost bins reach from the data's tail to
+# the end of the range, and decode to their middle: at a standard deviation of 0.1, the mean rotation error is then 2.7
+# times as large.
 PUBLISHED_MIN_SIGMA = 0.5
-# Fewer say little about a standard deviation.
+# A standard deviation from fewer numbers is not reliable.
 MIN_ACTIONS = 10
 # As a share of the coordinate's range: far above the rounding of spherical coordinates, far below a useful action.
 _MIN_BIN_WIDTH = 1e-6
@@ -37,14 +37,16 @@ _MIN_BIN_WIDTH = 1e-6
 
 @dataclass(frozen=True)
 class Gaussian:
-    """:param mean, std: radians for theta and phi, otherwise in units of the normalized action."""
+    """:param mean, std: mean and standard deviation, radians for theta and phi, otherwise in units of the normalized
+    action.
+    """
 
     mean: float
     std: float
 
 
-# What the bin edges of IPEC-COMMUNITY/spatialvla-4b-mix-224-pt were made of: least squares against the published edges
-# leaves 1e-15. A new model starts from these.
+# Gaussians behind the bin edges of IPEC-COMMUNITY/spatialvla-4b-mix-224-pt: a least-squares fit to the published edges
+# leaves an error of 1e-15. A new model starts from these.
 PUBLISHED_GAUSSIANS: Mapping[str, Gaussian] = {
     "theta": Gaussian(1.8764124969142981, 0.7796698531704828),
     "phi": Gaussian(0.11370731154738656, 1.6770051583708574),
@@ -164,7 +166,7 @@ def _equal_probability_edges(name: str, gaussian: Gaussian, bins: int, min_sigma
 
 def _regrid(rows: np.ndarray, old: ActionTokenizer, new: ActionTokenizer, coordinates: tuple[str, ...]) -> np.ndarray:
     grid = rows.reshape(*(old.num_bins(name) for name in coordinates), rows.shape[-1])
-    # A copy of the border one unit outside gives every axis two points at least, and the constant beyond it.
+    # A copy of the border, one unit outside, gives every axis at least two points, and a constant value beyond them.
     grid = np.pad(grid, [(1, 1)] * len(coordinates) + [(0, 0)], mode="edge")
     points = []
     for name in coordinates:

@@ -1,17 +1,18 @@
-"""Choosing, among the likeliest tokens, the one whose action agrees best with the others (minimum Bayes risk).
+"""Chooses, among the likeliest tokens, the one whose action agrees best with the others (minimum Bayes risk).
 
-The most likely single token (the published rule) is a poor choice for a model that is not sure: where bins are large a
-token has more of the probability than where they are small, however likely the place is; and of two opinions the
-sharper one wins. Here token i gets sum_j p_j exp(-d_ij^2 / 2 w^2), d the distance of the actions that two tokens decode
-to, in units of the normalised action: the peak of the density and not of its histogram. A checkpoint asks for it in
-processor_config.json (``decoding: {consensus_width: w}``); the published ones do not, and are decoded as published.
+The published rule takes the most likely single token. For an unsure model that is a poor choice: a token of a large bin
+gets more of the probability than a token of a small bin, although its place is no likelier; and of two different
+answers the sharper one wins. Here token i gets the score sum_j p_j exp(-d_ij^2 / 2 w^2), with d_ij the distance of the
+actions that the two tokens decode to, in units of the normalised action. The best token is the peak of the density, not
+of its histogram. A checkpoint asks for this rule in processor_config.json (``decoding: {consensus_width: w}``). The
+published checkpoints do not, and are decoded as published.
 
-Only the ``CANDIDATES`` likeliest vote. That is not to save time: the small policy spreads half of its probability for
-a translation and nine tenths for a rotation over the thousands of tokens behind them, and their votes pull every answer
-towards the middle of the range. With the votes of all (found exactly, by mean shift) it solved 1 of 8 random
-stack_cube episodes in place of 7, and no narrower width mends that (0.1: 1, 0.05: 2).
+Only the ``CANDIDATES`` likeliest tokens vote. The reason is quality, not time: the small policy spreads half of its
+probability for a translation, and nine tenths for a rotation, over the thousands of other tokens, and their votes pull
+every answer towards the middle of the range. With the votes of all tokens (computed exactly, by mean shift) it solved 1
+of 8 random stack_cube episodes instead of 7, and no narrower width mends that (0.1: 1, 0.05: 2).
 
-Cost: a selection of the best ``CANDIDATES`` of 4096 scores, and that number squared of exponentials.
+Cost: selecting the best ``CANDIDATES`` of 4096 scores, and computing the square of that number of exponentials.
 """
 
 from collections.abc import Mapping
@@ -27,9 +28,9 @@ CANDIDATES = 64
 
 
 def consensus_width(processor: Mapping[str, Any]) -> float:
-    """What a checkpoint's processor_config.json asks for; 0 for the published rule.
+    """The width that a checkpoint's processor_config.json asks for; 0 for the published rule.
 
-    :raises InputError: when it is no number from 0 to 2.
+    :raises InputError: when it is not a number from 0 to 2.
     """
     entry = processor.get("decoding", {})
     width = entry.get("consensus_width", 0.0) if isinstance(entry, Mapping) else entry
@@ -40,8 +41,8 @@ def consensus_width(processor: Mapping[str, Any]) -> float:
 
 class Consensus:
     """
-    :param tokenizer: bins of the checkpoint.
-    :param width: w, in units of the normalised action, above 0.
+    :param tokenizer: tokenizer with the checkpoint's bins.
+    :param width: width w, in units of the normalised action, above 0.
     """
 
     def __init__(self, tokenizer: ActionTokenizer, width: float, device: torch.device) -> None:
@@ -64,7 +65,7 @@ class Consensus:
 
 
 def token_places(tokenizer: ActionTokenizer) -> tuple[np.ndarray, np.ndarray]:
-    """What every translation token and every rotation token decodes to: (n, 3) each, normalised."""
+    """The values that every translation token and every rotation token decodes to: (n, 3) each, normalised."""
     ranges = tokenizer.legal_ranges
     places = []
     for kind, columns in ((0, slice(0, 3)), (1, slice(3, 6))):

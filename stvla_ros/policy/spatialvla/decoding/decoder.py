@@ -1,4 +1,4 @@
-"""From the language model's inputs to the 12 action tokens of a chunk.
+"""Decodes the action tokens of a chunk from the language model's inputs.
 
 At every position only the tokens that are legal there are scored, so the output is always a valid action and the
 265 k rows of the head are never read in full. Per chunk, E = width, L = layers' parameters, V = vocabulary:
@@ -6,10 +6,11 @@ At every position only the tokens that are legal there are scored, so the output
 * plain generation reads 12 (L + V E) weights and grows its cache by copying it at every token;
 * here it is 12 L + 4 (4096 + 4096 + 2) E, and keys and values are written in place.
 
-Scores are float32 whatever the weights are: rounded to bfloat16, eight digits of them, several tokens would be best.
+Scores are float32 whatever the type of the weights: rounded to bfloat16 (8 bits of precision), several tokens would
+share the best score.
 
-Nothing here waits for the device or depends on the prompt's length other than through a tensor, so that the whole
-of it can be captured as one CUDA graph (cuda_graph.py).
+Nothing here waits for the device, and nothing depends on the prompt's length except through a tensor. So all of it can
+be captured as one CUDA graph (cuda_graph.py).
 """
 
 from collections.abc import Sequence
@@ -25,22 +26,23 @@ from stvla_ros.policy.spatialvla.decoding.fused_layers import FusedLayers
 from stvla_ros.policy.spatialvla.gemma import KeyValues
 from stvla_ros.policy.spatialvla.model import SpatialVla, soft_cap
 
-# A batched product of bfloat16 wants rows of whole 16 bytes.
+# A batched product in bfloat16 needs rows of a multiple of 16 bytes.
 _SLOTS_MULTIPLE = 8
-# Stands for every token of a chunk when a score was NaN or infinite: the best of such scores means nothing.
+# Stands for every token of a chunk when a score was NaN or infinite: such scores have no meaningful maximum.
 NO_TOKEN = -1
 
 
 @dataclass(frozen=True)
 class Accelerations:
-    """What makes decoding fast; the tokens are the same without.
+    """Options that make decoding fast. The tokens are the same without them.
 
-    :param legal_rows: read only the head's rows of the legal tokens (else all, and mask the others).
-    :param static_cache: keys and values in one allocation (else a cache that grows by copying).
-    :param fused_layers: prompt and decoded tokens go through ``FusedLayers`` (else the modules' own forward); only
-        with the static cache.
-    :param cuda_graph: on CUDA, the whole chunk as one graph; only with the static cache.
-    :param compiled_parts: what stands between the fused layers' products is compiled in the warm-up
+    :param legal_rows: whether only the head's rows of the legal tokens are read (else all are, and the others are
+        masked).
+    :param static_cache: whether keys and values have one allocation (else the cache grows by copying).
+    :param fused_layers: whether prompt and decoded tokens go through ``FusedLayers`` (else the modules' own forward);
+        only with the static cache.
+    :param cuda_graph: whether the whole chunk is one CUDA graph; only on CUDA, and only with the static cache.
+    :param compiled_parts: whether the operations between the fused layers' products are compiled during the warm-up
         (compiled_parts.py), for prompts of ``PADDED_TEXT_TOKENS``; None: where that is worth it.
     """
 
@@ -65,10 +67,10 @@ class Decoded:
 class ChunkDecoder:
     """
     :param model: the network, on its device; its weights must not change afterwards.
-    :param legal_ranges: per token to be decoded, the half-open range of legal offsets.
-    :param accelerations: what of them to use.
-    :param consensus: how tokens are chosen without noise; None for the best score (the published rule).
-    :param compiler: of what stands between the products.
+    :param legal_ranges: half-open range of legal offsets for each token to be decoded.
+    :param accelerations: choice of the accelerations.
+    :param consensus: rule that chooses tokens when there is no noise; None for the best score (the published rule).
+    :param compiler: compiler of the operations between the products.
     """
 
     def __init__(
@@ -84,16 +86,16 @@ class ChunkDecoder:
         fused = accelerations.fused_layers and accelerations.static_cache
         self._fused_layers = FusedLayers(model, compiler) if fused else None
         begin = model.config.action_token_begin
-        # Scored from the first of these rows on.
+        # Scores are computed from this row on.
         self._head_begin = begin if accelerations.legal_rows else model.head_begin
         rows = model.head(
             self._head_begin, begin + model.config.num_action_tokens if accelerations.legal_rows else None
         )
-        # (E, rows): one row times this reads it in the order that it lies in, on a CPU.
+        # (E, rows): on a CPU, a product with one row then reads it in the order of its memory.
         self._head = rows.float().t().contiguous() if model.device.type == "cpu" else rows.float().t()
         self._begin = begin
         self._firsts = torch.tensor([first for first, _ in self._legal_ranges], device=model.device)
-        # What an embedding is multiplied by, as a tensor: the product is then float32 in one operation.
+        # The scale of the embeddings as a tensor: the product is then float32 in one operation.
         self._embedding_scale = torch.full((1,), model.embedding_scale, device=model.device)
         self._look_up = compiler.part(_look_up)
         self._cap = compiler.part(partial(soft_cap, cap=model.config.text.final_logit_softcapping))
@@ -107,10 +109,10 @@ class ChunkDecoder:
     ) -> Decoded:
         """
         :param embeddings: (1, L, E) of the prompt, possibly padded at its end.
-        :param length: () int64, tokens of the prompt that are not padding; None: all.
-        :param noise: (N, widest range) to add to the scores: the best token after adding Gumbel noise times the
-            temperature is a sample of the softmax at that temperature (the Gumbel-max trick), without a random number
-            generator on the device. None: greedy.
+        :param length: () int64, number of tokens of the prompt that are not padding; None: all.
+        :param noise: (N, widest range) noise that is added to the scores. The best token after adding Gumbel noise
+            times the temperature is a sample of the softmax at that temperature (the Gumbel-max trick), without a
+            random number generator on the device. None: greedy.
         :param cache: a ``static_cache`` of this length to be used again; None makes one.
         """
         model, padded = self._model, embeddings.shape[1]
@@ -120,7 +122,8 @@ class ChunkDecoder:
         else:
             cache.forget(padded)
         steps = torch.arange(len(self._legal_ranges), device=embeddings.device)
-        # Of the cache: the prompt, its padding, then the decoded tokens; the last of these is asked for by nobody.
+        # Slots of the cache: the prompt, its padding, then the decoded tokens. The last decoded token needs no slot:
+        # nothing attends to it.
         slots = torch.arange(cache.slots or padded + len(steps) - 1, device=embeddings.device)
         masks = self._masks(slots, steps, length, padded)
         # Positions start at 1 (PaliGemma's convention).
@@ -128,24 +131,27 @@ class ChunkDecoder:
         last = torch.full((1,), padded - 1, device=slots.device) if length is None else length.reshape(1) - 1
         if fused is not None:
             rotary = fused.rotary(*gemma.rotary(positions, model.dtype))
-            # 16 bytes apart: what is compiled for CUDA copies what it is given in between.
+            # 16 bytes apart: code that is compiled for CUDA copies inputs that are not aligned so.
             single = slots[:, None].repeat(1, 2)
 
         def run(tokens: torch.Tensor, slot: int, step: int, last: torch.Tensor | None = None) -> torch.Tensor:
-            """(L, E) from a slot on, the first decoded ones before a step, to the (1, E) that the next is made of."""
+            """Run the layers on (L, E) embeddings; the result (1, E) scores the next token. The keys go to the slots
+            from ``slot`` on; ``step`` counts the decoded tokens before.
+            """
             place = slice(slot + bool(step), slot + bool(step) + len(tokens))
             mask = None if length is None else masks[step, : slot + len(tokens)]
             if fused is not None:
                 turn = rotary[0][place], rotary[1][place]
                 if step:
-                    # All slots and not only those so far: all steps are alike, and one compiled part does for them.
+                    # All slots, and not only those filled so far: all steps then have the same shapes, and one compiled
+                    # part serves them all.
                     return fused(tokens, turn, masks[step], single[slot, :1], cache, last)
                 return fused(tokens, turn, mask, slots[:padded], cache, last)
             whole = None if mask is None else mask[None, None, None]
             hidden = model.run_language_model(tokens[None], positions[None, place], whole, cache, slot)[0]
             return hidden if last is None else hidden.index_select(0, last)
 
-        # The prompt sees all of itself; what follows sees the prompt and what came before it.
+        # The prompt sees all of itself; a decoded token sees the prompt and the tokens before it.
         hidden = prompt_end = run(embeddings[0], 0, 0, last)
         chosen: list[torch.Tensor] = []
         best: list[torch.Tensor] = []
@@ -166,28 +172,31 @@ class ChunkDecoder:
     def _masks(
         self, slots: torch.Tensor, steps: torch.Tensor, length: torch.Tensor | None, padded: int
     ) -> torch.Tensor:
-        """(N, slots) to add to the attention logits at each step: what hides the padding, and what comes later."""
+        """(N, slots) masks that are added to the attention logits at each step. They hide the padding and all later
+        tokens.
+        """
         hidden = slots >= padded + steps[:, None]
         if length is not None:
             hidden = hidden | ((slots >= length) & (slots < padded))
-        # Filled, not chosen by torch.where: that copies its numbers to the device, which a graph's recording forbids.
+        # Filled, not chosen by torch.where, which copies its numbers to the device: forbidden while a graph is
+        # recorded.
         mask = torch.zeros(hidden.shape, dtype=self._model.dtype, device=hidden.device)
         return mask.masked_fill(hidden, torch.finfo(self._model.dtype).min)
 
     def _embed(self, index: torch.Tensor, first: int, end: int) -> torch.Tensor:
-        """(1,) of a legal range's tokens to (1, E)."""
+        """Embed the token with index (1,) in a legal range: (1, E)."""
         embedded = self._look_up(self._model.spatial_embed_tokens.weight[first:end], index, self._embedding_scale)
         return embedded if self._fused_layers is not None else embedded.to(self._model.dtype)
 
     def _legal_scores(self, hidden: torch.Tensor, first: int, end: int) -> torch.Tensor:
-        """(1, E) to (1, end - first) float32."""
+        """Scores of the tokens first … end - 1: (1, E) to (1, end - first) float32."""
         at = self._begin - self._head_begin
         if self._accelerations.legal_rows:
             return self._cap(hidden.float() @ self._head[:, at + first : at + end])
         return self._cap(hidden.float() @ self._head)[:, at + first : at + end]
 
     def static_cache(self, prompt_length: int) -> KeyValues:
-        """Keys and values for a prompt (with its padding) and the tokens after it."""
+        """A cache for the keys and values of a prompt (with its padding) and the tokens after it."""
         slots = prompt_length + len(self._legal_ranges) - 1
         return self._cache(-(-slots // _SLOTS_MULTIPLE) * _SLOTS_MULTIPLE)
 
@@ -200,6 +209,6 @@ def _look_up(rows: torch.Tensor, index: torch.Tensor, scale: torch.Tensor) -> to
 
 
 def gumbel_noise(count: int, width: int, generator: torch.Generator) -> torch.Tensor:
-    """(count, width) float32 standard Gumbel noise, on the CPU so that it is the same for every device."""
+    """(count, width) float32 standard Gumbel noise, drawn on the CPU so that it is the same for every device."""
     uniform = torch.rand(count, width, generator=generator).clamp_(min=torch.finfo(torch.float32).tiny)
     return -torch.log(-torch.log(uniform))

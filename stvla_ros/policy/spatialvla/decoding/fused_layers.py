@@ -1,14 +1,14 @@
-"""Gemma 2's layers for one sequence, in about half the operations of the modules' own forward.
+"""Gemma 2's layers for one sequence, with about half the operations of the modules' own forward.
 
-With one token, a small model spends its time between the operations and not in them, and so does a CUDA graph of a
-large one (a kernel takes about 2 us, however little it does). The arithmetic is that of gemma.py: the same weights,
-RMS norms in float32 with a gain of 1 + weight, soft-capped attention, softmax in float32. In a smaller type, the sums
+With one token, a small model spends most of its time between the operations, and so does a CUDA graph of a large one (a
+kernel takes about 2 us, however little it does). The arithmetic is that of gemma.py: the same weights, RMS norms in
+float32 with a gain of 1 + weight, soft-capped attention, softmax in float32. With weights of a smaller type, the sums
 along the layers are kept in float32, which costs nothing here and rounds less.
 
-The weights of what is multiplied by the same input lie one after the other in memory, so that queries, keys and values
-are one product, and so are the two halves of the MLP. What is left on a CPU is reading the weights: for one token that
-goes about 1.5 times faster when they lie transposed (float32, the products of the small model one after the other). All
-this is done in place: shapes, values, names and saved files stay the same.
+Weights that are multiplied by the same input lie one after the other in memory: queries, keys and values are then one
+product, and so are the two halves of the MLP. On a CPU, reading the weights takes most of the remaining time: for one
+token it is about 1.5 times as fast when they lie transposed (float32, the products of the small model one after the
+other). All this is done in place: shapes, values, names and saved files stay the same.
 """
 
 from functools import partial
@@ -24,8 +24,8 @@ from stvla_ros.policy.spatialvla.model import SpatialVla
 
 class FusedLayers:
     """
-    :param model: on its device; its weights must not change afterwards (the norms' gains are computed once).
-    :param compiler: of what stands between the products.
+    :param model: network on its device; its weights must not change afterwards (the norms' gains are computed once).
+    :param compiler: compiler of the operations between the products.
     """
 
     def __init__(self, model: SpatialVla, compiler: Compiler = Compiler(enabled=False)) -> None:
@@ -46,9 +46,9 @@ class FusedLayers:
         self._gate = compiler.part(_gate)
 
     def rotary(self, cos: torch.Tensor, sin: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Cosines and sines of N positions, (N, head_dim) each, as calls want rows of them: for every head of queries,
-        keys and values, (N, heads + 2 kv_heads, 2, head_dim / 2); values do not turn. The sines have the sign that the
-        other half of a vector comes with.
+        """Cosines and sines of N positions, (N, head_dim) each, arranged so that ``__call__`` takes rows of them: for
+        every head of queries, keys and values, (N, heads + 2 kv_heads, 2, head_dim / 2). Values are not rotated. The
+        sines already have the sign that the other half of the vector needs.
         """
         count, turning = len(cos), self._heads + self._kv_heads
         half = self._head_dim // 2
@@ -69,13 +69,13 @@ class FusedLayers:
     ) -> torch.Tensor:
         """
         :param hidden: (L, E) embeddings of the tokens.
-        :param rotary: rows of what ``rotary`` gives, for their positions.
-        :param mask: (K,) added to the attention logits of the cache's first K slots, of which these tokens then see no
-            others; None: the L slots from the first on are all that they see.
-        :param slots: (L,) int64, where in the cache their keys and values go. A tensor, so that what is compiled for
-            one token is compiled for all.
-        :param cache: what the mask does not hide of it is filled, the rest finite.
-        :param last: (1,) int64, the only one of the tokens whose answer is wanted; None for all.
+        :param rotary: rows of the result of ``rotary``, for the tokens' positions.
+        :param mask: (K,) numbers added to the attention logits of the cache's first K slots; the tokens see no other
+            slots. None: the tokens see the L slots from the first on.
+        :param slots: (L,) int64, slots of the cache that their keys and values go to. A tensor, so that code compiled
+            for one token serves all.
+        :param cache: keys and values; slots that the mask does not hide are filled, the others hold finite numbers.
+        :param last: (1,) int64, the only token whose answer is wanted; None for all.
         :returns: (L or 1, E) float32 normalised hidden states.
         """
         seen = len(hidden) if mask is None else len(mask)
@@ -84,7 +84,7 @@ class FusedLayers:
             queries = self._turn_and_keep(normed @ weights.attention, *rotary, kept, slots)
             is_last = number == len(self._layers) - 1
             if last is not None and is_last:
-                # Of the last layer, the other tokens' keys and values are all that is asked for.
+                # In the last layer, only the keys and values of the other tokens are needed.
                 queries, hidden = self._only(queries, last), hidden.index_select(0, last)
             attended = self._attend(queries, kept[:, :seen], mask) @ weights.output
             hidden, normed = self._join(hidden, attended, weights.after, weights.before_mlp)
@@ -96,12 +96,14 @@ class FusedLayers:
         return normed
 
     def _only(self, queries: torch.Tensor, token: torch.Tensor) -> torch.Tensor:
-        """Of all tokens' queries those of one."""
+        """The queries of one of the tokens."""
         by_token = queries.unflatten(1, (-1, self._heads // self._kv_heads))
         return by_token.index_select(1, token).flatten(1, 2)
 
     def _attend(self, queries: torch.Tensor, kept: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
-        """(kv_heads, L * heads of a group, head_dim) and (2 kv_heads, slots, head_dim) to (L, heads * head_dim)."""
+        """Attention of queries (kv_heads, L * heads of a group, head_dim) to the cache (2 kv_heads, slots, head_dim):
+        (L, heads * head_dim).
+        """
         keys, values = kept[: self._kv_heads].transpose(1, 2), kept[self._kv_heads :]
         scores = torch.baddbmm(self._nothing, queries, keys, beta=0, alpha=self._scale)
         attended = torch.bmm(self._weigh(scores) if mask is None else self._weigh(scores, mask), values)
@@ -110,11 +112,11 @@ class FusedLayers:
         return attended.reshape(len(attended), -1)
 
 
-# What stands between the products, as functions of tensors alone, which a compiler can take.
+# The operations between the products, as functions of tensors alone, so that a compiler can take them.
 
 
 def _begin(hidden: torch.Tensor, gain: torch.Tensor, eps: float, dtype: torch.dtype) -> tuple[torch.Tensor, ...]:
-    """The embeddings in float32, and normalised for the first part."""
+    """The embeddings in float32, and normalised for the first layer's attention."""
     hidden = hidden.float()
     return hidden, F.rms_norm(hidden, gain.shape, gain, eps).to(dtype)
 
@@ -128,8 +130,8 @@ def _turn_and_keep(
     heads: int,
     kv_heads: int,
 ) -> torch.Tensor:
-    """Queries with their position, (kv_heads, L * heads of a group, head_dim): the query heads of a group share their
-    keys, and a batched product then needs no repeated copy of these. Keys and values go to the cache.
+    """Rotate the queries to (kv_heads, L * heads of a group, head_dim), and write keys and values to the cache. The
+    query heads of a group share their keys, so a batched product needs no repeated copy of the keys.
     """
     count = len(projected)
     vectors, dim = projected.view(count, *cos.shape[1:]), kept.shape[2]
@@ -140,7 +142,9 @@ def _turn_and_keep(
 
 
 def _weigh(scores: torch.Tensor, mask: torch.Tensor | None = None, cap: float | None = None) -> torch.Tensor:
-    """Scores over the cap to weights of the values: capped, masked, softmax (in float32 inside, whatever comes in)."""
+    """Weights of the values from scores, which are already divided by the cap, if any: soft-capped, masked, softmax
+    (computed in float32).
+    """
     if cap is not None:
         scores = torch.tanh(scores)
         scores = scores.mul_(cap) if mask is None else torch.add(mask, scores, alpha=cap)
@@ -157,7 +161,7 @@ def _join(
     eps: float,
     dtype: torch.dtype,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """A part's answer, normalised, is added; and the sum normalised for the next part."""
+    """Add a part's normalised output to the sum, and normalise the sum for the next part."""
     hidden = hidden + F.rms_norm(part.float(), after.shape, after, eps)
     return hidden, F.rms_norm(hidden, before.shape, before, eps).to(dtype)
 
@@ -168,7 +172,7 @@ def _gate(both: torch.Tensor) -> torch.Tensor:
 
 
 class _Weights:
-    """A layer's, transposed for products from the right, and its norms' gains."""
+    """A layer's weights, transposed for products from the right, and its norms' gains."""
 
     def __init__(self, layer: DecoderLayer, transposed: bool) -> None:
         attention, mlp = layer.self_attn, layer.mlp

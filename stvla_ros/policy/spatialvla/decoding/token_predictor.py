@@ -1,5 +1,5 @@
-"""From a prepared picture and prompt to action tokens: the whole network, run eagerly or as a CUDA graph, between its
-products as it is or compiled.
+"""From a prepared picture and prompt to action tokens: the whole network, run eagerly or as a CUDA graph, with the
+operations between its products compiled or not.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,7 +17,7 @@ from stvla_ros.policy.spatialvla.gemma import KeyValues
 from stvla_ros.policy.spatialvla.model import SpatialVla
 from stvla_ros.policy.spatialvla.siglip import Join
 
-# A CUDA graph has one length, and so has what is compiled: a prompt is padded to the first of these lengths of text, in
+# A CUDA graph and compiled code have a fixed length: a prompt's text is padded to the first of these lengths, in
 # tokens, that it fits.
 PADDED_TEXT_TOKENS = (32, 192)
 
@@ -25,9 +25,9 @@ PADDED_TEXT_TOKENS = (32, 192)
 class TokenPredictor:
     """
     :param model: the network, on its device.
-    :param legal_ranges: per token of a chunk, the half-open range of legal offsets.
-    :param accelerations: what of them to use.
-    :param consensus: as in ``ChunkDecoder``.
+    :param legal_ranges: half-open range of legal offsets for each token of a chunk.
+    :param accelerations: choice of the accelerations.
+    :param consensus: rule that chooses tokens, see ``ChunkDecoder``.
     """
 
     def __init__(
@@ -45,11 +45,11 @@ class TokenPredictor:
         if accelerations.fused_layers:
             model.vision_tower.merge_projections()
         on_cuda = model.device.type == "cuda"
-        # A graph's addresses are fixed, and so must be those of its cache.
+        # A graph's addresses are fixed, so its cache's must be, too.
         self._uses_graphs = on_cuda and accelerations.cuda_graph and accelerations.static_cache
-        # By padded length and whether tokens are sampled.
+        # Graphs by padded length and by whether tokens are sampled.
         self._padded: dict[tuple[int, bool], Callable[..., torch.Tensor]] = {}
-        # They are never replayed at the same time, so they can share their memory.
+        # Graphs are never replayed at the same time, so they can share their memory.
         self._depth_graph: CudaGraph | None = None
         self._pool: Any = torch.cuda.graph_pool_handle() if self._uses_graphs else None
 
@@ -64,12 +64,12 @@ class TokenPredictor:
         """
         :param pixels: (1, 3, S, S) float32 in [0, 1].
         :param points: (1, P, 12) float32 metres.
-        :param text: (1, n, E) of the prompt's tokens after the picture's, see ``SpatialVla.embed_text``.
-        :param noise: as in ``ChunkDecoder``.
+        :param text: (1, n, E) embeddings of the prompt's tokens after the picture's, see ``SpatialVla.embed_text``.
+        :param noise: noise that is added to the scores, see ``ChunkDecoder``.
         :param cells: (1, C, C, 5) float32, see ``SpatialVla.image_features``; always given to a network with a head for
             traces, else None.
         :returns: (N,) int64 offsets.
-        :raises InputError: for a prompt that is longer than the longest that prompts are padded to.
+        :raises InputError: for a prompt longer than the longest padded length.
         """
         if not self._pads:
             return self.decode(self._model.image_features(pixels, points, None, cells), text, noise).offsets
@@ -81,7 +81,7 @@ class TokenPredictor:
         return self._uses_graphs or self._compiler.enabled
 
     def decode(self, features: torch.Tensor, text: torch.Tensor, noise: torch.Tensor | None = None) -> Decoded:
-        """As a call, from (1, P, E) image features, and never as a graph."""
+        """Decode from (1, P, E) image features, and never as a graph."""
         return self._decoder(_prompt(features, text), None, noise)
 
     def estimate_depth(self, pixels: torch.Tensor) -> torch.Tensor:
@@ -100,7 +100,7 @@ class TokenPredictor:
         noise: torch.Tensor | None,
         cells: torch.Tensor | None = None,
     ) -> None:
-        """Do now what only the first calls would have to wait for. Nothing is compiled afterwards."""
+        """Do now everything that would make the first calls slow. Nothing is compiled afterwards."""
         with self._compiler.compiling():
             for longest in PADDED_TEXT_TOKENS if self._pads else ():
                 inputs = self._padded_inputs(pixels, points, _pad(text, longest), noise, cells)
@@ -120,7 +120,7 @@ class TokenPredictor:
         if length > PADDED_TEXT_TOKENS[-1]:
             raise InputError(f"instruction: expected at most {PADDED_TEXT_TOKENS[-1] - 1} tokens, got more")
         padded = next(padded for padded in PADDED_TEXT_TOKENS if padded >= length)
-        # Filled, not copied to the device, for which the host would wait.
+        # Filled on the device: the host would have to wait for a copy.
         whole = torch.full((), self._model.config.num_image_tokens + length, device=text.device)
         return pixels, points, _pad(text, padded), whole, *(each for each in (cells, noise) if each is not None)
 
@@ -128,15 +128,15 @@ class TokenPredictor:
         padded = self._model.config.num_image_tokens + inputs[2].shape[1]
         sampled = len(inputs) > 4 + self._model.config.trace_head
         if (padded, sampled) not in self._padded:
-            # Made here: a recording may not allocate what outlives it.
+            # Made before the recording, which must not allocate memory that lives longer than it.
             cache = self._decoder.static_cache(padded)
             run = partial(_tokens, self._model, self._join, self._decoder, cache)
             self._padded[padded, sampled] = CudaGraph(run, inputs, self._pool) if self._uses_graphs else run
         return self._padded[padded, sampled]
 
 
-# No method: a graph that held its predictor would be a circle, and a network in a circle stays in memory until the
-# collector comes, beside the one that is loaded next.
+# No method: a graph that held its predictor would be a reference cycle. The network would then stay in memory until the
+# collector runs, beside the one that is loaded next.
 def _tokens(
     model: SpatialVla,
     join: Join,
@@ -148,7 +148,7 @@ def _tokens(
     length: torch.Tensor,
     *further: torch.Tensor,
 ) -> torch.Tensor:
-    """(N,) int64 offsets; see ``TokenPredictor.__call__``. Further are the cells and the noise, where they are."""
+    """(N,) int64 offsets; see ``TokenPredictor.__call__``. ``further`` holds the cells and the noise, if given."""
     cells, *rest = further if model.config.trace_head else (None, *further)
     noise = rest[0] if rest else None
     return decoder(_prompt(model.image_features(pixels, points, join, cells), text), length, noise, cache).offsets

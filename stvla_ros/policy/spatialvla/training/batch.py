@@ -19,12 +19,12 @@ PICTURES, DEPTHS, INTRINSICS, TRACES = "pictures", "depths", "intrinsics", "trac
 
 @dataclass(frozen=True)
 class SpatialVlaPreparation(Preparation):
-    """Pictures (uint8) and depth maps (float16, half a millimetre at a metre) of the model's size S.
+    """Keeps pictures (uint8) and depth maps (float16, half a millimetre of rounding at a metre) of the model's size S.
 
-    :param size: S.
-    :param resize: how pictures come to it.
-    :param default_camera: fx, skew, cx, … (9 numbers, by rows) for data without intrinsics.
-    :param default_size: width and height of the pictures that ``default_camera`` is of.
+    :param size: side S of the pictures, pixels.
+    :param resize: method of resizing pictures to it.
+    :param default_camera: fx, skew, cx, … (9 numbers, by rows), used for data without intrinsics.
+    :param default_size: (width, height) of the pictures that ``default_camera`` refers to.
     """
 
     size: int
@@ -55,11 +55,11 @@ class SpatialVlaPreparation(Preparation):
 
 @dataclass(frozen=True)
 class WithTraces(SpatialVlaPreparation):
-    """And the traces beside them, as vertices (``perception/trace_cells.py``): augmentation moves these, and what is
-    made of them is exact.
+    """Also keeps the traces as vertices (``perception/trace_cells.py``). Augmentation moves the vertices, so cells
+    computed from them are exact.
 
-    :param frames: of the trace window, b. Missing ones, the oldest, are NaN, and so are missing traces.
-    :param most: traces at a time.
+    :param frames: length b of the trace window, frames. Missing frames (the oldest) and missing traces are NaN.
+    :param most: largest number of traces at a time.
     """
 
     frames: int
@@ -78,10 +78,10 @@ class WithTraces(SpatialVlaPreparation):
 
 @dataclass(frozen=True)
 class SpatialVlaBatch:
-    """B samples, T actions a chunk; see forward.py, token_loss.py and scene_loss.py for the fields. Of pixels, depth
-    and intrinsics there are 2 B for a network that sees an earlier picture, too: the newest, then the earlier ones.
+    """B samples, T actions a chunk; see forward.py, token_loss.py and scene_loss.py for the fields. A network that sees
+    an earlier picture gets 2 B pixels, depths and intrinsics: the newest ones first, then the earlier ones.
 
-    :param inputs: (B, T, 3) int64 tokens that the decoder is given, see ``SpatialVlaOptions.decoder_inputs``.
+    :param inputs: (B, T, 3) int64 tokens that are the decoder's inputs, see ``SpatialVlaOptions.decoder_inputs``.
     :param cells: (B, C, C, 5) float32, see ``perception/trace_cells.py``; C is 0 without traces beside the depth.
     """
 
@@ -98,7 +98,7 @@ class SpatialVlaBatch:
     cells: torch.Tensor
 
     def to(self, device: torch.device) -> "SpatialVlaBatch":
-        """To CUDA, the copies go beside what is computed: from memory that stays where it is."""
+        """For CUDA, the tensors are copied from pinned memory, while other work is computed."""
         if device.type == "cuda":
             pinned = {name: value.pin_memory() for name, value in vars(self).items()}
             return SpatialVlaBatch(**{name: value.to(device, non_blocking=True) for name, value in pinned.items()})
@@ -108,12 +108,12 @@ class SpatialVlaBatch:
 class BatchMaker:
     """
     :param samples: prepared frames.
-    :param prompt_tokenizer: of the checkpoint.
-    :param action_tokenizer: with the bins to be trained.
-    :param statistics: of the training set.
-    :param cells: of the traces, a side of the picture; 0 for none.
-    :param executed_inputs: whether the decoder is given what was executed, in place of the labels.
-    :param earlier_s: seconds by which the earlier picture is older; 0 for none.
+    :param prompt_tokenizer: tokenizer of the checkpoint.
+    :param action_tokenizer: tokenizer with the bins to be trained.
+    :param statistics: statistics of the training set.
+    :param cells: number of trace cells along a side of the picture; 0 for no cells.
+    :param executed_inputs: whether the decoder's inputs are the executed actions instead of the labels.
+    :param earlier_s: age of the earlier picture in seconds; 0 for none.
     """
 
     def __init__(
@@ -135,12 +135,12 @@ class BatchMaker:
         self._chunk = action_tokenizer.chunk_size
         prompts = {text: prompt_tokenizer.encode(text) for text in set(samples.instructions)}
         longest = max(len(ids) for ids in prompts.values())
-        # Padded with the prompt's last token: no token sees it, any text token will do.
+        # Padded with the prompt's last token: no token attends to it, so any text token will do.
         self._ids = {text: np.pad(ids, (0, longest - len(ids)), mode="edge") for text, ids in prompts.items()}
         self._lengths = {text: len(ids) for text, ids in prompts.items()}
 
     def make(self, indices: np.ndarray, augmentation: Augmentation | None = None) -> SpatialVlaBatch:
-        """As ``Trainable.batch``."""
+        """Make a batch, see ``Trainable.batch``."""
         samples = self._samples
         frames = [indices] + ([samples.before(indices, self._earlier_s)] if self._earlier_s else [])
         seen = [self._seen(each, augmentation) for each in frames]
@@ -166,7 +166,7 @@ class BatchMaker:
     def _seen(
         self, indices: np.ndarray, augmentation: Augmentation | None
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Pictures, depth maps and intrinsics of frames."""
+        """Pictures, depth maps and intrinsics of frames, augmented."""
         prepared = self._samples.prepared
         found = prepared[PICTURES][indices], prepared[DEPTHS][indices].astype(np.float32), prepared[INTRINSICS][indices]
         return found if augmentation is None else augmentation(*found)
@@ -174,7 +174,7 @@ class BatchMaker:
     def _trace_cells(
         self, indices: np.ndarray, intrinsics: np.ndarray, size: int, augmentation: Augmentation | None
     ) -> np.ndarray:
-        """:param intrinsics: (B, 3, 3) of the pictures as they were changed."""
+        """:param intrinsics: (B, 3, 3) intrinsics of the pictures after augmentation."""
         count = self._cells
         if not count:
             return np.zeros((len(indices), 0, 0, CELL_NUMBERS), np.float32)

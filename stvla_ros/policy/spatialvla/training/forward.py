@@ -1,6 +1,6 @@
-"""The network with a known answer: scores of every token of a chunk in one pass.
+"""The network's pass over a known answer: scores of every token of a chunk at once.
 
-The layout is that of decoding.py: a prompt of which every token sees every other, padded at its end, then the action
+The layout is that of decoding.py: a prompt in which every token sees every other, padded at its end, then the action
 tokens, each of which sees the prompt and the action tokens before it. B samples, P picture tokens, L tokens of the
 longest prompt, N = 3 T tokens of a chunk, E the language model's width.
 """
@@ -17,7 +17,7 @@ from stvla_ros.policy.spatialvla.model import SpatialVla
 class Hidden:
     """
     :param answers: (B, N, E): hidden states that score the chunk's tokens.
-    :param picture: (B, P, E): those in the picture's places.
+    :param picture: (B, P, E): hidden states in the picture's places.
     """
 
     answers: torch.Tensor
@@ -37,9 +37,9 @@ def run_known_tokens(
     :param pixels: (B, 3, S, S) float32 in [0, 1], or with an earlier picture (2 B, …), see ``image_features``.
     :param points: (B, P, 3 n^2) float32 metres, or likewise, see ``SpatialVla.points``.
     :param ids: (B, L) prompts, padded at the end with any id that is no picture's or action's.
-    :param lengths: (B,) tokens that are no padding.
+    :param lengths: (B,) number of tokens that are no padding.
     :param offsets: (B, N) action tokens; the last one is not looked at.
-    :param cells: (B, C, C, 5) of the traces, see ``SpatialVla.image_features``.
+    :param cells: (B, C, C, 5) cells of the traces, see ``SpatialVla.image_features``.
     """
     features = model.image_features(pixels, points, None, cells)
     prompt, actions = model.embed_prompt(ids, features), model.embed_actions(offsets[:, :-1])
@@ -47,7 +47,7 @@ def run_known_tokens(
     longest, count = ids.shape[1], offsets.shape[1]
     slots = torch.arange(longest + count - 1, device=ids.device)
     steps = torch.arange(1, count, device=ids.device)
-    # Decoded tokens follow the prompt's last one, wherever its padding ends.
+    # Decoded tokens follow the prompt's last token, without a gap for its padding.
     positions = torch.cat([slots[:longest].expand(len(ids), -1) + 1, lengths[:, None] + steps], dim=1)
     sees_prompt = slots[None, None, :] < lengths[:, None, None]
     sees_actions = (slots >= longest) & (slots[None, :] <= slots[:, None]) & (slots[:, None] >= longest)
@@ -66,7 +66,7 @@ def legal_scores(
     """Scores of the legal tokens by kind: (B, T, 4096), (B, T, 4096), (B, T, 2) for a chunk of T actions.
 
     :param answers: (B, 3 T, E).
-    :param legal_ranges: of translation, rotation and gripper tokens.
+    :param legal_ranges: ranges of the translation, rotation and gripper tokens.
     """
     begin = model.config.action_token_begin
     kinds = len(legal_ranges)

@@ -1,4 +1,4 @@
-"""Action bins and statistics for a training set, and the embeddings that go with them."""
+"""Fits action bins and statistics to a training set, and moves the embeddings that belong to them."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -14,18 +14,18 @@ from stvla_ros.policy.spatialvla.actions.consensus import token_places
 from stvla_ros.policy.spatialvla.model import SpatialVla
 from stvla_ros.policy.spatialvla.training.options import SpatialVlaOptions
 
-# Actions nearer than this, in normalised units, start with nearly the same embedding.
+# Actions nearer to each other than this, in normalised units, start with nearly the same embedding.
 _LENGTH_SCALE = 0.4
 
 
 def fit_processor(
     processor: Mapping[str, Any], actions: np.ndarray, episodes: int, key: str, options: SpatialVlaOptions
 ) -> tuple[dict[str, Any], ActionTokenizer, ActionStatistics]:
-    """The checkpoint's processor_config.json for the training set.
+    """Make the checkpoint's processor_config.json for the training set.
 
     :param actions: (N, 7) metres, radians, opening.
     :param key: name of the statistics; those of other data sets stay only while the bins do.
-    :raises InputError: when the checkpoint's own statistics shall stay, and it has none of this name.
+    :raises InputError: when the checkpoint's own statistics are to stay, and it has none of this name.
     """
     old = ActionTokenizer.from_config(processor)
     old = replace(old, chunk_size=options.chunk_size or old.chunk_size)
@@ -43,11 +43,11 @@ def fit_processor(
 
 @torch.no_grad()
 def move_embeddings(model: SpatialVla, old: ActionTokenizer, new: ActionTokenizer) -> None:
-    """Give a place in action space the embedding and the score that it had with the old bins."""
+    """Give each place in action space the embedding and the score that it had with the old bins."""
     begin = model.config.action_token_begin
     end = begin + new.num_tokens
     moved_rows = [model.spatial_embed_tokens.weight, model.head(begin, end)]
-    if not model.lean:  # nobody looks them up there, but whole checkpoints have them
+    if not model.lean:  # nothing reads them there, but whole checkpoints have them
         moved_rows.append(model.language_model.model.embed_tokens.weight[begin:end])
     for rows in moved_rows:
         moved = regrid_embeddings(rows.float().cpu().numpy(), old, new)

@@ -1,4 +1,4 @@
-"""What a SpatialVLA training can be told."""
+"""Options of a SpatialVLA training."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -7,30 +7,32 @@ from stvla_ros.errors import InputError
 from stvla_ros.policy.spatialvla.sizes import LONGEST_EARLIER_S
 
 SCENE = "scene"
-"""Objective: where are object, goal and gripper? (scene_loss.py)"""
+"""Objective: the positions of object, goal and gripper (scene_loss.py)."""
 _LONGEST_CHUNK = 32
 
 
 @dataclass(frozen=True)
 class SpatialVlaOptions:
     """
-    :param chunk_size: actions in a chunk; 0: as many as the checkpoint's. Any checkpoint can be trained on to longer
-        ones: an action's tokens are the same wherever in the chunk it stands.
-    :param decoder_inputs: the actions before, after which the next one is told. ``executed``: what the robot did, which
+    :param chunk_size: actions in a chunk; 0: as many as the checkpoint's. Any checkpoint can be trained to longer
+        chunks: an action's tokens are the same at every place in the chunk.
+    :param decoder_inputs: actions that the decoder sees as the previous ones. ``executed``: what the robot did, which
         led to the state that the next label answers; ``labels``: what it should have done.
-    :param refit_bins: fit the action bins to the training set and move the action embeddings onto them.
-    :param refit_statistics: fit the actions' statistics to the training set. Without it those that the checkpoint has
-        under ``data.unnorm_key`` stay, and its tokens go on to mean the same motions: a small training set need not
-        hold the largest ones.
-    :param smooth_actions: start a new model's action embeddings from smooth functions of the action.
-    :param consensus_width: how the trained policy chooses tokens (``actions/consensus.py``); 0: the best score.
-    :param smoothing: 0: the action's own token is the only right answer; else tokens count by their distance to the
-        action, exp(-d^2 / 2 smoothing^2), in units of the normalised action.
-    :param gripper_weight: of the gripper's token against the other two.
-    :param trace_dropout: share of the samples that are trained on without their traces, where those are given beside
-        the depth (``traces: beside``): the policy must not need them.
-    :param earlier_s: the network sees a second picture, with its depth, of so many seconds before the newest one
-        (``earlier_head.py``); 0 for none. In the first moments of an episode it is the episode's first.
+    :param refit_bins: whether the action bins are fitted to the training set, and the action embeddings moved onto
+        them.
+    :param refit_statistics: whether the statistics of the actions are fitted to the training set. Without it, the
+        checkpoint's own statistics under ``data.unnorm_key`` stay, and its tokens still mean the same motions: a small
+        training set need not contain the largest ones.
+    :param smooth_actions: whether a new model's action embeddings start as smooth functions of the action.
+    :param consensus_width: width of the rule by which the trained policy chooses tokens (``actions/consensus.py``); 0:
+        the best score.
+    :param smoothing: width s of the accepted answers. 0: only the action's own token is right; else a token at distance
+        d of the action counts exp(-d^2 / 2 s^2), in units of the normalised action.
+    :param gripper_weight: weight of the gripper's token relative to the other two.
+    :param trace_dropout: share of the samples that are trained without their traces, with traces beside the depth
+        (``traces: beside``): the policy must not depend on them.
+    :param earlier_s: age in seconds of a second picture with its depth that the network sees (``earlier_head.py``); 0
+        for none. At the start of an episode it is the episode's first picture.
     :raises InputError: for a value out of range.
     """
 

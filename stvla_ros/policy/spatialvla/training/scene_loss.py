@@ -1,9 +1,10 @@
 """An auxiliary question during training: where are the object, the goal and the gripper?
 
-Simulated demonstrations know the answer (privileged.scene_points). The question is put twice: to the picture's tokens
-after the language model (each points or does not, and says how far off it is), and to the token that scores the first
-action (it must know where things are relative to each other before it can say where to go). Both see the instruction,
-so which of two objects is "the object" is learnt here too. The heads are thrown away after training.
+Simulated demonstrations know the answer (privileged.scene_points). Two places of the network are asked. First, the
+picture's tokens after the language model: each says whether a point lies in it, and at what offset. Second, the token
+that scores the first action: it must know where things are relative to each other before it can say where to go. Both
+see the instruction, so which of two objects is "the object" is learnt here, too. The heads are thrown away after
+training.
 """
 
 import torch
@@ -13,7 +14,7 @@ from torch import nn
 from stvla_ros.policy.samples import SCENE_POINTS
 from stvla_ros.policy.spatialvla.training.forward import Hidden
 
-# How far from a point a patch still counts, in patches; 1 cm is what a grasp tolerates.
+# Distance from a point, in patches, up to which a patch still counts; 1 cm is what a grasp tolerates.
 _POINTING_SPREAD = 0.6
 _METRES = 0.03
 _POINTS = len(SCENE_POINTS)
@@ -33,7 +34,7 @@ class SceneHeads(nn.Module):
     ) -> dict[str, torch.Tensor]:
         """Losses by name.
 
-        :param points: (B, P, 3 n^2) of the patches, metres.
+        :param points: (B, P, 3 n^2) points of the patches, metres.
         :param intrinsics: (B, 3, 3) in pixels of the picture.
         :param scene_points: (B, 3, 3) metres in the camera's frame; NaN: the sample does not count.
         """
@@ -45,7 +46,7 @@ class SceneHeads(nn.Module):
         wanted = self._patch_shares(truth, intrinsics, patches)
         pointing = -(wanted * torch.log_softmax(scores, dim=1)).sum(dim=1)
         centres = points.view(batch, patches, -1, 3).mean(dim=2)
-        # Offsets are learnt where the point is, and what comes out is what pointing and offsets say together.
+        # Offsets are learnt where the point is. The answer is pointing and offsets combined.
         said = (wanted[..., None] * (centres[:, :, None] + offsets)).sum(dim=1)
         placed = F.smooth_l1_loss(said / _METRES, truth / _METRES, reduction="none").mean(dim=-1)
         object_, goal, gripper = truth.unbind(dim=1)
@@ -56,7 +57,7 @@ class SceneHeads(nn.Module):
         return {name: (value.mean(dim=1) * known).sum() / known.sum().clamp(min=1) for name, value in parts.items()}
 
     def _patch_shares(self, truth: torch.Tensor, intrinsics: torch.Tensor, patches: int) -> torch.Tensor:
-        """(B, P, 3) of sum 1 over the patches: how much each is the one in which a point lies."""
+        """(B, P, 3), each of sum 1 over the patches: the share of each patch in holding the point."""
         side = round(patches**0.5)
         image = torch.einsum("bij,bpj->bpi", intrinsics, truth)
         where = image[..., :2] / image[..., 2:].clamp(min=1e-3) * (side / self._size) - 0.5

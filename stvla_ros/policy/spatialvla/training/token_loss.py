@@ -1,9 +1,9 @@
-"""What the network should say, and how wrong it was.
+"""The right answers of the network, and the loss of its own answers.
 
-With smoothing s > 0 the right answer is a distribution over the legal tokens, exp(-d^2 / 2 s^2) of the distance d
-between what a token decodes to and the action, in units of the normalised action: a token beside the right one is
-nearly as good, and what is learnt about one tells about its neighbours. The 4096 translations would otherwise each need
-demonstrations of their own.
+With smoothing s > 0 the right answer is a distribution over the legal tokens: exp(-d^2 / 2 s^2), with d the distance
+between the token's decoded value and the action, in units of the normalised action. A token beside the right one is
+then nearly as good, and learning about one token helps its neighbours. Otherwise each of the 4096 translations would
+need demonstrations of its own.
 """
 
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ _ROTATION_SCALE = 0.5
 class TokenLosses:
     """
     :param total: scalar to be minimised.
-    :param parts: its parts by name, without weights.
+    :param parts: parts of the total by name, without weights.
     """
 
     total: torch.Tensor
@@ -33,8 +33,8 @@ class TokenLosses:
 class ChunkLoss:
     """Cross-entropy over the legal tokens of a chunk.
 
-    :param tokenizer: bins of the checkpoint.
-    :param config: its smoothing and its gripper's weight.
+    :param tokenizer: tokenizer with the checkpoint's bins.
+    :param config: options with the smoothing and the gripper's weight.
     """
 
     def __init__(self, tokenizer: ActionTokenizer, config: SpatialVlaOptions, device: torch.device) -> None:
@@ -51,7 +51,7 @@ class ChunkLoss:
         """
         :param scores: (B, T, tokens) float32 by kind, see ``forward.legal_scores``.
         :param offsets: (B, T, 3) right tokens.
-        :param normalized: (B, T, 7) the actions they stand for.
+        :param normalized: (B, T, 7) normalized actions that the right tokens stand for.
         :param valid: (B, T) bool, False for actions after the episode's end.
         """
         parts = {
@@ -71,7 +71,8 @@ class ChunkLoss:
         squared = torch.cdist(actions.flatten(0, 1), places).square().view(scores.shape)
         logs = -squared / (2.0 * smoothing**2)
         wanted = torch.softmax(logs, dim=-1)
-        # Less its smallest value, the wanted distribution's own entropy: 0 is then the best, as without smoothing.
+        # Less its smallest possible value, the entropy of the wanted distribution: 0 is then the best value, as without
+        # smoothing.
         divergence = (wanted * (torch.log_softmax(logs, dim=-1) - torch.log_softmax(scores, dim=-1))).sum(dim=-1)
         return _mean(divergence, valid)
 

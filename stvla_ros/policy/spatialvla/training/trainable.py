@@ -1,4 +1,4 @@
-"""SpatialVLA as the training sees it: the model before training, its losses, and what is written after it."""
+"""SpatialVLA for the training: the model before training, its losses, and the files written afterwards."""
 
 from collections.abc import Collection
 from contextlib import nullcontext
@@ -31,7 +31,7 @@ from stvla_ros.policy.spatialvla.training.scene_loss import SceneHeads
 from stvla_ros.policy.spatialvla.training.token_loss import ChunkLoss
 from stvla_ros.policy.trainable import Losses, Start, Trainable
 
-# Of a usual instruction.
+# Number of tokens in a usual instruction.
 _TEXT_TOKENS = 10
 # The trained model is written in bfloat16, adapters in float32.
 _CHECKPOINT_BYTES, _ADAPTER_BYTES = 2, 4
@@ -39,9 +39,9 @@ _CHECKPOINT_BYTES, _ADAPTER_BYTES = 2, 4
 
 class SpatialVlaTrainable(Trainable):
     """
-    :param start: see ``Start``.
-    :param model: the network of ``start.base``; None: it is loaded. One on torch's meta device has no numbers: its
-        memory can be counted, and it cannot be trained.
+    :param start: the training's start, see ``Start``.
+    :param model: network of ``start.base``; None: it is loaded. A network on torch's meta device has no numbers: its
+        memory can be counted, but it cannot be trained.
     :raises InputError: for a checkpoint that cannot be used.
     """
 
@@ -59,7 +59,7 @@ class SpatialVlaTrainable(Trainable):
         self._processor.pop(EARLIER_S, None)
         if options.earlier_s:
             self._processor[EARLIER_S] = options.earlier_s
-        # Adapters are small; what they adapt may be as coarse as it was published, and need not be whole.
+        # Adapters are small. The weights below them may have their published precision, and need not be complete.
         lora = start.lora is not None
         dtype = start.precision if lora else torch.float32
         self._model = model or load_model(start.base, start.device, dtype, lean=lora)
@@ -115,7 +115,7 @@ class SpatialVlaTrainable(Trainable):
             elif head not in heads and start.lora is None:
                 model.remove_head(head)
         if model.config.earlier_head and not options.earlier_s:
-            # Without traces, a head for them adds nothing; this one always does.
+            # Without traces, a head for them adds nothing; the head for an earlier picture always adds something.
             raise InputError(
                 f"family.options.earlier_s: expected seconds above 0 for adapters on checkpoint {start.base_name}, "
                 "which was trained with an earlier picture, got 0"
@@ -124,7 +124,7 @@ class SpatialVlaTrainable(Trainable):
             add_adapters(model, start.lora, start.seed, options.refit_bins, heads)
         else:
             for name, parameter in model.named_parameters():
-                # Depth is an input of the policy, its own depth network is not used (as in the published recipe).
+                # Depth is an input of the policy, so its own depth network is not used (as in the published recipe).
                 parameter.requires_grad_(not name.startswith("vision_zoe_model."))
         for layers in (model.language_model.model, model.vision_tower):
             layers.gradient_checkpointing = start.gradient_checkpointing
@@ -166,7 +166,7 @@ class SpatialVlaTrainable(Trainable):
     ) -> tuple[Hidden, tuple[torch.Tensor, ...]]:
         """See ``run_known_tokens`` and ``legal_scores``.
 
-        :param inputs: (B, T, 3) tokens that the decoder is given.
+        :param inputs: (B, T, 3) tokens that are the decoder's inputs.
         """
         model, precision = self._model, self._start.precision
         mixed = torch.autocast(model.device.type, precision) if precision != torch.float32 else nullcontext()
@@ -175,14 +175,14 @@ class SpatialVlaTrainable(Trainable):
             return hidden, legal_scores(model, hidden.answers, self._tokenizer.legal_ranges)
 
     def _dropped_out(self, cells: torch.Tensor) -> torch.Tensor:
-        """The cells with some samples' traces taken out, while training."""
+        """The cells with the traces of some samples removed, while training."""
         if not self._model.training:
             return cells
         kept = torch.rand(len(cells), 1, 1, 1, device=cells.device) >= self._options.trace_dropout
         return cells * kept
 
     def _errors(self, scores: tuple[torch.Tensor, ...], batch: SpatialVlaBatch) -> dict[str, torch.Tensor]:
-        """How far the best first action is from the right one."""
+        """The distance of the best first action from the right one."""
         ranges = self._tokenizer.legal_ranges
         best = torch.stack([each[:, 0].argmax(dim=-1) + first for each, (first, _) in zip(scores, ranges)], dim=-1)
         said = self._statistics.unnormalize(self._tokenizer.decode(best.cpu().numpy()))
@@ -194,11 +194,11 @@ class SpatialVlaTrainable(Trainable):
         }
 
     def activation_bytes(self, batch_size: int) -> int:
-        """Counted: the most that there is at once of a loss and its gradients."""
+        """Counted, not estimated: the largest memory that a loss and its gradients need at once."""
         return peak_bytes(lambda: self._usual_loss(batch_size), self.module)
 
     def _usual_loss(self, batch_size: int) -> torch.Tensor:
-        """Of samples without content, with instructions of usual length."""
+        """The loss of samples without content, with instructions of usual length."""
         shape, device = self._model.config, self._model.device
         pictures, side, actions = shape.num_image_tokens, shape.image_size, self._tokenizer.chunk_size
 
@@ -225,7 +225,7 @@ class SpatialVlaTrainable(Trainable):
         if self._start.lora is None:
             return _CHECKPOINT_BYTES * sum(tensor.numel() for tensor in self._model.state_dict().values())
         trained = sum(p.numel() * _ADAPTER_BYTES for p in self._model.parameters() if p.requires_grad)
-        # New bins move the action tokens' rows of the head, which then travel with the adapter.
+        # New bins change the action tokens' rows of the head, which are then saved with the adapter.
         return trained + (self._model.spatial_embed_tokens.weight.nbytes if self._options.refit_bins else 0)
 
     def save(self, folder: Path) -> None:

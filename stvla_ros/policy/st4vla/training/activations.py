@@ -1,20 +1,20 @@
-"""About what a training step keeps between its forward and backward pass."""
+"""Estimates the memory that a training step keeps between its forward and backward pass."""
 
 from stvla_ros.policy.st4vla.config import St4VlaConfig
 from stvla_ros.policy.st4vla.encoder_inputs import MERGED, PATCH
 
-# Numbers that a block of a transformer keeps for each of a token's: norms, queries, keys, values, what is seen, sums.
+# Numbers that a transformer block keeps per number of a token: norms, queries, keys, values, attention's result, sums.
 _KEPT = 14
-# And for each number in the middle of its MLP, with a gate and without.
+# Further ones per number in the middle of its MLP, with a gate and without.
 _KEPT_GATED, _KEPT_PLAIN = 4, 2
-# Tokens of a usual prompt or question with its answer, beside the picture's.
+# Usual number of a prompt's tokens, or a question's with its answer, without the picture's.
 _TEXT_TOKENS = 90
 
 
 def activation_bytes(config: St4VlaConfig, batch_size: int, repeats: int, wide: int) -> int:
     """
-    :param repeats: noises that each condition meets.
-    :param wide: bytes of a number in the vision-language model and DINOv2; the rest has 4.
+    :param repeats: number of noises for each condition.
+    :param wide: bytes of a number in the vision-language model and DINOv2; all other numbers have 4.
     """
     text, vision, dino = config.vlm.text_config, config.vlm.vision_config, config.dino
     patches = (config.picture_size // PATCH) ** 2

@@ -20,8 +20,8 @@ PICTURES = "pictures"
 class St4VlaPreparation(Preparation):
     """Keeps the picture as the model sees it.
 
-    :param size: of its side, pixels.
-    :param resize: one of ``RESIZE_METHODS``.
+    :param size: side of the picture, pixels.
+    :param resize: method of resizing, one of ``RESIZE_METHODS``.
     """
 
     size: int
@@ -39,7 +39,7 @@ class St4VlaPreparation(Preparation):
 class ActionBatch:
     """
     :param pictures: (B, S, S, 3) uint8.
-    :param ids, mask: (B, L) token ids of the prompts, padded at the left, and 0 where they are padded.
+    :param ids, mask: token ids of the prompts, (B, L), padded at the left; the mask is 0 at the padding.
     :param normalized: (B, T, 7) float32, the gripper 0 or 1.
     :param valid: (B, T) bool, which actions count.
     """
@@ -58,8 +58,8 @@ class ActionBatch:
 class QuestionBatch:
     """
     :param pictures: (B, S, S, 3) uint8.
-    :param ids, mask: (B, L) token ids of questions and answers, padded at the left, and 0 where they are padded.
-    :param answered: (B, L) bool, which of them the assistant says, its turn's end among them.
+    :param ids, mask: token ids of questions and answers, (B, L), padded at the left; the mask is 0 at the padding.
+    :param answered: (B, L) bool, True at the assistant's tokens, its turn's end among them.
     """
 
     pictures: torch.Tensor
@@ -74,10 +74,10 @@ class QuestionBatch:
 class BatchMaker:
     """
     :param samples: prepared frames.
-    :param prompts: of the checkpoint.
-    :param statistics: of the training set.
-    :param chunk: actions, T.
-    :param past_end: as in ``St4VlaOptions``.
+    :param prompts: tokenizer of the checkpoint's prompts.
+    :param statistics: statistics of the training set.
+    :param chunk: number of actions in a chunk, T.
+    :param past_end: rule for actions after the episode's end, see ``St4VlaOptions``.
     """
 
     def __init__(
@@ -89,11 +89,11 @@ class BatchMaker:
         self._prompts = {text: prompts.encode(text) for text in set(samples.instructions)}
 
     def make(self, indices: np.ndarray, augmentation: Augmentation | None = None) -> ActionBatch:
-        """As ``Trainable.batch``."""
+        """Make a batch, see ``Trainable.batch``."""
         samples = self._samples
         pictures = samples.prepared[PICTURES][indices]
         if augmentation is not None:
-            # It changes depth and camera along, which this family does not see.
+            # The augmentation also changes depth and camera, which this family does not see.
             nothing = (
                 np.ones((len(indices), 1, 1), np.float32),
                 np.tile(np.eye(3, dtype=np.float32), (len(indices), 1, 1)),
@@ -112,7 +112,7 @@ class BatchMaker:
 
 
 def question_batch(questions: Sequence[SeenQuestion], prompts: PromptTokenizer) -> QuestionBatch:
-    """As ``Trainable.question_batch``."""
+    """Make a batch of questions, see ``Trainable.question_batch``."""
     asked = [prompts.encode_question(each.question) for each in questions]
     answers = [prompts.encode_answer(each.answer) for each in questions]
     ids, mask = padded([np.concatenate(each) for each in zip(asked, answers, strict=True)])
@@ -123,7 +123,7 @@ def question_batch(questions: Sequence[SeenQuestion], prompts: PromptTokenizer) 
 
 
 def padded(texts: Sequence[np.ndarray]) -> tuple[torch.Tensor, torch.Tensor]:
-    """(B, L) token ids with padding at the left, and 0 where it is, as Qwen's processor pads."""
+    """Token ids and mask, (B, L) each. The padding is at the left, as Qwen's processor pads, with id and mask 0."""
     longest = max(map(len, texts))
     ids, mask = (torch.zeros(len(texts), longest, dtype=torch.int64) for _ in range(2))
     for row, text in enumerate(texts):
@@ -132,7 +132,7 @@ def padded(texts: Sequence[np.ndarray]) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def normalized(actions: np.ndarray, statistics: ActionStatistics) -> np.ndarray:
-    """(N, 7) as the diffusion transformer learns them: -1 to 1, the gripper 0 (closed) or 1 (open)."""
+    """Actions (N, 7) as the diffusion transformer learns them: -1 to 1, the gripper 0 (closed) or 1 (open)."""
     scaled = statistics.normalize(actions)
     scaled[..., GRIPPER] = actions[..., GRIPPER] > OPEN_FROM
     return scaled

@@ -1,4 +1,4 @@
-"""What an ST4VLA training can be told."""
+"""Options of an ST4VLA training."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -11,11 +11,12 @@ _MOST_REPEATS = 64
 @dataclass(frozen=True)
 class St4VlaOptions:
     """
-    :param gradient_decay: what the gradient from the actions into the language model is multiplied by, 0 to 1; None: as
+    :param gradient_decay: factor of the gradient that flows from the actions into the language model, 0 to 1; None: as
         the checkpoint says (docs/explanation/st4vla.md).
-    :param prompt: the spatial prompt, with ``{instruction}``; empty: the checkpoint's. ``{instruction}`` alone is none.
-    :param repeats: noises that each condition meets in a step.
-    :param past_end: what a chunk holds after its episode's end: ``ignored``, or ``zeros`` in all numbers, the gripper
+    :param prompt: spatial prompt with ``{instruction}`` in it; empty: the checkpoint's. ``{instruction}`` alone means
+        no prompt.
+    :param repeats: number of noises for each condition in a step.
+    :param past_end: content of a chunk after its episode's end: ``ignored``, or ``zeros`` in all numbers, the gripper
         too, as published.
     :raises InputError: for a value out of range.
     """

@@ -1,4 +1,4 @@
-"""ST4VLA as the training sees it: the model before training, its losses, and what is written after it."""
+"""ST4VLA as the training sees it: the model before training, its losses, and the files written afterwards."""
 
 import json
 from collections.abc import Collection, Sequence
@@ -35,15 +35,15 @@ from stvla_ros.policy.st4vla.training.batch import (
 from stvla_ros.policy.st4vla.training.options import St4VlaOptions
 from stvla_ros.policy.trainable import Losses, Start, Trainable
 
-# The trained model is written in bfloat16; what computes in float32 stays so.
+# The trained model is written in bfloat16; parts that compute in float32 stay so.
 _WRITTEN = torch.bfloat16
 
 
 class St4VlaTrainable(Trainable):
     """
-    :param start: see ``Start``.
-    :param model: the network of ``start.base``; None: it is loaded.
-    :raises InputError: for a checkpoint, or inputs, that cannot be used.
+    :param start: the training's start, see ``Start``.
+    :param model: network of ``start.base``; None: it is loaded.
+    :raises InputError: for a checkpoint or inputs that cannot be used.
     """
 
     tables = ("embed_tokens", "lm_head", "query_tokens", "positional_embedding", "position_embeddings", "uncondition")
@@ -61,7 +61,7 @@ class St4VlaTrainable(Trainable):
             raise InputError(f"checkpoint {start.base}: expected one picture an observation, it has {config.views}")
         self._prompts = PromptTokenizer.load(start.base, config)
         self._statistics = fit_statistics(start.actions, start.episodes)
-        # What adapters are put on may be as coarse as it was published.
+        # Weights below adapters may have their published precision.
         dtype = torch.float32 if start.lora is None else start.precision
         self._model = model or load_model(start.base, start.device, dtype)
         self._model.config = config
@@ -73,7 +73,8 @@ class St4VlaTrainable(Trainable):
         if start.gradient_checkpointing:
             language = self._model.qwen_vl_interface.model
             language.gradient_checkpointing_enable()
-            # Below adapters nothing is trained: without this no gradient would reach the layers computed again.
+            # Nothing below the adapters is trained. Without this, no gradient would reach the layers that are computed
+            # again.
             language.enable_input_require_grads()
         self.network, self.module = self._model, nn.ModuleDict({"model": self._model})
         self.preparation = St4VlaPreparation(config.picture_size, start.inputs.resize)
@@ -96,7 +97,7 @@ class St4VlaTrainable(Trainable):
         return self._answers(batch) if isinstance(batch, QuestionBatch) else self._actions(batch, errors)
 
     def _actions(self, batch: ActionBatch, errors: bool) -> Losses:
-        """The mean square of what is wrong with the noise that is found."""
+        """The mean squared error of the estimated noise."""
         model, repeats = self._model, self._options.repeats
         seen = _floats(batch.pictures)
         pixels, grid = patches(seen)
@@ -113,7 +114,7 @@ class St4VlaTrainable(Trainable):
         return Losses({ACTIONS: loss}, parts)
 
     def _errors(self, batch: ActionBatch, condition: torch.Tensor) -> dict[str, torch.Tensor]:
-        """How far the first action of a sampled chunk is from the right one."""
+        """The distance of a sampled chunk's first action from the right one."""
         said = self._model.sample(condition, torch.randn_like(batch.normalized))[:, 0].float().cpu().numpy()
         right = batch.normalized[:, 0].cpu().numpy()
         told_actions, right_actions = (unnormalize(each, self._statistics) for each in (said, right))
@@ -125,12 +126,12 @@ class St4VlaTrainable(Trainable):
         }
 
     def _answers(self, batch: QuestionBatch) -> Losses:
-        """The next token's cross-entropy, of answers and their ends alone."""
+        """The cross-entropy of the next token, over answers and their ends alone."""
         seen = _floats(batch.pictures)
         pixels, grid = patches(seen)
         with self._mixed():
             state = self._model.last_state(pixels, grid, batch.ids, batch.mask)
-            # The state before each token of an answer tells that token.
+            # The state before each token of an answer predicts that token.
             told_tokens = batch.answered[:, 1:]
             scores = self._model.words(state[:, :-1][told_tokens])
         right = batch.ids[:, 1:][told_tokens]
@@ -163,7 +164,7 @@ class St4VlaTrainable(Trainable):
 
 
 def told(config: St4VlaConfig, options: St4VlaOptions) -> St4VlaConfig:
-    """The configuration with what the options say in place of its own."""
+    """The configuration, with the options' values in place of its own."""
     changed: dict[str, Any] = json.loads(json.dumps(config.published))
     if options.gradient_decay is not None:
         changed["framework"]["layer_qformer"]["grad_scale"] = options.gradient_decay
