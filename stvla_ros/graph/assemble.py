@@ -79,7 +79,7 @@ def sim_graph(arguments: SimArguments, run_directory: Path) -> Graph:
         *_perception_and_server(arguments, resolved, sensor, server, {}),
         NodeSpec("sim_bridge", {"sim_bridge": bridge}),
         NodeSpec("episode_recorder", {"episode_recorder": recorder}, ends_graph=True),
-        *_optional(arguments, run_directory, server["base_frame"], {}),
+        *_optional(arguments, resolved, run_directory, server["base_frame"], {}),
     ]
     if arguments.joint_level:
         if lockstep:
@@ -139,7 +139,7 @@ def robot_graph(arguments: RobotArguments, run_directory: Path) -> Graph:
         nodes.append(NodeSpec("replay", {"replay": replay}, remappings, ends_graph=True))
         nodes.append(NodeSpec("episode_recorder", {"episode_recorder": recorder}, remappings))
     # Neither the recorder nor the picture is worth stopping a robot for. A replay waits for its recorder.
-    for extra in _optional(arguments, run_directory, embodiment.base_frame, remappings):
+    for extra in _optional(arguments, resolved, run_directory, embodiment.base_frame, remappings):
         awaited = arguments.replay and extra.executable == "bag_recorder"
         nodes.append(replace(extra, on_failure="stop" if awaited else "ignore"))
     # A recording carries its own time, which the replay publishes as the clock.
@@ -297,11 +297,18 @@ def _with_camera_pose(node: NodeSpec, pose: str) -> NodeSpec:
 
 
 def _optional(
-    arguments: PerceptionArguments, run_directory: Path, base_frame: str, remappings: Mapping[str, str]
+    arguments: PerceptionArguments,
+    resolved: Resolved,
+    run_directory: Path,
+    base_frame: str,
+    remappings: Mapping[str, str],
 ) -> list[NodeSpec]:
     nodes = []
     if arguments.record:
-        nodes.append(NodeSpec("bag_recorder", {"bag_recorder": {"output": str(run_directory / "bag")}}))
+        # The sensor's depth in metres says nothing that its own topic does not.
+        exclude = ["depth" if resolved.inputs.depth == "sensor" else ""]
+        recorder = {"output": str(run_directory / "bag"), "exclude_topics": exclude}
+        nodes.append(NodeSpec("bag_recorder", {"bag_recorder": recorder}))
     if arguments.rviz:
         command = ("rviz2", "rviz2", "-d", str(config_directory() / "stvla.rviz"), "-f", base_frame)
         # rviz2's node is called rviz; it looks at the camera's own topics, in the recording's time.

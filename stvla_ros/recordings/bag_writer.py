@@ -1,5 +1,6 @@
 """Writes rosbag2 bags in MCAP."""
 
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
@@ -13,18 +14,22 @@ from rosbags.interfaces import (
     QosReliability,
     QosTime,
 )
-from rosbags.rosbag2 import StoragePlugin, Writer, WriterError
+from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer, WriterError
 
 from stvla_ros.errors import InputError
 from stvla_ros.recordings.message_definitions import MessageDefinitions
+from stvla_ros.recordings.unpacking import zstd
 
 # The metadata version that every distribution since Iron reads.
 _BAG_VERSION: Literal[8] = 8
 _NO_TIME = QosTime(0, 0)
+# Of a graph's messages 800 MB a second on one core, to a quarter; the library's own level 3: 400 MB/s, to a fifth.
+_ZSTD_LEVEL = 1
 
 
 class BagWriter:
-    """A new bag. Use as a context manager, or call `close`, which writes its index. Not thread-safe.
+    """A new bag, its chunks packed with zstd, which every reader of MCAP unpacks by itself. Use as a context manager,
+    or call `close`, which writes its index. Not thread-safe.
 
     :param folder: the bag's folder; must not exist.
     :raises InputError: when the folder exists or cannot be made.
@@ -37,11 +42,15 @@ class BagWriter:
         self._connections: dict[str, Connection] = {}
         try:
             self._writer = Writer(self.folder, version=_BAG_VERSION, storage_plugin=StoragePlugin.MCAP)
+            # The storage's own compression: to players of rosbag2 the bag is a plain one.
+            self._writer.set_compression(CompressionMode.STORAGE, CompressionFormat.ZSTD)
             self._writer.open()
         except WriterError:
             raise InputError(f"bag {self.folder}: expected a new folder, it exists already") from None
         except OSError as error:
             raise InputError(f"bag {self.folder}: cannot be written ({error.strerror})") from None
+        storage: Any = self._writer.storage
+        storage.compressor = partial(zstd.compress, level=_ZSTD_LEVEL)
 
     @property
     def topics(self) -> list[str]:

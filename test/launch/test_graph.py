@@ -299,6 +299,15 @@ def test_no_frame_is_published_before_who_records_it_listens(tmp_path: Path, mon
     assert node_of(live, "bag_recorder").on_failure == "ignore"
 
 
+def test_the_sensors_depth_is_recorded_once(tmp_path: Path) -> None:
+    def excluded(**arguments: Any) -> list[str]:
+        graph = robot_graph(RobotArguments(record=True, **arguments), tmp_path)
+        return node_of(graph, "bag_recorder").parameters["bag_recorder"]["exclude_topics"]
+
+    assert excluded() == ["depth"], "in metres what sensor_depth says"
+    assert excluded(depth="constant", traces="none") == [""], "nowhere else to be had"
+
+
 def test_the_run_folder_keeps_the_parameters_by_absolute_node_name(tmp_path: Path) -> None:
     graph = sim_graph(SimArguments(episodes=5), tmp_path)
     assert graph.parameter_files == (tmp_path / "parameters.yaml",)

@@ -111,15 +111,18 @@ def test_all_topics_are_found_also_late_latched_and_our_own(tmp_path: Path) -> N
     assert qos.durability.name == "TRANSIENT_LOCAL"
 
 
-def test_only_the_listed_topics_are_recorded(tmp_path: Path) -> None:
+@pytest.mark.parametrize("chosen", [{"topics": "[wanted]"}, {"exclude_topics": "[other]"}], ids=["listed", "excluded"])
+def test_only_the_chosen_topics_are_recorded(tmp_path: Path, chosen: dict[str, str]) -> None:
     with listener() as ears:
         wanted, other = (ears.node.create_publisher(String, name, 10) for name in ("wanted", "other"))
-        with node_process("bag_recorder", output=tmp_path / "bag", topics="[wanted]") as process:
+        with node_process("bag_recorder", output=tmp_path / "bag", **chosen) as process:
             await_recording(ears, [wanted])
             wanted.publish(String(data="yes"))
             other.publish(String(data="no"))
             assert finish(ears, process) == 0, process.output
-    assert list(read(tmp_path / "bag")) == ["/wanted"]
+    recorded = read(tmp_path / "bag")
+    assert "/wanted" in recorded and "/other" not in recorded
+    assert ("/diagnostics" in recorded) == ("exclude_topics" in chosen)
 
 
 def test_what_the_disk_cannot_take_in_time_is_dropped_and_counted(tmp_path: Path) -> None:
@@ -183,7 +186,8 @@ def test_a_full_disk_ends_the_process_with_an_error_that_names_the_bag(tmp_path:
         publisher = ears.node.create_publisher(Image, "image", 10)
         with node_process("bag_recorder", limit_file_size=3_000_000, output=folder, topics="[image]") as process:
             await_recording(ears, [publisher])
-            picture = array_to_image(np.zeros((480, 640, 3), np.uint8), "rgb8", make_header(1, "camera"))
+            noise = np.random.default_rng(0).integers(0, 256, (480, 640, 3), np.uint8)
+            picture = array_to_image(noise, "rgb8", make_header(1, "camera"))
             for _ in range(20):
                 publisher.publish(picture)
                 ears.spin(0.05)

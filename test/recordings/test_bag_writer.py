@@ -2,10 +2,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from rosbags.highlevel import AnyReader
 from rosbags.typesys import Stores, get_typestore
 
 from stvla_ros.errors import InputError
+from stvla_ros.recordings.bag_files import open_bag
 from stvla_ros.recordings.bag_writer import BagWriter
 from stvla_ros.recordings.message_definitions import MessageDefinitions
 
@@ -94,3 +96,17 @@ def test_a_bag_of_ten_megabytes_is_read_back_whole(tmp_path: Path) -> None:
             bag.write("/picture", index, data)
     with AnyReader([tmp_path / "bag"]) as reader:
         assert [bytes(read) == data for _, _, read in reader.messages()] == [True] * 10
+
+
+def test_what_repeats_is_packed_and_a_player_sees_a_plain_bag(tmp_path: Path) -> None:
+    dark = text("0" * 1_500_000)
+    with BagWriter(tmp_path / "bag") as bag:
+        bag.add_topic("/dark", "std_msgs/msg/String")
+        for index in range(4):
+            bag.write("/dark", index, dark)
+    assert (tmp_path / "bag" / "bag.mcap").stat().st_size < 100_000
+    with open_bag(tmp_path / "bag") as reader:
+        assert [bytes(data) == dark for _, _, data in reader.messages()] == [True] * 4
+    # rosbag2 takes any other mode for one of its own, which packs whole messages or files.
+    said = yaml.safe_load((tmp_path / "bag" / "metadata.yaml").read_text())["rosbag2_bagfile_information"]
+    assert (said["compression_mode"], said["compression_format"], said["storage_identifier"]) == ("", "", "mcap")

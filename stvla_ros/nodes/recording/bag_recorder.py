@@ -42,6 +42,8 @@ class BagRecorderNode(StvlaNode):
         self._output = self.parameter("output", "", "folder of the new bag")
         topics = self.parameter("topics", [""], "topics to record; empty: all that are not hidden")
         self._wanted = {self.resolve_topic_name(topic) for topic in topics if topic}
+        excluded = self.parameter("exclude_topics", [""], "topics that are not recorded, whatever topics says")
+        self._excluded = {self.resolve_topic_name(topic) for topic in excluded if topic}
         self._queue_mb = self.parameter("queue_mb", 256, "megabytes that may wait for the disk", low=1, high=100_000)
         self.exit_code: int | None = None
         self._recorded: set[str] = set()
@@ -69,7 +71,7 @@ class BagRecorderNode(StvlaNode):
         self.exit_code = 1
 
     def extra_diagnostics(self) -> dict[str, object]:
-        missing = sorted(self._wanted - self._recorded - self._refused)
+        missing = sorted(self._wanted - self._excluded - self._recorded - self._refused)
         return {"topics": len(self._recorded), "waiting for": ", ".join(missing) or "nothing"}
 
     # --- topics ---------------------------------------------------------------------------------------------------
@@ -79,7 +81,7 @@ class BagRecorderNode(StvlaNode):
         for name, types in self.get_topic_names_and_types():
             if name in self._recorded or name in self._refused:
                 continue
-            if name not in self._wanted if self._wanted else _is_hidden(name):
+            if name in self._excluded or (name not in self._wanted if self._wanted else _is_hidden(name)):
                 continue
             publishers = self.get_publishers_info_by_topic(name)
             if publishers:
