@@ -30,6 +30,7 @@ class Command:
 
 _TASKS = "stvla_ros.sim.task_list"
 _OPERATOR = "stvla_ros.nodes.operator"
+_ECHO = "stvla_ros.nodes.echo"
 _POLICY = "stvla_ros.policy.commands"
 # Titles under which `stvla` lists the commands.
 GROUPS: dict[str, dict[str, Command]] = {
@@ -70,6 +71,8 @@ GROUPS: dict[str, dict[str, Command]] = {
         "reset": Command(_OPERATOR, "ResetArguments", "lets a stopped robot go on", "reset", "reset"),
         "home": Command(_OPERATOR, "HomeArguments", "moves the arm to its home position", "home", "home"),
         "rest": Command(_OPERATOR, "RestArguments", "lays the arm down", "rest", "rest"),
+        "topics": Command(_ECHO, "TopicsArguments", "what a running graph publishes", "topics", "topics"),
+        "echo": Command(_ECHO, "EchoArguments", "the messages of a topic", "echo driver_state --once", "echo"),
     },
     "learn": {
         "record": Command(

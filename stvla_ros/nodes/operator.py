@@ -5,24 +5,19 @@ They are clients alone: the action server and the robot's driver decide. What no
 
 import sys
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Annotated, Any
 
-import rclpy
 from rclpy.action import ActionClient
-from rclpy.executors import SingleThreadedExecutor
-from rclpy.node import Node
-from rclpy.signals import SignalHandlerOptions
 from rclpy.task import Future
 from std_srvs.srv import Trigger
 from tyro.conf import Positional
 
 from stvla_ros.action import ExecuteInstruction
 from stvla_ros.errors import InputError
-from stvla_ros.nodes.kit.base import set_dds_defaults
+from stvla_ros.nodes.kit.command_node import CommandNode, command_node
 from stvla_ros.nodes.kit.messages import seconds_to_duration
 from stvla_ros.safe_files import check_instruction
 from stvla_ros.settings import Range
@@ -89,13 +84,13 @@ def do(arguments: DoArguments) -> int:
     instruction = check_instruction(arguments.instruction, "instruction")
     if not instruction.strip():
         raise InputError("instruction: expected some words, got none")
-    with _node(arguments.namespace) as operator:
+    with command_node(arguments.namespace) as operator:
         return _Errand(operator, instruction, arguments.time_limit).run()
 
 
 def stop(arguments: StopArguments) -> int:
     """:returns: exit code: 0 when every driver has stopped, else 1."""
-    with _node("") as operator:
+    with command_node("") as operator:
         return _tell(operator, _drivers(operator, arguments.namespace), "estop")
 
 
@@ -114,50 +109,7 @@ def rest(arguments: RestArguments) -> int:
     return _tell_one(arguments.namespace, "rest")
 
 
-class _Operator:
-    """A node that only asks, spun while it waits."""
-
-    def __init__(self, namespace: str) -> None:
-        self.context = rclpy.Context()
-        # Ctrl-C stays Python's: it ends the waiting, and what it then says to the server must still go out.
-        rclpy.init(context=self.context, signal_handler_options=SignalHandlerOptions.NO)
-        self.node = Node(
-            "operator", namespace=namespace, context=self.context, enable_rosout=False, start_parameter_services=False
-        )
-        self._executor = SingleThreadedExecutor(context=self.context)
-        self._executor.add_node(self.node)
-
-    def wait(self, done: Any, seconds: float | None) -> bool:
-        """Spin until ``done()``; False when it does not come in time."""
-        ends = None if seconds is None else time.monotonic() + seconds
-        while not done():
-            if ends is not None and time.monotonic() > ends:
-                return False
-            self._executor.spin_once(timeout_sec=0.1)
-        return True
-
-    def pause(self, seconds: float) -> None:
-        self.wait(lambda: False, seconds)
-
-    def close(self) -> None:
-        self._executor.shutdown()
-        self.node.destroy_node()
-        self.context.try_shutdown()
-
-
-@contextmanager
-def _node(namespace: str) -> Iterator[_Operator]:
-    if namespace and not namespace.startswith("/"):
-        raise InputError(f"namespace: expected one like /left, got {namespace!r}")
-    set_dds_defaults()
-    operator = _Operator(namespace)
-    try:
-        yield operator
-    finally:
-        operator.close()
-
-
-def _drivers(operator: _Operator, namespace: str) -> list[str]:
+def _drivers(operator: CommandNode, namespace: str) -> list[str]:
     """Full names of the drivers that run. :raises InputError: when there is none."""
 
     def found() -> list[str]:
@@ -181,14 +133,14 @@ def _drivers(operator: _Operator, namespace: str) -> list[str]:
 
 
 def _tell_one(namespace: str, service: str) -> int:
-    with _node("") as operator:
+    with command_node("") as operator:
         drivers = _drivers(operator, namespace)
         if len(drivers) > 1:
             raise InputError(f"namespace: expected that of one of the robots, there are {', '.join(drivers)}")
         return _tell(operator, drivers, service)
 
 
-def _tell(operator: _Operator, drivers: list[str], service: str) -> int:
+def _tell(operator: CommandNode, drivers: list[str], service: str) -> int:
     """Call the service of each driver, all at once. :returns: the exit code."""
     clients = {driver: operator.node.create_client(Trigger, f"{driver}/{service}") for driver in drivers}
     ready = [driver for driver, client in clients.items() if operator.wait(client.service_is_ready, FOUND_WITHIN_S)]
@@ -221,7 +173,7 @@ def _all_done(answers: Mapping[str, Future]) -> bool:
 class _Errand:
     """One goal, from its sending to its end."""
 
-    def __init__(self, operator: _Operator, instruction: str, time_limit: float) -> None:
+    def __init__(self, operator: CommandNode, instruction: str, time_limit: float) -> None:
         self._operator = operator
         self._client = ActionClient(operator.node, ExecuteInstruction, "execute_instruction")
         self._goal = ExecuteInstruction.Goal(instruction=instruction, time_limit=seconds_to_duration(time_limit))

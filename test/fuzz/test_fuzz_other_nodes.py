@@ -19,8 +19,9 @@ from stvla_ros.control.command_identity import NO_GOAL, GoalUnderWay
 from stvla_ros.msg import CommandVerdict, DriverState, EndEffectorCommand, EpisodeState
 from stvla_ros.nodes.drivers.fake_xs_arm import FakeXsArmNode
 from stvla_ros.nodes.drivers.robot_session import RobotSessionNode
+from stvla_ros.nodes.kit.any_topic import matching_qos
 from stvla_ros.nodes.kit.messages import identity_of, stamp_ns
-from stvla_ros.nodes.recording.bag_recorder import BagRecorderNode, _matching_qos, _Topic
+from stvla_ros.nodes.recording.bag_recorder import BagRecorderNode, _Topic
 from stvla_ros.nodes.recording.episode_recorder import EpisodeRecorderNode
 from stvla_ros.nodes.simulation.command_inbox import MOST_KEPT, CommandInbox
 from stvla_ros.nodes.simulation.sim_bridge import SimBridgeNode
@@ -151,7 +152,7 @@ def test_fuzz_bag_recorder(bag_recorder, announced, received, now_ns):
     # As after a deactivation: each example announces its topics anew.
     bag_recorder.unsubscribe()
     for type_name, topic in announced:
-        bag_recorder.run(lambda: bag_recorder.node._record(_Topic(f"/{topic}", type_name, _matching_qos([]))))
+        bag_recorder.run(lambda: bag_recorder.node._record(_Topic(f"/{topic}", type_name, matching_qos([], 5))))
     for topic in list(bag_recorder.topics)[-2:]:
         for cdr in received:
             bag_recorder.receive(topic, cdr)

@@ -1,16 +1,14 @@
 """Node ``bag_recorder``: writes the graph's topics into a rosbag2 bag (MCAP), as they come off the wire."""
 
-import importlib
-import re
 import threading
 import time
 from collections import deque
 from typing import NamedTuple
 
-from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
-from rclpy.topic_endpoint_info import TopicEndpointInfo
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 
 from stvla_ros.errors import InputError
+from stvla_ros.nodes.kit.any_topic import is_hidden, load_type, matching_qos, only_type
 from stvla_ros.nodes.kit.base import StvlaNode, run
 from stvla_ros.recordings.bag_writer import BagWriter
 
@@ -20,7 +18,6 @@ SUBSCRIPTION_DEPTH = 30
 _MEGABYTE = 1_000_000
 # What a killed recorder loses at most.
 FLUSH_PERIOD_S = 1.0
-_TYPE_NAME = re.compile(r"[a-z][a-z0-9_]*/msg/[A-Z][A-Za-z0-9]*")
 
 
 class _Topic(NamedTuple):
@@ -81,19 +78,19 @@ class BagRecorderNode(StvlaNode):
         for name, types in self.get_topic_names_and_types():
             if name in self._recorded or name in self._refused:
                 continue
-            if name in self._excluded or (name not in self._wanted if self._wanted else _is_hidden(name)):
+            if name in self._excluded or (name not in self._wanted if self._wanted else is_hidden(name)):
                 continue
             publishers = self.get_publishers_info_by_topic(name)
             if publishers:
                 try:
-                    self._record(_Topic(name, _only_type(name, types), _matching_qos(publishers)))
+                    self._record(_Topic(name, only_type(name, types), matching_qos(publishers, SUBSCRIPTION_DEPTH)))
                     self._recorded.add(name)
                 except InputError as error:
                     self._refused.add(name)
                     self.reject("topic", str(error))
 
     def _record(self, topic: _Topic) -> None:
-        message_type = _load_type(topic)
+        message_type = load_type(topic.name, topic.type_name)
         self._thread.add_topic(topic)
 
         def received(cdr: bytes) -> None:
@@ -190,41 +187,6 @@ class _WriterThread:
                 self._flush_at = started + FLUSH_PERIOD_S
                 self._bag.flush()
         self._node.stage.published(started - message.arrived, time.monotonic() - started)
-
-
-def _is_hidden(topic: str) -> bool:
-    """Topics of actions and tools: a part of the name starts with an underscore."""
-    return "/_" in topic
-
-
-def _only_type(topic: str, types: list[str]) -> str:
-    if len(types) != 1:
-        raise InputError(f"topic {topic}: expected one message type, its publishers have several: {', '.join(types)}")
-    return types[0]
-
-
-def _load_type(topic: _Topic) -> type:
-    # Whatever takes part in the graph names types; only such names are looked for among Python's modules.
-    if not _TYPE_NAME.fullmatch(topic.type_name):
-        raise InputError(f"topic {topic.name}: expected a type like std_msgs/msg/String, got {topic.type_name!r}")
-    package, _, name = topic.type_name.partition("/msg/")
-    try:
-        return getattr(importlib.import_module(f"{package}.msg"), name)
-    except (ImportError, AttributeError):
-        raise InputError(f"topic {topic.name}: cannot be recorded without the package {package}") from None
-
-
-def _matching_qos(publishers: list[TopicEndpointInfo]) -> QoSProfile:
-    """A profile that every publisher satisfies and that asks for as much as all of them offer."""
-    profiles = [publisher.qos_profile for publisher in publishers]
-    reliable = all(profile.reliability == ReliabilityPolicy.RELIABLE for profile in profiles)
-    latched = all(profile.durability == DurabilityPolicy.TRANSIENT_LOCAL for profile in profiles)
-    return QoSProfile(
-        history=HistoryPolicy.KEEP_LAST,
-        depth=SUBSCRIPTION_DEPTH,
-        reliability=ReliabilityPolicy.RELIABLE if reliable else ReliabilityPolicy.BEST_EFFORT,
-        durability=DurabilityPolicy.TRANSIENT_LOCAL if latched else DurabilityPolicy.VOLATILE,
-    )
 
 
 def main() -> None:

@@ -1,0 +1,141 @@
+"""`stvla topics` and `stvla echo`: what runs in a graph and what it says, on machines without a `ros2` command too."""
+
+import difflib
+import sys
+import time
+from dataclasses import dataclass
+
+from tyro.conf import Positional
+
+from stvla_ros.errors import InputError
+from stvla_ros.nodes.kit.any_topic import is_hidden, load_type, matching_qos, only_type
+from stvla_ros.nodes.kit.command_node import CommandNode, command_node
+from stvla_ros.nodes.kit.endpoints import shown_node_of
+from stvla_ros.nodes.kit.message_text import check_field, field_of, message_lines
+
+# What running nodes need to be found.
+FOUND_WITHIN_S = 2.0
+# After so long without a message a line says so.
+SILENT_AFTER_S = 5.0
+_DEPTH = 10
+_MOST_NAMES = 30
+
+
+@dataclass(frozen=True)
+class EchoArguments:
+    """Show the messages of a topic, until Ctrl-C. Of pictures and long arrays the first numbers are shown."""
+
+    topic: Positional[str]
+    """Its name, as driver_state or /left/driver_state; `stvla topics` lists them."""
+    once: bool = False
+    """End after one message."""
+    field: str = ""
+    """Only this field, as header.stamp or status.0.name; empty for the whole message."""
+    full: bool = False
+    """All numbers of long arrays, and all of long texts."""
+
+
+@dataclass(frozen=True)
+class TopicsArguments:
+    """List the topics that somebody publishes, with their types and publishers."""
+
+    all: bool = False
+    """Those of actions and tools, and those that are only listened to, as well."""
+
+
+def topics(arguments: TopicsArguments) -> int:
+    """:returns: exit code: 0 where there is a topic, else 1."""
+    with command_node("", "topics") as listener:
+        listener.pause(FOUND_WITHIN_S)
+        kinds = dict(listener.node.get_topic_names_and_types())
+        published = _published(listener)
+        if arguments.all:
+            published |= {name: [] for name in kinds if name not in published and _listeners(listener, name)}
+        else:
+            published = {name: nodes for name, nodes in published.items() if not is_hidden(name)}
+    if not published:
+        print("no topics: expected a running graph (stvla sim, stvla robot), with this ROS_DOMAIN_ID", file=sys.stderr)
+        return 1
+    width = max(map(len, published))
+    for name in sorted(published):
+        by = ", ".join(published[name]) or "nobody"
+        print(f"{name:<{width}}  {', '.join(kinds.get(name, ()))}  by {by}")
+    return 0
+
+
+def echo(arguments: EchoArguments) -> int:
+    """:returns: exit code: 0 after Ctrl-C, or with ``once`` after a message.
+
+    :raises InputError: for a topic that nobody publishes, of several types, or of a package that is not installed; for
+        a field that its type has not.
+    """
+    topic = f"/{arguments.topic.lstrip('/')}"
+    with command_node("", "echo") as listener:
+        listener.wait(lambda: topic in _published(listener), FOUND_WITHIN_S)
+        publishers = listener.node.get_publishers_info_by_topic(topic)
+        if not publishers:
+            raise InputError(_nobody(listener, topic))
+        kind = load_type(topic, only_type(topic, sorted({each.topic_type for each in publishers})))
+        if arguments.field:
+            check_field(kind, arguments.field)
+        shown: list[float] = []
+
+        def show(message: object) -> None:
+            if arguments.once and shown:
+                return
+            value = field_of(message, arguments.field) if arguments.field else message
+            print("\n".join([*message_lines(value, arguments.full), "---"]), flush=True)
+            shown.append(time.monotonic())
+            del shown[:-1]
+
+        listener.node.create_subscription(kind, topic, show, matching_qos(publishers, _DEPTH))
+        try:
+            _listen(listener, topic, arguments.once, shown)
+        except KeyboardInterrupt:
+            pass
+    return 0
+
+
+def _listen(listener: CommandNode, topic: str, once: bool, shown: list[float]) -> None:
+    """Until the first message, or for ever. Silence is told once, until it ends."""
+    begun, told = time.monotonic(), 0.0
+    while not listener.wait(lambda: once and shown, 0.5):
+        heard = shown[-1] if shown else begun
+        if time.monotonic() - heard > SILENT_AFTER_S and told < heard:
+            told = time.monotonic()
+            count = listener.node.count_publishers(topic)
+            print(f"note: topic {topic}: no message for {SILENT_AFTER_S:g} s ({count} publishers)", file=sys.stderr)
+
+
+def _published(listener: CommandNode) -> dict[str, list[str]]:
+    """By topic, the nodes that publish it."""
+    own = listener.node.get_fully_qualified_name()
+    found = {}
+    for name, _ in listener.node.get_topic_names_and_types():
+        nodes = {shown_node_of(each) for each in listener.node.get_publishers_info_by_topic(name)} - {own}
+        if nodes:
+            found[name] = sorted(nodes)
+    return found
+
+
+def _listeners(listener: CommandNode, topic: str) -> list[str]:
+    """The nodes that listen to a topic."""
+    nodes = {shown_node_of(each) for each in listener.node.get_subscriptions_info_by_topic(topic)}
+    return sorted(nodes - {listener.node.get_fully_qualified_name()})
+
+
+def _nobody(listener: CommandNode, topic: str) -> str:
+    """One line on a topic that nobody publishes."""
+    names = sorted(name for name in _published(listener) if not is_hidden(name))
+    if not names:
+        return (
+            f"topic {topic}: nobody publishes it, nor anything else; expected a running graph, with this ROS_DOMAIN_ID"
+        )
+    last = {name.rpartition("/")[2]: name for name in names}
+    close = difflib.get_close_matches(topic, names, n=1)
+    close = close or [last[each] for each in difflib.get_close_matches(topic.rpartition("/")[2], last, n=1)]
+    hint = f" (did you mean {close[0]}?)" if close else ""
+    heard = _listeners(listener, topic)
+    only = f" ({', '.join(heard)} listens to it)" if heard else ""
+    more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
+    return f"topic {topic}: nobody publishes it{only}{hint}; there are {', '.join(names[:_MOST_NAMES])}{more}"
