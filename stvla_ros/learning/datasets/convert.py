@@ -1,4 +1,4 @@
-"""`stvla convert`: recordings of the live graph as a data set."""
+"""`stvla convert`: recordings of the live graph to a data set."""
 
 import time
 from collections import Counter
@@ -23,25 +23,30 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ConvertArguments:
-    """Recordings of the live graph (rosbag2, `stvla sim --record`) as a LeRobotDataset, episode by episode."""
+    """Convert recordings of the live graph (rosbag2, `stvla sim --record`) to a LeRobotDataset, episode by episode."""
 
     bags: Positional[tuple[str, ...]] = ()
     """Folders or files of recordings."""
     output: str = "out/datasets/converted"
     """Folder of the data set; it must not exist, or be empty."""
     fps: float = 0.0
-    """Resample to this rate: at each tick the newest frame; motion of merged frames is put together, repeated frames
-    hold. 0: every frame with a command is kept with its stamp, and they must be evenly spaced."""
+    """Rate to resample to: at each tick the newest frame; motions of merged frames are combined, repeated frames hold
+    still. 0: every frame with a command is kept with its stamp, and they must be evenly spaced.
+    """
     tolerance: float = 0.2
-    """By which intervals may differ from the usual one, as a share of it, where nothing is resampled."""
+    """Largest difference of an interval from the usual one, as a share of it, without resampling."""
     sync_tolerance: float = -1.0
-    """Seconds by which the stamps of a picture and of its depth may differ; 0: equal; -1: half the pictures' period."""
+    """Largest difference of the stamps of a picture and its depth, seconds; 0: equal stamps; -1: half the pictures'
+    period.
+    """
     instruction: str = ""
-    """What the robot was told, for a recording without the topic episode_state (it is then one episode)."""
+    """Instruction of a recording without the topic episode_state (it then has one episode)."""
     image: str = "/image"
-    """Topic of the colour pictures; camera_info, sensor_depth, command and episode_state are those beside it."""
+    """Topic of the colour pictures; camera_info, sensor_depth, command and episode_state are taken from the same
+    namespace.
+    """
     robot: str = ""
-    """Name of the robot. Empty: told by the frame of the commands."""
+    """Name of the robot. Empty: taken from the frame of the commands."""
     only_successes: bool = False
     """Leave out episodes that ended without success."""
     video: bool = False
@@ -50,7 +55,7 @@ class ConvertArguments:
 
 def main(arguments: ConvertArguments) -> int:
     """:returns: the exit code.
-    :raises InputError: for a bad argument or a recording that cannot be used; then nothing is made.
+    :raises InputError: for a bad argument or an unusable recording; then nothing is written.
     """
     from stvla_ros.learning.datasets.bags.bag_episodes import find_episodes
     from stvla_ros.learning.datasets.lerobot.writer import LeRobotWriter
@@ -96,7 +101,7 @@ def _check(arguments: ConvertArguments) -> None:
 
 
 def _tolerance_ns(arguments: ConvertArguments) -> int | None:
-    """As ``FramePairs``."""
+    """The tolerance for ``FramePairs``, nanoseconds."""
     return None if arguments.sync_tolerance < 0 else round(arguments.sync_tolerance * 1e9)
 
 
@@ -111,7 +116,7 @@ def _only_robot(names: Iterable[str]) -> str:
 def _demonstrations(
     path: Path, found: "BagEpisodes", arguments: ConvertArguments, remarks: Counter[str]
 ) -> Iterator[Demonstration]:
-    """One after the other, so that the pictures of one episode at a time are in memory."""
+    """Yields one after the other, so that only one episode's pictures are in memory."""
     from stvla_ros.learning.datasets.bags.frames import keep_frames, resample_frames
     from stvla_ros.recordings.bag_reader import read_bag
 

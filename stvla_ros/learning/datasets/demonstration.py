@@ -1,4 +1,4 @@
-"""One demonstration in memory, and the names its parts have in a LeRobotDataset."""
+"""One demonstration in memory, and the names of its parts in a LeRobotDataset."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -20,7 +20,7 @@ INTRINSICS = "observation.intrinsics"
 STATE = "observation.state"
 ACTION = "action"
 EXECUTED_ACTION = "executed_action"
-# Nanoseconds since the episode's first frame: LeRobot's own `timestamp` is the frame's number divided by the rate.
+# Nanoseconds since the episode's first frame. LeRobot's own `timestamp` is only the frame's index divided by the rate.
 STAMP = "stamp"
 
 ACTION_NAMES = ("x", "y", "z", "roll", "pitch", "yaw", "gripper")
@@ -31,19 +31,21 @@ class Demonstration:
     """T frames of one episode, one per control step.
 
     :param rgb: (T, H, W, 3) uint8.
-    :param depth: (T, H, W) uint16 millimetres registered to ``rgb``, 0 where unknown; None where there is none.
+    :param depth: (T, H, W) uint16 millimetres registered to ``rgb``, 0 where unknown; None if there is none.
     :param intrinsics: (3, 3) float64 pinhole matrix in pixels of ``rgb``; None where unknown.
     :param stamps: (T,) int64 nanoseconds since the first frame, increasing.
-    :param action: (T, 7) float32, what should be done after each frame: x y z metres, roll pitch yaw radians about the
+    :param action: (T, 7) float32, action that should follow each frame: x y z metres, roll pitch yaw radians about the
         fixed axes (the OXE convention), relative to the target pose in the base frame; gripper 0 closed to 1 open.
-    :param instruction: what the robot was told to do.
+    :param instruction: instruction of the robot.
     :param fps: frames (control steps) a second.
-    :param success: whether the episode ended well.
-    :param executed_action: (T, 7) as ``action``: what the robot did, where that is not what it should have done.
-    :param state: (T, 7) float32, pose of the tool point in the base frame (x y z, roll pitch yaw) and opening.
+    :param success: whether the episode ended in success.
+    :param executed_action: (T, 7) as ``action``: executed action, if it differs from the one that should have been
+        executed.
+    :param state: (T, 7) float32, pose of the tool point in the base frame (x y z metres, roll pitch yaw radians) and
+        gripper opening.
     :param scene_points: (T, 3, 3) float32, positions of ``SCENE_POINTS`` in the camera's optical frame (REP-103),
         metres: privileged knowledge of a simulator.
-    :param source: where it comes from (task, seed, placement, …), as JSON can hold it.
+    :param source: origin of the episode (task, seed, placement, …), in types that JSON can hold.
     :raises InputError: for shapes or types that do not fit together.
     """
 
@@ -93,8 +95,8 @@ class Demonstration:
 def depth_to_millimetres(depth: np.ndarray) -> np.ndarray:
     """(H, W) uint16 millimetres, 0 unknown, as ``Demonstration.depth``.
 
-    :param depth: (H, W) uint16 millimetres, or float metres, in which NaN, infinity, negative numbers and what is too
-        far for uint16 (65.535 m) are unknown.
+    :param depth: (H, W) uint16 millimetres, or float metres, in which NaN, infinity, negative numbers and depths too
+        large for uint16 (65.535 m) are unknown.
     """
     if depth.dtype == np.uint16:
         return depth

@@ -1,4 +1,4 @@
-"""What keeps the executed actions off the expert's path, so that demonstrations show the way back to it.
+"""Noise that takes the executed actions off the expert's path, so that demonstrations show how to return to it.
 
 The label of a frame stays the expert's clean answer to it; only what is executed is disturbed. A policy trained on
 clean paths alone never sees the states that its own small errors lead to (the reason for DART, arXiv 1703.09327).
@@ -11,9 +11,9 @@ import numpy as np
 from stvla_ros.control.actions import EndEffectorAction
 from stvla_ros.errors import InputError
 
-# How much of the last step's noise is still in the next one's: errors of a policy last, and white noise averages out.
+# The share of a step's noise that remains in the next step's: errors of a policy last, and white noise averages out.
 _CORRELATION = 0.6
-# Radians of rotation noise a metre of translation noise: a gripper that is 1 cm off is typically 3 degrees askew.
+# Radians of rotation noise per metre of translation noise: a gripper that is 1 cm off is typically 3 degrees askew.
 _ROTATION_PER_METRE = 5.0
 _PUSH_STEPS = (2, 6)
 _SLIP_STEPS = (1, 3)
@@ -22,12 +22,12 @@ _SLIP_STEPS = (1, 3)
 @dataclass(frozen=True)
 class NoiseParameters:
     """
-    :param translation: standard deviation of what is added to every executed translation, metres a step and axis. Each
-        episode draws its own share of it, 0 to 1, so that clean paths are among the demonstrations too.
-    :param push_probability: chance a step that the arm is pushed for some steps in one direction.
+    :param translation: standard deviation of the noise on every executed translation, metres a step and axis. Each
+        episode scales it by a random factor from 0 to 1, so that there are clean paths among the demonstrations.
+    :param push_probability: probability, at each step, that the arm is pushed in one direction for some steps.
     :param push: speed of a push, metres a step.
-    :param slip_probability: chance a step that the gripper does the opposite for a moment: an object is dropped, or the
-        fingers close on nothing.
+    :param slip_probability: probability, at each step, that the gripper briefly does the opposite: an object is
+        dropped, or the fingers close on nothing.
     :raises InputError: for a negative number or a probability above 1.
     """
 
@@ -46,7 +46,7 @@ class NoiseParameters:
 class ActionNoise:
     """Disturbs the actions of one episode.
 
-    :param random: the episode's own generator.
+    :param random: random generator of the episode.
     """
 
     def __init__(self, parameters: NoiseParameters, random: np.random.Generator) -> None:
@@ -56,7 +56,7 @@ class ActionNoise:
         self._push, self._push_left, self._slip_left = np.zeros(3), 0, 0
 
     def __call__(self, action: EndEffectorAction) -> EndEffectorAction:
-        """What is executed in place of ``action``."""
+        """The action that is executed in place of ``action``."""
         random, parameters = self._random, self._parameters
         fresh = random.normal(0.0, self._deviation, 6) * np.repeat([1.0, _ROTATION_PER_METRE], 3)
         self._drift = _CORRELATION * self._drift + np.sqrt(1.0 - _CORRELATION**2) * fresh

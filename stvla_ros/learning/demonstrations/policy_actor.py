@@ -1,4 +1,4 @@
-"""A policy that acts in turn with the expert, so that its own states get the expert's answers (DAgger, arXiv
+"""Lets a policy and the expert act in turn, so that the expert also answers in the policy's own states (DAgger, arXiv
 1011.0686).
 """
 
@@ -16,8 +16,8 @@ from stvla_ros.errors import InputError
 from stvla_ros.policy.observer import Observer
 from stvla_ros.sim.environment import Environment, Observation
 
-# Control steps that one of them acts. The policy needs long enough to make its own mistakes, and the expert long enough
-# to get past the place at which the policy is stuck.
+# Number of control steps in one turn. The policy needs enough to make its own mistakes, the expert enough to get past
+# the place where the policy is stuck.
 _POLICY_STEPS = (8, 30)
 _EXPERT_STEPS = (3, 10)
 
@@ -32,10 +32,10 @@ def check_latency(latency: tuple[float, float]) -> None:
 
 class PolicyActor:
     """
-    :param policy: as ``stvla eval`` takes it: a checkpoint, or more.
-    :param latency: milliseconds from an observation to its answer, while the world goes on: each episode draws its own
-        between these two. Both 0: as the policy says, which usually is that the world waits.
-    :raises InputError: when it cannot be loaded.
+    :param policy: policy as in ``stvla eval``: a checkpoint, or a name with parameters.
+    :param latency: milliseconds from an observation to its answer, while the world goes on. Each episode draws its own
+        latency between the two numbers. Both 0: as the policy says, which usually means that the world waits.
+    :raises InputError: when the policy cannot be loaded.
     """
 
     def __init__(self, policy: str, environment: Environment, latency: tuple[float, float] = (0.0, 0.0)) -> None:
@@ -53,7 +53,7 @@ class PolicyActor:
         self._observer.reset()
         evaluated = self._evaluated
         self.source: dict[str, Any] = {}
-        """What the episode's source tells about it."""
+        """Entries for the episode's ``source``."""
         if self._latency[1]:
             latency = random.uniform(*self._latency)
             evaluated = replace(evaluated, pacing="realtime", inference_latency=latency, added_latency=0.0)
@@ -64,7 +64,7 @@ class PolicyActor:
     def __call__(
         self, observation: Observation, stamp: int, instruction: str, label: EndEffectorAction
     ) -> EndEffectorAction:
-        # It is asked at every step: its traces and its averaged chunks must be those it would have alone.
+        # The policy is asked at every step: its traces and its averaged chunks must be the same as if it acted alone.
         seen = self._sight.observe(observation, stamp, instruction)
         answer = self._control.act(seen.given, 0.0)
         if self._left == 0:

@@ -31,9 +31,9 @@ from stvla_ros.learning.grounding.writing import stage, write_grounding
 from stvla_ros.settings import Range, check_ranges
 from stvla_ros.sim.tasks import find_task, require_task
 
-# The expert fails sometimes when it is pushed; that many placements are tried for one episode.
+# The expert may fail when it is pushed. This many placements are tried for one episode.
 _MOST_ATTEMPTS = 20
-# Time for an episode, in the task's own limits: recovery from pushes takes longer than the plain way.
+# Time for an episode, as a multiple of the task's own limit: recovering from pushes takes longer than the plain path.
 _TIME = 1.5
 
 
@@ -46,31 +46,36 @@ class RecordArguments:
     episodes: Annotated[int, Range(0, 1_000_000)] = 50
     """Successful episodes of each task."""
     grounding: Annotated[int, Range(0, 1_000_000)] = 0
-    """Pictures of each task with questions about where things are, and their answers: of placements at random, nobody
-    acting; and of up to 8 frames of each episode. They lie in the data set's folder `grounding`, in LLaVA's layout."""
+    """Pictures of each task with questions about the places of things, and their answers. They show random placements
+    with nobody acting, and up to 8 frames of each episode. They lie in the data set's folder `grounding`, in LLaVA's
+    layout.
+    """
     seed: Annotated[int, Range(0, 2**31 - 1)] = 0
-    """Of placements and noise: the same seed gives the same data set."""
+    """Seed of placements and noise: the same seed gives the same data set."""
     noise: NoiseParameters = field(default_factory=NoiseParameters)
-    """What disturbs the executed actions; the labels stay the expert's."""
+    """Noise on the executed actions; the labels stay the expert's."""
     policy: str = ""
-    """A policy, as in `stvla eval`, that acts in turn with the expert: the expert's answers in the policy's own states
-    are recorded (DAgger, arXiv 1011.0686). Its failures are kept."""
+    """A policy, as in `stvla eval`, that acts in turn with the expert: the data set gets the expert's answers in the
+    policy's own states (DAgger, arXiv 1011.0686). Its failures are kept.
+    """
     latency: tuple[float, float] = (0.0, 0.0)
     """With a policy: milliseconds from an observation to its answer, while the world goes on. Each episode draws its
-    own between these two; 0 0: the world waits."""
+    own latency between the two numbers; 0 0: the world waits.
+    """
     linger: Annotated[int, Range(0, 10_000)] = 0
-    """Control steps that are recorded after the success, so that a policy learns to leave well alone."""
+    """Control steps that are recorded after the success, so that a policy learns to stop."""
     image_width: Annotated[int, Range(32, 8192)] = 320
-    """Pixels."""
+    """Width of the pictures, pixels."""
     image_height: Annotated[int, Range(32, 8192)] = 240
-    """Pixels."""
+    """Height of the pictures, pixels."""
     video: bool = False
     """Write colour as mp4 (small, but traces differ a little from the live ones) instead of lossless pictures."""
     workers: Annotated[int, Range(1, 1000)] = 2
-    """Processes, one core each."""
+    """Number of processes, one core each."""
     output: str = "out/datasets/demonstrations"
-    """Folder of the data set; it must not exist. With tasks of several robots each gets a data set in it. Killed, the
-    same command goes on where it was."""
+    """Folder of the data set; it must not exist. With tasks of several robots, each gets a data set in it. After an
+    interruption, the same command continues.
+    """
 
 
 @dataclass(frozen=True)
@@ -82,7 +87,7 @@ class _Job:
 
     @property
     def questions(self) -> Path:
-        """Where the pictures with questions are kept."""
+        """File with the pictures and their questions."""
         return self.file if self.placements else self.file.with_suffix(".questions.npz")
 
 
@@ -108,7 +113,7 @@ def main(arguments: RecordArguments) -> int:
 
 
 def _staging(output: Path, arguments: RecordArguments) -> Path:
-    """The folder for finished episodes, begun or continued."""
+    """The folder for finished episodes, new or from an interrupted recording."""
     check_ranges(arguments)
     for task in arguments.tasks:
         if not find_task(task).has_expert and arguments.episodes:
@@ -140,20 +145,20 @@ def _staging(output: Path, arguments: RecordArguments) -> Path:
 
 
 def _settings(arguments: RecordArguments) -> dict[str, Any]:
-    """What decides about an episode's content."""
+    """The settings that determine an episode's content."""
     kept = dataclasses.asdict(arguments)
     for name in ("tasks", "episodes", "workers", "output", "video"):
         del kept[name]
-    # Episodes keep what can be asked of them, or do not; how many placements there are beside is all one to them.
+    # Whether there are questions changes an episode's files; the number of separate placements does not.
     return {**kept, "grounding": arguments.grounding > 0}
 
 
 def _run(jobs: list[_Job], arguments: RecordArguments) -> Counter[str]:
-    """Record what is left to record. :returns: failed attempts by task."""
+    """Record the episodes that are missing. :returns: failed attempts by task."""
     from tqdm import tqdm
 
     failures: Counter[str] = Counter()
-    # Read when the renderer is loaded: with one thread each, two processes do twice as much on two cores.
+    # Read when the renderer is loaded. With one thread each, two processes do twice as much on two cores.
     os.environ["LP_NUM_THREADS"] = "1"
     with (
         ProcessPoolExecutor(arguments.workers, get_context("spawn"), initializer=end_with_parent) as pool,
@@ -162,7 +167,7 @@ def _run(jobs: list[_Job], arguments: RecordArguments) -> Counter[str]:
         waiting: Iterator[_Job] = iter(jobs)
         running: set[Future[tuple[str, int]]] = set()
         while True:
-            # Few at a time: an interrupted recording then ends with the episodes that are under way.
+            # Few at a time: an interrupted recording then ends after the episodes that are in progress.
             for job in waiting:
                 running.add(pool.submit(_record, job, arguments))
                 if len(running) > arguments.workers:
@@ -234,7 +239,7 @@ def _expert(_observation: Any, _stamp: int, _instruction: str, label: EndEffecto
 
 
 def _assemble(jobs: list[_Job], output: Path, staging: Path, arguments: RecordArguments) -> int:
-    """Make the data set of the finished episodes: one for each robot, because a LeRobotDataset has one."""
+    """Make the data set from the finished episodes: one for each robot, because a LeRobotDataset has one robot."""
     robots: dict[str, list[_Job]] = {}
     for job in jobs:
         robots.setdefault(find_task(job.task).robot, []).append(job)

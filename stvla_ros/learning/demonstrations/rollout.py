@@ -1,4 +1,4 @@
-"""One episode in the simulator: who acts, what is written down."""
+"""One episode in the simulator: an actor acts, and every frame is recorded."""
 
 from collections.abc import Callable
 
@@ -10,7 +10,7 @@ from stvla_ros.learning.datasets.demonstration import Demonstration, action_row,
 from stvla_ros.learning.demonstrations.noise import ActionNoise
 from stvla_ros.sim.environment import Environment, Observation
 
-# From the observation, its stamp (ns), the instruction and the expert's clean answer to what is executed.
+# From the observation, its stamp (ns), the instruction and the expert's clean answer to the action that is executed.
 Actor = Callable[[Observation, int, str, EndEffectorAction], EndEffectorAction]
 
 
@@ -23,12 +23,12 @@ def roll_out(
     linger: int = 0,
     watch: Callable[[Observation], None] | None = None,
 ) -> Demonstration:
-    """Run an episode that was just reset until its first success or ``max_steps``. Frames are labelled with the
+    """Run an episode that was just reset, until its first success or for ``max_steps``. Frames are labelled with the
     expert's answer, whoever acts.
 
-    :param noise: disturbs what is executed.
-    :param linger: control steps after the success.
-    :param watch: is shown every frame, while the environment still stands as in it.
+    :param noise: noise on the executed actions.
+    :param linger: control steps after the success that are still recorded.
+    :param watch: function that is called with every frame, before the environment moves on.
     :raises InputError: when there is no expert for the task.
     """
     period = 1e9 / environment.info.control_hz

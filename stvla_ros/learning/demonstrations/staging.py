@@ -1,6 +1,6 @@
-"""Finished episodes on disk until they become a data set: what makes a recording resumable.
+"""Finished episodes on disk, until they become a data set; they make a recording resumable.
 
-One file an episode, moved into place when it is whole. Pictures and depth are PNG (lossless).
+One file for each episode, moved to its place when it is complete. Pictures and depth are PNG (lossless).
 """
 
 import json
@@ -21,7 +21,7 @@ _ARRAYS = ("intrinsics", "stamps", "action", "executed_action", "state", "scene_
 
 
 def save_episode(file: Path, episode: Demonstration) -> None:
-    """Write the episode; ``file`` appears only when it is whole."""
+    """Write the episode; ``file`` appears only when it is complete."""
     arrays = {name: getattr(episode, name) for name in _ARRAYS if getattr(episode, name) is not None}
     arrays |= _encoded("rgb", episode.rgb[..., ::-1])
     if episode.depth is not None:
@@ -49,7 +49,7 @@ def load_episode(file: Path) -> Demonstration:
 
 
 def _encoded(name: str, pictures: np.ndarray) -> dict[str, np.ndarray]:
-    """All pictures as one row of bytes, and where each ends."""
+    """All pictures as one row of bytes, and the end of each."""
     files = encode_png(pictures)
     return {name: np.concatenate(files), f"{name}_ends": np.cumsum([len(file) for file in files])}
 

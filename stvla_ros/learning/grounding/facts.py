@@ -1,6 +1,6 @@
-"""What a simulator knows of a picture, as numbers in the picture that the policy sees. Pure functions.
+"""A simulator's knowledge about a picture, as numbers in the picture that the policy sees. Pure functions.
 
-Pixels are counted from the upper left corner of the picture: it reaches from 0 to its width, as boxes are written.
+Pixels are counted from the upper left corner: the picture reaches from 0 to its width, as in the format of boxes.
 """
 
 from collections.abc import Mapping
@@ -12,28 +12,28 @@ import numpy as np
 from stvla_ros.perception.geometry import project
 from stvla_ros.sim.environment import SeenThings
 
-# Of a picture of 224 pixels a side: what is smaller cannot be told from anything.
+# In a picture of 224x224 pixels: smaller things cannot be recognised.
 _LEAST_PIXELS = 16
-# A way shorter than this, in sides of the picture, is none.
+# A shorter path, in sides of the picture, does not count.
 _SHORTEST_WAY = 0.04
 FEWEST_WAYPOINTS, MOST_WAYPOINTS = 5, 8
 _WAYPOINTS_A_SIDE = 8.0
-# From pixels whose centres are whole numbers to those that are counted from the picture's corner.
+# Difference between pixels whose centres are whole numbers and pixels counted from the picture's corner.
 _CORNER = 0.5
 
 
 @dataclass(frozen=True, eq=False)
 class SceneFacts:
-    """Where things are in one picture, in pixels of the size asked for.
+    """The places of things in one picture, in pixels of the size asked for.
 
-    :param instruction: what the robot was told.
-    :param boxes: (4,) x0, y0, x1, y1 by name, of all things that show.
-    :param inside: (2,) a point on each of them.
-    :param moved: name of the object to move; empty where no single one is.
-    :param goal: name of what it shall come to; empty where that is only a place.
-    :param place: (2,) where the object shall be put; None where nobody knows, or outside of the picture.
-    :param gripper: (2,) the tool point; None outside of the picture.
-    :param way: (N, 2) waypoints of the tool point's coming way; None where it is unknown, short, or leaves the picture.
+    :param instruction: instruction of the robot.
+    :param boxes: box (4,) x0, y0, x1, y1 of each visible thing, by name.
+    :param inside: point (2,) on each of them, by name.
+    :param moved: name of the object to move; empty if there is no single one.
+    :param goal: name of the thing that it must be brought to; empty if that is only a place.
+    :param place: (2,) place where the object must be put; None if it is unknown, or outside of the picture.
+    :param gripper: (2,) place of the tool point; None outside of the picture.
+    :param way: (N, 2) waypoints of the tool point's future path; None if it is unknown, short, or leaves the picture.
     """
 
     instruction: str
@@ -55,11 +55,11 @@ def scene_facts(
     coming: np.ndarray | None = None,
 ) -> SceneFacts:
     """
-    :param things: what shows in the camera's picture.
+    :param things: visible things in the camera's picture.
     :param points: (3, 3) ``Environment.scene_points`` in metres.
-    :param intrinsics: (3, 3) of the camera's picture, pixel centres at whole numbers.
-    :param size: side of the picture that the policy sees, pixels; each axis is scaled by itself.
-    :param coming: (N, 3) metres in the camera's frame: the tool point from this picture on.
+    :param intrinsics: (3, 3) pinhole matrix in the camera's pixels, with pixel centres at whole numbers.
+    :param size: side of the picture that the policy sees, pixels; the two axes are scaled independently.
+    :param coming: (N, 3) metres in the camera's frame, positions of the tool point from this picture on.
     """
     shown = {name: mask for name, mask in things.masks.items() if _is_seen(mask, size)}
     height, width = next(iter(things.masks.values())).shape
@@ -98,7 +98,7 @@ def point_in(mask: np.ndarray) -> np.ndarray:
 
 
 def waypoints(way: np.ndarray, size: int) -> np.ndarray | None:
-    """Points at equal distances along a way, its ends among them.
+    """Points at equal distances along a path, its ends among them.
 
     :param way: (N, 2) pixels.
     :returns: (n, 2), ``FEWEST_WAYPOINTS`` to ``MOST_WAYPOINTS`` by its length; None where it is too short or leaves the

@@ -1,4 +1,4 @@
-"""Questions about where things are, and their answers as a vision-language model shall write them. Pure functions."""
+"""Questions about the places of things, and the answers that a vision-language model should write. Pure functions."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -46,7 +46,7 @@ FORMS: Mapping[str, tuple[str, ...]] = {
     ),
 }
 """Wordings by form. ``{name}`` is a thing's name, ``{task}`` the instruction."""
-# Of the wordings of the boxes in the task: what is moved, where it goes, both.
+# Slices of the wordings of "box of a part in the task": the thing to move, its goal, both.
 _MOVED, _GOAL, _BOTH = slice(0, 2), slice(2, 4), slice(4, 6)
 
 
@@ -54,8 +54,8 @@ _MOVED, _GOAL, _BOTH = slice(0, 2), slice(2, 4), slice(4, 6)
 class Question:
     """
     :param form: one of ``FORMS``.
-    :param text: what is asked.
-    :param answer: what shall be written.
+    :param text: text of the question.
+    :param answer: text of the answer.
     """
 
     form: str
@@ -64,9 +64,9 @@ class Question:
 
 
 def ask(facts: SceneFacts, random: np.random.Generator) -> list[Question]:
-    """One question of every form that the picture can answer, and of each thing its box.
+    """One question of every form that the picture can answer, and a question about the box of each thing.
 
-    :param random: what wordings are drawn from.
+    :param random: random numbers that choose the wordings.
     """
     return list(_ask(facts, random))
 

@@ -1,4 +1,4 @@
-"""Grounding data: pictures with a question each and its answer in words, whoever made them.
+"""Grounding data: pictures, each with a question and its answer in words, from any source.
 
 Files of JSON lines; pictures are named relative to the file's folder. A line is one of
 
@@ -26,7 +26,7 @@ from stvla_ros.settings import shown
 
 QUESTIONS = "questions.jsonl"
 FOLDER = "grounding"
-"""Of a data set, where the questions lie beside its demonstrations."""
+"""Folder of a data set in which the questions lie beside its demonstrations."""
 IMAGE_MARK = "<image>"
 HUMAN, MODEL = "human", "gpt"
 _SENTENCES = ("sentences", "sentence")
@@ -36,9 +36,9 @@ _MOST_TEXT = 4000
 @dataclass(frozen=True)
 class GroundingSample:
     """
-    :param picture: its file.
+    :param picture: file of the picture.
     :param size: (width, height) of the picture.
-    :param question, answer: places in them are pixels of the picture.
+    :param question, answer: texts; places in them are pixels of the picture.
     """
 
     picture: Path
@@ -48,10 +48,10 @@ class GroundingSample:
 
 
 class GroundingQuestions:
-    """``Questions`` of files.
+    """``Questions`` that are read from files.
 
     :param crop: share of each side of a picture that may be cut away.
-    :param flip: share of the pictures that are mirrored; never where left or right is named.
+    :param flip: share of the pictures that are mirrored; never those whose texts name left or right.
     """
 
     def __init__(self, samples: Sequence[GroundingSample], crop: float = 0.0, flip: float = 0.0) -> None:
@@ -61,7 +61,7 @@ class GroundingQuestions:
         return len(self._samples)
 
     def see(self, number: int, size: int, random: np.random.Generator | None = None) -> SeenQuestion:
-        """:raises InputError: for a picture that cannot be read any more, or has another size than it had."""
+        """:raises InputError: for a picture that can no longer be read, or has another size than before."""
         sample = self._samples[number]
         rgb = _read(sample.picture)
         if rgb.shape[1::-1] != sample.size:
@@ -75,7 +75,7 @@ class GroundingQuestions:
         raise InputError(f"{sample.picture}: expected places that can be told in {size} pixels, got {sample.answer}")
 
     def _drawn(self, plain: PictureMove, random: np.random.Generator) -> PictureMove:
-        """A window of at most the picture, each side by itself."""
+        """A random window inside the picture; the two sides are drawn independently."""
         sides = np.array(plain.window[2:])
         kept = sides * random.uniform(1.0 - self._crop, 1.0, 2)
         corner = random.uniform(0.0, 1.0, 2) * (sides - kept)
@@ -89,7 +89,7 @@ class GroundingQuestions:
 def read_grounding(path: Path) -> list[GroundingSample]:
     """All questions of a file, or of a folder with ``questions.jsonl`` in it or in its ``grounding``.
 
-    :raises InputError: naming the file, the line and what in it cannot be used; for a file without questions.
+    :raises InputError: naming the file, the line and the unusable part; also for a file without questions.
     """
     file = _find(path)
     samples: list[GroundingSample] = []
@@ -160,7 +160,7 @@ def _bytes(picture: Path, where: str) -> np.ndarray:
 
 
 def _asked(line: Mapping[str, Any], where: str) -> Iterator[tuple[str, str]]:
-    """Questions and answers of a line."""
+    """The questions and answers of a line."""
     if "conversations" in line:
         yield from _conversation(line["conversations"], where)
     elif any(key in line for key in _SENTENCES):

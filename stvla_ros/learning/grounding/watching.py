@@ -1,4 +1,6 @@
-"""Pictures with questions out of the simulator: of placements without anybody acting, and of demonstrations' frames."""
+"""Makes pictures with questions in the simulator: of placements without anybody acting, and of demonstrations'
+frames.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,10 +15,10 @@ from stvla_ros.learning.grounding.writing import SIZE, AskedPicture, stage
 from stvla_ros.sim.environment import Environment, Observation, SeenThings
 
 LOT = 25
-"""Placements that are recorded, and kept or lost, together."""
+"""Number of placements that are recorded together; they are kept or lost together, too."""
 OF_AN_EPISODE = 8
-"""Frames of a demonstration that are asked about, at most."""
-# Takes part in the seeds, so that no placement here is a demonstration's.
+"""Largest number of frames of a demonstration that get questions."""
+# Part of the seeds, so that no placement here is also a demonstration's.
 _GROUNDING = 0x6D
 
 
@@ -28,9 +30,9 @@ class _Watched:
 
 
 class Watcher:
-    """Keeps what can be asked about an episode's frames.
+    """Keeps the facts about an episode's frames, for questions.
 
-    :param with_way: whether the gripper's way is the expert's, so that it may be asked for.
+    :param with_way: whether the gripper's path is the expert's, so that questions may ask for it.
     """
 
     def __init__(self, environment: Environment, with_way: bool = True) -> None:
@@ -39,9 +41,9 @@ class Watcher:
         self._intrinsics = np.eye(3)
 
     def __call__(self, observation: Observation) -> None:
-        """The environment's last observation is the episode's next frame.
+        """Take the environment's last observation as the episode's next frame.
 
-        :raises InputError: where the simulator does not tell what shows in it.
+        :raises InputError: when the simulator cannot tell what is visible.
         """
         things = self._environment.seen_things()
         if things is None:
@@ -52,8 +54,8 @@ class Watcher:
 
     def asked(self, most: int, random: np.random.Generator) -> list[AskedPicture]:
         """
-        :param most: frames, spread evenly over the episode.
-        :param random: what wordings are drawn from.
+        :param most: largest number of frames, spread evenly over the episode.
+        :param random: random numbers that choose the wordings.
         """
         frames = self._frames
         chosen = np.unique(np.linspace(0, len(frames) - 1, min(most, len(frames))).round().astype(int)).tolist()
@@ -69,12 +71,12 @@ class Watcher:
 
 
 def record_placements(environment: Environment, seeds: Sequence[int], numbers: Sequence[int], file: Path) -> None:
-    """Placements at random, before anybody acts.
+    """Record random placements before anybody acts.
 
-    :param seeds: what all of them follow from.
-    :param numbers: of the placements.
-    :param file: where they are kept.
-    :raises InputError: for a task without random placements, or a simulator that does not tell what shows.
+    :param seeds: numbers that all random choices follow from.
+    :param numbers: numbers of the placements.
+    :param file: file that keeps the pictures.
+    :raises InputError: for a task without random placements, or a simulator that cannot tell what is visible.
     """
     pictures: list[AskedPicture] = []
     for number in numbers:

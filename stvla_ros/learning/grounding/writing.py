@@ -16,7 +16,9 @@ from stvla_ros.policy.pictures import prepare_picture
 from stvla_ros.safe_files import check_npz
 
 SIZE = 224
-"""Side of the pictures that are kept, pixels: what the published model sees, so that answers are in its pixels."""
+"""Side of the pictures that are kept, pixels: the size that the published model sees, so that answers are in its
+pixels.
+"""
 _IMAGES = "images"
 
 
@@ -24,7 +26,7 @@ _IMAGES = "images"
 class AskedPicture:
     """
     :param rgb: (H, W, 3) uint8, as the camera saw it.
-    :param questions: places in them are pixels of the picture of ``SIZE``.
+    :param questions: questions about it; places in them are pixels of the picture of ``SIZE``.
     """
 
     rgb: np.ndarray
@@ -32,7 +34,7 @@ class AskedPicture:
 
 
 def stage(file: Path, pictures: Sequence[AskedPicture]) -> None:
-    """Keep pictures until there are all; ``file`` appears only when it is whole."""
+    """Keep pictures until all are there; ``file`` appears only when it is complete."""
     seen = [np.round(255.0 * prepare_picture(each.rgb, SIZE).transpose(1, 2, 0)).astype(np.uint8) for each in pictures]
     files = encode_png([each[..., ::-1] for each in seen])
     asked = json.dumps([[asdict(question) for question in each.questions] for each in pictures])
@@ -43,10 +45,10 @@ def stage(file: Path, pictures: Sequence[AskedPicture]) -> None:
 
 def write_grounding(folder: Path, staged: Iterable[Path]) -> tuple[int, int]:
     """
-    :param folder: a new one; it appears when it is whole.
-    :param staged: files of ``stage``, in the order in which their pictures are to stand.
-    :returns: how many pictures and questions there are.
-    :raises InputError: for a damaged file, or a disk that does not take it.
+    :param folder: new folder; it appears when it is complete.
+    :param staged: files from ``stage``, in the order of their pictures.
+    :returns: the numbers of pictures and of questions.
+    :raises InputError: for a damaged file, or when the disk fails.
     """
     pictures = questions = 0
     try:

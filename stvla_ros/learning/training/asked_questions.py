@@ -1,4 +1,4 @@
-"""Questions about pictures as a training takes them: which of them, how many, and which are held out."""
+"""Questions about pictures in a training: their choice, their number, and which are held out."""
 
 import math
 from dataclasses import dataclass
@@ -18,11 +18,11 @@ _MOST_SHARE, _MOST_CROP = 16.0, 0.8
 class GroundingConfig:
     """Questions about pictures (docs/reference/grounding.md), for families with the objective ``grounding``.
 
-    :param paths: folders or files of them.
-    :param share: questions in a batch for each sample of the demonstrations in it. A stage that has no other objective
-        takes as many questions as its batch is large.
-    :param crop: share of each side of their pictures that may be cut away.
-    :param flip: share of their pictures that are mirrored.
+    :param paths: folders or files with questions.
+    :param share: ratio of questions to demonstrations' samples in a batch. A stage with no other objective takes as
+        many questions as its batch is large.
+    :param crop: share of each side of the pictures that may be cut away.
+    :param flip: share of the pictures that are mirrored.
     :raises InputError: for a value out of range.
     """
 
@@ -40,7 +40,7 @@ class GroundingConfig:
             raise InputError("share: expected more than 0, got 0; leave the objective grounding out")
 
     def count(self, batch_size: int, alone: bool) -> int:
-        """Questions of a batch. :param alone: whether nothing else is learnt from it."""
+        """Number of questions in a batch. :param alone: whether the batch has no other samples."""
         return batch_size if alone else max(1, round(self.share * batch_size))
 
 
@@ -48,8 +48,8 @@ class GroundingConfig:
 class AskedQuestions:
     """
     :param questions: all of them.
-    :param train, validation: numbers of those that are trained on, and of those that are held out.
-    :param pictures: how many pictures they are about.
+    :param train, validation: indices of the questions that are trained on, and of those that are held out.
+    :param pictures: number of pictures that the questions are about.
     """
 
     questions: Questions
@@ -61,8 +61,8 @@ class AskedQuestions:
 def ask_questions(config: GroundingConfig, held_out: float, seed: int) -> AskedQuestions:
     """Read all questions.
 
-    :param held_out: share of the pictures, with all questions about them, that is not trained on.
-    :raises InputError: for files that cannot be used.
+    :param held_out: share of the pictures that are held out, with all questions about them.
+    :raises InputError: for unusable files.
     """
     samples = [sample for path in config.paths for sample in read_grounding(Path(path))]
     _, picture = np.unique([str(sample.picture) for sample in samples], return_inverse=True)

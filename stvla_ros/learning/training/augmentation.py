@@ -1,7 +1,7 @@
 """Other pictures of the same scene.
 
-Everything here is one OpenCV call a sample, on 8-bit pictures and in the calling thread: while a batch is prepared the
-network trains on all cores, and a second team of threads would take more from it than it does itself.
+Everything here is one OpenCV call for each sample, on 8-bit pictures and in the calling thread. The network trains on
+all cores while a batch is prepared, and a second team of threads would slow it down by more than it helps.
 """
 
 import cv2
@@ -13,11 +13,11 @@ _GREY = np.array([0.299, 0.587, 0.114])  # luma of ITU-R BT.601
 
 
 class DrawnAugmentation:
-    """An ``Augmentation``: what is drawn for each sample of a batch.
+    """An ``Augmentation``: the random numbers for each sample of a batch.
 
-    :param config: how much may change.
-    :param batch: B samples.
-    :param random: what is drawn from.
+    :param config: limits of the changes.
+    :param batch: number B of samples.
+    :param random: random numbers that the changes are drawn from.
     """
 
     def __init__(self, config: AugmentationConfig, batch: int, random: np.random.Generator) -> None:
@@ -34,8 +34,8 @@ class DrawnAugmentation:
     def __call__(
         self, pictures: np.ndarray, depths: np.ndarray, intrinsics: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """A zoom changes the focal lengths along, a shift the principal point, so that every point of the scene stays
-        where it is in the camera's frame; parameters as in ``Augmentation``.
+        """A zoom also changes the focal lengths, and a shift the principal point, so that every point of the scene
+        stays at its place in the camera's frame. For the parameters see ``Augmentation``.
         """
         if self._scales is not None:
             changes = zip(pictures, depths, self._scales, self._shifts, strict=True)
@@ -51,7 +51,7 @@ class DrawnAugmentation:
         return pictures, depths, intrinsics
 
     def move(self, places: np.ndarray, size: int) -> np.ndarray:
-        """As ``Augmentation.move``."""
+        """See ``Augmentation.move``."""
         if self._scales is None:
             return places
         centre = size / 2
@@ -59,9 +59,9 @@ class DrawnAugmentation:
 
 
 def _move(picture: np.ndarray, depth: np.ndarray, scale: float, shift: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Zoomed about the centre, then shifted. Depth takes the nearest pixel: between two surfaces there is nothing."""
+    """Zoom about the centre, then shift. Depth takes the nearest pixel: a depth between two surfaces would be wrong."""
     size = len(picture)
-    # OpenCV's whole numbers are the pixels' centres, ours (of intrinsics) are half a pixel off.
+    # OpenCV's whole numbers are the pixels' centres; ours (of intrinsics) are half a pixel off.
     offset = scale * (0.5 - size / 2) + size / 2 - 0.5 + shift
     matrix = np.array([[scale, 0.0, offset[0]], [0.0, scale, offset[1]]])
     border = {"borderMode": cv2.BORDER_REPLICATE}
@@ -72,7 +72,7 @@ def _move(picture: np.ndarray, depth: np.ndarray, scale: float, shift: np.ndarra
 
 
 def _recolour(picture: np.ndarray, factors: np.ndarray) -> np.ndarray:
-    """:param factors: brightness, contrast about the picture's mean grey, saturation."""
+    """:param factors: factors of brightness, contrast about the picture's mean grey, and saturation."""
     brightness, contrast, saturation = factors
     mean = _GREY @ cv2.mean(picture)[:3]
     colours = saturation * np.eye(3) + (1.0 - saturation) * np.tile(_GREY, (3, 1))

@@ -1,4 +1,4 @@
-"""What each step learns from: a batch of the demonstrations, one of questions about pictures, or both."""
+"""The input of each step: a batch of demonstrations' samples, one of questions about pictures, or both."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -24,8 +24,8 @@ _VALIDATION_BATCH = 32
 class Part:
     """One forward and backward pass of a step.
 
-    :param objectives: weights of what is learnt from it.
-    :param share: of all samples that it stands for, where figures are means over several.
+    :param objectives: weights of the objectives of this pass.
+    :param share: share of all samples that are in this pass, where figures are means over several passes.
     """
 
     batch: Batch
@@ -35,12 +35,12 @@ class Part:
 
 class Batches:
     """
-    :param trainable: the network; it has the prepared frames.
-    :param stages: of the whole run.
-    :param train: indices of the frames that each stage learns from.
+    :param trainable: network; it has the prepared frames.
+    :param stages: stages of the whole run.
+    :param train: indices of each stage's frames.
     :param validation: indices of the held-out frames.
-    :param device: where the network is.
-    :param asked: questions, where some stage learns from them.
+    :param device: device of the network.
+    :param asked: questions, if some stage has them.
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class Batches:
         self._coming: tuple[int, Future[list[Part]]] | None = None
 
     def next(self, number: int) -> list[Part]:
-        """Batch ``number`` on the device, and begin to read the one after it from the disk."""
+        """Batch ``number`` on the device. Then begin to read the next batch from the disk."""
         if self._coming is None or self._coming[0] != number:
             self._coming = number, self._reader.submit(self.make, number)
         parts = self._coming[1].result()
@@ -69,9 +69,9 @@ class Batches:
         return parts
 
     def make(self, number: int) -> list[Part]:
-        """Batch ``number``: everything in it follows from the seed and its number."""
+        """Make batch ``number``: everything in it follows from the seed and the number."""
         config = self._config
-        # The batch that is read ahead may be the next stage's.
+        # The next batch may belong to the next stage.
         stage = stage_at(self._stages, number // config.gradient_accumulation)
         shown, asked = _split(self._stages[stage].objectives)
         entropy = int(np.random.SeedSequence([config.seed, number]).generate_state(1)[0])
@@ -88,7 +88,7 @@ class Batches:
         return parts
 
     def held_out(self, stage: Stage) -> Iterator[Part]:
-        """The held-out samples of what a stage learns from, batch by batch; nothing is drawn."""
+        """The held-out samples of a stage, batch by batch; nothing is random."""
         shown, asked = _split(stage.objectives)
         for indices in _batches(self._validation) if shown else ():
             share = len(indices) / len(self._validation)
@@ -107,12 +107,12 @@ class Batches:
 
 
 def stage_at(stages: Sequence[Stage], step: int) -> int:
-    """Number of the stage that a step belongs to; after the end the last one's."""
+    """The index of the stage that a step belongs to; after the end, the last stage's."""
     return next((number for number, stage in enumerate(stages) if step < stage.end), len(stages) - 1)
 
 
 def _split(objectives: Mapping[str, float]) -> tuple[dict[str, float], dict[str, float]]:
-    """What is learnt from demonstrations, and what from questions."""
+    """The objectives for demonstrations, and those for questions."""
     shown = {name: weight for name, weight in objectives.items() if name != GROUNDING}
     return shown, {name: weight for name, weight in objectives.items() if name == GROUNDING}
 

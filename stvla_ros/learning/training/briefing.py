@@ -1,4 +1,4 @@
-"""One page before training: what is about to happen, with what, how long and how large."""
+"""One page before training: what will be trained, on which data, and its time and size."""
 
 import math
 import textwrap
@@ -27,7 +27,7 @@ _QUANTILES = (0.01, 0.5, 0.99)
 
 @dataclass(frozen=True)
 class MemoryEstimate:
-    """Bytes on the device that trains."""
+    """Bytes of memory on the training's device."""
 
     weights: int
     gradients: int
@@ -49,13 +49,13 @@ def briefing(
     asked: AskedQuestions | None = None,
 ) -> str:
     """
-    :param selections: the episodes to train on, of each data set of ``config.data.paths``.
-    :param trainable: as it will be trained: ``requires_grad`` set, adapters put in.
-    :param steps: optimiser steps of the whole run.
-    :param seconds_per_step: measured; None where nothing was.
-    :param asked: the questions that some stage learns from.
+    :param selections: episodes to train on, for each data set of ``config.data.paths``.
+    :param trainable: network as it will be trained: ``requires_grad`` set, adapters added.
+    :param steps: number of optimiser steps in the whole run.
+    :param seconds_per_step: measured time of a step; None if it was not measured.
+    :param asked: questions that some stage learns from.
     :returns: at most ``LINES`` lines of ``WIDTH`` columns.
-    :raises InputError: for data that cannot be read.
+    :raises InputError: for unreadable data.
     """
     blocks = [
         _task(config),
@@ -71,7 +71,9 @@ def briefing(
 
 
 def estimate_memory(trainable: Trainable, config: TrainingConfig) -> MemoryEstimate:
-    """Weights, gradients and the optimiser's state are counted, and by the family what the passes need beside."""
+    """The memory of weights, gradients and the optimiser's state, counted here, and of the passes, estimated by the
+    family.
+    """
     trained = trainable_parameters(trainable.module)
     size = sum(parameter.numel() * parameter.itemsize for parameter in trained.values())
     weights = sum(tensor.numel() * tensor.itemsize for tensor in trainable.module.state_dict().values())
@@ -85,7 +87,7 @@ def estimate_memory(trainable: Trainable, config: TrainingConfig) -> MemoryEstim
 
 
 def optimizer_bytes(trained: dict[str, nn.Parameter], config: OptimizerConfig, tables: Collection[str] = ()) -> int:
-    """AdamW keeps two numbers for each that it trains (mean and square of its gradient), Muon one."""
+    """AdamW keeps two numbers for each trained one (mean and square of its gradient), Muon keeps one."""
     total = 0
     for optimizer in make_optimizers(trained, config, tables):
         kept = 1 if isinstance(optimizer, torch.optim.Muon) else 2
@@ -183,7 +185,7 @@ def _optimisation(
 ) -> list[str]:
     optimizer = config.optimizer
     episodes = sum(len(each.numbers) for each in selections)
-    # Which episodes are held out is drawn later, so this counts usual ones.
+    # The held-out episodes are drawn later, so the count is the expected one.
     frames = sum(each.frames for each in selections) * (1.0 - _held_episodes(config, episodes) / episodes)
     epochs = steps * config.batch_size * config.gradient_accumulation / frames
     parts = [f"{optimizer.name}, learning rate {optimizer.learning_rate:g} {optimizer.schedule}"]
@@ -267,13 +269,13 @@ def _held_episodes(config: TrainingConfig, episodes: int) -> int:
 
 
 def _field(label: str, text: str) -> list[str]:
-    """The label, and the text in as many lines as it takes."""
+    """The label, and the text on as many lines as it needs."""
     lines = textwrap.wrap(text, WIDTH - _LABEL) or [""]
     return [f"{label if number == 0 else '':<{_LABEL}}{line}" for number, line in enumerate(lines)]
 
 
 def _short(path: Path, width: int) -> str:
-    """The end of a path, which tells more than its beginning."""
+    """The end of a path, which says more than its beginning."""
     text = str(path)
     return text if len(text) <= width else f"…{text[len(text) - width + 1 :]}"
 
@@ -290,7 +292,7 @@ def _size(number: float) -> str:
 
 
 def _duration(seconds: float) -> str:
-    """To the precision that an estimate has."""
+    """A duration in words, rounded to an estimate's precision."""
     if seconds < 120:
         return f"{seconds:.0f} s"
     minutes = round(seconds / 60)

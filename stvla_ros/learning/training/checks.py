@@ -1,7 +1,7 @@
-"""Refuses, before anything is trained, data that no policy can be learnt from.
+"""Checks before training: refuses data from which no policy can be learnt.
 
-What cannot be seen in the data is not checked: a gripper whose open and closed are exchanged in all of it, a base frame
-turned by some angle, an instruction that tells something else than the pictures.
+Some faults cannot be seen in the data, and are not checked: a gripper with open and closed exchanged everywhere, a base
+frame turned by some angle, an instruction that does not fit the pictures.
 """
 
 from collections import Counter
@@ -21,13 +21,15 @@ from stvla_ros.policy.families import find_family
 from stvla_ros.policy.inputs import BESIDE
 from stvla_ros.robots.embodiments import embodiments
 
-# Speeds that 99 % of the steps stay below. Of the 28 data sets in SpatialVLA's processor_config.json, those in metres
-# and radians per step reach 2 m/s and 9 rad/s; those in millimetres, in degrees or of absolute poses are far above.
+# Limits for the speed that 99 % of the steps stay below. Of the 28 data sets in SpatialVLA's processor_config.json,
+# those in metres and radians per step reach 2 m/s and 9 rad/s; those in millimetres, in degrees or of absolute poses
+# are far above.
 _FASTEST_M_S, _FASTEST_RAD_S = 3.0, 10.0
 _FAST_M_S = 1.0
 _SLOWEST_M_S = 1e-3
 _CONSTANT = 1e-6
-# Data sets in one run that differ by more are in different units, or of robots that one policy cannot act for.
+# Data sets in one run whose scales differ by more have different units, or come from robots that one policy cannot
+# control.
 _MOST_SCALE = 10.0
 _SAME_RATE = 0.02
 _CONTROL_RATE = 0.2
@@ -38,20 +40,19 @@ _MOST_IDLE = 0.5
 _OUTLIER = 10.0
 _HALF_OPEN = (0.1, 0.9)
 _MOST_HALF_OPEN = 0.05
-# Share of the episodes that begin in the same way.
+# Share of the episodes that must begin in the same way.
 _MOSTLY = 0.9
 
 
 def check_datasets(selections: Sequence[Selection], config: TrainingConfig) -> list[str]:
     """
-    :param selections: the episodes to train on, of each data set of ``config.data.paths``.
-    :returns: a line for everything that is suspicious, but can be trained on.
-    :raises InputError: one line that names the data set and the feature and says why it cannot work: too few actions,
-        episodes of one frame, one gripper state only, a gripper beyond 0..1, translations that are constant, actions
-        too fast or slow for metres and radians per step, data sets of different rates or scales in one run, no (or
-        unusable) depth or scene points where the configuration asks for them, a tracker that needs the robot,
-        pictures without content; what the reader
-        refuses (NaN or infinite numbers, missing instructions).
+    :param selections: episodes to train on, for each data set of ``config.data.paths``.
+    :returns: one line for everything that is suspicious but usable.
+    :raises InputError: with one line that names the data set and the feature, and says why it cannot work. Refused are:
+        too few actions, episodes of one frame, only one gripper state, a gripper beyond 0..1, constant translations,
+        actions too fast or slow for metres and radians per step, data sets of different rates or scales in one run,
+        missing or unusable depth or scene points that the configuration needs, a tracker that needs the robot, pictures
+        without content, and everything that the reader refuses (NaN or infinite numbers, missing instructions).
     """
     if config.inputs.traces == BESIDE and not find_family(config.family.name).takes_traces:
         raise InputError(
@@ -82,10 +83,10 @@ def check_datasets(selections: Sequence[Selection], config: TrainingConfig) -> l
 
 
 def check_translations(selection: Selection) -> Iterator[str]:
-    """Whether they are metres in one step.
+    """Check that translations are metres in one step.
 
-    :returns: what is suspicious.
-    :raises InputError: for constant ones, and those too fast or slow.
+    :returns: suspicious properties, one line each.
+    :raises InputError: for constant translations, and for those too fast or slow.
     """
     where, xyz, fps = f"{selection.name}, {schema.ACTION}", selection.all_actions[:, :3], selection.reader.info.fps
     extent = np.ptp(xyz, axis=0)
@@ -117,10 +118,10 @@ def check_translations(selection: Selection) -> Iterator[str]:
 
 
 def check_rotations(selection: Selection) -> Iterator[str]:
-    """Whether they are radians in one step. Constant ones are usual: many tasks turn nothing.
+    """Check that rotations are radians in one step. Constant rotations are usual: many tasks turn nothing.
 
-    :returns: what is suspicious.
-    :raises InputError: for those too fast.
+    :returns: suspicious properties, one line each.
+    :raises InputError: for rotations that are too fast.
     """
     where, fps = f"{selection.name}, {schema.ACTION}", selection.reader.info.fps
     angles = np.abs(selection.all_actions[:, 3:6])
@@ -135,7 +136,7 @@ def check_rotations(selection: Selection) -> Iterator[str]:
 
 
 def _check_features(selections: Sequence[Selection], config: TrainingConfig) -> Iterator[str]:
-    """From info.json alone."""
+    """Checks of info.json alone."""
     needed = find_family(config.family.name).objectives
     for objective, weight in config.all_objectives().items():
         stages = [stage for stage in config.all_stages(1) if objective in (stage.objectives or {})]
@@ -182,7 +183,7 @@ def _check_episodes(selection: Selection) -> Iterator[str]:
 
 
 def _check_grippers(selections: Sequence[Selection], still: bool) -> Iterator[str]:
-    """:param still: whether a gripper that never changes is as it should be."""
+    """:param still: whether a gripper that never changes is right for these tasks."""
     seen: dict[str, set[str]] = {}
     for selection in selections:
         where, gripper = f"{selection.name}, {schema.ACTION}", selection.all_actions[:, 6]
@@ -206,7 +207,7 @@ def _check_grippers(selections: Sequence[Selection], still: bool) -> Iterator[st
 
 
 def _check_meanings(selections: Sequence[Selection]) -> Iterator[str]:
-    """Whether grippers begin alike. Where 1 means open in one data set and closed in another, one begins its episodes
+    """Check that grippers begin alike. If 1 means open in one data set and closed in another, one begins its episodes
     open and the other closed.
     """
     # A gripper that never moves tells nothing.

@@ -1,4 +1,4 @@
-"""What a training run is made of: config/train/*.yaml."""
+"""The configuration of a training run: config/train/*.yaml."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -18,19 +18,19 @@ from stvla_ros.settings import FORMER_NAME, build, read_mapping, shown
 
 @dataclass(frozen=True)
 class DataConfig:
-    """Which demonstrations.
+    """The demonstrations of a training.
 
-    :param paths: LeRobotDatasets (folders).
-    :param episodes: use only the first so many of each instruction; 0 for all.
-    :param picture: the picture's feature name; empty for the only or first one.
-    :param action: by a data set's path, what the numbers of its actions mean, in their order, where their names do not
-        say it: seven of x y z, roll pitch yaw (or axis_angle_x axis_angle_y axis_angle_z), gripper (1 when open) or
-        gripper_closed (1 when closed).
-    :param unnorm_key: name that the training set's action statistics have in the checkpoint.
+    :param paths: folders of LeRobotDatasets.
+    :param episodes: number of episodes of each instruction that are used, the first ones; 0 for all.
+    :param picture: name of the picture's feature; empty for the only or first one.
+    :param action: meaning of the actions' numbers by data set path, for data sets whose names do not tell it: seven
+        words in the numbers' order, of x y z, roll pitch yaw (or axis_angle_x axis_angle_y axis_angle_z), gripper (1
+        when open) or gripper_closed (1 when closed).
+    :param unnorm_key: name of the training set's action statistics in the checkpoint.
     :param validation_share: share of the episodes that is held out, 0..0.5.
     :param cache: folder for prepared frames.
-    :param still_gripper: whether a gripper that never changes in all of the data is as it should be (tapping, pushing);
-        otherwise it is taken for a mistake.
+    :param still_gripper: whether a gripper that never changes in all of the data is right (tapping, pushing); otherwise
+        it is taken for a mistake.
     """
 
     paths: tuple[str, ...] = ()
@@ -46,12 +46,13 @@ class DataConfig:
 @dataclass(frozen=True)
 class OptimizerConfig:
     """
-    :param name: ``adamw``; ``muon``: orthogonalised momentum for the layers' matrices, AdamW for the rest.
-    :param learning_rate: the peak.
-    :param weight_decay: decoupled.
-    :param schedule: after the warm-up.
-    :param warmup_steps: from 0 to the peak.
-    :param max_gradient_norm: gradients are scaled down to this.
+    :param name: name of the optimiser. ``adamw``; ``muon``: orthogonalised momentum for the layers' matrices, AdamW for
+        the rest.
+    :param learning_rate: largest learning rate.
+    :param weight_decay: weight decay, decoupled from the gradient.
+    :param schedule: course of the learning rate after the warm-up.
+    :param warmup_steps: number of steps in which the learning rate rises from 0 to its largest value.
+    :param max_gradient_norm: norm that larger gradients are scaled down to.
     :param ema: decay of the averaged weights that are saved; 0 for none.
     """
 
@@ -67,10 +68,10 @@ class OptimizerConfig:
 @dataclass(frozen=True)
 class AugmentationConfig:
     """
-    :param zoom: pictures, depth and intrinsics are enlarged or reduced together by up to this share.
-    :param shift: pictures, depth and intrinsics are shifted together by up to so many pixels of 224.
-    :param colour: brightness, contrast and saturation change by up to this share.
-    :param depth_noise: metres are scaled by up to this share.
+    :param zoom: largest share by which pictures, depth and intrinsics are enlarged or reduced together.
+    :param shift: largest shift of pictures, depth and intrinsics together, pixels of 224.
+    :param colour: largest share by which brightness, contrast and saturation change.
+    :param depth_noise: largest share by which depths are scaled.
     """
 
     zoom: float = 0.0
@@ -82,8 +83,8 @@ class AugmentationConfig:
 @dataclass(frozen=True)
 class FamilyConfig:
     """
-    :param name: family of policies (``stvla_ros/policy/families.py``).
-    :param options: the family's own, as its ``options`` says.
+    :param name: name of the family of policies (``stvla_ros/policy/families.py``).
+    :param options: options of the family, as its ``options`` class defines them.
     """
 
     name: str = "spatialvla"
@@ -94,11 +95,11 @@ class FamilyConfig:
 class StageConfig:
     """One of several parts of a training, each with its own objectives and learning-rate schedule.
 
-    :param steps: optimiser steps.
-    :param objectives: weights, in place of the training's.
-    :param freeze: parts of the network that stand still, beside the training's: dotted names or the beginnings of them
+    :param steps: number of optimiser steps.
+    :param objectives: weights of the objectives, in place of the training's.
+    :param freeze: frozen parts of the network, in addition to the training's: dotted names or the beginnings of them
         (``vision_tower``, ``language_model.model.layers.0``).
-    :param data: data sets to learn from, some of ``data.paths``; none: all.
+    :param data: data sets to learn from, some of ``data.paths``; empty: all.
     """
 
     steps: int
@@ -110,25 +111,25 @@ class StageConfig:
 @dataclass(frozen=True)
 class TrainingConfig:
     """
-    :param family: what kind of policy.
-    :param checkpoint: what to start from: a folder or a hub id; empty for a new model of ``size``.
+    :param family: family of the policy.
+    :param checkpoint: checkpoint to start from, a folder or a hub id; empty for a new model of ``size``.
     :param size: size of a new model.
     :param output: folder of the run; the trained checkpoint is its ``checkpoint`` (and ``adapter``) subfolder.
-    :param seed: of weights, order, augmentation.
-    :param steps: optimiser steps; 0: by ``epochs`` or ``stages``.
-    :param epochs: passes over the training set; 0: by ``steps`` or ``stages``.
-    :param stages: one after the other; none: one of all ``steps`` or ``epochs``.
-    :param objectives: what is trained for, with weights: ``actions``, and what else the family has.
-    :param freeze: parts of the network that stand still, as in a stage.
-    :param batch_size: samples a forward pass.
-    :param gradient_accumulation: forward passes an optimiser step.
-    :param execution: how the trained policy's chunks are to be executed (``control/chunk_execution.py``); where nobody
-        says otherwise, `stvla sim`, `robot` and `eval` do.
-    :param precision: of the forward pass, and of the weights that adapters are put on; auto: bfloat16 where the device
+    :param seed: seed of weights, order and augmentation.
+    :param steps: number of optimiser steps; 0: given by ``epochs`` or ``stages``.
+    :param epochs: number of passes over the training set; 0: given by ``steps`` or ``stages``.
+    :param stages: stages, one after the other; empty: one stage with all ``steps`` or ``epochs``.
+    :param objectives: objectives with their weights: ``actions``, and the family's others.
+    :param freeze: frozen parts of the network, as in a stage.
+    :param batch_size: samples in a forward pass.
+    :param gradient_accumulation: forward passes in an optimiser step.
+    :param execution: execution of the trained policy's chunks (``control/chunk_execution.py``); `stvla sim`, `robot`
+        and `eval` use it unless told otherwise.
+    :param precision: type of the forward pass, and of the weights below adapters; auto: bfloat16 where the device
         computes in it, else float32.
-    :param gradient_checkpointing: compute each layer again for its gradient in place of keeping what it computed: a
-        third more time, and memory for one layer in place of all.
-    :param device: auto, cpu, cuda or cuda:N.
+    :param gradient_checkpointing: whether each layer is computed again for its gradient instead of keeping what it
+        computed: a third more time, and memory for one layer instead of all.
+    :param device: device of the training: auto, cpu, cuda or cuda:N.
     :param save_every: optimiser steps between resumable states.
     :param log_every: optimiser steps between log entries.
     :param validate_every: optimiser steps between validations.
@@ -225,9 +226,9 @@ class TrainingConfig:
         return build(find_family(self.family.name).options, dict(self.family.options), "family.options.")
 
     def all_stages(self, steps: int) -> tuple[StageConfig, ...]:
-        """What is trained, one after the other: objectives without those of weight 0, and all that stands still.
+        """The stages, one after the other: their objectives without those of weight 0, and all frozen parts.
 
-        :param steps: of the whole run where there are no stages.
+        :param steps: number of steps of the whole run, if there are no stages.
         """
         return tuple(
             StageConfig(
@@ -244,7 +245,7 @@ class TrainingConfig:
         )
 
     def all_objectives(self) -> dict[str, float]:
-        """Those of any stage, with their largest weight."""
+        """The objectives of all stages, each with its largest weight."""
         weights: dict[str, float] = {}
         for stage in self.all_stages(1):
             for name, weight in (stage.objectives or {}).items():
@@ -252,9 +253,9 @@ class TrainingConfig:
         return weights
 
 
-# Key of a configuration file; it is no part of the configuration.
+# Key of a configuration file that is no part of the configuration.
 _PRESETS = "presets"
-# By former dotted name, what a key is called now.
+# The present names of keys, by their former dotted names.
 _MOVED = {
     **{name: f"family.options.{name}" for name in ("refit_bins", "smooth_actions", "consensus_width")},
     "loss.smoothing": "family.options.smoothing",
@@ -266,7 +267,7 @@ _MOVED = {
 def read_config(file: Path, overrides: Mapping[str, Any] | None = None, preset: str = "") -> TrainingConfig:
     """
     :param overrides: values in place of the file's and the preset's, by dotted name (``data.episodes``).
-    :param preset: one of the file's ``presets``, each of which has values in place of the file's own, likewise by
+    :param preset: name of one of the file's ``presets``, each of which has values in place of the file's own, also by
         dotted name; empty for none.
     :raises InputError: naming the file and the key that is unknown or has a wrong type or value.
     """
@@ -311,7 +312,7 @@ def _refuse_moved(file: Path, content: Mapping[str, Any], overrides: Mapping[str
 
 
 def record(config: TrainingConfig) -> dict[str, Any]:
-    """What ``training.json`` says: the family, what the policy is shown and how it acts, and how it was trained."""
+    """The content of ``training.json``: the family, the policy's inputs and execution, and how it was trained."""
     training = to_mapping(config)
     family, inputs, execution = (training.pop(name) for name in ("family", "inputs", "execution"))
     options = _plain(dataclasses.asdict(config.family_options()))
@@ -325,7 +326,7 @@ def record(config: TrainingConfig) -> dict[str, Any]:
 
 
 def to_mapping(config: TrainingConfig) -> dict[str, Any]:
-    """The configuration as YAML and JSON can hold it."""
+    """The configuration in types that YAML and JSON can hold."""
     return _plain(dataclasses.asdict(config))
 
 

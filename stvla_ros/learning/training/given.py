@@ -1,4 +1,6 @@
-"""What of a training's configuration cannot be had is told at once: without torch, before any data are read."""
+"""Checks at once that everything in a training's configuration is available: without torch, and before any data are
+read.
+"""
 
 from pathlib import Path
 
@@ -12,7 +14,7 @@ _DATASET_FILE = "meta/info.json"
 
 
 def check_given(config: TrainingConfig) -> None:
-    """:raises InputError: naming the key: data sets, checkpoint, size, device or perception that cannot be had."""
+    """:raises InputError: naming the key: data sets, checkpoint, size, device or perception that is not available."""
     if not config.data.paths:
         raise InputError("data.paths: expected at least one LeRobotDataset folder, got none")
     for path in config.data.paths:
@@ -29,7 +31,7 @@ def check_given(config: TrainingConfig) -> None:
 def _check_base(checkpoint: str, family: str) -> None:
     check_exists(checkpoint)
     folder = find_downloaded(checkpoint)
-    if folder is None or is_adapter(folder):  # what is downloaded first, or refused with what to do about it
+    if folder is None or is_adapter(folder):  # downloaded first, or refused with advice
         return
     if (found := family_of(folder).name) != family:
         raise InputError(f"family.name: expected {found}, which checkpoint {folder} is of, got {family}")

@@ -1,4 +1,4 @@
-"""The training loop: batches in, weights changed. Knows nothing of files but its own state."""
+"""The training loop: takes batches and changes weights. It knows no files except its own state."""
 
 import sys
 import time
@@ -30,12 +30,12 @@ from stvla_ros.policy.trainable import Trainable
 
 class Trainer:
     """
-    :param trainable: the network; it has the prepared frames.
-    :param stages: of the whole run.
-    :param train: indices of the frames that each stage learns from.
+    :param trainable: network; it has the prepared frames.
+    :param stages: stages of the whole run.
+    :param train: indices of each stage's frames.
     :param validation: indices of the held-out frames.
-    :param device: where the network is.
-    :param asked: questions, where some stage learns from them.
+    :param device: device of the network.
+    :param asked: questions, if some stage has them.
     """
 
     def __init__(
@@ -61,17 +61,17 @@ class Trainer:
 
     @property
     def steps(self) -> int:
-        """Optimiser steps of the whole run."""
+        """Number of optimiser steps in the whole run."""
         return self._stages[-1].end
 
     @property
     def at_stage_end(self) -> bool:
-        """Whether a stage's last step was just made."""
+        """Whether the last step was the last one of its stage."""
         return any(self.step == stage.end for stage in self._stages)
 
     @property
     def stage(self) -> Stage:
-        """The one that the next step belongs to; at the end the last."""
+        """The stage of the next step; at the end, the last stage."""
         return self._stages[stage_at(self._stages, self.step)]
 
     def _enter_stage(self) -> Stage:
@@ -83,7 +83,7 @@ class Trainer:
         return stage
 
     def state(self) -> dict[str, Any]:
-        """What ``restore`` takes."""
+        """The state that ``restore`` takes."""
         return {
             "step": self.step,
             "weights": {name: parameter.detach() for name, parameter in self.trained.items()},
@@ -92,7 +92,7 @@ class Trainer:
         }
 
     def restore(self, state: dict[str, Any]) -> None:
-        """:raises InputError: when the state is of another model."""
+        """:raises InputError: when the state belongs to another model."""
         try:
             with torch.no_grad():
                 for name, parameter in self.trained.items():
@@ -111,7 +111,8 @@ class Trainer:
         """One optimiser step. :returns: its losses, means over the accumulated batches."""
         config = self._config
         self._enter_stage()
-        # Everything random in this step follows from its number: a run that goes on is the run that was not killed.
+        # Everything random in this step follows from its number. So a run that was killed and continued gives the same
+        # result as one without interruption.
         torch.manual_seed(int(np.random.SeedSequence([config.seed, self.step]).generate_state(1)[0]))
         sums: dict[str, torch.Tensor] = {}
         for part in range(config.gradient_accumulation):
@@ -121,8 +122,8 @@ class Trainer:
                     (total / config.gradient_accumulation).backward()
                 self._add(sums, parts, 1.0 / config.gradient_accumulation)
         norm = nn.utils.clip_grad_norm_(self.trained.values(), config.optimizer.max_gradient_norm)
-        # All figures at once: the device is waited for here, asleep (and by LoRA on a lean network once more, where the
-        # text's rows are looked up on the processor).
+        # All figures at once: the host waits for the device here, asleep (with LoRA on a lean network it waits once
+        # more, where the text's rows are read on the CPU).
         said = torch.stack([norm.detach().to(self._device, torch.float32), *sums.values()])
         wait_for_device(self._device)
         figures = said.tolist()
@@ -138,7 +139,7 @@ class Trainer:
         return {**dict(zip(sums, figures[1:], strict=True)), "gradient_norm": figures[0]}
 
     def learning_rate(self, step: int) -> float:
-        """Of a step, which is a step of its stage's own schedule."""
+        """The learning rate of a step, by the schedule of its stage."""
         stage = self._stages[stage_at(self._stages, step)]
         return learning_rate(self._config.optimizer, step - stage.begin, stage.end - stage.begin)
 
@@ -161,7 +162,7 @@ class Trainer:
 
     @torch.no_grad()
     def validate(self) -> dict[str, float]:
-        """Losses and errors on the held-out episodes with the weights that would be saved."""
+        """Losses and errors on the held-out episodes, with the weights that would be saved."""
         sums: dict[str, torch.Tensor] = {}
         with self.final_weights():
             for batch in self._batches.held_out(self._stage or self.stage):
@@ -174,7 +175,7 @@ class Trainer:
 
     @contextmanager
     def final_weights(self) -> Iterator[None]:
-        """The weights that are saved: their average, where there is one."""
+        """Use the weights that are saved: their average, if there is one."""
         self._trainable.module.eval()
         if self._average is not None:
             exchange(self._average.module, self._weights)
@@ -191,7 +192,7 @@ class Trainer:
         return total, {**losses.parts, "loss": total}
 
     def _add(self, sums: dict[str, torch.Tensor], parts: Mapping[str, torch.Tensor], weight: float) -> None:
-        """Add figures to those of the same name. The loss is that of all passes together."""
+        """Add figures to those of the same name. The loss is the sum over all passes."""
         for name, value in parts.items():
             share = value.detach().to(self._device, torch.float32) * weight
             sums[name] = sums[name] + share if name in sums else share
@@ -204,10 +205,10 @@ def run_loop(
     settings: dict[str, Any],
     state: Mapping[str, Any] | None = None,
 ) -> None:
-    """Run to the end from where the trainer is, with a bar, a log and states to go on from.
+    """Train to the end from the present step, with a progress bar, a log, and states to continue from.
 
-    :param settings: what must not change when the run goes on.
-    :param state: what the trainer was restored from: it has the sums for the next entry of the log, too.
+    :param settings: settings that must be the same when the run continues.
+    :param state: state that the trainer was restored from; it also has the sums for the next entry of the log.
     """
     from tqdm import tqdm
 
@@ -223,7 +224,7 @@ def run_loop(
                 for name, value in values.items():
                     sums[name] = sums.get(name, 0.0) + value
                 bar.update()
-                # Figures of two stages have no mean.
+                # A mean over two stages' figures would be meaningless.
                 if trainer.step % config.log_every == 0 or trainer.at_stage_end:
                     means = {name: value / counted for name, value in sums.items()}
                     means["learning_rate"] = trainer.learning_rate(trainer.step - 1)

@@ -1,4 +1,4 @@
-"""What changes the weights: optimisers, their schedule, and the averaged weights."""
+"""Optimisers, their schedule, and the averaged weights."""
 
 import math
 from collections.abc import Collection, Iterable, Mapping
@@ -9,7 +9,7 @@ from torch.optim.swa_utils import AveragedModel
 
 from stvla_ros.learning.training.config import OptimizerConfig
 
-# How fast the average forgets its first, useless weights.
+# Controls how fast the average forgets its first, useless weights.
 _EMA_WARMUP = 10
 
 
@@ -17,9 +17,9 @@ def make_optimizers(
     named: Mapping[str, nn.Parameter], config: OptimizerConfig, tables: Collection[str] = ()
 ) -> list[torch.optim.Optimizer]:
     """
-    :param named: what is trained.
-    :param tables: parts of the names of matrices that map nothing. Their rows are not directions that a matrix maps to
-        each other, and Muon is for the layers' matrices only.
+    :param named: parameters that are trained, by name.
+    :param tables: parts of the names of matrices that are tables, and no linear maps. Muon leaves these to AdamW: it is
+        meant for the layers' matrices.
     """
     matrices = {
         name: parameter
@@ -48,7 +48,7 @@ def make_optimizers(
 
 
 def learning_rate(config: OptimizerConfig, step: int, steps: int) -> float:
-    """:param step: 0 is the first of ``steps``."""
+    """:param step: number of the step; 0 is the first of ``steps``."""
     if step < config.warmup_steps:
         return config.learning_rate * (step + 1) / config.warmup_steps
     if config.schedule == "constant":
@@ -58,15 +58,17 @@ def learning_rate(config: OptimizerConfig, step: int, steps: int) -> float:
 
 
 def averaged_weights(trained: nn.Module, decay: float) -> AveragedModel:
-    """Exponential moving average, from the weights as they are now. ``update_parameters`` adds those of one step.
+    """Exponential moving average of the weights, from their present values on. ``update_parameters`` adds the weights
+    after a step.
 
-    :param trained: what is trained and nothing else: it is copied.
-    :param decay: of an old value, a step; less in the first steps, whose weights are useless.
+    :param trained: module with exactly the trained parameters: it is copied.
+    :param decay: share of the old average that remains after a step; smaller in the first steps, whose weights are
+        useless.
     """
 
     @torch.no_grad()
     def average(values: list[torch.Tensor], weights: list[torch.Tensor], taken: torch.Tensor) -> None:
-        # The weights before the first step are the first that were taken.
+        # The first weights in the average are those before the first step.
         step = int(taken) - 1
         torch._foreach_lerp_(values, weights, 1.0 - min(decay, (1 + step) / (_EMA_WARMUP + step)))
 
@@ -77,7 +79,7 @@ def averaged_weights(trained: nn.Module, decay: float) -> AveragedModel:
 
 @torch.no_grad()
 def exchange(some: nn.Module, other: nn.Module) -> None:
-    """Exchange the weights of two modules of one form; again to change back."""
+    """Exchange the weights of two modules of the same structure; call it again to change back."""
     for one, another in zip(some.parameters(), other.parameters(), strict=True):
         kept = one.detach().clone()
         one.copy_(another)

@@ -1,4 +1,4 @@
-"""What can be wrong with pictures and depth, seen in a few episodes: decoding all would take longer than training."""
+"""Checks of pictures and depth in a few episodes: decoding all would take longer than training."""
 
 from collections.abc import Iterator
 
@@ -10,21 +10,21 @@ from stvla_ros.learning.datasets.demonstration import Demonstration
 from stvla_ros.learning.training.selection import Selection
 
 _EPISODES = 3
-# A lens cap's noise is below this, in 8-bit steps; any scene is far above.
+# A lens cap's noise is below this contrast, in 8-bit steps; any scene is far above.
 _BLANK = 2.0
-_SMALL = 112  # pixels: half of what the model sees
+_SMALL = 112  # pixels: half of the model's
 _FEW_KNOWN = 0.2
-# What a camera that watches a robot can see, metres.
+# Possible distances of a camera that watches a robot, metres.
 _NEAR, _FAR = 0.05, 20.0
-# A state that says another length of way than the actions is of another unit, or the actions are no steps.
+# If the paths in the states and in the actions differ by more, they have different units, or the actions are no steps.
 _MOST_WAY_RATIO = 10.0
 _LEAST_WAY_M = 0.01
 
 
 def check_pictures(selection: Selection, uses_depth: bool) -> list[str]:
     """
-    :param uses_depth: whether the data's own depth is to be trained with.
-    :returns: what is suspicious.
+    :param uses_depth: whether the data's own depth is trained with.
+    :returns: suspicious properties, one line each.
     :raises InputError: for pictures without content, or depth that is unknown everywhere or not in millimetres.
     """
     wanted = np.linspace(0, len(selection.numbers) - 1, _EPISODES).round().astype(int)
@@ -68,7 +68,7 @@ def _check_depth(where: str, depth: np.ndarray) -> Iterator[str]:
 
 
 def _check_state(where: str, demonstration: Demonstration) -> Iterator[str]:
-    """Whether the actions are the steps of the way that the robot went."""
+    """Check that the actions are the steps of the robot's path."""
     if demonstration.state is None or len(demonstration) < 2:
         return
     done = demonstration.action if demonstration.executed_action is None else demonstration.executed_action

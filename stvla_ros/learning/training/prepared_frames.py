@@ -1,8 +1,8 @@
-"""From demonstrations to what the network is trained on.
+"""Turns demonstrations into the network's training samples.
 
-Perception runs once over every episode, frame by frame and with the very classes of the live graph, and what the
-family's ``Preparation`` keeps of its results is put on disk: for SpatialVLA 250 kB and about 10 ms once a frame, in
-place of 10 ms in every epoch.
+Perception runs once over every episode, frame by frame and with the same classes as the live graph. The arrays that the
+family's ``Preparation`` keeps are written to disk: for SpatialVLA 250 kB and about 10 ms a frame, once instead of in
+every epoch.
 """
 
 import hashlib
@@ -34,12 +34,12 @@ _PER_FRAME = ("actions", "executed", "states", "scene_points", "stamps", "episod
 
 
 class FileRows:
-    """Several files of one kind of rows as one array, one after the other: each data set has its own.
+    """Several files of rows of one kind as one array, one after the other; each data set has its own file.
 
-    Rows are read as they are asked for, by plain reads: a memory map reads several times as much around each, which
-    the disk cannot keep up with once the files are larger than the memory.
+    Rows are read when they are needed, by plain reads. A memory map reads several times as much around each row, and
+    the disk is too slow for that once the files are larger than the memory.
 
-    :param files: .npy files of rows of one shape and type.
+    :param files: .npy files with rows of one shape and type.
     """
 
     def __init__(self, files: Sequence[Path]) -> None:
@@ -51,7 +51,7 @@ class FileRows:
         self._files = [file.open("rb", buffering=0) for file in files]
 
     def __getitem__(self, indices: np.ndarray) -> np.ndarray:
-        """:param indices: (B,) int64. :raises InputError: when the files were cut short."""
+        """:param indices: (B,) int64 indices of rows. :raises InputError: when the files were cut short."""
         rows = np.empty((len(indices), *self._shape), self._dtype)
         for row, index in zip(rows, indices, strict=True):
             part = np.searchsorted(self._ends, index, side="right")
@@ -65,7 +65,7 @@ class FileRows:
 class PreparationJob:
     """The preparation of one data set.
 
-    :param chosen: numbers of the episodes.
+    :param chosen: indices of the episodes.
     """
 
     reader: LeRobotReader
@@ -74,7 +74,7 @@ class PreparationJob:
     preparation: Preparation
 
     def digest(self) -> str:
-        """Names what the prepared frames depend on."""
+        """A hash of everything that the prepared frames depend on."""
         kind = type(self.preparation)
         content = [
             [str(self.reader.info.path.resolve()), (self.reader.info.path / "meta/info.json").stat().st_mtime_ns],
@@ -95,12 +95,12 @@ def prepare_samples(
     cache: Path,
     workers: int = 2,
 ) -> Samples:
-    """Read the prepared frames of the chosen episodes, after preparing what is not there yet.
+    """Read the prepared frames of the chosen episodes, after preparing the missing ones.
 
-    :param chosen: numbers of the episodes to use, for each data set.
-    :param preparation: the family's.
-    :param cache: folder that keeps them; another choice or other inputs get a folder of their own in it.
-    :raises InputError: for data that cannot be read, or a disk that does not take it.
+    :param chosen: indices of the episodes to use, for each data set.
+    :param preparation: preparation of the family.
+    :param cache: folder that keeps the prepared frames; other episodes or other inputs get a folder of their own in it.
+    :raises InputError: for unreadable data, or when the disk fails.
     """
     parts = [
         _part(PreparationJob(reader, tuple(numbers), inputs, preparation), cache, workers)

@@ -26,25 +26,25 @@ if TYPE_CHECKING:
     from stvla_ros.learning.training.selection import Selection
     from stvla_ros.policy.trainable import Start, Trainable
 
-# What may change when a run goes on.
+# Settings that may change when a run continues.
 _FREE_SETTINGS = ("output", "save_every", "log_every", "validate_every", "device")
 _SPLIT = 3
 
 
 @dataclass(frozen=True)
 class TrainArguments:
-    """Train a policy: all of a small one, or LoRA adapters on any checkpoint. The same command goes on with a run that
-    was killed.
+    """Train a policy: all weights of a small one, or LoRA adapters on any checkpoint. The same command continues a run
+    that was killed.
     """
 
     config: str
     """Configuration, e.g. config/train/st_vla_lora.yaml."""
     preset: str = ""
-    """One of the file's presets, e.g. 24GB of config/train/st_vla_lora.yaml; empty for none."""
+    """Name of one of the file's presets, e.g. 24GB of config/train/st_vla_lora.yaml; empty for none."""
     set: tuple[str, ...] = ()
     """Values in place of the file's and the preset's: data.episodes=52 optimizer.learning_rate=1e-4 …"""
     output: str = ""
-    """Folder of the run in place of the file's."""
+    """Folder of the run, in place of the file's."""
 
 
 def main(arguments: TrainArguments) -> int:
@@ -67,16 +67,16 @@ def _override(text: str) -> tuple[str, Any]:
 
 
 def train(config: TrainingConfig) -> Path:
-    """Train, or go on with the run in ``config.output``.
+    """Train, or continue the run in ``config.output``.
 
     :returns: the folder of the checkpoint, or of the adapter.
     :raises InputError: for a configuration or data that cannot be used.
     """
     check_given(config)
-    # OpenMP reads it when torch is loaded. Threads that spin while they wait for each other take from whatever else is
-    # there, and wait for it in turn: beside 18 busy processes, a step on two cores took 39 s in place of 3.2.
+    # OpenMP reads this when torch is loaded. Threads that spin while they wait for each other slow down all other
+    # processes, and are slowed down by them: beside 18 busy processes, a step on two cores took 39 s instead of 3.2.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-    # Not at the top: --help need not wait for torch.
+    # Imported here: --help need not wait for torch.
     import cv2
 
     from stvla_ros.devices import parse_device, set_threads
@@ -107,7 +107,7 @@ def train(config: TrainingConfig) -> Path:
 
     device = parse_device(config.device, "device")
     if device.type == "cpu":
-        # One core is for what makes the batches, and whoever else is there.
+        # One core is left for making batches, and for other processes.
         set_threads(max(1, len(os.sched_getaffinity(0)) - 1))
         cv2.setNumThreads(1)  # it prepares the next batch beside the network
         keep_freed_memory(whatever_its_size=True)
@@ -153,13 +153,13 @@ def _start(config: TrainingConfig, selections: "list[Selection]", device: "torch
         if (found := family_of(base).name) != family.name:
             raise InputError(f"family.name: expected {found}, which checkpoint {base} is of, got {family.name}")
     else:
-        # A run that goes on finds it there.
+        # A continued run finds it there.
         base = run_folder / "base"
         if not base.is_dir():
             family.create(base, config.size, config.seed)
     return Start(
         base=base,
-        # A hub id stays one: a path into this machine's cache would mean nothing elsewhere.
+        # A hub id is kept as it is: a path into this machine's cache would mean nothing elsewhere.
         base_name=config.checkpoint or str(base),
         is_new=not config.checkpoint,
         options=config.family_options(),
@@ -203,13 +203,13 @@ def _split(episode: np.ndarray, episodes: int, config: TrainingConfig) -> tuple[
 
 
 def _precision(config: TrainingConfig, device: Any) -> Any:
-    """Of the forward pass; the weights that are trained are float32."""
+    """The type of the forward pass; trained weights are float32."""
     import torch
 
     from stvla_ros.devices import has_bfloat16
 
     if config.precision == "auto":
-        # Processors without bfloat16 instructions would compute it in float32 with conversions around.
+        # Processors without bfloat16 instructions would compute it in float32, with conversions.
         on_cpu = torch.cpu.get_capabilities().get("avx512_bf16", False)
         fast = has_bfloat16(device) if device.type == "cuda" else on_cpu
         return torch.bfloat16 if fast else torch.float32

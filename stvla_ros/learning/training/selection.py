@@ -1,4 +1,4 @@
-"""Which episodes of a data set are trained on, and their numbers without their pictures."""
+"""Selects the episodes of a data set to train on, and reads their numbers without their pictures."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -13,9 +13,9 @@ from stvla_ros.learning.datasets.lerobot.reader import LeRobotReader
 @dataclass(frozen=True, eq=False)
 class Selection:
     """
-    :param numbers: of the chosen episodes.
-    :param instructions: of each chosen episode.
-    :param actions: of each chosen episode, (T, 7) float32 metres, radians, opening.
+    :param numbers: indices of the chosen episodes.
+    :param instructions: instruction of each chosen episode.
+    :param actions: actions of each chosen episode, (T, 7) float32 metres, radians, opening.
     """
 
     reader: LeRobotReader
@@ -25,7 +25,7 @@ class Selection:
 
     @property
     def name(self) -> str:
-        """As error messages call it."""
+        """The name in error messages."""
         return f"data set {self.reader.info.path}"
 
     @property
@@ -39,7 +39,7 @@ class Selection:
 
 
 def choose_episodes(instructions: Sequence[str], most: int) -> list[int]:
-    """Numbers of the episodes to use: the first ``most`` of each instruction; all with 0."""
+    """Indices of the episodes to use: the first ``most`` of each instruction; 0 for all."""
     seen: dict[str, int] = defaultdict(int)
     chosen = []
     for number, text in enumerate(instructions):
@@ -51,8 +51,8 @@ def choose_episodes(instructions: Sequence[str], most: int) -> list[int]:
 
 def select_episodes(reader: LeRobotReader, most: int) -> Selection:
     """
-    :param most: episodes of each instruction, 0 for all.
-    :raises InputError: for data without episodes, or that the reader refuses.
+    :param most: number of episodes of each instruction, 0 for all.
+    :raises InputError: for data without episodes, or data that the reader refuses.
     """
     instructions = reader.instructions()
     if not instructions:

@@ -1,4 +1,4 @@
-"""The parts of a training: which steps, what for, from which data, and what of the network stands still."""
+"""The stages of a training: their steps, objectives and data, and the frozen parts of the network."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,8 +14,8 @@ _MOST_LISTED = 12
 @dataclass(frozen=True)
 class Stage:
     """
-    :param begin, end: steps begin … end - 1 of the run.
-    :param objectives: weights above 0.
+    :param begin, end: range of the run's steps, begin … end - 1.
+    :param objectives: weights of the objectives, all above 0.
     :param trained: names of the parameters that are trained.
     """
 
@@ -27,9 +27,9 @@ class Stage:
 
 def make_stages(configs: Sequence[StageConfig], names: Iterable[str]) -> tuple[Stage, ...]:
     """
-    :param configs: with all objectives and all that stands still, see ``TrainingConfig.all_stages``.
-    :param names: of all parameters that can be trained.
-    :raises InputError: for a part to freeze that there is none of, or a stage with nothing left to train.
+    :param configs: configurations with all objectives and all frozen parts, see ``TrainingConfig.all_stages``.
+    :param names: names of all parameters that can be trained.
+    :raises InputError: for a frozen part that does not exist, or a stage with nothing left to train.
     """
     names = tuple(names)
     stages: list[Stage] = []
@@ -55,12 +55,12 @@ def frames_of_stages(
     configs: Sequence[StageConfig], paths: Sequence[str], data_set: np.ndarray, train: np.ndarray
 ) -> list[np.ndarray]:
     """
-    :param configs: as in ``make_stages``.
-    :param paths: of all data sets.
-    :param data_set: (N,) number of each frame's data set in ``paths``.
+    :param configs: configurations, see ``make_stages``.
+    :param paths: paths of all data sets.
+    :param data_set: (N,) index in ``paths`` of each frame's data set.
     :param train: indices of the frames that are not held out.
-    :returns: for each stage, the indices of the frames that it learns from.
-    :raises InputError: for a stage without any.
+    :returns: for each stage, the indices of its frames.
+    :raises InputError: for a stage without frames.
     """
     found = []
     for number, config in enumerate(configs):
@@ -76,5 +76,5 @@ def frames_of_stages(
 
 
 def _is_part(part: str, name: str) -> bool:
-    """Whether the parameter belongs to the part; the module's own first part (``model``) may be left out."""
+    """Whether the parameter belongs to the part. The module's own first part (``model``) may be left out."""
     return any(f"{each}.".startswith(f"{part}.") for each in (name, name.partition(".")[2]))

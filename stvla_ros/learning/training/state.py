@@ -1,4 +1,4 @@
-"""What a killed run goes on from, and its log."""
+"""The state that a killed run continues from, and its log."""
 
 import json
 from pathlib import Path
@@ -13,15 +13,15 @@ _STATE, _METRICS = "state.pt", "metrics.jsonl"
 
 
 def save_state(run: Path, state: dict[str, Any]) -> None:
-    """Write the state; the last one stays until the new one is whole."""
+    """Write the state; the previous one stays until the new one is complete."""
     with whole_file(run / _STATE) as aside:
         torch.save(state, aside)
 
 
 def load_state(run: Path, settings: dict[str, Any]) -> dict[str, Any] | None:
     """
-    :param settings: what must not have changed since.
-    :returns: None where nothing was begun.
+    :param settings: settings that must not have changed since.
+    :returns: the state; None if there is no earlier run.
     :raises InputError: when the run was begun with other settings, or its state is damaged.
     """
     file = run / _STATE
@@ -43,9 +43,9 @@ def load_state(run: Path, settings: dict[str, Any]) -> dict[str, Any] | None:
 
 
 class MetricsLog:
-    """One JSON object a line, and the same for TensorBoard.
+    """A log with one JSON object on each line, and the same for TensorBoard.
 
-    :param step: entries from this step on are of a run that was killed, and are left out.
+    :param step: first step of the new entries. Entries from this step on come from a killed run and are removed.
     """
 
     def __init__(self, run: Path, step: int) -> None:

@@ -29,9 +29,9 @@ _RESETTING, _RUNNING, _SUCCEEDED, _FAILED = 0, 1, 2, 3
 
 @dataclass
 class BagEpisodes:
-    """:param topics: of the pictures, for ``read_bag``.
-    :param robot: embodiment in whose base frame the commands are; empty where unknown.
-    :param remarks: what is not in any episode, by reason.
+    """:param topics: topics of the pictures, for ``read_bag``.
+    :param robot: name of the embodiment in whose base frame the commands are; empty if unknown.
+    :param remarks: frames and commands that are in no episode, counted by reason.
     """
 
     topics: BagTopics
@@ -42,7 +42,7 @@ class BagEpisodes:
 
 @dataclass
 class _Messages:
-    """What the bag says, by stamp (ns) where it has one."""
+    """The content of the bag, by stamp (ns) if it has one."""
 
     frames: list[int] = field(default_factory=list)
     with_depth: set[int] = field(default_factory=set)
@@ -57,7 +57,7 @@ class _Messages:
 
 @dataclass
 class _Course:
-    """An episode as its states tell it."""
+    """An episode as its states describe it."""
 
     state: Any
     steps: dict[int, int] = field(default_factory=dict)  # step by stamp of the observation
@@ -66,13 +66,16 @@ class _Course:
 
 def find_episodes(path: Path, image: str, instruction: str, tolerance_ns: int | None = None) -> BagEpisodes:
     """:param image: topic of the colour pictures; the graph's other topics are beside it.
-    :param instruction: of the only episode of a bag without episode_state; empty: there must be one.
-    :param tolerance_ns: by which the stamps of a picture and of its depth may differ, as ``read_bag``.
-    :raises InputError: not a bag, broken, without pictures or commands, or without any instruction.
+    :param instruction: instruction of the only episode of a bag without episode_state; empty if there must be an
+        episode_state.
+    :param tolerance_ns: largest difference of the stamps of a picture and its depth, see ``read_bag``.
+    :raises InputError: for anything but a bag, and for a bag that is damaged or has no pictures, commands or
+        instruction.
     """
     if not is_bag(path):
         raise InputError(f"bag {path}: expected a rosbag2 folder or file, there is none")
-    # All of it in here: a bag brings its own definitions of types, so that any field may be missing or be anything.
+    # All reading happens in this block: a bag brings its own definitions of types, so any field may be missing or have
+    # any type.
     with open_bag(path) as bag:
         topics = _choose(path, bag.connections, image)
         pairs = FramePairs(PAIRING_WINDOW, tolerance_ns)
@@ -157,7 +160,7 @@ def _action(message: Any) -> EndEffectorAction:
 
 
 def _episodes(path: Path, messages: _Messages, instruction: str, remarks: Counter[str]) -> Iterator[RecordedEpisode]:
-    # A recorded run's bag is always called `bag`; its folder tells which run it is.
+    # The bag of a recorded run is always called `bag`; the name of its folder identifies the run.
     source = {"bag": "/".join(path.resolve().parts[-2:])}
     if not messages.states:
         if not instruction.strip():
@@ -210,7 +213,7 @@ def _courses(states: list[tuple[int, Any]]) -> Iterator[_Course]:
 
 
 def _answered_once(course: _Course, messages: _Messages, remarks: Counter[str]) -> list[int]:
-    """The frames of an episode; of an observation that was sent several times, the answered one."""
+    """The frames of an episode; of an observation that was sent several times, only the answered one."""
     by_step: dict[int, int] = {}
     for stamp in messages.frames:
         step = course.steps.get(stamp)
@@ -226,8 +229,8 @@ def _answered_once(course: _Course, messages: _Messages, remarks: Counter[str]) 
 def _answers(
     stamps: list[int], commands: dict[int, list[EndEffectorAction]], remarks: Counter[str]
 ) -> list[EndEffectorAction | None]:
-    """The command under each frame's stamp. Further ones under it are of the same chunk and belong to the frames after
-    it, as long as these have none of their own.
+    """The command for each frame, by its stamp. Further commands with the same stamp are from the same chunk. They
+    belong to the frames that follow, as long as these have no command of their own.
     """
     further: deque[EndEffectorAction] = deque()
     answers: list[EndEffectorAction | None] = []

@@ -1,4 +1,4 @@
-"""Which recorded frames become the frames of a demonstration, and with which actions."""
+"""Selects the recorded frames that become frames of a demonstration, and computes their actions."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -11,20 +11,20 @@ from scipy.spatial.transform import Rotation
 from stvla_ros.control.actions import EndEffectorAction
 from stvla_ros.errors import InputError
 
-# A rate that is this near to a whole number is meant as one: stamps jitter.
+# A rate this near to a whole number is taken for that number: stamps jitter.
 _WHOLE_RATE = 0.01
 
 
 @dataclass(frozen=True)
 class RecordedEpisode:
-    """The frames of one episode that a recording holds, without their pictures.
+    """The recorded frames of one episode, without their pictures.
 
-    :param name: for messages.
-    :param stamps: (n,) int64 nanoseconds, increasing: what the frames are found by.
-    :param times: (n,) int64 nanoseconds, increasing: when they were taken in the robot's time. In a simulator in
-        lockstep a control step takes its period, however long it took on the wall clock that the stamps are from.
-    :param actions: of each frame: the command that answers it; None where none does.
-    :param fps: control steps a second, where known; 0 where only the stamps can tell.
+    :param name: name of the episode, for messages.
+    :param stamps: (n,) int64 nanoseconds, increasing: stamps by which the frames are found.
+    :param times: (n,) int64 nanoseconds, increasing: times of the frames in the robot's time. In a simulator in
+        lockstep, a control step takes one period, however long it took on the wall clock that the stamps come from.
+    :param actions: command that answers each frame; None if there is none.
+    :param fps: control steps a second, if known; 0 if it must be told from the stamps.
     """
 
     name: str
@@ -39,10 +39,10 @@ class RecordedEpisode:
 
 @dataclass(frozen=True)
 class ChosenFrames:
-    """:param recorded: (T,) int64 stamps of the recorded frames that are used; with duplicates where resampled.
+    """:param recorded: (T,) int64 stamps of the recorded frames that are used; resampling may repeat some.
     :param stamps: (T,) int64 nanoseconds since the first frame.
-    :param actions: of each frame.
-    :param remarks: how many frames or commands were left out, merged or repeated, by reason.
+    :param actions: action of each frame.
+    :param remarks: number of frames or commands that were left out, merged or repeated, by reason.
     """
 
     recorded: np.ndarray
@@ -53,9 +53,9 @@ class ChosenFrames:
 
 
 def keep_frames(episode: RecordedEpisode, tolerance: float) -> ChosenFrames:
-    """Every answered frame as it is, with its own stamp.
+    """Keep every answered frame with its own stamp.
 
-    :param tolerance: by which an interval may differ from the usual one, as a share of it.
+    :param tolerance: largest difference of an interval from the usual one, as a share of it.
     :raises InputError: when fewer than two frames are answered, or they are not evenly spaced.
     """
     answered = [index for index, action in enumerate(episode.actions) if action is not None]
@@ -82,10 +82,10 @@ def keep_frames(episode: RecordedEpisode, tolerance: float) -> ChosenFrames:
 
 
 def resample_frames(episode: RecordedEpisode, fps: float) -> ChosenFrames:
-    """At each tick the newest frame; its action is all of the motion that was commanded until the next chosen one.
+    """At each tick, take the newest frame. Its action is all motion that was commanded until the next chosen frame.
 
-    Actions are relative, so those of merged frames are put together (else the robot would go less far) and a repeated
-    frame holds. Ticks begin at the first frame with a command and end with the last one.
+    Actions are relative, so the actions of merged frames are combined (the robot would otherwise move less far), and a
+    repeated frame holds still. Ticks begin at the first frame with a command and end with the last one.
 
     :raises InputError: when no frame is answered.
     """
@@ -94,14 +94,14 @@ def resample_frames(episode: RecordedEpisode, fps: float) -> ChosenFrames:
         raise InputError(f"{episode.name}: expected frames with a command, got none")
     first, last = answered[0], answered[-1]
     times = episode.times[first : last + 1] - episode.times[first]
-    # The margin takes frames that are on a tick for what they are, whatever the rounding.
+    # The margin assigns frames that lie on a tick to that tick, whatever the rounding.
     count = int((times[-1] + 1) * fps // 1e9) + 1
     ticks = np.round(np.arange(count) * 1e9 / fps).astype(np.int64)
     chosen = first + np.searchsorted(times, ticks + 1, side="right") - 1
     gripper = episode.actions[first].gripper
     actions = []
     for tick, begin in enumerate(chosen):
-        # A repeated frame holds after its first tick.
+        # A repeated frame holds still after its first tick.
         repeated = tick > 0 and chosen[tick - 1] == begin
         end = begin if repeated else next((later for later in chosen[tick:] if later != begin), last + 1)
         commands = [action for action in episode.actions[begin:end] if action is not None]
@@ -124,9 +124,9 @@ def resample_frames(episode: RecordedEpisode, fps: float) -> ChosenFrames:
 
 
 def compose(actions: Sequence[EndEffectorAction], gripper: float) -> EndEffectorAction:
-    """One action that does what several do one after the other.
+    """One action with the same result as several, one after the other.
 
-    :param gripper: opening where there is no action: the robot holds.
+    :param gripper: opening of the gripper if there is no action: the robot holds.
     """
     if not actions:
         return EndEffectorAction.hold(gripper)

@@ -1,8 +1,8 @@
-"""What the numbers of an action mean, by the names of its elements or by what the configuration says; and the
-conversion into ours: x y z roll pitch yaw about the fixed axes, opening of the gripper from 0 (closed) to 1.
+"""The meaning of an action's numbers, told by the names of its elements or by the configuration; and the conversion to
+our convention: x y z roll pitch yaw about the fixed axes, gripper opening from 0 (closed) to 1.
 
-LeRobot's info.json has a name for each element, and every lab has names of its own. Names that can mean two things
-are not guessed at: `data.action` says what they mean, in the words of `ELEMENTS`.
+LeRobot's info.json has a name for each element, but every lab uses its own names. Names that can mean two things are
+not guessed: then `data.action` must tell the meaning, in the words of `ELEMENTS`.
 """
 
 import re
@@ -21,7 +21,7 @@ _OPEN, _CLOSED = "gripper", "gripper_closed"
 # Words of `data.action`: steps in metres and radians; a gripper that is 1 when open, or 1 when closed.
 ELEMENTS = (*ACTION_NAMES, *_AXIS_ANGLE, _CLOSED)
 
-# What stands before or behind a name and does not change it: that it is a step, and of what.
+# Prefixes and suffixes of a name that do not change its meaning: they say that it is a step, and of what.
 _STEP = re.compile(
     r"^(delta|d|rel|relative|ee|eef|tcp|tool|end_effector|hand|right|left|arm|robot|action)_|_(delta|rel)$"
 )
@@ -60,7 +60,7 @@ _NO_NAMES = re.compile(r"(action|motor|dim|element|value|a)?_?\d+")
 
 @dataclass(frozen=True)
 class ActionMeaning:
-    """:param elements: what each number means, of ``ELEMENTS``: one translation, one rotation, one gripper."""
+    """:param elements: meaning of each number, one of ``ELEMENTS``: one translation, one rotation, one gripper."""
 
     elements: tuple[str, ...]
 
@@ -75,7 +75,7 @@ class ActionMeaning:
         ours[:, :3] = values[:, self._places(_XYZ)]
         if _AXIS_ANGLE[0] in self.elements:
             vectors = values[:, self._places(_AXIS_ANGLE)].astype(np.float64)
-            # What is not finite is for whoever checks the numbers.
+            # Numbers that are not finite are left to the code that checks them.
             finite = np.isfinite(vectors).all(axis=1)
             ours[:, 3:6] = np.nan
             ours[finite, 3:6] = Rotation.from_rotvec(vectors[finite]).as_euler("xyz")
@@ -89,7 +89,7 @@ class ActionMeaning:
 
     @property
     def note(self) -> str:
-        """What is converted, for people; empty when nothing is."""
+        """The conversion in words for people; empty if nothing is converted."""
         done = []
         if _AXIS_ANGLE[0] in self.elements:
             done.append("axis-angle to roll, pitch, yaw")
@@ -106,10 +106,10 @@ class ActionMeaning:
 
 def meaning_of(names: Sequence[str], said: str = "") -> ActionMeaning:
     """
-    :param names: of the elements, by the data set; none where it says nothing.
-    :param said: what the configuration says of them, in words of ``ELEMENTS``; empty: nothing.
-    :raises InputError: for joints, absolute poses and whatever else is no step of the end effector; for names that are
-        not known, or can mean several things, where nothing is said of them.
+    :param names: names of the elements in the data set; empty if it has none.
+    :param said: meaning of the elements in the configuration, in words of ``ELEMENTS``; empty if it says nothing.
+    :raises InputError: for joints, absolute poses and everything else that is no step of the end effector; for names
+        that are unknown or ambiguous, if the configuration says nothing about them.
     """
     if said:
         words = tuple(said.replace(",", " ").split())
@@ -139,10 +139,10 @@ def meaning_of(names: Sequence[str], said: str = "") -> ActionMeaning:
 
 
 def pose_of(names: Sequence[str], values: np.ndarray) -> np.ndarray | None:
-    """A state's pose and opening, where its elements' names say which they are.
+    """A state's pose and gripper opening, if the names of its elements tell which they are.
 
     :param values: (T, n) as stored.
-    :returns: (T, 7) float32 as ``ACTION_NAMES``; None where the names do not say it.
+    :returns: (T, 7) float32 as ``ACTION_NAMES``; None if the names do not tell.
     """
     words = [_word(name) for name in names]
     gripper = next((word for word in (_OPEN, _CLOSED) if word in words), None)
@@ -161,7 +161,7 @@ def _plain(name: str) -> str:
 
 def _word(name: str) -> str:
     if name.lower().endswith(".pos"):
-        return ""  # a motor's position in its own unit, which says neither open nor closed
+        return ""  # a motor's position in its own unit, which tells neither open nor closed
     plain = _plain(name)
     while plain not in ELEMENTS and plain not in _ALIASES and (shorter := _STEP.sub("", plain)) != plain:
         plain = shorter

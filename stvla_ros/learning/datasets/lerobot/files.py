@@ -1,4 +1,4 @@
-"""The growing files of a LeRobotDataset that is being written: frames, videos and the table of episodes."""
+"""The files of a LeRobotDataset while it is written: frames, videos and the table of episodes."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,7 +13,7 @@ from stvla_ros.learning.datasets.lerobot import format as layout
 from stvla_ros.learning.datasets.lerobot.stats import FeatureStats
 from stvla_ros.recordings.video_writer import VideoWriter
 
-# Rows of the table of episodes that wait in memory: a row holds the statistics of every feature.
+# Number of rows of the table of episodes that wait in memory: a row holds the statistics of every feature.
 _EPISODES_AT_ONCE = 100
 
 
@@ -36,7 +36,7 @@ class _Numbering:
 
 
 class DataFiles:
-    """Parquet files of frames; an episode is one row group, so that it can be read alone."""
+    """Parquet files of frames; each episode is one row group, so that it can be read alone."""
 
     def __init__(self, root: Path, columns: pa.Schema, max_bytes: int) -> None:
         self._root = root
@@ -49,7 +49,7 @@ class DataFiles:
     def write(self, columns: Mapping[str, np.ndarray | list[dict[str, Any]]]) -> dict[str, int]:
         """Append an episode.
 
-        :param columns: by name: numbers (T,) or (T, D), or T encoded pictures.
+        :param columns: columns by name: numbers (T,) or (T, D), or T encoded pictures.
         :return: the file's place, for the table of episodes.
         """
         table = pa.table({field.name: _column(columns[field.name], field) for field in self._schema}, self._schema)
@@ -71,7 +71,7 @@ class DataFiles:
             chunk_index=self._numbering.chunk_index, file_index=self._numbering.file_index
         )
         path.parent.mkdir(parents=True, exist_ok=True)
-        # A dictionary of pictures, no two of which are the same, would only cost memory.
+        # A dictionary of pictures would only cost memory, because no two of them are the same.
         self._writer = pq.ParquetWriter(path, self._schema, compression="snappy", use_dictionary=False)
         self._bytes = 0
 
@@ -97,7 +97,7 @@ class VideoFiles:
         """Append an episode.
 
         :param rgb: (T, H, W, 3) uint8.
-        :return: where it is, for the table of episodes.
+        :return: its place, for the table of episodes.
         """
         if self._writer is None or self._writer.path.stat().st_size > self._max_bytes:
             self._next_file()
@@ -117,7 +117,7 @@ class VideoFiles:
             self._writer.close()
 
     def info(self, shape: list[int]) -> dict[str, Any]:
-        """What info.json says about the videos.
+        """The description of the videos for info.json.
 
         :param shape: height, width, channels.
         """
@@ -151,7 +151,7 @@ class EpisodeTable:
         self._writer: pq.ParquetWriter | None = None
 
     def add(self, row: Mapping[str, Any], stats: Mapping[str, FeatureStats]) -> None:
-        """:param row: the columns other than statistics and the place of this table itself."""
+        """:param row: columns other than the statistics and the place of this table itself."""
         columns = {
             f"stats/{name}/{kind}": value.tolist() for name, feature in stats.items() for kind, value in feature.items()
         }

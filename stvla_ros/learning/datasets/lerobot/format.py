@@ -1,4 +1,4 @@
-"""What a LeRobotDataset v3.0 looks like on disk: paths, features, table schemas.
+"""The layout of a LeRobotDataset v3.0 on disk: paths, features, table schemas.
 
 Source: the dataset code of the package lerobot 0.4.4 (`lerobot/datasets/utils.py`, `lerobot_dataset.py`), and of its
 main branch for the marks of a depth map (`is_depth_map`, `depth_unit`).
@@ -22,12 +22,12 @@ EPISODES_PATH = EPISODES_FOLDER + "/chunk-{chunk_index:03d}/file-{file_index:03d
 DATA_PATH = "data/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet"
 VIDEO_PATH = "videos/{video_key}/chunk-{chunk_index:03d}/file-{file_index:03d}.mp4"
 
-# Files in a chunk's folder, and lerobot's usual sizes at which a new file begins.
+# Number of files in a chunk's folder, and lerobot's usual sizes at which a new file begins.
 CHUNK_SIZE = 1000
 DATA_FILE_MB = 100
 VIDEO_FILE_MB = 200
 
-# Columns that every data set has, beside its features.
+# Columns of every data set, beside its features.
 BOOKKEEPING = {
     "timestamp": "float32",
     "frame_index": "int64",
@@ -36,7 +36,7 @@ BOOKKEEPING = {
     "task_index": "int64",
 }
 
-# An encoded picture in a data file, as the package `datasets` keeps it.
+# An encoded picture in a data file, in the form of the package `datasets`.
 ENCODED_PICTURE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
 
 _INTRINSICS_NAMES = [f"k{row}{column}" for row in (1, 2, 3) for column in (1, 2, 3)]
@@ -96,7 +96,7 @@ def data_schema(features: Mapping[str, Mapping[str, Any]]) -> pa.Schema:
 
 
 def tasks_table(instructions: list[str]) -> pa.Table:
-    """The instructions, numbered; pandas, with which lerobot reads it, takes the column `task` for the index."""
+    """The instructions, numbered. lerobot reads the table with pandas, which uses the column `task` as the index."""
     columns = [("task_index", "int64"), ("task", "object")]
     described = [
         {

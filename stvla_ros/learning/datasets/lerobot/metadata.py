@@ -31,14 +31,14 @@ _MOST_FRAMES = 1_000_000
 
 @dataclass(frozen=True)
 class DatasetInfo:
-    """:param version: of the format, such as v3.0.
+    """:param version: version of the format, such as v3.0.
     :param fps: frames a second.
-    :param robot_type: empty where the data set does not say.
-    :param features: by column: dtype, shape, names.
+    :param robot_type: name of the robot; empty if the data set does not give one.
+    :param features: dtype, shape and names of each column.
     :param picture: key of the colour pictures that are read.
-    :param picture_is_video: whether they are in mp4 files.
-    :param action: what its numbers mean.
-    :param action_said: whether the configuration says it, not their names.
+    :param picture_is_video: whether these pictures are in mp4 files.
+    :param action: meaning of an action's numbers.
+    :param action_said: whether the configuration gives that meaning, and not the numbers' names.
     """
 
     path: Path
@@ -56,12 +56,12 @@ class DatasetInfo:
 
 @dataclass(frozen=True)
 class EpisodeEntry:
-    """Where an episode is.
+    """The place of an episode in the data set's files.
 
     :param index: `episode_index` of its rows.
-    :param length: frames.
-    :param video_file: None where the pictures are in the data file.
-    :param video_start_s: time of its first frame in the video.
+    :param length: number of frames.
+    :param video_file: file with the pictures; None if they are in the data file.
+    :param video_start_s: time of the episode's first frame in the video, seconds.
     """
 
     index: int
@@ -75,8 +75,8 @@ class EpisodeEntry:
 
 @dataclass(frozen=True)
 class Metadata:
-    """:param tasks: instruction by `task_index`.
-    :param episodes: in the order of their indices.
+    """:param tasks: instructions by `task_index`.
+    :param episodes: episodes in the order of their indices.
     """
 
     info: DatasetInfo
@@ -85,8 +85,8 @@ class Metadata:
 
 
 def read_metadata(path: Path, picture: str = "", action: str = "") -> Metadata:
-    """:param picture: key of the colour pictures; empty: the first `observation.images.*` that is no depth.
-    :param action: what the numbers of an action mean, as ``meaning_of``; empty: by their names.
+    """:param picture: key of the colour pictures; empty: the first `observation.images.*` that is no depth map.
+    :param action: meaning of an action's numbers, see ``meaning_of``; empty: told by their names.
     :raises InputError: one line that names the file and what is missing, damaged or does not fit.
     """
     document = _read_info(path)
@@ -115,7 +115,7 @@ def read_metadata(path: Path, picture: str = "", action: str = "") -> Metadata:
 
 @contextmanager
 def named_in_errors(file: Path) -> Iterator[None]:
-    """Turns what goes wrong while a file is read into one line that names it."""
+    """Turn any error while a file is read into one line that names the file."""
     try:
         yield
     except InputError:
@@ -124,7 +124,7 @@ def named_in_errors(file: Path) -> Iterator[None]:
         raise InputError(f"{file}: expected this file of a LeRobotDataset, there is none") from None
     except KeyError as error:
         raise InputError(f"{file}: expected {error}, which is missing") from None
-    except Exception as error:  # Damage shows in whatever is done with a value: a division by a chunk size of zero, …
+    except Exception as error:  # Damage shows in any use of a value: a division by a chunk size of zero, …
         lines = str(error).splitlines() or [type(error).__name__]
         raise InputError(f"{file}: cannot be read ({lines[0]})") from None
 
@@ -181,7 +181,7 @@ def _check_action(file: Path, features: Mapping[str, Mapping[str, Any]], said: s
 
 
 def feature_names(feature: Mapping[str, Any]) -> list[str]:
-    """Names of a feature's elements, which are a list or a mapping of lists; empty where there are none."""
+    """Names of a feature's elements, from a list or a mapping of lists; empty if there are none."""
     names = feature.get("names") or []
     if isinstance(names, Mapping):
         names = [name for group in names.values() for name in (group if isinstance(group, list) else [group])]
@@ -250,13 +250,13 @@ def _episodes_v3(info: DatasetInfo, document: Mapping[str, Any]) -> list[Episode
 
 
 def _file(info: DatasetInfo, document: Mapping[str, Any], key: str, values: Mapping[str, str | int]) -> Path:
-    """A file of the data set, by the pattern that info.json has for it."""
+    """The path of a file of the data set, by its pattern in info.json."""
     where = f"{info.path / layout.INFO_PATH}: {key}"
     return path_inside(info.path, fill_template(document[key], values, where), where)
 
 
 def _length(file: Path, value: Any) -> int:
-    """Of an episode, frames."""
+    """Length of an episode, frames."""
     length = int(value)
     if not 0 <= length <= _MOST_FRAMES:
         raise InputError(f"{file}: expected episodes of at most {_MOST_FRAMES} frames, got {short_number(length)}")

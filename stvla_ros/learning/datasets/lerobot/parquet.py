@@ -1,7 +1,7 @@
-"""Parquet tables, read within a bound.
+"""Reads parquet tables within limits.
 
-A table of 477 bytes can hold 100 GB: one long text, named by every row. Pages are as large as their own headers say,
-in bytes and in values, so those are read first; then rows are taken few at a time, as many as are sure to fit.
+A table of 477 bytes can hold 100 GB: one long text, to which every row refers. The headers of pages give their sizes in
+bytes and in values, so these are read first. Rows are then taken a few at a time, as many as are sure to fit.
 """
 
 from collections.abc import Iterable, Sequence
@@ -15,16 +15,18 @@ from stvla_ros.errors import InputError
 from stvla_ros.safe_files import check_limit, check_regular
 
 _MOST_ROWS = 65_536
-# Bytes that may be in the memory beside the rows that were taken already.
+# Bytes that may be in memory beside the rows that were already taken.
 _AT_ONCE = 64 << 20
-# Of a page's header: longer ones have statistics of long texts.
+# Largest size of a page's header: longer ones hold statistics of long texts.
 _HEADER_BYTES = 1 << 16
 
 
 def open_table(path: Path) -> pq.ParquetFile:
-    """:raises InputError: for no file, or more rows than any table has. For a damaged one Arrow raises its own."""
+    """:raises InputError: for anything but a file, or more rows than any table has. For a damaged table Arrow raises
+    its own error.
+    """
     check_regular(path)
-    # Plain reads: a data loader's worker is a fork, in which the threads of Arrow's pool are gone.
+    # Plain reads: a data loader's worker is a fork, and a fork lacks the threads of Arrow's pool.
     table = pq.ParquetFile(path, pre_buffer=False)
     check_limit("table_rows", table.metadata.num_rows, str(path), "rows")
     if len(set(table.schema_arrow.names)) != len(table.schema_arrow.names):
@@ -33,10 +35,10 @@ def open_table(path: Path) -> pq.ParquetFile:
 
 
 def read_rows_of(path: Path, table: pq.ParquetFile, groups: Iterable[int], columns: Sequence[str]) -> pa.Table:
-    """Some columns of some row groups.
+    """Read some columns of some row groups.
 
-    :param table: of :func:`open_table`, for the same file.
-    :raises InputError: when they are more bytes than an episode may have.
+    :param table: table from :func:`open_table`, for the same file.
+    :raises InputError: when they have more bytes than an episode may have.
     """
     groups = list(groups)
     largest = _largest_value(path, table.metadata, groups, columns)
@@ -47,12 +49,12 @@ def read_rows_of(path: Path, table: pq.ParquetFile, groups: Iterable[int], colum
         check_limit("episode_bytes", size, str(path), "bytes of rows")
         batches.append(batch)
     schema = pa.schema([table.schema_arrow.field(name) for name in columns])
-    # An empty table's columns come in the order of the file, as those of any batch.
+    # An empty table's columns come in the order of the file, as in any batch.
     return pa.Table.from_batches(batches, batches[0].schema if batches else schema)
 
 
 def _largest_value(path: Path, metadata: pq.FileMetaData, groups: list[int], columns: Sequence[str]) -> int:
-    """Bytes that one row may have at most: no value is longer than the pages that it is in."""
+    """The largest size of one row, bytes: no value is longer than the pages that it is in."""
     largest = 0
     with path.open("rb") as stream:
         for number in groups:
@@ -67,7 +69,7 @@ def _largest_value(path: Path, metadata: pq.FileMetaData, groups: list[int], col
 
 
 def _check_pages(path: Path, stream: BinaryIO, column: pq.ColumnChunkMetaData) -> int:
-    """:returns: bytes of the largest page of a column in a row group."""
+    """:returns: size in bytes of the largest page of a column in a row group."""
     where = f"{path}, column {column.path_in_schema}"
     begin = column.data_page_offset
     if column.has_dictionary_page and 0 < (column.dictionary_page_offset or 0) < begin:
@@ -87,14 +89,15 @@ def _check_pages(path: Path, stream: BinaryIO, column: pq.ColumnChunkMetaData) -
 
 # --- a page's header --------------------------------------------------------------------------------------------------
 
-# Thrift's compact protocol, as the Parquet format describes its headers (parquet.thrift): of a PageHeader 2 is the size
-# when unpacked, 3 the size in the file, 5, 7 and 8 describe the page, of which each time 1 is the number of values.
+# Thrift's compact protocol, as the Parquet format uses it for its headers (parquet.thrift). In a PageHeader, field 2 is
+# the unpacked size, field 3 the size in the file, and fields 5, 7 and 8 describe the page; field 1 of each of these is
+# the number of values.
 _UNPACKED, _PACKED, _DESCRIBED, _VALUES = 2, 3, (5, 7, 8), 1
 _I16, _I32, _I64, _BYTE, _DOUBLE, _BINARY, _LIST, _SET, _STRUCT = 4, 5, 6, 3, 7, 8, 9, 10, 12
 
 
 def _page_header(data: bytes, where: str) -> tuple[int, int, int, int]:
-    """Unpacked size, size in the file, number of values, and the header's own size, all in bytes but the third."""
+    """Unpacked size, size in the file, number of values, and the header's own size; all in bytes except the third."""
     reader = _Compact(data)
     try:
         found: dict[int, Any] = reader.struct()
@@ -111,7 +114,7 @@ def _page_header(data: bytes, where: str) -> tuple[int, int, int, int]:
 
 
 class _Compact:
-    """What is needed of Thrift's compact protocol: structs of numbers, the rest is skipped."""
+    """The part of Thrift's compact protocol that is needed: structs of numbers; everything else is skipped."""
 
     def __init__(self, data: bytes) -> None:
         self._data = data

@@ -6,14 +6,14 @@ from concurrent.futures import ThreadPoolExecutor
 import cv2
 import numpy as np
 
-# zlib's fastest: the pictures are a fifth larger than at its usual level, and are encoded several times faster.
+# zlib's fastest level: pictures become a fifth larger than at its usual level, but are encoded several times faster.
 _OPTIONS = (cv2.IMWRITE_PNG_COMPRESSION, 1)
 
 
 def encode_png(pictures: Iterable[np.ndarray]) -> list[np.ndarray]:
     """
-    :param pictures: in OpenCV's order of colours, or depth; uint8 or uint16.
-    :returns: the bytes of each, uint8, made on every core.
+    :param pictures: pictures in OpenCV's order of colours, or depth maps; uint8 or uint16.
+    :returns: the bytes of each file, uint8, encoded on all cores.
     """
     with ThreadPoolExecutor() as pool:
         return list(pool.map(lambda picture: cv2.imencode(".png", picture, _OPTIONS)[1], pictures))

@@ -1,4 +1,4 @@
-"""Reads a LeRobotDataset from a local folder: ours, and foreign ones of Bridge's shape."""
+"""Reads a LeRobotDataset from a local folder: our own, and others in the style of Bridge."""
 
 import math
 from pathlib import Path
@@ -24,17 +24,17 @@ _OPEN_FILES = 4
 
 
 class LeRobotReader:
-    """A data set; pictures are decoded when an episode is asked for.
+    """A data set. Pictures are decoded when an episode is read.
 
-    Readable are v3.0, v2.1 and v2.0 with one colour picture (image or video), a 7-D action that means a step of the
-    end effector (``action_meaning.py``) and an instruction for each episode. What a foreign data set does not have
-    (depth, intrinsics, …) is None; its stamps are the frames' numbers divided by the rate; a state is taken where its
-    elements' names say its pose and opening.
+    Readable versions are v3.0, v2.1 and v2.0. A data set needs one colour picture (image or video), a 7-D action that
+    is a step of the end effector (``action_meaning.py``), and an instruction for each episode. Parts that a foreign
+    data set lacks (depth, intrinsics, …) are None. Its stamps are the frames' indices divided by the rate. A state is
+    used if the names of its elements tell pose and opening.
 
-    :param path: the data set's folder.
+    :param path: folder of the data set.
     :param picture: key of the colour pictures; empty: the only `observation.images.*`, or the first of several.
-    :param action: what the numbers of an action mean, as ``meaning_of``; empty: by their names.
-    :raises InputError: one line that names the file and what was expected; so do all methods.
+    :param action: meaning of an action's numbers, see ``meaning_of``; empty: told by their names.
+    :raises InputError: with one line that names the file and what was expected; all methods do so.
     """
 
     def __init__(self, path: Path, picture: str = "", action: str = "") -> None:
@@ -43,11 +43,11 @@ class LeRobotReader:
         self._files: dict[Path, _DataFile] = {}
 
     def __len__(self) -> int:
-        """Episodes."""
+        """Number of episodes."""
         return len(self._metadata.episodes)
 
     def episode_lengths(self) -> np.ndarray:
-        """(episodes,) int64 frames."""
+        """(episodes,) int64, number of frames of each."""
         return np.array([episode.length for episode in self._metadata.episodes], np.int64)
 
     def instructions(self) -> list[str]:
@@ -68,7 +68,7 @@ class LeRobotReader:
         return np.concatenate(parts)
 
     def episode(self, number: int) -> Demonstration:
-        """:param number: 0 to ``len(self) - 1``."""
+        """:param number: index of the episode, 0 to ``len(self) - 1``."""
         if not 0 <= number < len(self):
             raise InputError(f"data set {self.info.path}: expected an episode 0 to {len(self) - 1}, got {number}")
         entry = self._metadata.episodes[number]
@@ -104,7 +104,7 @@ class LeRobotReader:
             raise InputError(f"{entry.data_file}, episode {entry.index}: {error}") from None
 
     def __getstate__(self) -> dict[str, Any]:
-        """Open files stay behind when a data loader sends the reader to its workers."""
+        """Leave out open files when a data loader sends the reader to its workers."""
         return {**self.__dict__, "_files": {}}
 
     # --- parts --------------------------------------------------------------------------------------------------------
@@ -137,7 +137,7 @@ class LeRobotReader:
         return text
 
     def _text(self, entry: EpisodeEntry, table: pa.Table) -> str:
-        """The task's text, empty where there is none."""
+        """The text of the task, empty if there is none."""
         used = {int(index) for index in _numbers(entry, table, "task_index")}
         if len(used) != 1:
             raise InputError(f"{entry.data_file}, episode {entry.index}: expected one task_index, got {sorted(used)}")
@@ -163,7 +163,7 @@ class LeRobotReader:
 
 
 class _DataFile:
-    """One parquet file of frames; only an episode's own row groups are read."""
+    """One parquet file of frames. Only an episode's own row groups are read."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -232,7 +232,7 @@ def _finite(where: str, values: np.ndarray) -> np.ndarray:
 
 
 def _constant(entry: EpisodeEntry, intrinsics: np.ndarray) -> np.ndarray:
-    """The camera of an episode, which no zoom changes."""
+    """The camera matrix of an episode, which must be the same in all frames."""
     if (intrinsics != intrinsics[0]).any():
         raise InputError(f"{entry.data_file}, episode {entry.index}: expected the same intrinsics in all of its frames")
     return intrinsics[0]

@@ -1,8 +1,8 @@
-"""Statistics of an episode and of a data set, with the names, shapes and units that lerobot gives them.
+"""Statistics of an episode and of a data set, with lerobot's names, shapes and units.
 
-Per feature: min, max, mean, std, count (of frames), quantiles q01 to q99. Pictures: per channel, shape (3, 1, 1),
-in 0..1; depth: (1, 1, 1), millimetres. Statistics of pictures are of every pixel (lerobot samples them). A data set's
-quantiles are the mean of its episodes' weighted by their frames, as in lerobot: an approximation.
+Each feature has min, max, mean, std, count (of frames) and quantiles q01 to q99. Pictures: per channel, shape (3, 1,
+1), in 0..1; depth: (1, 1, 1), millimetres. Statistics of pictures use every pixel (lerobot samples them). A data set's
+quantiles are the mean of its episodes' quantiles, weighted by their frames, as in lerobot: an approximation.
 """
 
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ FeatureStats = dict[str, np.ndarray]
 
 
 def number_stats(values: np.ndarray) -> FeatureStats:
-    """:param values: (T, D) numbers. :return: every statistic (D,) float64, `count` (1,) int64."""
+    """:param values: (T, D) numbers. :return: each statistic (D,) float64, `count` (1,) int64."""
     values = values.astype(np.float64)
     quantiles = np.quantile(values, list(QUANTILES.values()), axis=0)
     return {
@@ -30,8 +30,8 @@ def number_stats(values: np.ndarray) -> FeatureStats:
 
 def picture_stats(pictures: np.ndarray, scale: float) -> FeatureStats:
     """:param pictures: (T, H, W, C) uint8 or uint16.
-    :param scale: that a pixel's value is divided by.
-    :return: every statistic (C, 1, 1) float64, `count` (1,) int64.
+    :param scale: divisor of the pixels' values.
+    :return: each statistic (C, 1, 1) float64, `count` (1,) int64.
     """
     size = np.iinfo(pictures.dtype).max + 1
     # Picture by picture: NumPy counts in a copy that is eight times as large.
@@ -67,7 +67,7 @@ class RunningStats:
         self._features: dict[str, FeatureStats] = {}
 
     def add(self, episode: Mapping[str, FeatureStats]) -> None:
-        """:param episode: statistics of one episode, of the same features each time."""
+        """:param episode: statistics of one episode, with the same features each time."""
         for name, new in episode.items():
             self._features[name] = _merge(self._features[name], new) if name in self._features else new
 
@@ -76,7 +76,7 @@ class RunningStats:
 
 
 def _merge(one: FeatureStats, other: FeatureStats) -> FeatureStats:
-    """Of both together (parallel variance: Chan, Golub, LeVeque 1983)."""
+    """The statistics of both together (parallel variance: Chan, Golub, LeVeque 1983)."""
     counts = one["count"], other["count"]
     count = counts[0] + counts[1]
     share = counts[1][0] / count[0]

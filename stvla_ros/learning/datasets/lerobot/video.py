@@ -1,4 +1,4 @@
-"""Frames of one episode out of a LeRobotDataset's video file, which may hold many episodes."""
+"""Reads the frames of one episode from a LeRobotDataset's video file, which may hold many episodes."""
 
 from pathlib import Path
 
@@ -12,9 +12,9 @@ from stvla_ros.safe_files import check_limit, limit
 def read_frames(path: Path, start_s: float, count: int, fps: float) -> np.ndarray:
     """The frames at ``start_s``, ``start_s + 1 / fps``, …, each within half a period of its time.
 
-    :param start_s: presentation time of the first.
+    :param start_s: presentation time of the first frame, seconds.
     :return: (count, H, W, 3) uint8 rgb.
-    :raises InputError: no video, broken, or not with these frames.
+    :raises InputError: for anything but a video, and for a video that is damaged or lacks these frames.
     """
     pictures: list[np.ndarray] = []
     try:
@@ -26,7 +26,7 @@ def read_frames(path: Path, start_s: float, count: int, fps: float) -> np.ndarra
             container.seek(int(start_s / stream.time_base), stream=stream, backward=True)
             left = count + limit("video_lead_frames")
             for packet in container.demux(stream):
-                # FFmpeg decodes a packet that is cut off as if nothing had happened.
+                # FFmpeg decodes a truncated packet without an error.
                 if packet.is_corrupt:
                     break
                 for frame in packet.decode():

@@ -27,17 +27,17 @@ _MEGABYTE = 1024**2
 class LeRobotWriter:
     """One new data set. Use as a context manager, or call ``close``.
 
-    Everything is written into a hidden folder beside ``root`` and moved there by ``close``: ``root`` is a whole data
-    set or does not exist. A context that ends with an exception leaves nothing; what a killed process left is removed
-    by the next writer of the same ``root``. One episode at a time is in memory.
+    Everything is written into a hidden folder beside ``root``, which ``close`` moves there. So ``root`` is a complete
+    data set or does not exist. A context that ends with an exception leaves nothing; the next writer of the same
+    ``root`` removes the files of a killed process. Only one episode at a time is in memory.
 
-    The first episode settles the rate, the picture's size and which optional parts (depth, intrinsics, state, …) there
-    are; all others must have the same.
+    The first episode settles the rate, the picture's size and the optional parts (depth, intrinsics, state, …). All
+    others must have the same.
 
     :param root: folder to make; it must not exist, or be empty.
     :param robot_type: name of the robot, as in ``robots/embodiments.py``.
-    :param video: keep colour pictures as H.264 (smaller, not lossless) instead of PNG. Depth is always lossless PNG of
-        uint16 millimetres.
+    :param video: whether colour pictures are kept as H.264 (smaller, not lossless) instead of PNG. Depth is always
+        lossless PNG of uint16 millimetres.
     :param data_file_mb: size at which a new data file begins.
     :param video_file_mb: size at which a new video file begins.
     :raises InputError: when ``root`` is not empty or cannot be made, or a size is below 1 MB.
@@ -81,9 +81,9 @@ class LeRobotWriter:
     def add_episode(self, demonstration: Demonstration) -> None:
         """Append an episode.
 
-        :raises InputError: when it does not have the parts, size or rate of the first, when it has no instruction or
-            an action that is not finite, when a video is asked for and the picture's sides are odd, or after ``close``;
-            the episodes so far stay. Also when the disk fails: then nothing is left.
+        :raises InputError: when the episode has other parts, another size or another rate than the first; when it has
+            no instruction or an action that is not finite; when a video is wanted and the picture's sides are odd;
+            after ``close``. The earlier episodes stay. Also when the disk fails; then nothing is left.
         """
         if self._closed:
             raise InputError(f"data set {self.root}: expected no episode after it was closed")
@@ -115,7 +115,7 @@ class LeRobotWriter:
     def close(self) -> None:
         """Finish the data set and move it to its place. Safe to call twice.
 
-        :raises InputError: when there is no episode, when the disk fails, or when ``root`` was filled by somebody else
+        :raises InputError: when there is no episode, when the disk fails, or when something else has filled ``root``
             meanwhile; then nothing is left behind.
         """
         if self._closed:
@@ -166,7 +166,7 @@ class LeRobotWriter:
         self._features, self._fps = features, demonstration.fps
 
     def _columns(self, demonstration: Demonstration) -> dict[str, np.ndarray | list[dict[str, Any]]]:
-        """What goes into the data file, by column."""
+        """The columns of the data file."""
         frames = len(demonstration)
         number = np.arange(frames)
         task = self._tasks.setdefault(demonstration.instruction, len(self._tasks))
@@ -213,7 +213,7 @@ class LeRobotWriter:
 
     @contextlib.contextmanager
     def _disk(self) -> Iterator[None]:
-        """Around what writes: after a failure the files are of no use."""
+        """Wraps all writing: after a failure the files are useless."""
         try:
             yield
         except OSError as error:  # FFmpeg's and Arrow's are of this kind, too.
@@ -242,7 +242,7 @@ class LeRobotWriter:
 
 
 def _encode(pictures: np.ndarray) -> list[dict[str, Any]]:
-    """Pictures in OpenCV's order of colours, or depth, as a column of a data file has them."""
+    """Pictures in OpenCV's order of colours, or depth maps, as a column of a data file."""
     return [{"bytes": file.tobytes(), "path": None} for file in encode_png(pictures)]
 
 
@@ -269,7 +269,7 @@ def _describe(features: Mapping[str, Mapping[str, Any]], fps: float) -> str:
 
 
 def _remove_abandoned(root: Path) -> None:
-    """What processes that are gone left of their attempts at the same data set."""
+    """Remove what ended processes left of their attempts at the same data set."""
     for folder in root.parent.glob(f".{glob.escape(root.name)}.partial-*"):
         pid = folder.name.rpartition("-")[2]
         if pid.isdecimal() and not Path(f"/proc/{pid}").exists():
