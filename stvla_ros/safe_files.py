@@ -32,8 +32,7 @@ class FileLimits:
     """A YAML text: robots, trainings, policies, ``metadata.yaml`` of a bag. PyYAML reads 100 kB a second."""
     json_bytes: int = 8_000_000
     """A JSON document, a line of a file with one on each, ``timestamps.csv``. In memory it takes up to 25 times as
-    much.
-    """
+    much."""
     xml_bytes: int = 4_000_000
     """A URDF or a Fast DDS profile."""
     mesh_bytes: int = 100_000_000
@@ -62,8 +61,7 @@ class FileLimits:
     """Pictures of an episode, unpacked; also the rows of a table that are read at once."""
     chunk_bytes: int = 128 * MIB
     """A chunk or message of a bag, or a page of a parquet table, unpacked. Chunks that overlap in time may take ten
-    times as much together.
-    """
+    times as much together."""
     unpacked_bytes: int = GIB
     """A compressed recording, unpacked: this many bytes, and ``unpacked_share`` times its own size."""
     unpacked_share: int = 1000

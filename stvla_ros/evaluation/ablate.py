@@ -1,4 +1,4 @@
-"""`stvla ablate`: one thing varied, everything else the same; a table and a plot."""
+"""`stvla ablate`: varies one thing, keeps everything else the same, and makes a table and a plot."""
 
 import sys
 from collections.abc import Mapping, Sequence
@@ -30,79 +30,80 @@ from stvla_ros.sim.tasks import AUTO_TASK, resolve_task
 PAPER = "paper (4B)"
 BOUND = "at most, without memory"
 _CORRECTED = (
-    "p is of the paired test against the first of the same protocol, of these networks on these placements; corrected: "
-    "by Holm's method for all comparisons of the table."
+    "p: p-value of the paired test against the first setting of the same protocol, for these networks on these "
+    "placements; corrected: by Holm's method for all comparisons of the table."
 )
-# `--try`: all of the steps with next to nothing. Statistics are fitted to 100 frames at least.
+# With `--try` all steps run with almost nothing. Statistics need at least 100 frames.
 _TRIED: Mapping[str, Any] = {"size": "tiny", "batch_size": 2, "data.validation_share": 0.0}
 _TRIED_DEMONSTRATIONS, _TRIED_TRAJECTORIES, _TRIED_STEPS = 6, 5, 2
 
 
 @dataclass(frozen=True)
 class AblateArguments:
-    """Vary one thing and evaluate each setting: a table with intervals and a plot, as the paper's ablations in shape.
+    """Vary one thing and evaluate each setting: a table with intervals and a plot, in the form of the paper's
+    ablations.
 
-    Stopped or killed, the same command goes on where it was.
+    After a stop or an interruption, the same command continues where it stopped.
     """
 
     kind: Positional[Literal["buffer", "variant", "data", "adaptive", "depth", "tracker", "traces"]]
-    """What is varied. data and traces need training, the others only with `retrain`."""
+    """The thing that is varied. data and traces need training, the others only with `retrain`."""
     policy: str = "stvla"
-    """The policy, as in `stvla eval`: a checkpoint folder, or more. For data: the checkpoint before training. For
-    traces, how networks are run (execution=…)."""
+    """The policy, as in `stvla eval`: a checkpoint folder, or more. For data, the checkpoint before training. For
+    traces, the parameters with which networks are run (execution=…)."""
     settings: tuple[str, ...] = ()
-    """In place of the usual ones: buffer 30 15 7, variant C B A, data all 52 0, adaptive on off, depth sensor constant,
-    tracker lucas_kanade cotracker, traces none depth-C depth-A beside earlier. The others are compared with the
-    first."""
+    """Settings in place of the usual ones: buffer 30 15 7, variant C B A, data all 52 0, adaptive on off, depth sensor
+    constant, tracker lucas_kanade cotracker, traces none depth-C depth-A beside earlier. The others are compared with
+    the first."""
     retrain: bool = False
-    """Train a model for every setting; otherwise the one policy sees the setting only when it is evaluated."""
+    """Train a model for every setting; otherwise the same policy is evaluated with every setting."""
     config: str = ""
     """Training configuration (config/train/*.yaml), for data and `retrain`; traces has comparison.yaml."""
     demonstrations: Annotated[int | None, Range(0, 1_000_000)] = None
-    """Record so many of the expert's of each task first, and train on these in place of the configuration's data;
-    traces 200, otherwise 0: none."""
+    """Number of the expert's demonstrations of each task that are recorded first and trained on in place of the
+    configuration's data; traces 200, otherwise 0: none."""
     steps: Annotated[int, Range(0, 10**9)] = 0
-    """Optimiser steps of each training in place of the configuration's; 0 for those."""
+    """Optimiser steps of each training in place of the configuration's; 0 for the configuration's."""
     training_seeds: Annotated[tuple[int, ...], Range(0, 2**31 - 1)] = ()
-    """Networks of each setting, by the seed of their training; traces 0 1 2, otherwise the configuration's own."""
+    """Seeds of training, one network of each setting for each; traces 0 1 2, otherwise the configuration's own."""
     tuned: Annotated[int | None, Range(0, 1_000_000)] = None
-    """Also train the first setting's networks on with every setting, with so many trajectories of each instruction: the
-    paper's protocol; traces 52, otherwise 0: not."""
+    """Number of trajectories of each instruction with which the first setting's networks are also trained on with every
+    setting, as in the paper's protocol; traces 52, otherwise 0: no such training."""
     tuning_config: str = str(config_directory() / "train/few_trajectories.yaml")
-    """Training configuration for that."""
+    """Training configuration for `tuned`."""
     tuning_steps: Annotated[int, Range(0, 10**9)] = 0
-    """As `steps`, for that."""
+    """Optimiser steps of each training for `tuned`; 0 for the configuration's."""
     tasks: tuple[str, ...] = ()
     """Tasks, see `stvla tasks`; traces has the two that need a memory and the four WidowX tasks, otherwise
     stack_cube."""
     episodes: Annotated[int, Range(1, 1_000_000)] = 24
     """Official episodes of each task: ids 0 to N-1."""
     seeds: Annotated[tuple[int, ...], Range(0, 2**31 - 1)] = ()
-    """As in `stvla eval`; traces 0 1 2, otherwise 0."""
+    """Seeds, as in `stvla eval`; traces 0 1 2, otherwise 0."""
     preset: str = ""
     """As in `stvla eval`."""
     until_limit: bool = False
     """As in `stvla eval`."""
     workers: Annotated[int, Range(1, 1000)] = 2
-    """Episodes at a time, each in a process with one thread."""
+    """Number of episodes at a time, each in a process with one thread."""
     image_size: tuple[int, int] = (0, 0)
     """Width and height of the camera's picture in pixels; 0 0 for the task's own."""
     pictures: Literal["videos", "thumbnails", "none"] = "thumbnails"
-    """What is kept to look at."""
+    """Pictures and videos that are kept."""
     output: str = ""
     """Folder for the results, and for demonstrations and trainings; empty: out/ablation/KIND."""
     try_out: Annotated[bool, arg(name="try")] = False
-    """Do all of the steps with next to nothing (a tiny network, two steps, one episode of two steps), to see that they
-    work, in out/try/ablation/KIND."""
+    """Run all steps with almost nothing (a tiny network, two steps, one episode of two steps) to see that they work, in
+    out/try/ablation/KIND."""
 
 
 @dataclass(frozen=True)
 class AblationPlan:
-    """What is done.
+    """The steps of an ablation.
 
-    :param settings: all of them; the first is what the others are compared with.
-    :param trainings: how their networks are trained.
-    :param eval_arguments: how they are evaluated; its output is the folder for everything.
+    :param settings: all settings; the others are compared with the first.
+    :param trainings: trainings of the networks.
+    :param eval_arguments: arguments of the evaluation; its output is the folder for everything.
     """
 
     ablation: Ablation
@@ -121,7 +122,7 @@ class AblationPlan:
 
 
 def plan_ablation(arguments: AblateArguments) -> AblationPlan:
-    """What is to be done. Nothing is recorded, trained or made yet.
+    """Plan an ablation. Nothing is recorded, trained or written yet.
 
     :raises InputError: naming the bad argument.
     """
@@ -159,7 +160,7 @@ def plan_ablation(arguments: AblateArguments) -> AblationPlan:
 def main(arguments: AblateArguments) -> int:
     """:returns: the exit code: 0, 1 when episodes are missing, 130 after Ctrl-C.
 
-    :raises InputError: for a bad argument; then nothing was run.
+    :raises InputError: for a bad argument; then nothing has run.
     """
     plan = plan_ablation(arguments)
     folder, networks = plan.folder, plan.networks
@@ -170,7 +171,7 @@ def main(arguments: AblateArguments) -> int:
         evaluation = evaluation_of(policies, plan.eval_arguments)
         results, failed = run_evaluation(evaluation, plan.eval_arguments)
     except KeyboardInterrupt:
-        print("stopped; the same command goes on where it was", file=sys.stderr)
+        print("stopped; the same command continues where it stopped", file=sys.stderr)
         return INTERRUPTED
     if results:
         write_results(evaluation, results, folder)
@@ -181,9 +182,9 @@ def main(arguments: AblateArguments) -> int:
 def write_ablation(
     plan: AblationPlan, networks: Sequence[Network], tasks: Sequence[str], results: Sequence[EpisodeResult]
 ) -> str:
-    """``ablation``.md, .csv, .json and .png, with the paper's figures or the bounds beside ours.
+    """Write ``ablation``.md, .csv, .json and .png, with the paper's figures or the bounds beside ours.
 
-    :param results: of the networks.
+    :param results: results of the networks.
     :returns: the table as Markdown.
     """
     from stvla_ros.evaluation.plots import plot_settings, plot_table
@@ -207,7 +208,7 @@ def write_ablation(
 def _table(
     plan: AblationPlan, networks: Sequence[Network], tasks: Sequence[str], results: Sequence[EpisodeResult]
 ) -> tuple[Table, dict[str, str]]:
-    """The table of all arms, those of each protocol compared with its first; and the arms' labels by name."""
+    """The table of all arms, where each protocol's arms are compared with its first; and the arms' labels by name."""
     counted = by_arm(results, networks, plan.eval_arguments.seeds)
     labels = list(dict.fromkeys(network.arm for network in networks))
     count = len(plan.settings)
@@ -229,7 +230,7 @@ def _beside(ablation: Ablation, arms: Mapping[str, str], table: Table) -> Beside
 
 
 def _by_training_seed(networks: Sequence[Network], tasks: Sequence[str], results: Sequence[EpisodeResult]) -> str:
-    """What each network of an arm has, in words; empty where no arm has several."""
+    """The success of each network of an arm, in words; empty if no arm has several networks."""
     alone = make_table(results, [network.policy.label for network in networks], tasks)
     found: dict[str, list[str]] = {}
     for network in networks:
@@ -242,7 +243,7 @@ def _by_training_seed(networks: Sequence[Network], tasks: Sequence[str], results
 
 
 def _with_demonstrations(plan: AblationPlan) -> Trainings:
-    """The trainings, on demonstrations that are recorded now where they are not there yet."""
+    """The trainings, on demonstrations that are recorded now unless they exist."""
     folder, evaluation = plan.folder, plan.eval_arguments
     tasks = [resolve_task(task)[0] for text in evaluation.tasks for task in text.split(",") if task]
     paths = record_demonstrations(tasks, plan.demonstrations, evaluation.workers, folder / "demonstrations")
@@ -257,7 +258,7 @@ def _with_demonstrations(plan: AblationPlan) -> Trainings:
 
 
 def _with_usual(arguments: AblateArguments, ablation: Ablation) -> AblateArguments:
-    """What was given, else what is usual for this ablation."""
+    """The given arguments, with the usual values of this ablation for the rest."""
     usual = {"tasks": (AUTO_TASK,), "seeds": (0,), **ablation.usual}
     empty: tuple[Any, ...] = (None, "", ())
     arguments = replace(arguments, **{n: value for n, value in usual.items() if getattr(arguments, n) in empty})

@@ -1,4 +1,4 @@
-"""What the paper's ablations vary, the same at our scale, and the paper's own figures."""
+"""The things that the paper's ablations vary, our versions of them, and the paper's own figures."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -26,14 +26,14 @@ _DRAWN, _EARLIER = "depth-", "earlier"
 class Ablation:
     """One thing that is varied.
 
-    :param settings: what it is set to, by default; the first is what the others are compared with.
-    :param inputs: from a setting to the fields of ``InputsConfig`` that it changes.
-    :param training: from a setting to further keys of the training configuration.
+    :param settings: default settings; the others are compared with the first.
+    :param inputs: function from a setting to the fields of ``InputsConfig`` that it changes.
+    :param training: function from a setting to further keys of the training configuration.
     :param trains: whether a setting means nothing without training.
     :param paper: the paper's figures in percent by setting, for the task ``paper_task``.
-    :param paper_note: what these figures are, or what the paper says in words.
-    :param bounds: by task the share of successes that a policy without memory has at most.
-    :param usual: by name, values for arguments of the command that are not given.
+    :param paper_note: explanation of these figures, or the paper's statement in words.
+    :param bounds: largest share of successes that a policy without memory can have, by task.
+    :param usual: default values of the command's arguments for this ablation, by name.
     """
 
     title: str
@@ -59,7 +59,7 @@ def _adaptive(setting: str) -> dict[str, Any]:
 
 
 def _depth(setting: str) -> dict[str, Any]:
-    # Traces cannot be seen on the same depth everywhere.
+    # Traces cannot be seen if the depth is the same everywhere.
     return {"depth": NO_DEPTH, "traces": "none"} if setting == NO_DEPTH else {"depth": setting}
 
 
@@ -85,7 +85,7 @@ def _with_earlier(setting: str) -> dict[str, Any]:
 
 
 def _earlier_s(setting: str) -> float:
-    """Seconds by which a setting's second picture is older than the first; 0 for a setting without one."""
+    """Age of a setting's second picture in seconds; 0 for a setting without one."""
     name, _, seconds = setting.partition("-")
     if name != _EARLIER:
         return 0.0
@@ -166,8 +166,8 @@ ABLATIONS: Mapping[str, Ablation] = {
 class Setting:
     """One setting of an ablation.
 
-    :param policy: how it is evaluated; its checkpoint is replaced when the setting is trained.
-    :param overrides: of the training configuration, by dotted key.
+    :param policy: policy that is evaluated; its checkpoint is replaced when the setting is trained.
+    :param overrides: changes of the training configuration, by dotted key.
     :param trained: whether a model is trained for it.
     """
 
@@ -182,10 +182,10 @@ def make_settings(
 ) -> list[Setting]:
     """The settings of an ablation.
 
-    :param policy: what is varied; everything that the ablation does not change stays as it is here.
-    :param names: in place of the default settings.
-    :param retrain: train a model for every setting, not only where it cannot be told otherwise.
-    :raises InputError: for a setting that cannot be.
+    :param policy: policy before the variation; everything that the ablation does not change stays as it is here.
+    :param names: names of the settings, in place of the default ones.
+    :param retrain: whether a model is trained for every setting, also for settings that need no training.
+    :raises InputError: for a setting that does not exist or cannot be used.
     """
     ablation = ABLATIONS[kind]
     names = tuple(names) or ablation.settings

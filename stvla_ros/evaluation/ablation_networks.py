@@ -1,7 +1,8 @@
-"""The networks of an ablation: which there are, their demonstrations and their training. All goes on where it was.
+"""The networks of an ablation, their demonstrations and their training. Everything continues after an interruption.
 
-Of every setting there may be several, of training seeds of their own, and by two protocols: trained from what the
-configuration says, and the first setting's network trained on with few trajectories, as the paper does with traces.
+A setting may have several networks, with training seeds of their own, and by two protocols. Either the network is
+trained as the configuration says, or the first setting's network is trained further with few trajectories, as the paper
+does with traces.
 """
 
 import json
@@ -23,15 +24,15 @@ _FINISHED = "finished.json"
 
 @dataclass(frozen=True)
 class Trainings:
-    """How the networks of an ablation are trained.
+    """The training of an ablation's networks.
 
     :param config: file of the training configuration.
-    :param overrides: of its values, by dotted name.
-    :param seeds: one network for each; none: one, with the configuration's own seed.
-    :param tuned: trajectories of each instruction with which the first setting's networks are trained on with every
-        setting; 0: they are not.
-    :param tuning_config: file of the configuration for that.
-    :param tuning_overrides: of its values.
+    :param overrides: values in place of the configuration's, by dotted name.
+    :param seeds: seeds, one network for each; empty: one network, with the configuration's own seed.
+    :param tuned: number of trajectories of each instruction with which the first setting's networks are trained further
+        with every setting; 0: no such training.
+    :param tuning_config: file of the configuration for this further training.
+    :param tuning_overrides: values in place of that configuration's.
     """
 
     config: Path
@@ -46,13 +47,13 @@ class Trainings:
 class Network:
     """One network of an ablation.
 
-    :param name: of its folder.
-    :param arm: what its episodes are counted as.
+    :param name: name of its folder.
+    :param arm: name of the arm that its episodes count for.
     :param number: its place among the networks of its arm.
-    :param policy: how it is evaluated; the checkpoint is replaced when it is trained.
-    :param config: file of its training configuration; None where it is not trained.
-    :param overrides: of the configuration's values, by dotted name.
-    :param after: the network whose training it goes on from; empty for none.
+    :param policy: policy that is evaluated; the checkpoint is replaced when it is trained.
+    :param config: file of its training configuration; None if it is not trained.
+    :param overrides: values in place of the configuration's, by dotted name.
+    :param after: network that this one's training continues from; empty for none.
     """
 
     name: str
@@ -65,9 +66,9 @@ class Network:
 
 
 def make_networks(settings: Sequence[Setting], trainings: Trainings) -> list[Network]:
-    """All networks, each after that which it goes on from.
+    """All networks, each after the one that it continues from.
 
-    :raises InputError: for seeds or trajectories where a setting is not trained.
+    :raises InputError: for seeds or trajectories if a setting is not trained.
     """
     for name, asked in (("training_seeds", trainings.seeds), ("tuned", trainings.tuned)):
         for setting in settings if asked else ():
@@ -104,9 +105,9 @@ def make_networks(settings: Sequence[Setting], trainings: Trainings) -> list[Net
 def record_demonstrations(tasks: Sequence[str], count: int, workers: int, folder: Path) -> list[str]:
     """The expert's demonstrations of each task, a data set each.
 
-    :param folder: what is in it already is kept.
+    :param folder: folder of the data sets; those already in it are kept.
     :returns: the data sets' folders.
-    :raises InputError: when there are others already.
+    :raises InputError: when it already holds others.
     """
     from stvla_ros.learning.demonstrations.record import RecordArguments
     from stvla_ros.learning.demonstrations.record import main as record
@@ -125,9 +126,9 @@ def record_demonstrations(tasks: Sequence[str], count: int, workers: int, folder
 
 
 def train_network(config: Path, overrides: Mapping[str, Any], output: Path) -> Path:
-    """Train a model; goes on where it was stopped.
+    """Train a model, or continue its training.
 
-    :param overrides: of the configuration's keys, dotted.
+    :param overrides: values in place of the configuration's, by dotted key.
     :param output: folder of the run.
     :returns: the checkpoint's or the adapter's folder.
     :raises InputError: when it cannot be trained.
@@ -139,9 +140,9 @@ def train_network(config: Path, overrides: Mapping[str, Any], output: Path) -> P
 
 
 def trained_policy(network: Network, folder: Path) -> EvaluatedPolicy:
-    """The network's policy; where it is trained, shown what it was trained with.
+    """The network's policy; if it is trained, its inputs are those of the training.
 
-    :param folder: of all networks of the ablation, those that it goes on from among them.
+    :param folder: folder of all networks of the ablation, also of those that it continues from.
     """
     if network.config is None:
         return network.policy
@@ -160,16 +161,16 @@ def trained_policy(network: Network, folder: Path) -> EvaluatedPolicy:
 
 
 def _checkpoint(output: Path) -> Path:
-    """Of a network that was trained."""
+    """The checkpoint of a trained network."""
     name: str = json.loads((output / _FINISHED).read_text())["checkpoint"]
     return output / name
 
 
 def by_arm(results: Iterable[EpisodeResult], networks: Sequence[Network], seeds: Sequence[int]) -> list[EpisodeResult]:
-    """The results as those of the networks' arms: what another network of the arm did with a placement counts like
-    another seed of it.
+    """The results, counted for the networks' arms: the result of another network of the arm with the same placement
+    counts like another seed of it.
 
-    :param seeds: of the evaluation.
+    :param seeds: seeds of the evaluation.
     """
     of_label = {network.policy.label: network for network in networks}
     counted = []

@@ -1,4 +1,4 @@
-"""What is kept to look at: a video of an episode and its last picture."""
+"""Pictures of an episode for people: a video, and the last picture."""
 
 from pathlib import Path
 from types import TracebackType
@@ -16,22 +16,22 @@ from stvla_ros.recordings.video_writer import VideoWriter
 from stvla_ros.sim.environment import Observation
 
 LAST_FRAME_SHOWN_S = 1.0
-# Twice as fast as it happened, as the live graph's videos.
+# Twice as fast as it happened, like the live graph's videos.
 SPEED = 2.0
 VIDEO_HEIGHT = 240
 THUMBNAIL_WIDTH = 240
 
 
 class EpisodePictures:
-    """Use as a context manager. Its ``watch`` is the episode's.
+    """Use as a context manager, and give its ``watch`` to the episode.
 
-    With traces the video shows camera, traced depth and traces side by side, else the camera alone. What the policy
-    thinks is drawn over the last of them.
+    With traces the video shows camera, traced depth and traces side by side, else the camera alone. The policy's
+    thoughts are drawn over the last of these.
 
-    :param stem: path without ending; ``.mp4`` and ``.jpg`` are written.
-    :param title: e.g. task and episode.
+    :param stem: path without its ending; ``.mp4`` and ``.jpg`` are written.
+    :param title: title, e.g. task and episode.
     :param control_hz: control steps a second.
-    :param video: whether to write the video.
+    :param video: whether the video is written.
     """
 
     def __init__(self, stem: Path, title: str, control_hz: float, video: bool = True) -> None:

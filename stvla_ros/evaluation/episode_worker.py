@@ -1,7 +1,7 @@
 """One process that runs episodes for the runner, one after the other.
 
-Nothing heavy is imported at the top: how many threads the renderer and torch take is told by environment variables,
-which must be set before these are loaded.
+Nothing heavy is imported at the top: environment variables set the number of threads of the renderer and torch, and
+must be set before these are loaded.
 """
 
 import os
@@ -28,10 +28,10 @@ PICTURES = ("videos", "thumbnails", "none")
 
 @dataclass(frozen=True)
 class Failure:
-    """Why an episode gave no result.
+    """The reason why an episode gave no result.
 
-    :param message: one line.
-    :param of_policy: whether the policy cannot be had at all, so that its other episodes need not be tried.
+    :param message: reason in one line.
+    :param of_policy: whether the policy itself cannot be loaded; then its other episodes need not be tried.
     """
 
     message: str
@@ -44,13 +44,13 @@ class PolicyUnusable(InputError):
 
 @dataclass(frozen=True)
 class WorkerSettings:
-    """What every worker of a run is told.
+    """The settings of every worker of a run.
 
-    :param policies: by label.
-    :param rules: when episodes end.
-    :param pictures: what is kept to look at, one of ``PICTURES``.
-    :param folder: where it is kept.
-    :param make_environment: ``(task, render=…)``; a function of a module, or a ``functools.partial`` of one.
+    :param policies: policies by label.
+    :param rules: rules that say when episodes end.
+    :param pictures: kind of pictures that are kept, one of ``PICTURES``.
+    :param folder: folder of these pictures.
+    :param make_environment: function ``(task, render=…)`` of a module, or a ``functools.partial`` of one.
     """
 
     policies: Mapping[str, EvaluatedPolicy]
@@ -61,8 +61,8 @@ class WorkerSettings:
 
 
 def work(connection: Connection, settings: WorkerSettings) -> None:
-    """Answer every :class:`EpisodeKey` with its result or a :class:`Failure`, until None comes."""
-    # Ctrl-C reaches the whole group; the runner decides what becomes of its workers.
+    """Answer every :class:`EpisodeKey` with its result or a :class:`Failure`, until None arrives."""
+    # Ctrl-C reaches the whole process group; the runner decides what happens to its workers.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     end_with_parent()
     os.environ.update(ONE_THREAD)
@@ -73,17 +73,17 @@ def work(connection: Connection, settings: WorkerSettings) -> None:
                     answer: EpisodeResult | Failure = episodes.run(key)
                 except InputError as error:
                     answer = Failure(str(error), isinstance(error, PolicyUnusable))
-                except Exception as error:  # a simulator or a policy may raise anything: the other episodes go on
+                except Exception as error:  # a simulator or a policy may raise anything; the other episodes continue
                     traceback.print_exc()
                     name = f"{key.policy} on {key.task}, seed {key.seed}, episode {key.episode}"
                     answer = Failure(f"{name}: {type(error).__name__}: {error}")
                 connection.send(answer)
     except (EOFError, OSError):
-        pass  # the runner is gone
+        pass  # the runner has ended
 
 
 class _Episodes:
-    """Keeps the environment and the policy of the last episode: making them takes longer than most episodes."""
+    """Keeps the last episode's environment and policy: making them takes longer than most episodes."""
 
     def __init__(self, settings: WorkerSettings) -> None:
         self._settings = settings
@@ -132,7 +132,7 @@ class _Episodes:
             self._policy_of = wanted
         policy = self._policy[0]
         if policy.draws_at_random and "seed" not in evaluated.given_parameters():
-            # It draws anew with every episode, so that the order of the episodes does not matter.
+            # The policy is seeded anew for every episode, so that the order of the episodes does not matter.
             policy.reseed(policy_seed(key))
         return self._policy
 

@@ -1,4 +1,4 @@
-"""`stvla eval`: policies on tasks, and a table of how well they do."""
+"""`stvla eval`: evaluates policies on tasks, and makes a table of their success."""
 
 import sys
 from collections.abc import Callable, Sequence
@@ -18,10 +18,10 @@ INTERRUPTED = 130
 def run_evaluation(
     evaluation: Evaluation, arguments: EvalArguments, make: Callable[..., Environment] = make_environment
 ) -> tuple[list[EpisodeResult], list[EpisodeKey]]:
-    """Run what is missing.
+    """Run the missing episodes.
 
-    :param make: makes the environments, see ``WorkerSettings``.
-    :returns: the results that were asked for, and the episodes that gave none.
+    :param make: function that makes the environments, see ``WorkerSettings``.
+    :returns: the requested results, and the episodes without a result.
     :raises InputError: when the output folder holds another evaluation.
     """
     from tqdm import tqdm
@@ -38,7 +38,7 @@ def run_evaluation(
     keys = evaluation.keys
     with Journal(folder, common, {policy.label: policy.identity() for policy in evaluation.policies}) as journal:
         missing = journal.missing(keys)
-        # On one line with the figures so far, and out of the way of the workers' messages.
+        # On one line with the figures so far, below the workers' messages.
         with tqdm(total=len(keys), initial=len(keys) - len(missing), unit="episode", dynamic_ncols=True) as bar:
 
             def take(result: EpisodeResult) -> None:
@@ -89,7 +89,7 @@ def table_of(evaluation: Evaluation, results: Sequence[EpisodeResult]) -> Table:
 
 
 def write_results(evaluation: Evaluation, results: Sequence[EpisodeResult], folder: Path) -> None:
-    """Tables, plots and pages into the folder."""
+    """Write tables, plots and pages into the folder."""
     from stvla_ros.evaluation.plots import plot_table
     from stvla_ros.evaluation.thumbnails import write_page
 
@@ -118,7 +118,7 @@ def _plot_latency(evaluation: Evaluation, table: Table, path: Path) -> None:
 
 
 def conclude(results: Sequence[EpisodeResult], failed: Sequence[EpisodeKey], folder: Path) -> int:
-    """Say what there is. :returns: the exit code."""
+    """Print the conclusion. :returns: the exit code."""
     if failed:
         print(f"error: {len(failed)} episodes gave no result; the same command tries them again", file=sys.stderr)
     print(f"results in {folder}" if results else "no results", flush=True)
@@ -128,14 +128,14 @@ def conclude(results: Sequence[EpisodeResult], failed: Sequence[EpisodeKey], fol
 def main(arguments: EvalArguments) -> int:
     """:returns: the exit code: 0, 1 when episodes are missing, 130 after Ctrl-C.
 
-    :raises InputError: for a bad argument; then nothing was run.
+    :raises InputError: for a bad argument; then nothing has run.
     """
     evaluation = plan_evaluation(arguments)
     folder = Path(arguments.output).resolve()
     try:
         results, failed = run_evaluation(evaluation, arguments)
     except KeyboardInterrupt:
-        print("stopped; the same command goes on where it was", file=sys.stderr)
+        print("stopped; the same command continues where it stopped", file=sys.stderr)
         return INTERRUPTED
     if results:
         write_results(evaluation, results, folder)

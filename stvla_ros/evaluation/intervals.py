@@ -1,4 +1,4 @@
-"""How sure a success rate is, and whether two policies differ."""
+"""Statistics: the confidence of a success rate, and whether two policies differ."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ CONFIDENCE = 0.95
 class SuccessRate:
     """A share with its confidence interval, all 0 to 1.
 
-    :param n: episodes it comes from.
+    :param n: number of episodes that the share comes from.
     """
 
     value: float
@@ -26,7 +26,7 @@ class SuccessRate:
 def wilson(successes: float, n: float) -> tuple[float, float]:
     """Wilson's score interval at 95 % (Wilson 1927).
 
-    :param successes: 0 to n; with ``n`` it need not be whole (an effective number of episodes).
+    :param successes: number of successes, 0 to n; it and ``n`` need not be whole (an effective number of episodes).
     :returns: low and high; (0, 1) for n = 0.
     """
     if n <= 0:
@@ -35,16 +35,17 @@ def wilson(successes: float, n: float) -> tuple[float, float]:
     share = successes / n
     centre = (share + z * z / (2 * n)) / (1 + z * z / n)
     half = z / (1 + z * z / n) * sqrt(share * (1 - share) / n + z * z / (4 * n * n))
-    # Rounding must not push the ends past the share or the scale.
+    # Rounding must not push the ends past the share or past 0 and 1.
     return max(0.0, min(centre - half, share)), min(1.0, max(centre + half, share))
 
 
 def effective_episodes(groups: Sequence[Sequence[float]]) -> float:
-    """How many independent episodes repeated ones are worth.
+    """The number of independent episodes that repeated ones are worth.
 
-    Episodes from the same placement (under several seeds) go alike. n / (1 + (m - 1) rho), where m is the mean size
-    of a group and rho the intraclass correlation, by the analysis of variance and within 0..1 (Kish 1965; Donner &
-    Klar 2000). Where every episode goes the same way, rho is unknown and taken as 1: as many as there are placements.
+    Episodes from the same placement (with several seeds) tend to have the same outcome. The result is n / (1 + (m - 1)
+    rho), where m is the mean size of a group and rho the intraclass correlation, by the analysis of variance and within
+    0..1 (Kish 1965; Donner & Klar 2000). If all episodes have the same outcome, rho is unknown and taken as 1: the
+    result is the number of placements.
 
     :param groups: outcomes 0..1 of each placement's episodes, none empty.
     """
@@ -65,8 +66,8 @@ def effective_episodes(groups: Sequence[Sequence[float]]) -> float:
 def rate(groups: Sequence[Sequence[float]]) -> SuccessRate:
     """Mean of all outcomes, with Wilson's interval for the effective number of episodes.
 
-    :param groups: as in :func:`effective_episodes`. Outcomes between 0 and 1 (shares of goal conditions) spread less
-        than Wilson's interval assumes: it is then rather too wide.
+    :param groups: outcomes of each placement's episodes, see :func:`effective_episodes`. Outcomes between 0 and 1
+        (shares of goal conditions) spread less than Wilson's interval assumes; the interval is then too wide.
     """
     outcomes = [outcome for group in groups for outcome in group]
     n = len(outcomes)
@@ -76,9 +77,9 @@ def rate(groups: Sequence[Sequence[float]]) -> SuccessRate:
 
 
 def mean_rate(rates: Sequence[SuccessRate]) -> SuccessRate:
-    """Mean over tasks, each counted alike, with an interval from theirs (MOVER: Zou & Donner 2008).
+    """Mean over tasks with equal weights, with an interval computed from theirs (MOVER: Zou & Donner 2008).
 
-    :param rates: at least one.
+    :param rates: rates of the tasks, at least one.
     """
     k = len(rates)
     value = sum(rate.value for rate in rates) / k
@@ -88,8 +89,8 @@ def mean_rate(rates: Sequence[SuccessRate]) -> SuccessRate:
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Each p-value corrected for the number of comparisons (Holm 1979): that one of them is below a level although all
-    compared are equally good has at most the level's probability, however they depend on each other.
+    """Each p-value, corrected for the number of comparisons (Holm 1979). If all compared policies are equally good, the
+    probability that any corrected p-value is below a level is at most that level, whatever their dependence.
     """
     corrected = [1.0] * len(p_values)
     least = 0.0
@@ -102,17 +103,17 @@ def holm(p_values: Sequence[float]) -> list[float]:
 def paired_p_value(differences: Sequence[int]) -> float:
     """Two-sided p-value of "the two policies are equally good": the exact sign-flip test over placements.
 
-    Were they equal, each placement's difference would as likely have the other sign; the p-value is the share of all
-    sign patterns whose sum is at least as far from zero. With one seed, where differences are -1, 0 or 1, this is the
-    exact McNemar test. With several, a placement counts once however many seeds repeat it.
+    If they were equal, each placement's difference would have the other sign with the same probability. The p-value is
+    the share of all sign patterns whose sum is at least as far from zero. With one seed, where differences are -1, 0 or
+    1, this is the exact McNemar test. With several seeds, a placement still counts once.
 
-    :param differences: by placement, successes of the one less those of the other.
+    :param differences: successes of the one less those of the other, by placement.
     """
     sizes = [abs(int(difference)) for difference in differences if difference]
     if not sizes:
         return 1.0
     total = sum(sizes)
-    shares = np.zeros(2 * total + 1)  # of sign patterns, by their sum plus total
+    shares = np.zeros(2 * total + 1)  # number of sign patterns, by their sum plus total
     shares[total] = 1.0
     for size in sizes:
         shares = 0.5 * (np.roll(shares, size) + np.roll(shares, -size))

@@ -1,4 +1,4 @@
-"""What is run, what came of it, and the file that remembers it."""
+"""The plan of episodes, their results, and the file that keeps them."""
 
 import json
 import os
@@ -20,8 +20,8 @@ SETTINGS = "settings.json"
 def official_episodes(
     policies: Sequence[str], tasks: Sequence[str], seeds: Sequence[int], episodes: Mapping[str, int]
 ) -> list[EpisodeKey]:
-    """Every episode 0 .. ``episodes[task]`` - 1 of every task, for every policy and seed. Task by task and in it policy
-    by policy, because environments and policies take long to make.
+    """Every episode 0 .. ``episodes[task]`` - 1 of every task, for every policy and seed. The order is by task and
+    within it by policy, because environments and policies take long to make.
     """
     return [
         EpisodeKey(task, policy, seed, episode)
@@ -33,14 +33,14 @@ def official_episodes(
 
 
 class Journal:
-    """The results in a folder, one JSON line each, written as they come. Use as a context manager.
+    """The results in a folder, one JSON line each, written at once. Use as a context manager.
 
     A line that was cut off when the process was killed is dropped, and its episode runs again.
 
-    :param folder: made when it is not there.
-    :param common: what decides every result (JSON-able).
-    :param policies: what decides a policy's results, by label (JSON-able).
-    :raises InputError: when the folder holds results of another evaluation, or lines that are none.
+    :param folder: folder; it is made if it does not exist.
+    :param common: settings that influence every result (JSON-able).
+    :param policies: settings that influence a policy's results, by label (JSON-able).
+    :raises InputError: when the folder holds results of another evaluation, or lines that are no results.
     """
 
     def __init__(self, folder: Path, common: Mapping[str, Any], policies: Mapping[str, Mapping[str, Any]]) -> None:
@@ -98,11 +98,11 @@ class Journal:
             self.results[result.key] = result
 
     def missing(self, keys: Iterable[EpisodeKey]) -> list[EpisodeKey]:
-        """Those without a result yet."""
+        """The episodes without a result."""
         return [key for key in keys if key not in self.results]
 
     def add(self, result: EpisodeResult) -> None:
-        """Note down a result; it is on the disk when this returns."""
+        """Add a result; it is on the disk when this returns."""
         self.results[result.key] = result
         self._file.write(json.dumps(asdict(result), sort_keys=True) + "\n")
         self._file.flush()

@@ -1,4 +1,6 @@
-"""Episodes through the live graph: the same processes as `stvla sim`, one run for a policy's episodes of a task."""
+"""Runs episodes through the live graph: the same processes as `stvla sim`, one run for a policy's episodes of a
+task.
+"""
 
 from collections.abc import Callable, Sequence
 from itertools import groupby
@@ -14,14 +16,14 @@ from stvla_ros.safe_files import read_json_file
 from stvla_ros.settings import one_line_yaml
 
 INTERRUPTED = 130
-# Of a policy's parameters, those for which the graph has arguments of their own.
+# Parameters of a policy for which the graph has arguments of its own.
 _OWN_ARGUMENTS = ("device", "dtype", "unnorm_key")
 
 
 def check_live(
     policies: Sequence[EvaluatedPolicy], seeds: Sequence[int], until_limit: bool, image_size: tuple[int, int]
 ) -> None:
-    """:raises InputError: for what the live graph cannot do."""
+    """:raises InputError: for anything that the live graph cannot do."""
     if until_limit:
         raise InputError("live: expected no until_limit; the live graph ends an episode with its first success")
     if image_size != (0, 0):
@@ -38,7 +40,7 @@ def check_live(
 def sim_arguments(
     policy: EvaluatedPolicy, task: str, first_episode: int, episodes: int, max_steps: int, video: bool
 ) -> SimArguments:
-    """The arguments of `stvla sim` that run these episodes as the evaluation means them."""
+    """The arguments with which `stvla sim` runs these episodes as the evaluation does."""
     own = {key: str(policy.parameters[key]) for key in _OWN_ARGUMENTS if key in policy.parameters}
     further = {key: value for key, value in policy.parameters.items() if key not in own}
     return SimArguments(
@@ -70,11 +72,11 @@ def run_live(
 ) -> list[EpisodeKey]:
     """Run the episodes in the live graph.
 
-    :param folder: each graph gets a folder of its own in its ``live``.
-    :param take: called with every result.
-    :param report: called with one line for every graph that failed.
+    :param folder: folder of the evaluation; each graph gets a folder of its own in its ``live``.
+    :param take: function that is called with every result.
+    :param report: function that is called with one line for every graph that failed.
     :returns: the episodes without a result.
-    :raises KeyboardInterrupt: after Ctrl-C; what was finished has been taken.
+    :raises KeyboardInterrupt: after Ctrl-C; finished episodes have been taken.
     """
     from stvla_ros.graph.supervisor import run_graph
 
@@ -86,7 +88,7 @@ def run_live(
         arguments = sim_arguments(by_label[key.policy], key.task, key.episode, len(run), max_steps, video)
         directory = folder / "live" / name
         summary = directory / "summary.json"
-        summary.unlink(missing_ok=True)  # of a run that was stopped
+        summary.unlink(missing_ok=True)  # left by a run that was stopped
         code = run_graph(sim_graph(arguments, directory))
         results = read_summary(summary, key.policy, key.task) if summary.exists() else {}
         for each in run:
@@ -102,7 +104,9 @@ def run_live(
 
 
 def contiguous(keys: Sequence[EpisodeKey]) -> list[list[EpisodeKey]]:
-    """The episodes in runs of consecutive ids of one task and policy: what one graph can do."""
+    """The episodes, grouped into runs of consecutive ids of one task and policy, since one graph can run such a
+    group.
+    """
     ordered = sorted(keys)
     numbered = enumerate(ordered)
     runs = groupby(numbered, key=lambda item: (item[1].task, item[1].policy, item[1].seed, item[1].episode - item[0]))

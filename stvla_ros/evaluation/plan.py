@@ -29,7 +29,7 @@ from stvla_ros.sim.tasks import AUTO_TASK, find_task, resolve_task
 class EvalArguments:
     """Evaluate policies in simulation: a table with intervals, a video of every episode, a page of thumbnails.
 
-    Stopped or killed, the same command goes on where it was.
+    After a stop or an interruption, the same command continues where it stopped.
     """
 
     policies: tuple[str, ...] = ()
@@ -43,13 +43,13 @@ class EvalArguments:
     episodes: Annotated[int, Range(1, 1_000_000)] = 24
     """Official episodes of each task: ids 0 to N-1."""
     seeds: Annotated[tuple[int, ...], Range(0, 2**31 - 1)] = (0,)
-    """0 is the benchmark itself. Another seed moves the arm by up to 1 cm before the policy begins, seeds what a policy
-    draws at random and, in tasks without fixed placements, the placements."""
+    """Seeds. 0 is the benchmark itself. Another seed moves the arm by up to 1 cm before the policy begins. It also
+    seeds the policy's random draws and, in tasks without fixed placements, the placements."""
     preset: str = ""
     """simplerenv-widowx: the published protocol in place of tasks, episodes and until_limit; default execution and
     resize of the policies as published."""
     until_limit: bool = False
-    """Run each episode to its time limit and count what holds then (the published protocol); otherwise an episode ends
+    """Run each episode to its time limit and judge its last state (the published protocol); otherwise an episode ends
     with its first success."""
     max_steps: Annotated[int, Range(0, 1_000_000)] = 0
     """Time limit in control steps; 0 for the task's own."""
@@ -60,25 +60,26 @@ class EvalArguments:
     executions: str = ""
     """Realtime: executions to compare, e.g. receding,chunk,ensemble; empty for each policy's own."""
     inference_latency: str = "measured"
-    """Realtime: what an inference takes: its own wall time, or milliseconds, which makes the run deterministic."""
+    """Realtime: duration of an inference: its measured wall time, or milliseconds, which makes the run
+    deterministic."""
     live: bool = False
-    """Through the live graph (as `stvla sim`) in place of the environment alone: slower, one episode at a time."""
+    """Run through the live graph (as `stvla sim`) instead of the environment alone: slower, one episode at a time."""
     workers: Annotated[int, Range(1, 1000)] = 2
-    """Episodes at a time, each in a process with one thread."""
+    """Number of episodes at a time, each in a process with one thread."""
     image_size: tuple[int, int] = (0, 0)
     """Width and height of the camera's picture in pixels; 0 0 for the task's own."""
     pictures: Literal["videos", "thumbnails", "none"] = "videos"
-    """What is kept to look at."""
+    """Pictures and videos that are kept."""
     output: str = "out/eval"
-    """Folder for the results. An evaluation that was stopped goes on there; another one is refused."""
+    """Folder for the results. A stopped evaluation continues there; a different one is refused."""
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What is to be run, checked.
+    """A checked evaluation, ready to run.
 
-    :param episodes: of each task.
-    :param at_latency: by label of a policy at a latency: the line of the plot that it belongs to.
+    :param episodes: number of episodes of each task.
+    :param at_latency: line of the plot that a policy at a latency belongs to, by the policy's label.
     :param notes: lines for the user.
     """
 
@@ -105,7 +106,7 @@ def plan_evaluation(arguments: EvalArguments) -> Evaluation:
 
 
 def usual_inputs(preset: str) -> InputsConfig:
-    """What a policy is shown that was neither given nor trained with anything else.
+    """The inputs of a policy, where neither an argument nor its training says otherwise.
 
     :param preset: name of a preset; empty for none.
     """
@@ -113,7 +114,7 @@ def usual_inputs(preset: str) -> InputsConfig:
 
 
 def evaluation_of(policies: Sequence[EvaluatedPolicy], arguments: EvalArguments) -> Evaluation:
-    """As :func:`plan`, for these policies in place of the arguments' own."""
+    """As :func:`plan_evaluation`, for these policies instead of those in the arguments."""
     preset = find_preset(arguments.preset) if arguments.preset else None
     policies = unique(policies)
     if preset:
@@ -166,7 +167,7 @@ def _check_numbers(arguments: EvalArguments) -> None:
 def _with_latencies(
     arguments: EvalArguments, policies: list[EvaluatedPolicy]
 ) -> tuple[list[EvaluatedPolicy], dict[str, str]]:
-    """The policies at every latency and execution that was asked for, and the line of the plot of each."""
+    """The policies at every requested latency and execution, and each one's line in the plot."""
     latencies = _numbers("latency", arguments.latency)
     executions = [name for name in arguments.executions.split(",") if name]
     if latencies == [0.0] and not executions:

@@ -6,7 +6,7 @@ from pathlib import Path
 from stvla_ros.evaluation.intervals import SuccessRate
 from stvla_ros.evaluation.tables import MEAN, Table
 
-# Okabe and Ito's colours: told apart by colour-blind people, too.
+# Okabe and Ito's colours, which colour-blind people can tell apart, too.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 _MARKERS = "osD^vP*"
 
@@ -14,11 +14,11 @@ _MARKERS = "osD^vP*"
 def plot_table(
     table: Table, path: Path, title: str, bounds: Mapping[str, float] | None = None, alike: int = len(COLOURS)
 ) -> None:
-    """Success by task, a group of bars for each task and one for the mean; as PNG.
+    """Plot the success by task as PNG: a group of bars for each task, and one for the mean.
 
-    :param bounds: by task a share that is drawn as a dashed line across its bars: the most that a policy without memory
+    :param bounds: share by task that is drawn as a dashed line across its bars: the most that a policy without memory
         can have.
-    :param alike: after so many policies the colours begin anew, with the bars hatched.
+    :param alike: number of policies after which the colours repeat, with the bars hatched.
     """
     plt = _pyplot()
     tasks = [*table.tasks, *([MEAN] if len(table.tasks) > 1 else [])]
@@ -50,15 +50,15 @@ def plot_lines(
     x_label: str,
     references: Mapping[str, Sequence[tuple[float, float]]] | None = None,
 ) -> None:
-    """Success (and its interval) over a number, a line for each series; as PNG.
+    """Plot success (with its interval) over a number as PNG, one line for each series.
 
-    :param series: by name the points: x and the rate.
-    :param references: figures of others, x and percent, drawn dashed and without intervals.
+    :param series: points of each series, x and rate, by name.
+    :param references: other figures, x and percent, drawn dashed and without intervals.
     """
     plt = _pyplot()
     figure, axes = plt.subplots(figsize=(6.4, 4.0))
     all_x = [x for points in series.values() for x, _ in points]
-    # Beside each other, so that no interval hides another.
+    # Shifted sideways, so that no interval hides another.
     shift = 0.012 * (max(all_x, default=0.0) - min(all_x, default=0.0))
     for index, (name, points) in enumerate(series.items()):
         at = [x + (index - (len(series) - 1) / 2) * shift for x, _ in points]
@@ -83,9 +83,9 @@ def plot_lines(
 def plot_settings(
     rates: Mapping[str, SuccessRate], path: Path, title: str, references: Mapping[str, float] | None = None
 ) -> None:
-    """Success of named settings side by side; as PNG.
+    """Plot the success of named settings side by side as PNG.
 
-    :param references: by setting another's figure in percent, drawn as a mark over its bar.
+    :param references: other figures in percent by setting, drawn as marks over the bars.
     """
     plt = _pyplot()
     figure, axes = plt.subplots(figsize=(max(4.5, 1.2 + 1.1 * len(rates)), 4.0))
@@ -116,7 +116,7 @@ def _pyplot():
 
 
 def _finish(plt, figure, axes, path: Path, title: str, legend: bool) -> None:
-    axes.set_ylim(-2, 105)  # a mark at 0 or 100 % is seen whole
+    axes.set_ylim(-2, 105)  # a mark at 0 or 100 % stays completely visible
     axes.set_ylabel("success, %")
     axes.set_title(title, fontsize=11)
     axes.grid(axis="y", color="#dddddd", zorder=0)

@@ -12,10 +12,10 @@ PROTOCOL_EPISODES = 24
 
 @dataclass(frozen=True)
 class Preset:
-    """What a preset fixes in place of the arguments.
+    """The settings that a preset fixes, in place of the arguments.
 
-    :param inputs: what a policy is shown that was neither given nor trained with anything else.
-    :param execution: how chunks of policy ``stvla`` are executed, where nothing else was given.
+    :param inputs: inputs of a policy, where neither an argument nor its training says otherwise.
+    :param execution: execution of the chunks of policy ``stvla``, if no other is given.
     """
 
     tasks: tuple[str, ...]
@@ -27,7 +27,7 @@ class Preset:
 
 PRESETS = {
     # SimplerEnv's WidowX protocol (arXiv 2405.05941): the first 24 placements of each task, time limits of 60 control
-    # steps (eggplant 120), each episode to its limit, success as the last step has it. SpatialVLA's own settings
+    # steps (eggplant 120), each episode to its limit, success judged at the last step. SpatialVLA's own settings
     # (DelinQu/SimplerEnv-OpenVLA): pictures resized by area; the ensemble of the last 4 chunks with weights exp(0.8 i),
     # and a gripper that is sticky for 1 step, every policy's default here (embodiments.py).
     "simplerenv-widowx": Preset(
@@ -37,7 +37,7 @@ PRESETS = {
 
 
 def find_preset(name: str) -> Preset:
-    """:raises InputError: when there is none of that name."""
+    """:raises InputError: when there is no such preset."""
     if name not in PRESETS:
         raise InputError(f"preset: expected one of {', '.join(PRESETS)}, got {name!r}")
     return PRESETS[name]

@@ -1,4 +1,4 @@
-"""Runs episodes in worker processes and notes down what comes of them."""
+"""Runs episodes in worker processes and passes on their results."""
 
 import multiprocessing
 from collections.abc import Callable, Sequence
@@ -9,7 +9,7 @@ from multiprocessing.process import BaseProcess
 from stvla_ros.acting.results import EpisodeKey, EpisodeResult
 from stvla_ros.evaluation.episode_worker import WorkerSettings, work
 
-# Workers that died one after the other without any result in between: it will not get better.
+# Number of workers that may die one after the other without a result in between: more attempts would not help.
 MOST_DEATHS = 3
 STOP_TIMEOUT_S = 10.0
 
@@ -31,11 +31,11 @@ def run_episodes(
 ) -> list[EpisodeKey]:
     """Run the episodes, as many at a time as there are workers.
 
-    A worker stays with its task as long as there is something left of it. One that dies is reported and replaced; its
+    A worker stays with its task as long as the task has episodes left. A worker that dies is reported and replaced; its
     episode counts as failed to run, and all other results are kept.
 
-    :param take: called with every result as it comes.
-    :param report: called with one line for every episode that gave none.
+    :param take: function that is called with every result at once.
+    :param report: function that is called with one line for every episode without a result.
     :returns: the episodes without a result.
     """
     waiting = list(keys)
@@ -74,7 +74,7 @@ def run_episodes(
                     active.remove(worker)
                     _stop(worker)
     finally:
-        # Only after an exception (Ctrl-C) some are left.
+        # Workers are left only after an exception (Ctrl-C).
         for worker in active:
             worker.process.terminate()
         for worker in active:
@@ -93,7 +93,7 @@ def _start(context: multiprocessing.context.SpawnContext, settings: WorkerSettin
 
 
 def _give(worker: _Worker, waiting: list[EpisodeKey]) -> bool:
-    """Give it the next episode, if there is one, of its own task rather than of another."""
+    """Give the worker its next episode, if there is one, preferably of its own task."""
     if not waiting:
         return False
     index = next((i for i, key in enumerate(waiting) if key.task == worker.task), 0)
@@ -102,7 +102,7 @@ def _give(worker: _Worker, waiting: list[EpisodeKey]) -> bool:
     try:
         worker.connection.send(worker.busy_with)
     except OSError:
-        pass  # it died: reading from it will tell
+        pass  # it has died; reading from it will show that
     return True
 
 

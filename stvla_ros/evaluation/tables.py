@@ -1,5 +1,5 @@
-"""The table of an evaluation, as Markdown, CSV and JSON. The same results give the same bytes: nothing that depends
-on the clock is in it. Timings have a file of their own.
+"""The table of an evaluation, as Markdown, CSV and JSON. The same results give the same bytes: nothing in it depends on
+the clock. Timings have a file of their own.
 """
 
 import csv
@@ -22,15 +22,15 @@ _DIGITS = 6
 class Row:
     """One policy on one task, or on the mean of all tasks.
 
-    :param task: name, or ``MEAN``.
-    :param success: at the end of the episode.
-    :param ever: after any step.
+    :param task: name of the task, or ``MEAN``.
+    :param success: success at the end of the episode.
+    :param ever: success after any step.
     :param conditions_met: share of the goal conditions that were met at any time: goal-condition success.
-    :param conditions: by name, the share of episodes that met it; empty for the mean.
-    :param mean_steps: of successful and failed episodes alike.
-    :param p_value: of the paired test against the first policy, None for that one itself.
-    :param p_corrected: for the number of comparisons (``corrected``); None where that is not done.
-    :param pairs: episodes that both have, by who succeeded: both, only this one, only the first, none.
+    :param conditions: share of episodes that met each condition, by name; empty for the mean.
+    :param mean_steps: mean number of steps, over successful and failed episodes.
+    :param p_value: p-value of the paired test against the first policy; None for the first policy itself.
+    :param p_corrected: p-value corrected for the number of comparisons (``corrected``); None without correction.
+    :param pairs: number of the episodes that both have, by who succeeded: both, only this one, only the first, none.
     """
 
     policy: str
@@ -47,7 +47,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Table:
-    """:param rows: by policy, in each by task, the mean last (where there are several tasks)."""
+    """:param rows: rows, ordered by policy and within each by task, the mean last (if there are several tasks)."""
 
     rows: tuple[Row, ...]
 
@@ -60,7 +60,7 @@ class Table:
 
     @property
     def tasks(self) -> list[str]:
-        """Without the mean."""
+        """The tasks, without the mean."""
         return list(dict.fromkeys(row.task for row in self.rows if row.task != MEAN))
 
     @property
@@ -71,8 +71,9 @@ class Table:
 
 def make_table(results: Iterable[EpisodeResult], policies: Sequence[str], tasks: Sequence[str]) -> Table:
     """
-    :param results: in any order; those of other policies and tasks are left out, and rows without any.
-    :param policies: labels, in the table's order; the first is what the others are compared with.
+    :param results: results in any order; those of other policies and tasks are left out, and so are rows without
+        results.
+    :param policies: labels, in the table's order; the others are compared with the first.
     """
     by_row: dict[tuple[str, str], dict[tuple[int, int], EpisodeResult]] = {}
     for result in results:
@@ -89,7 +90,7 @@ def make_table(results: Iterable[EpisodeResult], policies: Sequence[str], tasks:
 
 
 def corrected(table: Table) -> Table:
-    """The table with p-values corrected for their number (``intervals.holm``), those of the means among them."""
+    """The table with p-values corrected for their number (``intervals.holm``), including those of the means."""
     compared = [row.p_value for row in table.rows if row.p_value is not None]
     values = iter(holm(compared))
     return Table(tuple(row if row.p_value is None else replace(row, p_corrected=next(values)) for row in table.rows))
@@ -140,7 +141,7 @@ def _rate(results: Sequence[EpisodeResult], outcomes: Sequence[float]) -> Succes
 
 
 def _compare(found: Episodes, reference: Episodes) -> tuple[list[int], tuple[int, int, int, int]]:
-    """By placement the difference of successes, and the pairs' counts."""
+    """The differences of successes by placement, and the pairs' counts."""
     differences: dict[int, int] = {}
     counts = {(True, True): 0, (True, False): 0, (False, True): 0, (False, False): 0}
     for key in sorted(found.keys() & reference.keys()):
@@ -156,10 +157,10 @@ def _compare(found: Episodes, reference: Episodes) -> tuple[list[int], tuple[int
 
 @dataclass(frozen=True)
 class Beside:
-    """Another's figures, shown beside ours.
+    """Figures of others, shown beside ours.
 
-    :param name: of the column.
-    :param percent: by policy and task.
+    :param name: title of the column.
+    :param percent: figures in percent, by policy and task.
     """
 
     name: str
@@ -225,7 +226,9 @@ def write_table(
 
 
 def write_timings(results: Iterable[EpisodeResult], policies: Sequence[str], folder: Path) -> None:
-    """``timings.csv``: wall time of the policies' inferences; the median and the worst over each one's episodes."""
+    """Write ``timings.csv``: the wall time of the policies' inferences, as the median and the maximum over each
+    policy's episodes.
+    """
     lines = ["policy,episodes,p50_ms_median,p99_ms_median,p99_ms_max"]
     by_policy: dict[str, list[EpisodeResult]] = {policy: [] for policy in policies}
     for result in results:

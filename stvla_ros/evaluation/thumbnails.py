@@ -19,8 +19,8 @@ _BACKGROUND, _INK = (255, 255, 255), (40, 40, 46)
 
 def contact_sheet(title: str, results: Sequence[EpisodeResult], pictures: Sequence[np.ndarray | None]) -> np.ndarray:
     """
-    :param results: at least one.
-    :param pictures: by result its last frame, (H, W, 3) uint8 rgb; None where there is none.
+    :param results: results, at least one.
+    :param pictures: last frame of each result, (H, W, 3) uint8 rgb; None if there is none.
     :returns: (height, width, 3) uint8 rgb: green frames for success, red for failure, each with its episode (and its
         seed, if there are several).
     """
@@ -49,10 +49,10 @@ def contact_sheet(title: str, results: Sequence[EpisodeResult], pictures: Sequen
 
 
 def write_page(results: Iterable[EpisodeResult], pictures: Path, folder: Path) -> Path:
-    """A contact sheet (``thumbnails/POLICY_TASK.png``) for each policy and task, and ``index.html``, which links every
-    thumbnail to its video.
+    """Write a contact sheet (``thumbnails/POLICY_TASK.png``) for each policy and task, and ``index.html``, which links
+    every thumbnail to its video.
 
-    :param pictures: folder with what ``EpisodePictures`` wrote.
+    :param pictures: folder with the files of ``EpisodePictures``.
     :returns: the page.
     """
     ordered = sorted(

@@ -47,8 +47,7 @@ class SelectionParameters:
 
 ONE_A_BODY = SelectionParameters(max_traces=3, min_difference=0.25)
 """At most one trace of each rigid body, and three in all. Points of one body share its motion, except for its rotation
-and for perspective; the share leaves room for these.
-"""
+and for perspective; the share leaves room for these."""
 
 
 def motion(traces: Traces) -> tuple[np.ndarray, np.ndarray]:

@@ -16,13 +16,11 @@ from stvla_ros.perception.types import TracesInDepth
 
 SHARE, AGE, MOTION = 0, 1, slice(2, 5)
 """The numbers of a cell: the share of it that is drawn, the newest stroke's age in seconds, and its motion in
-metres.
-"""
+metres."""
 CELL_NUMBERS = 5
 LINE_WIDTH = 3
 """Width of strokes in pixels of the picture of 224x224. They hide nothing, because they are not drawn over the
-depth.
-"""
+depth."""
 
 _FRACTION_BITS = 4
 

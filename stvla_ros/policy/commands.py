@@ -22,8 +22,7 @@ class CreateArguments:
 
     size: str = "small"
     """Size of the network, one of the family's: tiny (for tests), small (for two CPU cores), 4b (the published model's
-    shape); of spatialvla also medium (for benchmarks).
-    """
+    shape); of spatialvla also medium (for benchmarks)."""
 
     output: str = ""
     """Folder to make; it must not exist, or be empty. Empty: out/checkpoints/SIZE."""
@@ -47,8 +46,7 @@ class ConversionArguments:
 
     base: str = ""
     """Only for a run: folder of the Qwen2.5-VL that the run was started from. Its config.json and tokenizer.json are
-    needed, no weights.
-    """
+    needed, no weights."""
 
     family: str = "st4vla"
     """Family of policies."""
@@ -58,8 +56,7 @@ class ConversionArguments:
 
     parameters: str = "{}"
     """Only for a start from a Qwen2.5-VL: a YAML mapping with size (4b: queries and action expert as published), seed,
-    dino (a DINOv2 .pth).
-    """
+    dino (a DINOv2 .pth)."""
 
 
 @dataclass(frozen=True)

@@ -38,8 +38,7 @@ ACTIONS = "actions"
 GROUNDING = "grounding"
 """The objective of families that can answer in words: questions about pictures, which the training supplies
 (``Trainable.question_batch``). The object that ``load`` returns then has ``ask(pictures, question, most_tokens)``,
-which returns the answer, and ``picture_size``, the side in pixels of the picture that places in answers refer to.
-"""
+which returns the answer, and ``picture_size``, the side in pixels of the picture that places in answers refer to."""
 
 
 @dataclass(frozen=True)

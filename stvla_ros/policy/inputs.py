@@ -18,8 +18,7 @@ from stvla_ros.settings import build
 BESIDE = "beside"
 TRACES = ("none", "depth", "rgb", BESIDE)
 """What the traces are drawn on: nothing (as SpatialVLA), the depth (ST-VLA), the picture (as TraceVLA). With ``beside``
-nothing is drawn, and the network gets the traces as numbers (``PolicyFamily.takes_traces``).
-"""
+nothing is drawn, and the network gets the traces as numbers (``PolicyFamily.takes_traces``)."""
 RESIZE_METHODS = ("bicubic", "area")
 
 # Fields that have no effect, by what the traces are drawn on.

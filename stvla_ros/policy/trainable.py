@@ -75,16 +75,14 @@ class Trainable(ABC):
 
     module: "torch.nn.Module"
     """Module with everything that is trained, ``requires_grad`` set on it: the network, and heads that only training
-    needs.
-    """
+    needs."""
     network: "torch.nn.Module"
     """The part of ``module`` that is saved."""
     preparation: Preparation
     """Computes what is kept of each frame."""
     tables: tuple[str, ...] = ()
     """Parts of the names of matrices that are tables, such as embeddings, and no linear maps: Muon leaves them to
-    AdamW.
-    """
+    AdamW."""
     question_size: int = 0
     """Side of the pictures of ``question_batch``, pixels."""
     summary: str = ""

@@ -1,4 +1,4 @@
-"""Opens bags, also those whose recorder was killed or ran out of disk: what was written before is read."""
+"""Opens bags, also those whose recorder was killed or ran out of disk: everything written before is read."""
 
 import contextlib
 import shutil
@@ -22,12 +22,12 @@ BAG_SUFFIXES = (".mcap", ".db3")
 _METADATA, _INFORMATION = "metadata.yaml", "rosbag2_bagfile_information"
 _AT_ONCE = 1 << 20
 
-# No summary: a reader then goes through all records. The two are a length and zeros.
+# No summary: a reader then goes through all records. The two numbers are a length and zeros.
 _END = RECORD_HEAD.pack(DATA_END, 4) + bytes(4) + RECORD_HEAD.pack(FOOTER, 20) + bytes(20) + MAGIC
 
 
 def is_bag(path: Path) -> bool:
-    """Whether a file or folder is meant as a bag."""
+    """Whether a file or folder looks like a bag."""
     if path.is_dir():
         return (path / "metadata.yaml").is_file() or any(file.suffix in BAG_SUFFIXES for file in path.iterdir())
     return path.suffix in BAG_SUFFIXES
@@ -35,10 +35,10 @@ def is_bag(path: Path) -> bool:
 
 @contextlib.contextmanager
 def open_bag(path: Path) -> Iterator[AnyReader]:
-    """A rosbag2 folder or storage file. A line on standard error says when its end is missing.
+    """Open a rosbag2 folder or storage file. A line on standard error says if its end is missing.
 
-    :raises InputError: not a bag, or several in one folder; and for whatever reading a damaged one raises inside the
-        context.
+    :raises InputError: for anything but a bag, for a folder with several, and for any error inside the context while a
+        damaged one is read.
     """
     try:
         with contextlib.ExitStack() as stack:
@@ -49,7 +49,7 @@ def open_bag(path: Path) -> Iterator[AnyReader]:
                 check_regular(storage)
                 if storage.suffix == ".mcap" and not _has_end(storage):
                     storage = with_end(storage, _new_folder(stack) / storage.name)
-                    print(f"note: bag {path}: its end is missing; what was written before is read", file=sys.stderr)
+                    print(f"note: bag {path}: its end is missing; everything written before is read", file=sys.stderr)
                 check_storage(storage)
             bag = stack.enter_context(AnyReader([storage], default_typestore=get_typestore(Stores.ROS2_HUMBLE)))
             check_types(bag.typestore)
@@ -63,7 +63,7 @@ def open_bag(path: Path) -> Iterator[AnyReader]:
 
 
 def _checked_folder(folder: Path, stack: contextlib.ExitStack) -> Path:
-    """A bag's folder, its storage files checked; a copy where they are compressed as a whole."""
+    """A bag's folder, with its storage files checked; a copy if they are compressed as a whole."""
     content = read_mapping(folder / _METADATA, "bag")
     metadata = content.get(_INFORMATION)
     names = metadata.get("relative_file_paths") if isinstance(metadata, dict) else None
@@ -73,15 +73,15 @@ def _checked_folder(folder: Path, stack: contextlib.ExitStack) -> Path:
     if str(metadata.get("compression_mode")).lower() == "file":
         folder, files = _unpacked_folder(content, files, _new_folder(stack))
     for file in files:
-        if file.exists():  # what is missing is told when it is opened
+        if file.exists():  # opening it reports missing files
             check_storage(file)
     return folder
 
 
 def _unpacked_folder(content: Any, files: list[Path], folder: Path) -> tuple[Path, list[Path]]:
-    """Storage files that are compressed as a whole, unpacked into another folder within a bound.
+    """Unpack storage files that are compressed as a whole into another folder, within a limit.
 
-    :param content: of metadata.yaml.
+    :param content: content of metadata.yaml.
     """
     unpacked = []
     for file in files:
@@ -109,7 +109,7 @@ def _new_folder(stack: contextlib.ExitStack) -> Path:
 
 
 def with_end(file: Path, copy: Path) -> Path:
-    """A copy of a cut-off MCAP file up to its last complete record, and an end.
+    """Copy a cut-off MCAP file up to its last complete record, and add an end.
 
     :raises InputError: when it is no MCAP file.
     """
@@ -139,7 +139,7 @@ def _has_end(file: Path) -> bool:
 
 
 def _storage(path: Path) -> Path:
-    """The bag's folder; its only storage file where a crashed recorder left no metadata."""
+    """The bag's folder; its only storage file if a crashed recorder left no metadata."""
     if path.is_dir() and not (path / "metadata.yaml").is_file():
         files = [file for file in path.iterdir() if file.suffix in BAG_SUFFIXES]
         if len(files) != 1:

@@ -21,24 +21,25 @@ from stvla_ros.recordings.types import OnBadFrame, RecordedFrame
 IMAGE_TYPE = "sensor_msgs/msg/Image"
 COMPRESSED_TYPE = "sensor_msgs/msg/CompressedImage"
 CAMERA_INFO_TYPE = "sensor_msgs/msg/CameraInfo"
-# How many pictures may wait for their depth maps: over a second of a usual camera.
+# Number of pictures that may wait for their depth maps: over a second of a usual camera.
 PAIRING_WINDOW = 40
-# Pictures that this package's graphs draw for people, or that a policy expects.
+# Pictures that this package's graphs draw for people, or that a policy predicts.
 _DRAWN = ("overlay", "thoughts", "predicted_image")
-# Registered depth beside the picture: of this package's graphs, of RealSense's driver (beside the picture's folder).
+# Topics of registered depth beside the picture: of this package's graphs, and of RealSense's driver (beside the
+# picture's folder).
 _DEPTH_BESIDE = ("{}/sensor_depth", "{0.parent}/aligned_depth_to_color/image_raw")
 
 
 @dataclass(frozen=True)
 class BagTopics:
-    """Which topics of a bag to read, with their leading slash; empty: chosen automatically.
+    """The topics of a bag that are read, with their leading slash; empty: chosen automatically.
 
-    :param image: sensor_msgs/Image or CompressedImage; automatically the only one that is a colour picture and
-        none that this package draws.
-    :param camera_info: automatically `camera_info` beside the image, where recorded.
-    :param depth: sensor_msgs/Image 16UC1 (mm) or 32FC1 (m), or CompressedImage (compressedDepth, png of 16 bits),
-        registered; automatically `sensor_depth` beside the image, or RealSense's
-        `aligned_depth_to_color/image_raw`, where recorded.
+    :param image: topic of the pictures, sensor_msgs/Image or CompressedImage; automatically the only colour picture
+        that this package has not drawn.
+    :param camera_info: topic of the calibration; automatically `camera_info` beside the image, if recorded.
+    :param depth: topic of the registered depth, sensor_msgs/Image 16UC1 (mm) or 32FC1 (m), or CompressedImage
+        (compressedDepth, png of 16 bits); automatically `sensor_depth` beside the image, or RealSense's
+        `aligned_depth_to_color/image_raw`, if recorded.
     """
 
     image: str = ""
@@ -52,24 +53,24 @@ def read_bag(
     on_bad_frame: OnBadFrame | None = None,
     tolerance_ns: int | None = None,
 ) -> Iterator[RecordedFrame]:
-    """Pictures in the order in which they were recorded, each with the calibration known by then and its depth, as
-    ``FramePairs`` says.
+    """Pictures in the order of recording, each with the calibration known by then, and with its depth by the rule of
+    ``FramePairs``.
 
-    Stamps are the headers'; a header without one takes the time of recording.
+    Stamps are the headers'; a message without a stamp gets the time of recording.
 
-    :param on_bad_frame: told about each message that cannot be decoded and is left out, and about depths none of which
-        belongs to a picture; None: the former is an error.
-    :param tolerance_ns: by which the stamps of a picture and of its depth may differ, as ``FramePairs``.
-    :raises InputError: not a bag, broken, without such topics, or with several pictures to choose from (they are
-        named).
+    :param on_bad_frame: function that is called with one line for each message that cannot be decoded and is left out,
+        and for depths of which none belongs to a picture. None: a message that cannot be decoded is an error.
+    :param tolerance_ns: largest difference of the stamps of a picture and its depth, see ``FramePairs``.
+    :raises InputError: for anything but a bag, and for a bag that is damaged, lacks such topics, or has several topics
+        with pictures (they are named).
     """
-    # All of it in here: a bag brings its own definitions of types, so that any field may be missing.
+    # All reading happens in this block: a bag brings its own definitions of types, so any field may be missing.
     with open_bag(path) as bag:
         yield from _Join(path, bag, topics, on_bad_frame, tolerance_ns).frames()
 
 
 class _Join:
-    """Pictures, calibration and depth of one bag, put together."""
+    """Joins the pictures, calibration and depth of one bag."""
 
     def __init__(
         self, path: Path, bag: AnyReader, topics: BagTopics, on_bad_frame: OnBadFrame | None, tolerance_ns: int | None
@@ -134,7 +135,7 @@ class _Join:
         yield RecordedFrame(stamp, rgb, message.header.frame_id, self._camera, depth_message)
 
     def _tell_lone(self) -> None:
-        """Say once that depths come, and none with a picture."""
+        """Report once that there are depths, but none that belongs to a picture."""
         if not self._paired and self._on_bad_frame and (lone := self._pairs.lone()):
             self._paired = True
             self._on_bad_frame(f"bag {self._path}, topics {self._image.topic} and {self._depth.topic}: {lone}")
@@ -149,10 +150,10 @@ class _Join:
         if wanted:
             return self._named(wanted, (IMAGE_TYPE, COMPRESSED_TYPE))
         candidates = [connection for connection in pictures if self._is_colour(connection)]
-        # The same pictures, which image_transport sent besides.
+        # The same pictures, sent by image_transport as well.
         raw = {connection.topic for connection in candidates}
         candidates = [c for c in candidates if c.topic.removesuffix("/compressed") not in raw - {c.topic}]
-        # Beside a camera's picture, our own bags have those that are drawn for people.
+        # Beside a camera's picture, our own bags have pictures that are drawn for people.
         candidates = [each for each in candidates if each.topic.rpartition("/")[2] not in _DRAWN] or candidates
         if len(candidates) == 1:
             return candidates[0]

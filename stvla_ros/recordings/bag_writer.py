@@ -31,7 +31,7 @@ class BagWriter:
     """A new bag, its chunks packed with zstd, which every reader of MCAP unpacks by itself. Use as a context manager,
     or call `close`, which writes its index. Not thread-safe.
 
-    :param folder: the bag's folder; must not exist.
+    :param folder: folder of the bag; it must not exist.
     :raises InputError: when the folder exists or cannot be made.
     """
 
@@ -59,11 +59,11 @@ class BagWriter:
     def add_topic(
         self, topic: str, type_name: str, *, reliable: bool = True, latched: bool = False, depth: int = 10
     ) -> None:
-        """Announce a topic; its messages can be written from now on.
+        """Add a topic, so that its messages can be written.
 
-        :param type_name: such as sensor_msgs/msg/Image.
-        :param reliable: what its publisher offered, so that a player can offer the same; likewise `latched` and
-            `depth`.
+        :param type_name: name of the type, such as sensor_msgs/msg/Image.
+        :param reliable: reliability that its publisher offered, so that a player can offer the same; the same holds for
+            `latched` and `depth`.
         :raises InputError: when the type's definition cannot be found.
         """
         self._definitions.add(type_name)
@@ -85,15 +85,15 @@ class BagWriter:
     def write(self, topic: str, time_ns: int, cdr: bytes) -> None:
         """Append one message.
 
-        :param topic: announced with `add_topic`.
-        :param time_ns: when it was received, nanoseconds.
-        :param cdr: the serialized message as it comes from a raw subscription.
+        :param topic: topic that was added with `add_topic`.
+        :param time_ns: time at which the message was received, nanoseconds.
+        :param cdr: serialized message, as it comes from a raw subscription.
         """
         self._writer.write(self._connections[topic], time_ns, cdr)
         self.messages += 1
 
     def flush(self) -> None:
-        """Put on the disk what was written so far: a bag whose recorder is killed can be read up to here."""
+        """Put on the disk everything written so far: if the recorder is killed, the bag can be read up to here."""
         storage: Any = self._writer.storage
         if storage is not None:
             # The pending chunk would otherwise wait in memory until it has a megabyte.

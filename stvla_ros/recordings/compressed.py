@@ -1,8 +1,8 @@
-"""Pictures and depth in sensor_msgs/CompressedImage, as the ROS packages compressed_image_transport and
-compressed_depth_image_transport (repository image_transport_plugins) write them.
+"""Pictures and depth in sensor_msgs/CompressedImage, as written by the ROS packages compressed_image_transport and
+compressed_depth_image_transport (repository image_transport_plugins).
 
-``format`` says what is inside: ``rgb8; jpeg compressed bgr8``, ``16UC1; png compressed``, ``16UC1; compressedDepth
-png``, ``32FC1; compressedDepth rvl``; many drivers write no more than ``jpeg`` or ``png``.
+``format`` describes the content: ``rgb8; jpeg compressed bgr8``, ``16UC1; png compressed``, ``16UC1; compressedDepth
+png``, ``32FC1; compressedDepth rvl``; many drivers write only ``jpeg`` or ``png``.
 """
 
 import re
@@ -16,16 +16,16 @@ from stvla_ros.errors import InputError
 from stvla_ros.recordings.pixels import DEPTH_ENCODINGS, convert_pixels, decode_picture, picture_size
 from stvla_ros.safe_files import check_limit
 
-# What stands before the picture in compressedDepth: a number that says nothing, and how inverse depth was quantized.
+# Header before the picture in compressedDepth: a number without meaning, and the quantization of inverse depth.
 _DEPTH_HEAD = struct.Struct("<iff")
 _RVL_HEAD = struct.Struct("<II")
 _BAYER = re.compile("bayer_[rgb]{4}8")
-# A run of pixels takes at least so many bits; more pixels than that cannot come out.
+# Least number of bits of a run of pixels; this limits the number of pixels that can come out.
 _MOST_PIXELS_A_BYTE = 1 << 12
 
 
 def holds_depth(form: str) -> bool:
-    """Whether a ``format`` is of depth, which is no colour picture."""
+    """Whether a ``format`` is that of depth."""
     return "compressedDepth" in form or form.partition(";")[0].strip() in DEPTH_ENCODINGS
 
 
@@ -33,7 +33,7 @@ def decode_colour(message: Any) -> np.ndarray:
     """
     :param message: sensor_msgs/CompressedImage, of rclpy or of a recording.
     :returns: (H, W, 3) uint8 rgb.
-    :raises InputError: for depth, and for what is no whole jpeg or png.
+    :raises InputError: for depth, and for anything but a complete jpeg or png.
     """
     form = message.format
     if holds_depth(form):
@@ -52,7 +52,7 @@ def decode_depth(message: Any) -> np.ndarray:
     """
     :param message: sensor_msgs/CompressedImage, of rclpy or of a recording.
     :returns: (H, W) uint16 millimetres or float32 metres, NaN where unknown.
-    :raises InputError: for what is no whole png of 16 bits and no compressedDepth (png or rvl).
+    :raises InputError: for anything but a complete png of 16 bits or compressedDepth (png or rvl).
     """
     form = message.format
     data = np.frombuffer(message.data, np.uint8)
@@ -76,7 +76,7 @@ def decode_depth(message: Any) -> np.ndarray:
 
 
 def size_of(message: Any) -> tuple[int, int]:
-    """(width, height) of a sensor_msgs/Image or CompressedImage by its head; zeros where that does not tell."""
+    """(width, height) of a sensor_msgs/Image or CompressedImage by its header; zeros if that does not tell."""
     if hasattr(message, "width"):
         return message.width, message.height
     return picture_size(np.frombuffer(message.data, np.uint8)) or (0, 0)
@@ -119,13 +119,13 @@ def _rvl(data: np.ndarray) -> np.ndarray:
         known[at : at + run] = True
         place, at = place + run, at + run
     steps = (steps >> 1) ^ -(steps & 1)
-    # Pixels without distance stand between; the differences go on beyond them.
+    # Pixels without distance lie between; the differences continue after them.
     return np.where(known, np.cumsum(steps), 0).astype(np.uint16).reshape(height, width)
 
 
 def _rvl_numbers(data: np.ndarray) -> np.ndarray:
-    """(n,) int64: groups of 4 bits, the highest of each word of 32 bits first; a group's first bit tells that another
-    one follows, the lower ones come first.
+    """(n,) int64 numbers from groups of 4 bits, the highest group of each word of 32 bits first. The first bit of a
+    group tells that another group follows; lower groups come first.
     """
     words = np.frombuffer(data[: len(data) // 4 * 4].tobytes(), "<u4")
     groups = ((words[:, None] >> np.arange(28, -1, -4, dtype=np.uint32)) & 15).reshape(-1).astype(np.int64)

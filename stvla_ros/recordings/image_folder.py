@@ -16,8 +16,8 @@ from stvla_ros.safe_paths import path_inside
 
 SUFFIXES = (".png", ".jpg", ".jpeg")
 STAMPS_FILE = "timestamps.csv"
-# Whole numbers in file names from here on are nanoseconds (one second after the epoch of any clock); below, they count
-# frames.
+# Whole numbers in file names from this one on are nanoseconds (one second after the epoch of any clock); smaller ones
+# count frames.
 _SMALLEST_STAMP = 1_000_000_000
 _MOST_DIGITS = 19
 
@@ -25,15 +25,17 @@ _MOST_DIGITS = 19
 def read_image_folder(
     folder: Path, frame_rate: float | None = None, on_bad_frame: OnBadFrame | None = None
 ) -> Iterator[RecordedFrame]:
-    """The folder's png and jpg files.
+    """Read the folder's png and jpg files.
 
     Stamps come from `timestamps.csv` (lines of `nanoseconds,file name`; a header line and lines that start with # are
-    skipped), else from the file names where all are whole numbers of nanoseconds (1700000000123456789.png), else from
-    `frame_rate`, in the natural order of the names (frame2 before frame10).
+    skipped). Without it they come from the file names, if all are whole numbers of nanoseconds
+    (1700000000123456789.png), else from `frame_rate`, in the natural order of the names (frame2 before frame10).
 
     :param frame_rate: pictures per second, used when nothing else gives stamps.
-    :param on_bad_frame: told about each picture that cannot be read; None: that is an error.
-    :raises InputError: no pictures, no stamps, a bad line in `timestamps.csv`, or a picture that cannot be read.
+    :param on_bad_frame: function that is called with one line for each picture that cannot be read; None: such a
+        picture is an error.
+    :raises InputError: for missing pictures or stamps, a bad line in `timestamps.csv`, or a picture that cannot be
+        read.
     """
     for stamp_ns, path in _stamped_files(folder, frame_rate):
         problem = f"image {path}: expected a readable png or jpg"
@@ -54,7 +56,7 @@ def _read_picture(path: Path) -> np.ndarray | None:
         content = read_bytes(path, "picture_bytes")
     except InputError:
         raise
-    except (OSError, ValueError):  # none there; a name that no file can have
+    except (OSError, ValueError):  # no such file, or a name that no file can have
         return None
     return decode_picture(content)
 
@@ -99,7 +101,7 @@ def _read_stamps(folder: Path) -> list[tuple[int, Path]]:
 
 
 def _is_stamp(text: str) -> bool:
-    """Whether it is a whole number, and one that 64 bits hold."""
+    """Whether the text is a whole number that fits in 64 bits."""
     return text.isdecimal() and len(text) <= _MOST_DIGITS and int(text) < 2**63
 
 

@@ -1,6 +1,6 @@
 """Definitions of message types, for bags that carry their own.
 
-Taken from the .msg files of the system that runs, so that they always describe the bytes on the wire, whatever its
+They are read from the .msg files of the running system, so that they describe the bytes on the wire in every
 distribution.
 """
 
@@ -25,9 +25,9 @@ class MessageDefinitions:
         self.typestore: Typestore = get_typestore(Stores.EMPTY)
 
     def add(self, type_name: str) -> None:
-        """Make a type and those it is made of known.
+        """Add a type and the types of its fields.
 
-        :param type_name: such as sensor_msgs/msg/Image.
+        :param type_name: name of the type, such as sensor_msgs/msg/Image.
         :raises InputError: when a definition is neither among the sourced packages nor in this checkout.
         """
         types: Typesdict = {}

@@ -12,12 +12,12 @@ from stvla_ros.recordings.types import OnBadFrame, RecordedFrame
 from stvla_ros.recordings.video_reader import read_video
 
 RATE_FRAMES = 10
-"""First frames that tell a recording's rate."""
+"""Number of first frames from which a recording's rate is computed."""
 _USUAL_RATE = 30.0
 
 
 def frame_rate(stamps: Sequence[int]) -> float:
-    """Pictures a second by the median of the steps; a camera's usual 30 where a single picture does not tell.
+    """Pictures a second, by the median of the intervals; with a single picture a camera's usual 30.
 
     :param stamps: nanoseconds.
     """
@@ -34,14 +34,14 @@ def open_recording(
 ) -> Iterator[RecordedFrame]:
     """Frames of a video file, a folder of pictures, or a rosbag2 (a folder, or one .mcap or .db3 file).
 
-    The first frame is read at once, so that a recording which cannot be used is an error here and not later.
+    The first frame is read at once, so that an unusable recording is an error here and not later.
 
-    :param topics: which topics of a bag to read; ignored for the others.
-    :param frame_rate: frames per second of pictures without stamps; ignored for the others.
-    :param on_bad_frame: told about each picture of a folder or bag that cannot be decoded and is left out; None: an
-        error.
-    :param tolerance_ns: by which the stamps of a bag's picture and of its depth may differ, as ``FramePairs``.
-    :raises InputError: missing, unreadable or empty; also while reading on, when the recording breaks off.
+    :param topics: topics of a bag that are read; ignored for other recordings.
+    :param frame_rate: frames per second of pictures without stamps; ignored for other recordings.
+    :param on_bad_frame: function that is called with one line for each picture of a folder or bag that cannot be
+        decoded and is left out; None: such a picture is an error.
+    :param tolerance_ns: largest difference of the stamps of a bag's picture and its depth, see ``FramePairs``.
+    :raises InputError: for a missing, unreadable or empty recording; also later, where a recording breaks off.
     """
     path = Path(path).expanduser()
     if not path.exists():

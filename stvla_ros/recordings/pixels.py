@@ -1,4 +1,4 @@
-"""Pictures as bytes: the encodings of sensor_msgs/Image, to arrays and from one colour space to another.
+"""Pictures as bytes: converts the encodings of sensor_msgs/Image to arrays, and from one colour space to another.
 
 Names and conversions are those of sensor_msgs/image_encodings.hpp and cv_bridge (ROS packages common_interfaces,
 vision_opencv).
@@ -23,9 +23,9 @@ _DTYPES: dict[str, np.dtype] = {
     "32F": np.dtype(np.float32),
     "64F": np.dtype(np.float64),
 }
-# A png's first bytes, and what stands before and behind each chunk (PNG specification, 5.2 and 5.3).
+# The first bytes of a png, and the bytes before and behind the content of each chunk (PNG specification, 5.2 and 5.3).
 _PNG, _CHUNK_HEAD, _CHUNK_CHECK_BYTES = b"\x89PNG\r\n\x1a\n", struct.Struct(">I4s"), 4
-# A jpeg's first bytes, and markers of the segments that tell its size (ITU-T T.81, B.1.1.3).
+# The first bytes of a jpeg, and the markers of segments that hold its size (ITU-T T.81, B.1.1.3).
 _JPEG, _MOST_SCANS = b"\xff\xd8", 100
 _JPEG_SIZES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _CV_NAMES = {dtype.name: name for name, dtype in _DTYPES.items()}
@@ -60,9 +60,10 @@ _COLOURS = {
 }
 
 
-# Brightness of all pixels, then colours of every four: sensor_msgs' names, and that of OpenCV's conversion.
+# Planar encodings: the brightness of all pixels, then colours of every four. sensor_msgs' names, and OpenCV's
+# conversion.
 _PLANAR = {"nv12": "NV12", "nv21": "NV21", "i420": "I420", "yuv420": "I420"}
-# Pictures of no stated colour order are OpenCV's.
+# Pictures without a stated order of colours have OpenCV's.
 _UNNAMED = {"8UC3": "bgr8", "8UC4": "bgra8", "8UC1": "mono8", "16UC3": "bgr16"}
 COLOUR_ENCODINGS = (*_COLOURS, *_PLANAR)
 
@@ -70,9 +71,9 @@ COLOUR_ENCODINGS = (*_COLOURS, *_PLANAR)
 def message_to_rgb(message: Any) -> np.ndarray:
     """
     :param message: sensor_msgs/Image, of rclpy or of a recording.
-    :returns: (H, W, 3) uint8; a view of the message where its encoding is rgb8 already.
-    :raises InputError: for an encoding that is no colour picture (those that are get listed), a size of zero, or too
-        little data.
+    :returns: (H, W, 3) uint8; a view of the message if its encoding is already rgb8.
+    :raises InputError: for an encoding that is no colour picture (the message lists those that are), a size of zero, or
+        too little data.
     """
     encoding = _UNNAMED.get(message.encoding, message.encoding)
     if encoding in _PLANAR:
@@ -99,10 +100,10 @@ def _planar_to_rgb(message: Any) -> np.ndarray:
 
 
 def decode_picture(data: bytes | np.ndarray, flags: int = cv2.IMREAD_COLOR) -> np.ndarray | None:
-    """The picture in the bytes of a png or jpeg file, bgr; None where there is none that can be decoded.
+    """The picture in the bytes of a png or jpeg file, bgr; None if there is none that can be decoded.
 
-    :param flags: ``cv2.IMREAD_…``.
-    :raises InputError: for one that says it is larger than any picture.
+    :param flags: OpenCV's flags ``cv2.IMREAD_…``.
+    :raises InputError: for a picture that claims to be larger than any real one.
     """
     octets = np.frombuffer(data, np.uint8)
     size = picture_size(octets)
@@ -116,8 +117,8 @@ def decode_picture(data: bytes | np.ndarray, flags: int = cv2.IMREAD_COLOR) -> n
 
 
 def picture_size(octets: np.ndarray) -> tuple[int, int] | None:
-    """Width and height that the head of a png or jpeg file says; None for other bytes, and for a jpeg of so many scans
-    (each goes through the whole picture) that only who wants to be slow writes one.
+    """Width and height in the header of a png or jpeg file; None for other bytes. Also None for a jpeg with very many
+    scans: each covers the whole picture, and only an attacker would write so many.
     """
     head = octets[: len(_PNG) + 16].tobytes()
     if head.startswith(_PNG) and len(head) == len(_PNG) + 16:
@@ -141,7 +142,9 @@ def picture_size(octets: np.ndarray) -> tuple[int, int] | None:
 
 
 def _holds_its_chunks(octets: np.ndarray) -> bool:
-    """False for a png whose end is missing: OpenCV makes room for a chunk of any length before it looks for it."""
+    """False for a png whose end is missing: OpenCV allocates memory for a chunk of any length before it looks for its
+    content.
+    """
     if octets[: len(_PNG)].tobytes() != _PNG:
         return True
     begin = len(_PNG)
@@ -195,9 +198,10 @@ def unpack_pixels(
     """The picture in a message's fields, in the machine's byte order and without row padding.
 
     :param data: anything with a buffer of bytes.
-    :param step: bytes from one row to the next.
-    :return: (H, W) for one channel, else (H, W, channels); shares the memory of `data` where it can.
-    :raises InputError: unknown encoding, zero size, a step shorter than a row, or fewer bytes than step * height.
+    :param step: number of bytes from one row to the next.
+    :return: (H, W) for one channel, else (H, W, channels); shares the memory of `data` if possible.
+    :raises InputError: for an unknown encoding, a size of zero, a step shorter than a row, or fewer bytes than step *
+        height.
     """
     dtype, channels = pixel_layout(encoding)
     row = width * channels * dtype.itemsize
@@ -215,11 +219,10 @@ def unpack_pixels(
 
 
 def convert_pixels(picture: np.ndarray, source: str, target: str) -> np.ndarray:
-    """Change the encoding.
+    """Change the encoding of a picture.
 
-    Colours become other colours. Depth is no colour: 16UC1 and 32FC1 become each other by a plain cast (so millimetres
-    stay millimetres) and never a colour. 8 and 16 bits of one colour mean the same brightness, so 255 and 65535
-    correspond.
+    Colours become other colours. Depth never becomes a colour: 16UC1 and 32FC1 become each other by a plain cast (so
+    millimetres stay millimetres). 8 and 16 bits of one colour mean the same brightness, so 255 and 65535 correspond.
 
     :raises InputError: for a conversion that makes no sense or an unknown encoding.
     """

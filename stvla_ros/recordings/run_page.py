@@ -8,7 +8,7 @@ from typing import Any
 from stvla_ros.atomic_files import whole_file
 
 PAGE, VIDEO, SUMMARY = "index.html", "video.mp4", "summary.json"
-# Of a stage's figures in the summary: title and key.
+# A stage's figures in the summary: title and key.
 _LATENCIES = (
     ("from the picture, p50 ms", "p50_ms"),
     ("p99 ms", "p99_ms"),
@@ -21,7 +21,7 @@ _FACTS = ("task", "policy", "checkpoint", "traces", "execution", "pacing", "fuse
 
 
 def write_run_page(folder: Path, summary: Mapping[str, Any]) -> None:
-    """Write ``index.html`` beside the summary; it names the video when that is there.
+    """Write ``index.html`` beside the summary. It links the video if there is one.
 
     :param summary: content of ``summary.json``.
     """
@@ -38,7 +38,9 @@ def write_run_page(folder: Path, summary: Mapping[str, Any]) -> None:
 
 
 def outcome(summary: Mapping[str, Any]) -> str:
-    """How a run went, in a few words: "2 of 3 episodes succeeded · 41 steps on average"; of a recording, its frames."""
+    """The outcome of a run in a few words: "2 of 3 episodes succeeded · 41 steps on average"; for a recording, its
+    number of frames.
+    """
     episodes = summary.get("episodes") or []
     if not episodes:
         return f"{summary.get('frames', 0)} frames in the video"
@@ -74,7 +76,7 @@ def _table(title: str, head: tuple[str, ...], rows: Iterator[tuple[Any, ...]]) -
 
 
 def _kind(cell: Any) -> str:
-    """The cell's class: outcomes have colours, numbers stand on the right."""
+    """The CSS class of a cell: outcomes have colours, numbers stand on the right."""
     if cell in ("success", "failure"):
         return str(cell)
     is_number = isinstance(cell, int | float) or str(cell).replace(".", "", 1).isdigit()

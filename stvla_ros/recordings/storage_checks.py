@@ -1,4 +1,4 @@
-"""Storage files of bags, looked at before they are read: what they say of their sizes, and whether it can be true."""
+"""Checks a bag's storage files before they are read: the sizes that they declare, and whether these can be true."""
 
 import sqlite3
 import struct
@@ -9,7 +9,7 @@ from urllib.parse import quote
 from stvla_ros.errors import InputError
 from stvla_ros.safe_files import check_limit, check_regular, limit
 
-# The MCAP format (https://mcap.dev/spec): magic bytes, then records of an opcode, a length and so many bytes.
+# The MCAP format (https://mcap.dev/spec): magic bytes, then records, each an opcode, a length and that many bytes.
 MAGIC = b"\x89MCAP0\r\n"
 RECORD_HEAD = struct.Struct("<BQ")
 FOOTER, DATA_END, CHUNK, CHUNK_INDEX = 0x02, 0x0F, 0x06, 0x08
@@ -36,7 +36,7 @@ def check_storage(file: Path) -> None:
 
 
 def most_unpacked(size: int) -> int:
-    """Bytes that a compressed recording of ``size`` bytes may unpack to, all in all."""
+    """Number of bytes that a compressed recording of ``size`` bytes may unpack to in total."""
     return limit("unpacked_bytes") + limit("unpacked_share") * size
 
 
@@ -44,7 +44,7 @@ def most_unpacked(size: int) -> int:
 
 
 def _check_mcap(stream: BinaryIO, size: int) -> None:
-    """:param stream: behind the magic bytes."""
+    """:param stream: stream after the magic bytes."""
     chunks: dict[int, tuple[int, int]] = {}
     index: list[tuple[int, int, int]] = []
     unpacked = 0
@@ -75,7 +75,7 @@ def _check_mcap(stream: BinaryIO, size: int) -> None:
 
 
 def _chunk(stream: BinaryIO, length: int, place: int) -> tuple[int, int]:
-    """Of a chunk its packed and unpacked size, as its head says."""
+    """The packed and the unpacked size of a chunk, from its header."""
     *_, unpacked, _ = _CHUNK_TIMES.unpack(stream.read(_CHUNK_TIMES.size))
     (letters,) = _TEXT.unpack(stream.read(_TEXT.size))
     compression = stream.read(min(letters, 16))
@@ -90,7 +90,9 @@ def _chunk(stream: BinaryIO, length: int, place: int) -> tuple[int, int]:
 
 
 def _indexed(record: bytes, chunks: dict[int, tuple[int, int]], place: int) -> tuple[int, int, int]:
-    """Of a chunk's index the times between which it has messages, and its unpacked size. Every chunk has one."""
+    """From a chunk's index: the times of its first and last message, and its unpacked size. Every chunk has an
+    index.
+    """
     first, last, chunk, _ = struct.unpack_from("<QQQQ", record)
     (offsets,) = _TEXT.unpack_from(record, 32)
     rest = 36 + offsets + 8  # behind the offsets, and their length
@@ -102,7 +104,7 @@ def _indexed(record: bytes, chunks: dict[int, tuple[int, int]], place: int) -> t
 
 
 def _overlapping(index: list[tuple[int, int, int]]) -> int:
-    """The most bytes of chunks of one time."""
+    """The largest number of bytes in chunks that overlap in time."""
     changes = sorted([(first, size) for first, _, size in index] + [(last + 1, -size) for _, last, size in index])
     now = most = 0
     for _, change in changes:
@@ -115,8 +117,8 @@ def _overlapping(index: list[tuple[int, int, int]]) -> int:
 
 
 def _check_sqlite(file: Path) -> None:
-    """Plain tables only, whose pages are all there once: a view or a column that is computed can be without end, and so
-    can a tree whose branches meet.
+    """Accept only plain tables whose pages all exist and are used once: a view or a computed column can be endless, and
+    so can a tree whose branches meet.
     """
     place = f"file:{quote(str(file.resolve()))}?mode=ro&immutable=1"
     connection = sqlite3.connect(place, uri=True)

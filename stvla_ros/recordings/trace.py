@@ -45,28 +45,29 @@ class TraceArguments:
     output: str = ""
     """Folder to make; it must not exist, or be empty. Empty: out/trace/TIME."""
     depth: str = AUTO
-    """Where metres come from: sensor (of a bag), zoedepth, depth_anything, constant, one that a package adds, or none;
-    auto: sensor where the recording has it, else none."""
+    """Source of the depth: sensor (of a bag), zoedepth, depth_anything, constant, one that a package adds, or none;
+    auto: sensor if the recording has it, else none."""
     depth_parameters: str = "{}"
-    """The depth backend's own parameters, as a YAML mapping."""
+    """Parameters of the depth backend, as a YAML mapping."""
     tracker: str = TrackingConfig.tracker
     """Tracker backend: lucas_kanade, cotracker, or one that a package adds."""
     tracker_parameters: str = "{}"
-    """The tracker backend's own parameters, as a YAML mapping."""
+    """Parameters of the tracker backend, as a YAML mapping."""
     buffer: Annotated[int, Range(SMALLEST_BUFFER, LARGEST_BUFFER)] = TrackingConfig.buffer
     """Frames in the trace window."""
     adaptive: bool = TrackingConfig.adaptive
     """Stretch the window while motion is slow."""
     variant: Literal["A", "B", "C"] = CompositorConfig.variant
-    """Depth at which traces are drawn: own (A), as it was (B), closest object (C)."""
+    """Depth at which traces are drawn: the point's own now (A), that of each vertex when it was seen (B), the closest
+    object's (C)."""
     frame_rate: Annotated[float, Range(0.0, 10_000.0)] = 0.0
     """Pictures a second, of a folder whose pictures carry no stamps."""
     image_topic: str = ""
-    """Topic in the bag; empty: the only colour picture that nobody drew in."""
+    """Topic of the pictures in the bag; empty: the only colour picture that this package has not drawn."""
     depth_topic: str = ""
-    """Topic in the bag; empty: the registered depth beside the picture."""
+    """Topic of the depth in the bag; empty: the registered depth beside the picture."""
     most_frames: Annotated[int, Range(0, 10**9)] = 0
-    """Only so many frames; 0 for all."""
+    """Largest number of frames; 0 for all."""
     pictures: bool = True
     """Write every frame's picture and numbers besides the video."""
 
@@ -111,7 +112,7 @@ def main(arguments: TraceArguments) -> int:
     write_run_page(folder, summary)
     print(f"{written} frames, {traced} with traces, depth: {tracer.depth} · video: {folder / VIDEO}")
     if tracer.depth == NONE:
-        print("note: no depth, so traces are on the picture alone; --depth depth_anything or zoedepth tell it from it")
+        print("note: no depth, so traces are on the picture alone; --depth depth_anything or zoedepth estimates it")
     return 0
 
 
@@ -119,7 +120,7 @@ class _Tracer:
     """The perception with or without depth.
 
     :param has_depth: whether the recording's first frame comes with depth.
-    :raises InputError: for a depth that cannot be had.
+    :raises InputError: when the depth is not available.
     """
 
     def __init__(self, arguments: TraceArguments, has_depth: bool) -> None:
@@ -155,7 +156,7 @@ def _wanted(frames: Iterator[RecordedFrame], most: int) -> Iterator[RecordedFram
 
 
 def _folder(given: str) -> Path:
-    """The new or empty output folder. :raises InputError: when it cannot be."""
+    """The new or empty output folder. :raises InputError: when it cannot be made."""
     folder = Path(given or f"out/trace/{datetime.now():%Y-%m-%d_%H-%M-%S_%f}").expanduser().resolve()
     make_folder(folder)
     if any(folder.iterdir()):

@@ -1,4 +1,4 @@
-"""What every kind of recording yields."""
+"""The data that every kind of recording yields."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -7,10 +7,10 @@ import numpy as np
 
 from stvla_ros.perception.calibration import CameraCalibration
 
-# Recordings without stamps of their own start at one second: ROS takes 0 for "no time".
+# Recordings without stamps of their own start at one second, because 0 means "no time" in ROS.
 FIRST_STAMP_NS = 1_000_000_000
 
-# Called with one line about each frame that cannot be decoded and is left out.
+# Called with one line for each frame that cannot be decoded and is left out.
 OnBadFrame = Callable[[str], None]
 
 
@@ -18,13 +18,12 @@ OnBadFrame = Callable[[str], None]
 class RecordedFrame:
     """One moment of a recording.
 
-    :param stamp_ns: when the picture was taken, nanoseconds; as recorded, so nothing here promises that stamps
-        increase.
+    :param stamp_ns: time of the picture, nanoseconds; as recorded, so stamps need not increase.
     :param rgb: (H, W, 3) uint8.
-    :param frame_id: the camera's optical frame; empty when the recording has none.
-    :param camera: the picture's calibration, where recorded.
-    :param depth: (H, W) uint16 millimetres or float32 metres (REP-118), registered to `rgb` and of the same stamp,
-        where recorded.
+    :param frame_id: name of the camera's optical frame; empty when the recording has none.
+    :param camera: calibration of the picture, if recorded.
+    :param depth: (H, W) uint16 millimetres or float32 metres (REP-118), registered to `rgb` and of the same stamp, if
+        recorded.
     """
 
     stamp_ns: int

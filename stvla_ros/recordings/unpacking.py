@@ -1,8 +1,9 @@
-"""Compressed bytes of a bag, unpacked within a bound; and what the package `rosbags` does without one, bounded.
+"""Unpacks compressed bytes of a bag within limits, and puts limits on functions of the package `rosbags` that have
+none.
 
-`rosbags` unpacks a chunk whatever comes out, and compares its size afterwards: 65 kB can fill the memory. Its parser of
-IDL definitions tries every reading of nested brackets, so that five of them take minutes. Importing this module puts
-others in the place of those functions, once for the process.
+`rosbags` unpacks a chunk of any size and compares the size afterwards: 65 kB can fill the memory. Its parser of IDL
+definitions tries every reading of nested brackets, so that five of them take minutes. Importing this module replaces
+these functions by limited ones, once for the process.
 """
 
 import re
@@ -20,26 +21,27 @@ from stvla_ros.errors import InputError
 from stvla_ros.safe_files import check_limit, limit
 from stvla_ros.settings import load_yaml
 
-# Python's own from 3.14 on, before that a package: as `rosbags` chooses.
+# Python's own module from 3.14 on, before that a package: the same choice as `rosbags` makes.
 _library: Any = storage_mcap
 zstd = _library.zstd
 _AT_ONCE = 1 << 20
-# Elements of arrays of fixed length that a message has by its definition alone, without a byte of data.
+# Largest number of elements in arrays of fixed length that a message has by its definition alone, without a byte of
+# data.
 _MOST_ELEMENTS = 100_000
-# What takes the parser of IDL exponential time: brackets in a constant, sequences of sequences of sequences.
+# Texts that take the parser of IDL exponential time: brackets in a constant, sequences of sequences of sequences.
 _SLOW_IDL = re.compile(r"\bconst\b[^;]{0,400}=[^;]{0,400}\(|(sequence\s*<\s*){3}")
 
 
 def unpack(data: bytes, compression: str, most: int, where: str) -> bytes:
     """
-    :param compression: ``zstd``, ``lz4``, or empty for bytes as they are.
-    :param most: bytes that may come out.
-    :param where: names the data in the message.
-    :raises InputError: when there are more; as soon as they are.
+    :param compression: name of the compression: ``zstd``, ``lz4``, or empty for none.
+    :param most: largest number of bytes that may come out.
+    :param where: name of the data in the message.
+    :raises InputError: as soon as there are more.
     """
     if not compression:
         return data
-    # By the format: both unpack a stream piece by piece, and a file may hold several.
+    # Both formats are unpacked as streams, piece by piece, and a file may hold several streams.
     make = {"zstd": zstd.ZstdDecompressor, "lz4": lz4.frame.LZ4FrameDecompressor}.get(compression)
     if make is None:
         raise InputError(f"{where}: expected zstd or lz4, got the compression {compression[:40]!r}")
@@ -63,18 +65,18 @@ def unpack(data: bytes, compression: str, most: int, where: str) -> bytes:
 
 
 def unpack_chunk(data: bytes, compression: str, size: int) -> bytes:
-    """A chunk that says how large it is. :raises InputError: when that is too large, or not true."""
+    """Unpack a chunk that declares its size. :raises InputError: when the size is too large, or not true."""
     check_limit("chunk_bytes", size, "chunk", "bytes unpacked")
     return unpack(data, compression, size, "chunk")
 
 
 def unpack_bag_message(data: bytes) -> bytes:
-    """A message of a bag whose messages are compressed one by one."""
+    """Unpack a message of a bag whose messages are compressed one by one."""
     return unpack(data, "zstd", limit("chunk_bytes"), "message")
 
 
 def check_types(types: Typestore) -> None:
-    """:raises InputError: for a bag's definition of a message that is huge with no data at all."""
+    """:raises InputError: when the bag's definition of a message makes it huge even without data."""
     elements: dict[str, int] = {}
     for name in types.fielddefs:
         _elements(types, name, elements)
@@ -83,7 +85,7 @@ def check_types(types: Typestore) -> None:
 def _elements(types: Typestore, name: str, known: dict[str, int]) -> int:
     if name in known:
         return known[name]
-    known[name] = 0  # a type that contains itself: the library refuses it
+    known[name] = 0  # a type that contains itself; the library refuses it
     count = 1
     described: Any = types.fielddefs.get(name, ((), ()))
     for _, kind in described[1]:
@@ -127,7 +129,7 @@ def _bound_rosbags() -> None:
         place.parse_qos = _read_qos
     storage_mcap.DECOMPRESSORS["zstd"] = lambda data, size: unpack_chunk(data, "zstd", size)
     storage_mcap.DECOMPRESSORS["lz4"] = lambda data, size: unpack_chunk(data, "lz4", size)
-    # Whole files are unpacked before it sees them, see bag_files.py.
+    # Whole files are unpacked before `rosbags` sees them, see bag_files.py.
     replaced: Any = reader
     replaced.zstd = SimpleNamespace(decompress=unpack_bag_message)
     library: Any = anyreader

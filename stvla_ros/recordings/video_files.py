@@ -1,4 +1,6 @@
-"""Opens video files: only kinds that hold their own pictures, of sizes that are looked at before any is decoded."""
+"""Opens video files: only formats that contain their own pictures, and with their sizes checked before any is
+decoded.
+"""
 
 import struct
 from collections.abc import Iterator
@@ -11,13 +13,14 @@ import av
 from stvla_ros.errors import InputError, reason_of
 from stvla_ros.safe_files import check_limit, check_regular, limit
 
-# FFmpeg's names of them. Playlists are none: they have it open other files, and addresses on the network.
+# FFmpeg's names of the formats. Playlists are not among them: they make it open other files, and addresses on the
+# network.
 _CONTAINERS = (
     "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpeg,mpegts,mpegvideo,m4v,h264,hevc,obu,ivf,ogg,flv,gif,mjpeg,y4m,wav"
 )
-# Of ISO/IEC 14496-12: boxes that hold boxes on the way to the tables of samples.
+# ISO/IEC 14496-12: boxes that contain boxes on the way to the tables of samples.
 _HOLDERS = frozenset((b"moov", b"trak", b"mdia", b"minf", b"stbl", b"edts", b"moof", b"traf"))
-# Where the count stands in those that have one, behind the head.
+# Place of the count in the boxes that have one, behind the header.
 _COUNTS = {b"stsz": 8, b"stz2": 8, b"stts": 4, b"ctts": 4, b"stsc": 4, b"elst": 4, b"trun": 4}
 _DEEPEST, _MOST_BOXES = 8, 200_000
 # FFmpeg goes through all samples for every entry of an edit list.
@@ -26,9 +29,9 @@ _MOST_EDITS = 1000
 
 @contextmanager
 def open_video(path: Path) -> Iterator[tuple[av.container.InputContainer, av.VideoStream]]:
-    """A video file and its first stream of pictures. What goes wrong inside is FFmpeg's, or:
+    """A video file and its first stream of pictures. Errors inside are FFmpeg's, or:
 
-    :raises InputError: for no file, no video, or one that declares more than any has.
+    :raises InputError: for anything but a video file, and for a video that declares more than any real one has.
     """
     check_regular(path)
     with path.open("rb") as file:
@@ -42,19 +45,19 @@ def open_video(path: Path) -> Iterator[tuple[av.container.InputContainer, av.Vid
         context = stream.codec_context
         check_limit("picture_pixels", context.width * context.height, f"video {path}", "pixels a frame")
         check_limit("video_frames", stream.frames, f"video {path}", "frames")
-        # Frames may be larger than the file said: FFmpeg looks at each.
+        # Frames may be larger than the file declares: FFmpeg checks each.
         context.options = {**context.options, "max_pixels": pixels}
         yield container, stream
 
 
 def unreadable(path: Path, frames: int, error: Exception) -> InputError:
-    """In place of whatever FFmpeg, and PyAV with damaged metadata, times and sizes, run into."""
+    """The error in place of any that FFmpeg, or PyAV with damaged metadata, times and sizes, raises."""
     return InputError(f"video {path}: cannot be read after {frames} frames ({reason_of(error, 160)})")
 
 
 def _check_boxes(path: Path, stream: BinaryIO, size: int) -> None:
-    """An mp4 file's tables of samples. FFmpeg makes room for as many samples as a file says, and fills it: 5 GB for a
-    file of 1 kB.
+    """Check an mp4 file's tables of samples. FFmpeg allocates memory for as many samples as a file declares, and fills
+    it: 5 GB for a file of 1 kB.
     """
     found = [0]
     samples = edits = 0
@@ -68,7 +71,7 @@ def _check_boxes(path: Path, stream: BinaryIO, size: int) -> None:
             samples += count
         if kind == b"elst":
             edits += count
-        # No sample is smaller than a byte, no entry of a table than that; none at all are in a fragment's.
+        # No sample and no entry of a table is smaller than a byte; a fragment's tables have no entries.
         if count > size:
             raise InputError(
                 f"video {path}: expected at most {size} samples in {size} bytes, {kind.decode()} says {count}"
@@ -81,7 +84,7 @@ def _check_boxes(path: Path, stream: BinaryIO, size: int) -> None:
 
 
 def _boxes(stream: BinaryIO, begin: int, end: int, depth: int, found: list[int]) -> Iterator[tuple[bytes, int, int]]:
-    """Kind, begin and end of the content of all boxes; of other files' bytes, what looks like some."""
+    """Kind, begin and end of the content of all boxes. In files of other formats, bytes may look like boxes."""
     while begin + 8 <= end and found[0] < _MOST_BOXES:
         found[0] += 1
         stream.seek(begin)

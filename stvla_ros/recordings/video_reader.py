@@ -1,4 +1,4 @@
-"""Frames of a video file."""
+"""Reads the frames of a video file."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,10 +14,11 @@ from stvla_ros.recordings.video_files import open_video, unreadable
 def read_video(path: Path) -> Iterator[RecordedFrame]:
     """Frames in the order of their presentation, upright.
 
-    Stamps are the file's presentation times after `FIRST_STAMP_NS` at the first frame; where the file has none (raw
-    streams), the frames are spaced by its average rate.
+    The first frame has the stamp `FIRST_STAMP_NS`, the others follow by the file's presentation times. If the file has
+    none (raw streams), the frames are spaced by its average rate.
 
-    :raises InputError: no video in it, or broken; when it breaks off, after the frames before that place.
+    :raises InputError: for a file without a video, or a damaged one; where the file breaks off, after the frames before
+        that place.
     """
     frames = 0
     try:
@@ -44,7 +45,7 @@ def read_video(path: Path) -> Iterator[RecordedFrame]:
 
 def _decode(container: av.container.InputContainer, stream: av.VideoStream) -> Iterator[av.VideoFrame]:
     for packet in container.demux(stream):
-        # FFmpeg decodes a packet that is cut off as if nothing had happened, and ends.
+        # FFmpeg decodes a truncated packet without an error, and ends.
         if packet.is_corrupt:
             raise av.error.EOFError(0, "the file breaks off")
         yield from packet.decode()
@@ -52,5 +53,5 @@ def _decode(container: av.container.InputContainer, stream: av.VideoStream) -> I
 
 def _upright(frame: av.VideoFrame) -> np.ndarray:
     rgb = frame.to_ndarray(format="rgb24")
-    # The rotation that shows a picture upright, counter-clockwise degrees: telephones record sideways and say so.
+    # Rotation that shows the picture upright, counter-clockwise degrees: phones record sideways and store it.
     return np.ascontiguousarray(np.rot90(rgb, round(frame.rotation / 90))) if frame.rotation else rgb

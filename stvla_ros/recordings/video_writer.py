@@ -1,4 +1,4 @@
-"""Writes mp4 videos that browsers play: H.264, yuv420p, the index in front."""
+"""Writes mp4 videos that browsers can play: H.264, yuv420p, with the index at the start."""
 
 from fractions import Fraction
 from pathlib import Path
@@ -12,12 +12,12 @@ from stvla_ros.errors import InputError
 
 
 class VideoWriter:
-    """One video file. Use as a context manager, or call ``close``: the file can be played only after that.
+    """One video file. Use as a context manager, or call ``close``: only then can the file be played.
 
     :param path: file to write, ending in ``.mp4``; its folder is made.
     :param fps: frames per second of playback.
     :param crf: x264's constant rate factor, 0 (lossless) to 51; 20 is hard to tell from the original.
-    :raises InputError: for another ending, a frame rate or factor out of range, or a place that cannot be written.
+    :raises InputError: for another ending, a frame rate or factor out of range, or a path that cannot be written.
     """
 
     def __init__(self, path: Path | str, fps: float, crf: int = 20) -> None:

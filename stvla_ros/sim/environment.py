@@ -1,4 +1,4 @@
-"""What the simulator bridge needs of a simulator, whichever it is."""
+"""The interface between the simulator bridge and any simulator."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ from stvla_ros.errors import InputError
 
 @dataclass(frozen=True)
 class EnvironmentInfo:
-    """What does not change while an environment lives.
+    """The constant facts about an environment.
 
     :param task: name of the task in this package, e.g. ``stack_cube``.
     :param robot: name of the embodiment, e.g. ``widowx``, ``google_robot``, ``panda``.
@@ -23,7 +23,8 @@ class EnvironmentInfo:
     :param base_frame: name of the robot's base link, in which all poses are expressed.
     :param camera_frame: name of the camera's optical frame (REP-103: z forward, x right, y down).
     :param urdf: the robot's URDF file, if there is one.
-    :param fixed_start: the arm must begin where the simulator puts it: evaluation's seeds do not move it first.
+    :param fixed_start: whether the arm must begin where the simulator puts it; evaluation's seeds then do not move it
+        first.
     """
 
     task: str
@@ -39,16 +40,16 @@ class EnvironmentInfo:
 
 @dataclass(frozen=True)
 class Observation:
-    """What the robot's sensors say after a reset or a control step.
+    """The robot's sensor readings after a reset or a control step.
 
     :param rgb: (H, W, 3) uint8.
     :param depth: (H, W) uint16 millimetres or float32 metres, registered to ``rgb``; 0 where unknown (REP-118).
     :param intrinsics: (3, 3) float64 pinhole matrix in pixels of ``rgb``.
-    :param base_from_camera: (4, 4) float64, pose of the camera's optical frame in the robot's base frame.
-    :param base_from_gripper: (4, 4) float64, pose of the gripper's tool point in the robot's base frame.
+    :param base_from_camera: (4, 4) float64, pose of the camera's optical frame in the robot's base frame, metres.
+    :param base_from_gripper: (4, 4) float64, pose of the gripper's tool point in the robot's base frame, metres.
     :param joint_names: names as in the URDF.
     :param joint_positions: (J,) float64, radians or metres.
-    :param gripper: opening, 0 closed to 1 open.
+    :param gripper: gripper opening, 0 closed to 1 open.
     :param base_from_link: pose of every link of the robot in its base frame, by link name (for tf).
     """
 
@@ -73,11 +74,12 @@ class StepResult:
 
 @dataclass(frozen=True, eq=False)
 class SeenThings:
-    """Where the last picture shows what people have words for: a simulator's privileged knowledge.
+    """The places of nameable things in the last picture: privileged knowledge of a simulator.
 
-    :param masks: (H, W) bool by name, True where it shows; nowhere while it is hidden. At least one.
-    :param moved: name of the object to move; empty where the task has no single one.
-    :param goal: name of what it shall come to; empty where that is a place without a look of its own.
+    :param masks: (H, W) bool by name, True where the thing is visible; all False while it is hidden. At least one.
+    :param moved: name of the object to move; empty if the task has no single one.
+    :param goal: name of the thing that it must be brought to; empty if that is a place without an appearance of its
+        own.
     """
 
     masks: Mapping[str, np.ndarray]
@@ -110,20 +112,20 @@ class Environment(ABC):
         """Run one control period."""
 
     def drive(self, joints: np.ndarray, gripper: float, seconds: float) -> None:
-        """Steer the arm's joints towards positions for some time, past the controller that :meth:`step` uses.
+        """Steer the arm's joints towards positions for some time, bypassing the controller that :meth:`step` uses.
 
-        :param joints: (n,) radians, of the arm's joints in the URDF's order.
-        :param gripper: opening wanted, 0 closed to 1 open.
-        :raises InputError: when the simulator has no such level.
+        :param joints: (n,) radians, target positions of the arm's joints in the URDF's order.
+        :param gripper: wanted opening, 0 closed to 1 open.
+        :raises InputError: when the simulator does not offer this.
         """
         raise InputError(f"task {self.info.task}: its simulator cannot be driven joint by joint")
 
     def observe(self) -> StepResult:
-        """What a control step would return now, without one: after :meth:`drive`."""
+        """The result that a control step would return now, without taking one; for use after :meth:`drive`."""
         raise InputError(f"task {self.info.task}: its simulator cannot be driven joint by joint")
 
     def arm_state(self) -> tuple[np.ndarray, float]:
-        """Positions of the arm's joints (n,), radians, and the opening; costs no picture."""
+        """Positions of the arm's joints (n,), radians, and the opening; no picture is rendered."""
         raise InputError(f"task {self.info.task}: its simulator cannot be driven joint by joint")
 
     @property
@@ -132,23 +134,21 @@ class Environment(ABC):
         """The current episode's natural-language instruction."""
 
     def expert_action(self) -> EndEffectorAction | None:
-        """What the privileged scripted expert would do in the current state; None where there is no expert for the
-        task.
-        """
+        """The privileged scripted expert's action for the current state; None if there is no expert for the task."""
         return None
 
     def goal_conditions(self) -> Mapping[str, bool]:
-        """What the task asks for in part, by name, as of the last step; empty where only success is known."""
+        """The parts of the task's goal that hold after the last step, by name; empty if only success is known."""
         return {}
 
     def scene_points(self) -> np.ndarray | None:
-        """(3, 3) float64 positions of the object to move, the goal and the gripper's tool point in the camera's
-        optical frame, metres; None where the simulator does not tell.
+        """(3, 3) float64 positions of the object to move, the goal and the gripper's tool point in the camera's optical
+        frame, metres; None if the simulator cannot tell.
         """
         return None
 
     def seen_things(self) -> SeenThings | None:
-        """What the last observation's picture shows; None where the simulator does not tell."""
+        """The things in the last observation's picture; None if the simulator cannot tell."""
         return None
 
     @abstractmethod

@@ -1,7 +1,7 @@
 """A scripted expert for pick-and-place tasks that sees the simulator's true state.
 
-It keeps no memory: each answer follows from the state alone. It can therefore be asked in any state (after a slip, a
-push, or noise on the actions), and late answers still lead to the goal.
+It has no memory: each answer follows from the state alone. So it works in any state (after a slip, a push, or noise on
+the actions), and late answers still lead to the goal.
 """
 
 from dataclasses import dataclass
@@ -19,8 +19,8 @@ MAX_ROTATION = 0.3  # radians a step
 class GripperAxes:
     """Directions in the tool point's own frame, unit vectors.
 
-    :param approach: (3,) from the palm to the fingertips.
-    :param opening: (3,) along which the fingers move.
+    :param approach: (3,) direction from the palm to the fingertips.
+    :param opening: (3,) direction in which the fingers move.
     """
 
     approach: np.ndarray
@@ -29,15 +29,15 @@ class GripperAxes:
 
 @dataclass(frozen=True)
 class ExpertState:
-    """What the expert may see. Poses and positions are in the robot's base frame (z up), metres.
+    """The state that the expert may see. Poses and positions are in the robot's base frame (z up), metres.
 
-    :param base_from_target: (4, 4) pose of the tool point that the controller steers to; actions move this one.
-    :param base_from_gripper: (4, 4) pose of the tool point as it is.
-    :param gripper: opening, 0 closed to 1 open.
+    :param base_from_target: (4, 4) pose of the tool point that the controller steers to; actions move this pose.
+    :param base_from_gripper: (4, 4) present pose of the tool point.
+    :param gripper: gripper opening, 0 closed to 1 open.
     :param grasped: whether the fingers hold the object.
     :param object_position: (3,) origin of the object to move.
-    :param object_axis: (3,) its long axis, a unit vector; its sign has no meaning.
-    :param goal_position: (3,) where the object shall go: the origin of what it shall lie on, or a point to bring it to.
+    :param object_axis: (3,) long axis of the object, a unit vector; its sign has no meaning.
+    :param goal_position: (3,) place where the object must go: the origin of the thing that it must lie on, or a point.
     """
 
     base_from_target: np.ndarray
@@ -51,19 +51,21 @@ class ExpertState:
 
 @dataclass(frozen=True)
 class GraspPlan:
-    """What the expert must know of one task. Lengths in metres.
+    """The expert's knowledge about one task. Lengths in metres.
 
     :param grasp_height: height of the tool point above the object's origin when the fingers close.
     :param grasp_shift: shift of the grasp along the object's long axis, towards the robot.
     :param hover: height above the grasp at which the gripper moves sideways.
-    :param carry: height of the object's origin above the goal while it is carried; unused where it is not released.
-    :param release: height of the object's origin above the goal below which the fingers open; None to hold it there.
-    :param symmetry: the grasp may be turned about the vertical by multiples of this, radians.
-    :param heading: direction of the fingers' opening in the base frame, radians from x towards y; of the grasps that
-        the symmetry allows the nearest to it is taken. Where they start from, for what has no long side; for what has
-        one half a right angle from there, so that neither what lies along the table nor what lies across it is near
-        the direction at which the choice changes.
-    :param placed_radius: horizontal distance from the goal within which the object counts as brought.
+    :param carry: height of the object's origin above the goal while it is carried; unused if the object is not
+        released.
+    :param release: height of the object's origin above the goal below which the fingers open; None to keep holding it
+        there.
+    :param symmetry: smallest angle, radians, about the vertical by which the grasp may be turned.
+    :param heading: direction of the fingers' opening in the base frame, radians from x towards y. Of the grasps that
+        the symmetry allows, the nearest to it is taken. For objects without a long side it is the direction at the
+        start. For objects with one it is half a right angle from there, so that objects lying along or across the table
+        are far from the direction at which the choice changes.
+    :param placed_radius: horizontal distance from the goal within which the object counts as delivered.
     """
 
     grasp_height: float
@@ -90,21 +92,22 @@ PLANS = {
 }
 
 _ALIGNED = 0.010  # metres sideways within which the gripper may go all the way down
-_FUNNEL = 0.03  # metres from there to where it must be all the way up
-_SWEEPING = 0.02  # metres sideways from which a low gripper would push the object, and from there to where it is sure
-_AT_GRASP = 0.012  # metres from the grasp at which the fingers close; above what the arm leaves after a step
+_FUNNEL = 0.03  # further metres, up to where it must be at full height
+_SWEEPING = 0.02  # metres sideways within which a low gripper may push the object; beyond twice that it does not
+_AT_GRASP = 0.012  # metres from the grasp at which the fingers close; more than the arm's remaining error after a step
 _TURNED = 0.2  # radians within which the fingers count as turned to the object
-_TURNING = 0.6  # radians from there to where it must be all the way up
+_TURNING = 0.6  # further radians, up to where it must be at full height
 _LIFTED = 0.03  # metres below the carrying height at which the object may move sideways
-# Closed upon nothing: the fingers touch although nothing is held.
+# An opening at which the fingers touch: they hold nothing.
 _EMPTY = 0.05
 
 
 def expert_action(state: ExpertState, plan: GraspPlan, axes: GripperAxes, gain: float = 0.4) -> EndEffectorAction:
-    """What to do in the given state.
+    """The expert's action in the given state.
 
-    :param gain: share of the remaining way to go in one step, 0..1. At 0.4 answers to an observation that is one or two
-        steps old settle on the aim; 0.8 is a quarter faster with fresh ones and swings around it with late ones.
+    :param gain: share of the remaining way to go in one step, 0..1. At 0.4, answers to an observation that is one or
+        two steps old still settle at the target. 0.8 is a quarter faster with fresh observations, but oscillates with
+        late ones.
     """
     gripper_at = state.base_from_gripper[:3, 3]
     if state.grasped:
@@ -122,7 +125,7 @@ def expert_action(state: ExpertState, plan: GraspPlan, axes: GripperAxes, gain: 
 
 
 def _fetch(state: ExpertState, plan: GraspPlan, axes: GripperAxes, gripper_at: np.ndarray) -> tuple[np.ndarray, float]:
-    """Where the tool point should go and how far the gripper should open while nothing is held."""
+    """The target of the tool point and of the gripper's opening while nothing is held."""
     grasp = state.object_position + plan.grasp_shift * _towards_robot(state) + [0.0, 0.0, plan.grasp_height]
     sideways = float(np.linalg.norm(grasp[:2] - gripper_at[:2]))
     turn = _turn_left(state, plan, axes)
@@ -140,13 +143,13 @@ def _fetch(state: ExpertState, plan: GraspPlan, axes: GripperAxes, gripper_at: n
 
 
 def _bring(state: ExpertState, plan: GraspPlan, gripper_at: np.ndarray) -> tuple[np.ndarray, float]:
-    """Where the tool point should go and how far the gripper should open while the object is held."""
+    """The target of the tool point and of the gripper's opening while the object is held."""
     in_grip = state.object_position - gripper_at
     left = state.goal_position - state.object_position
     if plan.release is None:
         return state.goal_position - in_grip, 0.0
     sideways = float(np.linalg.norm(left[:2]))
-    # Aim a little lower than where the fingers open, so that the way down does not end above it.
+    # Aim slightly lower than where the fingers open, so that the way down does not end above that height.
     low = plan.release - 0.006
     height = low + (plan.carry - low) * _funnel(sideways, plan.placed_radius, _FUNNEL)
     object_aim = state.goal_position + [0.0, 0.0, height]
@@ -156,8 +159,9 @@ def _bring(state: ExpertState, plan: GraspPlan, gripper_at: np.ndarray) -> tuple
 
 
 def _funnel(off: float, radius: float, width: float) -> float:
-    """0 within the radius of the aim and 1 from ``width`` farther on, without a jump: late answers would swing about
-    one, and a policy that sees a little less sharply than the expert would learn its middle, which leads nowhere.
+    """0 within the radius of the target, rising to 1 at ``width`` beyond it, without a jump. With a jump, late answers
+    would oscillate about it. And a policy that sees less sharply than the expert would learn the mean of both sides,
+    which leads nowhere.
     """
     return float(np.clip((off - radius) / width, 0.0, 1.0))
 
@@ -175,10 +179,10 @@ def _towards_robot(state: ExpertState) -> np.ndarray:
 
 
 def _downward(state: ExpertState, plan: GraspPlan, axes: GripperAxes) -> Rotation:
-    """The rotation of the tool point that points down with the fingers across the object's long axis.
+    """The rotation of the tool point that points down, with the fingers across the object's long axis.
 
-    Among the equal ones by where the object lies, not by how the gripper is turned: a choice that depends on the last
-    degree of the gripper's turn cannot be learned from pictures, and answers that change sides turn nothing.
+    Among equivalent rotations, the object's place decides, not the gripper's present rotation. A choice that depends on
+    the last degree of the gripper's rotation cannot be learned from pictures, and answers that alternate turn nothing.
     """
     target = Rotation.from_matrix(state.base_from_target[:3, :3])
     across = np.cross([0.0, 0.0, 1.0], state.object_axis)
@@ -201,6 +205,6 @@ def _turn_left(state: ExpertState, plan: GraspPlan, axes: GripperAxes) -> float:
 
 
 def limited(vector: np.ndarray, limit: float) -> np.ndarray:
-    """The vector, shortened where it is longer than the limit."""
+    """The vector, shortened if it is longer than the limit."""
     length = float(np.linalg.norm(vector))
     return vector if length <= limit else vector * (limit / length)

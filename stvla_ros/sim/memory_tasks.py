@@ -1,9 +1,9 @@
 """Tasks that cannot be done without memory: their rules, and an expert that knows the phase. No simulator here.
 
 A policy without memory could still leave itself a note in the world: put the cube down a little to the left, turn the
-gripper. So both tasks have a home point, where the world forgets: passing it, the arm is put exactly as the episode
-began, and what lies on the disc is put exactly in its middle. What a policy sees then says nothing about what was
-before, and its chances can be computed (memoryless.py).
+gripper. So both tasks have a home point, where the world forgets. When the arm passes it, the arm is put back exactly
+to its start, and an object on the disc exactly to the disc's middle. What a policy then sees tells nothing about the
+past, and its chances can be computed (memoryless.py).
 
 Positions are in the robot's base frame (z up), metres.
 """
@@ -32,12 +32,12 @@ HOME_RADIUS_M = 0.02
 DISC_RADIUS_M = 0.04
 CUBE_HALF_M = 0.02
 
-_RESTING_M = 0.005  # how far a cube's centre is from half an edge above the table while it stands there
-_GAIN = 0.4  # share of the way left that the expert goes in one step, as in expert.py
+_RESTING_M = 0.005  # largest difference of a standing cube's centre from half an edge above the table
+_GAIN = 0.4  # share of the remaining way that the expert goes in one step, as in expert.py
 _CLEAR = 0.06  # metres above the cube from which the gripper may move sideways
 _PRESSED = 0.005  # metres below a cube's top where a tap aims
 _OVER = 0.008  # metres sideways within which the gripper goes down to tap
-_FUNNEL = 0.02  # metres from there to where it must be all the way up
+_FUNNEL = 0.02  # further metres, up to where it must be at full height
 # The goal is a place on the table: the cube's origin is half an edge above it.
 _PLAN = GraspPlan(
     grasp_height=0.0,
@@ -50,36 +50,36 @@ _PLAN = GraspPlan(
 
 
 class Course(ABC):
-    """One episode's phase: what was done so far.
+    """One episode's progress.
 
-    :param home: (4, 4) pose of the tool point as the episode began.
+    :param home: (4, 4) pose of the tool point at the start of the episode.
     """
 
     home: np.ndarray
 
     def at_home(self, tool: np.ndarray) -> bool:
-        """:param tool: (3,) the tool point."""
+        """:param tool: (3,) position of the tool point."""
         return bool(np.linalg.norm(tool - self.home[:3, 3]) < HOME_RADIUS_M)
 
     @property
     @abstractmethod
     def solved(self) -> bool:
-        """Whether all is done, as of the last step."""
+        """Whether everything is done after the last step."""
 
     @abstractmethod
     def conditions(self) -> Mapping[str, bool]:
-        """What is done in part, by name."""
+        """The parts that are done, by name."""
 
     @abstractmethod
     def points(self) -> tuple[np.ndarray, np.ndarray]:
-        """(3,) positions of the object that is to be moved or touched next, and of where to go with it."""
+        """(3,) positions of the object that must be moved or touched next, and of its goal."""
 
     @abstractmethod
     def expert_action(self, state: ExpertState, axes: GripperAxes) -> EndEffectorAction:
-        """What the expert would do now."""
+        """The expert's action now."""
 
     def _go_home(self, state: ExpertState, obstacle: np.ndarray, gripper: float) -> EndEffectorAction:
-        """Up from an object, and home when the fingers are clear of it."""
+        """Up from an object, and then home once the fingers are clear of it."""
         tool = state.base_from_gripper[:3, 3]
         aim = self.home[:3, 3].copy()
         low = float(np.clip((obstacle[2] + _CLEAR - tool[2]) / (_CLEAR / 2), 0.0, 1.0))
@@ -91,8 +91,8 @@ class Course(ABC):
 class ReturnCourse(Course):
     """Bring the cube to the disc, pass home, and bring it back.
 
-    :param disc: (3,) the disc's middle, on the table.
-    :param start: (3,) centre of the cube as the episode began.
+    :param disc: (3,) middle of the disc, on the table.
+    :param start: (3,) centre of the cube at the start of the episode.
     """
 
     home: np.ndarray
@@ -106,11 +106,11 @@ class ReturnCourse(Course):
         self._cube = self.start
 
     def step(self, cube: np.ndarray, released: bool, tool: np.ndarray) -> bool:
-        """Take notice of a control step.
+        """Update the progress after a control step.
 
         :param cube: (3,) centre of the cube.
-        :param released: whether nothing holds it.
-        :param tool: (3,) the tool point.
+        :param released: whether the cube is free.
+        :param tool: (3,) position of the tool point.
         :returns: whether the world forgets now.
         """
         self._cube, self._released = cube, released
@@ -145,10 +145,10 @@ class ReturnCourse(Course):
 
 @dataclass
 class TapCourse(Course):
-    """Touch each of two cubes in an outing of its own. An outing ends at home. A cube that is touched in a second
-    outing, or both in one, and the episode is lost.
+    """Touch each of two cubes in a separate outing. An outing ends at home. The episode is lost if a cube is touched
+    again in a second outing, or both in one.
 
-    :param cubes: (3,) centres of the two.
+    :param cubes: (3,) centres of the two cubes.
     """
 
     home: np.ndarray
@@ -158,10 +158,10 @@ class TapCourse(Course):
     _outing: int | None = None
 
     def step(self, touched: Sequence[bool], tool: np.ndarray) -> bool:
-        """Take notice of a control step.
+        """Update the progress after a control step.
 
-        :param touched: for each cube, whether the hand touches it.
-        :param tool: (3,) the tool point.
+        :param touched: contact of the hand with each cube, True if it touches.
+        :param tool: (3,) position of the tool point.
         :returns: whether the world forgets now.
         """
         for cube in np.flatnonzero(touched).tolist():

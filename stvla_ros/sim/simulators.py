@@ -1,4 +1,4 @@
-"""What a simulator offers, and the simulators by name."""
+"""The interface of a simulator, and the registry of simulators by name."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -9,24 +9,23 @@ from stvla_ros.sim.task import Task
 
 
 class Simulator(ABC):
-    """One simulator: its tasks, and how an environment for one is made. It is made without arguments.
+    """One simulator: its tasks, and a method that makes an environment for one. The class takes no arguments.
 
-    The module in which it stands is imported to look up a task. What takes seconds to import (the simulator itself)
-    belongs into :meth:`make`.
+    Its module is imported to look up a task. Imports that take seconds (the simulator itself) belong into :meth:`make`.
     """
 
     @abstractmethod
     def tasks(self) -> Mapping[str, Task]:
-        """Its tasks by name. Those of another package's simulator are called ``SIMULATOR/TASK``."""
+        """The simulator's tasks by name. Names of another package's tasks have the form ``SIMULATOR/TASK``."""
 
     def needs(self, task: Task) -> str:
-        """What the task needs beside this package, and whether it is here, in a few words. Asks no network."""
-        return "what its package says"
+        """The task's requirements beside this package, and whether they are here, in a few words. Uses no network."""
+        return "see its package"
 
     def require(self, task: Task) -> None:
-        """Have at hand what the task needs, downloading it where the simulator can. Here nothing is needed.
+        """Provide the task's requirements, downloading them if the simulator can. By default nothing is needed.
 
-        :raises InputError: saying what cannot be had and how to get it.
+        :raises InputError: saying what is not available, and how to get it.
         """
 
     @abstractmethod
@@ -34,8 +33,9 @@ class Simulator(ABC):
         """
         :param task: one of :meth:`tasks`.
         :param image_size: (width, height) in pixels; None for the task's own.
-        :param render: False for no pictures: ``rgb`` and ``depth`` of the observations are then empty (0 x 0).
-        :raises InputError: when the simulator or its files cannot be had.
+        :param render: whether pictures are rendered; without, ``rgb`` and ``depth`` of the observations are empty (0 x
+            0).
+        :raises InputError: when the simulator or its files are not available.
         """
 
 

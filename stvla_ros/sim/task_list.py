@@ -1,4 +1,4 @@
-"""`stvla tasks`: what can be simulated, and what each task needs."""
+"""`stvla tasks`: lists the simulated tasks, and the requirements of each."""
 
 import shutil
 import sys
@@ -28,7 +28,7 @@ class TasksArguments:
 
 @dataclass(frozen=True)
 class ListedTask:
-    """:param needs: what the task needs beside this package, and whether it is here."""
+    """:param needs: requirements of the task beside this package, and whether they are here."""
 
     task: Task
     needs: str
@@ -47,9 +47,9 @@ class ListedTask:
 
 
 def main(arguments: TasksArguments) -> int:
-    """:returns: exit code: 2 when the simulator of another package cannot be used; the others' tasks are listed.
+    """:returns: exit code: 2 when another package's simulator cannot be used; the other tasks are still listed.
 
-    :raises InputError: when no task is as asked.
+    :raises InputError: when no task fits the arguments.
     """
     code, found, robots = 0, [], set()
     for name in SIMULATORS.names():

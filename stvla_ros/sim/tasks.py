@@ -1,4 +1,4 @@
-"""The simulated tasks by name, and how an environment for one is made. Importing this module starts no simulator."""
+"""Finds simulated tasks by name, and makes their environments. Importing this module starts no simulator."""
 
 import difflib
 from collections.abc import Mapping
@@ -9,17 +9,17 @@ from stvla_ros.sim.maniskill.tasks import ZERO_DOWNLOAD_TASK
 from stvla_ros.sim.simulators import SIMULATORS, Simulator
 from stvla_ros.sim.task import Task
 
-# Of all names in an error.
+# Largest number of names in an error.
 _MOST_NAMED = 4
 
 
 def task_names(simulator: str) -> list[str]:
-    """The tasks of one simulator. :raises InputError: when it is one of another package that cannot be used."""
+    """The tasks of one simulator. :raises InputError: when another package's simulator cannot be used."""
     return list(_tasks(simulator))
 
 
 def find_task(name: str) -> Task:
-    """The task of that name.
+    """The task of the given name.
 
     :raises InputError: when there is none; the message lists what exists.
     """
@@ -27,15 +27,15 @@ def find_task(name: str) -> Task:
 
 
 def require_task(name: str) -> None:
-    """Have at hand what the task needs. :raises InputError: when there is no such task, or it cannot run here."""
+    """Provide the task's requirements. :raises InputError: when there is no such task, or it cannot run here."""
     simulator, task = _find(name)
     simulator.require(task)
 
 
 def check_episodes(name: str, first: int, count: int, argument: str = "episodes") -> None:
     """
-    :param count: 0 for no end: from the last official episode it goes on with the first.
-    :param argument: how the error calls the number.
+    :param count: number of episodes; 0 for no end: after the last official episode it continues with the first.
+    :param argument: name of the argument in the error.
     :raises InputError: for official episodes that the task does not have.
     """
     official = find_task(name).num_episodes
@@ -45,14 +45,14 @@ def check_episodes(name: str, first: int, count: int, argument: str = "episodes"
 
 
 AUTO_TASK = "auto"
-"""In place of a name: the usual task, or the one that needs no download."""
+"""Value in place of a name: the usual task, or the one that needs no download."""
 USUAL_TASK = "stack_cube"
 
 
 def resolve_task(name: str) -> tuple[str, str | None]:
-    """The task that can run here. A task that was named is never another one.
+    """The task that can run here. A task that was named explicitly is never replaced.
 
-    :param name: of a task, or ``AUTO_TASK``.
+    :param name: name of a task, or ``AUTO_TASK``.
     :returns: the name of the task to run, and one line for the user when it is not the usual one.
     :raises InputError: when there is no task of that name, or it cannot run here.
     """
@@ -71,8 +71,9 @@ def make_environment(task: str, *, image_size: tuple[int, int] | None = None, re
 
     :param task: one of :func:`task_names`.
     :param image_size: (width, height) in pixels; None for the task's own size.
-    :param render: False for no images, which is several times faster; ``rgb`` and ``depth`` then carry no picture.
-    :raises InputError: for an unknown task, or when its simulator or files cannot be had.
+    :param render: whether pictures are rendered; without, it is several times faster, and ``rgb`` and ``depth`` carry
+        no picture.
+    :raises InputError: for an unknown task, or when its simulator or files are not available.
     """
     if image_size is not None and (len(image_size) != 2 or min(image_size) < 1):
         raise InputError(f"image_size: expected (width, height) of at least 1 pixel, got {image_size}")
@@ -92,7 +93,7 @@ def _find(name: str) -> tuple[Simulator, Task]:
             return SIMULATORS.find(prefix)(), _tasks(prefix)[name]
     else:
         names = [each for simulator in SIMULATORS.built_in() for each in _tasks(simulator)]
-        # Their own tasks would have to be imported.
+        # Their own tasks are left out, because listing them needs an import.
         names += [f"{each}/…" for each in added]
     close = difflib.get_close_matches(name, names, n=3) or [each for each in names if name and name in each][:3]
     hint = f"did you mean {' or '.join(close)}?" if close else f"there are {', '.join(names[:_MOST_NAMED])}, …;"

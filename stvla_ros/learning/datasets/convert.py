@@ -31,20 +31,17 @@ class ConvertArguments:
     """Folder of the data set; it must not exist, or be empty."""
     fps: float = 0.0
     """Rate to resample to: at each tick the newest frame; motions of merged frames are combined, repeated frames hold
-    still. 0: every frame with a command is kept with its stamp, and they must be evenly spaced.
-    """
+    still. 0: every frame with a command is kept with its stamp, and they must be evenly spaced."""
     tolerance: float = 0.2
     """Largest difference of an interval from the usual one, as a share of it, without resampling."""
     sync_tolerance: float = -1.0
     """Largest difference of the stamps of a picture and its depth, seconds; 0: equal stamps; -1: half the pictures'
-    period.
-    """
+    period."""
     instruction: str = ""
     """Instruction of a recording without the topic episode_state (it then has one episode)."""
     image: str = "/image"
     """Topic of the colour pictures; camera_info, sensor_depth, command and episode_state are taken from the same
-    namespace.
-    """
+    namespace."""
     robot: str = ""
     """Name of the robot. Empty: taken from the frame of the commands."""
     only_successes: bool = False

@@ -48,20 +48,17 @@ class RecordArguments:
     grounding: Annotated[int, Range(0, 1_000_000)] = 0
     """Pictures of each task with questions about the places of things, and their answers. They show random placements
     with nobody acting, and up to 8 frames of each episode. They lie in the data set's folder `grounding`, in LLaVA's
-    layout.
-    """
+    layout."""
     seed: Annotated[int, Range(0, 2**31 - 1)] = 0
     """Seed of placements and noise: the same seed gives the same data set."""
     noise: NoiseParameters = field(default_factory=NoiseParameters)
     """Noise on the executed actions; the labels stay the expert's."""
     policy: str = ""
     """A policy, as in `stvla eval`, that acts in turn with the expert: the data set gets the expert's answers in the
-    policy's own states (DAgger, arXiv 1011.0686). Its failures are kept.
-    """
+    policy's own states (DAgger, arXiv 1011.0686). Its failures are kept."""
     latency: tuple[float, float] = (0.0, 0.0)
     """With a policy: milliseconds from an observation to its answer, while the world goes on. Each episode draws its
-    own latency between the two numbers; 0 0: the world waits.
-    """
+    own latency between the two numbers; 0 0: the world waits."""
     linger: Annotated[int, Range(0, 10_000)] = 0
     """Control steps that are recorded after the success, so that a policy learns to stop."""
     image_width: Annotated[int, Range(32, 8192)] = 320
@@ -74,8 +71,7 @@ class RecordArguments:
     """Number of processes, one core each."""
     output: str = "out/datasets/demonstrations"
     """Folder of the data set; it must not exist. With tasks of several robots, each gets a data set in it. After an
-    interruption, the same command continues.
-    """
+    interruption, the same command continues."""
 
 
 @dataclass(frozen=True)

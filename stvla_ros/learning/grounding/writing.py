@@ -17,8 +17,7 @@ from stvla_ros.safe_files import check_npz
 
 SIZE = 224
 """Side of the pictures that are kept, pixels: the size that the published model sees, so that answers are in its
-pixels.
-"""
+pixels."""
 _IMAGES = "images"
 
 

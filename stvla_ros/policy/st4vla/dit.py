@@ -16,8 +16,7 @@ _LONGEST_PERIOD = 10_000.0
 _DEVIATION = 0.02
 DROPPED = 0.1
 """Share of the conditions that are dropped in training. Guidance needs a network that also works without a
-condition.
-"""
+condition."""
 
 
 class Embedder(nn.Module):

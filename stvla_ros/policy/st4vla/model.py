@@ -21,8 +21,7 @@ from stvla_ros.policy.st4vla.query_transformer import QueryTransformer
 HEAD = "qwen_vl_interface.model.lm_head.weight"
 TEXT = "qwen_vl_interface.model.model.language_model.embed_tokens.weight"
 """In a network whose head shares its weights with the text embeddings (``tie_word_embeddings``), both names have the
-same numbers.
-"""
+same numbers."""
 
 
 class VlmInterface(nn.Module):

@@ -1,4 +1,4 @@
-"""Where ManiSkill's downloadable files are: the WidowX robot and the bridge tasks' objects, scenes and overlays."""
+"""Finds ManiSkill's downloadable files: the WidowX robot and the bridge tasks' objects, scenes and overlays."""
 
 import os
 import re
@@ -10,7 +10,7 @@ from xml.etree import ElementTree
 from stvla_ros.errors import InputError
 from stvla_ros.shared_files import shared_folders
 
-# Whose tasks need them; the others come with ManiSkill.
+# Robots whose tasks need these files; other robots' files come with ManiSkill.
 ROBOTS_WITH_ASSETS = ("widowx",)
 
 _ROBOT = "data/robots/widowx/wx250s.urdf"
@@ -34,7 +34,7 @@ _BRIDGE_FILES = (
     "real_inpainting/bridge_real_eval_1.png",
     "real_inpainting/bridge_sink.png",
 )
-# ManiSkill's own ids of what the tasks need, for its download_asset command.
+# ManiSkill's own ids of the needed files, for its download_asset command.
 _DOWNLOADS = ("widowx250s", "bridge_v2_real2sim")
 _DOWNLOAD_TIMEOUT_S = 1800
 HOW_TO_GET = " and ".join(f"`python -m mani_skill.utils.download_asset {name}`" for name in _DOWNLOADS)
@@ -67,7 +67,7 @@ def _references(root: Path, file: Path) -> list[str]:
     if file.suffix == ".urdf":
         names = [mesh.attrib["filename"] for mesh in ElementTree.fromstring(text).iter("mesh")]
     elif file.suffix == ".dae":
-        # The same tag also carries ids of images, which have no dot.
+        # The same tag is also used for ids of images, which have no dot.
         names = [name for name in re.findall(r"<init_from>([^<]+)</init_from>", text) if "." in name]
     else:
         names = re.findall(r"^(?:mtllib|map_Kd)\s+(\S+)", text, flags=re.MULTILINE)
@@ -80,12 +80,12 @@ def _references(root: Path, file: Path) -> list[str]:
 
 
 def find_assets(*, download: bool = True) -> Path:
-    """The folder to use as MS_ASSET_DIR, with every file that the bridge tasks need; downloads them as a last resort.
+    """The folder for MS_ASSET_DIR, with every file that the bridge tasks need. They are downloaded as a last resort.
 
-    Looks at MS_ASSET_DIR, then in the optional ``shared_folders``, then the library's own folder
-    (``~/.maniskill``), then runs the library's own download, without asking, into MS_ASSET_DIR or the library's folder.
+    Searches MS_ASSET_DIR, then the optional ``shared_folders``, then the library's own folder (``~/.maniskill``). If
+    none has the files, the library's own download runs, without asking, into MS_ASSET_DIR or the library's folder.
 
-    :param download: False to only look.
+    :param download: False to search only.
     :raises InputError: when MS_ASSET_DIR is set but holds only a part, when there are none, or when the download fails.
     """
     chosen = os.environ.get("MS_ASSET_DIR")
@@ -99,7 +99,7 @@ def find_assets(*, download: bool = True) -> Path:
 
 def _complete_or_download(root: Path, name: str, download: bool) -> Path:
     missing = missing_files(root)
-    # A part of the files is somebody's own work or a broken copy; ManiSkill's download would delete it.
+    # An incomplete set of files is somebody's own work or a broken copy; ManiSkill's download would delete it.
     if missing and ((root / _BRIDGE).exists() or (root / _ROBOT).parent.exists()):
         count = f"{len(missing)} files, the first is" if len(missing) > 1 else "the file"
         raise InputError(f"{name}: {root} lacks {count} {missing[0]}; complete it, or delete it and run {HOW_TO_GET}")
@@ -114,7 +114,8 @@ def _complete_or_download(root: Path, name: str, download: bool) -> Path:
 
 
 def _download(root: Path) -> None:
-    # A process of its own: the library reads MS_ASSET_DIR once, on import. It sets no time limit on its connections.
+    # In a process of its own: the library reads MS_ASSET_DIR only once, on import. It sets no time limit on its
+    # connections, so this does.
     script = (
         "import runpy, socket, sys; socket.setdefaulttimeout(20);"
         "sys.argv = ['download_asset', '-y', '--quiet', sys.argv[1]];"
@@ -143,7 +144,9 @@ def _download(root: Path) -> None:
 
 
 def _remove_empty_folders(root: Path) -> None:
-    """The library makes its target folder before it downloads and later takes an empty one for a finished download."""
+    """Remove empty folders: the library makes its target folder before it downloads, and later takes an empty one for a
+    finished download.
+    """
     if not root.is_dir():
         return
     for folder in sorted((path for path in root.rglob("*") if path.is_dir()), reverse=True):

@@ -19,7 +19,7 @@ from stvla_ros.sim.maniskill.things import GRIPPER, THINGS
 from stvla_ros.sim.memory_tasks import Course
 from stvla_ros.sim.task import Task
 
-# Takes part in the seeds of demonstrations, so that none is that of an official episode.
+# Part of the seeds of demonstrations, so that none equals the seed of an official episode.
 _RANDOM_PLACEMENT = 0x5EED
 
 
@@ -27,12 +27,12 @@ class ManiSkillEnvironment(Environment):
     """One of ManiSkill's environments on one CPU.
 
     RGB of the WidowX tasks is a real photograph with the simulated robot and objects in front of it, as the benchmark
-    defines it. Depth shows the simulated scene everywhere: behind the robot and objects it is that of the simulated
-    table or sink, not of what the photograph shows.
+    defines it. Depth shows the simulated scene everywhere: behind the robot and objects it is the depth of the
+    simulated table or sink, not of the photograph's.
 
     :param image_size: (width, height) in pixels, None for 640 x 480. The picture is scaled, not cropped.
-    :param render: False for observations without images.
-    :raises InputError: when the task's files cannot be had.
+    :param render: whether pictures are rendered.
+    :raises InputError: when the task's files are not available.
     """
 
     def __init__(self, task: Task, *, image_size: tuple[int, int] | None = None, render: bool = True) -> None:
@@ -59,7 +59,7 @@ class ManiSkillEnvironment(Environment):
         if not 0 <= episode_id < self._task.num_episodes:
             last = self._task.num_episodes - 1
             raise InputError(f"episode_id: expected 0 to {last} for {self._task.name}, got {episode_id}")
-        # Where episodes have no configurations of their own, the id takes part in the seed.
+        # If episodes have no configurations of their own, the id is part of the seed.
         return self._start(episode_id, [seed, episode_id])
 
     def reset_random(self, seed: int) -> Observation:
@@ -77,17 +77,18 @@ class ManiSkillEnvironment(Environment):
         import torch
 
         episode_seed = int(np.random.SeedSequence(entropy).generate_state(1)[0] >> 1)
-        # Without a rebuilt scene the last episode's arm stands among the new objects while they settle.
+        # Without a rebuilt scene, the last episode's arm would stand among the new objects while they settle.
         options = {"episode_id": torch.tensor([episode_id]), "reconfigure": True}
         with quiet(), one_thread():
             observation, _ = self._env.reset(seed=[episode_seed], options=options)
             if self._task.robot == "panda":
-                # ManiSkill hides the goal from cameras and tells it as a state; here a camera is all there is.
+                # ManiSkill hides the goal from cameras and gives it as a state; here the camera is the only source.
                 for goal in self._env._hidden_objects:
                     goal.show_visual()
                 self._env._hidden_objects.clear()
                 observation = self._env.get_obs()
-        # The Panda's controller would clip rotations to 0.1 rad and, scaling by its lower limit, turn the other way.
+        # The Panda's controller would clip rotations to 0.1 rad and, because it scales by its lower limit, turn the
+        # other way.
         self._arm_controller._normalize_action = False
         self._conditions = {}
         return self._observe(observation)
@@ -102,7 +103,7 @@ class ManiSkillEnvironment(Environment):
             controllers["gripper"].set_action(opening)
             for _ in range(max(1, round(seconds * self._env.sim_freq))):
                 self._env.scene.step()
-            # The expert's answers are relative to where the arm is steered to: here nobody but the driver knows that.
+            # The expert's answers are relative to the arm's target; here only the driver knows it.
             controllers["arm"]._target_pose = controllers["arm"].ee_pose_at_base
 
     def observe(self) -> StepResult:
@@ -152,7 +153,7 @@ class ManiSkillEnvironment(Environment):
             if name := GRIPPER if body.name in self._robot.hand else THINGS.get(body.name):
                 numbers.setdefault(name, []).append(number)
         masks = {name: np.isin(self.segmentation, bodies) for name, bodies in numbers.items()}
-        if self.course is not None:  # what is moved, and where to, changes on the way
+        if self.course is not None:  # the object to move and its goal change during the episode
             return SeenThings(masks)
         moved, goal = (THINGS.get(body.name, "") for body in (self._moved_object, self._goal_object))
         return SeenThings(masks, moved, goal)
@@ -173,7 +174,7 @@ class ManiSkillEnvironment(Environment):
 
     @property
     def course(self) -> Course | None:
-        """What was done so far, in the tasks that need a memory."""
+        """The progress so far, in the tasks that need a memory."""
         return getattr(self._env, "course", None)
 
     @property
@@ -182,7 +183,7 @@ class ManiSkillEnvironment(Environment):
         return _matrix(self._arm_controller._target_pose)
 
     def expert_state(self) -> expert.ExpertState:
-        """The true state as the scripted expert takes it."""
+        """The true state, as the scripted expert's input."""
         moved, goal = self._moved_object, self._goal_object
         base_from_moved = self._base_from(moved)
         gripper = self._base_from(self._links[self._robot.tool_link])
@@ -246,7 +247,7 @@ class ManiSkillEnvironment(Environment):
         if self._render:
             images = observation["sensor_data"][self._robot.camera]
             rgb = images["rgb"][0].cpu().numpy()
-            # Signed 16 bit: beyond 32.767 m it wraps around, and nothing was hit at 0.
+            # Signed 16 bit: beyond 32.767 m the numbers wrap around; 0 means that no surface was hit.
             depth = np.maximum(images["depth"][0, ..., 0].cpu().numpy(), 0).astype(np.uint16)
             self.segmentation = images["segmentation"][0, ..., 0].cpu().numpy()
         else:

@@ -16,7 +16,7 @@ from stvla_ros.sim.memory_tasks import CUBE_HALF_M, DISC_RADIUS_M, Course, Retur
 from stvla_ros.sim.memoryless import START_BOX
 
 # Places on the table, metres in the scene's frame; the robot stands at x = -0.615 and looks along x.
-_BOX_MIDDLE = np.array([0.02, 0.0])  # so far ahead that the hand hides the cube nowhere as the episode begins
+_BOX_MIDDLE = np.array([0.02, 0.0])  # far enough ahead that the hand hides no possible place of the cube at the start
 _DISC = (-0.05, 0.21)  # beside the box: the cube never starts there
 _DISC_HALF_M = 0.0005
 # The two cubes stand in boxes to the left and right of the home point.
@@ -27,7 +27,7 @@ _RED, _GREEN = [1, 0, 0, 1], [0, 1, 0, 1]
 
 
 class MemoryEnv(PickCubeEnv):
-    """A course on the Panda's table. ``course`` is the running episode's."""
+    """A course on the Panda's table. ``course`` belongs to the running episode."""
 
     SUPPORTED_REWARD_MODES = ("none",)
     course: Course
@@ -42,21 +42,21 @@ class MemoryEnv(PickCubeEnv):
 
     @abstractmethod
     def _step_course(self, tool: np.ndarray) -> bool:
-        """Tell the course what the last control step brought. :returns: whether the world forgets now."""
+        """Update the course after a control step. :returns: whether the world forgets now."""
 
     def _forget(self) -> None:
-        """Put the arm as it was when the episode began."""
+        """Put the arm back to its state at the episode's start."""
         self.agent.reset(self._start_qpos)
         self.agent.controller.reset()
 
     def _home_pose(self) -> np.ndarray:
-        """Remember the arm as it is. :returns: (4, 4) the tool point's pose in the base frame."""
+        """Store the arm's present state. :returns: (4, 4) the tool point's pose in the base frame."""
         self._start_qpos = self.agent.robot.get_qpos().clone()
         home: np.ndarray = (self.agent.robot.pose.inv() * self.agent.tcp_pose).to_transformation_matrix()[0].numpy()
         return home.astype(np.float64)
 
     def _base(self, position: Any) -> np.ndarray:
-        """(3,) in the base frame, of a position in the scene's."""
+        """A position in the scene's frame, transformed to the base frame, (3,)."""
         here: np.ndarray = (self.agent.robot.pose.inv() * Pose.create_from_pq(position)).p[0].numpy()
         return here.astype(np.float64)
 

@@ -1,4 +1,4 @@
-"""Random placements (``placements.py``) in ManiSkill's environments."""
+"""Random placements (``regions.py``) in ManiSkill's environments."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
@@ -11,11 +11,11 @@ from stvla_ros.errors import InputError
 from stvla_ros.sim.maniskill.regions import REGIONS, Placement, draw_placement, is_near
 from stvla_ros.sim.task import Task
 
-# Seeds that tables are made with: the Panda's episodes are drawn from them.
+# Seeds for tables of episodes: the Panda's official episodes are drawn from them.
 EVALUATION_SEEDS = (0, 1, 2)
-# How far an object may roll while it settles. Further: it fell off or was pushed out of another one.
+# Largest way of an object while it settles. An object that moved farther fell off, or was pushed out of another one.
 _SETTLES_WITHIN_M = 0.04
-# A cube looks the same after a quarter of a turn.
+# A cube looks the same after a quarter turn.
 _CUBE_SYMMETRY = 4
 
 
@@ -32,7 +32,7 @@ class Placements(ABC):
 def make_placements(env: Any, task: Task, reset_official: Callable[[int, int], object]) -> Placements:
     """
     :param env: ManiSkill's environment of the task.
-    :param reset_official: resets it to (episode_id, seed).
+    :param reset_official: function that resets it to (episode_id, seed).
     :raises InputError: when the task has no random placements.
     """
     if task.robot == "panda":
@@ -47,7 +47,7 @@ class _BridgePlacements(Placements):
 
     def __init__(self, env: Any, task: Task) -> None:
         self._env, self._region = env, REGIONS[task.name]
-        # Rows of the environment's tensors: the object to move, the goal.
+        # Rows of the environment's tensors: the object to move, and the goal.
         self._rows = [1, 0] if task.reversed else [0, 1]
         xyz, quat = env.xyz_configs.numpy().astype(np.float64), env.quat_configs.numpy().astype(np.float64)
         self._official = [Placement(p[self._rows], q[self._rows]) for p in xyz for q in quat]
@@ -74,7 +74,7 @@ class _BridgePlacements(Placements):
 
 
 class _PandaPlacements(Placements):
-    """The Panda's cube: every reset draws it from the seed, also in the official episodes."""
+    """The Panda's cube: every reset draws its place from the seed, also in the official episodes."""
 
     def __init__(self, env: Any, task: Task, reset_official: Callable[[int, int], object]) -> None:
         self._env = env

@@ -1,4 +1,4 @@
-"""What ManiSkill 3 needs to be told before its environments behave as this package wants."""
+"""Settings and patches that make ManiSkill 3's environments behave as this package needs."""
 
 import logging
 import os
@@ -18,14 +18,15 @@ from stvla_ros.sim.task import Task
 
 @dataclass(frozen=True)
 class Robot:
-    """What ManiSkill does not say of its robots in one way.
+    """Facts about a robot that ManiSkill stores in different ways, or not at all.
 
     :param camera: name of the one camera that is used; ``image_size`` is its (width, height) in pixels by default.
     :param control_mode: ManiSkill's name of the controller that takes end-effector deltas from its target pose.
-    :param tool_link: the link whose pose that controller steers.
-    :param finger_joint: the joint that tells the opening; ``closed`` and ``opened`` are its ends of travel, metres.
+    :param tool_link: link whose pose that controller steers.
+    :param finger_joint: joint that measures the opening; ``closed`` and ``opened`` are its ends of travel, metres.
     :param hand: names of the links that people call the gripper.
-    :param finger_range: where the controller steers that joint at -1 and +1; past both ends, to press.
+    :param finger_range: targets of that joint at the controller's -1 and +1, metres; beyond both ends, in order to
+        press.
     """
 
     camera: str
@@ -68,7 +69,7 @@ ROBOTS = {
     ),
 }
 
-# Lines that ManiSkill logs on every start and that nobody can act on.
+# Lines that ManiSkill logs on every start and that need no action.
 _KNOWN_NOISE = (
     "Mimic targets dictionary is missing",
     "No initial pose set for actor builder",
@@ -78,7 +79,7 @@ _KNOWN_NOISE = (
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Drop the known noise, and only that."""
+    """Drop the known noise, and nothing else."""
 
     def wanted(record: logging.LogRecord) -> bool:
         return not record.getMessage().startswith(_KNOWN_NOISE)
@@ -109,7 +110,9 @@ def one_thread() -> Iterator[None]:
 
 
 def gripper_action(opening: float, robot: Robot) -> float:
-    """-1..1 for an opening 0..1: that very opening in between, and pressing against the ends of travel at 0 and 1."""
+    """The controller's command, -1..1, for an opening 0..1. Between 0 and 1 the gripper takes exactly that opening; at
+    0 and 1 it presses against its ends of travel.
+    """
     inner = np.array([0.05, 0.95])
     fingers = robot.closed + inner * (robot.opened - robot.closed)
     lower, upper = robot.finger_range
@@ -120,7 +123,7 @@ def gripper_action(opening: float, robot: Robot) -> float:
 def make_gym(task: Task, robot: Robot, width: int, height: int, render: bool) -> Any:
     """ManiSkill's own environment of a task, without gymnasium's wrappers.
 
-    :raises InputError: when the task's files cannot be had.
+    :raises InputError: when the task's files are not available.
     """
     needs_assets = task.robot in ROBOTS_WITH_ASSETS
     try:
@@ -129,7 +132,8 @@ def make_gym(task: Task, robot: Robot, width: int, height: int, render: bool) ->
         if needs_assets:
             raise
     else:
-        os.environ["MS_ASSET_DIR"] = str(root)  # read on import, once; set for all, because other tasks may follow
+        # Read only once, on import; set for every task, because others may follow.
+        os.environ["MS_ASSET_DIR"] = str(root)
     import gymnasium
     import mani_skill
     import mani_skill.envs  # registers the environments
@@ -159,7 +163,7 @@ def make_gym(task: Task, robot: Robot, width: int, height: int, render: bool) ->
             sim_config={"control_freq": round(task.control_hz)},
             sensor_configs={robot.camera: camera},
         )
-    env = env.unwrapped  # past gymnasium's wrappers: the time limit is the caller's
+    env = env.unwrapped  # without gymnasium's wrappers: the caller has its own time limit
     if task.reversed:
         env.source_obj_name, env.target_obj_name = env.target_obj_name, env.source_obj_name
     if isinstance(env, BaseDigitalTwinEnv):
@@ -170,6 +174,8 @@ def make_gym(task: Task, robot: Robot, width: int, height: int, render: bool) ->
 
 
 def _bridge_intrinsics(width: int, height: int) -> np.ndarray:
-    """(3, 3) of the bridge tasks' camera at another size. SAPIEN's pixel edges are at integers: all entries scale."""
+    """(3, 3) pinhole matrix of the bridge tasks' camera at another size. SAPIEN's pixel edges are at integers: all
+    entries scale.
+    """
     native = np.array([[623.588, 0.0, 319.501], [0.0, 623.588, 239.545], [0.0, 0.0, 1.0]])
     return np.diag([width / 640, height / 480, 1.0]) @ native

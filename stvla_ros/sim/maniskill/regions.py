@@ -1,8 +1,8 @@
-"""Random object placements for demonstrations, kept away from those that evaluation uses.
+"""Random object placements for demonstrations, kept away from those of the evaluation.
 
 Positions are in metres in the scene's own frame, where the benchmark defines its placements; z is up. A placement is
 near an official one when the object to move is within ``CLEARANCE_M`` of it and turned by less than ``CLEARANCE_RAD``
-from it; such a one is drawn again, wherever the other object stands.
+from it. Such a placement is drawn again, wherever the other object stands.
 """
 
 from collections.abc import Mapping
@@ -18,12 +18,12 @@ _TRIES = 1000
 
 @dataclass(frozen=True)
 class Region:
-    """Where a task's objects may stand.
+    """The area in which a task's objects may stand.
 
     :param x, y: (low, high) of the object to move, metres.
-    :param goal: whether the goal is drawn from the same box; else it stays at its official place.
+    :param goal: whether the goal is drawn from the same box; otherwise it stays at its official place.
     :param apart: smallest distance between the two, metres.
-    :param turn: the object is turned from an official orientation by at most this about the vertical, radians.
+    :param turn: largest rotation of the object from an official orientation about the vertical, radians.
     :param goal_turn: the same for the goal.
     """
 
@@ -35,8 +35,9 @@ class Region:
     goal_turn: float = 0.0
 
 
-# The boxes reach 2 to 3 cm beyond the benchmark's outermost placements (arXiv 2405.05941, as ManiSkill 3 has them), the
-# eggplant's 1 cm: it must not lean on the sink's wall. The distances keep objects from being placed inside each other.
+# The boxes reach 2 to 3 cm beyond the benchmark's outermost placements (arXiv 2405.05941, in ManiSkill 3's version).
+# The eggplant's reaches 1 cm: it must not lean on the sink's wall. The distances keep objects from being placed inside
+# each other.
 REGIONS: Mapping[str, Region] = {
     "stack_cube": Region((-0.28, -0.04), (-0.12, 0.12), True, 0.07, np.deg2rad(20), np.deg2rad(20)),
     "stack_cube_reversed": Region((-0.28, -0.04), (-0.12, 0.12), True, 0.07, np.deg2rad(20), np.deg2rad(20)),
@@ -61,7 +62,7 @@ class Placement:
 def draw_placement(region: Region, official: list[Placement], random: np.random.Generator) -> Placement:
     """A random placement in the region, not near any official one.
 
-    :param official: at least one; its heights and orientations are what the random ones start from.
+    :param official: official placements, at least one; the random ones take over their heights and orientations.
     """
     for _ in range(_TRIES):
         start = official[random.integers(len(official))]
@@ -81,7 +82,8 @@ def draw_placement(region: Region, official: list[Placement], random: np.random.
 def is_near(placement: Placement, official: Placement, symmetry: int = 1) -> bool:
     """Whether the object to move stands as in the official placement, within the clearances.
 
-    :param symmetry: the object looks the same after 1/symmetry of a turn about the vertical.
+    :param symmetry: number of equal turns of the object: it looks the same after 1/symmetry of a turn about the
+        vertical.
     """
     if np.linalg.norm(placement.positions[0] - official.positions[0]) >= CLEARANCE_M:
         return False

@@ -1,4 +1,4 @@
-"""What people call the bodies that cameras see. The eggplant's basket is a part of the photograph, and has no body."""
+"""Common names of the bodies that cameras see. The eggplant's basket is part of the photograph, and has no body."""
 
 from collections.abc import Mapping
 

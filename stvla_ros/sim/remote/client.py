@@ -1,4 +1,4 @@
-"""An environment that lives in a process of its own, with an interpreter of its own."""
+"""An environment that runs in a process of its own, with an interpreter of its own."""
 
 import builtins
 import json
@@ -16,8 +16,8 @@ from stvla_ros.errors import InputError
 from stvla_ros.sim.environment import Environment, Observation, StepResult
 from stvla_ros.sim.remote import protocol
 
-# The worker's interpreter must see this one package and nothing else of ours: a PYTHONPATH or a site-packages folder
-# made for another Python would shadow its own numpy. Hence -I, and the package loaded from its folder.
+# The worker's interpreter must see this package and nothing else of ours: a PYTHONPATH or a site-packages folder made
+# for another Python would hide its own numpy. Hence -I, and loading the package from its folder.
 _START = """
 import importlib.util, runpy, sys
 folder = sys.argv.pop(1)
@@ -35,18 +35,19 @@ class WorkerError(RuntimeError):
 
 
 class WorkerEnvironment(Environment):
-    """Drives an `Environment` in a worker process. Everything but the transport behaves as the environment itself.
+    """Drives an `Environment` in a worker process. It behaves as the environment itself.
 
-    Errors of the environment are raised here as the same built-in type or `InputError`, others as RuntimeError.
+    Errors of the environment are raised here with the same built-in type or as `InputError`, others as RuntimeError.
 
-    :param python: the worker's interpreter; it has numpy, scipy and what the environment needs.
-    :param factory: ``module:function`` or ``/path/to/file.py:function``, run in the worker, giving the environment.
-    :param arguments: keyword arguments of the function, as JSON can hold them.
-    :param name: how error messages call the worker.
-    :param variables: added to the worker's process environment.
+    :param python: interpreter of the worker; it has numpy, scipy and everything that the environment needs.
+    :param factory: ``module:function`` or ``/path/to/file.py:function``; the function runs in the worker and returns
+        the environment.
+    :param arguments: keyword arguments of the function, in types that JSON can hold.
+    :param name: name of the worker in error messages.
+    :param variables: environment variables that are added for the worker's process.
     :param start_timeout_s: seconds for starting the interpreter and making the environment.
     :param timeout_s: seconds for one call (a reset may load a scene).
-    :raises WorkerError: when the process dies or takes longer than that; it is ended then.
+    :raises WorkerError: when the process dies or takes longer than that; it is then ended.
     """
 
     def __init__(
@@ -73,7 +74,7 @@ class WorkerEnvironment(Environment):
             self._process = subprocess.Popen(
                 command,
                 stdin=subprocess.DEVNULL,
-                stdout=2,  # simulators chatter; our standard output stays ours
+                stdout=2,  # simulators print a lot; it must not mix with our standard output
                 pass_fds=(theirs.fileno(), lifeline),
                 env={**os.environ, **(variables or {})},
             )
@@ -110,7 +111,7 @@ class WorkerEnvironment(Environment):
         return None if message is None else protocol.action_from_message(message)
 
     def close(self) -> None:
-        """End the worker: it gets the chance to close its environment, then it is killed. Safe to call twice."""
+        """End the worker: it may close its environment first, then it is killed. Safe to call twice."""
         if self._gone is None:
             self._end("is closed", grace_s=5.0)
 
@@ -154,7 +155,7 @@ class WorkerEnvironment(Environment):
 
     def _end(self, what: str, grace_s: float) -> None:
         self._gone = what
-        self._connection.close()  # the worker's sign to finish
+        self._connection.close()  # tells the worker to finish
         try:
             self._process.wait(timeout=grace_s)
         except subprocess.TimeoutExpired:

@@ -1,7 +1,7 @@
-"""What an environment's worker process and its client say to each other over a stream socket.
+"""The protocol between an environment's worker process and its client, over a stream socket.
 
-A message is the length of a JSON header (4 bytes, big-endian), the header, and the raw bytes of the arrays that the
-header mentions, in order. Nothing is pickled: reading a message never runs code that the peer chose.
+A message consists of the length of a JSON header (4 bytes, big-endian), the header, and the raw bytes of the arrays
+that the header mentions, in order. Nothing is pickled: reading a message never runs code from the other side.
 """
 
 import json
@@ -34,7 +34,7 @@ def send(connection: socket.socket, message: dict[str, Any]) -> None:
     """Send one message: JSON values and numpy arrays of numbers, in dicts (string keys), lists and tuples.
 
     :raises TypeError: for anything else.
-    :raises ConnectionClosed: when the peer is gone.
+    :raises ConnectionClosed: when the other side is gone.
     """
     arrays: list[np.ndarray] = []
 
@@ -62,8 +62,8 @@ def send(connection: socket.socket, message: dict[str, Any]) -> None:
 def receive(connection: socket.socket, timeout_s: float | None = None) -> dict[str, Any]:
     """The next message, with the arrays in place.
 
-    :param timeout_s: for the whole message; None waits for ever.
-    :raises ConnectionClosed: when the peer is gone.
+    :param timeout_s: time for the whole message; None waits for ever.
+    :raises ConnectionClosed: when the other side is gone.
     :raises TimeoutError: when the message is not complete in time.
     :raises ValueError: for bytes that are not a message.
     """
@@ -95,7 +95,7 @@ def receive(connection: socket.socket, timeout_s: float | None = None) -> dict[s
 
 def _array(connection: socket.socket, description: Any, deadline: float, most: int) -> np.ndarray:
     name, shape = description
-    # NumPy reads much more out of a text, parts of Python's syntax among it.
+    # Read strictly: NumPy accepts much more in a text, even parts of Python's syntax.
     if not re.fullmatch(_NUMBERS, name) or not all(type(side) is int and side >= 0 for side in shape):
         raise ValueError(f"array of {name} with shape {shape}")
     dtype = np.dtype(name)

@@ -1,4 +1,4 @@
-"""The process in which an environment lives that needs an interpreter of its own. `client` starts it.
+"""The worker process of an environment that needs an interpreter of its own. `client` starts it.
 
 ``python -m stvla_ros.sim.remote.server --factory MODULE_OR_FILE:FUNCTION --arguments JSON --socket FD --lifeline FD``
 makes the environment with ``FUNCTION(**arguments)`` and answers the client's requests until the client closes the
@@ -28,7 +28,7 @@ def _die_with_the_client(lifeline: int) -> None:
     """Let the kernel end this process when the client is gone, even in the middle of native code.
 
     The client holds the other end of this pipe and never writes, so the only event is its end; SIGIO's default action
-    terminates. (PR_SET_PDEATHSIG would fire when the starting *thread* ends, which may be long before the client.)
+    ends the process. (PR_SET_PDEATHSIG would act when the starting *thread* ends, which may be long before the client.)
     """
     fcntl.fcntl(lifeline, fcntl.F_SETOWN, os.getpid())
     fcntl.fcntl(lifeline, fcntl.F_SETFL, fcntl.fcntl(lifeline, fcntl.F_GETFL) | os.O_ASYNC)
@@ -56,7 +56,7 @@ def _answer(environment: Environment, request: dict[str, Any]) -> Any:
 
 
 def _failure(error: Exception) -> dict[str, Any]:
-    # Where it happened belongs in the log; an InputError explains itself.
+    # The traceback belongs in the log; an InputError explains itself.
     if not isinstance(error, InputError):
         traceback.print_exc(file=sys.stderr)
     return {"error": type(error).__name__, "message": reason_of(error, longest=2000)}
@@ -66,7 +66,7 @@ def serve(connection: socket.socket, make: Callable[[], Environment]) -> None:
     """Make the environment, tell the client about it, and answer its requests until it closes the connection."""
     try:
         environment = make()
-    except Exception as error:  # every error is the client's to raise
+    except Exception as error:  # the client raises every error
         protocol.send(connection, _failure(error))
         return
     try:
@@ -75,7 +75,7 @@ def serve(connection: socket.socket, make: Callable[[], Environment]) -> None:
             request = protocol.receive(connection)
             try:
                 reply = {"value": _answer(environment, request)}
-            except Exception as error:  # as above; the environment lives on
+            except Exception as error:  # as above; the environment stays usable
                 reply = _failure(error)
             protocol.send(connection, reply)
     finally:
@@ -91,12 +91,13 @@ def main() -> None:
     parser.add_argument("--lifeline", type=int, required=True)
     options = parser.parse_args()
     _die_with_the_client(options.lifeline)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the client decides when to end
+    # Ctrl-C reaches the whole process group; the client decides when to end.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     with socket.socket(fileno=options.socket) as connection:
         try:
             serve(connection, lambda: _factory(options.factory)(**options.arguments))
         except protocol.ConnectionClosed:
-            pass  # the client's way of saying that it is done
+            pass  # the client is done
 
 
 if __name__ == "__main__":

@@ -25,20 +25,21 @@ from stvla_ros.sim.simpler_env.tasks import PREFIX, task_named
 _EXPERT_PLANS = {
     "widowx_stack_cube": expert.PLANS["stack_cube"],
     "widowx_carrot_on_plate": expert.PLANS["carrot_on_plate"],
-    # A little higher than there: here the fingers would press on the table, whose friction keeps them from closing.
+    # A little higher than in ManiSkill: here the fingers would press on the table, and its friction keeps them from
+    # closing.
     "widowx_spoon_on_towel": replace(expert.PLANS["spoon_on_towel"], grasp_height=0.0035),
     "widowx_put_eggplant_in_basket": expert.PLANS["eggplant_in_basket"],
 }
 _WIDOWX_AXES = expert.GripperAxes(approach=np.array([1.0, 0.0, 0.0]), opening=np.array([0.0, 1.0, 0.0]))
 # The object counts as held from this force (newtons) on each finger, up to this angle (degrees) between the force and
-# the finger's travel: the ManiSkill backend's rule.
+# the finger's travel. The ManiSkill backend has the same rule.
 _GRASP_FORCE = 0.1
 _GRASP_ANGLE = 85
 _CAMERAS = {"widowx": "3rd_view_camera", "google_robot": "overhead_camera"}
 
 
 def create_environment(task: str, image_size: list[int] | None = None, render: bool = True) -> "SimplerEnvEnvironment":
-    """`SimplerEnvEnvironment` from JSON values: what the worker process calls."""
+    """Make a `SimplerEnvEnvironment` from JSON values; called in the worker process."""
     return SimplerEnvEnvironment(task, None if image_size is None else (image_size[0], image_size[1]), render)
 
 
@@ -48,9 +49,10 @@ class SimplerEnvEnvironment(Environment):
     WidowX: the action is a delta from the controller's target pose. Google robot: upstream's controller starts every
     control step from the *measured* pose, so the action is a delta from that, as in the benchmark.
 
-    :param task: upstream's name.
+    :param task: name of the task in SimplerEnv.
     :param image_size: (width, height) in pixels; the benchmark's by default.
-    :param render: without it ``rgb`` and ``depth`` are empty (0 x 0) and a step costs only the physics.
+    :param render: whether pictures are rendered; without, ``rgb`` and ``depth`` are empty (0 x 0) and a step costs only
+        the physics.
     :raises InputError: for an unknown task, or when its assets are missing.
     """
 
@@ -60,7 +62,7 @@ class SimplerEnvEnvironment(Environment):
         self._camera = _CAMERAS[known.robot]
         self._render = render
         scene_id, arguments = simpler_env.ENVIRONMENT_MAP[known.simulator_id]
-        # The scene rather than simpler_env.make: that one overrides shader_dir and camera_cfgs whatever it is given.
+        # The scene class rather than simpler_env.make, which overrides shader_dir and camera_cfgs.
         scene_class = configured_scene(REGISTERED_ENVS[scene_id].cls, SceneOptions(self._camera, image_size))
         try:
             self._scene = scene_class(obs_mode="image" if render else "none", prepackaged_config=True, **arguments)
@@ -80,11 +82,11 @@ class SimplerEnvEnvironment(Environment):
 
     def reset(self, episode_id: int, seed: int = 0) -> Observation:
         episode = placements.episode(self._task, episode_id)
-        # What the scripts do not fix (the arm's recolouring, the object of pick_object) is drawn from this seed.
+        # This seed decides what the scripts do not fix (the arm's recolouring, the object of pick_object).
         scene_seed = int(np.random.SeedSequence([seed, episode_id]).generate_state(1)[0])
         self._scene.episode = episode
         try:
-            # A rebuilt scene has no history: what was done in an earlier episode cannot change this one.
+            # A rebuilt scene has no history: nothing from an earlier episode can influence this one.
             observation, _ = self._scene.reset(seed=scene_seed, options={**episode.options, "reconfigure": True})
         except FileNotFoundError as error:
             self._assets_missing(error)
@@ -112,13 +114,13 @@ class SimplerEnvEnvironment(Environment):
         controllers = self._scene.agent.controller.controllers
         arm, gripper = controllers["arm"], controllers["gripper"]
         if self.info.robot == "widowx":
-            measured = arm.compute_fk(arm.qpos)  # the very pose that the controller will turn about
+            measured = arm.compute_fk(arm.qpos)  # exactly the pose that the controller will turn about
             translation = controller_commands.ee_align2_translation(
                 action.translation, action.rotation, arm._target_pose.p, measured.p
             )
             opening = controller_commands.widowx_gripper(action.gripper)
         else:
-            # ee_align turns about the tool point by itself.
+            # ee_align already turns about the tool point.
             translation = action.translation
             opening = controller_commands.google_gripper(
                 action.gripper,
@@ -128,7 +130,7 @@ class SimplerEnvEnvironment(Environment):
         return np.concatenate([translation, action.rotation, [opening]])
 
     def _expert_state(self) -> expert.ExpertState:
-        """The true state as the scripted expert takes it; WidowX scenes only."""
+        """The true state, as the scripted expert's input; WidowX scenes only."""
         agent, moved = self._scene.agent, self._scene.episode_source_obj
         poses = [agent.robot.pose, self._scene.tcp.pose, moved.pose, self._scene.episode_target_obj.pose]
         world = _matrices(poses)
@@ -175,7 +177,7 @@ class SimplerEnvEnvironment(Environment):
         images = observation["image"][self._camera]
         # Exactly upstream's rgbd wrapper: truncated, not rounded.
         rgb = np.clip(images["Color"][..., :3] * 255, 0, 255).astype(np.uint8)
-        # OpenGL camera coordinates look along -z; where nothing was hit z is 0.
+        # OpenGL camera coordinates look along -z; z is 0 where no surface was hit.
         depth = np.maximum(-images["Position"][..., 2], 0.0)
         return rgb, depth, observation["camera_param"][self._camera]
 

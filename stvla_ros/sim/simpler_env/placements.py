@@ -1,7 +1,7 @@
-"""Which initial configurations SimplerEnv's evaluation scripts use (visual matching), as options of its ``reset``.
+"""The initial configurations in SimplerEnv's evaluation scripts (visual matching), as options of its ``reset``.
 
-Upstream passes these on the command line of ``scripts/*_visual_matching.sh``; its prepackaged environments draw some of
-them at random instead, which would make an episode id mean nothing. Numbers are facts of those scripts.
+Upstream passes these on the command line of ``scripts/*_visual_matching.sh``. Its prepackaged environments draw some of
+them at random instead; an episode id would then have no meaning. The numbers are taken from those scripts.
 """
 
 import itertools
@@ -37,7 +37,7 @@ _DRAWERS = ("top", "middle", "bottom")
 
 @dataclass(frozen=True)
 class DrawerStand:
-    """Where the robot stands in front of the drawers, and the picture taken from there.
+    """The robot's place in front of the drawers, and the background picture for it.
 
     :param picture: file name below the assets' ``real_inpainting`` folder.
     :param xy: (2,) position of the robot's base, metres, world frame.
@@ -54,8 +54,8 @@ class Episode:
     """One official initial configuration.
 
     :param options: ``options`` for upstream's ``reset``.
-    :param drawer: ``top``, ``middle`` or ``bottom``; None where the task fixes it or has no drawers.
-    :param stand: None where there are no drawers.
+    :param drawer: ``top``, ``middle`` or ``bottom``; None if the task fixes it or has no drawers.
+    :param stand: place of the robot; None if there are no drawers.
     """
 
     options: dict[str, Any] = field(default_factory=dict)
@@ -92,7 +92,7 @@ def _drawer_episode(name: str, episode_id: int) -> Episode:
         rest, position = divmod(rest, len(_PLACE_POSITIONS))
         options["obj_init_options"] = {"init_xy": list(_PLACE_POSITIONS[position])}
     drawer, stand = divmod(rest, len(stands))
-    # The tasks named after a drawer set it themselves; the others draw it at random unless told.
+    # The tasks named after a drawer set it themselves; the others draw it at random if it is not given.
     fixed = any(f"_{word}_drawer" in name for word in _DRAWERS)
     return Episode(options, None if fixed else _DRAWERS[drawer], _stand(stands[stand]))
 

@@ -1,4 +1,4 @@
-"""Upstream's scenes with what its prepackaged configuration does not let a caller choose. Imports the simulator."""
+"""Upstream's scenes, with options that its prepackaged configuration does not offer. Imports the simulator."""
 
 import xml.etree.ElementTree as ElementTree
 from dataclasses import dataclass
@@ -22,7 +22,9 @@ _RECOLOURINGS = (
 
 @dataclass(frozen=True)
 class SceneOptions:
-    """:param camera: the one camera to render. :param image_size: (width, height) in pixels, None for its own."""
+    """:param camera: name of the only camera that is rendered. :param image_size: (width, height) in pixels, None for
+    its own.
+    """
 
     camera: str
     image_size: tuple[int, int] | None = None
@@ -50,7 +52,7 @@ def configured_scene(scene: type[CustomSceneEnv], options: SceneOptions) -> type
                 width, height = options.image_size
                 config.intrinsic = scaled_intrinsics(config.intrinsic, width / config.width, height / config.height)
                 config.width, config.height = width, height
-            # Upstream renders and reads back a second picture that nobody looks at.
+            # Upstream renders and reads back a second picture that is not used here.
             self._camera_cfgs = {options.camera: config}
 
         def _additional_prepackaged_config_reset(self, reset_options: dict[str, Any]) -> bool:

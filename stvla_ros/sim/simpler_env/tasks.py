@@ -1,4 +1,4 @@
-"""The original SimplerEnv and its tasks, without importing it (it lives in another interpreter)."""
+"""The original SimplerEnv and its tasks, without importing it (it runs in another interpreter)."""
 
 import os
 from collections.abc import Mapping
@@ -62,7 +62,7 @@ def task_named(name: str) -> Task:
 
 
 class SimplerEnv(Simulator):
-    """In a worker process of an interpreter of its own (docs/how-to/set-up-simpler-env.md)."""
+    """SimplerEnv in a worker process with an interpreter of its own (docs/how-to/set-up-simpler-env.md)."""
 
     def tasks(self) -> Mapping[str, Task]:
         return SIMPLER_ENV_TASKS
@@ -105,7 +105,7 @@ def simpler_python() -> Path:
 
 
 def _asset_variables(environment: Mapping[str, str]) -> dict[str, str]:
-    """What to add to the worker's environment so that it finds assets in ``shared_folders``."""
+    """Variables for the worker's environment, so that it finds assets in ``shared_folders``."""
     found = [folder for folder in shared_folders("assets/ms2_real2sim") if folder.is_dir()]
     if "MS2_REAL2SIM_ASSET_DIR" in environment or not found:
         return {}
