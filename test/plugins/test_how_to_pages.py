@@ -2,20 +2,16 @@
 
 import json
 import os
-import re
 import shlex
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from pages import REPOSITORY, files, run_lines
 
-from stvla_ros.shared_files import config_directory
-
-PAGES = config_directory().parent / "docs" / "how-to"
+PAGES = REPOSITORY / "docs" / "how-to"
 NAMES = ("simulator", "tracker", "depth-model", "policy", "robot")
-_BLOCK = re.compile(r'^```\w+ title="([^"]+)"\n(.*?)^```$', re.MULTILINE | re.DOTALL)
-_RUN = "run"
 # What `pip install --no-deps --no-build-isolation --target` does, in one process in place of three for each package.
 _INSTALL = """
 import os, sys, zipfile
@@ -31,11 +27,8 @@ for package in packages:
 _TIMEOUT_S = 300
 
 
-def read_page(name: str) -> tuple[dict[str, str], list[str]]:
-    """The files that stand in a page, by their paths, and the commands that it says to run."""
-    blocks = _BLOCK.findall((PAGES / f"add-a-{name}.md").read_text())
-    commands = [line for title, text in blocks if title == _RUN for line in text.splitlines()]
-    return {title: text for title, text in blocks if title != _RUN}, commands
+def read_page(name: str) -> str:
+    return (PAGES / f"add-a-{name}.md").read_text()
 
 
 class Site:
@@ -45,7 +38,7 @@ class Site:
         self.folder = folder
         packages = []
         for name in NAMES:
-            for path, text in read_page(name)[0].items():
+            for path, text in files(read_page(name)).items():
                 file = folder / path
                 file.parent.mkdir(parents=True, exist_ok=True)
                 file.write_text(text)
@@ -78,7 +71,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Site:
 
 
 def run_page(site: Site, name: str) -> list[str]:
-    commands = read_page(name)[1]
+    commands = run_lines(read_page(name))
     assert commands and all(command.startswith("stvla ") for command in commands)
     return [site.stvla(command.removeprefix("stvla ")) for command in commands]
 

@@ -1,4 +1,6 @@
-"""config/security/policy.xml allows each node what it has, and nothing else, in the form that SROS2 reads."""
+"""What nodes say of themselves is what config/security/policy.xml allows them, in the form that SROS2 reads, and what
+docs/reference/nodes.md tells of them.
+"""
 
 from pathlib import Path
 from xml.etree import ElementTree
@@ -10,7 +12,9 @@ from stvla_ros.graph.assemble import robot_graph, sim_graph
 from stvla_ros.nodes.executables import executables
 from stvla_ros.shared_files import config_directory
 from stvla_ros.sim.tasks import resolve_task
-from tools.security_policy import OPERATOR, POLICY_FILE, as_xml, ask, started_nodes, usual_nodes, with_operator
+from tools.asked_nodes import AskedNode, ask, started_nodes, usual_nodes
+from tools.reference import PAGES, process_section
+from tools.security_policy import OPERATOR, POLICY_FILE, as_xml, enclaves_of, with_operator
 
 # By element: its attributes, and the elements in it. ROS 2 design article "Access Control Policies", version 0.2.0.
 FORM = {
@@ -45,20 +49,26 @@ def _names(policy: ElementTree.Element, enclave: str, kind: str, rule: str) -> s
 _PROCESSES = [pytest.param(name, marks=[pytest.mark.slow] if name == "sim_bridge" else []) for name in executables()]
 
 
-@pytest.mark.parametrize("executable", _PROCESSES)
-def test_the_file_has_what_the_nodes_of_a_process_have(
-    executable: str, policy: ElementTree.Element, tmp_path: Path
-) -> None:
-    if executable == "sim_bridge":
-        missing = resolve_task(SimArguments.task)[1]
-        if missing:
-            pytest.skip(missing)
-    if executable in ("widowx_driver", "fake_xs_arm", "sim_bridge"):
+@pytest.fixture(scope="module", params=_PROCESSES)
+def asked(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> list[AskedNode]:
+    """What the nodes of a process have."""
+    if request.param == "sim_bridge" and (missing := resolve_task(SimArguments.task)[1]):
+        pytest.skip(missing)
+    if request.param in ("widowx_driver", "fake_xs_arm", "sim_bridge"):
         pytest.importorskip("interbotix_xs_msgs", reason="fallback/interbotix_xs_msgs is not built")
-    nodes = [node for node in usual_nodes(tmp_path) if node.executable == executable]
-    made = ElementTree.fromstring(as_xml(ask(nodes, tmp_path)).encode())
-    again = "the nodes have changed: python -m tools.security_policy"
-    assert _enclave(policy, f"/{executable}") == _enclave(made, f"/{executable}"), again
+    folder = tmp_path_factory.mktemp(request.param)
+    return ask([node for node in usual_nodes(folder) if node.executable == request.param], folder)
+
+
+def test_the_file_has_what_the_nodes_of_a_process_have(asked: list[AskedNode], policy: ElementTree.Element) -> None:
+    path = f"/{asked[0].executable}"
+    made = ElementTree.fromstring(as_xml(enclaves_of(asked)).encode())
+    assert _enclave(policy, path) == _enclave(made, path), "the nodes have changed: python -m tools.security_policy"
+
+
+def test_the_reference_has_what_the_nodes_of_a_process_have(asked: list[AskedNode]) -> None:
+    section = process_section(asked[0].executable, asked)
+    assert section in (PAGES / "nodes.md").read_text() + "\n", "the nodes have changed: python -m tools.reference"
 
 
 def test_every_process_has_an_enclave_and_so_has_the_operator(policy: ElementTree.Element) -> None:
@@ -110,13 +120,13 @@ def test_the_operator_may_reset_every_driver_and_send_goals(policy: ElementTree.
 def test_what_a_command_starts_has_the_topics_that_it_was_given(tmp_path: Path) -> None:
     command = ["robot", "--policy", "random", "--robot", "google_robot", "--image-topic", "/front/image"]
     nodes = [node for node in started_nodes(command, tmp_path) if node.executable == "tracker"]
-    made = ElementTree.fromstring(as_xml(ask(nodes, tmp_path)).encode())
+    made = ElementTree.fromstring(as_xml(enclaves_of(ask(nodes, tmp_path))).encode())
     assert _names(made, "/tracker", "topics", "subscribe") == {"/front/image", "episode_state"}
 
 
 def test_in_a_namespace_relative_names_follow_and_absolute_ones_stay(tmp_path: Path) -> None:
     nodes = [node for node in started_nodes(["robot", "--policy", "random"], tmp_path) if node.executable == "tracker"]
-    made = ElementTree.fromstring(as_xml(with_operator(ask(nodes, tmp_path)), "/left").encode())
+    made = ElementTree.fromstring(as_xml(with_operator(enclaves_of(ask(nodes, tmp_path))), "/left").encode())
     assert [enclave.get("path") for enclave in made.iter("enclave")] == ["/left/operator", "/left/tracker"]
     assert {profile.get("ns") for profile in made.iter("profile")} == {"/left"}
     published = _names(made, "/left/tracker", "topics", "publish")

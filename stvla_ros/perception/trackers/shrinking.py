@@ -2,7 +2,7 @@
 
 A pixel of the smaller picture is the mean of ``share`` x ``share`` of the picture's own, so its centre lies between
 theirs. Tracks of large motions become better, since a window covers more and reaches farther; tracks on small objects
-become a little worse (``bench/tracker_accuracy.py``; 1440x1080 in the README's figures).
+become a little worse (``bench/tracker_accuracy.py``; 1440x1080 in docs/reference/results.md).
 """
 
 import cv2
