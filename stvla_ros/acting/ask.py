@@ -1,4 +1,4 @@
-"""`stvla ask`: what a policy's language model says of a picture, in words and drawn."""
+"""`stvla ask`: asks a policy's language model about a picture; the answer is words and a drawing."""
 
 import json
 from collections.abc import Mapping
@@ -26,19 +26,19 @@ class AskArguments:
     """Ask a policy that can answer in words (ST4VLA) where things are in a picture."""
 
     question: Annotated[str, tyro.conf.Positional]
-    """What to tell, such as "box of the green block" (docs/reference/grounding.md)."""
+    """Request, such as "box of the green block" (docs/reference/grounding.md)."""
     image: str
-    """The picture, PNG or JPEG."""
+    """Picture, PNG or JPEG."""
     checkpoint: str
-    """Folder or hub id."""
+    """Checkpoint: a folder or a hub id."""
     output: str = ""
     """PNG in which the answer is drawn; empty for none."""
     device: str = "auto"
-    """Where it is computed: auto, cpu, cuda or cuda:N."""
+    """Device: auto, cpu, cuda or cuda:N."""
     dtype: str = "auto"
     """Number format of the weights: auto, float32, float16 or bfloat16."""
     most_tokens: int = 256
-    """Length at which an answer is cut off."""
+    """Number of tokens at which an answer is cut off."""
 
 
 def main(arguments: AskArguments) -> int:
@@ -60,7 +60,7 @@ def main(arguments: AskArguments) -> int:
 
 
 def _plain(thoughts: Mapping[str, Thought]) -> dict[str, Any]:
-    """As JSON can hold it, in pixels of the picture."""
+    """The thoughts in types that JSON can hold, in pixels of the picture."""
     plain: dict[str, Any] = {}
     for name, thought in thoughts.items():
         if not isinstance(thought, Boxes | Points):

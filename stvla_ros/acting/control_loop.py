@@ -1,9 +1,9 @@
-"""From observations to the actions that are executed, in simulated time.
+"""Turns observations into the executed actions, in simulated time.
 
-``LockstepControl`` does what the action server does in lockstep: time is counted in answered observations, each of
-which gets one action. ``RealtimeControl`` plays out what the realtime graph does: the server thinks about one
-observation at a time while the world goes on, its commands leave when their time has come, and at every tick the
-simulator executes the newest command that arrived within the control period, or holds the arm.
+``LockstepControl`` acts as the action server does in lockstep: time is counted in answered observations, and each gets
+one action. ``RealtimeControl`` simulates the realtime graph: the server handles one observation at a time while the
+world goes on, and its commands leave when their time has come. At every tick the simulator executes the newest command
+that arrived within the control period, or holds the arm.
 """
 
 import time
@@ -25,19 +25,19 @@ from stvla_ros.policy.base import InputNeeds, Policy, PolicyInput
 from stvla_ros.policy.completion import InputCompletion
 from stvla_ros.policy.thoughts import Thought
 
-# The live graph's default for realtime: nothing is executed from an older observation.
+# The live graph's default in realtime: no action from an older observation is executed.
 MAX_OBSERVATION_AGE_NS = 1_500_000_000
 
 
 class Control(ABC):
     """One policy in one episode.
 
-    :param execution: how chunks are executed, one of ``EXECUTIONS``.
+    :param execution: execution of the chunks, one of ``EXECUTIONS``.
     :param period: control period, nanoseconds.
     :param sticky_steps: control steps for which a change of the gripper is held.
-    :param caps: what one command may move at most.
-    :param latency: of the answers; None where the world waits for them.
-    :param chunks: how many of the last chunks have a say, where several have.
+    :param caps: largest motion of one command.
+    :param latency: prediction of the answers' latency; None if the world waits for them.
+    :param chunks: number of the last chunks that are averaged, in executions that average.
     """
 
     max_age = 0
@@ -60,32 +60,32 @@ class Control(ABC):
         self.inference_s: list[float] = []
         """Wall time of each call of the policy, seconds."""
         self.thoughts: Mapping[str, Thought] = {}
-        """What the policy thought last, by name."""
+        """Latest thoughts of the policy, by name."""
         policy.reset()
 
     @property
     def needs(self) -> InputNeeds:
-        """The policy's."""
+        """The policy's needs."""
         return self._policy.needs
 
     @abstractmethod
     def act(self, observation: PolicyInput, perception_s: float) -> EndEffectorAction | None:
-        """What is executed in the control step that begins with this observation.
+        """The action in the control step that begins with this observation.
 
-        :param perception_s: what it took to make the observation, seconds.
+        :param perception_s: duration of the perception for this observation, seconds.
         :returns: None to hold the arm.
         :raises InputError: when the policy cannot use the observation.
         """
 
     @abstractmethod
     def executed(self, action: EndEffectorAction) -> None:
-        """Somebody else acted in the last control step, in place of what ``act`` answered.
+        """Report that another actor acted in the last control step instead of ``act``'s answer.
 
-        :param action: what was executed.
+        :param action: executed action.
         """
 
     def _infer(self, observation: PolicyInput, now: int) -> tuple[EndEffectorAction, ...]:
-        """:param now: when it is asked, on the executor's clock."""
+        """:param now: time of the request, on the executor's clock, nanoseconds."""
         observation = self._completion.commit(observation, lambda: self._executor.planned(now))
         started = time.perf_counter()
         answer = self._policy.predict(observation)
@@ -96,7 +96,7 @@ class Control(ABC):
         return actions
 
     def _finish(self, due: Due) -> EndEffectorAction:
-        # The command's message carries the opening as float32.
+        # The command's message has the opening as float32.
         opening = float(np.float32(self._gripper.step(due.action.gripper)))
         return replace(due.action, gripper=opening)
 
@@ -136,12 +136,13 @@ class LockstepControl(Control):
 class RealtimeControl(Control):
     """The world goes on while the policy thinks. All times are simulated, nanoseconds from the episode's start.
 
-    An observation reaches the server when the perception is done with it. One inference runs at a time; meanwhile the
-    newest observation waits. Its answer is there after the inference latency and the added one: both keep the server
-    busy, as a slower computer would. A command is on time when it arrives before the period of its observation ends.
+    An observation reaches the server when the perception is done with it. One inference runs at a time, and meanwhile
+    the newest observation waits. Its answer comes after the inference latency and the added latency: both keep the
+    server busy, as a slower computer would. A command is on time when it arrives before the period of its observation
+    ends.
 
-    :param latency_s: what one inference takes; None for each call's own wall time (and the perception's).
-    :param added_s: on top of it.
+    :param latency_s: duration of one inference; None for each call's own wall time (and the perception's).
+    :param added_s: latency that is added to it.
     """
 
     max_age = MAX_OBSERVATION_AGE_NS
@@ -165,7 +166,7 @@ class RealtimeControl(Control):
         self._perceived_until = 0
         self._arriving: list[tuple[int, PolicyInput]] = []
         self._waiting: PolicyInput | None = None
-        self._answer: tuple[int, TimedChunk] | None = None  # when the running inference ends, and what it gives
+        self._answer: tuple[int, TimedChunk] | None = None  # end and result of the running inference
         self._command: Due | None = None
         self._executed: Due | None = None  # of the last control step
         self.late_chunks = 0
@@ -192,7 +193,9 @@ class RealtimeControl(Control):
             self._executor.correct(self._executed.number, moved)
 
     def _next_event(self) -> tuple[int, int] | None:
-        """When something happens next, and what: 0 an inference ends, 1 a command leaves, 2 an observation arrives."""
+        """The time and the kind of the next event: 0 an inference ends, 1 a command leaves, 2 an observation
+        arrives.
+        """
         times = (
             self._answer and self._answer[0],
             self._executor.next_at(self._now),
@@ -213,7 +216,7 @@ class RealtimeControl(Control):
         return self._thinking.earliest(stamp) == stamp and self._executor.wants_inference(stamp)
 
     def _think(self) -> None:
-        """Begin with the observation that waits, if the server is free and still wants it."""
+        """Begin with the waiting observation, if the server is free and still wants it."""
         observation = self._waiting
         if observation is None or self._answer is not None:
             return
@@ -238,5 +241,5 @@ class RealtimeControl(Control):
         due = self._executor.take(self._now)
         if self._command is not None:
             self._executor.correct(self._command.number, Displacement.none())
-        # The gripper counts what is sent, also what a newer command replaces before it is executed.
+        # The gripper counts sent commands, also those that a newer one replaces before they are executed.
         self._command = replace(due, action=self._finish(due))

@@ -1,4 +1,4 @@
-"""One episode of one policy, straight on the environment."""
+"""Runs one episode of one policy directly on the environment."""
 
 import time
 import zlib
@@ -21,20 +21,21 @@ from stvla_ros.robots.embodiments import find_embodiment
 from stvla_ros.sim.environment import Environment, Observation
 
 START_OFFSET_M = 0.01
-"""A seed other than 0 moves the arm by at most this along each axis before the policy begins."""
+"""Largest displacement along each axis by which a seed other than 0 moves the arm before the policy begins."""
 
-# What an environment can give a policy.
+# The inputs that an environment can supply to a policy.
 GIVEN = InputNeeds(state=("joints", "base_from_tool", "opening"), history_s=float("inf"), committed=True, expert=True)
-# Called with every observation, what it became, and the outcome: "" while the episode runs.
+# Called with every observation, its result, and the outcome: "" while the episode runs.
 Watch = Callable[[Observation, Seen, int, str], None]
 
 
 @dataclass(frozen=True)
 class Rules:
-    """When an episode ends.
+    """The rules for the end of an episode.
 
-    :param until_limit: False: with the first success, as in the live graph. True: with the time limit, and success is
-        what holds then: the published protocol (SimplerEnv runs every episode to its limit and takes the last step's).
+    :param until_limit: whether the episode always runs to its time limit. False: it ends with the first success, as in
+        the live graph. True: success is what holds at the limit, as in the published protocol (SimplerEnv runs every
+        episode to its limit and judges the last step).
     :param max_steps: time limit in control steps; 0 for the task's own.
     """
 
@@ -43,10 +44,10 @@ class Rules:
 
 
 def start_offset(seed: int, episode: int) -> np.ndarray | None:
-    """(3,) metres in the base frame by which the arm's first control step moves it; None for seed 0.
+    """(3,) metres in the base frame, motion of the arm in its first control step; None for seed 0.
 
-    The benchmark fixes everything by the episode's id: without this, a policy that does not sample would do the same
-    for every seed. Seed 0 is the benchmark itself.
+    The episode's id fixes everything in the benchmark: without this motion, a policy without random draws would do the
+    same for every seed. Seed 0 is the benchmark itself.
     """
     if seed == 0:
         return None
@@ -54,7 +55,7 @@ def start_offset(seed: int, episode: int) -> np.ndarray | None:
 
 
 def policy_seed(key: EpisodeKey) -> int:
-    """Seed of what a sampling policy draws in this episode, the same whatever ran before it."""
+    """Seed of a sampling policy's draws in this episode; it does not depend on earlier episodes."""
     entropy = [key.seed, key.episode, zlib.crc32(key.task.encode())]
     return int(np.random.SeedSequence(entropy).generate_state(1)[0] >> 1)
 
@@ -62,8 +63,8 @@ def policy_seed(key: EpisodeKey) -> int:
 def load_evaluated_policy(policy: EvaluatedPolicy, robot: str, seed: int) -> Policy:
     """Make the policy for a robot and load it.
 
-    :param seed: for policies that take one and were given none.
-    :raises InputError: when it cannot be had.
+    :param seed: seed for policies that take one and were given none.
+    :raises InputError: when the policy is not available.
     """
     given = policy.given_parameters()
     # One thread each: episodes run side by side in processes of their own.
@@ -77,13 +78,13 @@ def load_evaluated_policy(policy: EvaluatedPolicy, robot: str, seed: int) -> Pol
 
 
 def robot_state(observation: Observation) -> RobotState:
-    """What the simulated robot says of itself."""
+    """The simulated robot's state."""
     joints = dict(zip(observation.joint_names, observation.joint_positions.tolist(), strict=True))
     return RobotState(joints, observation.base_from_gripper, observation.gripper)
 
 
 def make_control(evaluated: EvaluatedPolicy, policy: Policy, environment: Environment) -> Control:
-    """What drives the policy in one episode."""
+    """The control of the policy in one episode."""
     info = environment.info
     how = (policy, evaluated.resolved_execution, round(1e9 / info.control_hz), evaluated.sticky_steps(info.robot))
     caps, chunks = find_embodiment(info.robot).caps, evaluated.ensembled_chunks
@@ -104,8 +105,8 @@ def run_episode(
     watch: Watch = lambda *_: None,
 ) -> EpisodeResult:
     """
-    :param control: new for this episode.
-    :param watch: sees every observation, for videos.
+    :param control: control, new for this episode.
+    :param watch: function that gets every observation, for videos.
     :raises InputError: when the environment or the policy refuses something; the message names the episode.
     """
     try:

@@ -1,4 +1,4 @@
-"""One episode to run, and what came of it."""
+"""The key of an episode to run, and its result."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 class EpisodeKey:
     """One episode to run.
 
-    :param policy: label.
+    :param policy: label of the policy.
     :param episode: official id within the task.
     """
 
@@ -25,13 +25,13 @@ class EpisodeKey:
 
 @dataclass(frozen=True)
 class EpisodeResult:
-    """What came of an episode.
+    """The result of an episode.
 
     :param success: whether the success condition held at its end.
     :param ever: whether it held after any step.
-    :param conditions: by name, whether the goal condition held after any step.
-    :param steps: control steps that were run.
-    :param held_steps: of these, those without a command (realtime only).
+    :param conditions: whether each goal condition held after any step, by name.
+    :param steps: number of control steps that were run.
+    :param held_steps: number of these without a command (realtime only).
     :param inference_ms: wall time of the policy's calls: their number, mean, p50, p99. Not part of any table.
     """
 
@@ -46,5 +46,5 @@ class EpisodeResult:
 
     @property
     def conditions_met(self) -> float:
-        """Share of the goal conditions that were met, 0 to 1; success counts as the only one where none are known."""
+        """Share of the goal conditions that were met, 0 to 1. If none are known, success counts as the only one."""
         return sum(self.conditions.values()) / len(self.conditions) if self.conditions else float(self.ever)

@@ -1,4 +1,4 @@
-"""Where a simulated robot is in its camera's pictures, for observers whose tracker needs it."""
+"""Computes where a simulated robot is in its camera's pictures, for observers whose tracker needs it."""
 
 from functools import lru_cache
 from pathlib import Path
@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 
 class RobotSight:
     """
-    :param observer: whose tracker decides whether anything is computed.
-    :param info: of the environment that the observations come from.
-    :raises InputError: when the robot is needed and the simulator has no URDF of it, or one that cannot be read.
+    :param observer: observer whose tracker decides whether anything is computed.
+    :param info: facts about the observations' environment.
+    :raises InputError: when the robot is needed and the simulator has no URDF of it, or an unreadable one.
     """
 
     def __init__(self, observer: Observer, info: EnvironmentInfo) -> None:
@@ -29,7 +29,7 @@ class RobotSight:
             self._links = _links(info.urdf)
 
     def observe(self, observation: Observation, stamp: int, instruction: str) -> Seen:
-        """As ``Observer.observe``."""
+        """See ``Observer.observe``."""
         o = observation
         return self._observer.observe(o.rgb, o.depth, o.intrinsics, stamp, instruction, self._view(o))
 

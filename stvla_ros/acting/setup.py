@@ -1,4 +1,4 @@
-"""What is evaluated: a policy and how it is run, written as a short text or in a YAML file.
+"""An evaluated policy and the way it is run, written as a short text or in a YAML file.
 
     [label=]NAME[:CHECKPOINT][?key=value,key=value,…]      NAME: expert, random, stvla or another registered policy
     [label=]my_pkg.my_module:MyPolicy[:CHECKPOINT][?key=value,…]      a class of your own, where it stands
@@ -8,7 +8,8 @@ A key is a field of :class:`EvaluatedPolicy` (``execution=chunk``, …) or of it
 ``buffer=15``, …); any other key is one of the policy's own parameters (``temperature=0.5``). Values are read as YAML.
 In a file: a list of mappings with the same fields, the policy's own parameters under ``parameters``.
 
-A checkpoint that was trained here (``training.json``) is shown what it was trained with, unless a key says otherwise.
+A checkpoint that was trained here (``training.json``) gets the inputs that it was trained with, unless a key says
+otherwise.
 """
 
 import difflib
@@ -38,30 +39,31 @@ from stvla_ros.settings import load_yaml, read_yaml
 from stvla_ros.shared_files import shipped_models
 
 MEASURED = "measured"
-# Nothing need be made for who looks at nothing.
+# Policies that look at nothing need no perception.
 _UNSEEN = InputsConfig(traces="none", depth=NO_DEPTH)
 _LABEL = r"[A-Za-z0-9][A-Za-z0-9._@+-]*"
 _HASHED_BYTES = 1 << 20
-# Fields that the short text says otherwise.
+# Fields that have a place of their own in the short text.
 _NOT_KEYS = ("label", "policy", "checkpoint", "parameters")
 
 
 @dataclass(frozen=True)
 class EvaluatedPolicy:
-    """One policy and everything that decides what it does in an episode.
+    """One policy, and everything else that decides its actions in an episode.
 
-    :param label: its name in tables and files: letters, digits and ``._@+-``.
-    :param policy: registered name.
+    :param label: name in tables and files: letters, digits and ``._@+-``.
+    :param policy: registered name of the policy.
     :param checkpoint: folder or hub id; empty for policies without a network.
-    :param parameters: the policy's own parameters.
-    :param inputs: what it is shown.
-    :param execution: how chunks are executed, one of ``EXECUTIONS``, or ``auto``: as the checkpoint is meant.
-    :param ensembled_chunks: how many of the last chunks have a say, where several have.
+    :param parameters: parameters of the policy.
+    :param inputs: inputs of the policy.
+    :param execution: execution of the chunks, one of ``EXECUTIONS``, or ``auto``: as the checkpoint is meant.
+    :param ensembled_chunks: number of the last chunks that are averaged, in executions that average.
     :param sticky_gripper: control steps for which a change of the gripper is held; None for the robot's own (0 for the
         expert, as in the live graph).
-    :param pacing: ``lockstep``: the world waits; ``realtime``: it does not, in simulated time.
-    :param inference_latency: realtime: ``measured`` (each call's own wall time) or milliseconds.
-    :param added_latency: realtime: milliseconds on top of it.
+    :param pacing: pacing of time. ``lockstep``: the world waits; ``realtime``: it does not, in simulated time.
+    :param inference_latency: duration of an inference in realtime: ``measured`` (each call's own wall time) or
+        milliseconds.
+    :param added_latency: milliseconds that are added to it in realtime.
     :raises InputError: naming the field that cannot be used.
     """
 
@@ -110,7 +112,7 @@ class EvaluatedPolicy:
 
     @property
     def sightless(self) -> bool:
-        """Whether no picture is needed to run it."""
+        """Whether the policy needs no picture."""
         return self.policy in WITHOUT_NETWORK and self.inputs == _UNSEEN
 
     def given_parameters(self) -> dict[str, Any]:
@@ -125,25 +127,25 @@ class EvaluatedPolicy:
 
     @property
     def resolved_execution(self) -> str:
-        """How chunks are executed, one of ``EXECUTIONS``. :raises InputError: when it cannot be found out."""
+        """The execution of the chunks, one of ``EXECUTIONS``. :raises InputError: when it cannot be determined."""
         return resolve_execution(self.execution, self.checkpoint)
 
     def notes(self) -> tuple[str, ...]:
-        """Lines for the user: where it is not run as its checkpoint was trained."""
+        """Lines for the user, one for each difference from the checkpoint's training."""
         return training_notes(checkpoint_of(self.policy, self.checkpoint), self.inputs, self.execution)
 
     def identity(self) -> dict[str, Any]:
-        """All that decides its results, JSON-able; a local checkpoint by its content."""
+        """Everything that decides the policy's results, JSON-able; a local checkpoint counts by its content."""
         values = asdict(self)
         if self.ensembled_chunks == ENSEMBLED_CHUNKS:
-            del values["ensembled_chunks"]  # journals from before know nothing of it
+            del values["ensembled_chunks"]  # older journals do not have it
         folder = find_downloaded(self.checkpoint) if self.checkpoint else None
         if folder is not None:
             values["checkpoint"] = files_digest(folder)
         return values
 
 
-# What may be said of a policy: its inputs' fields stand beside its own.
+# Keys that may be given for a policy: its inputs' fields, and its own.
 _FIELDS = {each.name for each in fields(EvaluatedPolicy) if each.name != "inputs"} | set(INPUT_NAMES)
 
 
@@ -161,10 +163,10 @@ def files_digest(folder: Path) -> str:
 
 
 def parse_policy(text: str, usual: InputsConfig = InputsConfig()) -> EvaluatedPolicy:
-    """One policy out of its short text, see the head of this file.
+    """Parse one policy from its short text, see the docstring of this file.
 
-    :param usual: what a policy is shown whose checkpoint says nothing.
-    :raises InputError: naming what is wrong.
+    :param usual: inputs of a policy whose checkpoint says nothing.
+    :raises InputError: naming the wrong part.
     """
     head, _, options = text.partition("?")
     label, equals, target = head.rpartition("=")
@@ -195,7 +197,7 @@ def parse_policy(text: str, usual: InputsConfig = InputsConfig()) -> EvaluatedPo
 
 
 def check_loadable(policy: EvaluatedPolicy) -> None:
-    """Tell now what would end the first episode: a checkpoint or a network that cannot be had.
+    """Refuse now what would end the first episode: a checkpoint or a network that is not available.
 
     :raises InputError: naming the policy.
     """
@@ -210,8 +212,8 @@ def check_loadable(policy: EvaluatedPolicy) -> None:
 def read_policies(file: Path, usual: InputsConfig = InputsConfig()) -> list[EvaluatedPolicy]:
     """The policies of a YAML file.
 
-    :param usual: as for :func:`parse_policy`.
-    :raises InputError: naming the file and what is wrong in it.
+    :param usual: inputs of a policy whose checkpoint says nothing.
+    :raises InputError: naming the file and the wrong part of it.
     """
     entries = read_yaml(file, "policies_file")
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
@@ -231,7 +233,7 @@ def read_policies(file: Path, usual: InputsConfig = InputsConfig()) -> list[Eval
 
 
 def unique(policies: Sequence[EvaluatedPolicy]) -> list[EvaluatedPolicy]:
-    """:raises InputError: when two have the same label, or there is none."""
+    """:raises InputError: when two policies have the same label, or there is no policy."""
     if not policies:
         raise InputError("policies: expected at least one")
     labels = [policy.label for policy in policies]
@@ -244,7 +246,7 @@ def unique(policies: Sequence[EvaluatedPolicy]) -> list[EvaluatedPolicy]:
 def at_latencies(
     policies: Sequence[EvaluatedPolicy], executions: Sequence[str], latencies: Sequence[float]
 ) -> list[EvaluatedPolicy]:
-    """Every policy in realtime under every execution and every added latency (milliseconds)."""
+    """Every policy in realtime with every execution and every added latency (milliseconds)."""
     return [
         replace(
             policy,
@@ -260,7 +262,7 @@ def at_latencies(
 
 
 def _make(given: dict[str, Any], usual: InputsConfig) -> EvaluatedPolicy:
-    """The policy, shown what was given, else what its checkpoint was trained with, else the usual."""
+    """The policy with the given inputs, else those that its checkpoint was trained with, else the usual ones."""
     shown = {name: given.pop(name) for name in INPUT_NAMES if name in given}
     if given["policy"] in WITHOUT_NETWORK:
         usual = _UNSEEN

@@ -24,7 +24,7 @@ _START = (
     "start the camera's driver, for a RealSense: `ros2 launch realsense2_camera rs_launch.py align_depth.enable:=true "
     "enable_sync:=true`"
 )
-# Share of frames that find their partner, below which something is wrong.
+# Share of frames with a partner, below which something is wrong.
 _FEW_PAIRS = 0.95
 _CLOCK_HINT = "somebody publishes /clock: for a recording that is played, give --use-sim-time"
 
@@ -33,7 +33,7 @@ _CLOCK_HINT = "somebody publishes /clock: for a recording that is played, give -
 class CameraNeeds:
     """
     :param control_hz: control steps a second, each of which needs a picture.
-    :param oldest_s: age of an observation beyond which no command to it is executed, seconds.
+    :param oldest_s: age in seconds beyond which no command to an observation is executed.
     :param use_sim_time: whether ages were measured by ``/clock``.
     """
 
@@ -43,7 +43,7 @@ class CameraNeeds:
 
     @property
     def timing(self) -> Timing:
-        # Of a camera that is no faster than the control steps, some come a little after theirs.
+        # If the camera is as slow as the control steps, some pictures come a little after their step.
         return Timing(self.control_hz, 2.0 / self.control_hz, "control steps get no new picture")
 
 
@@ -85,7 +85,7 @@ def _option(name: str) -> str:
 
 
 def _nothing(streams: list[Stream]) -> Finding:
-    """None of the topics has a publisher: one line is enough."""
+    """None of the topics has a publisher: one line for all."""
     names = ("image", "camera_info", "depth")[: len(streams)]
     options, arguments = ", ".join(map(_option, names)), ", ".join(f"{name}_topic:=" for name in names)
     there = "; ".join(f"{stream.type} comes on {listed(stream.others)}" for stream in streams[:2] if stream.others)
@@ -191,7 +191,7 @@ def _check_depth_stamps(image: Stream, depth: Stream, control_hz: float) -> Find
         stamps, depths = image.stamps_ns.tolist(), depth.stamps_ns.tolist()
         text += f" ({describe_lone(image.count, stamps, depth.count, depths)})"
     advice = "have the driver synchronise colour and depth (RealSense: enable_sync:=true), and give both the same rate"
-    # Of the time that was listened, the ends are not common to both.
+    # The first and last moments do not count: not both streams were heard in them.
     if not pairs.any() or pairs_hz < 0.8 * control_hz:
         yield error(f"{text}; a frame is used only with its depth", advice)
     elif pairs.mean() < _FEW_PAIRS:

@@ -1,4 +1,4 @@
-"""Check 8: the policy's checkpoint. Headers and small files are read, no weights."""
+"""Check 8: the policy's checkpoint. Reads headers and small files, no weights."""
 
 from pathlib import Path
 
@@ -12,10 +12,10 @@ _DOWNLOAD = "copy it again, or: hf download ID --local-dir FOLDER, then give FOL
 
 def check_checkpoint(path_or_id: str, unnorm_key: str, fallback_unnorm_key: str, depth_topic: str) -> Findings:
     """
-    :param path_or_id: folder or hub id; empty for the checkpoint that comes along.
+    :param path_or_id: folder or hub id; empty for the shipped checkpoint.
     :param unnorm_key: data set asked for; empty for the robot's own.
     :param fallback_unnorm_key: the robot's own data set in the published checkpoints.
-    :param depth_topic: the camera's; empty where it has no depth.
+    :param depth_topic: topic of the camera's depth; empty if it has no depth.
     """
     from stvla_ros.policy.checkpoints import find_downloaded
     from stvla_ros.policy.families import family_of

@@ -1,4 +1,4 @@
-"""`stvla doctor`: checks a machine before a robot is driven on it, and says what to do about what it finds."""
+"""`stvla doctor`: checks a machine before a robot is driven on it, and gives advice on its findings."""
 
 import os
 import sys
@@ -40,7 +40,7 @@ TITLES: dict[Area, str] = {
     "state": "robot's state",
 }
 LIVE: tuple[Area, ...] = ("camera", "intrinsics", "state")
-# Without a robot's file that can be read.
+# Used when the robot's file cannot be read.
 _CONTROL_HZ, _OLDEST_S = 5.0, 1.5
 _SHORTEST_S, _LONGEST_S = 0.5, 600.0
 
@@ -54,25 +54,25 @@ class DoctorArguments:
     robot: str = RobotArguments.robot
     """Embodiment: widowx, google_robot, or a YAML file that describes one (config/robots)."""
     image_topic: str = RobotArguments.image_topic
-    """Colour image of the camera driver."""
+    """Topic of the camera driver's colour image."""
     camera_info_topic: str = RobotArguments.camera_info_topic
-    """Intrinsics of the colour image."""
+    """Topic of the colour image's intrinsics."""
     depth_topic: str = RobotArguments.depth_topic
-    """Depth registered to the colour image; empty where the camera has none."""
+    """Topic of the depth registered to the colour image; empty if the camera has no depth."""
     checkpoint: str = RobotArguments.checkpoint
-    """The policy's checkpoint: a folder, an adapter's folder or a hub id; empty for the small one that comes along."""
+    """The policy's checkpoint: a folder, an adapter's folder or a hub id; empty for the shipped small one."""
     unnorm_key: str = RobotArguments.unnorm_key
     """Key of the checkpoint's action statistics; empty for the robot's own."""
     latch_folder: str = RobotArguments.latch_folder
-    """Where the robot's driver keeps its stops; empty: ~/.local/state/stvla_ros/latches."""
+    """Folder in which the robot's driver keeps its stops; empty: ~/.local/state/stvla_ros/latches."""
     seconds: float = 5.0
-    """For how long to listen to the topics."""
+    """Time to listen to the topics, seconds."""
     live: bool = True
-    """Check what needs running topics; --no-live leaves it out."""
+    """Run the checks that need running topics; --no-live leaves them out."""
     use_sim_time: bool = False
     """Take the time from /clock, as for a recording that is played."""
     only: tuple[Area, ...] = ()
-    """Only these checks."""
+    """Run only these checks."""
     json: str = ""
     """File for the findings as JSON."""
 
@@ -101,8 +101,8 @@ def main(arguments: DoctorArguments) -> int:
 
 class Doctor:
     """
-    :param robot_file: of the robot, readable or not.
-    :param environment: of the process, as its user set it (nodes/kit/base.py adds to it).
+    :param robot_file: file of the robot, readable or not.
+    :param environment: environment of the process as its user set it (nodes/kit/base.py adds to it).
     """
 
     def __init__(self, arguments: DoctorArguments, robot_file: Path, environment: dict[str, str]) -> None:
@@ -144,7 +144,7 @@ class Doctor:
         from stvla_ros.doctor.fastdds import check_fastdds, read_shared_memory
         from stvla_ros.doctor.ros_facts import fastdds_variable
 
-        rmw = self._ros.rmw  # loads the middleware, whose library tells the variable
+        rmw = self._ros.rmw  # loads the middleware; its library tells the variable
         own = config_directory() / "fastdds.xml"
         return check_fastdds(self._environment, rmw, fastdds_variable(), own, read_shared_memory())
 
@@ -166,7 +166,7 @@ class Doctor:
 
     @cached_property
     def _embodiment(self) -> Embodiment | None:
-        """None where its file cannot be read; the check of the file says why."""
+        """The robot's description. None if its file cannot be read; the check of the file says why."""
         try:
             return read_embodiment(self._robot_file)
         except InputError:
@@ -179,7 +179,7 @@ class Doctor:
 
     @property
     def _needs(self) -> DriverNeeds:
-        """Nothing where the robot's file does not tell."""
+        """The driver's needs; none if the robot's file does not name a driver."""
         driver = self._embodiment.driver if self._embodiment else None
         try:
             return driver.needs() if driver else DriverNeeds()
@@ -213,7 +213,9 @@ class Doctor:
 
     @property
     def _heard(self) -> Heard:
-        """What came; listened to once. :raises Exception: that ended the listening, each time."""
+        """Everything that was heard; the listening happens once. :raises Exception: whatever ended the listening, each
+        time.
+        """
         outcome = self._outcome
         if isinstance(outcome, Exception):
             raise outcome
@@ -238,7 +240,7 @@ class Doctor:
             from stvla_ros.doctor.listener import listen
 
             return listen(wanted)
-        except Exception as problem:  # said by each check that needs it
+        except Exception as problem:  # each check that needs it reports it
             return problem
 
     def _check_state(self) -> Findings:

@@ -1,4 +1,4 @@
-"""Check: what other packages add by entry points."""
+"""Check: the entry points of other packages."""
 
 from stvla_ros.doctor.findings import Findings, error, ok, warning
 from stvla_ros.errors import InputError
@@ -15,7 +15,7 @@ REGISTRIES: tuple[Registry, ...] = (FAMILIES, POLICIES, TRACKERS, DEPTH_ESTIMATO
 
 
 def check_entry_points() -> Findings:
-    """Imports each; whatever one runs into is an error of its own."""
+    """Import each entry point. Any failure is an error of its own."""
     count = 0
     for registry in REGISTRIES:
         for point in registry.entry_points():

@@ -1,4 +1,4 @@
-"""Check 2: the Fast DDS profile, and the shared memory that it takes."""
+"""Check 2: the Fast DDS profile, and the shared memory that it needs."""
 
 import fcntl
 import re
@@ -12,30 +12,30 @@ from stvla_ros.doctor.findings import Findings, error, note, ok, warning
 from stvla_ros.errors import InputError
 from stvla_ros.safe_files import plain_xml, read_bytes
 
-# Of Fast DDS 2 (ROS 2 Jazzy) and of Fast DDS 3 (Kilted and later); each reads its own alone.
+# Variables of Fast DDS 2 (ROS 2 Jazzy) and of Fast DDS 3 (Kilted and later); each version reads only its own.
 VARIABLES = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")
 _STOCK_SEGMENT = 524_288
 # One rgb8 picture of 640x480: a smaller segment loses most of them.
 _PICTURE = 640 * 480 * 3
-# Ten RGB-D frames of 640x480: what waits while one of the nodes is busy.
+# Ten RGB-D frames of 640x480: they wait while one of the nodes is busy.
 _ENOUGH = 10 * 640 * 480 * 5
-# Processes that hold a segment each: camera, robot, the six of `stvla robot`, a recorder, and this or rviz.
+# Number of processes that hold a segment each: camera, robot, the six of `stvla robot`, a recorder, and this or rviz.
 _PROCESSES = 10
-# Of the segment: what Fast DDS adds to it for its own book-keeping (measured with 2.14).
+# Share of the segment that Fast DDS adds to it for its own book-keeping (measured with 2.14).
 _OVERHEAD = 1.06
 _SEGMENT_LOCK = re.compile(r"fast(?:rtps|dds)_[0-9a-f]{16}_el")
 _MB = 1e6
 
 
-# What 32 bits hold, as Fast DDS does.
+# Largest number in 32 bits, as in Fast DDS.
 _MOST_DIGITS = 10
 
 
 @dataclass(frozen=True)
 class Profile:
-    """What a profile file says about every participant.
+    """The settings of a profile file for every participant.
 
-    :param is_default: whether it holds a participant profile that is used without being named.
+    :param is_default: whether the file has a participant profile that is used without being named.
     :param segment: bytes of shared memory that each participant takes; 0 without shared memory.
     :param udp: whether other machines can be reached.
     """
@@ -48,9 +48,9 @@ class Profile:
 @dataclass(frozen=True)
 class SharedMemory:
     """
-    :param total, free: bytes.
-    :param leftovers: segments of processes that are gone.
-    :param leftover_bytes: that they hold.
+    :param total, free: size and free part of /dev/shm, bytes.
+    :param leftovers: number of segments whose processes have ended.
+    :param leftover_bytes: bytes in these segments.
     """
 
     total: int
@@ -109,7 +109,7 @@ def read_shared_memory(folder: Path = Path("/dev/shm")) -> SharedMemory:
 
 
 def _is_abandoned(lock: Path) -> bool:
-    """Whether the process that owns the segment is gone: while it lives it holds this file locked."""
+    """Whether the process that owns the segment has ended: a running process keeps this file locked."""
     try:
         with lock.open("rb") as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -122,10 +122,10 @@ def check_fastdds(
     environment: Mapping[str, str], rmw: str, variable: str, own_profile: Path, memory: SharedMemory
 ) -> Findings:
     """
-    :param environment: of the process, as its user set it.
+    :param environment: environment of the process as its user set it.
     :param rmw: identifier of the middleware; empty when it is not known.
-    :param variable: which of ``VARIABLES`` the loaded Fast DDS reads; empty when it is not known.
-    :param own_profile: the one that the nodes use where the user named none.
+    :param variable: the one of ``VARIABLES`` that the loaded Fast DDS reads; empty when it is not known.
+    :param own_profile: profile that the nodes use if the user named none.
     """
     if rmw and "fastrtps" not in rmw:
         yield note(f"not used: the middleware is {rmw}")

@@ -1,4 +1,4 @@
-"""What a check finds, and how checks are run so that one that crashes does not take the others with it."""
+"""Findings of the checks, and the function that runs a check so that its crash does not stop the others."""
 
 import traceback
 from collections import Counter
@@ -11,16 +11,16 @@ from stvla_ros.errors import InputError, one_line, reason_of
 
 Level = Literal["ok", "note", "warning", "error"]
 LEVELS: tuple[Level, ...] = get_args(Level)
-# A check yields what it finds as it finds it, so that nothing is lost when it crashes later on.
+# A check yields its findings one by one, so that a later crash loses none of them.
 Findings = Iterator["Finding"]
 
 
 @dataclass(frozen=True)
 class Finding:
     """
-    :param level: how bad it is; with an ``error`` the robot must not be driven.
-    :param text: what was found.
-    :param advice: what to do about it.
+    :param level: severity; with an ``error`` the robot must not be driven.
+    :param text: finding, in words.
+    :param advice: advice about what to do.
     :raises ValueError: for a warning or an error without advice.
     """
 
@@ -31,7 +31,7 @@ class Finding:
     def __post_init__(self) -> None:
         if self.level in ("warning", "error") and not self.advice:
             raise ValueError(f"{self.level} {self.text!r}: expected advice")
-        # Names that came over the wire may be part of it.
+        # The text may contain names that came over the network.
         object.__setattr__(self, "text", one_line(self.text))
 
 
@@ -39,7 +39,7 @@ class Finding:
 class Section:
     """
     :param area: one of the command's areas (``--only``).
-    :param title: for people.
+    :param title: title for people.
     """
 
     area: str
@@ -64,7 +64,7 @@ def error(text: str, advice: str) -> Finding:
 
 
 def examine(area: str, title: str, check: Callable[[], Iterable[Finding]]) -> Section:
-    """Run one check. Whatever it raises is an error of its section."""
+    """Run one check. Any exception becomes an error of its section."""
     found: list[Finding] = []
     try:
         found.extend(check())

@@ -1,4 +1,4 @@
-"""Check 3: what the policy can run on."""
+"""Check 3: the device for the policy."""
 
 import os
 import shutil
@@ -7,16 +7,17 @@ from dataclasses import dataclass
 from stvla_ros.doctor.findings import Findings, error, note, ok, warning
 from stvla_ros.errors import reason_of
 
-# The published 4B model takes 8.4 GB as bfloat16 (docs/reference/policy.md), its activations and the display some more.
+# The published 4B model takes 8.4 GB as bfloat16 (docs/reference/policy.md); its activations and the display need some
+# more.
 _LARGE_MODEL_GB = 10.0
 
 
 @dataclass(frozen=True)
 class Gpu:
     """
-    :param memory_gb, free_gb: whole and free memory, 1e9 bytes.
+    :param memory_gb, free_gb: total and free memory, 1e9 bytes.
     :param bfloat16: whether it computes in bfloat16 by itself.
-    :param compiled: whether parts of a policy are compiled for it.
+    :param compiled: whether parts of a policy are compiled for this GPU.
     """
 
     name: str
@@ -29,9 +30,9 @@ class Gpu:
 @dataclass(frozen=True)
 class TorchFacts:
     """
-    :param version: empty when torch cannot be imported.
-    :param problem: why not.
-    :param cuda: that it was built for; empty for a CPU build.
+    :param version: torch's version; empty when torch cannot be imported.
+    :param problem: reason why torch cannot be imported.
+    :param cuda: version of CUDA that torch was built for; empty for a CPU build.
     :param driver: whether the machine has NVIDIA's driver.
     :param compiler: whether there is a C compiler.
     """
@@ -50,7 +51,7 @@ def torch_facts() -> TorchFacts:
 
         from stvla_ros.devices import has_bfloat16
         from stvla_ros.policy.compiled_parts import are_worth_it
-    except Exception as problem:  # a broken installation raises what it likes
+    except Exception as problem:  # a broken installation may raise anything
         return TorchFacts("", f"{type(problem).__name__}: {reason_of(problem)}")
     gpus = []
     if torch.cuda.is_available():
@@ -59,7 +60,7 @@ def torch_facts() -> TorchFacts:
             name, compiled = torch.cuda.get_device_name(number), are_worth_it(torch.device("cuda", number))
             gpus.append(Gpu(name, total / 1e9, free / 1e9, has_bfloat16(number), compiled))
     driver = shutil.which("nvidia-smi") is not None
-    # Triton's: it builds the launchers of its kernels with it.
+    # Triton needs a C compiler for the launchers of its kernels.
     compiler = any(map(shutil.which, (os.environ.get("CC") or "cc", "gcc", "clang")))
     return TorchFacts(torch.__version__, "", torch.version.cuda or "", driver, tuple(gpus), compiler)
 

@@ -13,7 +13,7 @@ _CALIBRATE = "calibrate the camera (ROS package camera_calibration), or have its
 
 
 def check_camera_info(info: CameraInfos, picture_sizes: frozenset[tuple[int, int]]) -> Findings:
-    """:param picture_sizes: (width, height) of the pictures that came."""
+    """:param picture_sizes: (width, height) of the received pictures."""
     topic = info.stream.topic
     if info.matrix is None:
         yield error(f"{topic}: no intrinsics came", "see the section camera: it says why")
@@ -25,7 +25,7 @@ def check_camera_info(info: CameraInfos, picture_sizes: frozenset[tuple[int, int
         return
     calibration = CameraCalibration(*info.size, matrix, info.model, np.array(info.distortion))
     (fx, _, cx), (_, fy, cy), _ = matrix
-    # A driver that leaves the size out means the picture's.
+    # If a driver leaves the size out, the picture's size is meant.
     size = info.size if all(info.size) else next(iter(picture_sizes), (0, 0))
     yield ok(f"{topic}: fx {fx:.1f}, fy {fy:.1f}, cx {cx:.1f}, cy {cy:.1f} pixels, for {size[0]}x{size[1]}")
     if all(size) and not (0 <= cx < size[0] and 0 <= cy < size[1]):

@@ -1,4 +1,4 @@
-"""Part of check 7: what stopped the robot's driver for good, and still does."""
+"""Part of check 7: the stops that the robot's driver keeps until its reset."""
 
 from pathlib import Path
 
@@ -9,8 +9,8 @@ from stvla_ros.errors import InputError
 
 def check_latches(folder: Path, executable: str) -> Findings:
     """
-    :param folder: where drivers keep their latches.
-    :param executable: of the robot's driver; one in each namespace has a latch of its own.
+    :param folder: folder in which drivers keep their latches.
+    :param executable: name of the robot's driver; in each namespace it has a latch of its own.
     """
     files = [file for file in sorted(folder.glob("*.json")) if file.stem.rpartition(".")[2] == executable]
     for file in files:

@@ -1,4 +1,4 @@
-"""Listens for `stvla doctor` to the camera and to the robot, as our nodes would, and writes down what came."""
+"""Listens for `stvla doctor` to the camera and the robot, as our nodes would, and records what it receives."""
 
 import time
 from collections.abc import Callable
@@ -31,9 +31,9 @@ from stvla_ros.perception.stream_checks import (
 )
 from stvla_ros.robots.embodiments import ROBOT_DESCRIPTION
 
-# The nodes' SENSOR_QOS, with a longer queue: what this Python is slow at must not look like the camera's loss.
+# The nodes' SENSOR_QOS, with a longer queue: this process' own slowness must not look like losses of the camera.
 _QOS = QoSProfile(history=HistoryPolicy.KEEP_LAST, depth=100, reliability=ReliabilityPolicy.BEST_EFFORT)
-# What nodes get to find each other before the listening begins.
+# Time for nodes to find each other before the listening begins.
 _DISCOVERY_S = 3.0
 _SETTLE_S = 0.3
 # Looking at all depth maps would slow the listening down.
@@ -41,9 +41,9 @@ _LOOK_PERIOD_S = 0.2
 
 
 class _Recorder:
-    """Writes down what comes on one topic.
+    """Records the messages of one topic.
 
-    :param look: called with each message.
+    :param look: function that is called with each message.
     """
 
     def __init__(self, node: Node, kind: type, topic: str, look: Callable[[Any], None]) -> None:
@@ -58,7 +58,7 @@ class _Recorder:
         self._subscription = node.create_subscription(kind, self.topic, self._take, _QOS)
 
     def choose_type(self) -> None:
-        """For pictures: take them as they come, raw or compressed."""
+        """For pictures: subscribe to the type that the topic has, raw or compressed."""
         found = find_pictures(self._node, self._asked_for, "auto")
         if self._kind is Image and isinstance(found, Found) and found != (self.topic, self._kind):
             self._node.destroy_subscription(self._subscription)
@@ -102,9 +102,9 @@ class _Recorder:
 
 
 class _PictureLook:
-    """What the pictures of a topic are like.
+    """Collects facts about the pictures of a topic.
 
-    :param depth: whether they are depth.
+    :param depth: whether the pictures are depth maps.
     """
 
     def __init__(self, topic: str, depth: bool) -> None:
@@ -121,7 +121,7 @@ class _PictureLook:
         self._encodings.add(message.format if isinstance(message, CompressedImage) else message.encoding)
         if isinstance(message, Image):
             self._sizes.add((message.width, message.height))
-        # Depth is looked at now and then; of pictures, each one tells whether it is new.
+        # Depth is only looked at now and then; of colour pictures, each one is checked for being new.
         if self._problem or (self._depth and time.monotonic() - self._looked_at < _LOOK_PERIOD_S):
             return
         self._looked_at = time.monotonic()
@@ -160,7 +160,7 @@ class _PictureLook:
 
 
 def listen(wanted: Wanted) -> Heard:
-    """Be a node for a few seconds.
+    """Run a node for a few seconds.
 
     :raises InputError: when ROS 2 cannot be started, or a topic cannot be subscribed to.
     """
@@ -232,7 +232,7 @@ class _Listening:
         topic = self._recorders["camera_info"].topic
         if is_latched(self._node.get_publishers_info_by_topic(topic)):
             self._node.create_subscription(CameraInfo, topic, self._on_latched_info, LATCHED_QOS)
-        # A publisher is known before the messages flow, and its first ones may be of before.
+        # A publisher is known before its messages flow, and its first messages may be older than the listening.
         _spin(executor, _SETTLE_S)
         for recorder in recorders:
             recorder.recording = True
@@ -268,7 +268,7 @@ def _spin(executor: SingleThreadedExecutor, seconds: float, enough: Callable[[],
 
 
 def _last_info(stream: Stream, messages: list[CameraInfo], kept: CameraInfo | None) -> CameraInfos:
-    """:param kept: what was sent before and left on the topic."""
+    """:param kept: message that was sent earlier and left on the topic."""
     last = messages[-1] if messages else kept
     if last is None:
         return CameraInfos(stream)

@@ -1,4 +1,4 @@
-"""What came while the doctor listened, as plain data: doctor/listener.py makes it, the checks judge it."""
+"""Everything that the doctor heard, as plain data: doctor/listener.py makes it, the checks judge it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -9,10 +9,10 @@ import numpy as np
 @dataclass(frozen=True)
 class Publisher:
     """
-    :param node: its full name.
-    :param type: of its messages, like ``sensor_msgs/msg/Image``.
-    :param reliable: whether it sends again what was lost.
-    :param qos_problem: why its quality of service does not fit our subscriptions; empty when it does.
+    :param node: full name of the publisher's node.
+    :param type: type of its messages, like ``sensor_msgs/msg/Image``.
+    :param reliable: whether lost messages are sent again.
+    :param qos_problem: reason why its quality of service does not fit our subscriptions; empty when it does.
     """
 
     node: str
@@ -23,17 +23,17 @@ class Publisher:
 
 @dataclass(frozen=True, eq=False)
 class Stream:
-    """One topic.
+    """The messages of one topic.
 
-    :param topic: full name.
-    :param type: that its messages must have.
-    :param publishers: of this topic, of whatever type.
+    :param topic: full name of the topic.
+    :param type: type that its messages must have.
+    :param publishers: publishers of this topic, of any type.
     :param others: further topics with this type and a publisher.
-    :param listened_s: for how long, seconds.
-    :param arrivals_s: (n,) float64, when each message came, ``time.monotonic()``.
-    :param stamps_ns: (n,) int64, of their headers.
+    :param listened_s: duration of the listening, seconds.
+    :param arrivals_s: (n,) float64, arrival of each message, ``time.monotonic()``.
+    :param stamps_ns: (n,) int64, stamps in the headers, nanoseconds.
     :param ages_s: (n,) float64, the node's clock minus the stamp, seconds.
-    :param frame_ids: that occurred.
+    :param frame_ids: frame ids that occurred.
     """
 
     topic: str
@@ -51,19 +51,19 @@ class Stream:
         return len(self.arrivals_s)
 
     def only(self, kept: np.ndarray) -> "Stream":
-        """:param kept: (n,) bool, which messages."""
+        """:param kept: (n,) bool, messages that are kept."""
         return replace(self, arrivals_s=self.arrivals_s[kept], stamps_ns=self.stamps_ns[kept], ages_s=self.ages_s[kept])
 
 
 @dataclass(frozen=True, eq=False)
 class Pictures:
     """
-    :param sizes: (width, height) that occurred.
-    :param encodings: that occurred.
-    :param problem: of the first picture that could not be read; empty when all could.
-    :param stuck: why the pictures are not those of one camera that works; empty when they are.
-    :param valid_shares: (m,) of depth pictures that were looked at: share of pixels with a distance. Empty for colour.
-    :param medians_m: (m,) of these: median of the distances, metres; NaN where no pixel has one.
+    :param sizes: sizes (width, height) that occurred.
+    :param encodings: encodings that occurred.
+    :param problem: fault of the first picture that could not be read; empty when all could.
+    :param stuck: reason why the pictures do not come from one working camera; empty when they do.
+    :param valid_shares: (m,) share of pixels with a distance, for each depth map that was looked at. Empty for colour.
+    :param medians_m: (m,) median of the distances in each of these, metres; NaN if no pixel has one.
     """
 
     stream: Stream
@@ -79,9 +79,9 @@ class Pictures:
 class CameraInfos:
     """
     :param matrix: (3, 3) float64 pinhole matrix of the last message, pixels; None when there was none.
-    :param distortion: its coefficients.
-    :param size: (width, height) that it is for, pixels.
-    :param model: of the distortion.
+    :param distortion: coefficients of its distortion.
+    :param size: (width, height) of the pictures that it is for, pixels.
+    :param model: name of the distortion model.
     :param latched: whether it was sent once, and left on the topic.
     """
 
@@ -96,10 +96,10 @@ class CameraInfos:
 @dataclass(frozen=True, eq=False)
 class JointStates:
     """
-    :param joints: that the driver needs, in this order.
+    :param joints: names of the joints that the driver needs, in this order.
     :param positions: (n, joints) float64, rad or m; NaN where the message has a NaN or lacks the joint.
     :param present: (n, joints) bool, whether the message names the joint.
-    :param names: of all joints in all messages.
+    :param names: names of all joints in all messages.
     """
 
     stream: Stream
@@ -123,15 +123,15 @@ class Poses:
 
 @dataclass(frozen=True)
 class Wanted:
-    """What to listen to.
+    """The topics to listen to.
 
     :param image_topic, camera_info_topic: names, relative to the root.
     :param depth_topic: name; empty for none.
     :param joint_states_topic: name; empty for none.
-    :param joints: of them, those that are needed.
+    :param joints: names of the joints that are needed.
     :param pose_topic: name; empty for none.
     :param robot_description: whether the URDF is asked for.
-    :param seconds: for how long.
+    :param seconds: duration of the listening.
     :param use_sim_time: whether ages are measured by ``/clock``.
     """
 
@@ -149,9 +149,9 @@ class Wanted:
 @dataclass(frozen=True, eq=False)
 class Heard:
     """
-    :param robot_description: the URDF that came; empty when none did.
-    :param services: full names, each with its type.
-    :param clock_publishers: of ``/clock``.
+    :param robot_description: text of the received URDF; empty if none came.
+    :param services: types of the services, by full name.
+    :param clock_publishers: publishers of ``/clock``.
     """
 
     image: Pictures

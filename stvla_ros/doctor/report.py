@@ -11,7 +11,7 @@ from typing import Any
 from stvla_ros.doctor.findings import LEVELS, Section, count_levels
 from stvla_ros.errors import InputError
 
-# Of a file or a pipe; a terminal has its own.
+# Width for a file or a pipe; a terminal has its own.
 _PLAIN_WIDTH = 120
 _LEAST_WIDTH = 60
 _INDENT = " " * 11
@@ -28,7 +28,7 @@ def section_text(section: Section, width: int) -> str:
 
 
 def summary_text(sections: Sequence[Section]) -> str:
-    """One line: how many findings of which level, and what that means."""
+    """One line: the number of findings by level, and the conclusion."""
     counts = count_levels(sections)
     told = ", ".join(f"{counts[level]} {level}{'' if level == 'ok' or counts[level] == 1 else 's'}" for level in LEVELS)
     if counts["error"]:
@@ -56,7 +56,7 @@ def write_report(file: Path, sections: Sequence[Section]) -> None:
 
 
 def line_width() -> int:
-    """Characters in a line of the standard output."""
+    """Number of characters in a line of the standard output."""
     if not sys.stdout.isatty():
         return _PLAIN_WIDTH
     return max(_LEAST_WIDTH, shutil.get_terminal_size().columns)

@@ -21,7 +21,7 @@ from stvla_ros.shared_files import config_directory
 
 
 def find_robot_file(robot: str) -> Path:
-    """The file of a robot that comes along, or the given one, whether it can be read or not.
+    """The file of a known robot, or the given file, readable or not.
 
     :param robot: name, or a YAML file.
     :raises InputError: for an unknown name.
@@ -88,7 +88,7 @@ def _check_rates(embodiment: Embodiment, driver: DriverDescription) -> Findings:
 
 
 def _ceilings(driver: DriverDescription) -> Finding:
-    """How near the limits are to what no file may exceed; above it, the file was refused."""
+    """The distances of the limits from the ceilings that no file may exceed. A file that exceeds one was refused."""
     limits, joints = driver.limits, driver.limits.joints.values()
     shares = {
         "joints' velocity": (max(joint.velocity for joint in joints), ceilings(JointLimits)["velocity"].high),
@@ -113,7 +113,7 @@ def _check_names(driver: DriverDescription, names: tuple[str, ...]) -> Findings:
 
 
 def check_geometry(driver: DriverDescription, arm: ArmDescription, urdf: str) -> Findings:
-    """:param urdf: file, or the XML itself."""
+    """:param urdf: file of the URDF, or the XML itself."""
     try:
         geometry = UrdfArm(urdf, arm.joints, arm.tool_frame)
     except InputError as problem:
@@ -159,7 +159,7 @@ def _check_pose(driver: DriverDescription, rules: MotionRules, name: str, positi
         yield error(f"driver.{name}: {broken}", f"move driver.{name} away from there, or correct the limit")
     point = rules.arm.tool_pose(position)[:3, 3]
     tool = ", ".join(f"{value:.3f}" for value in point)
-    # At rest the arm may be folded up wherever it likes.
+    # At rest, the arm may be folded up in any way.
     if name == "home" and limits.workspace.outside(point) > 0.0:
         yield warning(
             f"driver.home: the tool point ({tool}) m is outside the workspace {limits.workspace.low} to "

@@ -1,4 +1,4 @@
-"""Check 6: what the robot says about itself."""
+"""Check 6: the messages in which the robot reports its state."""
 
 from collections.abc import Mapping
 
@@ -17,16 +17,16 @@ from stvla_ros.doctor.streams import (
 )
 from stvla_ros.robots.drivers import DriverNeeds
 
-# Of the joint states with a NaN, or that come late: more is no read that failed now and then.
+# Share of the joint states that have a NaN or come late; more cannot be explained by occasional failed reads.
 _MANY = 0.2
-# The driver refuses a quaternion whose length is farther from 1.
+# The driver refuses a quaternion whose length differs from 1 by more.
 _UNIT_TOLERANCE = 1e-2
 
 
 def check_services(services: Mapping[str, str], needs: DriverNeeds, told: bool = False) -> Findings:
     """
-    :param services: that are there, by full name, each with its type.
-    :param told: whether how to start what offers them was said already.
+    :param services: types of the present services, by full name.
+    :param told: whether another finding already says how to start their provider.
     """
     lacking = [name for name in needs.services if name not in services]
     if lacking:
@@ -67,7 +67,7 @@ def check_joint_states(states: JointStates, needs: DriverNeeds, limits: SafetyLi
 
 
 def _check_whole(states: JointStates, whole: np.ndarray) -> Findings:
-    """Whether messages have all of the arm's joints, or none: others may publish theirs on the same topic."""
+    """Check that each message has all of the arm's joints or none: other publishers may use the same topic."""
     partly = states.present.any(axis=1) & ~whole
     if partly.any():
         yield error(
@@ -93,7 +93,7 @@ def _check_finite(states: JointStates, whole: np.ndarray) -> Findings:
 
 
 def _check_rate(stream: Stream, usable: np.ndarray, timeout_s: float) -> Findings:
-    """The rate of the robot's messages, and whether those that can be used come often enough."""
+    """Check the rate of the robot's messages, and whether usable ones come often enough."""
     timing = Timing(1.0 / timeout_s, timeout_s, "the driver stops the arm")
     yield from check_timing(stream, timing)
     yield from _check_age(stream, timeout_s)
@@ -106,7 +106,9 @@ def _check_rate(stream: Stream, usable: np.ndarray, timeout_s: float) -> Finding
 
 
 def _check_age(stream: Stream, timeout_s: float) -> Findings:
-    """As for the driver (control/safety/measurements.py): by its stamp, where it has one."""
+    """Check the age of messages by their stamps, if they have any, as the driver does
+    (control/safety/measurements.py).
+    """
     old = (stream.stamps_ns != 0) & (stream.ages_s > timeout_s)
     if old.any():
         yield (error if old.mean() > _MANY else warning)(
@@ -122,7 +124,7 @@ def _check_limits(topic: str, names: tuple[str, ...], position: np.ndarray, limi
         if name not in limits.joints:
             continue  # the finger
         joint, margin = limits.joints[name], limits.joint_margin
-        # As the safety gate does: sensors round, and a hanging arm rests on its stops.
+        # The same rule as the safety gate's: sensors round, and a hanging arm rests on its stops.
         if not joint.lower - margin <= value <= joint.upper + margin:
             inside = False
             yield error(
@@ -138,7 +140,7 @@ def _check_limits(topic: str, names: tuple[str, ...], position: np.ndarray, limi
 
 
 def check_poses(poses: Poses, needs: DriverNeeds, base_frame: str, limits: SafetyLimits) -> Findings:
-    """For a robot that tells its tool's pose in place of joints."""
+    """Checks of a robot that reports its tool's pose instead of joints."""
     stream = poses.stream
     yield from check_presence(stream, needs.start, needs.setting)
     if not stream.count:

@@ -1,4 +1,4 @@
-"""Check 1: ROS 2 itself, and what this package built for it."""
+"""Check 1: ROS 2 itself, and this package's build for it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -9,12 +9,12 @@ _BUILD = (
     "in a checkout: `make setup`, then `. tools/env.sh`; in a ROS 2 workspace: `colcon build`, then "
     "`. install/setup.bash`"
 )
-# Jazzy's logging and lifecycle interfaces are used; names of distributions rise with the alphabet.
+# Jazzy's logging and lifecycle interfaces are used. Names of distributions follow the alphabet.
 _OLDEST = "jazzy"
 _RANGES = ("SUBNET", "LOCALHOST", "SYSTEM_DEFAULT", "OFF")
-# Ports follow from the domain; above 101 they lie where Linux hands out ephemeral ones.
+# The domain determines the ports; above 101 they lie in the range that Linux uses for ephemeral ones.
 _SAFE_DOMAIN, _LAST_DOMAIN = 101, 232
-# What each optional package's fallback lacks is nothing that this stack uses; xs_sdk's messages have no fallback.
+# The fallback of an optional package offers everything that this stack uses; xs_sdk's messages have no fallback.
 _SUPPLIERS = {
     "interbotix_xs_msgs": "source the workspace with Interbotix' interbotix_ros_core; without hardware, `make setup` "
     "builds fallback/interbotix_xs_msgs"
@@ -24,13 +24,15 @@ _SUPPLIERS = {
 @dataclass(frozen=True)
 class RosFacts:
     """
-    :param rclpy: file that it is imported from; empty when it cannot be.
-    :param problem: why rclpy cannot be imported; empty when it can.
-    :param wheels: whether it comes from the wheels for PyPI.
-    :param messages_problem: why the generated messages cannot be used; empty when they can.
+    :param rclpy: file that rclpy is imported from; empty when it cannot be.
+    :param problem: reason why rclpy cannot be imported; empty when it can.
+    :param wheels: whether rclpy comes from the wheels for PyPI.
+    :param messages_problem: reason why the generated messages cannot be used; empty when they can.
     :param lacking: interfaces that this package defines and the generated modules lack.
-    :param optional: by package ``real``, ``fallback``, or why neither can be imported.
-    :param packages: by package that the robot's driver needs why it cannot be imported; empty when it can.
+    :param optional: origin of each optional package, by name: ``real``, ``fallback``, or the reason why neither can be
+        imported.
+    :param packages: reason why each package that the robot's driver needs cannot be imported, by name; empty when it
+        can.
     :param rmw: identifier of the middleware in use; empty when it cannot be loaded.
     """
 
@@ -45,7 +47,7 @@ class RosFacts:
 
 
 def check_ros(facts: RosFacts, environment: Mapping[str, str]) -> Findings:
-    """:param environment: of the process, as its user set it."""
+    """:param environment: environment of the process as its user set it."""
     yield from _check_distribution(facts, environment.get("ROS_DISTRO", ""))
     if facts.problem:
         return

@@ -1,6 +1,6 @@
-"""What `stvla doctor` says about ROS 2: gathered here, judged in stvla_ros/doctor/ros.py.
+"""Collects `stvla doctor`'s facts about ROS 2; stvla_ros/doctor/ros.py judges them.
 
-Nothing of ROS is imported at the top: that it cannot be is what is to be found out.
+Nothing of ROS is imported at the top, because this module must find out whether it can be imported.
 """
 
 import importlib
@@ -17,7 +17,7 @@ _OPTIONAL = ("message_filters", "cv_bridge", "tf_transformations")
 
 
 def ros_facts(packages: Sequence[str]) -> RosFacts:
-    """:param packages: that the robot's driver imports."""
+    """:param packages: names of the packages that the robot's driver imports."""
     try:
         import rclpy
     except Exception as problem:  # also libraries that are not found
@@ -46,7 +46,7 @@ def fastdds_variable() -> str:
 
 
 def _messages() -> tuple[str, tuple[str, ...]]:
-    """Why the generated modules cannot be used, and which interfaces they lack."""
+    """The reason why the generated modules cannot be used, and the interfaces that they lack."""
     lacking: list[str] = []
     try:
         from rclpy.type_support import check_for_type_support
@@ -58,13 +58,13 @@ def _messages() -> tuple[str, tuple[str, ...]]:
             if kind == "msg" and not lacking:
                 # Loads the library with the type's C code.
                 check_for_type_support(getattr(module, defined[0]))
-    except Exception as problem:  # whatever a half-built package runs into
+    except Exception as problem:  # a half-built package may raise anything
         return _line(problem), ()
     return "", tuple(lacking)
 
 
 def _origin(name: str) -> str:
-    """Where an optional package comes from: ``real``, ``fallback``, or why it cannot be imported."""
+    """The origin of an optional package: ``real``, ``fallback``, or the reason why it cannot be imported."""
     try:
         from stvla_ros.nodes.kit import compat
 

@@ -1,4 +1,4 @@
-"""What every topic is checked for: a publisher, messages, their rate, their stamps."""
+"""Checks for every topic: its publishers, messages, rate and stamps."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,11 +10,11 @@ from stvla_ros.doctor.records import Stream
 from stvla_ros.perception.frame_pairs import pair_stamps
 from stvla_ros.perception.stream_checks import FUTURE_S
 
-# More than a clock's rounding, less than anything is refused for.
+# More than the rounding of a clock, and less than any limit.
 _AHEAD_S = 0.005
-# Of the messages: more repeated or backward stamps are no hiccup but a driver that stamps wrongly.
+# Share of the messages; more repeated or backward stamps mean a driver that stamps wrongly.
 _MANY = 0.05
-# A gap this many times as long as usual means that messages were lost.
+# A gap longer than the usual one by this factor means that messages were lost.
 _LONG_GAP = 3.0
 CLOCK_ADVICE = "where camera and robot are on two machines, synchronise their clocks (chrony or PTP)"
 _MOST_LISTED = 6
@@ -22,11 +22,11 @@ _MOST_LISTED = 6
 
 @dataclass(frozen=True)
 class Timing:
-    """What the robot's file asks of a topic.
+    """The requirements of the robot's file for a topic.
 
     :param least_hz: messages a second, below which the robot cannot be driven.
-    :param longest_gap_s: seconds without a message that the graph does without.
-    :param gap_effect: what a longer gap does.
+    :param longest_gap_s: largest gap without a message that the graph tolerates, seconds.
+    :param gap_effect: effect of a longer gap.
     """
 
     least_hz: float
@@ -35,10 +35,10 @@ class Timing:
 
 
 def check_presence(stream: Stream, start: str, setting: str) -> Findings:
-    """Why nothing came, or what is odd about who publishes; nothing where all is well.
+    """Report why nothing came, or oddities of the publishers; nothing if all is well.
 
-    :param start: how to start what publishes it.
-    :param setting: how to give another topic.
+    :param start: advice how to start the publisher.
+    :param setting: advice how to choose another topic.
     """
     of_type = [publisher for publisher in stream.publishers if publisher.type == stream.type]
     names = ", ".join(publisher.node for publisher in of_type)
@@ -67,7 +67,7 @@ def check_presence(stream: Stream, start: str, setting: str) -> Findings:
 
 
 def check_single_publisher(stream: Stream) -> Findings:
-    """For topics on which a second publisher's messages would mix with the first one's."""
+    """For topics on which the messages of two publishers would mix."""
     if len(stream.publishers) > 1:
         names = ", ".join(publisher.node for publisher in stream.publishers)
         yield warning(f"{stream.topic} has {len(stream.publishers)} publishers: {names}", "end all but one")
@@ -88,12 +88,12 @@ def _other(stream: Stream, setting: str) -> str:
 
 
 def sizes_text(sizes: frozenset[tuple[int, int]]) -> str:
-    """Of pictures, (width, height), for people."""
+    """Sizes (width, height) of pictures as text for people."""
     return ", ".join(f"{width}x{height}" for width, height in sorted(sizes))
 
 
 def listed(topics: Sequence[str]) -> str:
-    """The first few of them, for people."""
+    """The first few topics, as text for people."""
     more = f" and {len(topics) - _MOST_LISTED} more" if len(topics) > _MOST_LISTED else ""
     return f"{', '.join(topics[:_MOST_LISTED])}{more}"
 
@@ -111,7 +111,7 @@ def largest_gap_s(arrivals_s: np.ndarray, listened_s: float) -> float:
 
 
 def check_timing(stream: Stream, timing: Timing, more: Sequence[str] = ()) -> Findings:
-    """:param more: what else the line about the topic says."""
+    """:param more: further text for the line about the topic."""
     rate = rate_hz(stream.arrivals_s)
     gap = largest_gap_s(stream.arrivals_s, stream.listened_s)
     jitter = float(np.diff(stream.arrivals_s).std()) if stream.count > 1 else 0.0
@@ -135,7 +135,7 @@ def check_timing(stream: Stream, timing: Timing, more: Sequence[str] = ()) -> Fi
 def check_stamps(stream: Stream, oldest_s: float, hint: str = "") -> Findings:
     """
     :param oldest_s: age beyond which an observation is no longer acted on, seconds.
-    :param hint: what is to be tried before anything about clocks.
+    :param hint: advice that comes before any advice about clocks.
     """
     stamps, topic = stream.stamps_ns, stream.topic
     zero = int((stamps == 0).sum())
@@ -144,7 +144,7 @@ def check_stamps(stream: Stream, oldest_s: float, hint: str = "") -> Findings:
             f"{topic}: {zero} of {len(stamps)} stamps are zero",
             "have the driver stamp its messages: pictures are matched by their stamps",
         )
-    # What is not stamped has no order and no age.
+    # Messages without a stamp have no order and no age.
     stamps, ages = stamps[stamps != 0], stream.ages_s[stream.stamps_ns != 0]
     if not len(stamps):
         return
@@ -184,7 +184,7 @@ def _check_ages(topic: str, ages: np.ndarray, oldest_s: float, hint: str) -> Fin
 
 
 def _span(seconds: float) -> str:
-    """A time for people."""
+    """A duration as text for people."""
     for unit, length in (("days", 86_400.0), ("hours", 3600.0), ("minutes", 60.0), ("s", 1.0)):
         if abs(seconds) >= length:
             return f"{seconds / length:.1f} {unit}"
@@ -192,12 +192,12 @@ def _span(seconds: float) -> str:
 
 
 def paired(stamps: np.ndarray, others: np.ndarray) -> tuple[np.ndarray, float]:
-    """Which belong together, as ``pair_stamps`` says.
+    """The pairs of two streams, by the rule of ``pair_stamps``.
 
     :param stamps, others: (n,), (m,) int64.
-    :returns: bool for each of ``stamps`` that lies within the time of ``others`` (one of them may have begun earlier):
-        whether it has one of them (all of them, False, where the two have no time in common); and by how many seconds
-        the stamps of two that belong together differ, at most.
+    :returns: bool for each of ``stamps`` within the time of ``others`` (one of the streams may have begun earlier):
+        whether it has a partner. If the two have no time in common: for all of ``stamps``, False. And the largest
+        difference of the stamps in a pair, seconds.
     """
     partners = pair_stamps(stamps, others)
     has = partners >= 0
@@ -209,9 +209,9 @@ def paired(stamps: np.ndarray, others: np.ndarray) -> tuple[np.ndarray, float]:
 
 
 def partners_text(pairs: np.ndarray, apart_s: float, what: str) -> str:
-    """How many pictures have a partner, for people.
+    """The number of pictures with a partner, in words.
 
-    :param pairs, apart_s: as :func:`paired` returns.
+    :param pairs, apart_s: results of :func:`paired`.
     """
     exact = f"{what} with an equal stamp" if not apart_s else f"{what}, stamps up to {apart_s * 1e3:.1f} ms apart"
     return f"{pairs.sum()} of {len(pairs)} pictures have {exact}"

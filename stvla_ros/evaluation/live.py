@@ -114,7 +114,7 @@ def contiguous(keys: Sequence[EpisodeKey]) -> list[list[EpisodeKey]]:
 
 
 def read_summary(file: Path, policy: str, task: str) -> dict[EpisodeKey, EpisodeResult]:
-    """The results in a live run's ``summary.json``. Goal conditions are not known there.
+    """The results in a live run's ``summary.json``. They lack the goal conditions.
 
     :raises InputError: when it is damaged.
     """

@@ -1,4 +1,4 @@
-"""What `stvla sim` and `stvla robot` take, and with them the launch files: each field is an option."""
+"""The arguments of `stvla sim` and `stvla robot`, and with them of the launch files: each field is an option."""
 
 import re
 from collections.abc import Mapping
@@ -22,53 +22,55 @@ _TOPIC = re.compile(r"(~?/)?[A-Za-z_]\w*(/[A-Za-z_]\w*)*")
 
 @dataclass(frozen=True)
 class PerceptionArguments:
-    """What simulation and robot share."""
+    """The arguments that simulation and robot share."""
 
     policy: str = DEFAULT_POLICY
     """Policy that acts: stvla, expert (the simulator's scripted one), random, one that a package adds, or a class of
     your own by its place, my_package.my_module:MyPolicy."""
     checkpoint: str = ""
-    """stvla's checkpoint: a folder, an adapter's folder, the name of a model that comes along (small), or a hub id;
-    empty for small."""
+    """stvla's checkpoint: a folder, an adapter's folder, the name of a shipped model (small), or a hub id; empty for
+    small."""
     device: str = "auto"
-    """Where the policy runs: auto, cpu, cuda or cuda:N."""
+    """Device of the policy: auto, cpu, cuda or cuda:N."""
     dtype: Literal["auto", "float32", "float16", "bfloat16"] = "auto"
     """Number format of the policy's weights."""
     unnorm_key: str = ""
     """Key of the checkpoint's action statistics; empty for the robot's own."""
     policy_parameters: str = "{}"
-    """The policy's further parameters, as a YAML mapping."""
+    """Further parameters of the policy, as a YAML mapping."""
     execution: Literal[
         "auto", "receding", "chunk", "ensemble", "mean_ensemble", "adaptive_ensemble", "anchored", "anchored_mean"
     ] = "auto"
-    """How the policy's chunks are executed: first action only, open loop, or averaged over the last chunks (with the
+    """Execution of the policy's chunks: first action only, open loop, or averaged over the last chunks (with the
     published weights, equal ones, by agreement); auto: what the checkpoint was trained for, else ensemble."""
     ensembled_chunks: int = ENSEMBLED_CHUNKS
-    """How many of the last chunks have a say, where several have (ST4VLA's evaluation: 7 on the WidowX, 2 on the Google
-    robot, 3 in LIBERO)."""
+    """Number of the last chunks that are averaged, in executions that average (ST4VLA's evaluation: 7 on the WidowX, 2
+    on the Google robot, 3 in LIBERO)."""
     traces: Literal["auto", "none", "depth", "rgb", "beside"] = "auto"
-    """What the policy sees traces on: nothing (SpatialVLA), the depth (ST-VLA) or the picture (as TraceVLA); beside:
-    it gets them as numbers, which only a checkpoint trained so can; auto: as its checkpoint was trained, else depth."""
+    """What the traces are drawn on: nothing (SpatialVLA), the depth (ST-VLA) or the picture (as TraceVLA). beside: the
+    policy gets them as numbers, which needs a checkpoint that was trained so; auto: as the checkpoint was trained, else
+    depth."""
     depth: str = "auto"
     """Depth backend: sensor, constant (the same distance everywhere), zoedepth, depth_anything, or one
     that a package adds; auto: as trained, else sensor."""
     depth_parameters: str = "auto"
-    """The depth backend's own parameters, as a YAML mapping; auto: as trained, else none."""
+    """Parameters of the depth backend, as a YAML mapping; auto: as trained, else none."""
     tracker: str = "auto"
     """Tracker backend: lucas_kanade, cotracker, or one that a package adds; auto: as trained, else lucas_kanade."""
     tracker_parameters: str = "auto"
-    """The tracker backend's own parameters, as a YAML mapping; auto: as trained, else none."""
+    """Parameters of the tracker backend, as a YAML mapping; auto: as trained, else none."""
     variant: Literal["auto", "A", "B", "C"] = "auto"
-    """Depth at which traces are drawn: own (A), as it was (B), closest object (C); auto: as trained, else C."""
+    """Depth at which traces are drawn: the point's own now (A), that of each vertex when it was seen (B), the closest
+    object's (C); auto: as trained, else C."""
     drawing: str = "auto"
-    """How they are drawn there beside that: the compositor's line_width, age_step, near_depth, …, as a YAML mapping;
-    auto: as trained, else none."""
+    """Further options of the drawing: the compositor's line_width, age_step, near_depth, …, as a YAML mapping; auto: as
+    trained, else none."""
     buffer: Annotated[int | Literal["auto"], Range(SMALLEST_BUFFER, LARGEST_BUFFER)] = "auto"
     """Frames in the trace window; auto: as trained, else 30."""
     adaptive: Literal["auto", "true", "false"] = "auto"
     """Stretch the trace window while motion is slow; auto: as trained, else true."""
     resize: Literal["auto", "bicubic", "area"] = "auto"
-    """How pictures come to the size that the policy takes; auto: as trained, else bicubic."""
+    """Method of resizing pictures to the policy's size; auto: as trained, else bicubic."""
     fused: bool = False
     """Perception and policy in one process instead of separate nodes."""
     rviz: bool = False
@@ -88,7 +90,7 @@ class SimArguments(PerceptionArguments):
     episodes: Annotated[int, Range(0, 1_000_000)] = 3
     """Episodes to run; 0 for no end."""
     first_episode: Annotated[int, Range(0, 1_000_000)] = 0
-    """episode_id of the first one."""
+    """episode_id of the first episode."""
     seed: Annotated[int, Range(0, 2**31 - 1)] = 0
     """Seed of the simulator."""
     pacing: Literal["lockstep", "realtime"] = "lockstep"
@@ -110,41 +112,43 @@ class RobotArguments(PerceptionArguments):
     robot: str = "widowx"
     """Embodiment: widowx, google_robot, or a YAML file that describes one (config/robots)."""
     instruction: str = ""
-    """What the robot shall do; empty: goals come from others, by the action execute_instruction."""
+    """Instruction for the robot; empty: goals come from others, by the action execute_instruction."""
     use_fake_hardware: bool = False
-    """A kinematic stand-in of the arm in place of the robot's own driver software."""
+    """Use a kinematic stand-in of the arm in place of the robot's own driver software."""
     dry_run: bool = False
     """Compute and show every motion, send none to the robot."""
     home_first: bool = False
     """Move to the home position as soon as the robot is up."""
     mode: Mode = "reduced"
-    """How fast any point of the arm may be: reduced (0.25 m/s), or full (by the robot's file)."""
+    """Speed limit for every point of the arm: reduced (0.25 m/s), or full (as in the robot's file)."""
     deadman: Literal["none", "joy", "service"] = "none"
-    """What must be held while the arm may move: a joystick's button, or a service that is called again and again."""
+    """Enabling device that must be held while the arm may move: a joystick's button, or a service that is called again
+    and again."""
     estop_heartbeat: Annotated[float, Range(0.0, 60.0)] = 0.0
-    """Seconds of silence on the topic estop after which the arm is stopped; 0: it may be silent."""
+    """Seconds without a message on the topic estop after which the arm is stopped; 0: no limit."""
     latch_folder: str = ""
-    """Where stops are kept until the driver's reset; empty: ~/.local/state/stvla_ros/latches, or on fake hardware the
-    run's own folder."""
+    """Folder in which stops are kept until the driver's reset; empty: ~/.local/state/stvla_ros/latches, or on fake
+    hardware the run's own folder."""
     allow_preemption: bool = False
-    """A new goal takes over from the one that runs, whoever sent it; otherwise it is rejected."""
+    """A new goal replaces the running one, whoever sent it; otherwise it is rejected."""
     image_topic: str = "camera/color/image_raw"
-    """Colour image of the camera driver."""
+    """Topic of the camera driver's colour image."""
     camera_info_topic: str = "camera/color/camera_info"
-    """Intrinsics of the colour image."""
+    """Topic of the colour image's intrinsics."""
     depth_topic: str = "camera/aligned_depth_to_color/image_raw"
-    """Depth registered to the colour image (for depth:=sensor)."""
+    """Topic of the depth registered to the colour image (for depth:=sensor)."""
     image_transport: Literal["auto", "raw", "compressed"] = "auto"
-    """How pictures and depth come; auto: as these topics, or those that image_transport puts beside them, turn out."""
+    """Transport of pictures and depth; auto: by the topics' types, these topics' or those that image_transport puts
+    beside them."""
     camera_pose: str = ""
-    """Of the camera's optical frame in the URDF's first link, for the tracker kinematic and for ignore_robot: x y z
-    roll pitch yaw, metres and radians about the fixed axes; empty: as tf_static says."""
+    """Pose of the camera's optical frame in the URDF's first link, for the tracker kinematic and for ignore_robot: x y
+    z roll pitch yaw, metres and radians about the fixed axes; empty: taken from tf_static."""
     replay: str = ""
     """Play this video, image folder or bag instead of a live camera; the run ends with it and leaves a video. A robot
     moves on it only as fake hardware."""
     replay_pacing: Literal["auto", "lockstep", "realtime"] = "auto"
-    """Every frame, as fast as the machine can (lockstep), or as recorded, dropping what comes too fast (realtime);
-    auto: lockstep unless fake hardware moves on it."""
+    """Pacing of the recording: every frame, as fast as the machine can (lockstep), or as recorded, with frames dropped
+    when the machine is too slow (realtime); auto: lockstep unless fake hardware moves on it."""
     replay_parameters: str = "{}"
     """Further parameters of the replay node, as a YAML mapping: image_topic, intrinsics, frame_rate, …"""
     output: str = "out/robot"
@@ -153,9 +157,9 @@ class RobotArguments(PerceptionArguments):
 
 def check_topics(arguments: Any, without_depth: bool = False) -> None:
     """
-    :param arguments: with the camera's topics, as ``RobotArguments``.
-    :param without_depth: whether the depth's may be empty: a camera without depth.
-    :raises InputError: for names that are none, or twice the same.
+    :param arguments: arguments with the camera's topics, such as ``RobotArguments``.
+    :param without_depth: whether the depth's topic may be empty, for a camera without depth.
+    :raises InputError: for invalid names, or the same name twice.
     """
     names = ("image_topic", "camera_info_topic", "depth_topic")
     topics = [getattr(arguments, name) for name in names]
@@ -167,13 +171,13 @@ def check_topics(arguments: Any, without_depth: bool = False) -> None:
 
 
 def field_docstrings(kind: type) -> dict[str, str]:
-    """By field name the text below each field of a dataclass and of its bases, on one line."""
+    """The text below each field of a dataclass and of its bases, on one line, by the field's name."""
     parsed = [docstring_parser.parse_from_object(base) for base in reversed(kind.__mro__[:-1])]
     return {field.arg_name: " ".join((field.description or "").split()) for each in parsed for field in each.params}
 
 
 def given_inputs(arguments: PerceptionArguments) -> dict[str, Any]:
-    """The fields of :class:`InputsConfig` that were given. :raises InputError: for a text that is no YAML mapping."""
+    """The given fields of :class:`InputsConfig`. :raises InputError: for a text that is no YAML mapping."""
     given = {name: value for name in INPUT_NAMES if (value := getattr(arguments, name)) != AUTO}
     return {name: _from_text(name, value) for name, value in given.items()}
 
@@ -181,8 +185,8 @@ def given_inputs(arguments: PerceptionArguments) -> dict[str, Any]:
 def input_arguments(inputs: InputsConfig, policy: str, checkpoint: str) -> dict[str, Any]:
     """The arguments that give a policy these inputs whatever its checkpoint says; :func:`given_inputs` reads them.
 
-    :param policy: registered name; one that resizes no pictures is not told how.
-    :param checkpoint: the policy's; empty for none.
+    :param policy: registered name of the policy; one that resizes no pictures gets no resize.
+    :param checkpoint: checkpoint of the policy; empty for none.
     """
     names = [name for name in INPUT_NAMES if name != "resize" or takes_parameter(name, policy, checkpoint)]
     return {name: _to_text(getattr(inputs, name)) for name in names}

@@ -25,13 +25,13 @@ from stvla_ros.settings import one_line_yaml, read_mapping
 from stvla_ros.shared_files import config_directory
 from stvla_ros.sim.tasks import check_episodes, find_task, resolve_task
 
-# A real camera's noise changes every picture; a simulator's still scene does not, so there it is not asked.
+# A real camera's noise changes every picture. A simulator's still scene does not, so this check is off there.
 FROZEN_PICTURE_S = 1.0
-# In a run's folder, where its robot is none that can hurt anybody.
+# In the run's folder if the robot is a stand-in that can hurt nobody.
 LATCHES = "latches"
 
 
-# A busy machine hurts no arm that is not there.
+# A stand-in is allowed to be late: a busy machine can do it no harm.
 _NO_ROBOT = {"late_ticks": 0}
 
 
@@ -45,14 +45,14 @@ def sim_graph(arguments: SimArguments, run_directory: Path) -> Graph:
     embodiment = find_embodiment(simulated.robot)
     resolved = _resolve(arguments, embodiment)
     lockstep = arguments.pacing == "lockstep"
-    # In lockstep every frame counts, and time does not: the server may take as long as it needs.
+    # In lockstep every frame counts and time does not: the server may take as long as it needs.
     sensor = {"sensor_reliability": "reliable" if lockstep else "best_effort"}
     driven = embodiment.driver if arguments.joint_level else None
     server = {
         **_server(arguments, resolved, simulated.robot, embodiment),
         "control_hz": simulated.control_hz,
         "pacing": arguments.pacing,
-        # The goals are the bridge's. One that was killed and started anew finds its former goal still running.
+        # The bridge sends the goals. A bridge that was killed and restarted finds its former goal still running.
         "allow_preemption": True,
         "commands_per_observation": driven.limits.commands_per_observation if driven else 0,
         **({"stall_timeout": 0.0} if lockstep else {}),
@@ -117,7 +117,7 @@ def robot_graph(arguments: RobotArguments, run_directory: Path) -> Graph:
         parse_pose("camera_pose", arguments.camera_pose)
         nodes = [_with_camera_pose(node, arguments.camera_pose) for node in nodes]
     nodes += _driver(arguments, robot, embodiment, run_directory)
-    # A robot's graph survives the loss of a part: the driver holds the arm until it is back.
+    # A robot's graph survives the loss of a part: the driver holds the arm until the part is back.
     nodes = [replace(node, on_failure="restart") for node in nodes]
     if replayed:
         replay = {
@@ -133,12 +133,12 @@ def robot_graph(arguments: RobotArguments, run_directory: Path) -> Graph:
             **_run_facts(arguments, resolved),
             "pacing": pacing,
             "show_depth": resolved.inputs.depth != NO_DEPTH,
-            # The recorder's least and most.
+            # The recorder's smallest and largest rate.
             "fps": min(max(replayed.frame_rate, 1.0), 120.0),
         }
         nodes.append(NodeSpec("replay", {"replay": replay}, remappings, ends_graph=True))
         nodes.append(NodeSpec("episode_recorder", {"episode_recorder": recorder}, remappings))
-    # Neither the recorder nor the picture is worth stopping a robot for. A replay waits for its recorder.
+    # Neither the recorder nor rviz is worth stopping a robot for. A replay waits for its recorder.
     for extra in _optional(arguments, resolved, run_directory, embodiment.base_frame, remappings):
         awaited = arguments.replay and extra.executable == "bag_recorder"
         nodes.append(replace(extra, on_failure="stop" if awaited else "ignore"))
@@ -147,19 +147,19 @@ def robot_graph(arguments: RobotArguments, run_directory: Path) -> Graph:
 
 
 def _recorders(record: bool, video: bool) -> list[str]:
-    """Who must have subscribed to what before a simulation or a replay begins, so that no frame of it is missed."""
+    """The subscriptions that a simulation or a replay waits for before it begins, so that no frame is missed."""
     of_bag = [f"bag_recorder {topic}" for topic in ("image", "camera_info", "sensor_depth") if record]
     of_video = [f"episode_recorder {topic}" for topic in ("image", "overlay", "traced_depth") if video]
     return [*of_bag, *of_video] or [""]
 
 
 def _robot(arguments: RobotArguments) -> str:
-    """For nodes, which may be started in another folder."""
+    """The robot's file as an absolute path: nodes may be started in another folder."""
     return str(Path(arguments.robot).resolve()) if arguments.robot.endswith((".yaml", ".yml")) else arguments.robot
 
 
 def _driver(arguments: RobotArguments, robot: str, embodiment: Embodiment, run_directory: Path) -> list[NodeSpec]:
-    """What moves the robot; nothing where a recording plays and the hardware is real."""
+    """The nodes that move the robot; none if a recording plays and the hardware is real."""
     if embodiment.driver is None:
         raise InputError(f"robot: {arguments.robot} has no driver, it is in simulation alone")
     kind = embodiment.driver.kind
@@ -189,14 +189,16 @@ def _driver(arguments: RobotArguments, robot: str, embodiment: Embodiment, run_d
 
 
 def _latch_folder(arguments: RobotArguments, run_directory: Path) -> str:
-    """A robot's stops outlive a run, those of a stand-in do not: each run has a new one."""
+    """A robot's stops outlive a run. A stand-in's do not: each run has a new one."""
     if arguments.latch_folder:
         return str(Path(arguments.latch_folder).expanduser().resolve())
     return str(run_directory / LATCHES) if arguments.use_fake_hardware else ""
 
 
 def _driver_node(name: str, module: str, parameters: Parameters) -> NodeSpec:
-    """A driver or a stand-in. :raises InputError: when another package's has the name of a node of this one."""
+    """The node of a driver or a stand-in. :raises InputError: when another package's driver has the name of a node of
+    this one.
+    """
     if name not in executables():
         return NodeSpec(name, {name: parameters}, module=module)
     if module != module_of(name):
@@ -205,7 +207,7 @@ def _driver_node(name: str, module: str, parameters: Parameters) -> NodeSpec:
 
 
 def _resolve(arguments: PerceptionArguments, embodiment: Embodiment) -> Resolved:
-    """What the policy is shown, and how its chunks are executed.
+    """The policy's inputs, and the execution of its chunks.
 
     :raises InputError: for arguments that the policy refuses, or a checkpoint's record that cannot be used.
     """
@@ -235,7 +237,7 @@ def _server(arguments: PerceptionArguments, resolved: Resolved, robot: str, embo
         "resize": resolved.inputs.resize,
         "execution": resolved.execution,
         "ensembled_chunks": arguments.ensembled_chunks,
-        # The expert knows when to grasp; a network wavers.
+        # The expert knows when to grasp; a network is unsteady.
         "sticky_gripper": 0 if arguments.policy == "expert" else embodiment.sticky_gripper_steps,
         "robot": robot,
         "base_frame": embodiment.base_frame,
@@ -249,7 +251,7 @@ def _checkpoint(arguments: PerceptionArguments) -> str:
 
 
 def _run_facts(arguments: PerceptionArguments, resolved: Resolved) -> dict[str, Any]:
-    """What the summary says about the run."""
+    """The run's facts for the summary."""
     facts = {name: getattr(arguments, name) for name in ("policy", "checkpoint", "fused")}
     return {**facts, "traces": resolved.inputs.traces, "execution": resolved.execution}
 
@@ -288,7 +290,7 @@ def _perception_and_server(
 
 
 def _with_camera_pose(node: NodeSpec, pose: str) -> NodeSpec:
-    """The node, told where the camera is if it may want to know."""
+    """The node with the camera's pose among its parameters, if it may need it."""
     told = {
         name: {**values, "camera_pose": pose} if name in ("tracker", "compositor", "perception") else values
         for name, values in node.parameters.items()
@@ -305,13 +307,13 @@ def _optional(
 ) -> list[NodeSpec]:
     nodes = []
     if arguments.record:
-        # The sensor's depth in metres says nothing that its own topic does not.
+        # The sensor's depth in metres only repeats its own topic.
         exclude = ["depth" if resolved.inputs.depth == "sensor" else ""]
         recorder = {"output": str(run_directory / "bag"), "exclude_topics": exclude}
         nodes.append(NodeSpec("bag_recorder", {"bag_recorder": recorder}))
     if arguments.rviz:
         command = ("rviz2", "rviz2", "-d", str(config_directory() / "stvla.rviz"), "-f", base_frame)
-        # rviz2's node is called rviz; it looks at the camera's own topics, in the recording's time.
+        # rviz2's node is called rviz. It looks at the camera's own topics, in the recording's time.
         nodes.append(NodeSpec("rviz2", {"rviz": {}}, remappings, command=command))
     return nodes
 
@@ -323,7 +325,7 @@ def _finish(
     common: Parameters,
     notes: tuple[str, ...] = (),
 ) -> Graph:
-    """Write the graph's parameters into the run's folder, where they also say later what was run."""
+    """Write the graph's parameters into the run's folder, where they also document the run."""
     extra = Path(arguments.params_file).resolve() if arguments.params_file else None
     if extra and not extra.is_file():
         raise InputError(f"params_file: expected a ROS 2 parameter file, there is no {extra}")

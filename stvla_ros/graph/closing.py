@@ -1,4 +1,4 @@
-"""What is said when a run has ended."""
+"""The messages at the end of a run."""
 
 from pathlib import Path
 
@@ -9,12 +9,12 @@ from stvla_ros.safe_files import read_json_file
 
 
 def closing_line(folder: Path) -> str:
-    """One line on how the run in this folder went, and where its video and its page are."""
+    """One line about the outcome of the run in this folder, with the paths of its video and its page."""
     parts = []
     try:
         parts.append(outcome(read_json_file(folder / SUMMARY)))
     except (OSError, InputError, LookupError, TypeError, AttributeError):
-        pass  # it ended before there was anything to tell
+        pass  # it ended before it had any result
     for name, file in (("video", VIDEO), ("page", PAGE)):
         if (folder / file).is_file():
             parts.append(f"{name}: {folder / file}")
@@ -22,6 +22,6 @@ def closing_line(folder: Path) -> str:
 
 
 def lacks_video(graph: Graph) -> bool:
-    """Whether the run was to leave a video and left none."""
+    """Whether the run should have left a video but did not."""
     recorders = [node.parameters["episode_recorder"] for node in graph.nodes if node.executable == "episode_recorder"]
     return any(each.get("video", True) for each in recorders) and not (graph.run_directory / VIDEO).is_file()

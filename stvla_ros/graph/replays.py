@@ -1,4 +1,4 @@
-"""A recording in the camera's place: what is in it is looked at before anything starts."""
+"""A recording in the camera's place: it is checked before anything starts."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -18,7 +18,7 @@ from stvla_ros.settings import Range, build, check_ranges, parse_mapping
 
 @dataclass(frozen=True)
 class ReplayParameters:
-    """What ``replay_parameters`` may hold: parameters of the node ``replay``, under their names, with its ranges."""
+    """The parameters in ``replay_parameters``: those of the node ``replay``, with the same names and ranges."""
 
     image_topic: str = ""
     camera_info_topic: str = ""
@@ -39,9 +39,9 @@ class ReplayParameters:
 @dataclass(frozen=True)
 class Replay:
     """
-    :param given: parameters of the node ``replay`` that were given.
+    :param given: given parameters of the node ``replay``.
     :param has_depth: whether the first picture comes with depth.
-    :param frame_rate: pictures a second of the recording, by its first ones.
+    :param frame_rate: rate of the recording in pictures a second, by its first ones.
     """
 
     given: Mapping[str, Any]
@@ -51,8 +51,8 @@ class Replay:
 
 def look_at(source: str, parameters: str) -> Replay:
     """
-    :param source: video, image folder or bag.
-    :param parameters: further ones of the node ``replay``, a YAML mapping.
+    :param source: path of a video, image folder or bag.
+    :param parameters: further parameters of the node ``replay``, a YAML mapping.
     :raises InputError: for a parameter that cannot be used, or a recording that is missing, unreadable or empty.
     """
     name = "replay_parameters"
@@ -68,9 +68,9 @@ def look_at(source: str, parameters: str) -> Replay:
 
 
 def without_sensor(arguments: RobotArguments, resolved: Resolved) -> Resolved:
-    """For a recording without depth: traces on the picture, unless a network was asked for.
+    """For a recording without depth: traces on the picture, unless a depth network was asked for.
 
-    :raises InputError: when the sensor's depth was asked for by name.
+    :raises InputError: when the sensor's depth was explicitly asked for.
     """
     if resolved.inputs.depth != "sensor":
         return resolved
@@ -92,7 +92,7 @@ def replay_pacing(arguments: RobotArguments) -> str:
 
 
 def image_subscribers(fused: bool, inputs: InputsConfig) -> int:
-    """How many nodes take the image, so that a recording waits for all of them: the perception (fused, or tracker,
-    depth and compositor), the recorder, and the server unless it takes the overlay instead.
+    """Number of nodes that subscribe to the image, so that a recording waits for all of them: the perception (fused, or
+    tracker, depth and compositor), the recorder, and the server unless it takes the overlay instead.
     """
     return 2 if fused else 4 + (VIEWS[inputs.traces].picture == "image")

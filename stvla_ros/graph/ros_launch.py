@@ -31,12 +31,12 @@ from stvla_ros.graph.supervisor import (
 )
 
 Kind = TypeVar("Kind", bound=PerceptionArguments)
-# As close as "episode" is to "episodes".
+# The similarity of "episode" and "episodes".
 MISSPELLING_CUTOFF = 0.85
 
 
 def launch_description(kind: type[PerceptionArguments]) -> LaunchDescription:
-    """What a launch file returns.
+    """The result of a launch file.
 
     :param kind: SimArguments or RobotArguments; every field is a launch argument.
     """
@@ -44,7 +44,7 @@ def launch_description(kind: type[PerceptionArguments]) -> LaunchDescription:
 
 
 def declare_arguments(kind: type[PerceptionArguments]) -> list[DeclareLaunchArgument]:
-    """One launch argument a field, with the field's docstring, default and choices."""
+    """One launch argument for each field, with the field's docstring, default and choices."""
     types, descriptions = get_type_hints(kind), field_docstrings(kind)
     return [
         DeclareLaunchArgument(
@@ -64,7 +64,8 @@ def read_arguments(kind: type[Kind], texts: Mapping[str, str]) -> Kind:
     :raises InputError: when a value has the wrong type, or a name looks like a misspelt argument.
     """
     types = get_type_hints(kind)
-    # An including launch file's own arguments are visible here too: only near misses can be told to be mistakes.
+    # An including launch file's own arguments are visible here too, so only names that nearly fit can be recognised as
+    # mistakes.
     for unknown in texts.keys() - types.keys():
         if close := difflib.get_close_matches(unknown, types, n=1, cutoff=MISSPELLING_CUTOFF):
             raise InputError(f"{unknown}: no such launch argument, did you mean {close[0]}?")
@@ -72,7 +73,7 @@ def read_arguments(kind: type[Kind], texts: Mapping[str, str]) -> Kind:
 
 
 def graph_entities(graph: Graph) -> list[LaunchDescriptionEntity]:
-    """Launch actions that start the graph, end with it, and fail with it.
+    """Launch actions that start the graph, and end or fail when it does.
 
     :raises InputError: when another package's program is not installed.
     """
@@ -92,7 +93,7 @@ def _start(context: LaunchContext, kind: type[SimArguments | RobotArguments]) ->
 
 
 def _node(spec: NodeSpec, graph: Graph) -> Node:
-    # No name: it would rename every node of a process that holds several.
+    # No name: it would rename every node of a process with several.
     return Node(
         **_program(spec),
         parameters=[str(file) for file in graph.parameter_files],
@@ -108,7 +109,7 @@ def _node(spec: NodeSpec, graph: Graph) -> Node:
 
 
 def _program(spec: NodeSpec) -> dict[str, Any]:
-    """What of ``Node``'s arguments says which program it is."""
+    """The arguments of ``Node`` that select the program."""
     if spec.module:
         return {"executable": sys.executable, "arguments": ["-m", spec.module], "exec_name": spec.executable}
     package, executable, *arguments = spec.command or ("stvla_ros", spec.executable)
@@ -135,7 +136,7 @@ class _ExitHandler:
         on_failure = "stop" if code == BAD_PARAMETERS else self._spec.on_failure
         if on_failure != "stop":
             return LogInfo(msg=f"error: node {self._spec.executable} {how}; {CONSEQUENCES[on_failure]}")
-        # An exception is what makes `ros2 launch` stop everything and exit with an error; the line is its message.
+        # An exception makes `ros2 launch` stop everything and exit with an error; the line is its message.
         raise RuntimeError(f"node {self._spec.executable} {how}; stopping all")
 
 
@@ -153,7 +154,7 @@ def _from_text(name: str, text: str, type_: Any) -> Any:
         [type_] = [each for each in get_args(type_) if get_origin(each) is not Literal]
     try:
         value = coerce_to_type(text, type_)
-        # An empty text passes launch's own conversion unconverted.
+        # launch does not convert an empty text.
         if isinstance(value, type_):
             return value
     except ValueError:

@@ -1,4 +1,4 @@
-"""From arguments to a graph that runs, and back with its exit code."""
+"""Makes a graph from arguments and runs it; returns its exit code."""
 
 import sys
 from datetime import datetime
@@ -21,7 +21,7 @@ def describe_graph(arguments: SimArguments | RobotArguments) -> Graph:
     parent = Path(arguments.output).resolve()
     run = parent / datetime.now().strftime("%Y-%m-%d_%H-%M-%S_%f")
     graph = sim_graph(arguments, run) if isinstance(arguments, SimArguments) else robot_graph(arguments, run)
-    with whole_file(parent / "latest") as aside:  # it never points nowhere
+    with whole_file(parent / "latest") as aside:  # it always points to a folder
         aside.symlink_to(run.name)
     return graph
 

@@ -1,4 +1,4 @@
-"""What a graph is made of: its processes, their parameters and remappings."""
+"""The parts of a graph: its processes, their parameters and remappings."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -12,14 +12,15 @@ Parameters = Mapping[str, Any]
 class NodeSpec:
     """One process of the graph.
 
-    :param executable: name of the installed executable, one of ``nodes/executables.py``; or of what ``module`` runs.
+    :param executable: name of the installed executable, one of ``nodes/executables.py``; or of the program that
+        ``module`` runs.
     :param module: another package's module that is run as a process (``python -m``).
-    :param parameters: by node name (a process may hold several nodes).
-    :param remappings: topic name in the node to topic name in the graph.
-    :param ends_graph: whether the graph ends, successfully, when this process does.
-    :param command: another package's program instead: (package, executable, arguments…).
-    :param on_failure: what happens when it fails: all ends, it alone starts again, or the others go on without it. Bad
-        parameters (exit code 2) always end all.
+    :param parameters: parameters by node name (a process may hold several nodes).
+    :param remappings: topic names in the graph, by topic name in the node.
+    :param ends_graph: whether the graph ends, successfully, when this process ends.
+    :param command: program of another package instead: (package, executable, arguments…).
+    :param on_failure: consequence of its failure: all processes end, it alone starts again, or the others continue
+        without it. Bad parameters (exit code 2) always end all.
     """
 
     executable: str
@@ -32,16 +33,16 @@ class NodeSpec:
 
     @property
     def enclave(self) -> str:
-        """Where SROS2 looks for the process' keys and permissions; of no effect while security is off."""
+        """Name under which SROS2 finds the process' keys and permissions; without effect while security is off."""
         return f"/{self.executable}"
 
 
 @dataclass(frozen=True)
 class Graph:
-    """What is to be started.
+    """The processes to start.
 
     :param nodes: the processes.
-    :param run_directory: where this run writes.
+    :param run_directory: folder of this run's files.
     :param parameter_files: ROS 2 parameter files for every node, later ones win.
     :param notes: lines for the user.
     """

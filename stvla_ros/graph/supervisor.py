@@ -15,12 +15,12 @@ from stvla_ros.errors import InputError
 from stvla_ros.graph.specification import Graph, NodeSpec
 from stvla_ros.nodes.executables import module_of
 
-# What a node gets to end by itself after SIGINT (a bag to close, a video to finish), then after SIGTERM.
+# Time for a node to end by itself after SIGINT (a bag to close, a video to finish), then after SIGTERM.
 INTERRUPT_GRACE_S = 15.0
 TERMINATE_GRACE_S = 3.0
-# Between a node's failure and its next start.
+# Time between a node's failure and its restart.
 RESTART_DELAY_S = 1.0
-# Exit code of a node whose parameters are bad: another start would end the same way.
+# Exit code of a node whose parameters are bad: a restart would end the same way.
 BAD_PARAMETERS = 2
 CONSEQUENCES = {"stop": "stopping all", "restart": "starting it again", "ignore": "the others go on"}
 
@@ -44,7 +44,7 @@ def node_command(node: NodeSpec, graph: Graph) -> list[str]:
 
 
 def run_graph(graph: Graph) -> int:
-    """Run until a process that ends the graph exits, a process fails that all depend on, or Ctrl-C.
+    """Run until one of these: a process ends that ends the graph, a process fails that the others need, or Ctrl-C.
 
     :return: 0 when the graph ended as it should, 130 after Ctrl-C, else 1 after a line that names the process.
     """
@@ -63,7 +63,7 @@ def run_graph(graph: Graph) -> int:
 
 
 class _Processes:
-    """:param commands: the command line of each, by its name."""
+    """:param commands: command line of each process, by its name."""
 
     def __init__(self, commands: Mapping[str, list[str]]) -> None:
         self._commands = commands
@@ -83,7 +83,8 @@ class _Processes:
             text=True,
             errors="replace",
             env=self._environment,
-            # A session of its own: Ctrl-C in the terminal reaches the supervisor alone, which then stops all in order.
+            # In a session of its own: Ctrl-C in the terminal then reaches only the supervisor, which stops all
+            # processes in order.
             start_new_session=True,
             preexec_fn=killed_with_parent,
         )
@@ -103,7 +104,7 @@ def _relay(name: str, stream: IO[str], lock: threading.Lock) -> None:
 
 
 def without_interrupts(lines: Iterable[str]) -> Iterator[str]:
-    """Output without the tracebacks of processes that were stopped while they were starting: that is no error."""
+    """Output without the tracebacks of processes that were stopped while they were starting: those are no errors."""
     held: list[str] = []
     for line in lines:
         if line.startswith("Traceback (most recent call last):") or (held and line.startswith((" ", "\n"))):
@@ -133,7 +134,7 @@ def _watch(started: _Processes, nodes: Mapping[str, NodeSpec], interrupted: thre
             print(f"error: node {name} {how}; {CONSEQUENCES[on_failure]}", file=sys.stderr, flush=True)
             if on_failure == "stop":
                 return 1
-            # What it left in its group would be in the way of the next one.
+            # Processes that it left in its group would be in the way of the next one.
             _signal_group(started.running.pop(name), signal.SIGKILL)
             if on_failure == "restart":
                 waiting[name] = time.monotonic() + RESTART_DELAY_S
@@ -153,7 +154,7 @@ def _stop(processes: Iterable[subprocess.Popen]) -> None:
         while any(process.poll() is None for process in running) and time.monotonic() < ends:
             time.sleep(0.05)
     for process in processes:
-        # Whatever a node left in its group (a simulator's worker) goes with it.
+        # Processes that a node left in its group (a simulator's worker) end with it.
         _signal_group(process, signal.SIGKILL)
 
 

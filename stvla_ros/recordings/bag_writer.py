@@ -28,8 +28,8 @@ _ZSTD_LEVEL = 1
 
 
 class BagWriter:
-    """A new bag, its chunks packed with zstd, which every reader of MCAP unpacks by itself. Use as a context manager,
-    or call `close`, which writes its index. Not thread-safe.
+    """A new bag, with chunks packed by zstd, which every reader of MCAP can unpack. Use as a context manager, or call
+    `close`, which writes its index. Not thread-safe.
 
     :param folder: folder of the bag; it must not exist.
     :raises InputError: when the folder exists or cannot be made.
