@@ -28,7 +28,7 @@ PARTS = (
     "training_step",
     "training_memory",
 )
-# Only when asked for: half an hour, and what is decided.
+# Run only when asked for: one takes half an hour, the other is for making decisions.
 LONG_PARTS = ("soak", "executors")
 
 

@@ -40,8 +40,8 @@ def gripper_trace_share(
     slowdown: int,
     warm_up: int,
 ) -> tuple[int, int, float]:
-    """:return: frames in which the gripper moved, those of them in which it carried a trace, and the median length in
-    pixels of the longest trace on it in those.
+    """:return: number of frames in which the gripper moved; of those in which it also carried a trace; and in the
+    latter the median length of the longest trace on it, pixels.
     """
     moved = np.linalg.norm(np.diff(tool_pixels(episode), axis=0, prepend=np.nan), axis=1) > 1.0 / slowdown
     kernel = np.ones((2 * _MARGIN + 1, 2 * _MARGIN + 1), np.uint8)

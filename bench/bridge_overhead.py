@@ -1,9 +1,9 @@
 """Control steps per second of the simulator bridge beside the bare environment loop, on the same episode in the same
 run.
 
-The bridge adds per step: 0.92 MB image, 0.61 MB depth and four small messages published, one command received.
-Commands are answered at once by this process, so that what is measured is the bridge and two hops of small messages,
-not the perception.
+The bridge adds per step: 0.92 MB image, 0.61 MB depth and four small messages published, one command received. This
+process answers at once with commands, so the measurement covers the bridge and two hops of small messages, not the
+perception.
 """
 
 import subprocess
@@ -23,7 +23,7 @@ EPISODES = 3
 
 
 def bare_steps_per_s() -> float:
-    """The expert's episodes by plain calls, images rendered."""
+    """The expert's episodes, run by plain calls with rendered images."""
     from stvla_ros.sim.tasks import make_environment
 
     environment = make_environment(TASK)
@@ -83,7 +83,7 @@ def bridge_steps_per_s() -> float:
         node.destroy_node()
     steps, seconds = 0, 0.0
     for index in range(EPISODES):
-        # From the first answered observation to the end: the reset, and the wait for discovery, are not steps.
+        # Measured from the first answered observation to the end: the reset and the wait for discovery are not steps.
         stamps = [
             stamp_ns(s.header) for s in states if s.index == index and s.phase != EpisodeState.RESETTING and s.step > 0
         ]

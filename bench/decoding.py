@@ -1,6 +1,7 @@
-"""Milliseconds that a picture costs before the perception, by how it comes: 640x480, a real camera's amount of detail.
+"""Milliseconds for decoding a picture before the perception, by its transport: 640x480, with a real camera's amount of
+detail.
 
-A node decodes what it takes, so with compressed pictures tracker, depth, compositor and vla_server pay each.
+Every node decodes its own input, so compressed pictures cost this in each of tracker, depth, compositor and vla_server.
 """
 
 import struct
@@ -19,7 +20,7 @@ REPEATS = 100
 
 
 def scene() -> tuple[np.ndarray, np.ndarray]:
-    """rgb and millimetres, with edges, slopes and noise."""
+    """A picture (rgb) and a depth map (millimetres), with edges, slopes and noise."""
     random = np.random.default_rng(0)
     blocks = random.integers(30, 220, (24, 32, 3), np.uint8).repeat(20, 0).repeat(20, 1)
     rgb = np.clip(blocks + random.normal(0, 3, blocks.shape), 0, 255).astype(np.uint8)
@@ -30,7 +31,7 @@ def scene() -> tuple[np.ndarray, np.ndarray]:
 
 
 def raw(picture: np.ndarray, encoding: str) -> Image:
-    """:param picture: rows of the message."""
+    """:param picture: rows of the message, (H, W) or (H, W, 3)."""
     height = 480
     data = array("B", np.ascontiguousarray(picture).tobytes())
     return Image(height=height, width=640, encoding=encoding, step=len(data) // len(picture), data=data)

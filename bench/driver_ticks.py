@@ -1,9 +1,9 @@
-"""How late setpoints leave a real driver's process beside two busy loops: ``widowx_driver`` with a stand-in of its arm,
-at rest and while it executes commands, in the same ways as ``bench.ticks``.
+"""The lateness of setpoints in a real driver's process beside two busy loops: ``widowx_driver`` with a stand-in of its
+arm, at rest and while it executes commands, with the priorities of ``bench.ticks``.
 
-The lateness is what the driver says on ``/diagnostics``: of its last 1000 setpoints, which are those of one phase.
-Joint states may be as late as a robot's file can say. Where the driver stops all the same, no figures are told.
-Everything is in a namespace of its own, so that no real arm can hear it.
+The driver itself reports the lateness on ``/diagnostics``, over its last 1000 setpoints, which all belong to one phase.
+Joint states may be as late as a robot's file allows. If the driver stops nevertheless, there are no figures. Everything
+is in a namespace of its own, so that no real arm can receive it.
 """
 
 import os
@@ -28,18 +28,18 @@ from stvla_ros.shared_files import config_directory
 
 ROBOT = find_embodiment("widowx")
 NAMESPACE = f"/bench_{os.getpid()}"
-# The driver's figures are of so many setpoints.
+# Number of setpoints in the driver's figures.
 SETPOINTS = 1000
 STEP_M = 0.015
-# Commands in one direction, before they lead back.
+# Number of commands in one direction before they lead back.
 THERE = 4
 TIMEOUT_S = 180.0
-# The most that a robot's file may say of joint_state_timeout, seconds.
+# The largest joint_state_timeout that a robot's file may have, seconds.
 PATIENCE_S = 1.0
 
 
 class Bench:
-    """What the driver is told, and what it says."""
+    """Sends commands to the driver, and records its reports."""
 
     def __init__(self) -> None:
         import rclpy
@@ -76,7 +76,7 @@ class Bench:
         self.goal = CommandIdentity(ROBOT.name, uuid.uuid4().bytes, self.node.get_clock().now().nanoseconds)
 
     def command(self, number: int) -> None:
-        """There and back."""
+        """Send a command: there, and later back."""
         from stvla_ros.nodes.kit.messages import action_to_command, make_header
 
         way = STEP_M * (-1) ** (number // THERE)
@@ -92,7 +92,7 @@ class Bench:
             rclpy.spin_once(self.node, timeout_sec=left)
 
     def figures_after(self, now: float) -> dict[str, str]:
-        """The first ones that were said later."""
+        """The first figures that were reported later."""
         ends = time.monotonic() + TIMEOUT_S
         while self.figures_at <= now and time.monotonic() < ends:
             self.spin(0.1)
@@ -113,15 +113,15 @@ def patient_robot(folder: str) -> str:
 def start(executable: str, folder: str, nice: int, parameters: dict[str, Any]) -> subprocess.Popen:
     """A node in a process of its own.
 
-    :param folder: where the driver keeps what stopped it.
-    :raises OSError: where the machine does not allow this ``nice``.
+    :param folder: folder in which the driver keeps its stops.
+    :raises OSError: if the machine does not allow this ``nice``.
     """
     given = [word for name, value in parameters.items() for word in ("-p", f"{name}:={value}")]
     command = [sys.executable, "-m", module_of(executable), "--ros-args", "-r", f"__ns:={NAMESPACE}", *given]
     with Path(folder, f"{executable}.log").open("w") as log:
         process = subprocess.Popen(command, stdout=log, stderr=log, env={**os.environ, "XDG_STATE_HOME": folder})
     try:
-        # Before it starts its threads, which inherit it.
+        # Set before it starts its threads, which inherit it.
         os.setpriority(os.PRIO_PROCESS, process.pid, nice)
     except OSError:
         process.kill()
@@ -161,7 +161,7 @@ def measure(what: str, nice: int, priority: int, busy: int) -> list[dict[str, An
 
 
 def phase(bench: Bench, what: str, moves: bool) -> dict[str, Any]:
-    """At rest or in motion, for as many setpoints as the driver's figures are of."""
+    """One phase, at rest or in motion, as long as the driver's figures reach back."""
     from stvla_ros.msg import DriverState
 
     late_before = int(bench.figures_after(time.monotonic())["late_ticks"])

@@ -1,4 +1,4 @@
-"""rclpy's two executors for nodes like ours: the single-threaded one, which all nodes use, and the experimental events
+"""rclpy's two executors with nodes like ours: the single-threaded one, which all nodes use, and the experimental events
 executor of newer distributions.
 
 Cost: processor time of a callback in a process with ten subscriptions, to which another one publishes small messages in
@@ -22,7 +22,7 @@ KINDS = ("single-threaded", "events")
 
 
 def executor_of(kind: str) -> Any:
-    """:raises ImportError: where the distribution has none."""
+    """:raises ImportError: if the distribution has no such executor."""
     import rclpy
 
     if kind == "events":
@@ -33,7 +33,7 @@ def executor_of(kind: str) -> Any:
 
 
 def receive(kind: str) -> None:
-    """Prints milliseconds of processor time a callback, of the whole process and of the executor's thread."""
+    """Print milliseconds of processor time per callback, of the whole process and of the executor's thread."""
     from std_msgs.msg import String
 
     from stvla_ros.nodes.kit.base import RELIABLE_QOS, StvlaNode
@@ -57,7 +57,7 @@ def receive(kind: str) -> None:
 
 
 def send(rate_hz: str) -> None:
-    """Publishes until it is ended."""
+    """Publish until the process is ended."""
     import rclpy
     from std_msgs.msg import String
 
@@ -73,7 +73,7 @@ def send(rate_hz: str) -> None:
 
 
 def disturb() -> None:
-    """Offers and asks with other qualities of service, again and again, until it is ended."""
+    """Publish and subscribe with other qualities of service, again and again, until the process is ended."""
     import rclpy
     from std_msgs.msg import String
 
@@ -91,10 +91,10 @@ def disturb() -> None:
 
 
 def survive(kind: str, listeners: str) -> None:
-    """Prints how many errors there were; does not come to that when the process crashes.
+    """Print the number of errors. Nothing is printed if the process crashes.
 
-    :param listeners: ``True`` for rclpy's usual ones, which tell of qualities of service that do not fit, in each
-        publisher and subscription.
+    :param listeners: whether publishers and subscriptions have rclpy's usual listeners, which report incompatible
+        qualities of service; the text ``True`` or ``False``.
     """
     import rclpy
     from rclpy._rclpy_pybind11 import InvalidHandle

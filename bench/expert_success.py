@@ -1,4 +1,4 @@
-"""How often the scripted expert succeeds: ``python -m bench.expert_success --task stack_cube``."""
+"""The success of the scripted expert: ``python -m bench.expert_success --task stack_cube``."""
 
 import argparse
 import itertools

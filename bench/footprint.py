@@ -1,7 +1,7 @@
 """Start-up time, resident memory and imports of the nodes that run no network.
 
-Time is from the start of the process to the first message on ``/diagnostics`` (the node is configured and active by
-then, and the timer's first second has passed), less that second.
+Time is from the start of the process to the first message on ``/diagnostics``, less one second: the node is then
+configured and active, and the timer's first second has passed.
 """
 
 import signal

@@ -1,8 +1,8 @@
 """Delivery and latency of the live perception graph at 30 Hz, 640x480, with separate nodes and fused.
 
-What it must cost, per frame at 640x480: the image is 0.92 MB and the sensor depth 0.61 MB; with separate nodes the
-image goes to four processes and the depth map (1.23 MB as 32FC1) to one, about 6 MB copied twice by the middleware,
-so some 10 ms of memory traffic and Python objects on top of tracker (8 ms) and compositor (2 ms). Fused it is one
+Expected cost of a frame at 640x480: the image has 0.92 MB and the sensor depth 0.61 MB. With separate nodes the image
+goes to four processes and the depth map (1.23 MB as 32FC1) to one, about 6 MB, copied twice by the middleware. This is
+some 10 ms of memory traffic and Python objects, in addition to tracker (8 ms) and compositor (2 ms). Fused it is one
 image, one depth, and the stages.
 """
 

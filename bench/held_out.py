@@ -1,7 +1,8 @@
-"""`stvla eval` on random placements, which choices are made on: `python -m bench.held_out` with its arguments.
+"""`stvla eval` on random placements, for making choices: `python -m bench.held_out` with its arguments.
 
-Which checkpoint, which execution, how many steps: decided on the official placements, these would say nothing new
-afterwards. Episode ids and seeds mean placements of their own here, never an official one, and none of a recording's.
+If a checkpoint, an execution or a number of steps were chosen on the official placements, these could not test the
+choice any more. Here, episode ids and seeds stand for random placements, never an official one and none of a
+recording's.
 """
 
 import sys
@@ -23,7 +24,7 @@ _HELD_OUT = 0x5EED
 
 
 def make_held_out(task: str, **options: Any) -> Environment:
-    """As ``make_environment``; each episode stands on a random placement of its own."""
+    """Like ``make_environment``, but each episode has a random placement of its own."""
     environment = make_environment(task, **options)
 
     def reset(episode_id: int, seed: int = 0) -> Observation:

@@ -1,12 +1,12 @@
-"""Exact tracks of points in the simulator's pictures, to measure trackers by.
+"""Exact tracks of points in the simulator's pictures, for measuring trackers.
 
-A point is a spot on a body: the pixel where it was chosen gives, with the depth there, its place on the link or object
-that the segmentation names. Later its pixel follows from that body's pose. Points on the photograph behind the WidowX
+A point is a spot on a body. The pixel where it was chosen, with the depth there, gives its place on the link or object
+that the segmentation names. Its later pixels follow from that body's poses. Points on the photograph behind the WidowX
 scenes, and on nothing at all, stay where they are, since no camera moves.
 
 Accuracy: rendered depth is truncated to millimetres, so a point lies within 0.5 mm of its surface along the ray. After
-the body has turned by a right angle that is at most f * 0.5 mm / distance, about 0.8 px at the WidowX gripper (0.4 m
-away); usually far less.
+the body has turned by a right angle, the error is at most f * 0.5 mm / distance, about 0.8 px at the WidowX gripper
+(0.4 m away); usually far less.
 """
 
 from typing import Protocol
@@ -17,13 +17,13 @@ from stvla_ros.errors import InputError
 from stvla_ros.perception.geometry import back_project, project
 from stvla_ros.sim.environment import Observation
 
-# A point is seen where the picture shows its body at its depth. Within one pixel depth changes by more than its
-# resolution on slanted surfaces; parts of one body that hide each other are further apart than this.
+# A point is visible where the picture shows its body at its depth. On slanted surfaces, depth changes within one pixel
+# by more than its resolution. Parts of one body that hide each other are further apart than this.
 DEPTH_TOLERANCE = 0.005  # metres
 
 
 class Bodies(Protocol):
-    """What is known of the bodies in a picture: ManiSkillEnvironment, or an episode of one that was kept."""
+    """The facts about the bodies in a picture, from ManiSkillEnvironment or a recorded episode."""
 
     @property
     def segmentation(self) -> np.ndarray: ...
@@ -34,9 +34,9 @@ class Bodies(Protocol):
 
 
 class PointTrackRecorder:
-    """Follows points through the pictures of one episode. Starts anew with :meth:`start`.
+    """Follows points through the pictures of one episode. :meth:`start` begins anew.
 
-    :param environment: an environment that renders.
+    :param environment: environment that renders.
     """
 
     def __init__(self, environment: Bodies) -> None:
@@ -50,7 +50,7 @@ class PointTrackRecorder:
         """Choose the points to follow.
 
         :param points: (N, 2) x and y in pixels of ``observation.rgb``.
-        :param observation: the environment's newest one.
+        :param observation: newest observation of the environment.
         :raises InputError: for another shape, points outside the picture, or an environment that does not render.
         """
         points = np.asarray(points, dtype=np.float64)
@@ -72,13 +72,13 @@ class PointTrackRecorder:
 
     @property
     def body_names(self) -> list[str | None]:
-        """(N,) the link or object that each point is on; None on the photograph and on nothing."""
+        """(N,) link or object that each point is on; None on the photograph and on nothing."""
         return [self._names[body] for body in self._body.tolist()]
 
     def observe(self, observation: Observation) -> tuple[np.ndarray, np.ndarray]:
-        """Where the points are now.
+        """The present places of the points.
 
-        :param observation: the environment's newest one.
+        :param observation: newest observation of the environment.
         :returns: (N, 2) float32 x and y in pixels, NaN behind the camera; and (N,) bool, whether each is seen there.
         """
         camera_from_base = np.linalg.inv(observation.base_from_camera)
@@ -91,7 +91,7 @@ class PointTrackRecorder:
         return xy.astype(np.float32), np.where(on_background, self._background_is_seen(), body_is_seen)
 
     def _moving(self) -> list[tuple[int, np.ndarray]]:
-        """The bodies that carry points, each with the (N,) mask of its own."""
+        """The bodies that carry points, each with the (N,) mask of its points."""
         return [(body, self._body == body) for body, name in self._names.items() if name is not None]
 
     def _background_is_seen(self) -> np.ndarray:
@@ -105,7 +105,7 @@ class PointTrackRecorder:
         height, width = shown_depth.shape
         seen = np.zeros(len(xy), dtype=bool)
         inside = _inside(xy, width, height)
-        # Any of the pixels around it: on an outline the nearest one may show what is behind.
+        # Any of the pixels around it counts: on an outline the nearest one may show the background.
         for round_x in (np.floor, np.ceil):
             for round_y in (np.floor, np.ceil):
                 column, row = round_x(xy[inside, 0]).astype(int), round_y(xy[inside, 1]).astype(int)

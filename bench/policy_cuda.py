@@ -1,15 +1,16 @@
-"""The published 4B shape in bfloat16 with random weights on a GPU: a chunk against the bandwidth of its memory.
+"""The published 4B shape in bfloat16 with random weights on a GPU: the time of a chunk, compared with the bandwidth of
+the memory.
 
-Roofline: at batch 1 every weight is read once for each token and used for a few multiplications, so a chunk takes at
+Roofline: at batch 1 every weight is read once for each token and used for a few multiplications. So a chunk takes at
 least bytes / bandwidth, with bytes = 12 passes through the language model's layers (prefill and 11 tokens), the head's
 rows of the legal tokens, and one pass through picture encoder, Ego3D and projector. The bandwidth is that of a copy on
-the device in the same run (read and write counted). Keys, values and activations are less than 1 % of it. Prefill
-and picture encoder are bound by arithmetic instead, so the roofline cannot quite be met.
+the device in the same run (reads and writes counted). Keys, values and activations are less than 1 % of it. Arithmetic
+limits prefill and picture encoder instead, so the roofline cannot quite be reached.
 
-Times are the host's, from pixels and points on the device until the tokens are there.
+Times are measured on the host, from pixels and points on the device until the tokens are there.
 
-Without a GPU, what one would run is counted (policy_kernels.py): kernels, bytes, and what they take at least by the
-data sheets of some GPUs.
+Without a GPU, its work is counted (policy_kernels.py): kernels, bytes, and the least time for them by the data sheets
+of some GPUs.
 """
 
 from collections.abc import Callable
@@ -34,14 +35,14 @@ from stvla_ros.policy.spatialvla.model import SpatialVla
 from stvla_ros.policy.spatialvla.sizes import published_config
 
 REPEATS = 20
-# Of a decoding, those after the last token: the tokens are put together and checked.
+# Operations after a decoding's last token: the tokens are put together and checked.
 _LAST_KERNELS = 6
 COPY_BYTES = 2**31
 MOST_MEMORY_GB = 9.0
 
 
 def rows() -> list[dict[str, Any]]:
-    """What is counted; with CUDA also one row per way to a chunk, then the roofline and the memory."""
+    """The counted figures; with CUDA also one row for each way to a chunk, then the roofline and the memory."""
     counted = counted_rows("4b")
     if not torch.cuda.is_available():
         return [*counted, {"missing": "policy_cuda: no CUDA device, nothing measured"}]
@@ -49,15 +50,15 @@ def rows() -> list[dict[str, Any]]:
 
 
 def meta_model(size: str) -> SpatialVla:
-    """As the server has it on a GPU, on torch's meta device: bfloat16, lean."""
+    """The server's model on a GPU, on torch's meta device: bfloat16, lean."""
     config = SpatialVlaConfig.from_dict(published_config(size))
     return empty_model(config, lean=True).to(torch.bfloat16).to("meta")
 
 
 def chunk_kernels(model: SpatialVla, compiler: Compiler = Compiler(enabled=False)) -> dict[str, Kernels]:
-    """Of the picture, the prompt with its first token, one further token, and the whole chunk.
+    """The kernels of the picture, of the prompt with its first token, of one further token, and of the whole chunk.
 
-    :param compiler: of what stands between the products.
+    :param compiler: compiler of the operations between the products.
     """
     ranges, size, width = legal_ranges(), model.config.image_size, model.config.text.hidden_size
     points_a_patch = 3 * model.config.patch_resolution**2
@@ -68,7 +69,7 @@ def chunk_kernels(model: SpatialVla, compiler: Compiler = Compiler(enabled=False
     pixels, points = empty(1, 3, size, size), empty(1, model.config.num_image_tokens, points_a_patch)
     embeddings = empty(1, model.config.num_image_tokens + PADDED_TEXT_TOKENS[0], width, dtype=model.dtype)
     length = empty(dtype=torch.int64)
-    TokenPredictor(model, ranges)  # its weights' layout is the model's
+    TokenPredictor(model, ranges)  # it changes the layout of the model's weights
     decoders = {count: ChunkDecoder(model, ranges[:count], compiler=compiler) for count in (1, 2, len(ranges))}
     join = compiler.part(model.vision_tower.join)
 
@@ -87,7 +88,7 @@ def chunk_kernels(model: SpatialVla, compiler: Compiler = Compiler(enabled=False
 
 
 def depth_kernels(size: str) -> Kernels:
-    """Of ZoeDepth, for a picture without depth, after the first one."""
+    """The kernels of ZoeDepth, for a picture without depth, after the first one."""
     config = SpatialVlaConfig.from_dict(published_config(size))
     with torch.device("meta"):
         model = keep_on_device(ZoeDepthForDepthEstimation(config.depth).eval()).to(torch.bfloat16)
@@ -119,7 +120,7 @@ def _counted_row(what: str, kernels: Kernels) -> dict[str, Any]:
 
 @torch.inference_mode()
 def measure(size: str, device: torch.device, dtype: torch.dtype) -> list[dict[str, Any]]:
-    """:param device: a CUDA device; the CPU only shows that this runs."""
+    """:param device: device to measure on, a CUDA device; the CPU only shows that this runs."""
     on_cuda = device.type == "cuda"
     torch.manual_seed(0)
     model = random_model(size, device, dtype)
@@ -127,7 +128,7 @@ def measure(size: str, device: torch.device, dtype: torch.dtype) -> list[dict[st
     text = model.embed_text(ids[:, model.config.num_image_tokens :])
     ranges, on = legal_ranges(), Accelerations()
     fastest = TokenPredictor(model, ranges, on)
-    # Both graphs, as a server has them after its warm-up; before the other ways need memory of their own.
+    # Both graphs, as in a server after its warm-up; measured first, because the other ways need memory of their own.
     fastest.warm_up(pixels, points, text, None)
     memory = []
     if on_cuda:
@@ -157,7 +158,7 @@ def measure(size: str, device: torch.device, dtype: torch.dtype) -> list[dict[st
         for way, milliseconds in times.items()
     ]
     result[0]["target"] = "H200: 15 to 20 ms"
-    # Not a chunk: the roofline is not its.
+    # Not a chunk, so the roofline does not apply.
     del result[-1]["times_roofline"]
     roofline = {
         "what": f"roofline: {read / 1e9:.1f} GB at {bandwidth / 1e9:.0f} GB/s",
@@ -167,7 +168,7 @@ def measure(size: str, device: torch.device, dtype: torch.dtype) -> list[dict[st
 
 
 def random_model(size: str, device: torch.device, dtype: torch.dtype) -> SpatialVla:
-    """As ``load_model`` makes it, of random numbers that are made on the device."""
+    """A model as ``load_model`` makes it, but with random numbers made on the device."""
     config = SpatialVlaConfig.from_dict(published_config(size))
     model = empty_model(config)
     deviation = config.text.initializer_range
@@ -180,7 +181,7 @@ def random_model(size: str, device: torch.device, dtype: torch.dtype) -> Spatial
 
 
 def chunk_bytes(model: SpatialVla) -> int:
-    """Weights that a chunk has to read, in bytes."""
+    """Bytes of the weights that a chunk has to read."""
     ranges = legal_ranges()
     once = (model.vision_tower, model.multi_modal_projector, model.position_embedding_3d)
     count = sum(weight.numel() for module in once for weight in module.parameters())
@@ -190,7 +191,7 @@ def chunk_bytes(model: SpatialVla) -> int:
 
 
 def copy_bandwidth(device: torch.device) -> float:
-    """Bytes a second, read and written, of a copy from the device's memory to itself."""
+    """Bytes a second, read and written, when memory of the device is copied on it."""
     source = torch.zeros(COPY_BYTES // 2, dtype=torch.uint8, device=device)
     target = torch.empty_like(source)
     copy_ms = interleave({"copy": lambda: target.copy_(source)}, REPEATS, device)["copy"]

@@ -2,16 +2,17 @@
 
 Both run the same network with the same random weights (size ``medium``: 8 layers of width 512, the published vocabulary
 of 265 k rows), float32 on the CPU, from the same picture and prompt, in turns. ``generate`` has its dynamic cache and
-full head. Its prompt is causal, ours sees all of itself: that costs the same (both compute all of the attention matrix
-and add a mask), but their tokens are not comparable. That our tokens do not depend on the accelerations is a test.
+full head. Its prompt is causal, ours sees all of itself. That costs the same (both compute all of the attention matrix
+and add a mask), but the tokens are not comparable. A test shows that our tokens do not depend on the accelerations.
 
 * picture: picture encoder, points' encoding and projection; the same code for all.
 * prefill: from image features to the first token.
 * token: each further one, (12 tokens - 1 token) / 11.
 * chunk: from image features to 12 tokens; from pixels: the picture as well.
 
-Expected from the weights that are read: with L = 32 M parameters of the layers, V E = 136 M of the head and
-8194/3 E = 1.4 M of the legal rows on average, a token reads L + 1.4 M against L + 136 M; prefill differs by one row.
+Expected from the weights that are read: let L = 32 M be the parameters of the layers, V E = 136 M those of the head,
+and 8194/3 E = 1.4 M those of the legal rows on average. A token then reads L + 1.4 M instead of L + 136 M; prefill
+differs by one row.
 """
 
 from collections.abc import Callable
@@ -36,12 +37,12 @@ SEED = 0
 TARGET_RATIO = 2.0
 PLAIN, OURS = "plain generate", "ours"
 
-# From image features and the number of tokens to the tokens.
+# A function from image features and the number of tokens to the tokens.
 Decode = Callable[[torch.Tensor, int], torch.Tensor]
 
 
 def plain_generate(model: SpatialVla, ids: torch.Tensor) -> Decode:
-    """As transformers does it out of the box."""
+    """Decoding by transformers as it is."""
     with torch.inference_mode(False), without_memory():
         language = Gemma2ForCausalLM(model.config.text).eval()
     language.load_state_dict(model.language_model.state_dict(), assign=True)
@@ -68,7 +69,9 @@ def our_decoding(model: SpatialVla, ids: torch.Tensor, accelerations: Accelerati
 
 
 def ways(model: SpatialVla, ids: torch.Tensor) -> dict[str, Decode]:
-    """Plain, ours, and ours with each acceleration that a CPU has off in turn, then all off."""
+    """Plain decoding, ours, ours with each acceleration of a CPU switched off in turn, and ours with all switched
+    off.
+    """
     on = Accelerations()
     variants = {
         OURS: on,
@@ -82,7 +85,7 @@ def ways(model: SpatialVla, ids: torch.Tensor) -> dict[str, Decode]:
 
 
 def decoding_rows(model: SpatialVla, what: str, repeats: int) -> list[dict[str, Any]]:
-    """One row per way, and one for what they share."""
+    """One row for each way, and one for their common part."""
     pixels, points, ids = network_inputs(model)
     tokens = len(legal_ranges())
     features = model.image_features(pixels, points)
@@ -113,7 +116,7 @@ def decoding_rows(model: SpatialVla, what: str, repeats: int) -> list[dict[str, 
 
 @torch.inference_mode()
 def rows() -> list[dict[str, Any]]:
-    """Median and range of each."""
+    """The median and the range of each."""
     torch.manual_seed(SEED)
     model = SpatialVla(SpatialVlaConfig.from_dict(published_config("medium"))).eval()
     return decoding_rows(model, f"medium, float32, {torch.get_num_threads()} threads", REPEATS)

@@ -1,11 +1,11 @@
-"""What a GPU would run for a chunk, counted without one: the network on torch's meta device, in inference mode.
+"""Counts what a GPU would run for a chunk, without one: the network runs on torch's meta device, in inference mode.
 
-A kernel is an operation that makes or changes a tensor; views are none, nor is memory that is not filled. A product and
-its scale are one; so are an RMS norm and torch's attention, which have kernels of their own on a GPU. What is compiled
-is as many as Inductor makes of it: it is asked for the Triton code of these shapes for an H200, which it writes without
-a GPU and without Triton, and its kernels are counted. Bytes are those of an operation's inputs and outputs, operations
-of arithmetic are counted for products alone. The bound of a kernel is the larger of the two over what the GPU does in a
-second by its data sheet, and at least ``LAUNCH_US``, which a kernel in a CUDA graph takes however little it does.
+A kernel is an operation that makes or changes a tensor. Views do not count, nor does memory that is not filled. A
+product and its scale are one kernel; so are an RMS norm and torch's attention, which have kernels of their own on a
+GPU. Compiled code counts as many kernels as Inductor makes: it generates the Triton code of these shapes for an H200,
+without a GPU and without Triton, and its kernels are counted. Bytes are those of an operation's inputs and outputs;
+arithmetic operations are counted for products alone. The bound of a kernel is the larger of the two divided by the
+GPU's rate in its data sheet, and at least ``LAUNCH_US``, which a kernel in a CUDA graph takes however little it does.
 """
 
 from collections import Counter
@@ -29,7 +29,9 @@ _PRODUCTS = ("mm", "bmm", "addmm", "baddbmm", "linear", "matmul", "scaled_dot_pr
 
 @dataclass(frozen=True)
 class Gpu:
-    """:param bytes_s: of its memory. :param flops: dense bfloat16. :param memory_gb: 1e9 bytes."""
+    """:param bytes_s: bandwidth of its memory, bytes a second. :param flops: dense bfloat16, 1/s. :param memory_gb: 1e9
+    bytes.
+    """
 
     bytes_s: float
     flops: float
@@ -42,7 +44,8 @@ GPUS = {
     "H200": Gpu(4.8e12, 989e12, 141.0),
     "RTX 4090": Gpu(1.008e12, 165e12, 24.0),
 }
-# What Inductor asks of a GPU (NVIDIA's data sheet and the CUDA programming guide, compute capability 9.0).
+# Properties of a GPU that Inductor asks for (NVIDIA's data sheet and the CUDA programming guide, compute capability
+# 9.0).
 _H200 = {
     "type": "cuda",
     "index": 0,
@@ -58,9 +61,9 @@ _H200 = {
 
 @dataclass
 class Kernels:
-    """What ran.
+    """The kernels that ran.
 
-    :param names: how often each operation did.
+    :param names: number of runs of each operation.
     :param costs: bytes and operations of arithmetic of each kernel.
     """
 
@@ -80,7 +83,7 @@ class Kernels:
         return sum(read for read, _ in self.costs)
 
     def bound_ms(self, gpu: Gpu, launch_us: float = LAUNCH_US) -> float:
-        """What the kernels take at least, one after the other."""
+        """The least time of the kernels, one after the other."""
         return sum(max(moved / gpu.bytes_s, flops / gpu.flops, launch_us * 1e-6) for moved, flops in self.costs) * 1e3
 
 
@@ -97,7 +100,7 @@ class _Counter(TorchDispatchMode):
         known = {tensor.untyped_storage()._cdata for tensor in given}
         new = [tensor for tensor in made if tensor.untyped_storage()._cdata not in known]
         if name not in _NO_KERNEL and (new or function._schema.is_mutable):
-            # Of what is written into, as much as there is to write.
+            # Of a tensor that is written into, only the written part counts.
             moved = _bytes(
                 [*given[1:], given[-1]] if name == "index_copy_" else {id(each): each for each in given + new}.values()
             )
@@ -111,7 +114,7 @@ def _bytes(tensors: Iterable[torch.Tensor]) -> int:
 
 
 class CountedCompiler(Compiler):
-    """Its parts count as what Inductor would make of them for a GPU; nothing is compiled."""
+    """Its parts count as the kernels that Inductor would make of them for a GPU; nothing is compiled."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -131,7 +134,7 @@ class CountedCompiler(Compiler):
                     self._counts[called] = inductor_kernels(function, tensors)
                 with _Counter(Kernels()) as inside:
                     result = function(*tensors)
-            # Of a cache that is written into, as much as there is to write: the part's other inputs.
+            # Of a cache that is written into, only the written part counts: the part's other inputs.
             cache = max(tensors, key=torch.numel) if "index_copy_" in inside.kernels.names else None
             moved = _bytes([*(tensor for tensor in tensors if tensor is not cache), *tree_leaves(result)])
             count = self._counts[called]
@@ -143,11 +146,11 @@ class CountedCompiler(Compiler):
 
 
 def inductor_kernels(function: Callable[..., Any], tensors: Sequence[torch.Tensor]) -> int:
-    """How many kernels Inductor makes of a function for an H200.
+    """The number of kernels that Inductor makes of a function for an H200.
 
-    :param tensors: of the function's shapes, strides and types; without memory.
+    :param tensors: tensors with the function's shapes, strides and types; without memory.
     """
-    # What is not public here is torch's, whose version is exact.
+    # This uses private parts of torch, whose version is pinned.
     from torch._inductor import compile as compile_graph
     from torch._inductor import config, metrics
     from torch._inductor.graph import GraphLowering
@@ -162,7 +165,7 @@ def inductor_kernels(function: Callable[..., Any], tensors: Sequence[torch.Tenso
         raise Written
 
     patches = (
-        # Of tensors on a CPU, where torch has no CUDA, code is written that would run on a GPU.
+        # For tensors on a CPU, where torch has no CUDA, it writes code that would run on a GPU.
         config.patch(cpu_backend="triton", compile_threads=1, fx_graph_cache=False),
         patch.object(DeviceProperties, "create", classmethod(lambda cls, device: cls(**_H200))),
         patch("torch.utils._triton.triton_hash_with_backend", lambda: ""),
@@ -190,16 +193,17 @@ def _flops(name: str, given: list[torch.Tensor], made: list[torch.Tensor]) -> in
     if name == "scaled_dot_product_attention":
         return 4 * given[0].numel() * given[1].shape[-2]
     if name in _CONVOLUTIONS:
-        # Each number of the output gets a kernel's products; transposed, each of the input goes into one.
+        # Each number of the output takes a kernel's products; in a transposed convolution, each number of the input
+        # does.
         return 2 * (given if name == "conv_transpose2d" else made)[0].numel() * given[1][0].numel()
-    # The sum runs over the last dimension of the first factor; the first input of addmm and baddbmm is what is added.
+    # The sum runs over the last dimension of the first factor; the first input of addmm and baddbmm is added.
     factor = given[1] if name in ("addmm", "baddbmm") else given[0]
     return 2 * made[0].numel() * factor.shape[-1]
 
 
 @contextmanager
 def counted_kernels() -> Iterator[Kernels]:
-    """What runs inside on the meta device."""
+    """The kernels that run inside, on the meta device."""
     kernels = Kernels()
     with torch.inference_mode(), _Counter(kernels):
         yield kernels

@@ -1,9 +1,9 @@
-"""The ``small`` policy as the server has it: a new checkpoint, loaded by ``load_policy`` in a process of its own.
+"""The ``small`` policy as in the server: a new checkpoint, loaded by ``load_policy`` in a process of its own.
 
-640x480 pictures, traced depth 224x224 given unless the row says otherwise; float32 on the CPU. The parts are timed one
-by one on the same inputs: the further tokens are what a chunk takes beyond its first, so the parts add up to about a
-chunk. A process of one busy loop beside stands for the simulator and the perception, which share the cores with the
-policy: OpenMP threads that wait for one another by spinning lose whole time slices then.
+640x480 pictures; a traced depth of 224x224 is given unless the row says otherwise; float32 on the CPU. The parts are
+timed one by one on the same inputs. The further tokens are the time of a chunk after its first token, so the parts add
+up to about a chunk. A process with one busy loop stands for the simulator and the perception, which share the cores
+with the policy: OpenMP threads that wait for one another by spinning then lose whole time slices.
 """
 
 import json
@@ -19,11 +19,11 @@ from typing import Any
 import numpy as np
 
 CALLS = 30
-# Long after the start: what the first call is compared with.
+# Long after the start; the first call is compared with this one.
 LATE_CALLS = 100
 BUSY_CALLS = 10
 INSTRUCTION = "put the spoon on the towel"
-# How the environment may set OpenMP; the parts are measured in the first.
+# Settings of OpenMP in the environment; the parts are measured in the first.
 THREADING: dict[str, dict[str, str]] = {
     "as it comes": {},
     "OMP_NUM_THREADS=1": {"OMP_NUM_THREADS": "1"},
@@ -32,7 +32,9 @@ THREADING: dict[str, dict[str, str]] = {
 
 
 def rows() -> list[dict[str, Any]]:
-    """Of fresh processes: OpenMP reads the environment once, and the memory is to be the policy's."""
+    """The rows, from fresh processes: OpenMP reads the environment once, and the memory figure must be the policy's
+    alone.
+    """
     result = []
     for number, (threading, environment) in enumerate(THREADING.items()):
         command = [sys.executable, "-m", "bench.policy_small", threading, *(["parts"] if number == 0 else [])]
@@ -100,7 +102,9 @@ def measure(threading: str, with_parts: bool) -> list[dict[str, Any]]:
 
 
 def _compiled_rows(policy: Any, call: Callable[[Any], object]) -> list[dict[str, Any]]:
-    """Both ways by turns, after a warm-up that finds nothing compiled before. Last: it brings Inductor along."""
+    """Compiled and not compiled by turns, after a warm-up without earlier compiled code. Runs last, because it loads
+    Inductor.
+    """
     import torch
 
     from bench.policy_timing import interleave, time_ms

@@ -1,11 +1,11 @@
-"""The ``small`` ST4VLA as the server has it, in turns with the straightforward loop, and the published shape counted.
+"""The ``small`` ST4VLA as in the server, by turns with a straightforward loop, and the published shape counted.
 
-640x480 pictures, 10 steps, guidance 1.5, float32 on the CPU, one thread of torch. The straightforward loop does what
-the method's description says, word for word: the prompt is put into tokens for each picture, each step of the sampler
-runs the network with and then without the condition, and embeds both anew. Its answers are the same.
+640x480 pictures, 10 steps, guidance 1.5, float32 on the CPU, one thread of torch. The straightforward loop follows the
+method's description word for word: it tokenizes the prompt for each picture, and each step of the sampler runs the
+network with and then without the condition, and embeds both anew. Its answers are the same.
 
-The published shape is made without numbers: bytes of its weights, and the least time that reading them once, and its
-products, take on a device (a roofline: NVIDIA's data sheets, dense products in bfloat16).
+The published shape is made without numbers. Counted are the bytes of its weights, and the least time for reading them
+once and for its products on a device (a roofline: NVIDIA's data sheets, dense products in bfloat16).
 """
 
 import json
@@ -22,14 +22,14 @@ import numpy as np
 
 CALLS = 12
 INSTRUCTION = "put the spoon on the towel"
-# GB/s of memory, and 1e12 products and sums a second.
+# Memory bandwidth in GB/s, and 1e12 multiply-adds a second.
 DEVICES = {"Jetson AGX Orin 64GB": (204.8, 85.0), "RTX 4090": (1008.0, 165.0), "H100 SXM": (3350.0, 989.0)}
 _PROMPT_TOKENS = 64 + 60
 _ALIKE = 1e-4
 
 
 def rows() -> list[dict[str, Any]]:
-    """Of a fresh process: OpenMP reads the environment once."""
+    """The rows, from a fresh process: OpenMP reads the environment once."""
     command = [sys.executable, "-m", "bench.policy_st4vla"]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     return [*json.loads(subprocess.run(command, env=environment, stdout=subprocess.PIPE, check=True, text=True).stdout)]
@@ -48,7 +48,7 @@ def measure() -> list[dict[str, Any]]:
     with tempfile.TemporaryDirectory() as folder:
         create_checkpoint(Path(folder) / "small", "small")
         predictor: St4VlaPredictor = load_policy(str(Path(folder) / "small"))
-    # A new network finds no noise at all: then any loop would give the same.
+    # A new network predicts no noise at all: any loop would then give the same.
     torch.nn.init.normal_(predictor.model.action_model.net.final_layer.linear.weight, std=0.02)
     model = predictor.model
 
@@ -105,8 +105,8 @@ def measure() -> list[dict[str, Any]]:
 
 
 def taken(calls: Mapping[str, Callable[[], object]]) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-    """Milliseconds of each call on the clock, and of the processor, which work beside it changes less. The calls take
-    turns; a first round does not count.
+    """Milliseconds of each call on the clock, and of the processor, which other work on the machine changes less. The
+    calls take turns; a first round does not count.
     """
     clock: dict[str, list[float]] = {name: [] for name in calls}
     processor: dict[str, list[float]] = {name: [] for name in calls}
@@ -122,7 +122,7 @@ def taken(calls: Mapping[str, Callable[[], object]]) -> tuple[dict[str, np.ndarr
 
 
 def straightforward_sample(model: Any, condition: Any, noise: Any, guidance: float = 1.5) -> Any:
-    """Two whole passes of the noise predictor a step."""
+    """Sampling with two whole passes of the noise predictor for each step."""
     from stvla_ros.policy.st4vla.diffusion import denoise
     from stvla_ros.policy.st4vla.sizes import STEPS
 
@@ -138,8 +138,8 @@ def straightforward_sample(model: Any, condition: Any, noise: Any, guidance: flo
 
 
 def published_shape() -> list[dict[str, Any]]:
-    """Bytes, and the least time of a chunk: weights read once for the features and once a step for the sampler, and the
-    products of both, whichever takes longer.
+    """The bytes and the least time of a chunk: weights are read once for the features and once a step for the sampler;
+    of reading and products, the longer counts.
     """
     import torch
 

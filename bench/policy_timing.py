@@ -1,4 +1,4 @@
-"""What the policy's benches share: inputs of the network, and times of several ways to the same end."""
+"""Common parts of the policy's benches: inputs of the network, and times of several ways to the same result."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -17,7 +17,7 @@ FOCAL_PIXELS = 224.0
 
 
 def legal_ranges() -> tuple[tuple[int, int], ...]:
-    """Of the 12 tokens of a chunk, with the published bins."""
+    """Legal ranges of the 12 tokens of a chunk, with the published bins."""
     tokenizer = bins_from_gaussians(PUBLISHED_GAUSSIANS)
     return tokenizer.legal_ranges * tokenizer.chunk_size
 
@@ -37,7 +37,7 @@ def network_inputs(model: SpatialVla, seed: int = 0) -> tuple[torch.Tensor, torc
 
 
 def time_ms(call: Callable[[], object], device: torch.device) -> float:
-    """Until the device is done."""
+    """Milliseconds of a call, until the device is done."""
     started = time.perf_counter()
     call()
     if device.type == "cuda":
@@ -48,7 +48,7 @@ def time_ms(call: Callable[[], object], device: torch.device) -> float:
 def interleave(
     calls: Mapping[str, Callable[[], object]], repeats: int, device: torch.device = torch.device("cpu")
 ) -> dict[str, np.ndarray]:
-    """Milliseconds (repeats,) of each call. They take turns, so that a slow moment of the machine meets all of them;
+    """Milliseconds (repeats,) of each call. They take turns, so that a slow moment of the machine affects all of them;
     a first round of each does not count.
     """
     times: dict[str, list[float]] = {name: [] for name in calls}
@@ -61,5 +61,5 @@ def interleave(
 
 
 def spread(milliseconds: Sequence[float] | np.ndarray) -> str:
-    """Median, and the range around it."""
+    """The median, and the range around it."""
     return f"{np.median(milliseconds):.3g} ({np.min(milliseconds):.3g}..{np.max(milliseconds):.3g})"

@@ -1,8 +1,8 @@
-"""What a node takes to receive pictures: processor time, page faults and memory, with freed memory kept (as in
-every node, ``freed_memory.py``) and as the C library would have it.
+"""The cost of receiving pictures in a node: processor time, page faults and memory, with freed memory kept (as in every
+node, ``freed_memory.py``) and with the C library's defaults.
 
-The node is ``depth`` with the sensor's depth: it takes two messages a frame, joins them, and publishes one. The runs of
-both alternate; figures are medians, in brackets the least and the most.
+The node is ``depth`` with the sensor's depth: it takes two messages a frame, joins them, and publishes one. Runs of
+both kinds alternate; figures are medians, with the smallest and the largest in brackets.
 """
 
 import os
@@ -21,14 +21,16 @@ from stvla_ros.nodes.executables import module_of
 
 RUNS, SECONDS = 5, 6.0
 CASES = ((640, 480, "16UC1", 30.0), (1280, 720, "32FC1", 5.0))
-# Says how glibc allocates, so that the node leaves it alone, and changes nothing.
+# Sets an option of glibc to its default, so that the node leaves glibc's settings alone.
 AS_THE_C_LIBRARY = {"GLIBC_TUNABLES": "glibc.malloc.perturb=0"}
 WAYS = {"kept": {}, "given back": AS_THE_C_LIBRARY}
 
 
 @dataclass(frozen=True)
 class Cost:
-    """Of one frame. :param cpu_ms: of the whole process. :param page_faults: without reading from a disk."""
+    """Cost of one frame. :param cpu_ms: time of the whole process. :param page_faults: number of those without reading
+    from a disk.
+    """
 
     cpu_ms: float
     page_faults: float
@@ -37,7 +39,7 @@ class Cost:
 
 
 def measure(case: tuple[int, int, str, float], environment: dict[str, str]) -> Cost:
-    """One node's process, sent frames by this one."""
+    """The cost of one node's process, which gets its frames from this one."""
     import rclpy
     from rclpy.executors import SingleThreadedExecutor
     from sensor_msgs.msg import Image
@@ -96,7 +98,7 @@ def measure(case: tuple[int, int, str, float], environment: dict[str, str]) -> C
 
 
 def _taken(pid: int) -> tuple[float, float]:
-    """Seconds of processor time, and page faults, since the process began."""
+    """Seconds of processor time, and number of page faults, since the process began."""
     times = psutil.Process(pid).cpu_times()
     with open(f"/proc/{pid}/stat") as file:
         # proc(5): minflt is the 10th field; the second, in brackets, may hold blanks.
@@ -105,7 +107,7 @@ def _taken(pid: int) -> tuple[float, float]:
 
 
 def rows() -> list[dict[str, Any]]:
-    """One row for each camera and way."""
+    """One row for each camera and setting."""
     result = []
     with ros_context():
         for case in CASES:

@@ -1,4 +1,4 @@
-"""rclpy for benches: this machine only, with the package's Fast DDS profile."""
+"""rclpy for benches: restricted to this machine, with the package's Fast DDS profile."""
 
 import os
 from collections.abc import Iterator

@@ -1,8 +1,8 @@
-"""What one command costs in the safety gate of the WidowX: its motion, its stops, and what they are checked against;
-beside it the same commands with an arm of which only the tool point is known, in one run.
+"""The cost of one command in the safety gate of the WidowX: its motion, its stops and all checks; and of the same
+commands for an arm of which only the tool point is known, in one run.
 
-The arm is led about its workspace by random steps that last a second each, as a policy leads it; a command that is
-refused takes less, so executed ones are counted alone.
+Random steps that last a second each lead the arm about its workspace, as a policy does. A refused command takes less
+time, so only executed ones are counted.
 """
 
 import time
@@ -20,7 +20,7 @@ COMMANDS, HELD, ANEW = 1200, 5, 40
 
 
 class ToolAlone:
-    """The same arm, of which nothing is known but the tool point."""
+    """The same arm, but with only its tool point known."""
 
     def __init__(self, arm: UrdfArm) -> None:
         self._arm = arm
@@ -38,8 +38,8 @@ class ToolAlone:
 
 
 def seconds(arm: Any, seed: int = 0) -> tuple[np.ndarray, float]:
-    """(k, 2) of each executed command, by the clock and of the processor, which a busy machine does not change; and the
-    distances between hulls that one asked for, on the average.
+    """(k, 2) seconds of each executed command, by the clock and of the processor, which a busy machine does not change;
+    and the mean number of distances between hulls that a command needed.
     """
     robot = find_embodiment("widowx")
     driver = robot.driver

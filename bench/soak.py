@@ -1,7 +1,7 @@
 """Half an hour of realtime simulation through the live graph: does memory grow, does anything drop, do latencies drift?
 
-``STVLA_SOAK_MINUTES`` sets another length. Memory is fitted by a line over the last three quarters: what grows while
-the graph warms up is no leak.
+``STVLA_SOAK_MINUTES`` sets another length. Memory is fitted by a line over the last three quarters: growth while the
+graph warms up is no leak.
 """
 
 import os
@@ -25,7 +25,7 @@ _MODULE = "stvla_ros.nodes."
 
 
 def rows() -> list[dict[str, Any]]:
-    """One row per process of the graph."""
+    """One row for each process of the graph."""
     command = [sys.executable, "-m", "stvla_ros.cli", "sim", "--pacing", "realtime", "--episodes", "0", "--no-video"]
     with ros_context():
         graph = subprocess.Popen(
@@ -40,7 +40,7 @@ def rows() -> list[dict[str, Any]]:
 
 
 def _watch(graph: subprocess.Popen) -> tuple[dict[str, list[tuple[float, float]]], dict[str, list[dict[str, float]]]]:
-    """:returns: by node (seconds, megabytes), and the figures of its diagnostics."""
+    """:returns: samples (seconds, megabytes) by node, and the figures of its diagnostics."""
     import rclpy
     from diagnostic_msgs.msg import DiagnosticArray
 

@@ -1,10 +1,11 @@
-"""How good point tracks are: the metrics of TAP-Vid (Doersch et al. 2022, arXiv 2211.03726), with its "first" queries.
+"""The quality of point tracks: the metrics of TAP-Vid (Doersch et al. 2022, arXiv 2211.03726), with its "first"
+queries.
 
 Positions are compared in a picture scaled to 256 x 256, so that figures of different cameras compare. A point counts in
 the frames after the one in which it was queried.
 
-* delta_x: of the points that are truly seen, the share predicted within x pixels, whatever was predicted of their
-  visibility. delta_avg is its mean over x = 1, 2, 4, 8, 16.
+* delta_x: of the points that are truly visible, the share predicted within x pixels, whatever visibility was predicted.
+  delta_avg is its mean over x = 1, 2, 4, 8, 16.
 * OA, occlusion accuracy: the share of all points whose visibility is predicted right.
 * Jaccard at x: true positives / (truly seen + false positives). A true positive is truly seen, predicted seen and
   within x; a false positive is predicted seen, but is truly hidden or farther off than x. AJ is the mean over the
@@ -23,10 +24,11 @@ SIDE = 256.0
 
 @dataclass(frozen=True)
 class TapVidScores:
-    """Shares from 0 to 1; NaN where there was nothing to count.
+    """Shares from 0 to 1; NaN if there was nothing to count.
 
-    :param delta: the delta_x for each of ``THRESHOLDS``; ``jaccard`` likewise.
-    :param seen: number of (frame, point) pairs in which a point was truly seen; ``pairs``: of all pairs that counted.
+    :param delta: values of delta_x for each of ``THRESHOLDS``; ``jaccard`` likewise.
+    :param seen: number of (frame, point) pairs in which a point was truly visible; ``pairs``: number of all pairs that
+        counted.
     """
 
     delta_avg: float
@@ -48,11 +50,11 @@ def tap_vid_scores(
 ) -> TapVidScores:
     """Compare predicted tracks with true ones.
 
-    :param true_points: (T, N, 2) pixels; entries that are not seen carry no meaning and may be NaN.
+    :param true_points: (T, N, 2) pixels; invisible entries have no meaning and may be NaN.
     :param true_visible: (T, N) bool.
-    :param points: (T, N, 2) pixels, predicted; NaN is farther off than any threshold.
-    :param visible: (T, N) bool, predicted.
-    :param query_frames: (N,) int, the frame in which each point was handed to the tracker.
+    :param points: (T, N, 2) predicted pixels; NaN counts as farther off than any threshold.
+    :param visible: (T, N) bool, predicted visibility.
+    :param query_frames: (N,) int, index of the frame in which each point was given to the tracker.
     :param image_size: (width, height) of the picture that the pixels belong to.
     :raises InputError: when shapes do not match.
     """

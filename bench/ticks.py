@@ -1,9 +1,9 @@
-"""How late setpoints leave beside two busy loops: the WidowX' gate in a ticker's thread, while commands are planned in
-another, without ROS. With the usual priority, a lower `nice` of the whole process, and a realtime priority of the
-ticker's thread.
+"""The lateness of setpoints beside two busy loops: the WidowX' gate in a ticker's thread, while commands are planned in
+another thread, without ROS. Measured with the usual priority, a lower `nice` of the whole process, and a realtime
+priority of the ticker's thread.
 
-``first_try``: commands whose plan was in time with a tick's lead; the driver plans the others once more, with a longer
-one.
+``first_try``: commands whose plan was ready within one tick's lead; the driver plans the others once more, with a
+longer lead.
 """
 
 import json
@@ -28,7 +28,7 @@ from stvla_ros.robots.urdf_arm import UrdfArm
 SECONDS = 10.0
 BUSY_LOOPS = 2
 REALTIME_PRIORITY = 5
-# What it is called, loops beside it, `nice` of the process, and the realtime priority of the ticker's thread.
+# Name of the row, number of busy loops, `nice` of the process, and realtime priority of the ticker's thread.
 WAYS = (
     ("quiet", 0, 0, 0),
     ("two busy loops", BUSY_LOOPS, 0, 0),
@@ -50,7 +50,7 @@ def busy_loops(count: int) -> Iterator[None]:
 
 
 def measure(priority: int) -> dict[str, Any]:
-    """Lateness of each tick in this process, and seconds that plans took, milliseconds."""
+    """Lateness of each tick in this process, and durations of the plans, milliseconds."""
     robot = find_embodiment("widowx")
     driver, lock = robot.driver, threading.Lock()
     arm = UrdfArm(driver.arm.urdf, driver.arm.joints, driver.arm.tool_frame)
@@ -92,7 +92,7 @@ def measure(priority: int) -> dict[str, Any]:
 
 
 def rows() -> list[dict[str, Any]]:
-    """One row for each way of running."""
+    """One row for each setting."""
     result: list[dict[str, Any]] = []
     for what, busy, nice, priority in WAYS:
         with busy_loops(busy):

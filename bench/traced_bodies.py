@@ -1,7 +1,7 @@
-"""Do gripper and object carry a trace when there are three at most: any three, or one of each rigid body?
+"""Do gripper and object carry a trace if there are at most three: any three, or one of each rigid body?
 
-``python -m bench.traced_bodies [task ...]``. Episodes of the scripted expert. A frame counts for a body that it shows
-and that moved by more than 5 mm in the last second, once the warm-up is over. The body carries a trace when a trace's
+``python -m bench.traced_bodies [task ...]``. Episodes of the scripted expert. After the warm-up, a frame counts for
+each body that it shows and that moved by more than 5 mm in the last second. The body carries a trace when a trace's
 newest point lies on it, or within 2 px of it.
 """
 
@@ -43,7 +43,7 @@ def moved_mask(episode: RecordedEpisode, frame: int, kind: str) -> np.ndarray:
 
 
 def count(episode: RecordedEpisode, selection: SelectionParameters) -> Counter[str]:
-    """Frames that count, by kind, and those of them with a trace, by ``kind traced``."""
+    """Number of frames that count, by kind, and of those with a trace, by ``kind traced``."""
     config = TrackingConfig(selection=selection)
     tracker, counts = TraceTracker(config), Counter[str]()
     for frame, seen in enumerate(episode.observations):
@@ -59,7 +59,7 @@ def count(episode: RecordedEpisode, selection: SelectionParameters) -> Counter[s
 
 
 def rows(tasks: Sequence[str] = TASKS) -> list[dict[str, Any]]:
-    """One row for each task and way to select."""
+    """One row for each task and selection."""
     result: list[dict[str, Any]] = []
     for task in tasks:
         episodes = [record_episode(task, number) for number in range(EPISODES)]

@@ -1,10 +1,10 @@
-"""How accurate the trackers are, against exact tracks from the simulator's state.
+"""The accuracy of the trackers, compared with exact tracks from the simulator's state.
 
 ``python -m bench.tracker_accuracy [task ...]``. In episodes of the scripted expert, points are drawn uniformly on the
 gripper, the objects and the background at every sixth frame, handed to the tracker and followed frame by frame to the
-end, up to 30 frames; only what was known at each frame counts. No point is chosen for being easy to follow. Metrics are
-TAP-Vid's (``bench/tap_vid.py``). One task is shown in a large picture too, which Lucas-Kanade tracks in at half its
-size. ms/frame is processor time on one core with the tracker's own 100 points.
+end, up to 30 frames. Only the tracker's output at each frame counts, not later corrections. No point is chosen for
+being easy to follow. Metrics are TAP-Vid's (``bench/tap_vid.py``). One task is shown in a large picture too, which
+Lucas-Kanade tracks in at half its size. ms/frame is processor time on one core with the tracker's own 100 points.
 """
 
 import sys
@@ -26,7 +26,7 @@ EVERY = 6  # frames between two draws of points
 LENGTH = 30  # frames for which points are followed
 PER_KIND = 15
 TRACKERS = ("lucas_kanade", "kinematic", "cotracker")
-# A picture that Lucas-Kanade tracks in at half its size.
+# Size of a picture that Lucas-Kanade tracks at half its size.
 LARGE_TASK, LARGE = "stack_cube", (1440, 1080)
 Tracks = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 
@@ -114,7 +114,9 @@ def _mean(values: Sequence[float], weights: Sequence[int]) -> float:
 
 
 def rows(tasks: Sequence[str] = TASKS, trackers: Sequence[str] = TRACKERS) -> list[dict[str, Any]]:
-    """One row for each task, tracker and kind of point; one with the key ``missing`` for a tracker that cannot run."""
+    """One row for each task, tracker and kind of point; a row with the key ``missing`` for a tracker that cannot
+    run.
+    """
     cv2.setNumThreads(1)  # so that the thread's processor time is all of it
     result: list[dict[str, Any]] = []
     usable = []

@@ -31,11 +31,11 @@ def body_kind(name: str | None) -> str:
 
 @dataclass
 class RecordedEpisode:
-    """One episode's frames. It answers what ``PointTrackRecorder`` asks of an environment, for the frame last shown.
+    """One episode's frames. For the frame last shown, it offers ``PointTrackRecorder``'s view of an environment.
 
-    :param urdf: the robot's.
-    :param poses: for each frame, pose in the robot's base frame of each body that has been in a picture so far.
-    :param names: name of each body by its number in ``segmentations``; None for what is no body.
+    :param urdf: file of the robot's URDF.
+    :param poses: poses in the robot's base frame for each frame, of every body that has been in a picture so far.
+    :param names: name of each body by its number in ``segmentations``; None for numbers that are no body.
     """
 
     task: str
@@ -54,7 +54,7 @@ class RecordedEpisode:
         return self.observations[frame]
 
     def frame(self, number: int) -> tuple[np.ndarray, int, np.ndarray, RobotView]:
-        """What a tracker is given: ``Tracker.update``'s arguments. Depth is in metres, the stamp is the number."""
+        """The arguments of ``Tracker.update``. Depth is in metres, the stamp is the frame's number."""
         seen = self.observations[number]
         joints = dict(zip(seen.joint_names, seen.joint_positions.tolist(), strict=True))
         robot = self._links.view(joints, seen.base_from_camera, seen.intrinsics)
@@ -91,8 +91,8 @@ def record_episode(
 ) -> RecordedEpisode:
     """Let the expert solve a task and keep every frame.
 
-    :param image_size: width and height in pixels; None for the task's own.
-    :param slowdown: each of the expert's actions is carried out in so many equal parts, one frame each.
+    :param image_size: (width, height) in pixels; None for the task's own.
+    :param slowdown: number of equal parts into which each of the expert's actions is divided, one frame for each.
     """
     environment = cast(ManiSkillEnvironment, make_environment(task, image_size=image_size))
     episode = RecordedEpisode(task, environment.info.urdf)

@@ -1,10 +1,10 @@
-"""What a training of LoRA adapters on the published 4B shape needs of memory, by batch size, and which batch fits which
-GPU: counted on tensors without numbers, so that any machine can (half a minute of processor time, 1.5 GB). The presets
-of ``config/train/st_vla_lora.yaml`` are from here.
+"""The memory that a training of LoRA adapters on the published 4B shape needs, by batch size, and the largest batch for
+each GPU. It is counted on tensors without numbers, so any machine can do it (half a minute of processor time, 1.5 GB).
+The presets of ``config/train/st_vla_lora.yaml`` come from here.
 
-Weights, gradients, AdamW's two numbers and the adapters are counted one by one. What the two passes need beside them is
-counted for one sample and for two, operation by operation as a CPU runs them (a GPU's attention keeps less), and grows
-evenly with the batch. A GPU's context and libraries, what its kernels take for themselves, and what its allocator
+Weights, gradients, AdamW's two numbers and the adapters are counted one by one. The further memory of the two passes is
+counted for one sample and for two, operation by operation as on a CPU (a GPU's attention keeps less), and grows
+linearly with the batch. The memory of a GPU's context and libraries, of its kernels, and the part that its allocator
 cannot use are not seen: ``USABLE`` leaves room for them.
 """
 
@@ -26,9 +26,9 @@ from stvla_ros.policy.trainable import Start
 
 RECIPE = Path(__file__).parents[1] / "config/train/st_vla_lora.yaml"
 GPU_GB = (12, 24, 48, 80)
-# Of a GPU's memory, of 1e9 bytes as sold.
+# Share of a GPU's memory, in 1e9 bytes as sold.
 USABLE = 0.85
-# More than these were tried by nobody with this recipe.
+# Larger batches have not been tried with this recipe.
 BATCHES = (1, 2, 4, 8, 16, 32)
 
 
@@ -52,7 +52,7 @@ def rows() -> list[dict[str, Any]]:
 
 
 def choice(needs: dict[bool, dict[int, float]], gpu_gb: float) -> tuple[int, bool, float]:
-    """The batch size for a GPU, whether layers are computed again, and what that needs (GB): the largest batch that
+    """The batch size for a GPU, whether layers are computed again, and the memory for that (GB): the largest batch that
     fits without computing again, else with it.
     """
     for checkpointing in (False, True):
@@ -63,7 +63,7 @@ def choice(needs: dict[bool, dict[int, float]], gpu_gb: float) -> tuple[int, boo
 
 
 def needed_gb(checkpointing: bool, size: str = "4b") -> dict[int, float]:
-    """By batch size, with the recipe's adapters and optimiser."""
+    """GB by batch size, with the recipe's adapters and optimiser."""
     config = read_config(RECIPE, {"precision": "bfloat16", "gradient_checkpointing": checkpointing})
     with tempfile.TemporaryDirectory() as folder:
         trainable = counted_trainable(Path(folder), config, size)
@@ -78,11 +78,13 @@ def _memory(trainable: SpatialVlaTrainable, config: TrainingConfig) -> tuple[int
 
 
 def counted_trainable(folder: Path, config: TrainingConfig, size: str) -> SpatialVlaTrainable:
-    """A new model as the training of its adapters has it, without numbers. :param folder: for its small files."""
+    """A new model in the state of its adapters' training, without numbers. :param folder: folder for its small
+    files.
+    """
     shape = SpatialVlaConfig.from_dict(published_config(size))
     write_small_files(shape, folder)
     model = empty_model(shape, lean=True).to(torch.bfloat16)
-    # It is in the checkpoint's file, and takes no memory; nor does this one, which nobody looks into.
+    # The table is in the checkpoint's file and takes no memory; neither does this stand-in, which nothing reads.
     model.text_table = torch.empty(shape.text.vocab_size, shape.text.hidden_size, dtype=torch.bfloat16)
     random = np.random.default_rng(0)
     start = Start(

@@ -1,9 +1,9 @@
-"""A training step of the small model as ``config/train/small.yaml`` has it, on frames of random numbers: forward pass,
-backward pass, optimiser, averaged weights, and the next batch with its augmentation.
+"""A training step of the small model with the settings of ``config/train/small.yaml``, on frames of random numbers:
+forward pass, backward pass, optimiser, averaged weights, and the next batch with its augmentation.
 
-Processor time of the whole process with one thread of torch: work beside it changes that less than the time on the
-clock. ``python -m bench.training_step DIRECTORY`` takes turns with the code in another directory (a worktree of another
-commit), each step of one beside a step of the other, and prints the ratio.
+Measured is the processor time of the whole process with one thread of torch: other work on the machine changes it less
+than the time on the clock. ``python -m bench.training_step DIRECTORY`` takes turns with the code in another directory
+(a worktree of another commit), a step of one after a step of the other, and prints the ratio.
 """
 
 import dataclasses
@@ -23,7 +23,7 @@ HERE = Path(__file__).parents[1]
 
 
 def rows(other: Path | None = None) -> list[dict[str, Any]]:
-    """:param other: a directory with other code to compare with; None: this alone."""
+    """:param other: directory with other code to compare with; None for this code alone."""
     times = interleaved([HERE, *([other] if other else [])])
     result: list[dict[str, Any]] = [
         {
@@ -63,7 +63,7 @@ def interleaved(places: list[Path]) -> list[np.ndarray]:
 
 
 def small_trainer() -> Any:
-    """A ``Trainer`` of the shipped policy's last round, from its checkpoint."""
+    """A ``Trainer`` as in the shipped policy's last round, from its checkpoint."""
     import torch
 
     from stvla_ros.learning.training.config import read_config
@@ -123,7 +123,7 @@ def random_samples() -> Any:
 
 
 def answer_steps() -> None:
-    """A step, and its processor time, for each line that is read."""
+    """For each line that is read: make a step, and print its processor time."""
     import cv2
     import torch
 

@@ -14,8 +14,7 @@ _OUTSTANDING = (
     "stvla_ros/control",
     "stvla_ros/robots",
     "stvla_ros/nodes",
-    "tools",
-    "bench",
+    "tools/safety_search",
 )
 # "of the chosen episodes", "where it stands": the reader looks in vain for what it is. "whether" tells a bool.
 _NO_NOUN = set("of in by from with as at on for to into onto over per after before between without around".split())

@@ -1,7 +1,7 @@
 """Point the CMake files of the ROS 2 wheels at this machine's Python and NumPy headers.
 
-The wheels' exported targets carry the absolute include paths of the machine that built them, so that a package
-which depends on them cannot be compiled before those are rewritten. Safe to run any number of times.
+The wheels' exported targets contain absolute include paths of the machine that built them. A package that depends on
+them can only be compiled after these are rewritten. Safe to run any number of times.
 """
 
 import pathlib

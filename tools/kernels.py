@@ -1,7 +1,7 @@
 """Runs the numeric tests as other processors would compute them, and prints a table: ``make test-kernels``.
 
-torch, oneDNN, MKL, OpenBLAS, OpenCV and NumPy choose their kernels by the processor; each has a variable that
-holds it to older ones. A number that a test expects must not depend on that choice.
+torch, oneDNN, MKL, OpenBLAS, OpenCV and NumPy choose their kernels by the processor; each has a variable that restricts
+it to those of older ones. A number that a test expects must not depend on that choice.
 """
 
 import argparse
@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 ROOT = Path(__file__).resolve().parents[1]
-# Where numbers are compared. Tests with a graph of nodes or a simulator take long, and show nothing more.
+# Tests that compare numbers. Tests with a graph of nodes or a simulator take long, and show nothing more.
 FOLDERS = (
     "test/test_tolerance.py", "test/policy", "test/perception", "test/control", "test/robots", "test/learning",
     "test/evaluation", "test/nodes",
@@ -24,7 +24,7 @@ CHOSEN = "not slow and not live"
 
 
 def processor_flags() -> frozenset[str]:
-    """Instruction sets of this processor, as Linux calls them; none where that is not known."""
+    """Instruction sets of this processor, by their names in Linux; empty if they are not known."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
@@ -33,7 +33,9 @@ def processor_flags() -> frozenset[str]:
 
 
 def settings() -> dict[str, dict[str, str]]:
-    """Name to variables. Those that force instructions are left out where the processor lacks them: it would crash."""
+    """Variables by the setting's name. Settings that force instructions are left out if the processor lacks these: it
+    would crash.
+    """
     flags, one = processor_flags(), {"OMP_NUM_THREADS": "1"}
     table = {"as it is": one, "two threads": {"OMP_NUM_THREADS": "2"}}
     if "avx2" not in flags:

@@ -1,4 +1,4 @@
-"""``make layers``: the layers of stvla_ros, who imports whom, and what does not fit.
+"""``make layers``: the layers of stvla_ros, their imports of each other, and the imports that break the rules.
 
 The layers are those of .importlinter. Every import counts, also those inside functions.
 """
@@ -15,14 +15,14 @@ PACKAGE = "stvla_ros"
 
 
 def contract_layers(container: str = PACKAGE) -> list[list[str]]:
-    """From the top: the parts of ``container`` that stand on one level each, by the contract."""
+    """The layers from the top: the parts of ``container`` on each level, by the contract."""
     contracts = api.read_configuration(str(ROOT / ".importlinter"))["contracts_options"]
     contract = next(each for each in contracts if each.get("containers") == container)
     return [[part.strip() for part in level.replace(":", "|").split("|")] for level in contract["layers"]]
 
 
 def import_graph() -> dict[str, set[str]]:
-    """By module the modules of the package that it imports."""
+    """For each module, the modules of the package that it imports."""
     graph = grimp.build_graph(PACKAGE, cache_dir=None)
     return {module: graph.find_modules_directly_imported_by(module) for module in graph.modules}
 
@@ -36,13 +36,13 @@ def circles(imports: Mapping[str, Iterable[str]]) -> list[list[str]]:
 
 
 def part_of(module: str, container: str) -> str:
-    """The part of ``container`` in which a module is; empty for others, and for the container itself."""
+    """The part of ``container`` that a module belongs to; empty for other modules, and for the container itself."""
     inside = module.startswith(f"{container}.")
     return module.removeprefix(f"{container}.").split(".")[0] if inside else ""
 
 
 def arrows(imports: Mapping[str, Iterable[str]], container: str) -> Counter[tuple[str, str]]:
-    """How many imports there are from one part of ``container`` to another."""
+    """The number of imports from one part of ``container`` to another."""
     counted: Counter[tuple[str, str]] = Counter()
     for module, others in imports.items():
         for other in others:
@@ -53,7 +53,7 @@ def arrows(imports: Mapping[str, Iterable[str]], container: str) -> Counter[tupl
 
 
 def upward(imports: Mapping[str, Iterable[str]], container: str) -> list[str]:
-    """Imports from a part to one above it, or beside it on its level."""
+    """Imports from a part to one above it, or to one beside it on its level."""
     level = {part: number for number, parts in enumerate(contract_layers(container)) for part in parts}
     found = []
     for module, others in imports.items():
@@ -65,7 +65,7 @@ def upward(imports: Mapping[str, Iterable[str]], container: str) -> list[str]:
 
 
 def same_names(modules: Iterable[str]) -> dict[str, list[str]]:
-    """By name the modules that have it, where there are several."""
+    """Names that several modules have, with these modules."""
     by_name = defaultdict(list)
     for module in sorted(modules):
         file = ROOT / module.replace(".", "/")
@@ -75,14 +75,14 @@ def same_names(modules: Iterable[str]) -> dict[str, list[str]]:
 
 
 def size(part: str) -> tuple[int, int]:
-    """Files and lines below a module or folder, as ``a.b``."""
+    """Number of files and lines in a module or folder, given as ``a.b``."""
     place = ROOT / part.replace(".", "/")
     texts = [file.read_text() for file in (place.rglob("*.py") if place.is_dir() else [place.with_suffix(".py")])]
     return sum(bool(text) for text in texts), sum(len(text.splitlines()) for text in texts)
 
 
 def draw(imports: Mapping[str, Iterable[str]], container: str) -> str:
-    """One line a part, from the top: its level, its size and the parts that it imports."""
+    """One line for each part, from the top: its level, its size and the parts that it imports."""
     to_others = arrows(imports, container)
     lines = []
     for number, parts in enumerate(contract_layers(container), 1):

@@ -1,9 +1,9 @@
-"""Makes the hulls that come along for an arm from collision meshes that do not.
+"""Makes an arm's hulls, which this package contains, from collision meshes, which it does not.
 
     python tools/make_hulls.py FROM.urdf TO.urdf FOLDER
 
-FROM is the URDF with the meshes, TO the one that shall name the hulls; both have the WidowX 250s' joints. FOLDER gets
-an OBJ file for each link of FROM, in the frame of the body of TO that it moves with; the elements for TO are printed.
+FROM is the URDF with the meshes, TO the URDF that will name the hulls; both have the WidowX 250s' joints. FOLDER gets
+an OBJ file for each link of FROM, in the frame of the body of TO that it moves with. The elements for TO are printed.
 
 config/robots/wx250s/*.obj were made from data/robots/widowx/wx250s.urdf of haosulab/ManiSkill-WidowX250S v0.2.0, whose
 meshes are those of Interbotix' interbotix_ros_manipulators (BSD-3-Clause).

@@ -1,12 +1,12 @@
-"""`make test-safety`: many examples of each property of the gate and the latch, then a search for sequences of commands
-that bring a robot past a limit.
+"""`make test-safety`: runs many examples of each property of the gate and the latch, then a search for sequences of
+commands that bring a robot past a limit.
 
     python tools/run_safety.py [--examples 10000] [--search 650] [--seed 0] [--processes 2]
 
-The examples are drawn in shares, each from a seed of its own and in a process of its own. What was done is kept in
-out/test-safety under the code's digest, so the same command goes on where it was stopped; changed code begins anew. At
-the end, a table: property, examples, seconds, verdict; and for each finding the command that repeats it. Exit code 1
-where there is one.
+The examples are drawn in shares, each with a seed of its own and in a process of its own. Results are kept in
+out/test-safety under the code's digest, so the same command continues where it was stopped; changed code begins anew.
+At the end there is a table with property, examples, seconds and verdict, and for each finding the command that repeats
+it. Exit code 1 if there is a finding.
 """
 
 import argparse
@@ -24,23 +24,24 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 OUT = ROOT / "out" / "test-safety"
 TESTS = ("test/control/safety", "test/nodes/test_latch_properties.py")
-# What the verdicts depend on.
+# Files and folders that the verdicts depend on.
 CODE = (
     "config/robots", "stvla_ros/control", "stvla_ros/robots", "stvla_ros/nodes/drivers", "stvla_ros/nodes/kit",
     "test/control/safety", "test/examples.py", "test/nodes", "tools/safety_search",
 )  # fmt: skip
 ROBOTS = ("widowx", "poses")
-# Examples of each property in a share: some minutes.
+# Number of examples of each property in a share: some minutes.
 SHARE = 500
 
 
 @dataclass(frozen=True)
 class Part:
-    """Something to run, whose result is a file.
+    """A command whose result is a file.
 
-    :param name: of the file, and for a person.
-    :param changed: variables of the environment.
-    :param command: its word ``RESULT`` stands for the file that it writes; without one, what it prints is the result.
+    :param name: name of the file, also for people.
+    :param changed: environment variables that are set.
+    :param command: command line; its word ``RESULT`` stands for the file that it writes. Without this word, the printed
+        text is the result.
     """
 
     name: str
@@ -79,7 +80,7 @@ def parts(examples: int, search: int, seed: int) -> list[Part]:
 
 
 def run(part: Part, folder: Path) -> None:
-    """Unless it was run before; a result that is there is whole."""
+    """Run a part, unless its result is there; existing results are complete."""
     result = part.result(folder)
     if result.is_file():
         return
@@ -90,7 +91,7 @@ def run(part: Part, folder: Path) -> None:
         code = subprocess.run(
             words, cwd=ROOT, env={**os.environ, **part.changed}, stdout=log, stderr=subprocess.STDOUT
         ).returncode
-    # Pytest: 0 all passed, 1 some did not. The search likewise. All else is no verdict.
+    # Pytest: 0 all passed, 1 some did not. The search has the same codes. Any other code is no verdict.
     if code not in (0, 1):
         print(f"{part.name}: ended with {code}, no result; {printed}", flush=True)
         return
@@ -104,7 +105,7 @@ def run(part: Part, folder: Path) -> None:
 
 
 def table(done: list[Part], folder: Path) -> tuple[list[str], list[str]]:
-    """Its lines, and what was found."""
+    """The table's lines, and the findings."""
     seconds: dict[str, float] = defaultdict(float)
     examples: dict[str, int] = defaultdict(int)
     broken, findings, searches = set(), [], []

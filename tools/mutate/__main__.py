@@ -1,10 +1,10 @@
-"""Mutation score: how many small changes of the code do its nearest tests see?
+"""Mutation score: the share of small changes in the code that their nearest tests notice.
 
     python tools/mutate [--count 25] [--seed 0] [--survivors] [--results out/mutations.json] FILE_OR_FOLDER…
 
-Of each argument (default: control, nodes, perception, learning) `count` mutations are drawn by the seed, made one at a
-time in a scratch copy, and the nearest tests are run until one fails. Results are kept as they come: the same command
-goes on where it was stopped, and `--survivors` tries again those that no test saw.
+Of each argument (default: control, nodes, perception, learning), `count` mutations are drawn by the seed. They are made
+one at a time in a scratch copy, and the nearest tests run until one fails. Results are kept at once: the same command
+continues where it was stopped, and `--survivors` tries again those that no test noticed.
 """
 
 import argparse
@@ -41,8 +41,8 @@ def parse_arguments() -> argparse.Namespace:
 
 
 def sample(root: Path, path: str, count: int, seed: int) -> list[Mutation]:
-    """Of one file or folder. A mutation's place in the order depends on itself and the seed alone, so that a change
-    elsewhere changes no other draw.
+    """A sample of one file's or folder's mutations. A mutation's place in the order depends on itself and the seed
+    alone, so that a change elsewhere changes no other draw.
     """
     if not (root / path).exists():
         raise SystemExit(f"{path}: expected a file or folder in {root}")
@@ -54,7 +54,7 @@ def sample(root: Path, path: str, count: int, seed: int) -> list[Mutation]:
 
 
 class Session:
-    """The runs of one call, and the results of this and earlier ones."""
+    """The runs of one call, and the results of this and earlier calls."""
 
     def __init__(self, arguments: argparse.Namespace, scratch: Scratch) -> None:
         self._arguments, self._scratch = arguments, scratch
@@ -64,7 +64,7 @@ class Session:
         self.results: dict[str, dict] = kept
 
     def judge(self, mutation: Mutation) -> dict:
-        """Run it unless it is known."""
+        """Run a mutation, unless its result is known."""
         known = self.results.get(mutation.key)
         if known and not (self._arguments.survivors and known["outcome"] in _NOT_SEEN):
             return known
@@ -74,7 +74,7 @@ class Session:
             outcome = "no test"
         else:
             with self._scratch.mutated(mutation):
-                # A busy machine is no reason for a kill.
+                # A mutation does not count as noticed only because the machine was busy.
                 ended, seconds, output = self._scratch.run(
                     tests, 60.0 + 10.0 * sum(self._times[test] for test in tests)
                 )
@@ -94,7 +94,9 @@ class Session:
         return result
 
     def _tests(self, path: str) -> list[str]:
-        """Nearest ones that pass unmutated, for as many seconds as were given; the first one however long it takes."""
+        """The nearest tests that pass without a mutation, for as many seconds as given; the first one however long it
+        takes.
+        """
         chosen, left = [], self._arguments.seconds
         for test in self._nearest.of(path):
             if test not in self._times:

@@ -1,18 +1,18 @@
-"""Which tests are nearest to a file: by what they import."""
+"""Finds the tests that are nearest to a file, by their imports."""
 
 import ast
 from functools import cache
 from pathlib import Path
 
-# Test helpers that start node processes: slow, and a busy machine can fail them.
+# Test helpers that start node processes: slow, and they may fail on a busy machine.
 _GRAPHS = {"live_graph", "started_graph", "start_graph"}
-# Runs a node's own callbacks in the test's process, with some of those helpers' functions.
+# Runs a node's own callbacks in the test's process, with functions of some of these helpers.
 _IN_PROCESS = {"node_bench"}
 _FARTHEST = 2
 
 
 class NearestTests:
-    """:param root: checkout."""
+    """:param root: folder of the checkout."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
@@ -20,8 +20,9 @@ class NearestTests:
         self._tests = sorted((root / "test").rglob("test_*.py"))
 
     def of(self, path: str) -> list[str]:
-        """Test files, nearest first: of the file's name, that import it, and of its package those that name it
-        or import what imports it. Those that start node processes are taken only where there are no others.
+        """Test files, nearest first: those with the file's name, those that import it, and of its package those that
+        name it or import a module that imports it. Tests that start node processes are taken only if there are no
+        others.
         """
         module = _module(path)
         package = path.split("/")[1]
@@ -55,7 +56,7 @@ class NearestTests:
         return frozenset(modules), frozenset(helpers)
 
     def _names(self, test: Path, helpers: frozenset[str], module: str) -> bool:
-        """Whether a text in them names the module, as for a registry, which imports by name, or an executable."""
+        """Whether a text in them names the module: registries import by name, and executables have names."""
         word = f'"{module.rsplit(".", 1)[-1]}"'
         return any(word in path.read_text() for path in (test, *(self._helpers[name] for name in helpers - _GRAPHS)))
 
@@ -80,7 +81,7 @@ def _module(path: str) -> str:
 
 @cache
 def _imported(path: Path) -> frozenset[str]:
-    """Names of modules; of `from a import b` both a and a.b, for b may be one."""
+    """Names of modules. Of `from a import b` both a and a.b, because b may be a module."""
     names: set[str] = set()
     for node in ast.walk(ast.parse(path.read_bytes())):
         if isinstance(node, ast.Import):

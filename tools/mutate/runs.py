@@ -1,4 +1,4 @@
-"""Runs of tests in a scratch copy of the checkout, each in a forked process with the heavy libraries loaded."""
+"""Runs tests in a scratch copy of the checkout, each in a forked process with the heavy libraries loaded."""
 
 import contextlib
 import importlib
@@ -20,10 +20,10 @@ _LINKED = (".venv", ".ws")
 
 
 class Scratch:
-    """A copy of what git knows of a checkout, in which files are mutated and tests run.
+    """A copy of the files that git knows in a checkout; files are mutated and tests run in it.
 
-    :param root: checkout.
-    :param folder: where the copy is made; must not exist.
+    :param root: folder of the checkout.
+    :param folder: folder of the copy; must not exist.
     """
 
     def __init__(self, root: Path, folder: Path) -> None:
@@ -39,7 +39,7 @@ class Scratch:
 
     @contextlib.contextmanager
     def mutated(self, mutation: Mutation):
-        """While it lasts, the file is mutated."""
+        """While the context lasts, the file is mutated."""
         path = self.root / mutation.path
         original = path.read_bytes()
         try:
@@ -51,13 +51,13 @@ class Scratch:
     @staticmethod
     def _write(path: Path, content: bytes) -> None:
         path.write_bytes(content)
-        # A compiled file is told from a newer one by the second and the size, which may be the same.
+        # Python tells a compiled file from a newer source by the second and the size, which may be the same.
         Path(importlib.util.cache_from_source(str(path))).unlink(missing_ok=True)
 
     def run(self, tests: list[str], timeout_s: float) -> tuple[str, float, str]:
         """Run test files until the first failure.
 
-        :returns: "passed", "failed" or "timeout"; seconds; what was printed.
+        :returns: "passed", "failed" or "timeout"; seconds; and the printed text.
         """
         output = self.root / "mutate_output.txt"
         started = time.monotonic()
@@ -76,7 +76,7 @@ class Scratch:
             return "timeout", time.monotonic() - started, output.read_text(errors="replace")
         with contextlib.suppress(ProcessLookupError):
             os.killpg(child, signal.SIGKILL)  # what the tests left behind
-        # 5: no test was collected, as where all are marked slow.
+        # 5: no test was collected, for example because all are marked slow.
         code = os.waitstatus_to_exitcode(status)
         if code == _NO_PYTEST:
             raise RuntimeError(f"the tests could not be started: {output.read_text(errors='replace')[-2000:]}")
@@ -91,7 +91,7 @@ class Scratch:
         try:
             os.setsid()
             os.chdir(self.root)
-            # Node processes that the tests start take their code from here too.
+            # Node processes that the tests start take their code from here, too.
             others = [part for part in os.environ.get("PYTHONPATH", "").split(os.pathsep) if part]
             os.environ["PYTHONPATH"] = os.pathsep.join([str(self.root), *others[1:]])
             sys.path[:] = [str(self.root), *sys.path[1:]]
@@ -109,7 +109,7 @@ class Scratch:
 
 
 def load_heavy_libraries() -> None:
-    """Once, before the runs are forked off."""
+    """Load them once, before the runs are forked."""
     for name in _HEAVY:
         with contextlib.suppress(ImportError):
             importlib.import_module(name)

@@ -1,4 +1,6 @@
-"""Where a file can be mutated, and to what: one small change of behaviour each, made in the text so that lines stay."""
+"""Finds the places where a file can be mutated: each mutation is one small change of behaviour, made in the text so
+that lines stay.
+"""
 
 import ast
 import hashlib
@@ -39,9 +41,9 @@ _CALLS = {
     "argmin": "argmax",
     "argmax": "argmin",
 }
-# Calls that only tell somebody something, and those that check types: without them nothing else changes.
+# Calls that only report something, and calls that check types: without them nothing else changes.
 _TELLING = {"print", "info", "warning", "warn", "error", "debug", "cast", "get_logger"}
-# Keyword arguments of no consequence to what is computed.
+# Keyword arguments that do not influence results.
 _WORDS = {
     "description",
     "help",
@@ -58,12 +60,12 @@ _WORDS = {
 @dataclass(frozen=True)
 class Mutation:
     """
-    :param path: file, relative to the checkout.
+    :param path: path of the file, relative to the checkout.
     :param line: number of its line, from 1.
-    :param start, end: bytes of the file that are replaced.
-    :param kind: what sort of change it is.
-    :param key: hash of what is changed and in which function, without line numbers: the same mutation keeps it when
-        other code in the file changes.
+    :param start, end: range of the file's bytes that are replaced.
+    :param kind: kind of the change.
+    :param key: hash of the changed code and its function, without line numbers: it stays the same when other code in
+        the file changes.
     """
 
     path: str
@@ -95,8 +97,8 @@ class Mutation:
 def mutations_of(root: Path, path: str) -> list[Mutation]:
     """All mutations of one file, in its order.
 
-    :param root: checkout.
-    :param path: file, relative to it.
+    :param root: folder of the checkout.
+    :param path: path of the file, relative to it.
     """
     source = (root / path).read_bytes()
     starts = [0]
@@ -129,7 +131,7 @@ def _changes(tree: ast.Module) -> Iterator[tuple[str, ast.AST, str, str]]:
 
 
 def _children(node: ast.AST) -> list[ast.AST]:
-    """Those in which a mutation means something: no texts, annotations, decorators or messages."""
+    """The children in which a mutation is meaningful: no texts, annotations, decorators or messages."""
     if isinstance(node, ast.JoinedStr | ast.Raise | ast.Import | ast.ImportFrom | ast.Assert) or _tells(node):
         return []
     left_out = {id(getattr(node, name, None)) for name in ("annotation", "returns")}
