@@ -13,7 +13,8 @@ PLACES = ("stvla_ros", "launch", "tools", "bench")
 _OUTSTANDING = (
     "stvla_ros/control",
     "stvla_ros/robots",
-    "stvla_ros/nodes",
+    "stvla_ros/nodes/drivers",
+    "stvla_ros/nodes/kit",
     "tools/safety_search",
 )
 # "of the chosen episodes", "where it stands": the reader looks in vain for what it is. "whether" tells a bool.

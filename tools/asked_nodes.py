@@ -1,8 +1,8 @@
-"""What each node has: it is made, configured and activated in this process, alone and unheard (no discovery), and
-asked.
+"""The topics, services and parameters of each node. The node is made, configured and activated in this process, alone
+and without discovery, and then asked.
 
-Nothing is listed by hand that a node can say itself. ``tools/security_policy.py`` and ``tools/reference.py`` write it
-down.
+Only what a node cannot report is listed by hand. ``tools/security_policy.py`` and ``tools/reference.py`` write the
+results down.
 """
 
 import gc
@@ -32,18 +32,17 @@ from stvla_ros.nodes.kit.base import StvlaNode
 from stvla_ros.robots.embodiments import ROBOT_DESCRIPTION, find_embodiment
 from stvla_ros.shared_files import config_directory
 
-# By kind of entity and what is done with it: types by names, which are relative to the namespace where the node's own
-# are.
+# Types by kind of entity, its use, and its name; names are relative to the namespace if the node's own are.
 Entities = dict[tuple[str, str], dict[str, set[str]]]
 
 
 @dataclass(frozen=True)
 class DeclaredParameter:
-    """As ``StvlaNode.parameter`` was told.
+    """A parameter, as declared by ``StvlaNode.parameter``.
 
-    :param default: of any type that a ROS parameter has.
+    :param default: default value, of any type that a ROS parameter can have.
     :param low, high: range of a number; None for none.
-    :param choices: all values that a text may have; empty for any.
+    :param choices: possible values of a text; empty for any text.
     """
 
     default: Any
@@ -56,8 +55,8 @@ class DeclaredParameter:
 @dataclass(frozen=True)
 class AskedNode:
     """
-    :param executable: whose process it was in.
-    :param parameters: by name, in the order in which they were declared.
+    :param executable: executable that runs the node.
+    :param parameters: parameters by name, in the order of their declaration.
     """
 
     executable: str
@@ -66,24 +65,26 @@ class AskedNode:
     parameters: Mapping[str, DeclaredParameter]
 
 
-# Where the nodes are asked, so that relative names can be told from those that are the same in every namespace.
+# The namespace in which the nodes are asked, so that relative names can be told from those that are the same in every
+# namespace.
 _ASKED_IN = "/namespace"
-# The nodes are alone: others of these names, in this process a moment ago or elsewhere, would be asked in their place.
+# The nodes are alone: nodes with the same names, from earlier in this process or elsewhere, would be asked in their
+# place.
 _ALONE = {
     "ROS_AUTOMATIC_DISCOVERY_RANGE": "OFF",
     "ROS_LOCALHOST_ONLY": "",
     "ROS_DISCOVERY_SERVER": "",
     "ROS_SECURITY_ENABLE": "false",
 }
-# What a node has only with what is not here: topics found while it runs, a policy that a package adds, an arm whose
-# URDF comes by a topic.
+# Names that a node uses only with things that are missing here: topics found while it runs, a policy that a package
+# adds, an arm whose URDF comes by a topic.
 _BESIDE: Mapping[str, Mapping[str, str]] = {
     "bag_recorder": {"/*": "any"},
     "vla_server": {"joint_states": "sensor_msgs/msg/JointState"},
     "widowx_driver": {ROBOT_DESCRIPTION: "std_msgs/msg/String"},
     "moveit_servo_driver": {ROBOT_DESCRIPTION: "std_msgs/msg/String"},
 }
-# MoveIt Servo's default names; no robot that comes along is driven by it.
+# MoveIt Servo's default names; it drives no robot of this package.
 _SERVO = {
     "twist_topic": "servo_node/delta_twist_cmds",
     "joint_states_topic": "joint_states",
@@ -95,9 +96,9 @@ _SERVO = {
 
 
 def usual_nodes(folder: Path) -> list[NodeSpec]:
-    """Every executable, in the ways in which it has other topics and services.
+    """Every executable, in all settings in which it has different topics and services.
 
-    :param folder: for what the nodes write.
+    :param folder: folder for the nodes' files.
     """
     servo = yaml.safe_load((config_directory() / "robots" / "widowx.yaml").read_text())
     servo["driver"] |= {"executable": "moveit_servo_driver", "settings": _SERVO}
@@ -112,7 +113,7 @@ def usual_nodes(folder: Path) -> list[NodeSpec]:
     driven = _nodes(sim_graph(replace(sim, fused=True, joint_level=True, pacing="realtime"), folder / "run"))
     nodes = [
         *_nodes(sim_graph(sim, folder / "run")),
-        # The task may be another robot's where the files of this one are missing; its driver is among those below.
+        # If the files of this robot are missing, the task may be another robot's; its driver is among those below.
         *(node for node in driven if "driver" not in node.executable),
         *_nodes(robot_graph(played, folder / "run")),
     ]
@@ -125,14 +126,14 @@ def usual_nodes(folder: Path) -> list[NodeSpec]:
     ):
         nodes += _nodes(robot_graph(replace(each, deadman="joy"), folder / "run"))
         nodes += _nodes(robot_graph(replace(each, deadman="service"), folder / "run"))
-    # Any of them may work in a recording's time.
+    # Any of them may run in a recording's time.
     return [
         replace(node, parameters={n: {**p, "use_sim_time": True} for n, p in node.parameters.items()}) for node in nodes
     ]
 
 
 def started_nodes(command: list[str], folder: Path) -> list[NodeSpec]:
-    """What `stvla sim|robot OPTIONS…` starts. Other packages' programs are left out.
+    """The nodes that `stvla sim|robot OPTIONS…` starts. Other packages' programs are left out.
 
     :param command: ``sim`` or ``robot``, and the options.
     """
@@ -143,7 +144,7 @@ def started_nodes(command: list[str], folder: Path) -> list[NodeSpec]:
 
 
 def _nodes(graph: Graph) -> list[NodeSpec]:
-    """Our processes, with all parameters that they get by the graph's files, which the next graph may write anew."""
+    """Our processes, with all parameters from the graph's files, which the next graph may overwrite."""
     contents = [yaml.safe_load(file.read_text()) or {} for file in graph.parameter_files]
 
     def given(name: str) -> Parameters:
@@ -155,10 +156,10 @@ def _nodes(graph: Graph) -> list[NodeSpec]:
 
 
 def ask(nodes: Iterable[NodeSpec], folder: Path) -> list[AskedNode]:
-    """What the nodes have; those that are the same are asked once.
+    """Ask the nodes what they use; equal ones are asked once.
 
-    :param folder: for what the nodes write.
-    :raises RuntimeError: for one that cannot be configured or activated here, with the reason.
+    :param folder: folder for the nodes' files.
+    :raises RuntimeError: for a node that cannot be configured or activated here, with the reason.
     """
     specs: list[NodeSpec] = []
     asked: list[AskedNode] = []
@@ -198,11 +199,11 @@ def _ask(spec: NodeSpec, folder: Path, declared: Mapping[int, Mapping[str, Decla
             node.destroy_node()
             del node
         rclpy.try_shutdown()
-        gc.collect()  # participants of one process that live on can deadlock Fast DDS
+        gc.collect()  # participants that stay alive in one process can deadlock Fast DDS
 
 
 def _makers(spec: NodeSpec) -> list[Callable[[list[StvlaNode]], StvlaNode]]:
-    """What makes the nodes of a process, given those that were made before."""
+    """Functions that make the nodes of a process from the nodes made before."""
     module = importlib.import_module(spec.module or module_of(spec.executable))
     if spec.executable == "fused":
         return [
@@ -216,7 +217,7 @@ def _makers(spec: NodeSpec) -> list[Callable[[list[StvlaNode]], StvlaNode]]:
 
 @contextmanager
 def _noting_parameters() -> Iterator[dict[int, dict[str, DeclaredParameter]]]:
-    """Note what nodes declare meanwhile, by the node's ``id``: a descriptor does not have the default."""
+    """Record the parameters that nodes declare meanwhile, by the node's ``id``: a descriptor lacks the default."""
     declared: dict[int, dict[str, DeclaredParameter]] = {}
     declare = StvlaNode.parameter
 
@@ -252,7 +253,7 @@ def _entities(node: StvlaNode) -> Entities:
 
 
 def _expression(name: str, own: str) -> str:
-    """As a policy has it: ``~/reset`` for a node's own, ``image`` within its namespace, ``/clock`` elsewhere."""
+    """A name as a policy has it: ``~/reset`` for a node's own, ``image`` within its namespace, ``/clock`` elsewhere."""
     if name.startswith(own):
         return "~/" + name.removeprefix(own)
     return name.removeprefix(f"{_ASKED_IN}/")

@@ -1,4 +1,4 @@
-"""docs/reference/{nodes,messages,commands}.md, out of the code: what nodes say of themselves, the files of msg/ and
+"""Makes docs/reference/{nodes,messages,commands}.md from the code: from the nodes' own reports, the files of msg/ and
 action/, and the classes of the commands' arguments.
 
     python -m tools.reference                  all three pages anew (nodes: a minute or two, with a simulator)
@@ -23,7 +23,7 @@ from tools.asked_nodes import AskedNode, DeclaredParameter, ask, usual_nodes
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = ROOT / "docs" / "reference"
 _MADE = "<!-- Made by `python -m tools.reference`; test/test_reference.py compares it with the code. -->"
-# Every node has these, by rclpy and by nodes/kit/base.py.
+# Names that every node has through rclpy and nodes/kit/base.py.
 _OF_EVERY_NODE = {"/rosout", "/parameter_events", "/diagnostics", "/clock", "~/transition_event"} | {
     f"~/{service}"
     for service in (
@@ -71,9 +71,9 @@ def codes(names: Iterable[str]) -> str:
 
 
 def process_section(executable: str, nodes: Iterable[AskedNode]) -> str:
-    """What the page says of a process.
+    """The page's section about one process.
 
-    :param nodes: of this executable; each may have been asked in several ways.
+    :param nodes: nodes of this executable; each may have been asked in several settings.
     """
     by_name: dict[str, list[AskedNode]] = defaultdict(list)
     for node in nodes:
@@ -121,7 +121,7 @@ def _allowed(parameter: DeclaredParameter) -> str:
 
 
 def overview(sections: Iterable[str]) -> str:
-    """Who publishes, serves and takes what, read from the processes' sections."""
+    """Tables of who publishes, serves and takes what, read from the processes' sections."""
     types: dict[tuple[str, str], str] = {}
     users: dict[tuple[str, str, str], set[str]] = defaultdict(set)
     for section in sections:
@@ -146,7 +146,7 @@ def overview(sections: Iterable[str]) -> str:
 
 
 def nodes_page(nodes: Iterable[AskedNode]) -> str:
-    """:param nodes: as ``ask`` gives them for ``usual_nodes``."""
+    """:param nodes: nodes, as ``ask`` returns them for ``usual_nodes``."""
     by_executable: dict[str, list[AskedNode]] = defaultdict(list)
     for node in nodes:
         by_executable[node.executable].append(node)
@@ -201,7 +201,7 @@ def _definition(file: Path) -> list[str]:
 
 
 def _field(line: str) -> tuple[str, str, str]:
-    """Of a line of a definition: name (with a constant's value), type, comment."""
+    """The parts of a definition's line: name (with a constant's value), type, comment."""
     declaration, _, comment = line.partition("#")
     type_, _, name = declaration.strip().partition(" ")
     return code(name.strip()), code(type_), comment.strip()
@@ -222,7 +222,7 @@ def commands_page() -> str:
 
 
 def options_of(kind: type) -> list[str]:
-    """The options of a command, as they are written: ``--episodes``, ``BAGS``."""
+    """The options of a command as they are written: ``--episodes``, ``BAGS``."""
     return [option.strip("`") for option, *_ in _options(kind)]
 
 
@@ -236,9 +236,9 @@ def _group(title: str, commands: Mapping[str, Command]) -> Iterator[str]:
 
 
 def _options(kind: type, prefix: str = "") -> Iterator[tuple[str, str, str, str]]:
-    """The rows of a dataclass's fields, those of dataclasses in it included.
+    """The rows of a dataclass's fields, including those of dataclasses in it.
 
-    :param prefix: of the options' names, with its dot.
+    :param prefix: beginning of the options' names, with its dot.
     """
     texts, hints, limits = field_docstrings(kind), get_type_hints(kind), ranges(kind)
     for field in dataclasses.fields(kind):

@@ -1,11 +1,12 @@
-"""config/security/policy.xml: what each node may publish, subscribe to, serve and call, in the form that SROS2 reads.
+"""config/security/policy.xml: the topics and services that each node may publish, subscribe to, serve and call, in
+SROS2's format.
 
     python -m tools.security_policy                               that file anew, for all nodes as they usually run
     python -m tools.security_policy -o FILE robot OPTIONS…        for what `stvla robot OPTIONS…` starts (or sim)
     python -m tools.security_policy -o FILE -n /left robot …      the same in a namespace
 
-Each node is asked what it has (``tools/asked_nodes.py``). Form of the file: ROS 2 design article "Access Control
-Policies".
+The nodes themselves report what they use (``tools/asked_nodes.py``). Format of the file: ROS 2 design article "Access
+Control Policies".
 """
 
 import argparse
@@ -23,12 +24,12 @@ from tools.asked_nodes import AskedNode, ask, started_nodes, usual_nodes
 
 POLICY_FILE = "security/policy.xml"
 VERSION = "0.2.0"
-# By kind of entity and what is done with it: names relative to the namespace where the node's own are.
+# Names by kind of entity and its use; they are relative to the namespace if the node's own are.
 Permissions = dict[tuple[str, str], set[str]]
-# By enclave, which is a process, and node in it.
+# Permissions by enclave, which is a process, and by node in it.
 Enclaves = dict[str, dict[str, Permissions]]
 
-# A person with `ros2` commands and `stvla doctor`: sees all, stops the arm, and calls what our nodes serve. Those
+# A person with `ros2` commands and `stvla doctor` may see everything, stop the arm, and call our nodes' services. Those
 # commands are nodes themselves, and serve their own parameters (ros2cli's are called _ros2cli_…).
 OPERATOR = "operator"
 _OPERATORS_OWN = {"/_ros2cli*", "/stvla_doctor/*"}
@@ -37,7 +38,7 @@ _HEADER = """ Made by `python -m tools.security_policy`; test/tools/test_securit
 
 
 def enclaves_of(nodes: Iterable[AskedNode]) -> Enclaves:
-    """By process what its nodes may do: what they have."""
+    """The permissions of each process' nodes: exactly what they use."""
     enclaves: Enclaves = defaultdict(lambda: defaultdict(lambda: defaultdict(set)))
     for node in nodes:
         for rule, names in node.entities.items():
@@ -46,7 +47,7 @@ def enclaves_of(nodes: Iterable[AskedNode]) -> Enclaves:
 
 
 def with_operator(enclaves: Enclaves) -> Enclaves:
-    """Beside the nodes, the person who resets and stops them, and gives them goals."""
+    """The permissions of the nodes, and of the person who resets and stops them, and gives them goals."""
     nodes = {node: rules for profiles in enclaves.values() for node, rules in profiles.items()}
     actions = {name for rules in nodes.values() for name in rules.get(("actions", "execute"), ())}
     stops = {"estop"} if any("estop" in rules.get(("topics", "subscribe"), ()) for rules in nodes.values()) else set()
@@ -61,7 +62,7 @@ def with_operator(enclaves: Enclaves) -> Enclaves:
 
 
 def as_xml(enclaves: Enclaves, namespace: str = "/") -> str:
-    """The policy file. A process' enclave is called after its executable, in the namespace."""
+    """The policy file. A process' enclave is named after its executable, in the namespace."""
     policy = ElementTree.Element("policy", version=VERSION)
     policy.append(ElementTree.Comment(_HEADER))
     parent = ElementTree.SubElement(policy, "enclaves")
@@ -73,7 +74,7 @@ def as_xml(enclaves: Enclaves, namespace: str = "/") -> str:
             for (kind, rule), names in sorted(permissions.items()):
                 if names:
                     listed = ElementTree.SubElement(profile, kind, {rule: "ALLOW"})
-                    # Of those that are all allowed, those that happened to be there say nothing.
+                    # Where all names are allowed, the present ones are left out.
                     for name in ["/*"] if "/*" in names else sorted(names):
                         ElementTree.SubElement(listed, kind.removesuffix("s")).text = name
     ElementTree.indent(policy)

@@ -1,4 +1,6 @@
-"""`stvla topics` and `stvla echo`: what runs in a graph and what it says, on machines without a `ros2` command too."""
+"""`stvla topics` and `stvla echo`: list a graph's topics and show their messages, also on machines without a `ros2`
+command.
+"""
 
 import difflib
 import sys
@@ -13,9 +15,9 @@ from stvla_ros.nodes.kit.command_node import CommandNode, command_node
 from stvla_ros.nodes.kit.endpoints import shown_node_of
 from stvla_ros.nodes.kit.message_text import check_field, field_of, message_lines
 
-# What running nodes need to be found.
+# Time for running nodes to be found.
 FOUND_WITHIN_S = 2.0
-# After so long without a message a line says so.
+# Seconds without a message after which a line says so.
 SILENT_AFTER_S = 5.0
 _DEPTH = 10
 _MOST_NAMES = 30
@@ -23,16 +25,16 @@ _MOST_NAMES = 30
 
 @dataclass(frozen=True)
 class EchoArguments:
-    """Show the messages of a topic, until Ctrl-C. Of pictures and long arrays the first numbers are shown."""
+    """Show the messages of a topic, until Ctrl-C. Pictures and long arrays are shown by their first numbers."""
 
     topic: Positional[str]
-    """Its name, as driver_state or /left/driver_state; `stvla topics` lists them."""
+    """Name of the topic, such as driver_state or /left/driver_state; `stvla topics` lists them."""
     once: bool = False
     """End after one message."""
     field: str = ""
-    """Only this field, as header.stamp or status.0.name; empty for the whole message."""
+    """Show only this field, such as header.stamp or status.0.name; empty for the whole message."""
     full: bool = False
-    """All numbers of long arrays, and all of long texts."""
+    """Show all numbers of long arrays, and all of long texts."""
 
 
 @dataclass(frozen=True)
@@ -40,11 +42,11 @@ class TopicsArguments:
     """List the topics that somebody publishes, with their types and publishers."""
 
     all: bool = False
-    """Those of actions and tools, and those that are only listened to, as well."""
+    """List also the topics of actions and tools, and those with only subscribers."""
 
 
 def topics(arguments: TopicsArguments) -> int:
-    """:returns: exit code: 0 where there is a topic, else 1."""
+    """:returns: exit code: 0 if there is a topic, else 1."""
     with command_node("", "topics") as listener:
         listener.pause(FOUND_WITHIN_S)
         kinds = dict(listener.node.get_topic_names_and_types())
@@ -67,7 +69,7 @@ def echo(arguments: EchoArguments) -> int:
     """:returns: exit code: 0 after Ctrl-C, or with ``once`` after a message.
 
     :raises InputError: for a topic that nobody publishes, of several types, or of a package that is not installed; for
-        a field that its type has not.
+        a field that its type lacks.
     """
     topic = f"/{arguments.topic.lstrip('/')}"
     with command_node("", "echo") as listener:
@@ -97,7 +99,7 @@ def echo(arguments: EchoArguments) -> int:
 
 
 def _listen(listener: CommandNode, topic: str, once: bool, shown: list[float]) -> None:
-    """Until the first message, or for ever. Silence is told once, until it ends."""
+    """Wait until the first message, or for ever. A silence is reported once, until it ends."""
     begun, told = time.monotonic(), 0.0
     while not listener.wait(lambda: once and shown, 0.5):
         heard = shown[-1] if shown else begun
@@ -108,7 +110,7 @@ def _listen(listener: CommandNode, topic: str, once: bool, shown: list[float]) -
 
 
 def _published(listener: CommandNode) -> dict[str, list[str]]:
-    """By topic, the nodes that publish it."""
+    """The nodes that publish each topic, by its name."""
     own = listener.node.get_fully_qualified_name()
     found = {}
     for name, _ in listener.node.get_topic_names_and_types():
@@ -125,7 +127,7 @@ def _listeners(listener: CommandNode, topic: str) -> list[str]:
 
 
 def _nobody(listener: CommandNode, topic: str) -> str:
-    """One line on a topic that nobody publishes."""
+    """One line about a topic that nobody publishes."""
     names = sorted(name for name in _published(listener) if not is_hidden(name))
     if not names:
         return (

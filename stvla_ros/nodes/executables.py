@@ -1,6 +1,7 @@
-"""The executables of the package, and the module that each runs.
+"""The executables of the package, and the module of each.
 
-Imports nothing of ROS: what starts processes asks here. CMakeLists.txt reads the names below, one a line.
+Imports nothing of ROS, because code that starts processes asks here. CMakeLists.txt reads the names below, one on each
+line.
 """
 
 from stvla_ros.errors import InputError

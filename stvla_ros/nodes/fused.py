@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 
 class PerceptionNode(StvlaNode):
-    """:param server: the action server of this process, which gets every traced frame in memory."""
+    """:param server: action server of this process, which gets every traced frame in memory."""
 
     def __init__(self, server: VlaServerNode) -> None:
         super().__init__("perception")
@@ -66,7 +66,7 @@ class PerceptionNode(StvlaNode):
         with_sensor_depth = self._spatial_traces.depth_estimator.needs_sensor
         self._episodes.subscribe()
         if self._spatial_traces.needs_robot:
-            # Pinocchio, which no other tracker needs.
+            # Imported here: Pinocchio, which no other tracker needs.
             from stvla_ros.nodes.perception.robot_poses import RobotPoses
 
             self._robot = RobotPoses(self, self._join_window, self._submit_with_robot, self._camera_pose)

@@ -1,6 +1,6 @@
-"""`stvla do|stop|reset|home|rest`: what a person tells a running graph, on machines without a `ros2` command too.
+"""`stvla do|stop|reset|home|rest`: a person's commands to a running graph, also on machines without a `ros2` command.
 
-They are clients alone: the action server and the robot's driver decide. What nobody answers is an error.
+They are only clients: the action server and the robot's driver decide. A command that nobody answers is an error.
 """
 
 import sys
@@ -22,16 +22,16 @@ from stvla_ros.nodes.kit.messages import seconds_to_duration
 from stvla_ros.safe_files import check_instruction
 from stvla_ros.settings import Range
 
-# What running nodes need to be found, and then to answer; a gripper or an arm that is on its way takes longer to come
-# to rest, and the driver answers at once all the same.
+# Time for running nodes to be found, and then to answer. A moving gripper or arm takes longer to come to rest, but the
+# driver answers at once.
 FOUND_WITHIN_S = 5.0
 ANSWERED_WITHIN_S = 10.0
-# A server that was found may not have found its new client yet, and its answer would then be lost.
+# A server that was found may not have found its new client yet; its answer would then be lost.
 _SETTLE_S = 0.5
-# A stop is not held up by that: it is asked for at once, and again until it is answered.
+# A stop does not wait for that: it is requested at once, and again until it is answered.
 _ASK_AGAIN_S = 1.0
 _TRIGGER = "std_srvs/srv/Trigger"
-# Every driver has these two (docs/explanation/safety.md); trackers have a `reset` too.
+# Every driver has these two services (docs/explanation/safety.md); trackers have a `reset`, too.
 _OF_DRIVERS = ("estop", "home")
 
 
@@ -40,11 +40,11 @@ class DoArguments:
     """Give the robot an instruction, and wait until it ends. Ctrl-C ends it, and the arm comes to rest."""
 
     instruction: Positional[str]
-    """What the robot shall do, in quotes."""
+    """Instruction for the robot, in quotes."""
     time_limit: Annotated[float, Range(0.0, 86_400.0)] = 0.0
-    """Seconds; 0 for none."""
+    """Time limit, seconds; 0 for none."""
     namespace: str = ""
-    """Of the graph, as /left; empty for none."""
+    """Namespace of the graph, such as /left; empty for none."""
 
 
 @dataclass(frozen=True)
@@ -52,13 +52,13 @@ class StopArguments:
     """Stop every robot's arm now, and keep it stopped until `stvla reset`."""
 
     namespace: str = ""
-    """Only the drivers in this namespace, as /left; empty for all."""
+    """Stop only the drivers in this namespace, such as /left; empty for all."""
 
 
 @dataclass(frozen=True)
 class _OneRobot:
     namespace: str = ""
-    """As of `stvla stop`; expected where there are several robots."""
+    """Namespace as for `stvla stop`; needed if there are several robots."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ class HomeArguments(_OneRobot):
 
 @dataclass(frozen=True)
 class RestArguments(_OneRobot):
-    """Move the arm to where it may lie without power, and leave it there."""
+    """Move the arm to a position in which it may lie without power, and leave it there."""
 
 
 def do(arguments: DoArguments) -> int:
@@ -95,7 +95,7 @@ def stop(arguments: StopArguments) -> int:
 
 
 def reset(arguments: ResetArguments) -> int:
-    """:returns: exit code: 0 when the driver has done so, else 1."""
+    """:returns: exit code: 0 when the driver has been reset, else 1."""
     return _tell_one(arguments.namespace, "reset")
 
 
@@ -110,7 +110,7 @@ def rest(arguments: RestArguments) -> int:
 
 
 def _drivers(operator: CommandNode, namespace: str) -> list[str]:
-    """Full names of the drivers that run. :raises InputError: when there is none."""
+    """Full names of the running drivers. :raises InputError: when there is none."""
 
     def found() -> list[str]:
         triggers = {name for name, types in operator.node.get_service_names_and_types() if _TRIGGER in types}

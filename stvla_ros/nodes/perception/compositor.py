@@ -1,4 +1,6 @@
-"""Node ``compositor``: traces drawn onto the metric depth of the same frame; overlay and markers for people."""
+"""Node ``compositor``: draws traces onto the metric depth of the same frame, and makes overlay and markers for
+people.
+"""
 
 import time
 from typing import TYPE_CHECKING
@@ -43,7 +45,7 @@ class CompositorNode(StvlaNode):
 
     def activate(self) -> None:
         if self._compositor.needs_robot:
-            # Pinocchio, which nothing else here needs.
+            # Imported here: Pinocchio, which nothing else here needs.
             from stvla_ros.nodes.perception.robot_poses import RobotPoses
 
             self._robot = RobotPoses(self, self._join_window, self._submit_with_robot, self._camera_pose)

@@ -129,9 +129,9 @@ def declare_spatial_traces(node: StvlaNode) -> SpatialTracesConfig:
 
 
 def declare_camera_pose(node: StvlaNode) -> np.ndarray | None:
-    """Declare where the camera is, for what needs the robot; None: tf_static says it.
+    """Declare the camera's pose, for stages that need the robot; None: tf_static gives it.
 
-    :raises InputError: for what is no pose.
+    :raises InputError: for a text that is no pose.
     """
     text = node.parameter(
         "camera_pose",

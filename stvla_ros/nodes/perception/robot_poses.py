@@ -1,4 +1,4 @@
-"""What a frame's tracker wants of the robot: its joints at the frame's time, its URDF, the camera's pose."""
+"""The robot's data for a frame's tracker: its joints at the frame's time, its URDF, the camera's pose."""
 
 from collections import deque
 from collections.abc import Callable
@@ -19,16 +19,16 @@ from stvla_ros.perception.robot_view import RobotView
 from stvla_ros.recordings.compressed import size_of
 from stvla_ros.robots.robot_links import RobotLinks
 
-# More than any robot says between a frame and what the perception made of it.
+# More joint states than any robot sends between a frame and the perception's result for it.
 _KEPT = 512
 _WITHOUT_ROBOT = "frame without the robot's pose"
 
 
 @dataclass(frozen=True)
 class RobotPose:
-    """What was known for one frame.
+    """The robot's data at one frame.
 
-    :param joints: radians or metres by name, at the frame's time.
+    :param joints: positions in radians or metres by joint name, at the frame's time.
     """
 
     links: RobotLinks
@@ -42,14 +42,15 @@ class RobotPose:
 
 
 class RobotPoses:
-    """Puts the robot's pose to frames. A frame waits until joint states of its time or later, ``robot_description``,
-    ``camera_info`` and, on ``tf_static`` unless it was given, the camera's pose are there; joints are interpolated
-    between the states around it, so that one of its very stamp is taken as it is. Everything runs in the executor's
+    """Adds the robot's pose to frames. A frame waits for joint states of its time or later, for ``robot_description``,
+    for ``camera_info`` and, unless the camera's pose was given, for ``tf_static``. Joints are interpolated between the
+    two states around the frame; a state with exactly its stamp is taken as it is. Everything runs in the executor's
     thread.
 
-    :param window: frames that may wait.
-    :param take: called with each frame and its :class:`RobotPose`.
-    :param camera_pose: (4, 4) of the camera's optical frame in the URDF's first link; None: ``tf_static`` says it.
+    :param window: number of frames that may wait.
+    :param take: function that is called with each frame and its :class:`RobotPose`.
+    :param camera_pose: (4, 4) pose of the camera's optical frame in the URDF's first link; None: ``tf_static`` gives
+        it.
     """
 
     def __init__(
@@ -69,7 +70,9 @@ class RobotPoses:
         self._camera_info = CameraInfoInput(node)
 
     def subscribe(self, sensor_qos: Any, *, camera_info: bool = True) -> None:
-        """:param camera_info: False when the node hears it anyway, and calls :meth:`set_camera_info`."""
+        """:param camera_info: whether this object subscribes to it; False when the node does, and calls
+        :meth:`set_camera_info`.
+        """
         node = self._node
         node.subscribe(JointState, "joint_states", self._add_joints, RELIABLE_QOS)
         node.subscribe(String, "robot_description", self._set_description, LATCHED_QOS, watched=False)
@@ -81,8 +84,8 @@ class RobotPoses:
     def add(self, image: Image, frame: Any) -> None:
         """Take a frame.
 
-        :param image: its picture.
-        :param frame: what ``take`` gets.
+        :param image: picture of the frame.
+        :param frame: object that ``take`` gets.
         """
         stamp = stamp_ns(image.header)
         if self._waiting and stamp < self._waiting[-1][0] - RESTART_NS:
@@ -137,7 +140,7 @@ class RobotPoses:
                 return
             self._waiting.popleft()
             joints = self._at(stamp)
-            if joints is None:  # the robot speaks only since then
+            if joints is None:  # the first joint state is newer
                 self._node.stage.dropped(_WITHOUT_ROBOT)
                 continue
             try:

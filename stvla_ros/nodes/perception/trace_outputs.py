@@ -1,4 +1,6 @@
-"""What the compositor shows: the traced depth, and for people overlay and markers, made only for subscribers."""
+"""The compositor's outputs: the traced depth, and for people overlay and markers, which are only made for
+subscribers.
+"""
 
 from collections.abc import Callable
 
@@ -17,15 +19,16 @@ from stvla_ros.perception.overlay import draw_traces, trace_colour
 from stvla_ros.perception.types import Traces
 
 MARKER_WIDTH_M = 0.004
-# Markers of a stream that stopped vanish by themselves.
+# Markers of a stream that stopped vanish after this time.
 MARKER_LIFETIME_S = 2.0
 
 
 class TraceOutputs:
     """Publishers of ``traced_depth``, ``overlay``, ``trace_markers`` and ``trace_image_markers``. The 3D markers need
-    intrinsics, which :attr:`camera_info` takes.
+    intrinsics, which come through :attr:`camera_info`.
 
-    :param vertex_depths: depth in metres of every vertex, asked for only when somebody wants markers.
+    :param vertex_depths: function that returns the depth of every vertex in metres; it is called only when somebody
+        subscribes to markers.
     """
 
     def __init__(self, node: StvlaNode, vertex_depths: Callable[[Traces], np.ndarray]) -> None:
@@ -38,7 +41,7 @@ class TraceOutputs:
         self._image_markers = node.create_publisher(ImageMarker, "trace_image_markers", RELIABLE_QOS)
 
     def publish_for_people(self, rgb: np.ndarray, traces: Traces, header: Header) -> None:
-        """Overlay and markers of one frame, each only when somebody listens."""
+        """Publish overlay and markers of one frame, each only if somebody subscribes to it."""
         if self._overlay.get_subscription_count():
             self._overlay.publish(array_to_image(draw_traces(rgb, traces), "rgb8", header))
         if self._image_markers.get_subscription_count():
@@ -48,7 +51,7 @@ class TraceOutputs:
             self._markers.publish(line_markers(lines, header))
 
     def _intrinsics(self, traces: Traces) -> np.ndarray | None:
-        """None where those that came cannot be used: that is told, and leaves the markers out."""
+        """The intrinsics. None if the received ones cannot be used: this is reported, and there are no markers."""
         try:
             return self.camera_info.intrinsics(traces.image_size)
         except InputError as error:
@@ -71,9 +74,9 @@ def image_marker(traces: Traces, header: Header) -> ImageMarker:
 
 
 def line_markers(lines: dict[int, np.ndarray], header: Header) -> MarkerArray:
-    """One line strip a trace, in the camera's optical frame; the first marker clears those of the frame before.
+    """One line strip for each trace, in the camera's optical frame; the first marker clears those of the frame before.
 
-    :param lines: by point id, (M, 3) metres.
+    :param lines: lines by point id, (M, 3) metres.
     """
     array = MarkerArray(markers=[Marker(header=header, ns="traces", action=Marker.DELETEALL)])
     for point_id, vertices in lines.items():

@@ -1,6 +1,6 @@
 """Node ``tracker``: camera frames in, traces of moving points out (frame buffer, tracker and selection).
 
-With a tracker that needs the robot a frame comes with its depth (topic ``depth``) and with the robot's pose.
+With a tracker that needs the robot, a frame is joined with its depth (topic ``depth``) and the robot's pose.
 """
 
 import time
@@ -42,7 +42,7 @@ class TrackerNode(StvlaNode):
     def activate(self) -> None:
         self._episodes.subscribe()
         if self._tracker.needs_robot:
-            # Pinocchio, which no other tracker needs.
+            # Imported here: Pinocchio, which no other tracker needs.
             from stvla_ros.nodes.perception.robot_poses import RobotPoses
 
             self._robot = RobotPoses(self, self._join_window, self._submit_with_robot, self._camera_pose)
@@ -60,7 +60,7 @@ class TrackerNode(StvlaNode):
         self._robot.add(image, (image, depth))
 
     def _submit_with_robot(self, frame: tuple[Image, Image], pose: "RobotPose") -> None:
-        # Only now: an episode may have begun while the frame waited.
+        # Checked only now: an episode may have begun while the frame waited.
         if self._is_new(frame[0]):
             self._worker.submit((*frame, pose))
 

@@ -1,4 +1,4 @@
-"""Node ``bag_recorder``: writes the graph's topics into a rosbag2 bag (MCAP), as they come off the wire."""
+"""Node ``bag_recorder``: writes the graph's topics into a rosbag2 bag (MCAP), as serialized messages."""
 
 import threading
 import time
@@ -63,7 +63,7 @@ class BagRecorderNode(StvlaNode):
             self._thread = None
 
     def fail(self, message: str) -> None:
-        """End the process: nothing more can be recorded."""
+        """End the process, since nothing more can be recorded."""
         self.reject("bag", message)
         self.exit_code = 1
 
@@ -74,7 +74,7 @@ class BagRecorderNode(StvlaNode):
     # --- topics ---------------------------------------------------------------------------------------------------
 
     def _discover(self) -> None:
-        """Subscribe to what has a publisher by now."""
+        """Subscribe to topics that have a publisher by now."""
         for name, types in self.get_topic_names_and_types():
             if name in self._recorded or name in self._refused:
                 continue
@@ -102,7 +102,7 @@ class BagRecorderNode(StvlaNode):
 
 
 class _WriterThread:
-    """Owns the bag. A full queue drops its oldest message; closing writes what waits."""
+    """Owns the bag. A full queue drops its oldest message; closing writes the waiting ones."""
 
     def __init__(self, node: BagRecorderNode, bag: BagWriter, queue_bytes: int) -> None:
         self._node = node
@@ -140,7 +140,7 @@ class _WriterThread:
         self._node.stage.dropped("disk too slow", dropped)
 
     def close(self) -> str:
-        """Write what waits, then the index. :return: one line on what is in the bag."""
+        """Write the waiting messages, then the index. :return: one line about the bag's content."""
         with self._changed:
             self._closing = True
             self._changed.notify()
@@ -170,7 +170,7 @@ class _WriterThread:
             self._node.fail(f"bag {self._bag.folder}: cannot be written ({error.strerror})")
 
     def _next(self) -> _Received | None:
-        """The oldest waiting message; None: closing, and all are written."""
+        """The oldest waiting message; None when closing and all are written."""
         with self._changed:
             self._changed.wait_for(lambda: self._queue or self._closing)
             if not self._queue:

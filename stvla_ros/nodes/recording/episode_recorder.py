@@ -1,4 +1,5 @@
-"""Node ``episode_recorder``: a video of what the robot and the policy saw, a line per episode, and the run's summary.
+"""Node ``episode_recorder``: records a video of the robot's and the policy's view, a line for each episode, and the
+run's summary.
 
 It ends by itself after the last episode, and with it the whole graph.
 """
@@ -33,7 +34,8 @@ from stvla_ros.recordings.video_writer import VideoWriter
 TERMINAL = (EpisodeState.SUCCEEDED, EpisodeState.FAILED)
 # Enough for the states of all frames that wait for their pictures.
 STATES_KEPT = 256
-# Pictures and thoughts that may still find each other: a policy thinks for a second at most about a camera's 30 Hz.
+# Number of pictures and thoughts that may wait for each other: a policy thinks for at most a second about a camera's 30
+# Hz.
 THOUGHTS_KEPT = 32
 LAST_FRAME_SHOWN_S = 1.0
 NICENESS = 5
@@ -59,14 +61,14 @@ class EpisodeRecorderNode(StvlaNode):
         self._episodes: list[dict[str, Any]] = []
         self._stages: dict[str, dict[str, Any]] = {}
         self._states: dict[int, EpisodeState] = {}
-        # One range of colours an episode, so that they do not flicker.
+        # One range of colours for an episode, so that they do not flicker.
         self._depth_range, self._depth_range_of = WideningRange(), -1
-        # The newest frame waits for the next one: by then the policy's thoughts of it are there.
+        # The newest frame waits for the next one: by then, the policy's thoughts about it are there.
         self._held: tuple[Image, Image, Image] | None = None
-        # By stamp: the pictures with their episode's index, and what the policy drew over them.
+        # By stamp: the pictures with their episode's index, and the policy's drawings over them.
         self._pictures: dict[int, tuple[int, np.ndarray]] = {}
         self._thoughts: dict[int, Image] = {}
-        # The episode's index, and what the policy thought last in it.
+        # The episode's index, and the policy's latest thoughts in it.
         self._thought: tuple[int, DrawnOver] | None = None
         self._writer: VideoWriter | None = None
         self._frames = 0
@@ -84,7 +86,7 @@ class EpisodeRecorderNode(StvlaNode):
         if self._video:
             topics = [(Image, name, RELIABLE_QOS) for name in ("image", "traced_depth", "overlay")]
             Join(self, topics, lambda *messages: self._worker.submit(messages), self._join_window)
-            # Through the same queue, so that their order stays.
+            # Through the same queue, so that their order is kept.
             self.subscribe(Image, "thoughts", lambda message: self._worker.submit(message), watched=False)
         self.subscribe(EpisodeState, "episode_state", self._on_state, STATE_QOS)
         self.subscribe(DiagnosticArray, "/diagnostics", self._on_diagnostics)
@@ -95,7 +97,7 @@ class EpisodeRecorderNode(StvlaNode):
             self._frames = self._writer.frames
             self._writer.close()
             self._writer = None
-            # Once more: the page shows the video, which can be played only now.
+            # Written again: the page shows the video, which can be played only now.
             self._write_summary()
 
     # --- episodes -------------------------------------------------------------------------------------------------
@@ -129,7 +131,7 @@ class EpisodeRecorderNode(StvlaNode):
             self._finish_at = time.monotonic() + 1.5 * DIAGNOSTICS_PERIOD_S
 
     def _take_frame(self, messages: tuple[Image, Image, Image] | Image) -> None:
-        """Take the pictures of one frame, or what the policy thought of one."""
+        """Take the pictures of one frame, or the policy's thoughts about one."""
         if isinstance(messages, Image):
             self._thoughts[stamp_ns(messages.header)] = messages
             _keep_newest(self._thoughts)
@@ -139,7 +141,7 @@ class EpisodeRecorderNode(StvlaNode):
         self._recorded.publish(Header(stamp=messages[0].header.stamp, frame_id=messages[0].header.frame_id))
         state = self._states.get(stamp_ns(messages[0].header))
         if state is not None and state.phase in TERMINAL:
-            self._write_held()  # nobody thinks about the last one
+            self._write_held()  # the last frame gets no thoughts
 
     def _write_held(self) -> None:
         held, self._held = self._held, None
@@ -147,7 +149,9 @@ class EpisodeRecorderNode(StvlaNode):
             self._write_frame(held)
 
     def _with_thoughts(self, stamp: int, rgb: np.ndarray, overlay: np.ndarray, episode: int) -> np.ndarray:
-        """The overlay with what the policy thought last in this episode; of this very frame, if that is there."""
+        """The overlay with the policy's latest thoughts in this episode; those about exactly this frame, if they are
+        there.
+        """
         self._pictures[stamp] = (episode, rgb)
         _keep_newest(self._pictures)
         for told in [each for each in self._thoughts if each in self._pictures]:
@@ -234,7 +238,7 @@ def _keep_newest(by_stamp: dict[int, Any]) -> None:
 
 
 def _number(text: str) -> float | str:
-    """A figure out of the diagnostics; the text where it is none, or none that JSON can hold."""
+    """A figure from the diagnostics as a number; the text if it is no number, or none that JSON can hold."""
     try:
         value = json.loads(text)
     except (ValueError, RecursionError):
@@ -243,7 +247,7 @@ def _number(text: str) -> float | str:
 
 
 def main() -> None:
-    # Drawing and compressing must not take the processor from what moves the robot; the queue is long enough.
+    # Drawing and compressing must not take processor time from the robot's driver; the queue is long enough.
     os.nice(NICENESS)
     run(EpisodeRecorderNode)
 

@@ -1,6 +1,6 @@
-"""Node ``replay``: plays a video, a folder of pictures or a bag as if it were the camera, with the recorded stamps.
+"""Node ``replay``: plays a video, a folder of pictures or a bag in place of the camera, with the recorded stamps.
 
-It publishes the recording's time as ``/clock``, so the nodes that work on it run with ``use_sim_time``.
+It publishes the recording's time as ``/clock``, so nodes that work on it run with ``use_sim_time``.
 """
 
 import threading
@@ -28,12 +28,12 @@ CLOCK_PERIOD_S = 0.01
 ACKNOWLEDGE_TIMEOUT_S = 2.0
 LOCKSTEP = "lockstep"
 PACINGS = ("realtime", LOCKSTEP)
-# A frame that a node refuses never comes through.
+# A frame that a node refuses never comes through; the wait for it ends after this time.
 RECORDED_TIMEOUT_S = 10.0
 
 
 class ReplayNode(StvlaNode):
-    """Ends the process with exit code 0 after the last frame, with 1 when the recording breaks off."""
+    """Ends the process with exit code 0 after the last frame, and with 1 when the recording breaks off."""
 
     def __init__(self) -> None:
         super().__init__("replay")
@@ -144,7 +144,7 @@ class ReplayNode(StvlaNode):
             self.get_logger().info(f"{self._source}: {self.stage.values()['published']} frames played")
 
     def _in_order(self, frames: Iterator[RecordedFrame]) -> Iterator[RecordedFrame]:
-        """Time runs forwards only, so a frame whose stamp does not is left out."""
+        """Leave out frames whose stamps do not increase: time runs forwards only."""
         newest = -1
         for frame in frames:
             self.stage.received()
@@ -155,10 +155,10 @@ class ReplayNode(StvlaNode):
                 self.reject("stamp", f"{self._source}: stamp {frame.stamp_ns} does not follow {newest}; frame left out")
 
     def _await_subscribers(self, first_stamp: int) -> bool:
-        """Hold the clock before the first frame until there are enough, and let it run up to that. False: stopped
-        meanwhile.
+        """Hold the clock before the first frame until all awaited subscribers are there, and then let it run up to that
+        frame. False: stopped meanwhile.
 
-        Where a clock stands, drivers hold their arms, and would refuse the answer to a first frame that comes with the
+        While a clock stands, drivers hold their arms. They would refuse the answer to a first frame that comes with the
         clock's first step.
         """
         ready_since: float | None = None
@@ -204,7 +204,7 @@ class ReplayNode(StvlaNode):
         return not self._stop.is_set()
 
     def _tick_until(self, stamp: int, schedule: "_Schedule") -> bool:
-        """Let the clock run up to a stamp, and not beyond. False: stopped meanwhile."""
+        """Let the clock run up to a stamp, and no further. False: stopped meanwhile."""
         while (remaining := schedule.seconds_until(stamp)) > 0:
             if self._stop.wait(min(remaining, CLOCK_PERIOD_S)):
                 return False
@@ -252,7 +252,9 @@ class ReplayNode(StvlaNode):
 
 
 class _Schedule:
-    """When a stamp is due. A recording that is read too slowly delays what follows, and is not hurried afterwards."""
+    """The time at which a stamp is due. If the recording is read too slowly, the following frames are late, too; they
+    are not hurried.
+    """
 
     def __init__(self, first_stamp: int, rate: float) -> None:
         self._stamp = first_stamp
@@ -271,10 +273,10 @@ class _Schedule:
         self._stamp, self._due, self.late_s = stamp, time.monotonic(), 0.0
 
     def reached(self, stamp: int) -> None:
-        """A stamp is due now or was before: from here on, time counts from it."""
+        """A stamp is due now or was due earlier: from here on, time counts from it."""
         self.late_s = max(0.0, -self.seconds_until(stamp))
         due = self._due + (stamp - self._stamp) * 1e-9 / self._rate
-        # Lateness within the clock's grain is made up for, so that it does not add up.
+        # Small lateness, up to the clock's step, is made up for, so that it does not add up.
         self._due = due if self.late_s < CLOCK_PERIOD_S else time.monotonic()
         self._stamp = stamp
 

@@ -1,4 +1,6 @@
-"""When the action server thinks and when it acts: pacing, chunk execution, gripper, and their figures."""
+"""The action server's timing: when it infers and when it commands; pacing, chunk execution, gripper, and their
+figures.
+"""
 
 from collections import deque
 from collections.abc import Sequence
@@ -24,27 +26,27 @@ from stvla_ros.control.latency_prediction import LatencyPrediction
 from stvla_ros.nodes.kit.base import StvlaNode
 from stvla_ros.nodes.kit.stage_statistics import PerMinute, Rate
 
-# Under which observations are counted that the policy never sees.
+# Reasons under which observations are counted that the policy never sees.
 STALE = "stale observation"
 NOT_WANTED = "no inference wanted"
-# Of these the diagnostics also say how many a minute there are.
+# Figures that the diagnostics also give per minute.
 COUNTED = ("holds", "late_chunks", "skipped_actions")
 # Verdicts come within a control period.
 UNJUDGED_KEPT = 64
 
 
 class CommandSchedule:
-    """One goal after another. Not thread-safe.
+    """The timing of one goal after another. Not thread-safe.
 
     In realtime, time is the node's clock. In lockstep the world stands still while the policy thinks: time is then the
-    number of observations that were answered, in control periods, and every observation gets exactly one command.
+    number of answered observations, in control periods, and every observation gets exactly one command.
     """
 
     def __init__(self, node: StvlaNode, execution: str, caps: Caps) -> None:
         """Declare the parameters.
 
-        :param execution: how chunks are executed, one of ``EXECUTIONS``.
-        :param caps: what one command may move the robot at most.
+        :param execution: execution of the chunks, one of ``EXECUTIONS``.
+        :param caps: largest motion of one command.
         :raises InputError: naming the bad parameter.
         """
         self._node = node
@@ -82,7 +84,7 @@ class CommandSchedule:
         self.lockstep = pacing == "lockstep"
         self._period = round(self.period_s * 1e9)
         self.oldest_s = 0.0 if self.lockstep else max_age_s
-        """Age beyond which no observation is acted on, seconds; 0 for any."""
+        """Age in seconds beyond which no observation is acted on; 0 for any age."""
         self._max_age = round(self.oldest_s * 1e9)
         self._latency = LatencyPrediction()
         latency = None if self.lockstep else self._latency
@@ -100,7 +102,7 @@ class CommandSchedule:
         self._last_command: int | None = None
 
     def forget_chunks(self) -> None:
-        """Nothing more leaves until the next chunk: the robot holds."""
+        """Send nothing more until the next chunk: the robot holds."""
         self._executor.reset()
 
     def reset(self) -> None:
@@ -111,12 +113,11 @@ class CommandSchedule:
         self._thinking.reset()
 
     def first_stamp(self, newest: int | None) -> int | None:
-        """From which stamp on observations answer a goal that begins now; None for any.
+        """The oldest stamp of observations that answer a goal that begins now; None for any.
 
-        In lockstep the world stands still until the observation that waits is answered, so it still shows the world as
-        it is. In realtime a picture must be newer than all that had arrived, in the clock of its own stamps, and newer
-        than the goal in the node's clock. Where any age is acted on, the two clocks need not agree: only the first
-        counts there.
+        In lockstep the world stands still until the waiting observation is answered, so it still shows the present
+        world. In realtime a picture must be newer than all that had arrived, by its own stamp's clock, and newer than
+        the goal, by the node's clock. With no limit of age, the two clocks need not agree, so only the first counts.
 
         :param newest: stamp of the newest picture that has arrived, nanoseconds.
         """
@@ -126,9 +127,9 @@ class CommandSchedule:
         return max(known + [self._node.now_ns()] if self._max_age else known, default=None)
 
     def refusal(self, stamp: int) -> str:
-        """Why the policy should not answer the observation with this stamp; empty when it should.
+        """The reason why the policy should not answer the observation with this stamp; empty when it should.
 
-        On average at most one inference a control period.
+        On average there is at most one inference per control period.
         """
         if self.lockstep:
             return "" if self._executor.wants_inference(self._now()) else NOT_WANTED
@@ -142,12 +143,12 @@ class CommandSchedule:
         return "" if wanted else NOT_WANTED
 
     def think(self, stamp: int) -> None:
-        """The policy begins with the observation with this stamp."""
+        """The policy begins with the observation of this stamp."""
         if not self.lockstep:
             self._thinking.count(stamp)
 
     def add(self, stamp: int, actions: Sequence[EndEffectorAction]) -> None:
-        """Take the policy's answer to the observation with this stamp."""
+        """Take the policy's answer to the observation of this stamp."""
         if 0 < self._most < len(actions):
             self._node.get_logger().warning(
                 f"policy: {len(actions)} actions in a chunk, the driver executes at most {self._most} commands from "
@@ -166,11 +167,11 @@ class CommandSchedule:
         self._unused += not self._executor.add(chunk, now)
 
     def planned(self, stamp: int) -> tuple[EndEffectorAction, ...]:
-        """What is executed from the observation with this stamp on, unless the policy's next answer says otherwise."""
+        """The actions from the observation of this stamp on, unless the policy's next answer replaces them."""
         return self._executor.planned(self._now() if self.lockstep else stamp)
 
     def answer(self, stamp: int) -> Due | None:
-        """Lockstep: the command for the observation with this stamp; None when there is no action."""
+        """Lockstep: the command for the observation of this stamp; None when there is no action."""
         due = self.due()
         self._answered += due is not None
         return due and replace(due, stamp=stamp)
@@ -189,10 +190,10 @@ class CommandSchedule:
         return replace(due, action=replace(due.action, gripper=self._gripper.step(due.action.gripper)))
 
     def judge(self, stamp: int, moved: Displacement | None, at: int) -> None:
-        """The driver, or the simulator, told what became of the oldest command with this stamp of which it had not.
+        """The driver, or the simulator, has reported on the oldest unreported command with this stamp.
 
-        :param moved: by how much the target was moved; None: as the command said.
-        :param at: when, in the clock of the stamps, ns.
+        :param moved: motion of the target; None: as commanded.
+        :param at: time of the report in the clock of the stamps, ns.
         """
         number = next((number for known, number in self._unjudged if known == stamp), None)
         if number is None:
@@ -213,11 +214,11 @@ class CommandSchedule:
         return None if at is None else (at - now) * 1e-9
 
     def figures(self) -> dict[str, Any]:
-        """For the diagnostics.
+        """Figures for the diagnostics.
 
         Late chunks came when their first action's step was over; of unused ones nothing could be executed any more.
-        Skipped are the actions of late chunks whose step was over. A hold is a control step between two commands in
-        which none left.
+        Skipped actions are those of late chunks whose step was over. A hold is a control step without a command between
+        two commands.
         """
         return {
             "chunks": self._chunks,

@@ -1,4 +1,4 @@
-"""What the robot's driver says: whether it takes commands, and what stopped the arm for good."""
+"""Watches the robot's driver: whether it takes commands, and why it has stopped the arm for good."""
 
 from collections.abc import Callable
 
@@ -6,12 +6,13 @@ from stvla_ros.control.safety.latch import CAUSES
 from stvla_ros.msg import DriverState
 from stvla_ros.nodes.kit.base import STATE_QOS, StvlaNode
 
-# Beside what latched: a driver that was deactivated goes on by itself when it is active again, but not its goals.
+# Phases that end a goal beside a closed latch: a driver that was deactivated continues by itself when it is active
+# again, but its goals do not.
 _DEACTIVATED = "driver"
 
 
 def stops(state: DriverState) -> str:
-    """What stopped the arm so that no goal goes on, for a person; empty when nothing did."""
+    """The reason why the arm is stopped so that no goal can continue, for a person; empty when it is not."""
     reasons = [reason for reason in state.held_by if reason in CAUSES or reason == _DEACTIVATED]
     if not reasons:
         return ""
@@ -20,19 +21,20 @@ def stops(state: DriverState) -> str:
 
 class DriverWatch:
     """
-    :param node: whose lock, if it has one, ``on_stop`` takes.
-    :param on_stop: called in the executor's thread with what stopped the arm, again and again while it is stopped.
+    :param node: node; ``on_stop`` takes its lock, if it has one.
+    :param on_stop: function that is called in the executor's thread with the reason of the stop, repeatedly while the
+        arm is stopped.
     """
 
     def __init__(self, node: StvlaNode, on_stop: Callable[[str], None]) -> None:
         self._node, self._on_stop = node, on_stop
-        # What stopped the arm; empty when nothing did, or no driver was ever heard.
+        # The reason of the stop; empty when there is none, or when no driver was ever heard.
         self.stopped = ""
-        # Whether there is a driver, by which commands are judged: a simulator's bridge says nothing of them.
+        # Whether there is a driver that judges commands; a simulator's bridge does not.
         self.heard = False
 
     def subscribe(self) -> None:
-        """To be called from the node's ``activate``."""
+        """Call this from the node's ``activate``."""
         self.stopped, self.heard = "", False
         self._node.subscribe(DriverState, "driver_state", self._on_state, STATE_QOS, watched=False)
 

@@ -1,4 +1,6 @@
-"""The goal that carries an episode's instruction to the action server, kept running through the server's absences."""
+"""Sends an episode's instruction as a goal to the action server, and keeps the goal running when the server is away for
+a while.
+"""
 
 import threading
 import time
@@ -10,15 +12,15 @@ from rclpy.node import Node
 
 from stvla_ros.action import ExecuteInstruction
 
-# An accepted or refused goal is answered within milliseconds; a server that says nothing for this long is not there.
+# An accepted or refused goal is answered within milliseconds; a server that is silent for this long is not there.
 ANSWER_TIMEOUT_S = 5.0
-# Between two attempts to have a goal accepted.
+# Time between two attempts to have a goal accepted.
 RETRY_S = 1.0
 
 
 @dataclass
 class _Attempt:
-    """One goal that was sent. The executor's thread writes, the other one reads."""
+    """One goal that was sent. The executor's thread writes, the other thread reads."""
 
     sent_at: float
     handle: ClientGoalHandle | None = None
@@ -31,15 +33,15 @@ class _Attempt:
 class EpisodeGoal:
     """One goal at a time. All methods return at once and are called from one thread, which is not the executor's.
 
-    What talks to the server runs as tasks of the executor all the same: rclpy's action client loses an answer that
-    comes before the asking thread has noted down its question.
+    All communication with the server still runs as tasks of the executor: rclpy's action client loses an answer that
+    comes before the asking thread has stored its request.
 
     :param again_after_fault: whether a goal that ended with a fault is sent again.
     """
 
     def __init__(self, node: Node, again_after_fault: bool = True) -> None:
         self._node, self._again_after_fault = node, again_after_fault
-        # Why no goal is sent any more, until :meth:`cancel`; empty when one is.
+        # The reason why no goal is sent any more, until :meth:`cancel`; empty when one is.
         self.fault = ""
         self._client = ActionClient(node, ExecuteInstruction, "execute_instruction")
         self._attempt: _Attempt | None = None
@@ -49,14 +51,14 @@ class EpisodeGoal:
     def tend(self, instruction: str) -> bool:
         """Take the next step towards a running goal.
 
-        :return: whether one runs, or another caller's goal took over, as far as is known.
+        :return: whether a goal runs, or another caller's goal took over, as far as is known.
         """
         if not self._client.server_is_ready():
             self._forget()
             return False
         now, attempt = time.monotonic(), self._attempt
         if attempt is not None and attempt.ended.is_set():
-            # Another caller's goal drives the robot: no fight over it, as long as its commands come.
+            # Another caller's goal drives the robot: it is left alone as long as its commands come.
             self._taken_over = attempt.outcome == ExecuteInstruction.Result.PREEMPTED
             if attempt.outcome == ExecuteInstruction.Result.FAULT and not self._again_after_fault:
                 self.fault = attempt.reason
@@ -79,7 +81,7 @@ class EpisodeGoal:
     def doubt(self) -> None:
         """The goal leads to no commands: let :meth:`tend` find out whether the server still knows it.
 
-        A server that was killed and started anew does not, and discovery may never have noticed that it was away.
+        A server that was killed and restarted does not know it, and discovery may never have noticed its absence.
         """
         self._taken_over = False
         if self._attempt is not None and self._attempt.handle is not None:
@@ -88,7 +90,8 @@ class EpisodeGoal:
     def cancel(self) -> threading.Event | None:
         """Ask the server to end the goal.
 
-        :return: set when the goal has ended; None when none runs. One that was sent and is accepted later ends then.
+        :return: event that is set when the goal has ended; None when none runs. A goal that was sent and is accepted
+            later ends then.
         """
         attempt = self._attempt
         self._forget()
@@ -101,7 +104,7 @@ class EpisodeGoal:
         self._client.destroy()
 
     def _abandon(self, attempt: _Attempt) -> None:
-        # First this, then the handle: `_pursue` does it the other way round, so that one of the two sees both.
+        # This comes first, then the handle: `_pursue` does it the other way round, so that one of the two sees both.
         attempt.abandoned = True
         if attempt.handle is not None:
             self._node.executor.create_task(attempt.handle.cancel_goal_async)

@@ -1,8 +1,8 @@
-"""The goals of the action ``execute_instruction``: at most one runs.
+"""The goals of the action ``execute_instruction``; at most one runs.
 
-While it does, another one is rejected; with ``allow_preemption`` it takes over. Whose goal it is makes no difference,
-because rclpy does not tell an action server which client asks: who wants to replace an own goal cancels it first. For
-the same reason a goal goes on until every client is gone that there was at its begin.
+While a goal runs, another one is rejected; with ``allow_preemption`` the new one replaces it. It makes no difference
+whose goal it is, because rclpy does not tell an action server which client asks. To replace a goal of your own, cancel
+it first. For the same reason a goal continues until all clients that there were at its beginning are gone.
 """
 
 import threading
@@ -34,13 +34,13 @@ _COMMANDS_KEPT = 64
 
 @dataclass(eq=False)
 class Goal:
-    """One instruction on its way. Whoever counts or publishes for it holds the lock.
+    """A running instruction. Hold the lock to count or publish for it.
 
-    :param identity: what its commands carry.
-    :param callers: who may have sent it.
+    :param identity: identity that its commands carry.
+    :param callers: clients that may have sent it.
     :param first_stamp: stamp of the oldest observation that may answer it, nanoseconds; None for any.
     :param command_stamps: stamps of its newest commands, nanoseconds.
-    :param refused_since: why the driver refused the newest of them; empty when it executed it.
+    :param refused_since: reason why the driver refused the newest of these commands; empty when it executed it.
     """
 
     handle: ServerGoalHandle
@@ -65,11 +65,11 @@ class Goal:
 class InstructionGoals:
     """The action server.
 
-    :param node: declares its parameter and spins it.
-    :param lock: re-entrant; held while ``current`` changes, so that holding it means that the goal goes on.
+    :param node: node that declares the action's parameters and spins it.
+    :param lock: re-entrant lock. It is held while ``current`` changes, so a goal stays current while the lock is held.
     :param robot: name of the embodiment that the goals are for.
-    :param on_begin: called with the lock held when a goal became the current one.
-    :param on_end: called with the lock held when the current goal has ended.
+    :param on_begin: function that is called, with the lock held, when a goal has become the current one.
+    :param on_end: function that is called, with the lock held, when the current goal has ended.
     """
 
     def __init__(
@@ -108,7 +108,7 @@ class InstructionGoals:
         self.current: Goal | None = None
 
     def serve(self) -> None:
-        """Offer the action until :meth:`destroy`. To be called from the node's ``configure``."""
+        """Offer the action until :meth:`destroy`. Call this from the node's ``configure``."""
         self._server = ActionServer(
             self._node,
             ExecuteInstruction,
@@ -121,7 +121,7 @@ class InstructionGoals:
         self._node.every(WATCH_PERIOD_S, self._watch)
 
     def listen(self) -> None:
-        """To the robot's driver, if there is one. To be called from the node's ``activate``."""
+        """Listen to the robot's driver, if there is one. Call this from the node's ``activate``."""
         self._driver.subscribe()
 
     def destroy(self) -> None:
@@ -138,7 +138,7 @@ class InstructionGoals:
             goal.outcome, goal.reason = outcome, reason
             self._on_end()
         goal.done.set_result(None)
-        # Setting the result does not by itself wake an executor that waits in another thread.
+        # Setting the result alone does not wake an executor that waits in another thread.
         if self._node.executor is not None:
             self._node.executor.wake()
 
@@ -146,11 +146,11 @@ class InstructionGoals:
         """A command of the goal was published. The caller holds the lock."""
         goal.steps += 1
         if not self._driver.heard:
-            # Nobody will tell whether it is executed.
+            # Nobody will report whether it is executed.
             goal.last_progress = time.monotonic()
 
     def judged(self, goal: Goal, verdict: CommandVerdict) -> None:
-        """The driver told what became of a command of the goal. The caller holds the lock."""
+        """The driver has reported on a command of the goal. The caller holds the lock."""
         goal.clipped += bool(verdict.clipped)
         goal.refused_since = verdict.refused
         if verdict.executed:
@@ -186,7 +186,7 @@ class InstructionGoals:
 
     def _on_accepted(self, handle: ServerGoalHandle) -> None:
         limit = stamp_to_ns(handle.request.time_limit)
-        # Never 0, which simulated time is before it begins: a stamp of 0 says that there is no goal.
+        # Never 0, the time of a simulated clock before it begins: a stamp of 0 means that there is no goal.
         accepted = max(self._node.now_ns(), 1)
         deadline = accepted + limit if limit else None
         identity = CommandIdentity(self._robot, bytes(handle.goal_id.uuid), accepted)
@@ -227,7 +227,7 @@ class InstructionGoals:
                 self.end(goal, Result.FAULT, self._why_orphaned())
 
     def _orphaned_s(self, goal: Goal) -> float:
-        """For how many seconds none who may have sent the goal is there."""
+        """Seconds for which no client that may have sent the goal has been there."""
         return goal.callers.gone_s(self._clients(), time.monotonic())
 
     def _clients(self) -> set[Gid]:
@@ -252,7 +252,7 @@ class InstructionGoals:
             handle.succeed()
         else:
             handle.abort()
-        # A simulator ends its goal when the episode has succeeded: nobody should read that as a failure.
+        # A simulator ends its goal when the episode has succeeded: this must not read like a failure.
         why = "as its caller asked" if goal.outcome == Result.STOPPED else f"because: {goal.reason}"
         self._node.get_logger().info(f"goal over after {goal.steps} steps, {why}")
         return Result(

@@ -1,4 +1,4 @@
-"""What a policy needs beside its pictures, put to each observation: the robot's state, the scripted expert's answer."""
+"""Adds a policy's further inputs to each observation: the robot's state, the scripted expert's answer."""
 
 import threading
 from collections.abc import Callable
@@ -15,16 +15,16 @@ from stvla_ros.nodes.kit.messages import command_to_action, stamp_ns
 from stvla_ros.nodes.server.robot_states import RobotStates
 from stvla_ros.policy.base import InputNeeds, PolicyInput
 
-# Expert chunks and observations that wait for each other; more than ever are on their way at once.
+# Largest number of expert chunks and observations that wait for each other; more than are ever on their way at once.
 PENDING = 16
 
 
 class NeededInputs:
-    """To be made in the node's ``configure``.
+    """Make it in the node's ``configure``.
 
-    :param needs: the policy's.
+    :param needs: needs of the policy.
     :param lock: lock that is held whenever ``take`` is called.
-    :param take: callback for each observation that has what it needs.
+    :param take: function that is called for each complete observation.
     """
 
     def __init__(
@@ -37,7 +37,7 @@ class NeededInputs:
         )
 
     def subscribe(self) -> None:
-        """Take what is needed from topics while the node is active."""
+        """Subscribe to the topics of the needed inputs while the node is active."""
         if self._needs.expert:
             self._node.subscribe(ActionChunk, "expert_chunk", self._on_expert_chunk)
         if self._needs.state:

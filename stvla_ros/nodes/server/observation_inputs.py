@@ -1,4 +1,6 @@
-"""Where the action server's observations come from: the topics of the policy's view, or the process' perception."""
+"""The sources of the action server's observations: the topics of the policy's view, or the perception in the same
+process.
+"""
 
 import threading
 import time
@@ -25,18 +27,20 @@ from stvla_ros.perception.types import TracedDepth, Traces, TracesInDepth
 from stvla_ros.policy.base import MAIN_CAMERA, Picture, PolicyInput
 from stvla_ros.policy.observer import View
 
-# What the first picture waits for the first intrinsics, where somebody publishes them.
+# Time for which the first picture waits for the first intrinsics, if somebody publishes them.
 CAMERA_INFO_WAIT_S = 2.0
 
 
 class ObservationInputs:
-    """Joins picture, depth and intrinsics to a :class:`PolicyInput` and hands it on.
+    """Joins picture, depth and intrinsics to a :class:`PolicyInput` and passes it on.
 
-    :param node: declares its parameters, subscribes, and reports bad input.
-    :param take: called with each observation, its instruction still empty; from the thread that brought it.
-    :param view: which picture and depth.
-    :param oldest_s: age beyond which no observation is acted on, seconds; 0 for any.
-    :param on_restart: callback for a camera whose stamps jumped back, called before its first picture is taken.
+    :param node: node that declares the parameters, subscribes, and reports bad input.
+    :param take: function that is called with each observation, without an instruction yet, in the thread that brought
+        it.
+    :param view: topics of the picture and the depth.
+    :param oldest_s: age in seconds beyond which no observation is acted on; 0 for any age.
+    :param on_restart: function that is called when a camera's stamps have jumped back, before its first picture is
+        taken.
     """
 
     def __init__(
@@ -73,18 +77,18 @@ class ObservationInputs:
 
     @property
     def newest_stamp(self) -> int | None:
-        """The newest stamp of a picture that arrived, whether its depth is there or not; None before the first."""
+        """The newest stamp of the arrived pictures, with or without depth; None before the first."""
         return self._order.newest
 
     def saw(self, stamp: int) -> None:
-        """Note that a picture arrived; from the executor's thread."""
+        """Record that a picture arrived; called in the executor's thread."""
         if self._order.is_restart(stamp):
             self._on_restart()
 
     def subscribe(self) -> None:
-        """Take observations from topics while the node is active."""
+        """Subscribe to the observations' topics while the node is active."""
         picture = self._view.picture
-        # Our own nodes publish all but the camera's topics reliably.
+        # Our own nodes publish all topics reliably, except the camera's.
         camera = (self._camera.pictures, picture, self._camera.qos)
         pictures = camera if picture == "image" else (Image, picture, RELIABLE_QOS)
         topics: list[tuple[Any, str, Any]] = [pictures, (Image, self._view.depth, RELIABLE_QOS)]
@@ -94,7 +98,7 @@ class ObservationInputs:
         subscribe_to_camera_info(self._node, self.set_camera_info, self._camera.qos)
 
     def set_camera_info(self, message: CameraInfo) -> None:
-        """Take the intrinsics. Where they are not the picture's, that is reported, and the policy gets no picture."""
+        """Take the intrinsics. If they do not fit the picture, this is reported, and the policy gets no picture."""
         with self._lock:
             self._camera_info.take(message)
             waiting, self._waiting = self._waiting, None
@@ -102,9 +106,9 @@ class ObservationInputs:
             self._offer(waiting.stamp, waiting.picture)
 
     def take_traced(self, rgb: np.ndarray, result: TracedDepth, perception: SpatialTraces) -> None:
-        """Take one frame from the perception in the same process, in whose thread this is called.
+        """Take one frame from the perception in the same process; called in its thread.
 
-        :param rgb: (H, W, 3) uint8, the frame.
+        :param rgb: (H, W, 3) uint8, the frame's picture.
         """
         self._node.stage.received()
         self._hand_on(result.stamp, self._view.of(rgb, result, perception))
@@ -127,7 +131,7 @@ class ObservationInputs:
         self._hand_on(stamp_ns(image.header), Picture(rgb, depth, None, traces))
 
     def _in_depth(self, traces: Traces, depth: np.ndarray) -> TracesInDepth:
-        """As the perception in the same process says it, from the depths of the frames that came here."""
+        """The same result as the perception's in one process, computed from the depths of the frames that came here."""
         check_traces(traces)
         if depth.shape != traces.image_size[::-1]:
             raise InputError(
@@ -167,8 +171,8 @@ class ObservationInputs:
         self._take(PolicyInput(stamp, {MAIN_CAMERA: replace(picture, intrinsics=intrinsics)}, ""))
 
     def _awaits_camera(self) -> bool:
-        """Whether the camera's first intrinsics are on their way, which may come after its first picture: the same
-        picture would be answered differently without them.
+        """Whether the camera's first intrinsics, which may come after its first picture, are still expected: without
+        them the same picture would get a different answer.
         """
         if self._camera_info.known:
             return False

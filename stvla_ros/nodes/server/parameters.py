@@ -1,4 +1,4 @@
-"""The action server's parameters that choose and make the policy, and say what it is shown and how it acts."""
+"""The action server's parameters: the choice of the policy, its inputs and its execution."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,12 +14,12 @@ from stvla_ros.policy.training_record import AUTO, check_beside, checkpoint_of, 
 
 @dataclass(frozen=True)
 class PolicyChoice:
-    """Which policy, and with what.
+    """A policy with its parameters.
 
-    :param parameters: what was given; a policy that does not take one of them refuses it.
-    :param fallbacks: what is passed on to policies that take it.
-    :param traces: what it sees the traces on, one of ``TRACES``.
-    :param execution: how its chunks are executed, one of ``EXECUTIONS``.
+    :param parameters: given parameters; a policy that does not take one of them refuses it.
+    :param fallbacks: further parameters, passed on if the policy takes them.
+    :param traces: picture or map that the traces are drawn on, one of ``TRACES``.
+    :param execution: execution of its chunks, one of ``EXECUTIONS``.
     """
 
     name: str

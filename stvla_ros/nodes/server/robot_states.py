@@ -1,4 +1,4 @@
-"""What the robot says of itself, put to the observations of policies that want it."""
+"""Adds the robot's state to the observations of policies that need it."""
 
 from collections import deque
 from collections.abc import Callable
@@ -11,15 +11,15 @@ from stvla_ros.nodes.kit.base import StvlaNode
 from stvla_ros.nodes.kit.messages import stamp_ns
 from stvla_ros.policy.base import PolicyInput, RobotState
 
-# More than any robot says between an observation and the perception's answer to it.
+# More joint states than any robot sends between an observation and the perception's answer to it.
 KEPT = 512
 
 
 class RobotStates:
     """An observation gets the last joint state that is not newer than it. It waits until a joint state of its time or
-    later is there, so that the answer does not depend on which message is faster. The caller locks.
+    later is there, so that the answer does not depend on which message is faster. The caller holds the lock.
 
-    :param take: called with each observation that has its state.
+    :param take: function that is called with each observation that has its state.
     """
 
     def __init__(self, node: StvlaNode, take: Callable[[PolicyInput], None]) -> None:
@@ -54,6 +54,6 @@ class RobotStates:
             return
         earlier = [state for stamp, state in self._states if stamp <= observation.stamp]
         if not earlier:
-            return  # the robot speaks only since then: the next observation will have one
+            return  # the first joint state is newer; the next observation will have one
         self._waiting = None
         self._take(replace(observation, state=earlier[-1]))

@@ -1,4 +1,4 @@
-"""What the policy thought beside its actions, for people and for others; made only for subscribers."""
+"""Publishes the policy's thoughts beside its actions, for people and for other nodes; only made for subscribers."""
 
 from collections.abc import Mapping
 
@@ -16,13 +16,13 @@ from stvla_ros.policy.base import MAIN_CAMERA, PolicyInput
 from stvla_ros.policy.drawn_thoughts import draw_thoughts
 from stvla_ros.policy.thoughts import Boxes, Points, PredictedPicture, Thought
 
-# Marks of a policy that stopped vanish by themselves.
+# Marks of a policy that stopped vanish after this time.
 MARKER_LIFETIME_S = 2.0
 
 
 class ThoughtOutputs:
     """Publishers of ``thoughts``, ``thought_marks``, ``thought_text``, ``predicted_image`` and ``predicted_depth``. All
-    carry the observation's stamp; the frame is the name of the camera in whose pixels they are.
+    have the observation's stamp; the frame is the name of the camera whose pixels are meant.
     """
 
     def __init__(self, node: StvlaNode) -> None:
@@ -34,8 +34,8 @@ class ThoughtOutputs:
         self._depth = node.create_publisher(Image, "predicted_depth", RELIABLE_QOS)
 
     def publish(self, observation: PolicyInput, thoughts: Mapping[str, Thought]) -> None:
-        """Publish what was thought of an observation, each kind only when somebody listens. What cannot be shown is
-        reported, and hinders nothing else: a policy is a plug-in.
+        """Publish the thoughts about an observation, each kind only if somebody subscribes to it. Thoughts that cannot
+        be shown are reported, and stop nothing else, because a policy is a plug-in.
         """
         try:
             self._publish(observation, thoughts)
@@ -73,7 +73,7 @@ class ThoughtOutputs:
 
 
 def _marker(stamp: int, number: int, name: str, thought: Boxes | Points) -> ImageMarker:
-    """Boxes as the four sides of each, a path as one line, other points as points; pixels of the camera's picture."""
+    """Boxes as four sides each, a path as one line, other points as points; in pixels of the camera's picture."""
     marker = ImageMarker(
         header=make_header(stamp, thought.camera), ns=name, id=number, action=ImageMarker.ADD, scale=2.0
     )

@@ -1,8 +1,8 @@
 """Node ``vla_server``: the ExecuteInstruction action server around a policy.
 
-One goal at a time; a newer one is rejected, or pre-empts the running one. Inference runs in a thread of its own, and so
-do, in realtime, the commands whose time has come. A command is published only while its goal is active, so after a
-cancel, a pre-emption, a time limit or a stall nothing more comes out.
+One goal at a time; a newer one is rejected, or replaces the running one. Inference runs in a thread of its own, and in
+realtime the due commands do, too. A command is published only while its goal is active, so nothing more is sent after a
+cancel, a replacement, a time limit or a stall.
 """
 
 import threading
@@ -38,16 +38,18 @@ from stvla_ros.robots.embodiments import find_embodiment
 
 Result = ExecuteInstruction.Result
 
-# What the graph can give a policy.
+# The inputs that the graph can supply to a policy.
 GIVEN = InputNeeds((MAIN_CAMERA,), state=("joints",), history_s=float("inf"), committed=True, expert=True)
-# Under which what came too late is counted.
+# Reasons under which input is counted that came too late.
 BEFORE_GOAL = "observation from before its goal"
 EPISODE_OVER = "observation of an episode that is over"
 EARLIER_VERDICT = "verdict on an earlier goal's command"
 
 
 class VlaServerNode(StvlaNode):
-    """:param subscribe_to_perception: False when the perception in the same process feeds :attr:`inputs` (fused)."""
+    """:param subscribe_to_perception: whether the node takes observations from topics; False when the perception in the
+    same process feeds :attr:`inputs` (fused).
+    """
 
     def __init__(self, subscribe_to_perception: bool = True) -> None:
         super().__init__("vla_server")
@@ -60,12 +62,13 @@ class VlaServerNode(StvlaNode):
         view, oldest_s = VIEWS[self._choice.traces], self._schedule.oldest_s
         self.inputs = ObservationInputs(self, self._observe, view, oldest_s, self._on_restart)
         self._episodes = Episodes(self, self._on_episode)
-        # Re-entrant: ending a goal from within a locked section is common.
+        # Re-entrant: a goal is often ended from within a locked section.
         self._lock = threading.RLock()
         self._goals = InstructionGoals(self, self._lock, embodiment.name, self._begin, self._schedule.reset)
-        # How many episodes began or ended. A goal may last longer than an episode, nothing else of it does.
+        # Number of episodes that began or ended. A goal may last longer than an episode, but nothing else of the
+        # episode may.
         self._episode = 0
-        # Goal and episode that the policy was reset for. Only its own thread touches this and the policy.
+        # Goal and episode that the policy was reset for. Only the policy's own thread touches this and the policy.
         self._policy_is_for: tuple[Goal, int] | None = None
         self._policy: Policy | None = None
         # In lockstep: the newest observation, until it is answered.
@@ -84,7 +87,7 @@ class VlaServerNode(StvlaNode):
         self._chunks = self.create_publisher(ActionChunk, "action_chunk", RELIABLE_QOS)
         self._commands = self.create_publisher(EndEffectorCommand, "command", RELIABLE_QOS)
         self._thoughts = ThoughtOutputs(self)
-        # One observation may wait: an older one would only lead to a staler command.
+        # Only one observation may wait: an older one would only lead to a staler command.
         self._worker = self.start_worker("policy", self._answer, 1, overflow="superseded by a newer observation")
         if not self._schedule.lockstep:
             self._alarm = Alarm("commands", self._command_when_due, self.survive)
@@ -96,14 +99,14 @@ class VlaServerNode(StvlaNode):
         self._episodes.subscribe()
         self._needed.subscribe()
         self._goals.listen()
-        # In simulation there is no driver, and none is missed.
+        # In simulation there is no driver, and none is needed.
         self.subscribe(CommandVerdict, "command_verdict", self._on_verdict, watched=False)
         self.on_stop_inputs(self._forget_all)
 
     def _forget_all(self) -> None:
         with self._lock:
             self._goals.end(self._goals.current, Result.FAULT, "the server was deactivated")
-            # The world may have moved on by the time the server is active again.
+            # The world may have changed by the time the server is active again.
             self._waiting = None
             self._needed.clear()
             self._completion.reset()
@@ -113,7 +116,7 @@ class VlaServerNode(StvlaNode):
             self._alarm.stop()
             self._alarm = None
         self._goals.destroy()
-        # Memory for a network that another configure loads.
+        # Frees memory for a network that another configure may load.
         self._policy = self._policy_is_for = None
 
     def extra_diagnostics(self) -> dict[str, Any]:
@@ -123,7 +126,7 @@ class VlaServerNode(StvlaNode):
     # --- observations ---------------------------------------------------------------------------------------------
 
     def _observe(self, observation: PolicyInput) -> None:
-        """Take one observation; called from the executor's thread, or from the perception's. Thread-safe."""
+        """Take one observation; called in the executor's or the perception's thread. Thread-safe."""
         with self._lock:
             if not self.is_active:
                 return
@@ -140,14 +143,16 @@ class VlaServerNode(StvlaNode):
                 reason = self._schedule.refusal(stamp) if goal is not None else ""
         if goal is None:
             return
-        # In lockstep each one is answered, with or without inference.
+        # In lockstep each observation is answered, with or without inference.
         if reason:
             self.stage.dropped(reason)
         else:
             self._worker.submit((goal, observation))
 
     def _too_old(self, goal: Goal | None, stamp: int) -> str:
-        """Why an observation with this stamp says nothing about the goal; empty when it does, or when there is none."""
+        """The reason why an observation with this stamp tells nothing about the goal; empty when it does, or when there
+        is no goal.
+        """
         if self._episodes.is_over(stamp):
             return EPISODE_OVER
         first = None if goal is None else goal.first_stamp
@@ -174,7 +179,7 @@ class VlaServerNode(StvlaNode):
     def _on_restart(self) -> None:
         with self._lock:
             if self._goals.current is not None:
-                # From here on all stamps are older ones, of pictures that are newer than the goal.
+                # From here on all stamps are older, but the pictures are newer than the goal.
                 self._goals.current.first_stamp = None
 
     # --- from observation to chunk (policy's thread) --------------------------------------------------------------
@@ -189,7 +194,7 @@ class VlaServerNode(StvlaNode):
                 self.stage.dropped(reason)
                 return
             episode = self._episode
-            # Asked again: another observation may have been answered since this one came.
+            # Checked again: another observation may have been answered since this one came.
             refusal = self._schedule.refusal(observation.stamp)
             if not refusal:
                 stamp = observation.stamp
@@ -204,7 +209,7 @@ class VlaServerNode(StvlaNode):
         if self._alarm is not None:
             self._alarm.wake()
         if answer is not None:
-            # In lockstep before the command, so that whoever draws them has them before the next picture.
+            # In lockstep published before the command, so that they can be drawn before the next picture.
             self._thoughts.publish(observation, answer.thoughts)
         if not self._schedule.lockstep:
             return
@@ -233,7 +238,7 @@ class VlaServerNode(StvlaNode):
         except DeviceLost as error:
             self._goals.end(goal, Result.FAULT, str(error))
             raise
-        except Exception as error:  # a policy is a plug-in: whatever it raises must end the goal, never the server
+        except Exception as error:  # a policy is a plug-in: any exception must end the goal, never the server
             problem = f"policy {self._choice.name}: {type(error).__name__}: {error}"
             self.reject("policy", problem)
             self._goals.end(goal, Result.FAULT, problem)
@@ -270,7 +275,7 @@ class VlaServerNode(StvlaNode):
         goal.command_stamps.append(due.stamp)
         self._answered(due.stamp)
         feedback = ExecuteInstruction.Feedback(step=goal.steps, chunk=goal.chunks, command=command)
-        # The driver's answer to an earlier command; to this one there is none yet.
+        # The driver's answer to an earlier command; for this one there is none yet.
         feedback.clipped, feedback.refused = self._verdict.clipped, self._verdict.refused
         feedback.latency = seconds_to_duration(max(self.latency_s(due.stamp), 0.0))
         goal.handle.publish_feedback(feedback)

@@ -1,4 +1,4 @@
-"""Where commands wait for the simulator's thread."""
+"""Holds commands for the simulator's thread."""
 
 import threading
 from collections.abc import Callable, Sequence
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from stvla_ros.control.actions import EndEffectorAction
 from stvla_ros.control.command_identity import NO_GOAL
 
-# More commands than ever are on their way at once; a publisher that answers nothing must not fill the memory.
+# More commands than are ever on their way at once; a publisher that answers nothing must not fill the memory.
 MOST_KEPT = 64
 
 
@@ -15,8 +15,8 @@ MOST_KEPT = 64
 class Received:
     """A command.
 
-    :param stamp: of the observation that it answers, ns.
-    :param goal_id: 16 bytes, of the goal that it belongs to.
+    :param stamp: stamp of the observation that it answers, ns.
+    :param goal_id: id of the goal that it belongs to, 16 bytes.
     """
 
     stamp: int
@@ -25,9 +25,10 @@ class Received:
 
 
 class CommandInbox:
-    """The commands that arrived and were not yet executed, by the stamp of the observation they answer. Thread-safe.
+    """Commands that have arrived and are not yet executed, by the stamp of the observation that they answer.
+    Thread-safe.
 
-    :param on_forget: called with commands that will never be executed.
+    :param on_forget: function that is called with commands that will never be executed.
     """
 
     def __init__(self, on_forget: Callable[[Sequence[Received]], None]) -> None:
@@ -38,7 +39,7 @@ class CommandInbox:
 
     def put(self, command: Received) -> None:
         with self._changed:
-            # Taken out first, so that the order is that of arrival.
+            # Removed first, so that the order is that of arrival.
             forgotten = self._commands.pop(command.stamp, None)
             self._commands[command.stamp] = command
             if len(self._commands) > MOST_KEPT:
@@ -48,9 +49,9 @@ class CommandInbox:
             self._changed.notify_all()
 
     def wait_for(self, stamps: set[int], timeout_s: float) -> Received | None:
-        """The newest command that answers one of the stamps; all others are then forgotten.
+        """Wait for the newest command that answers one of the stamps; all others are then forgotten.
 
-        :return: None when none comes in time or before the inbox is closed.
+        :return: the command; None when none comes in time or before the inbox is closed.
         """
         with self._changed:
             self._changed.wait_for(lambda: self._closed or self._commands.keys() & stamps, timeout_s)
@@ -62,10 +63,11 @@ class CommandInbox:
             return newest
 
     def take_newest(self, since: int) -> Received | None:
-        """The newest command, each only once; all others are forgotten.
+        """Take the newest command, each only once; all others are forgotten.
 
-        :param since: commands that answer an older observation than this stamp, ns, are of an episode that is over.
-        :return: None when there is none.
+        :param since: oldest stamp in nanoseconds; commands that answer an older observation belong to an episode that
+            is over.
+        :return: the command; None when there is none.
         """
         with self._changed:
             stamp = max(self._commands, default=since - 1)
@@ -80,7 +82,7 @@ class CommandInbox:
             self._commands.clear()
 
     def close(self) -> None:
-        """Let nobody wait any longer."""
+        """End all waiting."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()

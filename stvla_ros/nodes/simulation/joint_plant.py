@@ -1,5 +1,5 @@
-"""The simulated arm, joint by joint, behind the topics and services of ``xs_sdk``: the WidowX driver drives it as it
-drives the real one.
+"""The simulated arm, joint by joint, behind the topics and services of ``xs_sdk``: the WidowX driver drives it like the
+real arm.
 """
 
 import threading
@@ -18,23 +18,24 @@ from stvla_ros.robots.xs_settings import XsSettings
 from stvla_ros.settings import build
 from stvla_ros.sim.environment import Environment, Observation, StepResult
 
-# Simulated time between two looks at what the driver commands, seconds.
+# Simulated time between two looks at the driver's commands, seconds.
 _SLICE_S = 0.02
-# Lost time is made up for at most so many times as fast as the clock: an arm that moves faster than it can is not
-# believed.
+# Largest factor by which lost time is made up for relative to the clock: the driver distrusts an arm that moves faster
+# than it can.
 _MOST_HASTE = 1.5
-# Silence after which no driver takes the arm for one that never was away, in its timeouts.
+# Duration of the silence, in multiples of the driver's timeouts: after it, no driver can think that the arm was never
+# away.
 _MISSED_TIMEOUTS = 2.0
-# Between two looks at what the driver says, seconds.
+# Time between two looks at the driver's state, seconds.
 _LOOK_S = 0.1
 _DRIVER_RESET = "widowx_driver/reset"
 
 
 class JointPlant:
-    """To be made in the node's ``configure``. The simulator's thread calls :meth:`reset` and :meth:`run`.
+    """Make it in the node's ``configure``. The simulator's thread calls :meth:`reset` and :meth:`run`.
 
-    :param environment: one whose joints can be driven.
-    :param stopping: ends all waiting.
+    :param environment: environment whose joints can be driven.
+    :param stopping: event that ends all waiting.
     :raises InputError: when its robot has no driver of this kind.
     """
 
@@ -63,11 +64,11 @@ class JointPlant:
         self._driver_state = state
 
     def reset(self, episode_id: int, seed: int) -> Observation:
-        """Reset the environment, with which the arm is elsewhere at once.
+        """Reset the environment, which puts the arm elsewhere at once.
 
-        To the driver it is switched off, carried there and switched on: it says nothing for long enough to be missed,
-        which stops the driver. Whoever runs the simulation knows of it, and resets that; what else stopped the driver
-        is a person's to reset.
+        To the driver this looks as if the arm were switched off, carried and switched on. The arm stays silent until
+        the driver times out and stops; the driver then restarts from the arm's new position. The simulation resets this
+        stop itself, because it caused it. Any other stop must be reset by a person.
         """
         self._says = False
         began = time.monotonic()
@@ -85,12 +86,12 @@ class JointPlant:
         return observation
 
     def run(self, began: float) -> StepResult:
-        """Simulate one control period, then look.
+        """Simulate one control period, then observe.
 
-        Always a whole one: on a machine that is too slow, simulated time falls behind the clock, and with it the
-        commands, which answer what is seen; the arm is never left out.
+        Always a whole period. On a machine that is too slow, simulated time falls behind the clock, and so do the
+        commands, which answer observations; the arm's motion is never skipped.
 
-        :param began: ``time.monotonic()`` of the period's beginning.
+        :param began: beginning of the period, ``time.monotonic()``.
         """
         slices = round(1.0 / (self._environment.info.control_hz * _SLICE_S))
         for number in range(1, slices + 1):
@@ -103,7 +104,7 @@ class JointPlant:
 
 
 class SimulatedArm:
-    """What is wanted of the arm and where it was measured; the simulator's thread and the executor's meet here."""
+    """The wanted and the measured state of the arm; shared by the simulator's and the executor's thread."""
 
     def __init__(self, settings: XsSettings) -> None:
         self._settings = settings
@@ -130,7 +131,7 @@ class SimulatedArm:
             return self._position
 
     def effort(self, now: float) -> None:
-        """Simulated servos have no currents."""
+        """None: simulated servos have no currents."""
 
     def finger(self, now: float) -> float:
         closed, opened = self._settings.finger_closed, self._settings.finger_open

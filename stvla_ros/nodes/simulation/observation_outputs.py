@@ -1,4 +1,4 @@
-"""Publishes a simulator's observations as the topics that a real robot and its camera have."""
+"""Publishes a simulator's observations on the topics of a real robot and its camera."""
 
 import re
 from pathlib import Path
@@ -58,7 +58,7 @@ class ObservationOutputs:
 
 
 def urdf_with_file_uris(urdf: Path) -> str:
-    """The URDF's text with relative mesh paths made absolute: rviz gets the text alone and could not resolve them."""
+    """The URDF's text with relative mesh paths made absolute: rviz gets only the text and could not resolve them."""
 
     def absolute(match: re.Match[str]) -> str:
         path = match.group(1)

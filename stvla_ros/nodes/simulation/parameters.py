@@ -1,4 +1,4 @@
-"""The simulator bridge's parameters: which episodes, how time passes, and how long to wait for whom."""
+"""The simulator bridge's parameters: the episodes, the pacing of time, and the limits of waiting."""
 
 from dataclasses import dataclass
 
@@ -11,13 +11,13 @@ from stvla_ros.sim.tasks import check_episodes
 @dataclass(frozen=True)
 class BridgeParameters:
     """
-    :param episodes: how many; 0 for no end.
+    :param episodes: number of episodes; 0 for no end.
     :param joint_level: whether the robot's own driver moves the joints.
     :param max_steps: time limit in control steps; 0 for the task's own.
-    :param width, height: of the picture, pixels; 0 for the task's own.
-    :param reset_services: called before an episode starts.
-    :param resend_s: lockstep: seconds before an unanswered observation is sent again.
-    :param give_up_s: seconds without any command after which the run ends.
+    :param width, height: size of the picture, pixels; 0 for the task's own.
+    :param reset_services: names of the services that are called before an episode starts.
+    :param resend_s: lockstep: time before an unanswered observation is sent again.
+    :param give_up_s: time without any command after which the run ends.
     """
 
     task: str
@@ -36,11 +36,11 @@ class BridgeParameters:
 
     @property
     def image_size(self) -> tuple[int, int] | None:
-        """None for the task's own."""
+        """(width, height) in pixels; None for the task's own."""
         return (self.width, self.height) if self.width else None
 
     def check(self) -> None:
-        """:raises InputError: for values that do not fit each other, or the task."""
+        """:raises InputError: for values that do not fit each other, or do not fit the task."""
         if bool(self.width) != bool(self.height):
             raise InputError(
                 f"parameter image_width, image_height: expected both or none, got {self.width}x{self.height}"
@@ -51,7 +51,7 @@ class BridgeParameters:
 
 
 def declare_bridge(node: StvlaNode) -> BridgeParameters:
-    """Declare the parameters and read them. :raises InputError: naming the bad one."""
+    """Declare the parameters and read them. :raises InputError: naming the bad parameter."""
     services = node.parameter(
         "reset_services", ["tracker/reset"], "services called before an episode starts; [''] for none"
     )

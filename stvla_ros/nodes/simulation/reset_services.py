@@ -1,4 +1,4 @@
-"""Other nodes' ``reset`` services, called from a thread that is not the executor's."""
+"""Calls other nodes' ``reset`` services from a thread that is not the executor's."""
 
 import threading
 import time
@@ -12,7 +12,9 @@ CALL_TIMEOUT_S = 10.0
 
 
 def wait_for(done: threading.Event, stopping: threading.Event, timeout_s: float) -> bool:
-    """Wait for something that the executor's thread does. :returns: whether it came before the time and the stop."""
+    """Wait for an event from the executor's thread. :returns: whether it came before the time limit and before the
+    stop.
+    """
     ends = time.monotonic() + timeout_s
     while not done.wait(0.05):
         if stopping.is_set() or time.monotonic() > ends:
@@ -21,10 +23,10 @@ def wait_for(done: threading.Event, stopping: threading.Event, timeout_s: float)
 
 
 class ResetServices:
-    """To be made in the node's ``configure``.
+    """Make it in the node's ``configure``.
 
-    :param names: of the services.
-    :param stopping: ends all waiting.
+    :param names: names of the services.
+    :param stopping: event that ends all waiting.
     """
 
     def __init__(self, node: StvlaNode, names: Sequence[str], stopping: threading.Event) -> None:
@@ -32,9 +34,9 @@ class ResetServices:
         self._clients = [node.create_client(Trigger, name) for name in names]
 
     def reset(self, give_up_at: float) -> None:
-        """Call one after the other; one that does not answer is named in the log.
+        """Call one after the other; a service that does not answer is named in the log.
 
-        :param give_up_at: ``time.monotonic()`` until which a service is waited for.
+        :param give_up_at: time until which a service is waited for, ``time.monotonic()``.
         """
         for client in self._clients:
             while not client.wait_for_service(timeout_sec=0.5):

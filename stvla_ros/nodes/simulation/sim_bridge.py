@@ -1,12 +1,12 @@
-"""Node ``sim_bridge``: a simulator as the robot and the camera.
+"""Node ``sim_bridge``: a simulator in place of the robot and the camera.
 
-It runs the episodes: reset the scene and the perception's buffers, send the instruction as a goal, then observation
-and command in turn until the task succeeds or its time is up.
+It runs the episodes: it resets the scene and the perception's buffers, sends the instruction as a goal, and then
+alternates observations and commands until the task succeeds or its time is up.
 
 Pacing
 * ``lockstep``: simulated time stands still until the command that answers the observation arrives. Deterministic. An
-  observation that stays unanswered is sent again under a new stamp (a node was killed or not there yet); at the start
-  of an episode after another reset.
+  unanswered observation is sent again under a new stamp (a node may have been killed, or not be there yet); at the
+  start of an episode, after another reset.
 * ``realtime``: one control step per control period of wall-clock time. At each tick the newest command is executed
   once; without a new one the arm holds its target pose. A policy slower than a period therefore loses steps, as on a
   robot, unless further actions of its last chunk fill them. These carry the same stamp as the first.
@@ -45,9 +45,9 @@ from stvla_ros.nodes.simulation.reset_services import CALL_TIMEOUT_S, ResetServi
 from stvla_ros.sim.environment import Environment, Observation
 from stvla_ros.sim.tasks import make_environment
 
-# What a simulator gets to end its current step or reset when the node stops.
+# Time for a simulator to end its current step or reset when the node stops.
 STOP_TIMEOUT_S = 30.0
-# What a subscriber gets to take the message that an episode begins; one that hangs does not hold up the others.
+# Time for a subscriber to take the message that an episode begins; one that hangs does not hold up the others.
 ACKNOWLEDGE_TIMEOUT_S = 2.0
 
 
@@ -75,7 +75,7 @@ class SimBridgeNode(StvlaNode):
     def configure(self) -> None:
         asked = self._asked
         asked.check()
-        # The simulator lives in one thread; the executor's stays free to receive.
+        # The simulator runs in one thread; the executor's stays free to receive.
         self._simulator = concurrent.futures.ThreadPoolExecutor(max_workers=1, thread_name_prefix="simulator")
         self._environment = self._simulator.submit(make_environment, asked.task, image_size=asked.image_size).result()
         self._info = self._environment.info
@@ -90,7 +90,7 @@ class SimBridgeNode(StvlaNode):
         self.get_logger().info(f"task {asked.task}: {self._info.robot}, {self._info.control_hz:g} Hz, {asked.pacing}")
 
     def activate(self) -> None:
-        """Start with the first episode."""
+        """Start the first episode."""
         self._stopping.clear()
         self._inbox = CommandInbox(self._on_forgotten)
         self.subscribe(EndEffectorCommand, "command", self._on_command)
@@ -134,7 +134,7 @@ class SimBridgeNode(StvlaNode):
             self._judge(command, refused="replaced: another command was executed in its control step")
 
     def _judge(self, command: Received, refused: str = "") -> None:
-        """Tell what became of a command. Driven joint by joint, the robot's driver tells."""
+        """Report on a command. If the robot's driver drives the joints, the driver reports."""
         if self._plant is not None:
             return
         verdict = CommandVerdict(header=make_header(command.stamp, self._info.base_frame), executed=not refused)
@@ -162,7 +162,7 @@ class SimBridgeNode(StvlaNode):
             self._say(EpisodeState.FAILED, str(error))
             self.exit_code = 1
         except Exception as error:
-            if self.context.ok():  # else publishers fail because the process ends
+            if self.context.ok():  # otherwise publishers fail because the process ends
                 traceback.print_exception(error)
                 self.reject("simulator", f"simulator: {type(error).__name__}: {error}")
                 self.exit_code = 1
@@ -180,16 +180,17 @@ class SimBridgeNode(StvlaNode):
             observation = self._plant.reset(self._episode_id, self._asked.seed)
         self._limit = self._asked.max_steps or self._info.max_steps
         self._say(EpisodeState.RESETTING)
-        # What is still on its way belongs to the episode before: whoever is asked next must know that.
+        # Messages still on their way belong to the episode before; all subscribers must know that before the next
+        # request.
         self._state.wait_for_all_acked(Duration(seconds=ACKNOWLEDGE_TIMEOUT_S))
         self._inbox.clear()
         self._newest_answered = 0
         execute = self._ask if self._asked.pacing == "lockstep" else self._realtime
         if self._asked.pacing == "realtime":
-            # The clock starts when the graph answers; otherwise its start-up would be charged to the policy.
+            # The clock starts when the graph answers; its start-up would otherwise count as the policy's latency.
             self._ask(observation)
             self._perception.reset(time.monotonic() + self._asked.give_up_s)
-            # The server answers one observation a control period, and that one was answered just now.
+            # The server answers one observation per control period, and has just answered one.
             self._stopping.wait(1.0 / self._info.control_hz)
         success = False
         self._began = self.now_ns()
@@ -200,7 +201,7 @@ class SimBridgeNode(StvlaNode):
             action = execute(observation)
             if action is None:
                 return
-            # Driven joint by joint, the world went on while the command was awaited.
+            # With joints driven by the driver, the world went on while the command was awaited.
             result = environment.step(action) if self._plant is None else self._seen
             observation = result.observation
             if result.success:
@@ -208,7 +209,7 @@ class SimBridgeNode(StvlaNode):
                 break
         self._step_number += 1
         phase = EpisodeState.SUCCEEDED if success else EpisodeState.FAILED
-        # The final observation is shown, and answered by nobody: the goal ends first.
+        # The final observation is shown, but not answered: the goal ends first.
         self._end_goal()
         stamp = self.now_ns()
         self._say(phase, "success condition holds" if success else "time limit", stamp)
@@ -243,7 +244,7 @@ class SimBridgeNode(StvlaNode):
             self._newest_answered = answered
             self._count_answer(answered)
         else:
-            # A further action of a chunk: on time, though the observation is an older one.
+            # A further action of a chunk: on time, though the observation is older.
             self._continued += 1
             self._last_answer = time.monotonic()
         return action
