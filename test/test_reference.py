@@ -2,6 +2,7 @@
 tools/test_security_policy.py, which asks them anyway.
 """
 
+import re
 from pathlib import Path
 
 import pytest
@@ -65,3 +66,17 @@ def test_a_service_of_one_node_of_several_in_a_process_has_that_nodes_name() -> 
 def test_no_page_names_a_folder_of_the_machine_that_made_it() -> None:
     home = str(Path(reference.ROOT))
     assert [page.name for page in reference.PAGES.glob("*.md") if home in page.read_text()] == []
+
+
+def test_the_design_says_what_each_topic_means() -> None:
+    table = (reference.ROOT / "docs/design.md").read_text().partition("## Topics")[2].partition("\n```")[0]
+    meant = {
+        name for row in re.findall(r"^\| (`[^|]+) \|", table, re.MULTILINE) for name in re.findall(r"`([^`]+)`", row)
+    }
+    topics = (reference.PAGES / "nodes.md").read_text().partition("## Topics")[2].partition("## Services")[0]
+    named = {name.removeprefix("/") for name in re.findall(r"^\| `([^`]+)` \|", topics, re.MULTILINE)}
+    # Of a robot's, a camera's or a joystick's own software: docs/how-to/run-a-robot.md.
+    foreign = {"joy", "tool_pose", "target_pose", "gripper_command", "gripper_opening"}
+    foreign |= {name for name in named if "/" in name or name == "*"}
+    assert named - meant - foreign == set()
+    assert {name for name in meant if "~" not in name} - named == {"clock", "/diagnostics", "execute_instruction"}
