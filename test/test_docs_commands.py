@@ -6,8 +6,6 @@ import importlib
 import importlib.util
 import re
 import shlex
-import subprocess
-import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -19,7 +17,7 @@ from pages import REPOSITORY, blocks, run_lines, without_blocks
 from rclpy.serialization import serialize_message
 
 from bench.__main__ import LONG_PARTS, PARTS
-from stvla_ros.cli import COMMANDS
+from stvla_ros.cli import COMMANDS, main
 from stvla_ros.errors import InputError
 from stvla_ros.nodes.executables import executables
 from stvla_ros.nodes.kit.messages import array_to_image, make_camera_info, make_header
@@ -217,23 +215,37 @@ def video(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_the_tutorial_about_a_video_runs(video: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    text = (REPOSITORY / "docs/tutorial/your-own-video.md").read_text()
-    lines = run_lines(text)
-    assert lines
-    for line in lines:
+# What stands in docs/how-to/add-a-*.md is installed first: plugins/test_how_to_pages.py.
+_RUN = [page for page in pages() if run_lines(page.read_text()) and not page.name.startswith("add-a-")]
+
+
+@pytest.mark.parametrize("page", _RUN, ids=lambda page: page.name)
+def test_the_commands_that_a_page_says_to_run_do(
+    page: Path, video: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(video)
+    for line in run_lines(page.read_text()):
         program, *words = shlex.split(line)
         assert program == "stvla"
-        done = subprocess.run(
-            [sys.executable, "-m", "stvla_ros.cli", *words], cwd=video, capture_output=True, text=True, timeout=300
-        )
-        assert done.returncode == 0, done.stderr
-    assert (video / "out/my_video/index.html").is_file()
+        with pytest.raises(SystemExit) as ended:
+            main(words)
+        assert ended.value.code in (0, None), f"{line}: {capsys.readouterr().err}"
+
+
+def test_the_numbers_of_a_traced_video_are_where_the_tutorial_reads_them(
+    video: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = REPOSITORY / "docs/tutorial/your-own-video.md"
+    assert page in _RUN
     monkeypatch.chdir(video)
-    seen: dict = {}
-    [example] = [block.text for block in blocks(text) if block.language == "python"]
-    exec(compile(example, "your-own-video.md", "exec"), seen)
-    assert seen["frame"]["points"].shape[2] == 2 and seen["frame"]["points"].shape[1] > 0
+    for line in run_lines(page.read_text()):
+        with pytest.raises(SystemExit):
+            main(shlex.split(line)[1:])
+    assert Path("out/my_video/index.html").is_file()
+    names: dict = {}
+    [example] = [block.text for block in blocks(page.read_text()) if block.language == "python"]
+    exec(compile(example, page.name, "exec"), names)
+    assert names["frame"]["points"].shape[2] == 2 and names["frame"]["points"].shape[1] > 0
 
 
 @pytest.fixture
