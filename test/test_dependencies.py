@@ -48,7 +48,7 @@ def _imports(*folders: str) -> dict[str, str]:
 
 def _ros_packages() -> set[str]:
     manifest = ElementTree.parse(REPOSITORY / "package.xml").getroot()
-    return {each.text for each in manifest if each.tag.endswith("depend")} | {"interbotix_xs_msgs"}
+    return {each.text for each in manifest if each.tag.endswith("depend")} | {"interbotix_xs_msgs", "moveit_msgs"}
 
 
 def _missing(required: set[str], *folders: str) -> list[str]:

@@ -83,15 +83,23 @@ _BESIDE: Mapping[str, Mapping[str, str]] = {
     "vla_server": {"joint_states": "sensor_msgs/msg/JointState"},
     "widowx_driver": {ROBOT_DESCRIPTION: "std_msgs/msg/String"},
     "moveit_servo_driver": {ROBOT_DESCRIPTION: "std_msgs/msg/String"},
+    "joint_position_driver": {ROBOT_DESCRIPTION: "std_msgs/msg/String"},
 }
-# MoveIt Servo's default names; it drives no robot of this package.
+# Default names of MoveIt Servo and of controllers; the robots of this package behind controllers have no URDF here.
 _SERVO = {
     "twist_topic": "servo_node/delta_twist_cmds",
-    "joint_states_topic": "joint_states",
-    "gripper_topic": "gripper_opening",
-    "finger_joint": "left_finger",
-    "finger_closed": 0.015,
-    "finger_open": 0.037,
+    "gripper": {"interface": "gripper_command", "name": "gripper_controller/gripper_cmd"},
+}
+_CONTROLLED = {
+    interface: {
+        "controller": name,
+        "interface": interface,
+        "gripper": {"interface": gripper, "name": "gripper_controller/gripper_cmd", "finger_joint": "left_finger"},
+    }
+    for interface, name, gripper in (
+        ("positions", "forward_position_controller", "gripper_command"),
+        ("trajectory", "joint_trajectory_controller", "parallel_gripper_command"),
+    )
 }
 
 
@@ -100,10 +108,8 @@ def usual_nodes(folder: Path) -> list[NodeSpec]:
 
     :param folder: folder for the nodes' files.
     """
-    servo = yaml.safe_load((config_directory() / "robots" / "widowx.yaml").read_text())
-    servo["driver"] |= {"executable": "moveit_servo_driver", "settings": _SERVO}
-    servo["driver"]["arm"]["urdf"] = find_embodiment("widowx").driver.arm.urdf
-    (folder / "servo.yaml").write_text(yaml.safe_dump(servo))
+    servo = _write_robot(folder / "servo.yaml", "moveit_servo_driver", _SERVO)
+    controlled = [_write_robot(folder / f"{each}.yaml", "joint_position_driver", _CONTROLLED[each]) for each in _CONTROLLED]
     recording = folder / "recording"
     recording.mkdir(exist_ok=True)
     cv2.imwrite(str(recording / "0.png"), np.zeros((48, 64, 3), np.uint8))
@@ -122,14 +128,29 @@ def usual_nodes(folder: Path) -> list[NodeSpec]:
         replace(robot, robot="google_robot", traces="rgb"),
         replace(robot, robot="widowx", traces="beside", tracker="kinematic"),
         replace(robot, robot="widowx", traces="depth", depth="sensor", drawing="{ignore_robot: true}"),
-        replace(robot, robot=str(folder / "servo.yaml"), fused=True),
+        replace(robot, robot=servo, fused=True),
+        *(replace(robot, robot=each) for each in controlled),
     ):
         nodes += _nodes(robot_graph(replace(each, deadman="joy"), folder / "run"))
         nodes += _nodes(robot_graph(replace(each, deadman="service"), folder / "run"))
+    for each in controlled:
+        nodes += _nodes(robot_graph(replace(played, robot=each), folder / "run"))
     # Any of them may run in a recording's time.
     return [
         replace(node, parameters={n: {**p, "use_sim_time": True} for n, p in node.parameters.items()}) for node in nodes
     ]
+
+
+def _write_robot(file: Path, executable: str, settings: Mapping[str, object]) -> str:
+    """The WidowX with another driver.
+
+    :returns: the robot's file.
+    """
+    content = yaml.safe_load((config_directory() / "robots" / "widowx.yaml").read_text())
+    content["driver"] |= {"executable": executable, "settings": dict(settings)}
+    content["driver"]["arm"]["urdf"] = find_embodiment("widowx").driver.arm.urdf
+    file.write_text(yaml.safe_dump(content))
+    return str(file)
 
 
 def started_nodes(command: list[str], folder: Path) -> list[NodeSpec]:
@@ -242,9 +263,20 @@ def _entities(node: StvlaNode) -> Entities:
         ("actions", "call"): get_action_client_names_and_types_by_node(node, name, namespace),
     }
     own = f"{namespace}/{name}/"
+    # Who only hears of the goals of others is no client.
+    others_goals = {
+        each
+        for each, _ in found["topics", "subscribe"]
+        if each.endswith("/_action/status")
+        and each.removesuffix("/_action/status") not in dict(found["actions", "call"])
+    }
     entities: Entities = {
         # An action's topics and services follow from its name.
-        rule: {_expression(each, own): set(types) for each, types in all_of_it if "/_action/" not in each}
+        rule: {
+            _expression(each, own): set(types)
+            for each, types in all_of_it
+            if "/_action/" not in each or each in others_goals
+        }
         for rule, all_of_it in found.items()
     }
     for topic, type_ in _BESIDE.get(name, {}).items():

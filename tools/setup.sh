@@ -132,9 +132,9 @@ build_workspace() {
   mkdir -p .ws/src
   ln -sfn ../.. .ws/src/stvla_ros
   local package
-  for package in tf2_msgs interbotix_xs_msgs; do
+  for package in tf2_msgs control_msgs controller_manager_msgs interbotix_xs_msgs moveit_msgs; do
     rm -f ".ws/src/$package"
-    # A distribution has tf2_msgs; Interbotix' messages are there when its workspace is sourced.
+    # A distribution has most of them; Interbotix' are there when its workspace is sourced.
     .venv/bin/python -c "import $package" 2>/dev/null || ln -sfn "../../fallback/$package" ".ws/src/$package"
   done
   logged .ws/build.log bash -c '. tools/env.sh && cd .ws && colcon build --symlink-install'

@@ -45,7 +45,7 @@ def check_robot_file(file: Path) -> Findings:
     if driver is None:
         yield error(
             f"{file}: a robot in simulation alone, it has no driver",
-            "to drive one, write a file with driver: executable: moveit_servo_driver (docs/how-to/run-a-robot.md)",
+            "to drive one, write a file with driver: executable: joint_position_driver (docs/how-to/add-a-robot.md)",
         )
         return
     yield ok(

@@ -47,6 +47,9 @@ def check_joint_states(states: JointStates, needs: DriverNeeds, limits: SafetyLi
     yield from check_presence(stream, needs.start, needs.setting)
     if not stream.count:
         return
+    if not needs.joints:
+        yield note(f"{stream.topic}: what it has is not checked, the joints come on several topics")
+        return
     if not needs.shared_topic:
         yield from check_single_publisher(stream)
     missing = [name for name, there in zip(states.joints, np.any(states.present, axis=0)) if not there]
@@ -57,6 +60,11 @@ def check_joint_states(states: JointStates, needs: DriverNeeds, limits: SafetyLi
         )
         return
     whole: np.ndarray = np.asarray(states.present.all(axis=1))
+    if needs.shared_topic and (states.present.any(axis=1) & ~whole).any():
+        yield from _check_parts(states, limits.joint_state_timeout)
+        newest = [states.positions[there, joint][-1] for joint, there in enumerate(states.present.T)]
+        yield from _check_limits(stream.topic, states.joints, np.array(newest), limits)
+        return
     yield from _check_whole(states, whole)
     yield from _check_finite(states, whole)
     usable = whole & np.isfinite(states.positions).all(axis=1)
@@ -77,6 +85,24 @@ def _check_whole(states: JointStates, whole: np.ndarray) -> Findings:
     strangers = int((~states.present.any(axis=1)).sum())
     if strangers:
         yield note(f"{states.stream.topic}: {strangers} of {states.stream.count} messages are of other joints")
+
+
+def _check_parts(states: JointStates, timeout_s: float) -> Findings:
+    """Parts are put together by the driver: each joint must be said often enough."""
+    stream, silent = states.stream, False
+    for joint, name in enumerate(states.joints):
+        usable = states.present[:, joint] & np.isfinite(states.positions[:, joint])
+        gap = largest_gap_s(stream.arrivals_s[usable], stream.listened_s)
+        if gap > timeout_s:
+            silent = True
+            told = f"{stream.topic}: no position of {name} for {gap:.2f} s"
+            yield error(
+                f"{told}; the driver stops the arm after {timeout_s:g} s",
+                "have what publishes this joint do it more often",
+            )
+    yield from _check_age(stream, timeout_s)
+    if not silent:
+        yield ok(f"{stream.topic}: the joints come in several messages, each often enough")
 
 
 def _check_finite(states: JointStates, whole: np.ndarray) -> Findings:

@@ -11,8 +11,8 @@ from stvla_ros.plugins import Registry
 class DriverNeeds:
     """
     :param joint_states_topic: name; empty where the driver takes none.
-    :param joints: that it needs of them.
-    :param shared_topic: whether others may publish joints of theirs there.
+    :param joints: that it needs of them there; empty where they come on several topics.
+    :param shared_topic: whether others may publish joints of theirs there, and the arm's may come in parts.
     :param pose_topic: name of the measured tool pose; empty where the driver takes none.
     :param services: that it calls, by name, each with its type.
     :param packages: Python packages of ROS that it imports.
@@ -59,6 +59,7 @@ DRIVERS: Registry[DriverKind] = Registry(
     built_in={
         "widowx_driver": "stvla_ros.robots.xs_settings:WIDOWX_DRIVER",
         "google_robot_driver": "stvla_ros.robots.pose_settings:GOOGLE_ROBOT_DRIVER",
+        "joint_position_driver": "stvla_ros.robots.ros2_control_settings:JOINT_POSITION_DRIVER",
         "moveit_servo_driver": "stvla_ros.robots.servo_settings:MOVEIT_SERVO_DRIVER",
     },
     expected="a DriverKind whose settings are a dataclass",

@@ -6,6 +6,8 @@ import numpy as np
 
 # Speed of the fingers under any effort, m/s.
 _FINGER_SPEED = 0.06
+# Time in which fingers that are told a position open or close, seconds.
+_STROKE_S = 0.4
 # Efforts as xs_sdk gives them, mA: of holding, of friction in motion, of each radian that a servo is kept from its
 # goal, and the most that there is (an XM430-W350 stalls at 2.3 A, ROBOTIS e-Manual).
 _HOLDING, _FRICTION, _STIFFNESS, _STALL = 30.0, 100.0, 20_000.0, 2300.0
@@ -87,3 +89,31 @@ class FakeArm:
         """Distance of a finger from the middle, metres."""
         moved = self._finger + np.sign(self._effort) * _FINGER_SPEED * (now - self._finger_at)
         return float(np.clip(moved, *self._fingers))
+
+
+class FakeFinger:
+    """A finger that is told positions. Time is given by the caller, seconds.
+
+    :param closed, opened: metres or radians; it starts open.
+    """
+
+    def __init__(self, closed: float, opened: float) -> None:
+        self._limits = sorted((closed, opened))
+        self._speed = abs(opened - closed) / _STROKE_S
+        self._from = self._goal = opened
+        self._begun = 0.0
+
+    def position(self, now: float) -> float:
+        most = self._speed * (now - self._begun)
+        return float(self._from + np.clip(self._goal - self._from, -most, most))
+
+    def arrived(self, now: float) -> bool:
+        return abs(self.position(now) - self._goal) < 1e-9
+
+    def command(self, goal: float, now: float) -> bool:
+        """:returns: whether it goes there: not where that is not finite, or beyond a limit."""
+        low, high = self._limits
+        if not low - 1e-6 <= goal <= high + 1e-6:
+            return False
+        self._from, self._goal, self._begun = self.position(now), goal, now
+        return True

@@ -1,10 +1,19 @@
 """What must be known of an arm behind MoveIt Servo."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Literal
 
 from stvla_ros.errors import InputError
 from stvla_ros.robots.drivers import DriverKind, DriverNeeds
-from stvla_ros.settings import check_filled
+from stvla_ros.robots.gripper_settings import ACTIONS, GripperSettings, joints_in
+from stvla_ros.settings import FORMER_NAME, check_filled
+
+# What makes Servo take twists, and the package of the service's type.
+StartService = Literal["switch_command_type", "start_servo", "none"]
+_SERVICES: dict[StartService, tuple[str, str]] = {
+    "switch_command_type": ("moveit_msgs/srv/ServoCommandType", "moveit_msgs"),
+    "start_servo": ("std_srvs/srv/Trigger", "std_srvs"),
+}
 
 
 @dataclass(frozen=True)
@@ -12,37 +21,47 @@ class ServoSettings:
     """``driver.settings`` of the robot's file.
 
     :param twist_topic: Servo's input (geometry_msgs/TwistStamped, ``command_in_type: speed_units``).
-    :param joint_states_topic: positions of the arm's joints, and of the finger where one is named.
-    :param gripper_topic: wanted opening (std_msgs/Float64), 0 closed to 1 open, for the gripper's own controller.
-    :param finger_joint: joint whose position tells the opening; empty where none does.
-    :param finger_closed, finger_open: this position, rad or m.
+    :param joint_states_topics: where positions of the arm's joints come; all of them, in whatever parts.
+    :param servo_node: name of Servo's node.
+    :param start_service: of that node, which is called when the arm is taken up: ``switch_command_type`` (Jazzy and
+        later throw twists away until then), ``start_servo`` (Humble) or ``none``.
+    :param gripper: None for an arm without one, or with one that others move.
     :param gain: share of the distance between wanted and measured pose that is made up for in a second, 1/s.
     """
 
     twist_topic: str
-    joint_states_topic: str
-    gripper_topic: str
-    finger_joint: str = ""
-    finger_closed: float = 0.0
-    finger_open: float = 1.0
+    joint_states_topics: tuple[str, ...] = field(
+        default=("joint_states",), metadata={FORMER_NAME: "joint_states_topic"}
+    )
+    servo_node: str = "servo_node"
+    start_service: StartService = "switch_command_type"
+    gripper: GripperSettings | None = field(default=None, metadata={FORMER_NAME: "gripper_topic"})
     gain: float = 2.0
 
     def __post_init__(self) -> None:
-        check_filled(self, "twist_topic", "joint_states_topic", "gripper_topic")
-        if self.finger_closed == self.finger_open:
-            raise InputError("finger_closed, finger_open: expected different positions, got the same")
+        check_filled(self, "twist_topic", "servo_node")
+        if not self.joint_states_topics or not all(self.joint_states_topics):
+            raise InputError("joint_states_topics: expected at least one name, and none that is empty")
         if not 0.0 <= self.gain <= 20.0:
             raise InputError(f"gain: expected 0 to 20, got {self.gain}")
 
 
 def _needs(settings: ServoSettings, joints: tuple[str, ...]) -> DriverNeeds:
-    finger = settings.finger_joint
+    gripper, services, packages = settings.gripper, {}, []
+    if settings.start_service in _SERVICES:
+        kind, package = _SERVICES[settings.start_service]
+        services[f"/{settings.servo_node.strip('/')}/{settings.start_service}"] = kind
+        packages.append(package)
+    if gripper is not None and gripper.interface in ACTIONS:
+        packages.append("control_msgs")
     return DriverNeeds(
-        joint_states_topic=settings.joint_states_topic,
-        joints=(*joints, finger) if finger else joints,
+        joint_states_topic=settings.joint_states_topics[0],
+        joints=joints_in(settings.joint_states_topics, joints, gripper),
         shared_topic=True,
+        services=services,
+        packages=tuple(packages),
         start="start the robot's own bring-up with its joint_state_broadcaster, and MoveIt Servo",
-        setting="driver.settings.joint_states_topic in the robot's file",
+        setting="driver.settings.joint_states_topics in the robot's file",
     )
 
 

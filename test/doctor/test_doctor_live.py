@@ -128,7 +128,7 @@ def repeating(graph: LiveGraph, **messages: object) -> Iterator[None]:
 
 
 def test_a_servo_robot_and_its_description_from_topics(graph: LiveGraph) -> None:
-    settings = {"twist_topic": "twist", "joint_states_topic": "joints", "gripper_topic": "gripper"}
+    settings = {"twist_topic": "twist", "joint_states_topics": ["joints"], "start_service": "none"}
     arm = yaml.safe_load((ROBOTS / "widowx.yaml").read_text())["driver"]["arm"] | {"urdf": "robot_description"}
     robot = robot_file(graph, "servo", executable="moveit_servo_driver", settings=settings, arm=arm)
     latched = graph.node.create_publisher(String, "robot_description", LATCHED_QOS)

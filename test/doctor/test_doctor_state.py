@@ -67,6 +67,17 @@ def test_messages_of_others_and_messages_with_half_an_arm() -> None:
     assert errors[1].startswith("/states: nothing that can be used for 2.00 s")
 
 
+def test_parts_that_a_driver_puts_together_are_checked_joint_by_joint() -> None:
+    parts = replace(NEEDS, shared_topic=True)
+    present = np.ones((200, 7), bool)
+    present[::2, :3] = False
+    present[1::2, 3:] = False
+    assert all_good(examined(states(present=present), parts))
+    present[50:100, 2] = False
+    found = only(examined(states(present=present), parts), "error", "no position of elbow for 0.5")
+    assert "the driver stops the arm after 0.25 s" in found.text
+
+
 @pytest.mark.parametrize("step, level", [(20, "warning"), (3, "error")])
 def test_nan(step: int, level: str) -> None:
     records = with_positions(states(), slice(None, None, step), 2, np.nan)
@@ -179,7 +190,7 @@ def test_poses(changes: dict[str, object], level: str, text: str) -> None:
 # --- what each driver needs -------------------------------------------------------------------------------------------
 
 
-SERVO_SETTINGS = {"twist_topic": "twist", "joint_states_topic": "joint_states", "gripper_topic": "gripper"}
+SERVO_SETTINGS = {"twist_topic": "twist"}
 
 
 def test_topics_of_the_drivers() -> None:
@@ -189,8 +200,14 @@ def test_topics_of_the_drivers() -> None:
     servo = replace(WIDOWX, executable="moveit_servo_driver", settings=SERVO_SETTINGS)
     assert servo.needs().joint_states_topic == "joint_states"
     assert servo.needs().joints == WIDOWX.arm.joints and servo.needs().shared_topic
-    with_finger: DriverDescription = replace(servo, settings={**servo.settings, "finger_joint": "finger"})
+    gripper = {"interface": "gripper_command", "name": "gripper_cmd", "finger_joint": "finger"}
+    with_finger: DriverDescription = replace(servo, settings={**servo.settings, "gripper": gripper})
     assert with_finger.needs().joints == (*WIDOWX.arm.joints, "finger")
+    assert with_finger.needs().packages == ("moveit_msgs", "control_msgs")
+    apart = replace(
+        servo, settings={**servo.settings, "gripper": {**gripper, "joint_states_topic": "hand/joint_states"}}
+    )
+    assert apart.needs().joints == WIDOWX.arm.joints
 
 
 @pytest.mark.parametrize("driver, key", [(WIDOWX, "namespace"), (GOOGLE, "pose_topic")])

@@ -17,9 +17,9 @@ def write_servo_robot(folder: Path, finger_joint: str = "left_finger") -> Path:
     content = yaml.safe_load((config_directory() / "robots" / "widowx.yaml").read_text())
     content["driver"]["executable"] = "moveit_servo_driver"
     content["driver"]["arm"]["urdf"] = str(config_directory() / "robots" / "wx250s.urdf")
-    topics = {"twist_topic": "twist", "joint_states_topic": "joint_states", "gripper_topic": "gripper"}
-    finger = {"finger_joint": finger_joint, "finger_closed": 0.015, "finger_open": 0.037}
-    content["driver"]["settings"] = {**topics, **finger}
+    gripper = {"interface": "opening", "name": "gripper", "finger_joint": finger_joint}
+    gripper |= {"finger_closed": 0.015, "finger_open": 0.037}
+    content["driver"]["settings"] = {"twist_topic": "twist", "gripper": gripper, "start_service": "none"}
     file = folder / "servo.yaml"
     file.write_text(yaml.safe_dump(content))
     return file

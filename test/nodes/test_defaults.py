@@ -94,8 +94,8 @@ def _declared(monkeypatch: pytest.MonkeyPatch) -> dict[str, dict[str, tuple[Any,
         try:
             _node_class(executable)(*server).destroy_node()
         except InputError as error:
-            # The driver that is no robot's own, after the parameters that all drivers have.
-            assert executable == "moveit_servo_driver", error
+            # Those that are no robot's own, after the parameters that all of their kind have.
+            assert executable in ("moveit_servo_driver", "joint_position_driver", "fake_controllers"), error
         shut_down()
     return defaults
 

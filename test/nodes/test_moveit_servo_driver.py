@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from live_graph import PATIENCE_S, LiveGraph, live_graph
 from scipy.spatial.transform import Rotation
 from sensor_msgs.msg import JointState
 from std_msgs.msg import Bool, Float64, String
+from std_srvs.srv import Trigger
 
 from stvla_ros.control.actions import EndEffectorAction
 from stvla_ros.msg import CommandVerdict, DriverState
@@ -22,21 +24,26 @@ from stvla_ros.nodes.kit.messages import action_to_command, make_header
 from stvla_ros.robots.embodiments import ROBOT_DESCRIPTION, find_embodiment
 from stvla_ros.robots.urdf_arm import UrdfArm
 
+pytest.importorskip("moveit_msgs", reason="fallback/moveit_msgs is not built")
+from moveit_msgs.srv import ServoCommandType
+
 WIDOWX = find_embodiment("widowx")
 SETTINGS = {
     "twist_topic": "servo_node/delta_twist_cmds",
-    "joint_states_topic": "joint_states",
-    "gripper_topic": "gripper",
-    "finger_joint": "left_finger",
-    "finger_closed": 0.015,
-    "finger_open": 0.037,
+    "gripper": {
+        "interface": "opening",
+        "name": "gripper",
+        "finger_joint": "left_finger",
+        "finger_closed": 0.015,
+        "finger_open": 0.037,
+    },
 }
 SERVO_HZ = 50.0
 
 
-def robot_file(folder: Path, **changed) -> str:
+def robot_file(folder: Path, start_service: str = "switch_command_type", **changed) -> str:
     content = yaml.safe_load((Path(WIDOWX.driver.arm.urdf).parent / "widowx.yaml").read_text())
-    content["driver"] |= {"executable": "moveit_servo_driver", "settings": SETTINGS}
+    content["driver"] |= {"executable": "moveit_servo_driver", "settings": SETTINGS | {"start_service": start_service}}
     content["driver"]["arm"] |= {"urdf": WIDOWX.driver.arm.urdf, **changed}
     content["driver"]["limits"]["joint_state_timeout"] = PATIENCE_S
     file = folder / "servoed.yaml"
@@ -45,9 +52,17 @@ def robot_file(folder: Path, **changed) -> str:
 
 
 class Servo:
-    """Integrates the twists, and says where the joints are."""
+    """Integrates the twists once it was told to take them, and says where the joints are.
 
-    def __init__(self, graph: LiveGraph, robot: str) -> None:
+    :param start_service: by which it is told, as in Jazzy or as in Humble.
+    """
+
+    def __init__(self, graph: LiveGraph, robot: str, start_service: str = "switch_command_type") -> None:
+        self.takes_twists = False
+        if start_service == "switch_command_type":
+            graph.node.create_service(ServoCommandType, "servo_node/switch_command_type", self._switch)
+        else:
+            graph.node.create_service(Trigger, "servo_node/start_servo", self._start)
         arm = WIDOWX.driver.arm
         self.arm = UrdfArm(arm.urdf, arm.joints, arm.tool_frame)
         self.joints = np.array(WIDOWX.driver.home)
@@ -65,6 +80,14 @@ class Servo:
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
+    def _switch(self, request: ServoCommandType.Request, response: ServoCommandType.Response) -> Any:
+        self.takes_twists = response.success = request.command_type == ServoCommandType.Request.TWIST
+        return response
+
+    def _start(self, request: Trigger.Request, response: Trigger.Response) -> Any:
+        self.takes_twists = response.success = True
+        return response
+
     def close(self) -> None:
         self._stopping.set()
         self._thread.join()
@@ -74,6 +97,8 @@ class Servo:
         while not self._stopping.wait(1.0 / SERVO_HZ):
             for message in self.twists[taken:]:
                 taken += 1
+                if not self.takes_twists:
+                    continue
                 twist, pose = message.twist, self._pose
                 pose[:3, 3] += np.array([twist.linear.x, twist.linear.y, twist.linear.z]) / WIDOWX.driver.tick_hz
                 turn = np.array([twist.angular.x, twist.angular.y, twist.angular.z]) / WIDOWX.driver.tick_hz
@@ -108,8 +133,10 @@ def test_the_urdf_may_come_from_the_topic_robot_description(tmp_path: Path) -> N
         # Who gets a text has no folder that its meshes could be relative to.
         text = urdf.read_text().replace('filename="', f'filename="file://{urdf.parent}/')
         publisher.publish(String(data=text))
-        servo = Servo(graph, robot_file(tmp_path, urdf=ROBOT_DESCRIPTION))
+        robot = robot_file(tmp_path, "start_servo", urdf=ROBOT_DESCRIPTION)
+        servo = Servo(graph, robot, "start_servo")
         servo.until_phase(DriverState.READY)
+        assert servo.takes_twists
         servo.close()
         graph.node.destroy_publisher(publisher)
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import rclpy
+from joint_robot import write_joint_robot
 from live_graph import TIMEOUT_S, shut_down
 from rcl_interfaces.srv import GetParameters, ListParameters, SetParameters, SetParametersAtomically
 from rclpy.executors import SingleThreadedExecutor
@@ -30,6 +31,8 @@ NEEDED = {
     "fake_xs_arm": ("robot:=widowx",),
     "google_robot_driver": ("robot:=google_robot",),
     "moveit_servo_driver": ("robot:={folder}/servoed.yaml",),
+    "joint_position_driver": ("robot:={folder}/joint_arm.yaml",),
+    "fake_controllers": ("robot:={folder}/joint_arm.yaml",),
 }
 
 
@@ -86,6 +89,7 @@ def factories(executable: str) -> list[Any]:
 def test_every_parameter_is_refused_at_run_time(executable: str, ask: Any, tmp_path: Path) -> None:
     (factory,) = factories(executable)
     robot_file(tmp_path)
+    write_joint_robot(tmp_path)
     asked = ask(factory, *(each.format(folder=tmp_path) for each in NEEDED.get(executable, ())))
     names = asked.call(ListParameters, "list_parameters", ListParameters.Request()).result.names
     assert {"use_sim_time", "autostart", "input_timeout"} <= set(names)

@@ -24,23 +24,25 @@ PERIOD_S = 1.0 / ROBOT.control_hz
 class Rig:
     """A driver and a fake arm, and all that they say."""
 
+    arm_node, driver_node, states_topic = "fake_xs_arm", "widowx_driver", "wx250s/joint_states"
+
     def __init__(self, graph: LiveGraph, arm: dict[str, Any] | None = None, **driver: Any) -> None:
         self.graph = graph
         self._arm = {"robot": "widowx", "start": "home", **(arm or {})}
         self._driver = {"robot": "widowx", **driver}
         self.states = graph.listen(DriverState, "driver_state")
         self.verdicts = graph.listen(CommandVerdict, "command_verdict")
-        self.measured = graph.listen(JointState, "wx250s/joint_states")
+        self.measured = graph.listen(JointState, self.states_topic)
         self.setpoints = graph.listen(JointState, "setpoint")
         self.begin_goal()
         self.start_arm()
         self.start_driver()
 
     def start_arm(self) -> None:
-        self.arm: NodeProcess = self.graph.start("fake_xs_arm", **self._arm)
+        self.arm: NodeProcess = self.graph.start(self.arm_node, **self._arm)
 
     def start_driver(self) -> None:
-        self.driver: NodeProcess = self.graph.start("widowx_driver", **self._driver)
+        self.driver: NodeProcess = self.graph.start(self.driver_node, **self._driver)
 
     def begin_goal(self) -> None:
         """Commands are of another goal from now on: those of one from before a reset, or from before the driver was

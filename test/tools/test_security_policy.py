@@ -54,6 +54,9 @@ def asked(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     """What the nodes of a process have."""
     if request.param == "sim_bridge" and (missing := resolve_task(SimArguments.task)[1]):
         pytest.skip(missing)
+    if request.param in ("joint_position_driver", "fake_controllers", "moveit_servo_driver"):
+        for package in ("controller_manager_msgs", "control_msgs", "moveit_msgs"):
+            pytest.importorskip(package, reason=f"fallback/{package} is not built")
     if request.param in ("widowx_driver", "fake_xs_arm", "sim_bridge"):
         pytest.importorskip("interbotix_xs_msgs", reason="fallback/interbotix_xs_msgs is not built")
     folder = tmp_path_factory.mktemp(request.param)

@@ -3,15 +3,17 @@
 import numpy as np
 from geometry_msgs.msg import TwistStamped, Vector3
 from scipy.spatial.transform import Rotation
-from sensor_msgs.msg import JointState
-from std_msgs.msg import Float64
+from std_srvs.srv import Trigger
 
-from stvla_ros.control.gripper import opening_of
 from stvla_ros.control.safety.requests import Setpoint
+from stvla_ros.errors import InputError
 from stvla_ros.nodes.drivers.driver import DriverNode
+from stvla_ros.nodes.drivers.gripper_output import GripperOutput
+from stvla_ros.nodes.drivers.joint_states_input import JointStatesInput
 from stvla_ros.nodes.drivers.robot_geometry import make_urdf_arm
-from stvla_ros.nodes.kit.base import RELIABLE_QOS, SENSOR_QOS, run
-from stvla_ros.nodes.kit.messages import make_header, stamp_ns
+from stvla_ros.nodes.kit.base import RELIABLE_QOS, run
+from stvla_ros.nodes.kit.messages import make_header
+from stvla_ros.nodes.kit.service_sequence import Steps
 from stvla_ros.robots.servo_settings import ServoSettings
 from stvla_ros.robots.urdf_arm import UrdfArm
 from stvla_ros.settings import build
@@ -20,10 +22,10 @@ from stvla_ros.settings import build
 class MoveitServoDriverNode(DriverNode):
     def __init__(self) -> None:
         super().__init__("moveit_servo_driver")
-        self._settings = build(ServoSettings, dict(self.description.settings), "driver.settings.")
+        self._settings = settings = build(ServoSettings, dict(self.description.settings), "driver.settings.")
+        self._states = JointStatesInput(self, settings.joint_states_topics, settings.gripper)
+        self._gripper = GripperOutput(self, settings.gripper)
         self._before: np.ndarray | None = None
-        self._said_gripper: float | None = None
-        self._last_opening: float | None = None
 
     def make_arm(self) -> UrdfArm:
         # Two: one for the gate, in whatever thread asks it, one for what is measured, in the ticker's.
@@ -32,29 +34,46 @@ class MoveitServoDriverNode(DriverNode):
         return arms[0]
 
     def connect(self) -> None:
-        self._twists = self.create_publisher(TwistStamped, self._settings.twist_topic, RELIABLE_QOS)
-        self._grippers = self.create_publisher(Float64, self._settings.gripper_topic, RELIABLE_QOS)
+        settings = self._settings
+        self._twists = self.create_publisher(TwistStamped, settings.twist_topic, RELIABLE_QOS)
+        service = f"{settings.servo_node}/{settings.start_service}"
+        if settings.start_service == "switch_command_type":
+            try:
+                from moveit_msgs.srv import ServoCommandType
+            except ImportError:
+                raise InputError(
+                    "the package moveit_msgs is not installed: expected MoveIt (ros-$ROS_DISTRO-moveit-msgs), or "
+                    "another driver.settings.start_service"
+                ) from None
+            self._start = self.create_client(ServoCommandType, service)
+            self._start_request = ServoCommandType.Request(command_type=ServoCommandType.Request.TWIST)
+        elif settings.start_service == "start_servo":
+            self._start, self._start_request = self.create_client(Trigger, service), Trigger.Request()
+        self._gripper.connect()
+
+    def cleanup(self) -> None:
+        super().cleanup()
+        self._gripper.disconnect()
 
     def listen(self) -> None:
-        self.subscribe(JointState, self._settings.joint_states_topic, self._on_joint_states, SENSOR_QOS)
+        self._states.listen()
 
-    def _on_joint_states(self, message: JointState) -> None:
+    def engage(self) -> Steps:
+        """Servo may have been told otherwise, or be another one than before: it is told each time."""
         settings = self._settings
-        joints, finger = self.description.arm.joints, settings.finger_joint
-        said = self.read_joints(message, joints, settings.joint_states_topic, (finger,) if finger else ())
-        if said is None:
-            return
-        opening = 1.0
-        if finger:
-            opening = opening_of(said.position[-1], settings.finger_closed, settings.finger_open)
-        count, stamp = len(joints), stamp_ns(message.header)
-        self.measured(said.position[:count], opening, settings.joint_states_topic, stamp, said.effort[:count])
+        if settings.start_service != "none":
+            answer = yield self._start, self._start_request
+            if not answer.success:
+                raise InputError(
+                    f"service {settings.servo_node}/{settings.start_service}: Servo refused to take twists"
+                )
 
     def begin(self) -> None:
-        self._before, self._said_gripper = None, None
+        self._before = None
+        self._gripper.begin()
 
     def known_opening(self) -> float | None:
-        return self.opening if self._settings.finger_joint else self._last_opening
+        return self._gripper.known_opening()
 
     def send(self, setpoint: Setpoint) -> None:
         pose = setpoint.tool_pose
@@ -75,9 +94,10 @@ class MoveitServoDriverNode(DriverNode):
         self._twists.publish(message)
 
     def send_gripper(self, opening: float) -> None:
-        if opening != self._said_gripper:
-            self._said_gripper = self._last_opening = opening
-            self._grippers.publish(Float64(data=opening))
+        self._gripper.tell(opening)
+
+    def check_gripper(self) -> Steps:
+        return self._gripper.check()
 
 
 def _difference(start: np.ndarray, end: np.ndarray) -> np.ndarray:

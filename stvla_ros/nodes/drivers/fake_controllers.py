@@ -1,0 +1,238 @@
+"""Node ``fake_controllers``: what a controller manager, its controllers and a gripper of ros2_control offer, around a
+kinematic stand-in of the arm.
+
+For ``use_fake_hardware:=true`` and tests. What a real arm would be hurt by (NaN, goals beyond limits) is counted on
+``/diagnostics``. ``~/activate`` switches the arm's controller on and off, as ``switch_controllers`` does.
+"""
+
+import time
+from typing import Any
+
+import numpy as np
+from rcl_interfaces.msg import ParameterType, ParameterValue
+from rcl_interfaces.srv import GetParameters
+from rclpy.action import ActionServer
+from sensor_msgs.msg import JointState
+from std_msgs.msg import Float64, Float64MultiArray
+from std_srvs.srv import SetBool
+from trajectory_msgs.msg import JointTrajectory
+
+from stvla_ros.errors import InputError
+from stvla_ros.nodes.kit.base import RELIABLE_QOS, StvlaNode, run
+from stvla_ros.nodes.kit.messages import make_header
+from stvla_ros.robots.embodiments import find_embodiment
+from stvla_ros.robots.fake_arm import FakeArm, FakeFinger
+from stvla_ros.robots.gripper_settings import ACTIONS
+from stvla_ros.robots.ros2_control_settings import OPEN_LOOP, Ros2ControlSettings
+from stvla_ros.settings import build
+
+_JOINT_STATES_HZ = 100.0
+_TYPES = {
+    "positions": "forward_command_controller/ForwardCommandController",
+    "trajectory": "joint_trajectory_controller/JointTrajectoryController",
+}
+# A joint of the stand-in is no faster, rad/s.
+_VELOCITY = np.pi
+
+
+class FakeControllersNode(StvlaNode):
+    def __init__(self) -> None:
+        super().__init__("fake_controllers")
+        robot = self.parameter("robot", "", "embodiment, or a YAML file that describes one")
+        start = self.parameter("start", "rest", "where the arm is at the start", choices=("rest", "home"))
+        self._active = self.parameter("controller_active", True, "whether the arm's controller is active at the start")
+        self._open_loop = self.parameter(
+            "open_loop", True, f"of a trajectory controller: {' or '.join(OPEN_LOOP)}, as its parameters tell"
+        )
+        self._split = self.parameter("split_joint_states", False, "half of the joints in a message, half in the next")
+        self._embodiment = find_embodiment(robot)
+        driver = self._embodiment.driver
+        if driver is None or driver.arm is None:
+            raise InputError(f"parameter robot: expected one with driver.arm, got {robot!r}")
+        self._settings = build(Ros2ControlSettings, dict(driver.settings), "driver.settings.")
+        self._joints = driver.arm.joints
+        limits = [driver.limits.joints[name] for name in self._joints]
+        middle = [(each.lower + each.upper) / 2.0 for each in limits]
+        lower, upper = [each.lower for each in limits], [each.upper for each in limits]
+        begin = (driver.home if start == "home" else driver.rest) or driver.home or middle
+        self._arm = FakeArm(lower, upper, [_VELOCITY] * len(limits), begin, 0.0, 1.0)
+        gripper = self._settings.gripper
+        self._finger = FakeFinger(gripper.finger_closed, gripper.finger_open) if gripper else None
+        self._server: ActionServer | None = None
+        self._goals: list[Any] = []
+        self._unsafe = 0
+
+    # --- what it offers -----------------------------------------------------------------------------------------------
+
+    def configure(self) -> None:
+        try:
+            from controller_manager_msgs.msg import ControllerState
+            from controller_manager_msgs.srv import ListControllers
+        except ImportError:
+            raise InputError(
+                "the package controller_manager_msgs is not installed (fallback/controller_manager_msgs has it)"
+            ) from None
+        self._state_kind, settings = ControllerState, self._settings
+        gripper = settings.gripper
+        topics = list(settings.joint_states_topics)
+        self._publishers_of_arm = [self.create_publisher(JointState, topic, RELIABLE_QOS) for topic in topics]
+        self._of_finger = self._publishers_of_arm[0]
+        if gripper and gripper.joint_states_topic and gripper.joint_states_topic not in topics:
+            self._of_finger = self.create_publisher(JointState, gripper.joint_states_topic, RELIABLE_QOS)
+        self.create_service(ListControllers, f"{settings.controller_manager}/list_controllers", self._list)
+        self.create_service(GetParameters, f"{settings.controller}/get_parameters", self._tell_parameters)
+        self.create_service(SetBool, "~/activate", self._activate)
+        if gripper and gripper.interface in ACTIONS:
+            from control_msgs import action
+
+            self._action = getattr(action, ACTIONS[gripper.interface].rpartition("/")[2])
+            self._server = ActionServer(
+                self, self._action, gripper.name, self._result, handle_accepted_callback=self._on_gripper_goal
+            )
+        self.every(1.0 / _JOINT_STATES_HZ, self._publish)
+
+    def activate(self) -> None:
+        settings = self._settings
+        if settings.interface == "positions":
+            self.subscribe(Float64MultiArray, settings.command_topic, self._on_positions, watched=False)
+        else:
+            self.subscribe(JointTrajectory, settings.command_topic, self._on_trajectory, watched=False)
+        if (gripper := settings.gripper) and gripper.interface == "positions":
+            self.subscribe(Float64MultiArray, gripper.name, self._on_finger_positions, watched=False)
+        elif gripper and gripper.interface == "opening":
+            self.subscribe(Float64, gripper.name, lambda said: self._move_finger(gripper.position_of(said.data)))
+
+    def cleanup(self) -> None:
+        if self._server is not None:
+            self._server.destroy()
+            self._server = None
+
+    def extra_diagnostics(self) -> dict[str, Any]:
+        return {"unsafe_commands": self._unsafe, "controller_active": self._active}
+
+    # --- the controller manager ---------------------------------------------------------------------------------------
+
+    def _list(self, request: Any, response: Any) -> Any:
+        interfaces = [f"{name}/position" for name in self._joints]
+        own = self._state_kind(
+            name=self._settings.controller.rpartition("/")[2],
+            state="active" if self._active else "inactive",
+            type=_TYPES[self._settings.interface],
+            claimed_interfaces=interfaces if self._active else [],
+            required_command_interfaces=interfaces,
+        )
+        broadcaster = self._state_kind(
+            name="joint_state_broadcaster", state="active", type="joint_state_broadcaster/JointStateBroadcaster"
+        )
+        response.controller = [broadcaster, own]
+        return response
+
+    def _tell_parameters(self, request: GetParameters.Request, response: GetParameters.Response) -> Any:
+        for name in request.names:
+            # Of the two names a distribution knows one.
+            known = name == OPEN_LOOP[0]
+            kind = ParameterType.PARAMETER_BOOL if known else ParameterType.PARAMETER_NOT_SET
+            response.values.append(ParameterValue(type=kind, bool_value=known and self._open_loop))
+        return response
+
+    def _activate(self, request: SetBool.Request, response: SetBool.Response) -> Any:
+        # A controller begins, and leaves the arm, where it is.
+        self._arm.switch_torque(True, time.monotonic())
+        self._active, response.success = request.data, True
+        return response
+
+    # --- what it is told ----------------------------------------------------------------------------------------------
+
+    def _on_positions(self, message: Float64MultiArray) -> None:
+        self._command(np.asarray(message.data, dtype=np.float64), 0.0)
+
+    def _on_trajectory(self, message: JointTrajectory) -> None:
+        if sorted(message.joint_names) != sorted(self._joints) or len(message.points) != 1:
+            self._refuse(f"topic {self._settings.command_topic}: expected one point of {', '.join(self._joints)}")
+            return
+        (point,) = message.points
+        by_name = dict(zip(message.joint_names, point.positions))
+        after = point.time_from_start
+        goal = np.array([by_name.get(name, np.nan) for name in self._joints])
+        self._command(goal, after.sec + after.nanosec * 1e-9)
+
+    def _command(self, goal: np.ndarray, within_s: float) -> None:
+        topic = self._settings.command_topic
+        if len(goal) != len(self._joints):
+            self._refuse(f"topic {topic}: expected {len(self._joints)} positions, got {len(goal)}")
+            return
+        self.stage.received()
+        if not self._active:
+            return
+        self._arm.profile_s = within_s
+        if ignored := self._arm.command(goal, time.monotonic()):
+            names = ", ".join(self._joints[number] for number in ignored)
+            self._refuse(f"topic {topic}: goals of {names} are not within the limits: {goal}")
+
+    def _on_finger_positions(self, message: Float64MultiArray) -> None:
+        if len(message.data) == 1:
+            self._move_finger(message.data[0])
+        else:
+            self._refuse(f"topic of the gripper: expected one position, got {len(message.data)}")
+
+    def _move_finger(self, position: float) -> None:
+        if self._finger is not None and not self._finger.command(position, time.monotonic()):
+            self._refuse(f"gripper: expected a position within its limits, got {position:g}")
+
+    def _refuse(self, problem: str) -> None:
+        self._unsafe += 1
+        self.reject("command", problem)
+
+    # --- the gripper's action -----------------------------------------------------------------------------------------
+
+    def _on_gripper_goal(self, goal: Any) -> None:
+        """A new goal ends the one before, as those of the controllers do."""
+        said = goal.request.command.position
+        self._goals.append(goal)
+        self._move_finger(said if isinstance(said, float) else said[0])
+
+    def _result(self, goal: Any) -> Any:
+        there = self._finger is not None and self._finger.arrived(time.monotonic())
+        goal.succeed() if there else goal.abort()
+        return self._action.Result()
+
+    def _end_goals(self) -> None:
+        arrived = self._finger is not None and self._finger.arrived(time.monotonic())
+        ended = self._goals if arrived else self._goals[:-1]
+        self._goals = [] if arrived else self._goals[-1:]
+        for goal in ended:
+            goal.execute()
+
+    # --- what it says -------------------------------------------------------------------------------------------------
+
+    def _publish(self) -> None:
+        if not self.is_active:
+            return
+        self._end_goals()
+        now = time.monotonic()
+        said = dict(zip(self._joints, self._arm.position(now).tolist()))
+        gripper = self._settings.gripper
+        parts = [said]
+        if self._split or len(self._publishers_of_arm) > 1:
+            half = len(said) // 2
+            parts = [dict(list(said.items())[:half]), dict(list(said.items())[half:])]
+        if gripper and gripper.finger_joint and self._finger is not None:
+            finger = {gripper.finger_joint: self._finger.position(now)}
+            if self._of_finger is self._publishers_of_arm[0]:
+                parts[0] |= finger
+            else:
+                self._of_finger.publish(self._message(finger))
+        for number, part in enumerate(parts):
+            self._publishers_of_arm[min(number, len(self._publishers_of_arm) - 1)].publish(self._message(part))
+
+    def _message(self, said: dict[str, float]) -> JointState:
+        header = make_header(self.now_ns(), "")
+        return JointState(header=header, name=list(said), position=list(said.values()), velocity=[0.0] * len(said))
+
+
+def main() -> None:
+    run(FakeControllersNode)
+
+
+if __name__ == "__main__":
+    main()

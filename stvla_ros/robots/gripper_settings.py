@@ -1,0 +1,62 @@
+"""What must be known of a gripper that is not its arm's own driver's affair."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from stvla_ros.errors import InputError
+from stvla_ros.settings import check_filled
+
+GripperInterface = Literal["gripper_command", "parallel_gripper_command", "positions", "opening"]
+# Of those, the actions.
+ACTIONS: dict[GripperInterface, str] = {
+    "gripper_command": "control_msgs/action/GripperCommand",
+    "parallel_gripper_command": "control_msgs/action/ParallelGripperCommand",
+}
+
+
+@dataclass(frozen=True)
+class GripperSettings:
+    """``driver.settings.gripper`` of the robot's file.
+
+    :param interface: how it is told: ``gripper_command`` and ``parallel_gripper_command`` are the actions of
+        control_msgs, ``positions`` a position controller's topic (std_msgs/Float64MultiArray), ``opening`` a topic of
+        the opening itself (std_msgs/Float64, 0 closed to 1 open) for a node of your own.
+    :param name: of the action or topic.
+    :param finger_joint: joint whose position tells the opening; empty where none does.
+    :param finger_closed, finger_open: this position, rad or m, also as the gripper is told it.
+    :param max_effort: that the actions ask for, N or N m; 0 leaves it to the controller.
+    :param joint_states_topic: where the finger's position comes; empty: where the arm's come.
+    """
+
+    interface: GripperInterface
+    name: str
+    finger_joint: str = ""
+    finger_closed: float = 0.0
+    finger_open: float = 1.0
+    max_effort: float = 0.0
+    joint_states_topic: str = ""
+
+    def __post_init__(self) -> None:
+        check_filled(self, "name")
+        if self.finger_closed == self.finger_open:
+            raise InputError("finger_closed, finger_open: expected different positions, got the same")
+        if not 0.0 <= self.max_effort <= 1000.0:
+            raise InputError(f"max_effort: expected 0 to 1000, got {self.max_effort}")
+        if self.interface == "parallel_gripper_command" and not self.finger_joint:
+            raise InputError("finger_joint: expected the joint that parallel_gripper_command names, got none")
+
+    def position_of(self, opening: float) -> float:
+        """What the gripper is told for an opening, 0 closed to 1 open."""
+        return self.finger_closed + opening * (self.finger_open - self.finger_closed)
+
+
+def joints_in(topics: Sequence[str], joints: tuple[str, ...], gripper: GripperSettings | None) -> tuple[str, ...]:
+    """The joints that the first of the topics must have, as far as it is known: with several, any may have any.
+
+    :param joints: of the arm.
+    """
+    if len(topics) > 1:
+        return ()
+    here = gripper is not None and gripper.finger_joint and gripper.joint_states_topic in ("", *topics)
+    return (*joints, gripper.finger_joint) if gripper and here else joints

@@ -1,0 +1,82 @@
+"""Joint states that come in parts, from one topic or several: put together, with an age for each joint."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from stvla_ros.errors import InputError
+
+
+@dataclass(frozen=True)
+class JointSaid:
+    """:param position: rad or m.
+    :param effort: in the unit in which the robot measures it; NaN where it does not.
+    :param stamp_ns: when it was measured.
+    """
+
+    position: float
+    effort: float
+    stamp_ns: int
+
+
+@dataclass(frozen=True, eq=False)
+class WholeArm:
+    """:param position: (n,) rad or m.
+    :param effort: (n,)
+    :param stamp_ns: of the joint that was measured first.
+    """
+
+    position: np.ndarray
+    effort: np.ndarray
+    stamp_ns: int
+
+
+class MergedJoints:
+    """A whole arm is known each time all of its joints were said anew: its speed is then told from equal steps of time,
+    and a joint that falls silent ends it, whatever the others go on saying.
+
+    :param joints: names, in the order of every position.
+    :param timeout_s: joints whose last word is older are named.
+    """
+
+    def __init__(self, joints: Sequence[str], timeout_s: float) -> None:
+        self._joints, self._timeout_s = tuple(joints), timeout_s
+        self._said: dict[str, JointSaid] = {}
+        self._anew: set[str] = set()
+
+    def take(self, said: Mapping[str, JointSaid]) -> WholeArm | None:
+        """
+        :param said: what one message says of joints of the arm, by name.
+        :returns: the arm, when this completed it.
+        :raises InputError: when newer positions of these joints came before; nothing is changed then.
+        """
+        for name, each in said.items():
+            late_s = (self._said[name].stamp_ns - each.stamp_ns) * 1e-9 if name in self._said else 0.0
+            # Farther back it is no overtaken one: the clock was set back.
+            if 0.0 < late_s <= self._timeout_s:
+                raise InputError(f"the position of {name} was overtaken by one that is {late_s:.3g} s newer")
+        self._said |= said
+        self._anew |= said.keys()
+        if not self._anew.issuperset(self._joints):
+            return None
+        self._anew.clear()
+        arm = [self._said[name] for name in self._joints]
+        return WholeArm(
+            np.array([each.position for each in arm]),
+            np.array([each.effort for each in arm]),
+            min(each.stamp_ns for each in arm),
+        )
+
+    def silent(self, now_ns: int) -> str:
+        """The joints that nobody has told the position of for too long, each with its age; empty when there are none.
+
+        :param now_ns: in the stamps' clock.
+        """
+        found = []
+        for name in self._joints:
+            if name not in self._said:
+                found.append(f"{name} (never)")
+            elif (age_s := (now_ns - self._said[name].stamp_ns) * 1e-9) > self._timeout_s:
+                found.append(f"{name} ({age_s:.2g} s)")
+        return ", ".join(found)

@@ -1,0 +1,129 @@
+"""What must be known of an arm behind a controller of ros2_control that takes joint positions."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from stvla_ros.errors import InputError
+from stvla_ros.robots.drivers import DriverKind, DriverNeeds
+from stvla_ros.robots.gripper_settings import ACTIONS, GripperSettings, joints_in
+from stvla_ros.settings import check_filled
+
+Interface = Literal["positions", "trajectory"]
+# Types of controllers that are known to take the one or the other. Those that are in neither are taken at their word.
+_TYPES: dict[Interface, frozenset[str]] = {
+    "positions": frozenset(
+        {"forward_command_controller/ForwardCommandController", "position_controllers/JointGroupPositionController"}
+    ),
+    "trajectory": frozenset(
+        {"joint_trajectory_controller/JointTrajectoryController", "ur_controllers/ScaledJointTrajectoryController"}
+    ),
+}
+TOPICS: dict[Interface, str] = {"positions": "commands", "trajectory": "joint_trajectory"}
+# Either makes a JointTrajectoryController go on from what it last commanded, in place of what was last measured: with
+# an arm that lags behind, each new point would pull it back. The second is the name since Kilted.
+OPEN_LOOP = ("open_loop_control", "interpolate_from_desired_state")
+
+
+@dataclass(frozen=True)
+class Ros2ControlSettings:
+    """``driver.settings`` of the robot's file.
+
+    :param controller: name of the controller, with its namespace.
+    :param interface: what it takes: ``positions`` (std_msgs/Float64MultiArray on ``CONTROLLER/commands``) or
+        ``trajectory`` (trajectory_msgs/JointTrajectory on ``CONTROLLER/joint_trajectory``, of one point each).
+    :param controller_manager: name of its node.
+    :param joint_states_topics: where positions of the arm's joints come; all of them, in whatever parts.
+    :param point_ms: time in which the point of a trajectory is reached, milliseconds.
+    :param gripper: None for an arm without one, or with one that others move.
+    """
+
+    controller: str
+    interface: Interface = "positions"
+    controller_manager: str = "controller_manager"
+    joint_states_topics: tuple[str, ...] = ("joint_states",)
+    point_ms: int = 40
+    gripper: GripperSettings | None = None
+
+    def __post_init__(self) -> None:
+        check_filled(self, "controller", "controller_manager")
+        if not self.joint_states_topics or not all(self.joint_states_topics):
+            raise InputError("joint_states_topics: expected at least one name, and none that is empty")
+        if not 1 <= self.point_ms <= 200:
+            raise InputError(f"point_ms: expected 1 to 200, got {self.point_ms}")
+
+    @property
+    def command_topic(self) -> str:
+        return f"{self.controller}/{TOPICS[self.interface]}"
+
+
+class ControllerState(Protocol):
+    """controller_manager_msgs/ControllerState."""
+
+    name: str
+    state: str
+    type: str
+    required_command_interfaces: Sequence[str]
+    is_chained: bool
+
+
+def check_controller(found: Iterable[ControllerState], settings: Ros2ControlSettings, joints: Sequence[str]) -> None:
+    """
+    :param found: what the controller manager says of all controllers.
+    :param joints: of the arm, in the order of every position.
+    :raises InputError: when the controller would not do what it is told, or move another joint than is meant.
+    """
+    own, by_name = settings.controller.rpartition("/")[2], {each.name: each for each in found}
+    if own not in by_name:
+        listed = ", ".join(sorted(by_name)) or "none"
+        raise InputError(f"controller {own}: expected it among those of {settings.controller_manager}, it has {listed}")
+    state = by_name[own]
+    if state.state != "active":
+        raise InputError(
+            f"controller {own}: expected it to be active, it is {state.state or 'in no state'} "
+            f"(ros2 control switch_controllers --activate {own})"
+        )
+    for interface, types in _TYPES.items():
+        if interface != settings.interface and state.type in types:
+            raise InputError(f"controller {own}: it is a {state.type}, expected interface: {interface} in the file")
+    if state.is_chained:
+        raise InputError(f"controller {own}: another controller is chained to it, so that it takes no topic's commands")
+    wanted, takes = [f"{name}/position" for name in joints], list(state.required_command_interfaces)
+    # Positions go by their order alone, the points of trajectories by the joints' names.
+    same = takes == wanted if settings.interface == "positions" else sorted(takes) == sorted(wanted)
+    if not same:
+        order = " in this order" if sorted(takes) == sorted(wanted) else ""
+        raise InputError(
+            f"controller {own}: expected it to command {', '.join(wanted)}{order}, it commands "
+            f"{', '.join(takes) or 'nothing'}"
+        )
+
+
+def _needs(settings: Ros2ControlSettings, joints: tuple[str, ...]) -> DriverNeeds:
+    gripper = settings.gripper
+    services = {
+        f"/{settings.controller_manager.strip('/')}/list_controllers": "controller_manager_msgs/srv/ListControllers"
+    }
+    if settings.interface == "trajectory":
+        services[f"/{settings.controller.strip('/')}/get_parameters"] = "rcl_interfaces/srv/GetParameters"
+    packages = ["controller_manager_msgs"]
+    if gripper is not None and gripper.interface in ACTIONS:
+        packages.append("control_msgs")
+    return DriverNeeds(
+        joint_states_topic=settings.joint_states_topics[0],
+        joints=joints_in(settings.joint_states_topics, joints, gripper),
+        shared_topic=True,
+        services=services,
+        packages=tuple(packages),
+        start="start the robot's own bring-up with its joint_state_broadcaster, and activate the controller "
+        f"{settings.controller} (`ros2 control list_controllers`)",
+        setting="driver.settings.joint_states_topics in the robot's file",
+    )
+
+
+JOINT_POSITION_DRIVER = DriverKind(
+    Ros2ControlSettings,
+    _needs,
+    "stvla_ros.nodes.drivers.joint_position_driver",
+    stand_in="stvla_ros.nodes.drivers.fake_controllers",
+)
