@@ -88,11 +88,16 @@ def check_controller(found: Iterable[ControllerState], settings: Ros2ControlSett
             raise InputError(f"controller {own}: it is a {state.type}, expected interface: {interface} in the file")
     if state.is_chained:
         raise InputError(f"controller {own}: another controller is chained to it, so that it takes no topic's commands")
-    wanted, takes = [f"{name}/position" for name in joints], list(state.required_command_interfaces)
-    # Positions go by their order alone, the points of trajectories by the joints' names.
-    same = takes == wanted if settings.interface == "positions" else sorted(takes) == sorted(wanted)
+    takes = list(state.required_command_interfaces)
+    if settings.interface == "positions":
+        # Positions go by their order alone.
+        wanted = [f"{name}/position" for name in joints]
+        order, same = " in this order" if sorted(takes) == sorted(wanted) else "", takes == wanted
+    else:
+        # Points go by the joints' names, and are followed by whatever the joints take: positions, efforts.
+        wanted, order = list(joints), ""
+        same = {each.rpartition("/")[0] for each in takes} == set(joints)
     if not same:
-        order = " in this order" if sorted(takes) == sorted(wanted) else ""
         raise InputError(
             f"controller {own}: expected it to command {', '.join(wanted)}{order}, it commands "
             f"{', '.join(takes) or 'nothing'}"

@@ -136,10 +136,6 @@ def of_other_joints(controllers: Controllers) -> None:
     controllers.own.required_command_interfaces = [f"left_{name}/position" for name in JOINTS]
 
 
-def of_velocities(controllers: Controllers) -> None:
-    controllers.own.required_command_interfaces = [f"{name}/velocity" for name in JOINTS]
-
-
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [
@@ -147,8 +143,7 @@ def of_velocities(controllers: Controllers) -> None:
         (inactive, "expected it to be active, it is inactive (ros2 control switch_controllers --activate"),
         (chained, "another controller is chained to it"),
         (of_another_kind, "expected interface: "),
-        (of_other_joints, "expected it to command waist/position, "),
-        (of_velocities, "it commands waist/velocity, "),
+        (of_other_joints, "expected it to command waist"),
     ],
 )
 def test_an_arm_whose_controller_would_do_something_else_is_not_taken_up(
@@ -157,6 +152,14 @@ def test_an_arm_whose_controller_would_do_something_else_is_not_taken_up(
     wrong(controllers)
     assert ticks(robot, 60, TOPICS[interface]) == []
     assert f"controller {CONTROLLERS[interface]}: " in robot.node.detail and said in robot.node.detail
+
+
+def test_velocities_are_no_positions_but_a_way_to_follow_a_trajectory(
+    robot: RobotBench, interface: str, controllers: Controllers
+) -> None:
+    controllers.own.required_command_interfaces = [f"{name}/velocity" for name in JOINTS]
+    assert bool(ticks(robot, 60, TOPICS[interface])) == (interface == "trajectory")
+    assert interface == "trajectory" or "it commands waist/velocity, " in robot.node.detail
 
 
 def test_joints_in_another_order_matter_where_positions_go_by_it(

@@ -1,6 +1,7 @@
 """The robots' files, and what is wrong with bad ones."""
 
 import copy
+import re
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +29,8 @@ def changed(path: str, value: object) -> dict:
 
 
 def test_the_robots_that_come_along_can_stop_within_a_control_period() -> None:
-    assert set(embodiments()) == {"widowx", "google_robot", "panda"}
+    controlled = {"ur5e_robotiq", "fr3", "xarm6", "xarm7", "so101"}
+    assert set(embodiments()) == {"widowx", "google_robot", "panda"} | controlled
     for robot in embodiments().values():
         if robot.driver:
             robot.driver.limits.check_stop(1.0 / robot.control_hz)
@@ -44,6 +46,18 @@ def test_home_lies_in_the_workspace_and_rest_within_the_joints_limits() -> None:
         for name, value in zip(driver.arm.joints, position):
             joint, margin = driver.limits.joints[name], driver.limits.joint_margin
             assert joint.lower + margin <= value <= joint.upper - margin
+
+
+@pytest.mark.parametrize("name", [name for name, each in embodiments().items() if each.driver])
+def test_home_and_rest_are_within_the_joints_limits_and_the_settings_are_the_drivers(name: str) -> None:
+    driver = find_embodiment(name).driver
+    assert driver.needs().start
+    for position in (driver.home, driver.rest):
+        for joint, value in zip(driver.arm.joints if driver.arm else (), position):
+            limits, margin = driver.limits.joints[joint], driver.limits.joint_margin
+            assert limits.lower + margin <= value <= limits.upper - margin, joint
+    if driver.arm:
+        assert set(driver.arm.joints) == set(driver.limits.joints)
 
 
 @pytest.mark.parametrize(
@@ -99,3 +113,12 @@ def test_a_file_of_ones_own_is_found_by_its_path_and_its_urdf_beside_it(tmp_path
     file.write_text(yaml.safe_dump(WIDOWX))
     assert find_embodiment(str(file)).driver.arm.urdf == str(tmp_path / "wx250s.urdf")
     assert find_embodiment(str(file)).name == "arm"
+
+
+def test_the_arm_of_the_page_is_a_robots_file(tmp_path: Path) -> None:
+    page = (config_directory().parent / "docs" / "how-to" / "add-a-robot.md").read_text()
+    file = tmp_path / "my_arm.yaml"
+    file.write_text(re.search(r'title="my_arm.yaml"\n(.*?)^```$', page, re.MULTILINE | re.DOTALL)[1])
+    robot = read_embodiment(file)
+    robot.driver.limits.check_stop(1.0 / robot.control_hz)
+    assert robot.driver.needs().joints == (*robot.driver.arm.joints, "finger_joint")

@@ -25,6 +25,8 @@ _CHUNK_TYPE = "stvla_ros/msg/ActionChunk"
 _UNUSED = "commands left out, of a chunk that a newer one replaced or the episode's end cut"
 # EpisodeState.phase (msg/EpisodeState.msg).
 _RESETTING, _RUNNING, _SUCCEEDED, _FAILED = 0, 1, 2, 3
+# The robots that there were before commands named theirs; several of those of today have a frame called base_link.
+_UNNAMED = ("google_robot", "panda", "widowx")
 
 
 @dataclass
@@ -96,7 +98,7 @@ def _put_together(path: Path, topics: BagTopics, messages: _Messages, instructio
         messages.frames = with_depth
     robot = messages.robot
     if robot not in embodiments():
-        robot = next((name for name, body in embodiments().items() if body.base_frame == messages.base_frame), "")
+        robot = next((name for name in _UNNAMED if embodiments()[name].base_frame == messages.base_frame), "")
     episodes = list(_episodes(path, messages, instruction, remarks))
     remarks["commands left out, their frame is not recorded"] = len(set(messages.commands) - set(messages.frames))
     return BagEpisodes(topics, robot, episodes, +remarks)
