@@ -109,7 +109,9 @@ def usual_nodes(folder: Path) -> list[NodeSpec]:
     :param folder: folder for the nodes' files.
     """
     servo = _write_robot(folder / "servo.yaml", "moveit_servo_driver", _SERVO)
-    controlled = [_write_robot(folder / f"{each}.yaml", "joint_position_driver", _CONTROLLED[each]) for each in _CONTROLLED]
+    controlled = [
+        _write_robot(folder / f"{each}.yaml", "joint_position_driver", _CONTROLLED[each]) for each in _CONTROLLED
+    ]
     recording = folder / "recording"
     recording.mkdir(exist_ok=True)
     cv2.imwrite(str(recording / "0.png"), np.zeros((48, 64, 3), np.uint8))
