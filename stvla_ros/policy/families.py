@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
 from stvla_ros.errors import InputError
 from stvla_ros.plugins import Registry, subclass_of
@@ -31,10 +31,12 @@ from stvla_ros.policy.checkpoints import (
 )
 
 if TYPE_CHECKING:
+    import torch
+
     from stvla_ros.policy.trainable import Start, Trainable
 
 ACTIONS = "actions"
-"""The objective that every family has: the demonstrated actions."""
+"""The objective of every family that can act: the demonstrated actions."""
 GROUNDING = "grounding"
 """The objective of families that can answer in words: questions about pictures, which the training supplies
 (``Trainable.question_batch``). The object that ``load`` returns then has ``ask(pictures, question, most_tokens)``,
@@ -90,6 +92,27 @@ class Contents:
     base: Path | None = None
 
 
+class PictureTokens(Protocol):
+    """A frozen picture encoder with depth.
+
+    :param picture_size: side of its pictures, S, pixels.
+    :param patch: side of a patch, pixels; P = (S / patch)².
+    :param width: numbers of a token.
+    """
+
+    picture_size: int
+    patch: int
+    width: int
+
+    def __call__(self, rgb: "torch.Tensor", depth: "torch.Tensor", intrinsics: "torch.Tensor") -> "torch.Tensor":
+        """
+        :param rgb: (N, 3, S, S) float32, 0 to 1.
+        :param depth: (N, S, S) float32 metres, 0 where unknown.
+        :param intrinsics: (N, 3, 3) in its pixels.
+        :returns: (N, P, width).
+        """
+
+
 class PolicyFamily(ABC):
     """One kind of policy network. An instance takes no arguments and has no state."""
 
@@ -103,6 +126,10 @@ class PolicyFamily(ABC):
     """Dataclass of ``family.options`` of a training's configuration."""
     objectives: ClassVar[Mapping[str, tuple[str, ...]]] = {ACTIONS: ()}
     """Objectives of a training, and the further features of the data set that each needs."""
+
+    action_free: ClassVar[frozenset[str]] = frozenset()
+    """Objectives that need no actions. A training for these alone takes any data with pictures and stamps: recordings,
+    and data sets whose actions mean something else, or nothing."""
 
     takes_traces: ClassVar[bool] = False
     """Whether its networks can be trained with the traces as numbers (``traces: beside``, ``Picture.traces``)."""
@@ -161,6 +188,14 @@ class PolicyFamily(ABC):
         """
         return {}
 
+    def picture_encoder(self, folder: Path, device: "torch.device") -> "PictureTokens":
+        """The part of a network that sees, frozen, for other families to build on.
+
+        :param folder: folder of a whole checkpoint of this family.
+        :raises InputError: for a family that has no such part, or a checkpoint that cannot be read.
+        """
+        raise InputError(f"checkpoint {folder}: family {self.name} has no picture encoder that others could build on")
+
     @abstractmethod
     def create(self, folder: Path, size: str, seed: int) -> None:
         """Write a new checkpoint with random weights.
@@ -207,6 +242,7 @@ FAMILIES: Registry[type[PolicyFamily]] = Registry(
     {
         "spatialvla": "stvla_ros.policy.spatialvla.family:SpatialVlaFamily",
         "st4vla": "stvla_ros.policy.st4vla.family:St4VlaFamily",
+        "ssm_vla": "stvla_ros.policy.ssm_vla.family:SsmVlaFamily",
     },
     "a class made from stvla_ros.policy.families.PolicyFamily",
     subclass_of(PolicyFamily),

@@ -97,14 +97,18 @@ class Samples:
             half a frame of the time asked for. Where they are not, the index is the frame's own.
         """
         found, valid = np.array(indices), np.zeros(len(indices), dtype=bool)
-        for row, index in enumerate(indices):
-            first = int(np.searchsorted(self.episode, self.episode[index]))
-            stamps = self.stamps[first : self.last[index] + 1]
-            wanted = self.stamps[index] + round(seconds * 1e9)
-            nearest = int(np.abs(stamps - wanted).argmin())
+        for episode in np.unique(self.episode[indices]):
+            rows = np.flatnonzero(self.episode[indices] == episode)
+            first, end = np.searchsorted(self.episode, [episode, episode + 1])
+            stamps = self.stamps[first:end]
+            wanted = self.stamps[indices[rows]] + round(seconds * 1e9)
+            # Of two that are as near, the earlier one.
+            later = np.searchsorted(stamps, wanted).clip(1, max(len(stamps) - 1, 1)).clip(max=len(stamps) - 1)
+            earlier = np.maximum(later - 1, 0)
+            nearest = np.where(stamps[later] - wanted < wanted - stamps[earlier], later, earlier)
             period = np.median(np.diff(stamps)) if len(stamps) > 1 else 0
-            if abs(int(stamps[nearest]) - wanted) <= period / 2:
-                found[row], valid[row] = first + nearest, True
+            near = np.abs(stamps[nearest] - wanted) <= period / 2
+            found[rows[near]], valid[rows] = first + nearest[near], near
         return found, valid
 
     def before(self, indices: np.ndarray, seconds: float) -> np.ndarray:

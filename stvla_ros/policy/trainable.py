@@ -114,6 +114,16 @@ class Trainable(ABC):
         :param errors: whether the errors of the answers are computed as well, in units that people think in.
         """
 
+    def begin_step(self) -> None:
+        """Called before each optimiser step: passes until now were not of it."""
+
+    def end_step(self) -> None:
+        """Called after each optimiser step, for what follows what was seen without a gradient (buffers of ``module``,
+        which are kept with its weights for a run that goes on).
+
+        :raises InputError: when going on makes no sense.
+        """
+
     @abstractmethod
     def activation_bytes(self, batch_size: int) -> int:
         """Approximate peak of memory, in bytes, of a forward and a backward pass, without weights and gradients."""

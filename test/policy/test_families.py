@@ -48,7 +48,7 @@ def test_an_adapter_of_itself_is_refused(tmp_path: Path) -> None:
 
 def test_another_models_checkpoint_is_one_line_with_what_is_known(tmp_path: Path) -> None:
     message = refusal(folder_with(tmp_path, config={"model_type": "llama"}))
-    assert message == f"{tmp_path}/config.json: expected model_type 'spatialvla' or 'st4vla', got 'llama'"
+    assert message == f"{tmp_path}/config.json: expected model_type 'spatialvla' or 'st4vla' or 'ssm_vla', got 'llama'"
 
 
 @pytest.mark.parametrize("family", ["nobody", 3, ["spatialvla"]])
@@ -106,4 +106,4 @@ def test_create_of_an_unknown_family_makes_nothing(tmp_path: Path) -> None:
 
 
 def test_these_families_come_along() -> None:
-    assert FAMILIES.built_in() == ("spatialvla", "st4vla")
+    assert FAMILIES.built_in() == ("spatialvla", "st4vla", "ssm_vla")

@@ -87,6 +87,7 @@ class Trainer:
         return {
             "step": self.step,
             "weights": {name: parameter.detach() for name, parameter in self.trained.items()},
+            "buffers": self._buffers(),
             "optimizers": [optimizer.state_dict() for optimizer in self._optimizers],
             "average": None if self._average is None else self._average.state_dict(),
         }
@@ -97,6 +98,8 @@ class Trainer:
             with torch.no_grad():
                 for name, parameter in self.trained.items():
                     parameter.copy_(state["weights"][name])
+                for name, buffer in self._buffers().items():
+                    buffer.copy_(state["buffers"][name])
             if self._average is not None:
                 self._average.load_state_dict(state["average"])
             for optimizer, kept in zip(self._optimizers, state["optimizers"], strict=True):
@@ -107,10 +110,16 @@ class Trainer:
             ) from error
         self.step = state["step"]
 
+    def _buffers(self) -> dict[str, torch.Tensor]:
+        """What of the network changes without a gradient."""
+        kept = self._trainable.module.state_dict(keep_vars=True)
+        return {name: each for name, each in kept.items() if not isinstance(each, nn.Parameter)}
+
     def train_step(self) -> dict[str, float]:
         """One optimiser step. :returns: its losses, means over the accumulated batches."""
         config = self._config
         self._enter_stage()
+        self._trainable.begin_step()
         # Everything random in this step follows from its number. So a run that was killed and continued gives the same
         # result as one without interruption.
         torch.manual_seed(int(np.random.SeedSequence([config.seed, self.step]).generate_state(1)[0]))
@@ -135,6 +144,7 @@ class Trainer:
             optimizer.zero_grad(set_to_none=True)
         if self._average is not None:
             self._average.update_parameters(self._weights)
+        self._trainable.end_step()
         self.step += 1
         return {**dict(zip(sums, figures[1:], strict=True)), "gradient_norm": figures[0]}
 

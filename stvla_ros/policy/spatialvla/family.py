@@ -7,13 +7,22 @@ from typing import TYPE_CHECKING, Any
 from stvla_ros.errors import InputError
 from stvla_ros.policy.action_statistics import ActionStatistics, read_statistics, select_statistics
 from stvla_ros.policy.checkpoints import is_adapter, read_json
-from stvla_ros.policy.families import ACTIONS, Contents, PolicyFamily, Remark, remark_on_statistics
+from stvla_ros.policy.families import (
+    ACTIONS,
+    Contents,
+    PictureTokens,
+    PolicyFamily,
+    Remark,
+    remark_on_statistics,
+)
 from stvla_ros.policy.samples import SCENE_POINTS_FEATURE
 from stvla_ros.policy.spatialvla.policy import SpatialVlaPolicy
 from stvla_ros.policy.spatialvla.sizes import MODEL_TYPE, PROCESSOR_CONFIG, size_names
 from stvla_ros.policy.spatialvla.training.options import SCENE, SpatialVlaOptions
 
 if TYPE_CHECKING:
+    import torch
+
     from stvla_ros.policy.spatialvla.predictor import SpatialVlaPredictor
     from stvla_ros.policy.trainable import Start, Trainable
 
@@ -62,6 +71,11 @@ class SpatialVlaFamily(PolicyFamily):
 
     def statistics(self, folder: Path) -> Mapping[str, ActionStatistics]:
         return read_statistics(read_json(folder / PROCESSOR_CONFIG))
+
+    def picture_encoder(self, folder: Path, device: "torch.device") -> PictureTokens:
+        from stvla_ros.policy.spatialvla.seeing import SeeingPart
+
+        return SeeingPart(folder, device)
 
     def create(self, folder: Path, size: str, seed: int) -> None:
         from stvla_ros.policy.spatialvla.create import create_checkpoint

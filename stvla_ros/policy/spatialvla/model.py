@@ -145,7 +145,7 @@ class SpatialVla(nn.Module):
             because its Gemma multiplies all inputs by sqrt(E). Here only embeddings from the tables are multiplied.
         """
         count = len(pixels) // self.config.num_pictures
-        newest = placed = self._placed(pixels[:count], points[:count], join)
+        newest = placed = self.see(pixels[:count], points[:count], join)
         if cells is not None:
             if self.trace_head is None:
                 raise ValueError("expected no traces for a network without a head for them")
@@ -153,11 +153,11 @@ class SpatialVla(nn.Module):
         if self.earlier_head is not None:
             # Added on its own: in a longer sum it may be rounded differently, and a network without the head has only
             # the newest picture.
-            earlier = self._placed(pixels[count:], points[count:], join)
+            earlier = self.see(pixels[count:], points[count:], join)
             placed = placed + self.earlier_head(newest, earlier).to(placed.dtype)
         return self.multi_modal_projector(placed)
 
-    def _placed(self, pixels: torch.Tensor, points: torch.Tensor, join: Join | None) -> torch.Tensor:
+    def see(self, pixels: torch.Tensor, points: torch.Tensor, join: Join | None = None) -> torch.Tensor:
         """(B, P, width) features of the patches: appearance plus position."""
         # The same as (pixels - mean) / deviation to the bit, with one array less.
         normalised = (pixels / _DEVIATION).sub_(_MEAN / _DEVIATION)

@@ -10,6 +10,7 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 from transformers import SiglipVisionConfig
 
+from stvla_ros.policy.attention import attend
 from stvla_ros.policy.spatialvla.merged_weights import merge_weights
 
 # Arguments: the sum, the part's output that is added to it, weight and bias of the norm. Results: the new sum, and the
@@ -75,15 +76,6 @@ class PictureAttention(nn.Module):
             projected = (self.q_proj(x), self.k_proj(x), self.v_proj(x))
         queries, keys, values = (each.unflatten(-1, (self._heads, -1)).transpose(1, 2) for each in projected)
         return self.out_proj(attend(queries, keys, values).transpose(1, 2).flatten(2))
-
-
-def attend(queries: torch.Tensor, keys: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
-    """Attention of all tokens to all, (B, heads, P, width of a head) each."""
-    if queries.device.type != "cpu":
-        return F.scaled_dot_product_attention(queries, keys, values)
-    # On a CPU, two products and a softmax are faster than torch's one operation.
-    scores = queries * queries.shape[-1] ** -0.5 @ keys.transpose(-1, -2)
-    return torch.softmax(scores, dim=-1, dtype=torch.float32).to(values.dtype) @ values
 
 
 class EncoderMlp(nn.Module):

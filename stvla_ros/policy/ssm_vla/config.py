@@ -1,0 +1,149 @@
+"""Shape of the networks: config.json of a checkpoint after Farsighted-LAM / SSM-VLA."""
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from stvla_ros.errors import InputError
+from stvla_ros.policy.checkpoints import read_json
+from stvla_ros.policy.ssm_vla.sizes import MODEL_TYPE, config_of_size
+from stvla_ros.settings import build
+
+LAM, POLICY = "lam", "policy"
+"""Blocks of config.json, and first parts of the tensors' names: one checkpoint holds both, or the first alone."""
+
+Encoder = Literal["stem", "small", "dinov2"]
+Depth = Literal["both", "target", "none"]
+_LARGEST_PICTURE, _WIDEST, _MOST_LAYERS, _MOST_QUERIES, _MOST_CODES = 1024, 8192, 64, 256, 65_536
+_MOST_KEYFRAMES, _LONGEST_S = 16, 60.0
+
+
+@dataclass(frozen=True)
+class LamConfig:
+    """Of the latent action model. S = picture_size, P = (S / patch)², T = len(keyframes_s), Q = queries.
+
+    :param picture_size: side of the pictures that are rebuilt, S, pixels.
+    :param patch: side of a patch, pixels.
+    :param width: width of the tokens of encoder and decoder, D.
+    :param heads: heads of the attention.
+    :param encoder_layers, decoder_layers: blocks.
+    :param queries: codes of each keyframe, Q.
+    :param keyframes_s: times of the keyframes, seconds after the current frame, increasing.
+    :param quantiser: ``vq``: each code is the nearest of ``codes`` vectors; ``none``: it is the numbers themselves,
+        with noise in training.
+    :param codes: vectors of the codebook.
+    :param code_width: numbers of a code, C.
+    :param encoder: part that makes tokens of a picture: a ``stem`` trained with the model; ``small``, the frozen
+        picture encoder with Ego3D of a SpatialVLA checkpoint; ``dinov2``, a frozen DINOv2.
+    :param encoder_checkpoint: folder, name or hub id of the frozen encoder; empty for a stem.
+    :param encoder_width: numbers of its tokens; of a stem D.
+    :param encoder_fingerprint: fingerprint of its weights, which are not stored here again; empty until it was loaded
+        once.
+    :param depth: ``both``: seen and rebuilt; ``target``: rebuilt alone; ``none``: neither.
+    :raises InputError: naming the key that cannot be used.
+    """
+
+    picture_size: int = 112
+    patch: int = 14
+    width: int = 160
+    heads: int = 4
+    encoder_layers: int = 4
+    decoder_layers: int = 4
+    queries: int = 4
+    keyframes_s: tuple[float, ...] = (0.2, 0.8, 2.4)
+    quantiser: Literal["vq", "none"] = "vq"
+    codes: int = 32
+    code_width: int = 16
+    encoder: Encoder = "stem"
+    encoder_checkpoint: str = ""
+    encoder_width: int = 160
+    encoder_fingerprint: str = ""
+    depth: Depth = "both"
+
+    def __post_init__(self) -> None:
+        limits = {
+            "picture_size": (8, _LARGEST_PICTURE),
+            "patch": (2, self.picture_size),
+            "width": (2, _WIDEST),
+            "heads": (1, self.width),
+            "encoder_layers": (1, _MOST_LAYERS),
+            "decoder_layers": (1, _MOST_LAYERS),
+            "queries": (1, _MOST_QUERIES),
+            "codes": (2, _MOST_CODES),
+            "code_width": (1, _WIDEST),
+            "encoder_width": (1, _WIDEST),
+        }
+        for name, (low, high) in limits.items():
+            if not low <= (value := getattr(self, name)) <= high:
+                raise InputError(f"{name}: expected a whole number from {low} to {high}, got {value}")
+        if self.picture_size % self.patch:
+            raise InputError(f"patch: expected a divisor of picture_size {self.picture_size}, got {self.patch}")
+        if self.width % self.heads or self.width % 2:
+            raise InputError(f"heads: expected a divisor of an even width, got {self.heads} of {self.width}")
+        check_keyframes("keyframes_s", self.keyframes_s)
+        for name, allowed in {
+            "quantiser": ("vq", "none"),
+            "encoder": ("stem", "small", "dinov2"),
+            "depth": ("both", "target", "none"),
+        }.items():
+            if getattr(self, name) not in allowed:
+                raise InputError(f"{name}: expected one of {', '.join(allowed)}, got {getattr(self, name)!r}")
+        if self.encoder == "stem" and self.encoder_width != self.width:
+            raise InputError(f"encoder_width: expected {self.width}, the stem's width, got {self.encoder_width}")
+        if (self.encoder == "stem") != (not self.encoder_checkpoint):
+            raise InputError(
+                f"encoder_checkpoint: expected {'none for a stem' if self.encoder == 'stem' else 'one'}, got "
+                f"{self.encoder_checkpoint!r}"
+            )
+
+    @property
+    def patches(self) -> int:
+        """Of a picture, P."""
+        return (self.picture_size // self.patch) ** 2
+
+    @property
+    def sees_depth(self) -> bool:
+        return self.depth == "both"
+
+    @property
+    def rebuilds_depth(self) -> bool:
+        return self.depth != "none"
+
+
+def check_keyframes(name: str, seconds: tuple[float, ...]) -> None:
+    """:raises InputError: unless these are increasing seconds above 0."""
+    rising = all(before < after for before, after in zip((0.0, *seconds), seconds, strict=False))
+    if not 1 <= len(seconds) <= _MOST_KEYFRAMES or not rising or seconds[-1] > _LONGEST_S:
+        raise InputError(
+            f"{name}: expected 1 to {_MOST_KEYFRAMES} increasing seconds above 0 and up to {_LONGEST_S:g}, got "
+            f"{', '.join(f'{each:g}' for each in seconds) or 'none'}"
+        )
+
+
+def new_lam_config(size: str) -> LamConfig:
+    """The configuration of a new model.
+
+    :raises InputError: for an unknown size.
+    """
+    return LamConfig(**config_of_size(size))
+
+
+def read_lam_config(directory: Path) -> LamConfig:
+    """:raises InputError: when the folder has no usable config.json."""
+    file = directory / "config.json"
+    content = read_json(file)
+    if content.get("model_type") != MODEL_TYPE or not isinstance(content.get(LAM), Mapping):
+        raise InputError(f"{file}: expected model_type {MODEL_TYPE!r} with a block {LAM}")
+    try:
+        return build(LamConfig, content[LAM], f"{LAM}.")
+    except InputError as error:
+        raise InputError(f"{file}: {error}") from None
+
+
+def write_config(directory: Path, lam: LamConfig) -> None:
+    """Write config.json."""
+    content = {"model_type": MODEL_TYPE, LAM: dataclasses.asdict(lam)}
+    (directory / "config.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")

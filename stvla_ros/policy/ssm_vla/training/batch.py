@@ -1,0 +1,164 @@
+"""Prepared frames as clips: the current frame and the keyframes that stamps tell."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from scipy.spatial.transform import Rotation
+
+from stvla_ros.errors import InputError
+from stvla_ros.perception.compositor import resize_depth
+from stvla_ros.policy.base import PolicyInput
+from stvla_ros.policy.pictures import FARTHEST, prepare_picture, scale_intrinsics
+from stvla_ros.policy.samples import Augmentation, Preparation, Samples
+from stvla_ros.policy.ssm_vla.lam.latent_action_model import Clip
+from stvla_ros.policy.ssm_vla.lam.seen_scene import Scene
+
+PICTURES, DEPTHS, INTRINSICS = "pictures", "depths", "intrinsics"
+MOTION = 5
+"""Numbers of a motion: x y z in metres and the turn about the vertical in radians, both in the base frame; opening."""
+_LABELS = 7
+
+
+@dataclass(frozen=True)
+class LamPreparation(Preparation):
+    """Pictures (uint8), depth maps (float16 metres, 0 where unknown) and intrinsics (NaN where unknown).
+
+    :param size: side of pictures and depth maps, S.
+    :param resize: way in which pictures come to it, one of ``RESIZE_METHODS``.
+    """
+
+    size: int
+    resize: str
+
+    def arrays(self) -> Mapping[str, tuple[tuple[int, ...], type]]:
+        return {
+            PICTURES: ((self.size, self.size, 3), np.uint8),
+            DEPTHS: ((self.size, self.size), np.float16),
+            INTRINSICS: ((3, 3), np.float32),
+        }
+
+    def __call__(self, observation: PolicyInput) -> Mapping[str, np.ndarray]:
+        seen = observation.picture
+        height, width = seen.rgb.shape[:2]
+        prepared = prepare_picture(seen.rgb, self.size, self.resize)
+        depth = np.zeros((self.size, self.size), np.float32)
+        if seen.depth is not None:
+            depth = resize_depth(seen.depth.astype(np.float32), self.size)
+        intrinsics = np.full((3, 3), np.nan, np.float32)
+        if seen.intrinsics is not None:
+            intrinsics = scale_intrinsics(seen.intrinsics, (width, height), self.size)
+        return {
+            PICTURES: np.round(255.0 * prepared.transpose(1, 2, 0)).astype(np.uint8),
+            DEPTHS: np.where(depth < FARTHEST, depth, 0.0).astype(np.float16),
+            INTRINSICS: intrinsics,
+        }
+
+
+@dataclass(frozen=True, eq=False)
+class LamBatch:
+    """
+    :param clip: B clips.
+    :param motion: (B, T, MOTION) float32 of the labelled episodes, in deviations of the data; NaN elsewhere.
+    """
+
+    clip: Clip
+    motion: torch.Tensor
+
+    def to(self, device: torch.device) -> "LamBatch":
+        return LamBatch(Clip(self.clip.frames.to(device), self.clip.valid.to(device)), self.motion.to(device))
+
+
+class BatchMaker:
+    """
+    :param samples: prepared frames.
+    :param keyframes_s: seconds after the current frame.
+    :param label_share: share of the episodes whose motion is told.
+    :param seed: chooses these.
+    :raises InputError: when no frame has a keyframe, or no labelled episode tells its motion.
+    """
+
+    def __init__(self, samples: Samples, keyframes_s: tuple[float, ...], label_share: float, seed: int) -> None:
+        self._samples = samples
+        self.keyframes, self.valid = find_keyframes(samples, keyframes_s)
+        if not self.valid.any():
+            raise InputError(
+                f"data.paths: expected a clip with a frame {keyframes_s[0]:g} s after another, there is none; give "
+                "longer clips, more frames a second, or other family.options.keyframes_s"
+            )
+        self.motion = np.full((*self.valid.shape, MOTION), np.nan, np.float32)
+        if label_share:
+            self._label(label_share, seed)
+
+    def _label(self, share: float, seed: int) -> None:
+        episodes = len(self._samples.instructions)
+        chosen = np.random.default_rng([_LABELS, seed]).permutation(episodes)[: int(np.ceil(share * episodes))]
+        rows = np.isin(self._samples.episode, chosen)
+        found = motions(self._samples.states, self.keyframes, self.valid)
+        found[~rows] = np.nan
+        if not np.isfinite(found).any():
+            raise InputError(
+                "family.options.label_share: expected data that tell the arm's pose (observation.state), none of the "
+                f"{len(chosen)} labelled episodes does; set it to 0"
+            )
+        deviation = np.nanstd(found, axis=0)
+        self.motion = (found / np.where(deviation > 1e-6, deviation, 1.0)).astype(np.float32)
+
+    def make(self, indices: np.ndarray, augmentation: Augmentation | None = None) -> LamBatch:
+        """As ``Trainable.batch``."""
+        columns = [indices, *self.keyframes[indices].T]
+        seen = [self._seen(each, augmentation) for each in columns]
+        # A clip's frames one after the other.
+        pictures, depths, intrinsics = (
+            np.stack(parts, axis=1).reshape(-1, *parts[0].shape[1:]) for parts in zip(*seen, strict=True)
+        )
+        rgb = np.ascontiguousarray(pictures.transpose(0, 3, 1, 2)).astype(np.float32) / np.float32(255.0)
+        frames = Scene(*(torch.from_numpy(np.ascontiguousarray(each)) for each in (rgb, depths, intrinsics)))
+        return LamBatch(
+            Clip(frames, torch.from_numpy(self.valid[indices])), torch.from_numpy(self.motion[indices].copy())
+        )
+
+    def _seen(
+        self, indices: np.ndarray, augmentation: Augmentation | None
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Pictures, depth maps and intrinsics; all that is changed is changed alike, in every frame of a clip."""
+        prepared = self._samples.prepared
+        found = prepared[PICTURES][indices], prepared[DEPTHS][indices].astype(np.float32), prepared[INTRINSICS][indices]
+        return found if augmentation is None else augmentation(*found)
+
+
+def find_keyframes(samples: Samples, seconds: tuple[float, ...]) -> tuple[np.ndarray, np.ndarray]:
+    """The keyframes of every frame, as the stamps tell.
+
+    :returns: (N, T) indices, and (N, T) bool, which there are: in the same episode, within half a frame of their time,
+        and later than the keyframe before. The others' index is the frame's own.
+    """
+    every = np.arange(len(samples))
+    found, valid = (np.stack(parts, axis=1) for parts in zip(*(samples.at(every, each) for each in seconds)))
+    latest = every
+    for place in range(len(seconds)):
+        valid[:, place] &= found[:, place] > latest
+        latest = np.where(valid[:, place], found[:, place], latest)
+    return np.where(valid, found, every[:, None]), valid
+
+
+def motions(states: np.ndarray, keyframes: np.ndarray, valid: np.ndarray) -> np.ndarray:
+    """How the tool point moves from each frame to its keyframes.
+
+    :param states: (N, 7) as ``Samples.states``.
+    :param keyframes, valid: (N, T) as of :func:`find_keyframes`.
+    :returns: (N, T, MOTION) float64, NaN where unknown. The turn is taken of the rotations themselves: roll, pitch and
+        yaw jump where the pitch is a right angle.
+    """
+    known = valid & np.isfinite(states).all(axis=1)[:, None] & np.isfinite(states[keyframes]).all(axis=2)
+    found = np.full((*valid.shape, MOTION), np.nan)
+    rows, places = np.nonzero(known)
+    if not len(rows):
+        return found
+    before, after = states[rows].astype(np.float64), states[keyframes[rows, places]].astype(np.float64)
+    turn = Rotation.from_euler("xyz", after[:, 3:6]) * Rotation.from_euler("xyz", before[:, 3:6]).inv()
+    found[rows, places] = np.column_stack(
+        [after[:, :3] - before[:, :3], turn.as_rotvec()[:, 2], after[:, 6] - before[:, 6]]
+    )
+    return found

@@ -1,0 +1,118 @@
+"""Codes live, or the training ends; a pass changes nothing."""
+
+import dataclasses
+
+import pytest
+import torch
+from lam_scenes import TINY
+
+from stvla_ros.errors import InputError
+from stvla_ros.policy.ssm_vla.lam import quantiser
+from stvla_ros.policy.ssm_vla.lam.quantiser import Codebook, NoCodebook
+
+CONFIG = dataclasses.replace(TINY, codes=8, code_width=4)
+
+
+@pytest.fixture
+def book() -> Codebook:
+    torch.manual_seed(0)
+    return Codebook(CONFIG).train()
+
+
+def numbers(batch: int = 16, seed: int = 0) -> torch.Tensor:
+    return torch.randn(batch, 3, 4, 4, generator=torch.Generator().manual_seed(seed), requires_grad=True)
+
+
+def valid(batch: int = 16) -> torch.Tensor:
+    return torch.ones(batch, 3, dtype=torch.bool)
+
+
+def test_a_code_is_the_nearest_of_length_one_and_passes_the_gradient_on(book: Codebook) -> None:
+    raw = numbers()
+    told = book(raw, valid())
+    distances = (torch.nn.functional.normalize(raw, dim=-1)[..., None, :] - book.vectors).norm(dim=-1)
+    assert torch.equal(told.ids, distances.argmin(dim=-1))
+    assert torch.allclose(told.codes, book.vectors[told.ids], atol=1e-6)
+    told.codes[..., 0].sum().backward()
+    assert raw.grad.abs().sum() > 0
+
+
+def test_the_commitment_pulls_what_is_quantised(book: Codebook) -> None:
+    raw = numbers()
+    book(raw, valid()).commitment.sum().backward()
+    assert raw.grad.abs().sum() > 0
+
+
+def test_a_pass_changes_nothing(book: Codebook) -> None:
+    before = {name: each.clone() for name, each in book.state_dict().items()}
+    book(numbers(), valid())
+    book.forget()
+    book.follow()
+    assert all(torch.equal(before[name], each) for name, each in book.state_dict().items())
+
+
+def test_nothing_is_learnt_from_while_it_is_held_out(book: Codebook) -> None:
+    book.eval()(numbers(), valid())
+    book.train()
+    with torch.no_grad():
+        book(numbers(), valid())
+    book.follow()
+    assert int(book.steps) == 0
+
+
+def test_the_codebook_follows_what_falls_to_it(book: Codebook) -> None:
+    raw = numbers(64)
+    losses = []
+    for _ in range(40):
+        losses.append(float(book(raw, valid(64)).commitment.detach().mean()))
+        book.follow()
+    assert losses[-1] < 0.8 * losses[0]
+    assert torch.allclose(book.vectors.norm(dim=-1), torch.ones(CONFIG.codes), atol=1e-5)
+
+
+def test_missing_keyframes_move_no_code(book: Codebook) -> None:
+    other = Codebook(CONFIG).train()
+    other.load_state_dict(book.state_dict())
+    raw, there = numbers(), valid()
+    there[:, 2] = False
+    changed = raw.detach().clone()
+    changed[:, 2] = 7.0
+    for each, given in ((book, raw), (other, changed)):
+        torch.manual_seed(1)
+        each(given, there)
+        each.follow()
+    assert all(torch.equal(a, b) for a, b in zip(book.state_dict().values(), other.state_dict().values()))
+
+
+def test_no_keyframe_at_all_moves_nothing(book: Codebook) -> None:
+    book(numbers(), ~valid())
+    book.follow()
+    assert int(book.steps) == 0
+
+
+def test_dead_codes_begin_anew_where_something_is(book: Codebook) -> None:
+    with torch.no_grad():
+        book.vectors[:] = torch.tensor([1.0, 0, 0, 0])
+        book.sums.copy_(book.vectors / CONFIG.codes)
+        book.steps += 1  # the first step begins all of them
+    raw = numbers(64)
+    for _ in range(200):
+        book(raw, valid(64))
+        book.follow()
+    figures = book.figures()
+    assert figures["codes_live"] == CONFIG.codes and figures["perplexity"] > CONFIG.codes / 2
+
+
+def test_a_dead_codebook_ends_the_training_in_one_line(book: Codebook) -> None:
+    same = torch.ones(4, 3, 4, 4)
+    with pytest.raises(InputError, match=r"expected at least 4 of 8 codes in use, [123] are after 200 steps"):
+        for _ in range(quantiser.PATIENCE + 1):
+            book(same.requires_grad_(), valid(4))
+            book.follow()
+
+
+def test_without_a_codebook_there_is_noise_in_training_alone() -> None:
+    none, raw = NoCodebook(), numbers()
+    assert torch.equal(none.eval()(raw, valid()).codes, none(raw, valid()).codes)
+    noisy = none.train()(raw, valid()).codes
+    assert 0.05 < (noisy - none.eval()(raw, valid()).codes).std() < 0.2
