@@ -44,6 +44,7 @@ class MergedJoints:
         self._joints, self._timeout_s = tuple(joints), timeout_s
         self._said: dict[str, JointSaid] = {}
         self._anew: set[str] = set()
+        self._first_ns: int | None = None
 
     def take(self, said: Mapping[str, JointSaid]) -> WholeArm | None:
         """
@@ -56,6 +57,8 @@ class MergedJoints:
             # Farther back it is no overtaken one: the clock was set back.
             if 0.0 < late_s <= self._timeout_s:
                 raise InputError(f"the position of {name} was overtaken by one that is {late_s:.3g} s newer")
+        if self._first_ns is None and said:
+            self._first_ns = min(each.stamp_ns for each in said.values())
         self._said |= said
         self._anew |= said.keys()
         if not self._anew.issuperset(self._joints):
@@ -75,8 +78,8 @@ class MergedJoints:
         """
         found = []
         for name in self._joints:
-            if name not in self._said:
-                found.append(f"{name} (never)")
-            elif (age_s := (now_ns - self._said[name].stamp_ns) * 1e-9) > self._timeout_s:
-                found.append(f"{name} ({age_s:.2g} s)")
+            said = self._said.get(name)
+            since_ns = said.stamp_ns if said else self._first_ns
+            if since_ns is not None and (age_s := (now_ns - since_ns) * 1e-9) > self._timeout_s:
+                found.append(f"{name} ({f'{age_s:.2g} s' if said else 'never'})")
         return ", ".join(found)

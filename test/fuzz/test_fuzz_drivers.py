@@ -15,6 +15,7 @@ from examples import examples
 from geometry_msgs.msg import PoseStamped
 from hypothesis import given
 from hypothesis import strategies as st
+from joint_robot import Controllers, write_joint_robot
 from robot_bench import RobotBench, Segment, robot_bench
 from robot_events import JOINTS, control_ticks, events, joint_states, play, poses
 from scipy.spatial.transform import Rotation
@@ -205,6 +206,41 @@ def servo(tmp_path: Path) -> Iterator[RobotBench]:
         MoveitServoDriverNode, "joint_states", measure, HOMES["servo"], ("twist", "gripper"), f"robot:={file}"
     ) as made:
         yield made
+
+
+@pytest.fixture(params=["positions", "trajectory"])
+def controlled(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[RobotBench]:
+    pytest.importorskip("controller_manager_msgs", reason="fallback/controller_manager_msgs is not built")
+    pytest.importorskip("control_msgs", reason="fallback/control_msgs is not built")
+    from stvla_ros.nodes.drivers.joint_position_driver import JointPositionDriverNode
+
+    controllers = Controllers(request.param)
+    topic = f"{controllers.own.name}/{'commands' if request.param == 'positions' else 'joint_trajectory'}"
+
+    def measure(node: DriverNode, position: np.ndarray) -> JointState:
+        return wire(JointState(name=list(JOINTS), position=[*position.tolist(), 0.03]))
+
+    file = write_joint_robot(tmp_path, request.param)
+    with robot_bench(
+        JointPositionDriverNode, "joint_states", measure, HOMES["servo"], (topic,), f"robot:={file}"
+    ) as made:
+        made.answers = controllers.answer
+        yield made
+
+
+@examples(quick=10)
+@given(events(joint_states))
+def test_fuzz_joint_position_driver(controlled, happened):
+    play(controlled, happened)
+    for segment in controlled.segments:
+        if not segment.positions:
+            continue
+        check_setpoints(controlled, segment)
+        check_rest(controlled, segment)
+        for position, sent in zip(segment.positions, segment.sent):
+            ((told,),) = sent.values()
+            (points,) = (told.points,) if hasattr(told, "points") else (None,)
+            assert list(points[0].positions if points else told.data) == position.tolist()
 
 
 @examples(quick=15)
