@@ -81,7 +81,7 @@ _ALONE = {
 _BESIDE: Mapping[str, Mapping[str, str]] = {
     "bag_recorder": {"/*": "any"},
     "vla_server": {"joint_states": "sensor_msgs/msg/JointState"},
-    "widowx_driver": {ROBOT_DESCRIPTION: "std_msgs/msg/String"},
+    "widowx_driver": {f"wx250s/{ROBOT_DESCRIPTION}": "std_msgs/msg/String"},
     "moveit_servo_driver": {ROBOT_DESCRIPTION: "std_msgs/msg/String"},
     "joint_position_driver": {ROBOT_DESCRIPTION: "std_msgs/msg/String"},
 }

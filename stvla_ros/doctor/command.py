@@ -52,7 +52,7 @@ class DoctorArguments:
     """
 
     robot: str = RobotArguments.robot
-    """Embodiment: widowx, google_robot, or a YAML file that describes one (config/robots)."""
+    """Embodiment: widowx, ur5e_robotiq, fr3, xarm6, xarm7, so101, google_robot, or a YAML file (config/robots)."""
     image_topic: str = RobotArguments.image_topic
     """Topic of the camera driver's colour image."""
     camera_info_topic: str = RobotArguments.camera_info_topic
@@ -231,7 +231,7 @@ class Doctor:
             joint_states_topic=needs.joint_states_topic,
             joints=needs.joints,
             pose_topic=needs.pose_topic,
-            robot_description=self._asks_for_description,
+            robot_description=needs.description_topic if self._asks_for_description else "",
             seconds=arguments.seconds,
             use_sim_time=arguments.use_sim_time,
         )
@@ -267,7 +267,7 @@ class Doctor:
         driver = self._embodiment.driver
         if not urdf:
             yield error(
-                f"nothing came on /{ROBOT_DESCRIPTION}, where the driver takes the URDF from",
+                f"nothing came on /{self._needs.description_topic.strip('/')}, where the driver takes the URDF from",
                 "start robot_state_publisher (it is part of most robots' bring-up), or name a file in driver.arm.urdf",
             )
         else:

@@ -29,7 +29,6 @@ from stvla_ros.perception.stream_checks import (
     look_at_depth,
     saturated_distance,
 )
-from stvla_ros.robots.embodiments import ROBOT_DESCRIPTION
 
 # The nodes' SENSOR_QOS, with a longer queue: this process' own slowness must not look like losses of the camera.
 _QOS = QoSProfile(history=HistoryPolicy.KEEP_LAST, depth=100, reliability=ReliabilityPolicy.BEST_EFFORT)
@@ -208,7 +207,7 @@ class _Listening:
         self._record("joint_states", JointState, wanted.joint_states_topic, self._states.append)
         self._record("poses", PoseStamped, wanted.pose_topic, self._poses.append)
         if wanted.robot_description:
-            node.create_subscription(String, ROBOT_DESCRIPTION, self._on_description, LATCHED_QOS)
+            node.create_subscription(String, wanted.robot_description, self._on_description, LATCHED_QOS)
 
     def _record(self, name: str, kind: type, topic: str, look: Callable[[Any], None]) -> None:
         if not topic:

@@ -130,7 +130,7 @@ class Wanted:
     :param joint_states_topic: name; empty for none.
     :param joints: names of the joints that are needed.
     :param pose_topic: name; empty for none.
-    :param robot_description: whether the URDF is asked for.
+    :param robot_description: name of the URDF's topic; empty if it is not asked for.
     :param seconds: duration of the listening.
     :param use_sim_time: whether ages are measured by ``/clock``.
     """
@@ -141,7 +141,7 @@ class Wanted:
     joint_states_topic: str = ""
     joints: tuple[str, ...] = ()
     pose_topic: str = ""
-    robot_description: bool = False
+    robot_description: str = ""
     seconds: float = 5.0
     use_sim_time: bool = False
 

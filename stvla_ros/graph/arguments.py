@@ -110,7 +110,7 @@ class RobotArguments(PerceptionArguments):
     """Run the graph on a robot's camera, or on a recording in its place."""
 
     robot: str = "widowx"
-    """Embodiment: widowx, google_robot, or a YAML file that describes one (config/robots)."""
+    """Embodiment: widowx, ur5e_robotiq, fr3, xarm6, xarm7, so101, google_robot, or a YAML file (config/robots)."""
     instruction: str = ""
     """Instruction for the robot; empty: goals come from others, by the action execute_instruction."""
     use_fake_hardware: bool = False
@@ -141,8 +141,9 @@ class RobotArguments(PerceptionArguments):
     """Transport of pictures and depth; auto: by the topics' types, these topics' or those that image_transport puts
     beside them."""
     camera_pose: str = ""
-    """Pose of the camera's optical frame in the URDF's first link, for the tracker kinematic and for ignore_robot: x y
-    z roll pitch yaw, metres and radians about the fixed axes; empty: taken from tf_static."""
+    """Pose of the camera's optical frame in the robot's base frame: x y z roll pitch yaw, metres and radians about the
+    fixed axes, or a YAML file with camera_pose: [x, y, z, roll, pitch, yaw]. It is published on tf_static, so that
+    traces show on the arm, and used by the tracker kinematic and by ignore_robot; empty: taken from tf_static."""
     replay: str = ""
     """Play this video, image folder or bag instead of a live camera; the run ends with it and leaves a video. A robot
     moves on it only as fake hardware."""

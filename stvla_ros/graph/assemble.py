@@ -19,6 +19,7 @@ from stvla_ros.perception.depth.constant import NO_DEPTH
 from stvla_ros.perception.geometry import parse_pose
 from stvla_ros.policy.registry import check_loads, check_policy, given_parameters
 from stvla_ros.policy.training_record import Resolved, checkpoint_of, resolve
+from stvla_ros.robots.drivers import DriverNeeds
 from stvla_ros.robots.embodiments import Embodiment, find_embodiment
 from stvla_ros.safe_files import check_instruction
 from stvla_ros.settings import one_line_yaml, read_mapping
@@ -108,14 +109,21 @@ def robot_graph(arguments: RobotArguments, run_directory: Path) -> Graph:
         "camera_info": arguments.camera_info_topic,
         "sensor_depth": arguments.depth_topic,
     }
+    needs = embodiment.driver.needs() if embodiment.driver else DriverNeeds()
+    base_frame = needs.frame_prefix + embodiment.base_frame
+    # Where the robot's own bring-up has them. On a shared topic a driver may hear only the arm's part of the joints.
+    robots_own = {"robot_description": needs.description_topic}
+    if not needs.shared_topic:
+        robots_own["joint_states"] = needs.joint_states_topic
+    remappings |= {name: topic for name, topic in robots_own.items() if topic not in ("", name)}
     pacing = replay_pacing(arguments)
     sensor: dict[str, Any] = {"image_transport": arguments.image_transport}
     if replayed and pacing == "lockstep":
         sensor["sensor_reliability"] = "reliable"
     nodes = _perception_and_server(arguments, resolved, sensor, server, remappings)
     if arguments.camera_pose:
-        parse_pose("camera_pose", arguments.camera_pose)
-        nodes = [_with_camera_pose(node, arguments.camera_pose) for node in nodes]
+        pose = _camera_pose(arguments.camera_pose)
+        nodes = [_with_camera_pose(node, pose, base_frame) for node in nodes]
     nodes += _driver(arguments, robot, embodiment, run_directory)
     # A robot's graph survives the loss of a part: the driver holds the arm until the part is back.
     nodes = [replace(node, on_failure="restart") for node in nodes]
@@ -139,7 +147,7 @@ def robot_graph(arguments: RobotArguments, run_directory: Path) -> Graph:
         nodes.append(NodeSpec("replay", {"replay": replay}, remappings, ends_graph=True))
         nodes.append(NodeSpec("episode_recorder", {"episode_recorder": recorder}, remappings))
     # Neither the recorder nor rviz is worth stopping a robot for. A replay waits for its recorder.
-    for extra in _optional(arguments, resolved, run_directory, embodiment.base_frame, remappings):
+    for extra in _optional(arguments, resolved, run_directory, base_frame, remappings):
         awaited = arguments.replay and extra.executable == "bag_recorder"
         nodes.append(replace(extra, on_failure="stop" if awaited else "ignore"))
     # A recording carries its own time, which the replay publishes as the clock.
@@ -289,12 +297,26 @@ def _perception_and_server(
     ]
 
 
-def _with_camera_pose(node: NodeSpec, pose: str) -> NodeSpec:
-    """The node with the camera's pose among its parameters, if it may need it."""
-    told = {
-        name: {**values, "camera_pose": pose} if name in ("tracker", "compositor", "perception") else values
-        for name, values in node.parameters.items()
-    }
+def _camera_pose(given: str) -> str:
+    """The pose as nodes take it.
+
+    :param given: six numbers, or a YAML file with them under ``camera_pose``.
+    :raises InputError: for anything else.
+    """
+    if given.endswith((".yaml", ".yml")):
+        numbers = read_mapping(Path(given).expanduser(), "camera_pose").get("camera_pose")
+        if not isinstance(numbers, list):
+            raise InputError(f"camera_pose {given}: expected camera_pose: [x, y, z, roll, pitch, yaw], got {numbers!r}")
+        given = " ".join(map(str, numbers))
+    parse_pose("camera_pose", given)
+    return given
+
+
+def _with_camera_pose(node: NodeSpec, pose: str, base_frame: str) -> NodeSpec:
+    """The node with the camera's pose among its parameters, if it may need it; one node of a graph publishes it."""
+    needing = {"tracker": {"camera_pose": pose}}
+    needing |= {name: {"camera_pose": pose, "camera_parent": base_frame} for name in ("compositor", "perception")}
+    told = {name: {**values, **needing.get(name, {})} for name, values in node.parameters.items()}
     return replace(node, parameters=told)
 
 

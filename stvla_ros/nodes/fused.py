@@ -29,7 +29,8 @@ from stvla_ros.nodes.kit.parameters import (
     declare_join_window,
     declare_queue_size,
 )
-from stvla_ros.nodes.perception.parameters import declare_camera_pose, declare_spatial_traces
+from stvla_ros.nodes.perception.camera_transform import CameraTransform
+from stvla_ros.nodes.perception.parameters import declare_camera_parent, declare_camera_pose, declare_spatial_traces
 from stvla_ros.nodes.perception.trace_outputs import TraceOutputs
 from stvla_ros.nodes.server.vla_server import VlaServerNode
 from stvla_ros.perception.spatial_traces import SpatialTraces
@@ -46,7 +47,7 @@ class PerceptionNode(StvlaNode):
         super().__init__("perception")
         self._server = server
         self._config = declare_spatial_traces(self)
-        self._camera_pose = declare_camera_pose(self)
+        self._camera_pose, self._camera_parent = declare_camera_pose(self), declare_camera_parent(self)
         self._camera = declare_camera(self, with_depth=True)
         self._queue_size = declare_queue_size(self)
         self._join_window = declare_join_window(self)
@@ -56,6 +57,9 @@ class PerceptionNode(StvlaNode):
     def configure(self) -> None:
         self._spatial_traces = SpatialTraces(self._config)
         self._outputs = TraceOutputs(self, self._spatial_traces.compositor.vertex_depths)
+        self._transform: CameraTransform | None = None
+        if self._camera_pose is not None and self._camera_parent:
+            self._transform = CameraTransform(self, self._camera_parent, self._camera_pose)
         self._traces = self.create_publisher(TraceArray, "traces", RELIABLE_QOS)
         self._depth = self.create_publisher(Image, "depth", RELIABLE_QOS)
         self._depth_watch = DepthWatch()
@@ -73,9 +77,13 @@ class PerceptionNode(StvlaNode):
             self._robot.subscribe(self._camera.qos, camera_info=False)
         subscribe_to_frames(self, with_sensor_depth, self._camera, self._join_window, self._submit)
         subscribe_to_camera_info(self, self._set_camera_info, self._camera.qos)
+        if self._transform is not None:
+            self._transform.subscribe()
 
     def _set_camera_info(self, message: CameraInfo) -> None:
         self._outputs.camera_info.take(message)
+        if self._transform is not None:
+            self._transform.seen(message.header.frame_id)
         self._server.inputs.set_camera_info(message)
         if self._spatial_traces.needs_robot:
             self._robot.set_camera_info(message)

@@ -16,6 +16,8 @@ class DriverNeeds:
     :param pose_topic: name of the measured tool pose; empty where the driver takes none.
     :param services: that it calls, by name, each with its type.
     :param packages: Python packages of ROS that it imports.
+    :param description_topic: name of the topic of the robot's URDF.
+    :param frame_prefix: text before the robot's frames on tf, and in that URDF.
     :param start: how to start what it talks to.
     :param setting: how to give another topic.
     """
@@ -26,6 +28,8 @@ class DriverNeeds:
     pose_topic: str = ""
     services: Mapping[str, str] = field(default_factory=dict)
     packages: tuple[str, ...] = ()
+    description_topic: str = "robot_description"
+    frame_prefix: str = ""
     start: str = ""
     setting: str = ""
 

@@ -35,6 +35,8 @@ class Ros2ControlSettings:
     :param controller_manager: name of its node.
     :param joint_states_topics: where positions of the arm's joints come; all of them, in whatever parts.
     :param point_ms: time in which the point of a trajectory is reached, milliseconds.
+    :param description_topic: topic of the robot's URDF.
+    :param frame_prefix: text before the robot's frames on tf (``frame_prefix`` of robot_state_publisher).
     :param gripper: None for an arm without one, or with one that others move.
     """
 
@@ -43,10 +45,12 @@ class Ros2ControlSettings:
     controller_manager: str = "controller_manager"
     joint_states_topics: tuple[str, ...] = ("joint_states",)
     point_ms: int = 40
+    description_topic: str = "robot_description"
+    frame_prefix: str = ""
     gripper: GripperSettings | None = None
 
     def __post_init__(self) -> None:
-        check_filled(self, "controller", "controller_manager")
+        check_filled(self, "controller", "controller_manager", "description_topic")
         if not self.joint_states_topics or not all(self.joint_states_topics):
             raise InputError("joint_states_topics: expected at least one name, and none that is empty")
         if not 1 <= self.point_ms <= 200:
@@ -120,6 +124,8 @@ def _needs(settings: Ros2ControlSettings, joints: tuple[str, ...]) -> DriverNeed
         shared_topic=True,
         services=services,
         packages=tuple(packages),
+        description_topic=settings.description_topic,
+        frame_prefix=settings.frame_prefix,
         start="start the robot's own bring-up with its joint_state_broadcaster, and activate the controller "
         f"{settings.controller} (`ros2 control list_controllers`)",
         setting="driver.settings.joint_states_topics in the robot's file",

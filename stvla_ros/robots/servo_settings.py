@@ -25,6 +25,8 @@ class ServoSettings:
     :param servo_node: name of Servo's node.
     :param start_service: of that node, which is called when the arm is taken up: ``switch_command_type`` (Jazzy and
         later throw twists away until then), ``start_servo`` (Humble) or ``none``.
+    :param description_topic: topic of the robot's URDF.
+    :param frame_prefix: text before the robot's frames on tf (``frame_prefix`` of robot_state_publisher).
     :param gripper: None for an arm without one, or with one that others move.
     :param gain: share of the distance between wanted and measured pose that is made up for in a second, 1/s.
     """
@@ -35,11 +37,13 @@ class ServoSettings:
     )
     servo_node: str = "servo_node"
     start_service: StartService = "switch_command_type"
+    description_topic: str = "robot_description"
+    frame_prefix: str = ""
     gripper: GripperSettings | None = field(default=None, metadata={FORMER_NAME: "gripper_topic"})
     gain: float = 2.0
 
     def __post_init__(self) -> None:
-        check_filled(self, "twist_topic", "servo_node")
+        check_filled(self, "twist_topic", "servo_node", "description_topic")
         if not self.joint_states_topics or not all(self.joint_states_topics):
             raise InputError("joint_states_topics: expected at least one name, and none that is empty")
         if not 0.0 <= self.gain <= 20.0:
@@ -60,6 +64,8 @@ def _needs(settings: ServoSettings, joints: tuple[str, ...]) -> DriverNeeds:
         shared_topic=True,
         services=services,
         packages=tuple(packages),
+        description_topic=settings.description_topic,
+        frame_prefix=settings.frame_prefix,
         start="start the robot's own bring-up with its joint_state_broadcaster, and MoveIt Servo",
         setting="driver.settings.joint_states_topics in the robot's file",
     )

@@ -57,6 +57,9 @@ def _needs(settings: XsSettings, joints: tuple[str, ...]) -> DriverNeeds:
         joints=(*joints, settings.finger_joint),
         services={f"/{name.strip('/')}/{service}": kind for service, kind in _SERVICES.items()},
         packages=("interbotix_xs_msgs",),
+        # Its robot_state_publisher is in the namespace, and puts the robot's name before each link.
+        description_topic=f"{name}/robot_description",
+        frame_prefix=f"{name.strip('/')}/",
         # Unless it is told otherwise, xs_sdk calls a robot by its model.
         start="switch the arm on and start Interbotix' xs_sdk: `ros2 launch interbotix_xsarm_control "
         f"xsarm_control.launch.py robot_model:={name}` (without an arm: `stvla robot --use-fake-hardware`)",

@@ -99,7 +99,10 @@ def test_exit_codes_and_the_json_file(tmp_path: Path, capsys: pytest.CaptureFixt
 @pytest.mark.parametrize(
     "options, message",
     [
-        (("--robot", "nobody"), "error: robot: expected one of google_robot, panda, widowx, or a YAML file"),
+        (
+            ("--robot", "nobody"),
+            "error: robot: expected one of fr3, google_robot, panda, so101, ur5e_robotiq, widowx, xarm6, xarm7",
+        ),
         (("--seconds", "0.1"), "error: seconds: expected 0.5 to 600, got 0.1"),
         (("--seconds", "nan"), "error: seconds: expected 0.5 to 600, got nan"),
         (("--json", "/none/found.json"), "error: json: expected a file in a folder that exists, got /none/found.json"),
@@ -179,7 +182,7 @@ def test_settings_and_a_description_that_are_missing(tmp_path: Path) -> None:
     needs = driver.needs()
     states = make_states(needs.joints, (*driver.rest, 0.02))
     (state,) = prepared(file, make_heard(joint_states=states, services=needs.services), "state").examine()
-    found = only(state.findings, "error", "nothing came on /robot_description")
+    found = only(state.findings, "error", "nothing came on /wx250s/robot_description")
     assert "robot_state_publisher" in found.advice
 
 

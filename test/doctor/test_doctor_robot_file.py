@@ -45,13 +45,15 @@ def test_the_robots_that_come_along_are_good() -> None:
     for name in ("widowx", "google_robot"):
         assert all_good(check_robot_file(find_robot_file(name)))
     found = list(check_robot_file(find_robot_file("panda")))
-    assert "moveit_servo_driver" in only(found, "error", "in simulation alone").advice
+    assert "joint_position_driver" in only(found, "error", "in simulation alone").advice
 
 
 def test_a_file_is_found_by_name_or_path(tmp_path: Path) -> None:
     assert find_robot_file("widowx") == ROBOTS / "widowx.yaml"
     assert find_robot_file(str(tmp_path / "none.yaml")) == tmp_path / "none.yaml"
-    with pytest.raises(InputError, match="robot: expected one of google_robot, panda, widowx, or a YAML file, got 'x'"):
+    with pytest.raises(
+        InputError, match="robot: expected one of fr3, google_robot, panda, so101, .*, or a YAML file, got 'x'"
+    ):
         find_robot_file("x")
 
 

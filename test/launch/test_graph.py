@@ -51,7 +51,9 @@ def test_a_bad_simulation_argument_is_one_line_that_names_it(name: str, tmp_path
 
 
 def test_an_unknown_robot_is_named_with_those_that_exist(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="^robot: expected one of google_robot, panda, widowx"):
+    with pytest.raises(
+        InputError, match="^robot: expected one of fr3, google_robot, panda, so101, ur5e_robotiq, widowx"
+    ):
         robot_graph(RobotArguments(robot="r2d2"), tmp_path)
 
 
@@ -344,5 +346,29 @@ def test_the_cameras_pose_reaches_all_that_may_need_the_robot(fused: bool, tmp_p
     graph = robot_graph(RobotArguments(camera_pose=pose, fused=fused), tmp_path)
     told = {name: p["camera_pose"] for node in graph.nodes for name, p in node.parameters.items() if "camera_pose" in p}
     assert told == dict.fromkeys(["perception"] if fused else ["tracker", "compositor"], pose)
+    parents = [p["camera_parent"] for node in graph.nodes for p in node.parameters.values() if "camera_parent" in p]
+    assert parents == ["wx250s/base_link"], "one node publishes it, in the frame that Interbotix' URDF has"
     with pytest.raises(InputError, match="^camera_pose: expected x y z roll pitch yaw"):
         robot_graph(RobotArguments(camera_pose="above"), tmp_path)
+
+
+def test_the_cameras_pose_may_stand_in_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "camera.yaml"
+    file.write_text("camera_pose: [0.1, 0, 0.6, 3.14, 0, 0]")
+    graph = robot_graph(RobotArguments(camera_pose=str(file)), tmp_path)
+    told = {p["camera_pose"] for node in graph.nodes for p in node.parameters.values() if "camera_pose" in p}
+    assert told == {"0.1 0 0.6 3.14 0 0"}
+    file.write_text("camera: 3")
+    with pytest.raises(InputError, match=r"^camera_pose .*: expected camera_pose: \[x, y, z"):
+        robot_graph(RobotArguments(camera_pose=str(file)), tmp_path)
+
+
+def test_the_robots_own_topics_are_those_of_its_bring_up(tmp_path: Path) -> None:
+    (tracker, *_) = [each for each in robot_graph(RobotArguments(), tmp_path).nodes if each.executable == "tracker"]
+    assert tracker.remappings["joint_states"] == "wx250s/joint_states"
+    assert tracker.remappings["robot_description"] == "wx250s/robot_description"
+    (tracker, *_) = [
+        each for each in robot_graph(RobotArguments(robot="fr3"), tmp_path).nodes if each.executable == "tracker"
+    ]
+    # The arm's own topic lacks the fingers.
+    assert not {"joint_states", "robot_description"} & tracker.remappings.keys()

@@ -52,7 +52,10 @@ MISTAKES: tuple[tuple[str, str], ...] = (
     ("sim --params-file nope", "params_file: expected a ROS 2 parameter file, there is no"),
     ("sim --output /dev/null/run", "output: expected a folder that can be written"),
     # robot
-    ("robot --robot nope", "robot: expected one of google_robot, panda, widowx, or a YAML file, got 'nope'"),
+    (
+        "robot --robot nope",
+        "robot: expected one of fr3, google_robot, panda, so101, ur5e_robotiq, widowx, xarm6, xarm7",
+    ),
     ("robot --replay nope.mp4", "recording nope.mp4: there is no such file or folder"),
     ("robot --replay README.md", "video README.md: cannot be read after 0 frames"),
     ("robot --replay film.mp4 --depth sensor", "depth: expected another than sensor, film.mp4 has no depth"),

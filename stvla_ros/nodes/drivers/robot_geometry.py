@@ -20,9 +20,10 @@ def make_urdf_arm(node: DriverBase, arm: ArmDescription | None) -> UrdfArm:
         raise InputError("robot: expected driver.arm with urdf, joints and tool_frame, it is missing")
     urdf = arm.urdf
     if urdf == ROBOT_DESCRIPTION:
-        came, message = wait_for_message(String, node, ROBOT_DESCRIPTION, qos_profile=LATCHED_QOS, time_to_wait=_WAIT_S)
+        topic = node.description.needs().description_topic
+        came, message = wait_for_message(String, node, topic, qos_profile=LATCHED_QOS, time_to_wait=_WAIT_S)
         if not came:
-            raise InputError(f"topic {ROBOT_DESCRIPTION}: expected the robot's URDF within {_WAIT_S:g} s, got nothing")
+            raise InputError(f"topic {topic}: expected the robot's URDF within {_WAIT_S:g} s, got nothing")
         urdf = message.data
     made = UrdfArm(urdf, arm.joints, arm.tool_frame)
     node.limits.check_joints(made.names)

@@ -21,7 +21,8 @@ from stvla_ros.nodes.kit.messages import (
     stamp_ns,
 )
 from stvla_ros.nodes.kit.parameters import declare_camera, declare_join_window, declare_queue_size
-from stvla_ros.nodes.perception.parameters import declare_camera_pose, declare_compositor
+from stvla_ros.nodes.perception.camera_transform import CameraTransform
+from stvla_ros.nodes.perception.parameters import declare_camera_parent, declare_camera_pose, declare_compositor
 from stvla_ros.nodes.perception.trace_outputs import TraceOutputs
 from stvla_ros.perception.compositor import Compositor
 
@@ -33,7 +34,7 @@ class CompositorNode(StvlaNode):
     def __init__(self) -> None:
         super().__init__("compositor")
         self._config = declare_compositor(self)
-        self._camera_pose = declare_camera_pose(self)
+        self._camera_pose, self._camera_parent = declare_camera_pose(self), declare_camera_parent(self)
         self._camera = declare_camera(self)
         self._queue_size = declare_queue_size(self)
         self._join_window = declare_join_window(self)
@@ -41,6 +42,9 @@ class CompositorNode(StvlaNode):
     def configure(self) -> None:
         self._compositor = Compositor(self._config)
         self._outputs = TraceOutputs(self, self._compositor.vertex_depths)
+        self._transform: CameraTransform | None = None
+        if self._camera_pose is not None and self._camera_parent:
+            self._transform = CameraTransform(self, self._camera_parent, self._camera_pose)
         self._worker = self.start_worker("compositor", self._process, self._queue_size)
 
     def activate(self) -> None:
@@ -57,8 +61,12 @@ class CompositorNode(StvlaNode):
         ]
         Join(self, topics, self._submit, self._join_window)
         subscribe_to_camera_info(self, self._set_camera_info, self._camera.qos)
+        if self._transform is not None:
+            self._transform.subscribe()
 
     def _set_camera_info(self, message: CameraInfo) -> None:
+        if self._transform is not None:
+            self._transform.seen(message.header.frame_id)
         self._outputs.camera_info.take(message)
         if self._compositor.needs_robot:
             self._robot.set_camera_info(message)

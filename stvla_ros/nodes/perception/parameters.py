@@ -142,6 +142,13 @@ def declare_camera_pose(node: StvlaNode) -> np.ndarray | None:
     return parse_pose("parameter camera_pose", text) if text else None
 
 
+def declare_camera_parent(node: StvlaNode) -> str:
+    """Declare the frame in which ``camera_pose`` is published; empty: it is not."""
+    return node.parameter(
+        "camera_parent", "", "frame of the robot in which camera_pose is published on tf_static; empty: it is not"
+    )
+
+
 def _mapping(node: StvlaNode, name: str, description: str) -> dict[str, Any]:
     text = node.parameter(name, "{}", f"{description}, as a YAML mapping like '{{key: value}}'")
     return parse_mapping(f"parameter {name}", text or "{}")
