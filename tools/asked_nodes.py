@@ -135,8 +135,8 @@ def usual_nodes(folder: Path) -> list[NodeSpec]:
     ):
         nodes += _nodes(robot_graph(replace(each, deadman="joy"), folder / "run"))
         nodes += _nodes(robot_graph(replace(each, deadman="service"), folder / "run"))
-    for each in controlled:
-        nodes += _nodes(robot_graph(replace(played, robot=each), folder / "run"))
+    for file in controlled:
+        nodes += _nodes(robot_graph(replace(played, robot=file), folder / "run"))
     # Any of them may run in a recording's time.
     return [
         replace(node, parameters={n: {**p, "use_sim_time": True} for n, p in node.parameters.items()}) for node in nodes

@@ -50,6 +50,10 @@ def with_operator(enclaves: Enclaves) -> Enclaves:
     """The permissions of the nodes, and of the person who resets and stops them, and gives them goals."""
     nodes = {node: rules for profiles in enclaves.values() for node, rules in profiles.items()}
     actions = {name for rules in nodes.values() for name in rules.get(("actions", "execute"), ())}
+    # An arm's own, which stand-ins execute: only its driver calls them.
+    actions -= {
+        name for node, rules in nodes.items() if "driver" in node for name in rules.get(("actions", "call"), ())
+    }
     stops = {"estop"} if any("estop" in rules.get(("topics", "subscribe"), ()) for rules in nodes.values()) else set()
     operator: Permissions = {
         ("topics", "subscribe"): {"/*"},
