@@ -15,7 +15,7 @@ otherwise.
 import difflib
 import hashlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
@@ -196,14 +196,18 @@ def parse_policy(text: str, usual: InputsConfig = InputsConfig()) -> EvaluatedPo
     return _make({"label": label or _label(name, checkpoint), **given}, usual)
 
 
-def check_loadable(policy: EvaluatedPolicy) -> None:
-    """Refuse now what would end the first episode: a checkpoint or a network that is not available.
+def check_loadable(policy: EvaluatedPolicy, robots: Collection[str] = ()) -> None:
+    """Refuse now what would end the first episode: a checkpoint or a network that is not available, or actions of
+    unknown size.
 
+    :param robots: names of the robots that it will act for; empty while they are not known.
     :raises InputError: naming the policy.
     """
     try:
         if checkpoint := checkpoint_of(policy.policy, policy.checkpoint):
-            check_loads(checkpoint, policy.parameters.get("unnorm_key", ""))
+            keys = sorted({find_embodiment(robot).unnorm_key for robot in robots})
+            for fallback in keys or [None]:
+                check_loads(checkpoint, policy.parameters.get("unnorm_key", ""), fallback)
         policy.inputs.check_backends()
     except InputError as error:
         raise InputError(f"policy {policy.label}: {error}") from None

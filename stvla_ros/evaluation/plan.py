@@ -141,6 +141,8 @@ def evaluation_of(policies: Sequence[EvaluatedPolicy], arguments: EvalArguments)
     episodes = dict.fromkeys(tasks, count)
     for task in tasks:
         _check_task(task, count, policies)
+    for policy in policies:
+        check_loadable(policy, {find_task(task).robot for task in tasks})
     until_limit = preset.until_limit if preset else arguments.until_limit
     if arguments.live:
         from stvla_ros.evaluation.live import check_live

@@ -11,12 +11,10 @@ import torch
 from stvla_ros.devices import memory_for
 from stvla_ros.errors import InputError, reason_of
 from stvla_ros.perception.depth.constant import NO_DEPTH
-from stvla_ros.policy.action_statistics import ActionStatistics, statistics_by_key
 from stvla_ros.policy.checkpoints import (
     TRAINING_RECORD,
     check_tensors,
     open_tensors,
-    read_json,
     stored_shapes,
     weight_files,
 )
@@ -26,7 +24,6 @@ from stvla_ros.policy.st4vla.model import HEAD, TEXT, St4Vla
 from stvla_ros.policy.st4vla.sizes import MODEL_TYPE
 from stvla_ros.policy.weight_shards import write_shards
 
-STATISTICS = "dataset_statistics.json"
 # Parts that compute in float32, whatever the type of the rest.
 _PRECISE = ("layer_qformer.", "action_model.")
 
@@ -128,21 +125,6 @@ def save_model(model: St4Vla, directory: Path, dtype: torch.dtype, max_shard_siz
     state = model.state_dict()
     save_tensors(expected_shapes(model), state.__getitem__, directory, dtype, max_shard_size)
     model.config.write(directory, str(dtype).removeprefix("torch."))
-
-
-def read_run_statistics(directory: Path) -> dict[str, ActionStatistics]:
-    """The statistics in dataset_statistics.json, by data set.
-
-    :raises InputError: when the file is missing, or one of its data sets lacks a value or has a wrong one.
-    """
-    file = directory / STATISTICS
-    return statistics_by_key(read_json(file), str(file), str(file))
-
-
-def write_statistics(directory: Path, statistics: Mapping[str, ActionStatistics]) -> None:
-    """Write dataset_statistics.json. :param statistics: statistics by data set."""
-    content = {key: each.to_config() for key, each in statistics.items()}
-    (directory / STATISTICS).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
 def write_record(directory: Path) -> None:

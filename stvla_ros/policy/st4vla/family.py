@@ -5,11 +5,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stvla_ros.errors import InputError
-from stvla_ros.policy.action_statistics import select_statistics
+from stvla_ros.policy.action_statistics import ActionStatistics, select_statistics
 from stvla_ros.policy.checkpoints import is_adapter
 from stvla_ros.policy.families import ACTIONS, GROUNDING, Contents, PolicyFamily, Remark, remark_on_statistics
 from stvla_ros.policy.st4vla.policy import St4VlaPolicy
 from stvla_ros.policy.st4vla.sizes import MODEL_TYPE, size_names
+from stvla_ros.policy.st4vla.statistics_file import read_run_statistics
 from stvla_ros.policy.st4vla.training.options import St4VlaOptions
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ class St4VlaFamily(PolicyFamily):
 
     def check(self, folder: Path, unnorm_key: str = "", fallback_unnorm_key: str = "") -> Iterator[Remark]:
         from stvla_ros.policy.adapter_files import read_adapter
-        from stvla_ros.policy.st4vla.checkpoint import check_weights, read_run_statistics
+        from stvla_ros.policy.st4vla.checkpoint import check_weights
         from stvla_ros.policy.st4vla.loading import read_checkpoint_config
         from stvla_ros.policy.st4vla.prompt import PromptTokenizer
 
@@ -45,7 +46,7 @@ class St4VlaFamily(PolicyFamily):
             base = read_adapter(folder).base if is_adapter(folder) else folder
             _, files = check_weights(base)
             PromptTokenizer.load(base, read_checkpoint_config(folder, base))
-            statistics = read_run_statistics(folder)
+            statistics = self.statistics(folder)
         except InputError as problem:
             yield Remark("error", str(problem), _AGAIN)
             return
@@ -64,10 +65,12 @@ class St4VlaFamily(PolicyFamily):
 
     def inspect(self, folder: Path) -> Contents:
         from stvla_ros.policy.adapter_files import read_adapter
-        from stvla_ros.policy.st4vla.checkpoint import read_run_statistics
 
         base = read_adapter(folder).base if is_adapter(folder) else None
-        return Contents(super().inspect(base or folder).parts, tuple(read_run_statistics(folder)), base)
+        return Contents(super().inspect(base or folder).parts, tuple(self.statistics(folder)), base)
+
+    def statistics(self, folder: Path) -> Mapping[str, ActionStatistics]:
+        return read_run_statistics(folder)
 
     def create(self, folder: Path, size: str, seed: int) -> None:
         from stvla_ros.policy.st4vla.create import create_checkpoint

@@ -17,13 +17,14 @@ from stvla_ros.policy.adapter_files import write_adapter
 from stvla_ros.policy.families import ACTIONS, GROUNDING
 from stvla_ros.policy.samples import Augmentation, Samples, SeenQuestion
 from stvla_ros.policy.st4vla.adapters import AROUND, adapter_tensors, add_adapters
-from stvla_ros.policy.st4vla.checkpoint import load_model, save_model, stored_bytes, write_statistics
+from stvla_ros.policy.st4vla.checkpoint import load_model, save_model, stored_bytes
 from stvla_ros.policy.st4vla.config import St4VlaConfig
 from stvla_ros.policy.st4vla.diffusion import STEPS, add_noise
 from stvla_ros.policy.st4vla.encoder_inputs import dino_pixels, patches
 from stvla_ros.policy.st4vla.model import St4Vla
 from stvla_ros.policy.st4vla.normaliser import GRIPPER, unnormalize
 from stvla_ros.policy.st4vla.prompt import FILE, PromptTokenizer
+from stvla_ros.policy.st4vla.statistics_file import write_statistics
 from stvla_ros.policy.st4vla.training.activations import activation_bytes
 from stvla_ros.policy.st4vla.training.batch import (
     ActionBatch,
