@@ -9,6 +9,7 @@ from stvla_ros.acting.results import EpisodeKey, EpisodeResult
 from stvla_ros.evaluation.journal import Journal
 from stvla_ros.evaluation.plan import EvalArguments, Evaluation, plan_evaluation
 from stvla_ros.evaluation.tables import MEAN, Table, as_markdown, make_table, write_table, write_timings
+from stvla_ros.progress import told_until_first
 from stvla_ros.sim.environment import Environment
 from stvla_ros.sim.tasks import make_environment
 
@@ -39,7 +40,10 @@ def run_evaluation(
     with Journal(folder, common, {policy.label: policy.identity() for policy in evaluation.policies}) as journal:
         missing = journal.missing(keys)
         # On one line with the figures so far, below the workers' messages.
-        with tqdm(total=len(keys), initial=len(keys) - len(missing), unit="episode", dynamic_ncols=True) as bar:
+        with (
+            tqdm(total=len(keys), initial=len(keys) - len(missing), unit="episode", dynamic_ncols=True) as bar,
+            told_until_first(bar, "starting the simulator"),
+        ):
 
             def take(result: EpisodeResult) -> None:
                 journal.add(result)

@@ -28,6 +28,7 @@ from stvla_ros.learning.demonstrations.staging import load_episode, save_episode
 from stvla_ros.learning.grounding.reading import FOLDER
 from stvla_ros.learning.grounding.watching import LOT, OF_AN_EPISODE, Watcher, record_placements
 from stvla_ros.learning.grounding.writing import stage, write_grounding
+from stvla_ros.progress import told_until_first
 from stvla_ros.settings import Range, check_ranges
 from stvla_ros.sim.tasks import find_task, require_task
 
@@ -127,7 +128,7 @@ def _staging(output: Path, arguments: RecordArguments) -> Path:
         if not arguments.policy:
             raise InputError("latency: expected a policy with it, the expert's answers are never late")
     if arguments.policy:
-        check_loadable(parse_policy(arguments.policy))
+        check_loadable(parse_policy(arguments.policy), {find_task(task).robot for task in arguments.tasks})
     if output.exists():
         raise InputError(f"output {output}: expected a new folder, it is there already")
     staging = output.with_name(f".{output.name}-episodes")
@@ -159,6 +160,7 @@ def _run(jobs: list[_Job], arguments: RecordArguments) -> Counter[str]:
     with (
         ProcessPoolExecutor(arguments.workers, get_context("spawn"), initializer=end_with_parent) as pool,
         tqdm(total=len(jobs), desc="record", unit="episode", file=sys.stderr, smoothing=0.05) as bar,
+        told_until_first(bar, "starting the simulator"),
     ):
         waiting: Iterator[_Job] = iter(jobs)
         running: set[Future[tuple[str, int]]] = set()
