@@ -16,7 +16,7 @@ from training_data import EPISODES, FRAMES, changed, check, demonstration, refus
 
 from stvla_ros.errors import InputError
 from stvla_ros.learning.datasets.lerobot.reader import LeRobotReader
-from stvla_ros.learning.training.checks import check_rotations, check_translations
+from stvla_ros.learning.training.checks import check_count, check_rotations, check_translations
 from stvla_ros.learning.training.config import DataConfig, TrainingConfig
 from stvla_ros.learning.training.selection import Selection, choose_episodes, select_episodes
 from stvla_ros.policy.inputs import InputsConfig
@@ -271,3 +271,12 @@ def test_data_set_that_is_listed_twice_is_named(good: LeRobotReader) -> None:
 def test_rate_unlike_the_robots_is_named(tmp_path: Path) -> None:
     (line,) = check(usual(tmp_path / "fast", fps=10.0))
     assert "10 frames a second, widowx is controlled at 5" in line
+
+
+def test_few_episodes_are_told(tmp_path: Path) -> None:
+    selection = select_episodes(usual(tmp_path / "set"), 0)
+    few, one = list(check_count([selection], 0.1))
+    assert few == "episodes: 10 in all are few; the paper's recipe has 52 of each instruction"
+    assert one.startswith("data.validation_share: one episode is held out")
+    assert list(check_count([selection] * 3, 0.1)) == []
+    assert list(check_count([selection] * 3, 0.0)) == [], "who holds nothing out wants no figure"

@@ -1,5 +1,6 @@
 """Presets of a training's configuration, and those of the recipe for the published shape."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -69,3 +70,67 @@ def test_the_recipes_presets_are_what_is_counted() -> None:
 
 def test_the_recipe_is_computed_in_bfloat16_wherever_it_runs() -> None:
     assert {read_config(RECIPE, preset=f"{size}GB").precision for size in GPU_GB} == {"bfloat16"}
+
+
+@pytest.mark.parametrize(
+    ("overrides", "length"),
+    [
+        ({"epochs": 2.0}, (0, 2.0, 0)),
+        ({"stages": [{"steps": 3}]}, (0, 0.0, 1)),
+        ({"steps": 7}, (7, 0.0, 0)),
+        ({}, (5, 0.0, 0)),
+    ],
+)
+def test_a_runs_length_is_what_was_said_last(tmp_path: Path, overrides: dict, length: tuple) -> None:
+    config = read_config(write(tmp_path), overrides)
+    assert (config.steps, config.epochs, len(config.stages)) == length
+    # A preset's, too, stands in place of the file's and below an override's.
+    presets = {"long": {"epochs": 9.0}}
+    config = read_config(write(tmp_path, presets=presets), overrides, "long")
+    assert (config.steps, config.epochs, len(config.stages)) == (length if overrides else (0, 9.0, 0))
+
+
+def test_two_lengths_said_at_once_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="steps, epochs: expected one of them or stages, got 3, 2.0 and 0 stages"):
+        read_config(write(tmp_path), {"steps": 3, "epochs": 2.0})
+
+
+def made_base(folder: Path) -> Path:
+    """A checkpoint that was trained otherwise than usual, as far as a configuration looks at it."""
+    folder.mkdir()
+    (folder / "config.json").write_text("{}")
+    inputs = {"traces": "depth", "buffer": 7, "resize": "area", "tracker_parameters": {"window": 9}}
+    (folder / "training.json").write_text(json.dumps({"inputs": inputs, "execution": "mean_ensemble"}))
+    return folder
+
+
+def test_what_nobody_says_is_as_the_checkpoint_was_trained(tmp_path: Path) -> None:
+    base = str(made_base(tmp_path / "base"))
+    plain = read_config(write(tmp_path))
+    assert (plain.execution, plain.inputs.buffer) == ("ensemble", 30)
+    for changes in ({"checkpoint": base}, {"checkpoint": base, "lora": {"rank": 2}}):
+        config = read_config(write(tmp_path, **changes))
+        assert config.execution == "mean_ensemble"
+        assert (config.inputs.buffer, config.inputs.resize) == (7, "area")
+    said = write(tmp_path, checkpoint=base, execution="receding", inputs={"resize": "bicubic"})
+    config = read_config(said, {"inputs.tracker": "cotracker"})
+    assert (config.execution, config.inputs.resize, config.inputs.buffer) == ("receding", "bicubic", 7)
+    assert config.inputs.tracker_parameters == {}, "those of another tracker"
+    assert read_config(write(tmp_path), {"checkpoint": base}).inputs.buffer == 7, "an override's checkpoint, too"
+
+
+def test_traces_beside_can_be_added_to_a_checkpoint_that_never_saw_them(tmp_path: Path) -> None:
+    file = write(tmp_path, checkpoint=str(made_base(tmp_path / "base")))
+    assert read_config(file, {"inputs.traces": "beside"}).inputs.traces == "beside"
+
+
+@pytest.mark.parametrize(
+    ("record", "said"),
+    [("[]", "expected a training configuration with inputs"), ('{"inputs": {"buffer": 0}}', "inputs.buffer: expected")],
+)
+def test_a_checkpoints_record_that_cannot_be_used_is_named(tmp_path: Path, record: str, said: str) -> None:
+    base = made_base(tmp_path / "base")
+    (base / "training.json").write_text(record)
+    with pytest.raises(InputError, match=said) as refused:
+        read_config(write(tmp_path, checkpoint=str(base)))
+    assert "config.yaml: " in str(refused.value)

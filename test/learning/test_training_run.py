@@ -16,9 +16,12 @@ from foreign_dataset import write_bridge_dataset
 
 from stvla_ros.errors import InputError
 from stvla_ros.learning.training.config import read_config, to_mapping
+from stvla_ros.learning.training.ending import ending
 from stvla_ros.learning.training.run import train
 from stvla_ros.policy import load_policy
 from stvla_ros.policy.action_statistics import fit_statistics
+from stvla_ros.policy.training_record import resolve_execution
+from stvla_ros.shared_files import default_checkpoint
 
 REPOSITORY = Path(__file__).parents[2]
 SETTINGS = {
@@ -90,6 +93,28 @@ def test_statistics_and_bins_are_those_of_the_training_set(trained: Path, datase
     published = json.loads((trained / "base" / "processor_config.json").read_text())
     mine = json.loads((trained / "checkpoint" / "processor_config.json").read_text())
     assert mine["bin_policy"] != published["bin_policy"]
+
+
+def test_held_out_episodes_are_looked_at_before_the_first_step_and_after_the_last(trained: Path) -> None:
+    errors = losses(trained, "validation/translation_error_mm")
+    assert list(errors) == [-1, 2, 5]
+    before, after = errors[-1], errors[5]
+    told = list(ending(trained, trained / "checkpoint", {"widowx"}))
+    assert told[0].startswith(f"held-out error {before:.1f} → {after:.1f} mm a step, gripper right in ")
+    assert told[1].startswith(f"next: stvla sim --checkpoint {trained / 'checkpoint'} --task stack_cube ")
+    assert told[2].startswith(f"      stvla eval --policies {trained / 'checkpoint'} --tasks stack_cube ")
+    assert "--robot YOUR_ROBOT.yaml" in list(ending(trained, trained / "checkpoint", {"my_arm"}))[1]
+
+
+def test_a_run_that_is_begun_anew_is_looked_at_once(trained: Path, dataset: Path, tmp_path: Path) -> None:
+    config = write_config(tmp_path, dataset, steps=1, validate_every=5)
+    (tmp_path / "run").mkdir()
+    # As a run leaves it that was killed before its first state.
+    (tmp_path / "run/metrics.jsonl").write_text('{"step": -1, "validation/loss": 9.0}\n{"step": 0, "loss": 9.0}\n')
+    train(read_config(config))
+    lines = [json.loads(line)["step"] for line in (tmp_path / "run/metrics.jsonl").read_text().splitlines()]
+    assert lines == [-1, 0, 0]
+    assert losses(tmp_path / "run", "validation/loss")[-1] != 9.0
 
 
 def test_two_runs_give_the_same_checkpoint(trained: Path, dataset: Path, tmp_path: Path) -> None:
@@ -173,6 +198,16 @@ def test_lora_adapters_of_the_papers_recipe_train_and_load(trained: Path, datase
     rgb, depth = np.zeros((120, 160, 3), np.uint8), np.ones((120, 160), np.float32)
     k = np.array([[150.0, 0, 80], [0, 150, 60], [0, 0, 1]])
     assert np.isfinite(predictor.predict(rgb, "put the spoon on the towel", depth, k).actions).all()
+
+
+def test_an_adapter_is_executed_and_chooses_as_the_checkpoint_below_it(dataset: Path, tmp_path: Path) -> None:
+    small = {"checkpoint": "small", "steps": 1, "batch_size": 1, "gradient_accumulation": 1, "lora": {"rank": 1}}
+    options = {"name": "spatialvla", "options": {"refit_bins": False}}
+    config = write_config(tmp_path, dataset, **small, family=options, objectives={"actions": 1.0})
+    adapter = train(read_config(config, {"data.validation_share": 0}))
+    assert resolve_execution("auto", str(adapter)) == "mean_ensemble"
+    files = [Path(each) / "processor_config.json" for each in (adapter, default_checkpoint())]
+    assert json.loads(files[0].read_text())["decoding"] == json.loads(files[1].read_text())["decoding"] != {}
 
 
 @pytest.mark.parametrize(

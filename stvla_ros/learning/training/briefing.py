@@ -1,6 +1,5 @@
 """One page before training: what will be trained, on which data, and its time and size."""
 
-import math
 import textwrap
 from collections import Counter
 from collections.abc import Collection, Sequence
@@ -15,7 +14,7 @@ from stvla_ros.learning.datasets import demonstration as schema
 from stvla_ros.learning.training.asked_questions import AskedQuestions
 from stvla_ros.learning.training.config import OptimizerConfig, TrainingConfig
 from stvla_ros.learning.training.optimizer import make_optimizers
-from stvla_ros.learning.training.selection import Selection
+from stvla_ros.learning.training.selection import Selection, held_episodes
 from stvla_ros.policy.lora import count_by_part, trainable_parameters
 from stvla_ros.policy.trainable import Trainable
 
@@ -133,7 +132,7 @@ def _data(selections: Sequence[Selection], config: TrainingConfig) -> list[str]:
     if len(episodes) > _MOST_INSTRUCTIONS:
         lines.append(f"{'':<{_LABEL}}and {len(episodes) - _MOST_INSTRUCTIONS} more instructions")
     total = sum(episodes.values())
-    held = _held_episodes(config, total)
+    held = held_episodes(total, config.data.validation_share)
     frames = sum(frames_of.values())
     lines.append(
         f"{'':<{_LABEL}}{total:>9}{'':>7}{frames:>9}{'':>13}  all, {held} episodes of them held out for validation"
@@ -186,7 +185,8 @@ def _optimisation(
     optimizer = config.optimizer
     episodes = sum(len(each.numbers) for each in selections)
     # The held-out episodes are drawn later, so the count is the expected one.
-    frames = sum(each.frames for each in selections) * (1.0 - _held_episodes(config, episodes) / episodes)
+    held = held_episodes(episodes, config.data.validation_share)
+    frames = sum(each.frames for each in selections) * (1.0 - held / episodes)
     epochs = steps * config.batch_size * config.gradient_accumulation / frames
     parts = [f"{optimizer.name}, learning rate {optimizer.learning_rate:g} {optimizer.schedule}"]
     parts += [f"{optimizer.warmup_steps} warm-up steps"] if optimizer.warmup_steps else []
@@ -262,10 +262,6 @@ def _files(config: TrainingConfig) -> list[str]:
 
 
 # --- words ------------------------------------------------------------------------------------------------------------
-
-
-def _held_episodes(config: TrainingConfig, episodes: int) -> int:
-    return min(math.ceil(config.data.validation_share * episodes), episodes - 1)
 
 
 def _field(label: str, text: str) -> list[str]:

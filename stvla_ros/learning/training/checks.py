@@ -14,7 +14,7 @@ from stvla_ros.errors import InputError
 from stvla_ros.learning.datasets import demonstration as schema
 from stvla_ros.learning.training.config import TrainingConfig
 from stvla_ros.learning.training.picture_checks import check_pictures
-from stvla_ros.learning.training.selection import Selection
+from stvla_ros.learning.training.selection import Selection, held_episodes
 from stvla_ros.perception.trackers import TRACKERS
 from stvla_ros.policy.action_statistics import MIN_ACTIONS
 from stvla_ros.policy.families import find_family
@@ -36,6 +36,8 @@ _CONTROL_RATE = 0.2
 _MOST_SINGLE_FRAMES = 0.1
 _MOST_IMBALANCE = 10
 _FEW_EPISODES = 10
+# The paper's recipe has 52 of each instruction.
+_FEW_IN_ALL = 25
 _MOST_IDLE = 0.5
 _OUTLIER = 10.0
 _HALF_OPEN = (0.1, 0.9)
@@ -80,6 +82,18 @@ def check_datasets(selections: Sequence[Selection], config: TrainingConfig) -> l
     for selection in selections:
         warnings += check_pictures(selection, uses_depth=config.inputs.depth == "sensor")
     return warnings
+
+
+def check_count(selections: Sequence[Selection], validation_share: float) -> Iterator[str]:
+    """Whether there are enough episodes to learn from, and to see what was learnt.
+
+    :returns: what is suspicious.
+    """
+    episodes = sum(len(selection.numbers) for selection in selections)
+    if episodes < _FEW_IN_ALL:
+        yield f"episodes: {episodes} in all are few; the paper's recipe has 52 of each instruction"
+    if validation_share and held_episodes(episodes, validation_share) < 2:
+        yield "data.validation_share: one episode is held out, whose error says little about others"
 
 
 def check_translations(selection: Selection) -> Iterator[str]:

@@ -9,6 +9,7 @@ from typing import Any, Literal
 from stvla_ros.control.chunk_execution import EXECUTIONS
 from stvla_ros.errors import InputError
 from stvla_ros.learning.training.asked_questions import GroundingConfig
+from stvla_ros.learning.training.config_layers import fill_from_base, put_over
 from stvla_ros.policy.families import ACTIONS, GROUNDING, find_family
 from stvla_ros.policy.inputs import InputsConfig
 from stvla_ros.policy.lora import LoraConfig
@@ -124,7 +125,7 @@ class TrainingConfig:
     :param batch_size: samples in a forward pass.
     :param gradient_accumulation: forward passes in an optimiser step.
     :param execution: execution of the trained policy's chunks (``control/chunk_execution.py``); `stvla sim`, `robot`
-        and `eval` use it unless told otherwise.
+        and `eval` use it unless told otherwise. Left out of a file: that of the checkpoint.
     :param precision: type of the forward pass, and of the weights below adapters; auto: bfloat16 where the device
         computes in it, else float32.
     :param gradient_checkpointing: whether each layer is computed again for its gradient instead of keeping what it
@@ -265,25 +266,22 @@ _MOVED = {
 
 
 def read_config(file: Path, overrides: Mapping[str, Any] | None = None, preset: str = "") -> TrainingConfig:
-    """
-    :param overrides: values in place of the file's and the preset's, by dotted name (``data.episodes``).
+    """The configuration of a file. If it starts from a checkpoint, ``inputs`` and ``execution`` are that checkpoint's
+    where nothing else is given.
+
+    :param overrides: values that replace the file's and the preset's, by dotted name (``data.episodes``). One of
+        ``steps``, ``epochs`` and ``stages`` replaces whichever the file has.
     :param preset: name of one of the file's ``presets``, each of which has values in place of the file's own, also by
         dotted name; empty for none.
     :raises InputError: naming the file and the key that is unknown or has a wrong type or value.
     """
     content = read_mapping(file, "config")
-    overrides = {**_preset(file, content.pop(_PRESETS, None) or {}, preset), **(overrides or {})}
-    _refuse_moved(file, content, overrides)
-    for name, value in overrides.items():
-        *path, last = name.split(".")
-        block = content
-        for key in path:
-            block[key] = block.get(key) or {}
-            block = block[key]
-            if not isinstance(block, dict):
-                raise InputError(f"config {file}: {key}: expected a mapping, got {shown(block)}")
-        block[last] = value
+    chosen = _preset(file, content.pop(_PRESETS, None) or {}, preset)
+    _refuse_moved(file, content, {**chosen, **(overrides or {})})
     try:
+        put_over(content, chosen)
+        put_over(content, overrides or {})
+        fill_from_base(content)
         return build(TrainingConfig, content)
     except InputError as error:
         raise InputError(f"config {file}: {error}") from None

@@ -228,6 +228,11 @@ def run_loop(
     counted = state["counted"] if state else 0
     try:
         with tqdm(total=steps, initial=trainer.step, desc="train", unit="step", file=sys.stderr, smoothing=0.02) as bar:
+            if trainer.step == 0:
+                # What the checkpoint does that is trained on: what all later figures are held to.
+                bar.set_postfix_str("validation before the first step")
+                if figures := trainer.validate():
+                    log.write(-1, figures)
             while trainer.step < steps:
                 values = trainer.train_step()
                 counted += 1

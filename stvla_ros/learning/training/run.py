@@ -84,7 +84,8 @@ def train(config: TrainingConfig) -> Path:
     from stvla_ros.learning.datasets.lerobot.reader import LeRobotReader
     from stvla_ros.learning.training.asked_questions import ask_questions
     from stvla_ros.learning.training.briefing import briefing
-    from stvla_ros.learning.training.checks import check_datasets
+    from stvla_ros.learning.training.checks import check_count, check_datasets
+    from stvla_ros.learning.training.ending import ending
     from stvla_ros.learning.training.loop import Trainer, run_loop
     from stvla_ros.learning.training.prepared_frames import prepare_samples
     from stvla_ros.learning.training.selection import select_episodes
@@ -102,7 +103,7 @@ def train(config: TrainingConfig) -> Path:
         raise InputError(f"data.action: expected some of data.paths, got {', '.join(sorted(strangers))}")
     readers = [LeRobotReader(Path(path), data.picture, data.action.get(path, "")) for path in data.paths]
     selections = [select_episodes(reader, config.data.episodes) for reader in readers]
-    warnings = check_datasets(selections, config)
+    warnings = [*check_datasets(selections, config), *check_count(selections, data.validation_share)]
     chosen = [selection.numbers for selection in selections]
 
     device = parse_device(config.device, "device")
@@ -138,7 +139,8 @@ def train(config: TrainingConfig) -> Path:
     run_loop(trainer, config, run_folder, settings, state)
     minutes = (time.monotonic() - begun) / 60.0
     result = _save_result(config, trainable, trainer, run_folder)
-    print(f"{trainer.steps} steps ({minutes:.1f} minutes in this go); {result}", flush=True)
+    print(f"{trainer.steps} steps ({minutes:.1f} minutes in this go); {result}")
+    print(*ending(run_folder, result, {reader.info.robot_type for reader in readers}), sep="\n", flush=True)
     return result
 
 
@@ -196,9 +198,11 @@ def _save_result(config: TrainingConfig, trainable: "Trainable", trainer: "Train
 
 def _split(episode: np.ndarray, episodes: int, config: TrainingConfig) -> tuple[np.ndarray, np.ndarray]:
     """Indices of the frames to train on, and of the held-out episodes'."""
-    held = math.ceil(config.data.validation_share * episodes) if config.data.validation_share else 0
+    from stvla_ros.learning.training.selection import held_episodes
+
+    held = held_episodes(episodes, config.data.validation_share)
     random = np.random.default_rng([_SPLIT, config.seed])
-    is_held = np.isin(episode, random.permutation(episodes)[: min(held, episodes - 1)])
+    is_held = np.isin(episode, random.permutation(episodes)[:held])
     return np.flatnonzero(~is_held), np.flatnonzero(is_held)
 
 

@@ -1,5 +1,6 @@
 """Selects the episodes of a data set to train on, and reads their numbers without their pictures."""
 
+import math
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -47,6 +48,11 @@ def choose_episodes(instructions: Sequence[str], most: int) -> list[int]:
         if not most or seen[text] <= most:
             chosen.append(number)
     return chosen
+
+
+def held_episodes(episodes: int, share: float) -> int:
+    """How many of the episodes are held out for validation, at least one of several where ``share`` is above 0."""
+    return min(math.ceil(share * episodes), episodes - 1)
 
 
 def select_episodes(reader: LeRobotReader, most: int) -> Selection:

@@ -1,6 +1,7 @@
 """The state that a killed run continues from, and its log."""
 
 import json
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +54,8 @@ class MetricsLog:
 
         file = run / _METRICS
         lines = file.read_text().splitlines() if file.is_file() else []
-        kept = [line for line in lines if _step_of(line) is not None and _step_of(line) < step]
+        # What was said before the first step is of the run that is not gone on with, too.
+        kept = [line for line in lines if step and _step_of(line) is not None and _step_of(line) < step]
         file.write_text("".join(f"{line}\n" for line in kept))
         self._file = file.open("a", buffering=1)
         self._writer = SummaryWriter(str(run / "tensorboard"), purge_step=step or None)
@@ -66,6 +68,14 @@ class MetricsLog:
     def close(self) -> None:
         self._file.close()
         self._writer.close()
+
+
+def first_and_last(run: Path, names: Collection[str]) -> tuple[dict[str, float], dict[str, float]]:
+    """A run's figures of these names in the first entry of its log that has one of them, and in the last."""
+    entries = [json.loads(line) for line in (run / _METRICS).read_text().splitlines() if _step_of(line) is not None]
+    found = [{name: entry[name] for name in names if name in entry} for entry in entries]
+    told = [each for each in found if each]
+    return (told[0], told[-1]) if told else ({}, {})
 
 
 def _step_of(line: str) -> int | None:

@@ -25,7 +25,7 @@ class SpatialVlaOptions:
         training set need not contain the largest ones.
     :param smooth_actions: whether a new model's action embeddings start as smooth functions of the action.
     :param consensus_width: width of the rule by which the trained policy chooses tokens (``actions/consensus.py``); 0:
-        the best score.
+        as the checkpoint that it starts from, a new one by the best score.
     :param smoothing: width s of the accepted answers. 0: only the action's own token is right; else a token at distance
         d of the action counts exp(-d^2 / 2 s^2), in units of the normalised action.
     :param gripper_weight: weight of the gripper's token relative to the other two.

@@ -1,0 +1,52 @@
+"""How a training's configuration comes together: the file, a preset, single values, and what the checkpoint to start
+from says where nobody else does.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from stvla_ros.errors import InputError
+from stvla_ros.policy.inputs import InputsConfig, input_values, overridden
+from stvla_ros.policy.training_record import training_record
+from stvla_ros.settings import shown
+
+# One of them says how long a run is: who gives one takes those below it away.
+_LENGTHS = ("steps", "epochs", "stages")
+
+
+def put_over(content: dict[str, Any], values: Mapping[str, Any]) -> None:
+    """Put values in place of a configuration's.
+
+    :param content: changed.
+    :param values: by dotted name (``data.episodes``).
+    :raises InputError: when something on the way to a name is no mapping.
+    """
+    if any(name in values for name in _LENGTHS):
+        for name in _LENGTHS:
+            content.pop(name, None)
+    for name, value in values.items():
+        *path, last = name.split(".")
+        block = content
+        for key in path:
+            block[key] = block.get(key) or {}
+            block = block[key]
+            if not isinstance(block, dict):
+                raise InputError(f"{key}: expected a mapping, got {shown(block)}")
+        block[last] = value
+
+
+def fill_from_base(content: dict[str, Any]) -> None:
+    """Where a configuration does not say what the policy is shown and how its chunks are executed: as the checkpoint
+    that it starts from. A checkpoint that is not on this machine yet says nothing.
+
+    :param content: changed.
+    :raises InputError: for a checkpoint or its record that cannot be used.
+    """
+    checkpoint, given = content.get("checkpoint"), content.get("inputs") or {}
+    if not isinstance(checkpoint, str) or not checkpoint or not isinstance(given, dict):
+        return
+    record = training_record(checkpoint)
+    if record:
+        content["inputs"] = overridden({**input_values(InputsConfig()), **record["inputs"]}, given)
+        if "execution" in record:
+            content.setdefault("execution", record["execution"])
