@@ -155,7 +155,8 @@ def nodes_page(nodes: Iterable[AskedNode]) -> str:
     common = [(code(each), code(_text(every[each].default)), every[each].description) for each in _COMMON_PARAMETERS]
     return _page(
         "Nodes: topics, services, actions, parameters",
-        "Names are relative: a namespace or a remapping moves them (on a robot `image` is `camera/color/image_raw`).",
+        "Names are relative: a namespace or a remapping moves them (on a robot `image` is "
+        "`camera/camera/color/image_raw`).",
         "`ros2 launch` and `stvla` set what a graph needs.",
         "You need this page for `ros2 run`, for a `params_file`, and for programs of your own. What each topic means:",
         "[design](../design.md). The messages' fields: [messages](messages.md).",

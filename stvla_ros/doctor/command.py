@@ -52,7 +52,8 @@ class DoctorArguments:
     """
 
     robot: str = RobotArguments.robot
-    """Embodiment: widowx, ur5e_robotiq, fr3, xarm6, xarm7, so101, google_robot, or a YAML file (config/robots)."""
+    """Embodiment: widowx, ur5e_robotiq, fr3, xarm6, xarm7, so101, google_robot (panda: simulation alone), or a YAML
+    file like config/robot_template.yaml."""
     image_topic: str = RobotArguments.image_topic
     """Topic of the camera driver's colour image."""
     camera_info_topic: str = RobotArguments.camera_info_topic

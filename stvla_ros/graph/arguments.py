@@ -110,7 +110,8 @@ class RobotArguments(PerceptionArguments):
     """Run the graph on a robot's camera, or on a recording in its place."""
 
     robot: str = "widowx"
-    """Embodiment: widowx, ur5e_robotiq, fr3, xarm6, xarm7, so101, google_robot, or a YAML file (config/robots)."""
+    """Embodiment: widowx, ur5e_robotiq, fr3, xarm6, xarm7, so101, google_robot (panda: simulation alone), or a YAML
+    file like config/robot_template.yaml."""
     instruction: str = ""
     """Instruction for the robot; empty: goals come from others, by the action execute_instruction."""
     use_fake_hardware: bool = False
@@ -131,11 +132,11 @@ class RobotArguments(PerceptionArguments):
     hardware the run's own folder."""
     allow_preemption: bool = False
     """A new goal replaces the running one, whoever sent it; otherwise it is rejected."""
-    image_topic: str = "camera/color/image_raw"
+    image_topic: str = "camera/camera/color/image_raw"
     """Topic of the camera driver's colour image."""
-    camera_info_topic: str = "camera/color/camera_info"
+    camera_info_topic: str = "camera/camera/color/camera_info"
     """Topic of the colour image's intrinsics."""
-    depth_topic: str = "camera/aligned_depth_to_color/image_raw"
+    depth_topic: str = "camera/camera/aligned_depth_to_color/image_raw"
     """Topic of the depth registered to the colour image (for depth:=sensor)."""
     image_transport: Literal["auto", "raw", "compressed"] = "auto"
     """Transport of pictures and depth; auto: by the topics' types, these topics' or those that image_transport puts

@@ -28,9 +28,9 @@ class FakeCamera(Node):
     def __init__(self, good: bool) -> None:
         super().__init__("fake_camera")
         self._good, self._sent, self._stamp = good, 0, 0
-        self._image = self.create_publisher(Image, "camera/color/image_raw", RELIABLE_QOS)
-        self._info = self.create_publisher(CameraInfo, "camera/color/camera_info", RELIABLE_QOS)
-        self._depth = self.create_publisher(Image, "camera/aligned_depth_to_color/image_raw", RELIABLE_QOS)
+        self._image = self.create_publisher(Image, "camera/camera/color/image_raw", RELIABLE_QOS)
+        self._info = self.create_publisher(CameraInfo, "camera/camera/color/camera_info", RELIABLE_QOS)
+        self._depth = self.create_publisher(Image, "camera/camera/aligned_depth_to_color/image_raw", RELIABLE_QOS)
         self._rgb = np.full((SIZE[1], SIZE[0], 3), 90, np.uint8)
         self._metres = np.full((SIZE[1], SIZE[0]), 800, np.uint16)
         self._metres[:20] = 0

@@ -109,7 +109,7 @@ def test_exit_codes_and_the_json_file(tmp_path: Path, capsys: pytest.CaptureFixt
         (("--image-topic", ""), "error: image_topic: expected a topic's name, got ''"),
         (("--depth-topic", "a b"), "error: depth_topic: expected a topic's name, got 'a b'"),
         (
-            ("--depth-topic", "/camera/color/image_raw"),
+            ("--depth-topic", "/camera/camera/color/image_raw"),
             "camera_info_topic, depth_topic: expected different topics, got",
         ),
         (("--json", "/tmp"), "error: json: expected a file in a folder that exists, got /tmp"),

@@ -24,9 +24,9 @@ from live_graph import LiveGraph, NodeProcess, live_graph
 CAMERA = Path(__file__).parent / "fake_camera.py"
 ROBOTS = config_directory() / "robots"
 IMAGE, INFO, DEPTH = (
-    "/camera/color/image_raw",
-    "/camera/color/camera_info",
-    "/camera/aligned_depth_to_color/image_raw",
+    "/camera/camera/color/image_raw",
+    "/camera/camera/color/camera_info",
+    "/camera/camera/aligned_depth_to_color/image_raw",
 )
 STATES = "/wx250s/joint_states"
 # The other camera and the other arm, with which something is wrong.
