@@ -17,8 +17,8 @@ _LENGTHS = ("steps", "epochs", "stages")
 def put_over(content: dict[str, Any], values: Mapping[str, Any]) -> None:
     """Put values in place of a configuration's.
 
-    :param content: changed.
-    :param values: by dotted name (``data.episodes``).
+    :param content: mapping that is changed.
+    :param values: new values by dotted name (``data.episodes``).
     :raises InputError: when something on the way to a name is no mapping.
     """
     if any(name in values for name in _LENGTHS):
@@ -39,7 +39,7 @@ def fill_from_base(content: dict[str, Any]) -> None:
     """Where a configuration does not say what the policy is shown and how its chunks are executed: as the checkpoint
     that it starts from. A checkpoint that is not on this machine yet says nothing.
 
-    :param content: changed.
+    :param content: mapping that is changed.
     :raises InputError: for a checkpoint or its record that cannot be used.
     """
     checkpoint, given = content.get("checkpoint"), content.get("inputs") or {}

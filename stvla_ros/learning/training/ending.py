@@ -11,9 +11,9 @@ _ERROR, _GRIPPER, _LOSS = (f"validation/{name}" for name in ("translation_error_
 
 def ending(run: Path, result: Path, robots: Collection[str]) -> Iterator[str]:
     """
-    :param run: the run's folder, with its log.
+    :param run: folder of the run, with its log.
     :param result: folder of the checkpoint or adapter.
-    :param robots: of the data sets.
+    :param robots: names of the data sets' robots.
     """
     if told := _held_out(run):
         yield told
