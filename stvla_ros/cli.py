@@ -68,7 +68,7 @@ GROUPS: dict[str, dict[str, Command]] = {
             _OPERATOR, "DoArguments", "gives the robot an instruction", 'do "put the spoon on the towel"', "do"
         ),
         "stop": Command(_OPERATOR, "StopArguments", "stops every arm, until the reset", "stop", "stop"),
-        "reset": Command(_OPERATOR, "ResetArguments", "lets a stopped robot go on", "reset", "reset"),
+        "reset": Command(_OPERATOR, "ResetArguments", "releases a stopped robot", "reset", "reset"),
         "home": Command(_OPERATOR, "HomeArguments", "moves the arm to its home position", "home", "home"),
         "rest": Command(_OPERATOR, "RestArguments", "lays the arm down", "rest", "rest"),
         "topics": Command(_ECHO, "TopicsArguments", "what a running graph publishes", "topics", "topics"),
@@ -139,7 +139,7 @@ def usage() -> str:
     lines = ["usage: stvla COMMAND [options]        stvla COMMAND --help lists the options"]
     for title, commands in GROUPS.items():
         lines += ["", f"{title}:", *_listed(commands)]
-    return "\n".join([*lines, "", "stvla --version tells the version.", ""])
+    return "\n".join([*lines, "", "stvla --version prints the version.", ""])
 
 
 def _listed(commands: Mapping[str, Command]) -> list[str]:

@@ -41,6 +41,6 @@ def check_id(what: str, repository: str) -> None:
 def not_had(what: str, repository: str, error: Exception) -> InputError:
     """The error for a repository that the hub did not supply."""
     return InputError(
-        f"{what} {repository}: there is no such folder, and the hub gave none ({reason_of(error)}); on a "
+        f"{what} {repository}: there is no such folder, and the hub has none ({reason_of(error)}); on a "
         f"machine with internet: hf download {repository} --local-dir FOLDER, then give FOLDER"
     )

@@ -82,7 +82,7 @@ def _read(file: Path) -> np.ndarray:
     except OSError as error:
         raise InputError(f"image {file}: cannot be read ({reason_of(error)})") from None
     if decoded is None:
-        raise InputError(f"image {file}: expected a PNG or JPEG, it is none, or damaged")
+        raise InputError(f"image {file}: expected a PNG or JPEG, it is another kind of file, or damaged")
     return np.ascontiguousarray(decoded[..., ::-1])
 
 

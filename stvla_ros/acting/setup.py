@@ -179,7 +179,7 @@ def parse_policy(text: str, usual: InputsConfig = InputsConfig()) -> EvaluatedPo
         close = difflib.get_close_matches(target, [*POLICIES.names(), *shipped_models()], n=1)
         hint = f" (did you mean {close[0]}?)" if close else ""
         raise InputError(
-            f"policies: expected {POLICIES.choices()}, a checkpoint folder, a model that comes along "
+            f"policies: expected {POLICIES.choices()}, a checkpoint folder, a shipped model "
             f"({', '.join(shipped_models())}) or a hub id, got {target!r}{hint}"
         )
     if not POLICIES.knows(name):

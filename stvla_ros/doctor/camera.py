@@ -110,7 +110,7 @@ def _check_pictures(pictures: Pictures, name: str, needs: CameraNeeds, hint: str
     if pictures.stuck:
         yield error(
             f"{stream.topic}: {pictures.stuck}; the policy does not act on it",
-            "start the camera's driver anew; end all drivers that publish here but one; see the depth in rviz",
+            "restart the camera's driver; leave only one driver that publishes here; look at the depth in rviz",
         )
     if len(pictures.sizes) > 1:
         yield error(f"{stream.topic}: the size changes: {sizes}", "set one resolution in the driver's parameters")

@@ -53,12 +53,12 @@ def _check_record(folder: Path, depth_topic: str) -> Findings:
         yield ok(f"trained with, and will be shown: {inputs.summary}")
     else:
         yield note(
-            f"no training.json says what it was trained with; it will be shown: {inputs.summary}",
-            "give stvla robot what it was trained with: --traces, --depth, --resize, …",
+            f"there is no training.json with the inputs of its training; it will be shown: {inputs.summary}",
+            "give stvla robot the inputs of its training: --traces, --depth, --resize, …",
         )
     if inputs.depth == "sensor" and not depth_topic:
         yield warning(
-            "it will be shown the depth sensor's depth, and the camera has none (depth_topic is empty)",
+            "it needs the depth sensor's depth, but the camera has none (depth_topic is empty)",
             "give --depth-topic; or stvla robot --depth with a network, or train with another depth",
         )
     yield ok(f"chunks will be executed as {trained.execution}")

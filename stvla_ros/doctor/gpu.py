@@ -95,7 +95,7 @@ def _check_one(gpu: Gpu) -> Findings:
     if gpu.free_gb < _LARGE_MODEL_GB:
         yield note(
             f"the published 4B model needs about {_LARGE_MODEL_GB:.0f} GB; the small one fits",
-            "for the 4B model: end what else uses the GPU, or take a larger one",
+            "for the 4B model: end other programs on the GPU, or take a larger one",
         )
     if not gpu.compiled:
         yield note(

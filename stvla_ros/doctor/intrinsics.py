@@ -34,7 +34,7 @@ def check_camera_info(info: CameraInfos, picture_sizes: frozenset[tuple[int, int
             f"it is a calibration of another resolution, or wrong: {_CALIBRATE}",
         )
     if not picture_sizes:
-        yield note(f"{topic}: not compared with the picture, because none came")
+        yield note(f"{topic}: not compared with a picture, because no picture came")
     elif picture_sizes != {size}:
         yield from _check_size(topic, calibration, picture_sizes)
     if not np.isfinite(info.distortion).all():

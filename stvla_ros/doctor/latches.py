@@ -20,7 +20,7 @@ def check_latches(folder: Path, executable: str) -> Findings:
         except InputError as problem:
             yield warning(f"latch of {node}: closed: {problem}", f"look at the robot, then call {node}/reset")
     if not files:
-        yield ok(f"latch: open, {executable} has kept none in {folder}")
+        yield ok(f"latch: open, {executable} has no latch file in {folder}")
 
 
 def _of_driver(node: str, record: LatchRecord) -> Finding:
@@ -36,6 +36,6 @@ def _of_driver(node: str, record: LatchRecord) -> Finding:
     if record.running is not None:
         return note(
             f"latch of {node}: open; its driver is active since {shown_moment(record.running)}",
-            "where none runs, it was killed: the next one waits for its reset",
+            "if no driver runs, it was killed: the next one will wait for a reset",
         )
     return ok(f"latch of {node}: open")

@@ -44,7 +44,7 @@ def check_robot_file(file: Path) -> Findings:
     driver = embodiment.driver
     if driver is None:
         yield error(
-            f"{file}: a robot in simulation alone, it has no driver",
+            f"{file}: a robot that exists only in simulation, without a driver",
             "to drive one, write a file with driver: executable: joint_position_driver (docs/how-to/add-a-robot.md)",
         )
         return

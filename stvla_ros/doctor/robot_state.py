@@ -30,13 +30,13 @@ def check_services(services: Mapping[str, str], needs: DriverNeeds, told: bool =
     """
     lacking = [name for name in needs.services if name not in services]
     if lacking:
-        advice = "they come with what is to be started above" if told else needs.start
+        advice = "start the software that is named above: it offers them" if told else needs.start
         yield error(f"services that the driver calls are not there: {', '.join(lacking)}", advice)
     for name, kind in needs.services.items():
         if services.get(name, kind) != kind:
             yield error(
                 f"service {name}: expected {kind}, it is {services[name]}",
-                "end what offers it under the name of the robot's own driver",
+                "end the program that offers it under the name of the robot's own driver",
             )
     if needs.services and not lacking:
         yield ok(f"{len(needs.services)} services that the driver calls are there")
@@ -48,7 +48,7 @@ def check_joint_states(states: JointStates, needs: DriverNeeds, limits: SafetyLi
     if not stream.count:
         return
     if not needs.joints:
-        yield note(f"{stream.topic}: what it has is not checked, the joints come on several topics")
+        yield note(f"{stream.topic}: its content is not checked, because the joints come on several topics")
         return
     if not needs.shared_topic:
         yield from check_single_publisher(stream)
@@ -98,7 +98,7 @@ def _check_parts(states: JointStates, timeout_s: float) -> Findings:
             told = f"{stream.topic}: no position of {name} for {gap:.2f} s"
             yield error(
                 f"{told}; the driver stops the arm after {timeout_s:g} s",
-                "have what publishes this joint do it more often",
+                "have its publisher send this joint more often",
             )
     yield from _check_age(stream, timeout_s)
     if not silent:

@@ -53,7 +53,7 @@ def check_presence(stream: Stream, start: str, setting: str) -> Findings:
     elif not stream.count:
         yield _silent(stream, names)
     if any(publisher.type != stream.type for publisher in stream.publishers) and of_type:
-        yield warning(f"{stream.topic} is also published with another type", "end the publisher that is not meant")
+        yield warning(f"{stream.topic} is also published with another type", "end the unwanted publisher")
     for publisher in of_type:
         if publisher.qos_problem:
             yield error(
@@ -62,7 +62,7 @@ def check_presence(stream: Stream, start: str, setting: str) -> Findings:
             )
         elif not publisher.reliable:
             yield note(
-                f"{stream.topic}: {publisher.node} publishes with best effort, so what is lost is not sent again"
+                f"{stream.topic}: {publisher.node} publishes with best effort, so lost messages are not sent again"
             )
 
 

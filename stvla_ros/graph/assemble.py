@@ -169,7 +169,7 @@ def _robot(arguments: RobotArguments) -> str:
 def _driver(arguments: RobotArguments, robot: str, embodiment: Embodiment, run_directory: Path) -> list[NodeSpec]:
     """The nodes that move the robot; none if a recording plays and the hardware is real."""
     if embodiment.driver is None:
-        raise InputError(f"robot: {arguments.robot} has no driver, it is in simulation alone")
+        raise InputError(f"robot: {arguments.robot} has no driver, it exists only in simulation")
     kind = embodiment.driver.kind
     if arguments.use_fake_hardware and not kind.stand_in:
         raise InputError(f"use_fake_hardware: expected a robot with a stand-in, {arguments.robot} has none")

@@ -74,7 +74,7 @@ def without_sensor(arguments: RobotArguments, resolved: Resolved) -> Resolved:
     """
     if resolved.inputs.depth != "sensor":
         return resolved
-    how = "give --depth depth_anything or zoedepth, networks that tell depth from the picture"
+    how = "give --depth depth_anything or zoedepth, networks that estimate depth from the picture"
     if arguments.depth != AUTO:
         raise InputError(f"depth: expected another than sensor, {arguments.replay} has no depth; {how}")
     note = f"{arguments.replay} has no depth: traces are drawn on the picture alone; {how}"

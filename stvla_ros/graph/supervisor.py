@@ -22,7 +22,7 @@ TERMINATE_GRACE_S = 3.0
 RESTART_DELAY_S = 1.0
 # Exit code of a node whose parameters are bad: a restart would end the same way.
 BAD_PARAMETERS = 2
-CONSEQUENCES = {"stop": "stopping all", "restart": "starting it again", "ignore": "the others go on"}
+CONSEQUENCES = {"stop": "stopping all", "restart": "starting it again", "ignore": "the others continue"}
 
 
 def node_command(node: NodeSpec, graph: Graph) -> list[str]:

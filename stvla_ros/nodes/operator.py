@@ -136,7 +136,7 @@ def _tell_one(namespace: str, service: str) -> int:
     with command_node("") as operator:
         drivers = _drivers(operator, namespace)
         if len(drivers) > 1:
-            raise InputError(f"namespace: expected that of one of the robots, there are {', '.join(drivers)}")
+            raise InputError(f"namespace: expected the namespace of one of the robots: {', '.join(drivers)}")
         return _tell(operator, drivers, service)
 
 

@@ -129,7 +129,7 @@ def distortion_text(calibration: CameraCalibration) -> str:
     said = "and pixels are taken as those of a pinhole camera; give the rectified topic (image_rect of image_proc)"
     pixels = _distortion_pixels(calibration, coefficients)
     if pixels is None:
-        return f"the lens distorts (model {calibration.distortion_model!r}, which nobody here knows), {said}"
+        return f"the lens distorts (model {calibration.distortion_model!r}, which this package does not know), {said}"
     if pixels < _PINHOLE_PIXELS:
         return ""
     return f"the lens distorts by up to {pixels:.0f} pixels ({calibration.distortion_model}), {said}"

@@ -191,7 +191,7 @@ class Compositor:
         """
         check_traces(traces)
         if self.needs_robot and robot is None:
-            raise InputError("ignore_robot: expected to know where the robot is, nobody says it here")
+            raise InputError("ignore_robot: expected the robot's position in the picture, got none")
         if depth.shape != traces.image_size[::-1]:
             raise InputError(
                 f"depth: expected the traced image's size {traces.image_size[0]}x{traces.image_size[1]}, "

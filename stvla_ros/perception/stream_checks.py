@@ -57,8 +57,8 @@ def unlikely_distance(median_m: float, topic: str = "") -> str:
         return ""
     said = f"{topic}a median distance of {median_m:.4g} m is not that of a table"
     if median_m > FARTHEST_M and NEAREST_M <= median_m * 1e-3 <= FARTHEST_M:
-        return f"{said}; as millimetres it were: 32FC1 counts in metres, 16UC1 in millimetres (REP-118)"
-    return f"{said}: another unit (16UC1 counts in millimetres, 32FC1 in metres: REP-118), or a saturated sensor"
+        return f"{said}; as millimetres it would be: 32FC1 is in metres, 16UC1 in millimetres (REP-118)"
+    return f"{said}: another unit (16UC1 is in millimetres, 32FC1 in metres: REP-118), or a saturated sensor"
 
 
 def saturated_distance(look: DepthLook) -> str:

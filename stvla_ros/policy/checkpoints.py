@@ -175,7 +175,7 @@ def _folder(path_or_id: str) -> Path | None:
             if not is_folder or not ((local / "config.json").is_file() or is_adapter(local)):
                 return shipped
             raise InputError(
-                f"checkpoint {path_or_id}: expected one, there are two: the model that comes along and a folder here; "
+                f"checkpoint {path_or_id}: expected one, there are two: the shipped model and a folder here; "
                 f"give ./{path_or_id} for the folder, {shipped} for the model"
             )
         if is_folder:
@@ -189,12 +189,12 @@ def _folder(path_or_id: str) -> Path | None:
         close = difflib.get_close_matches(path_or_id, known, n=1)
         hint = f" (did you mean {close[0]}?)" if close else ""
         raise InputError(
-            f"checkpoint: expected a folder with config.json, a model that comes along ({', '.join(shipped_models())}) "
+            f"checkpoint: expected a folder with config.json, a shipped model ({', '.join(shipped_models())}) "
             f"or a hub id, got {path_or_id!r}{hint}"
         )
     name = path_or_id.rpartition("/")[2]
     if path_or_id == f"models/{name}" and is_shipped(name):
-        raise InputError(f"checkpoint {path_or_id}: no such folder here; the model that comes along is called {name}")
+        raise InputError(f"checkpoint {path_or_id}: no such folder here; the shipped model is called {name}")
     return None
 
 

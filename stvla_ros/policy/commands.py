@@ -171,7 +171,7 @@ def _choose(folder: Path, family: str) -> PolicyFamily:
     FAMILIES.check(family)
     found = family_of(folder)
     if found.name != family:
-        raise InputError(f"family: expected {found.name}, which {folder} is of, got {family!r}")
+        raise InputError(f"family: expected {found.name}, the family of {folder}, got {family!r}")
     return found
 
 

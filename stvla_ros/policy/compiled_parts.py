@@ -99,7 +99,7 @@ class Compiler:
             raise
         except Exception as error:  # of compilers, linkers, disks and libraries
             self._enabled = self._compiles = False
-            print(f"note: compiled_parts: goes on without, nothing is compiled: {reason_of(error)}", file=sys.stderr)
+            print(f"note: compiled_parts: continues without, nothing is compiled: {reason_of(error)}", file=sys.stderr)
             return None, function(*tensors)
 
 

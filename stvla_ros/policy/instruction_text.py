@@ -17,7 +17,7 @@ def checked_text(instruction: str) -> str:
     # Encoding megabytes would hold up the server.
     text = check_instruction(instruction, "instruction").strip().lower()
     if not text:
-        raise InputError("instruction: expected what to do, in words, got a blank text")
+        raise InputError("instruction: expected an instruction in words, got a blank text")
     for character in text:
         # Cc: control characters, a line end would end the prompt early. Cs: surrogates, not valid Unicode text.
         if unicodedata.category(character) in ("Cc", "Cs"):

@@ -84,7 +84,7 @@ def _chunk(stream: BinaryIO, length: int, place: int) -> tuple[int, int]:
     if letters > 16 or packed > length:
         raise InputError(f"{where}: expected at most {length} packed bytes, got {packed}")
     if not compression and packed != unpacked:
-        raise InputError(f"{where}: expected one size of what is not packed, got {packed} and {unpacked} bytes")
+        raise InputError(f"{where}: expected equal sizes of an uncompressed chunk, got {packed} and {unpacked} bytes")
     check_limit("chunk_bytes", unpacked, where, "bytes unpacked")
     return packed, unpacked
 

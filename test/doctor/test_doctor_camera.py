@@ -363,4 +363,4 @@ def test_intrinsics(changes: dict[str, object], level: str, text: str) -> None:
 
 
 def test_intrinsics_without_pictures_are_not_compared() -> None:
-    only(about_intrinsics(frozenset()), "note", "not compared with the picture")
+    only(about_intrinsics(frozenset()), "note", "not compared with a picture")

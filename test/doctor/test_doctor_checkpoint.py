@@ -53,15 +53,13 @@ def test_what_a_checkpoint_was_trained_with_is_told(folder: Path) -> None:
     replace_json(folder / "training.json", lambda record: record.update(inputs=inputs))
     assert "will be shown: picture, the same depth everywhere, no traces, resize area" in examined(folder)[-2].text
     (folder / "training.json").unlink()
-    [told] = [found for found in examined(folder) if found.text.startswith("no training.json says what it was")]
+    [told] = [found for found in examined(folder) if found.text.startswith("there is no training.json")]
     assert told.level == "note" and "it will be shown: picture, depth from sensor, traces on depth" in told.text
     assert "--traces" in told.advice
 
 
 def test_a_checkpoint_that_sees_depth_is_told_apart_from_a_camera_without(folder: Path) -> None:
-    found = only(
-        examined(folder, depth_topic=""), "warning", "it will be shown the depth sensor's depth, and the camera"
-    )
+    found = only(examined(folder, depth_topic=""), "warning", "it needs the depth sensor's depth, but the camera")
     assert "--depth-topic" in found.advice
     replace_json(folder / "training.json", lambda record: record["inputs"].update(traces="none", depth="constant"))
     assert not [found for found in examined(folder, depth_topic="") if found.level == "warning"]

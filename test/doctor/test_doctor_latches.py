@@ -12,7 +12,7 @@ def found(folder: Path) -> list[tuple[str, str]]:
 
 def test_a_robot_that_was_never_driven_has_an_open_latch(tmp_path: Path) -> None:
     assert found(tmp_path / "nowhere") == [
-        ("ok", f"latch: open, widowx_driver has kept none in {tmp_path / 'nowhere'}")
+        ("ok", f"latch: open, widowx_driver has no latch file in {tmp_path / 'nowhere'}")
     ]
 
 

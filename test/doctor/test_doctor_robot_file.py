@@ -45,7 +45,7 @@ def test_the_robots_that_come_along_are_good() -> None:
     for name in ("widowx", "google_robot"):
         assert all_good(check_robot_file(find_robot_file(name)))
     found = list(check_robot_file(find_robot_file("panda")))
-    assert "joint_position_driver" in only(found, "error", "in simulation alone").advice
+    assert "joint_position_driver" in only(found, "error", "only in simulation").advice
 
 
 def test_a_file_is_found_by_name_or_path(tmp_path: Path) -> None:

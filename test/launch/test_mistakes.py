@@ -18,8 +18,8 @@ from stvla_ros.settings import ranges
 # A _ after a colon stands for a space. The task is one that needs no download.
 MISTAKES: tuple[tuple[str, str], ...] = (
     # sim
-    ("sim --checkpoint no/such/folder", "checkpoint: expected a folder with config.json, a model that comes along"),
-    ("sim --checkpoint no/such", "checkpoint no/such: there is no such folder, and the hub gave none"),
+    ("sim --checkpoint no/such/folder", "checkpoint: expected a folder with config.json, a shipped model"),
+    ("sim --checkpoint no/such", "checkpoint no/such: there is no such folder, and the hub has none"),
     ("sim --checkpoint smal", "got 'smal' (did you mean small?)"),
     ("sim --checkpoint models", "checkpoint models: expected "),
     ("sim --unnorm-key nope", "unnorm_key: expected one of stvla; got 'nope'"),
@@ -74,7 +74,7 @@ MISTAKES: tuple[tuple[str, str], ...] = (
     # eval, ablate
     ("eval", "policies: expected at least one"),
     ("eval --policies smal", "or a hub id, got 'smal' (did you mean small?)"),
-    ("eval --policies no/such", "policy such: checkpoint no/such: there is no such folder, and the hub gave none"),
+    ("eval --policies no/such", "policy such: checkpoint no/such: there is no such folder, and the hub has none"),
     ("eval --policies small?temperature=hot", "temperature: expected 0 (greedy) to 100, got 'hot'"),
     ("eval --policies small?buffer=1001", "policy small: buffer: expected an integer of at least 2 frames and at most"),
     ("eval --policies small?unnorm_key=nope", "unnorm_key: expected one of stvla; got 'nope'"),
@@ -103,7 +103,7 @@ MISTAKES: tuple[tuple[str, str], ...] = (
     ("model merge --adapter small --output out", "expected a file adapter_config.json, there is none"),
     ("model merge --adapter small --output .", "expected a new or empty folder, it is there already"),
     ("model create --size huge --output out", "size: expected one of tiny, small"),
-    ("model inspect --checkpoint no/such", "checkpoint no/such: there is no such folder, and the hub gave none"),
+    ("model inspect --checkpoint no/such", "checkpoint no/such: there is no such folder, and the hub has none"),
     # the command itself
     ("simulate", "stvla simulate: no such command; did you mean stvla sim?"),
     ("model mrege", "stvla model mrege: no such command; did you mean stvla model merge?"),

@@ -81,7 +81,7 @@ def test_without_a_node_that_may_fail_the_others_go_on(starter: str, tmp_path: P
         graph.wait_for_topics(*READY)
         [tracker] = graph.pids("tracker")
         os.kill(tracker, signal.SIGKILL)
-        graph.until(lambda: "node tracker killed by signal 9; the others go on" in graph.output, "the line")
+        graph.until(lambda: "node tracker killed by signal 9; the others continue" in graph.output, "the line")
         assert graph.process.poll() is None and len(graph.pids("compositor")) == 1
 
 

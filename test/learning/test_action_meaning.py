@@ -147,9 +147,7 @@ def checked(*readers: LeRobotReader) -> list[str]:
 
 def test_grippers_that_begin_otherwise_are_refused_until_it_is_said_what_they_mean(tmp_path: Path) -> None:
     usual, inverted = written(tmp_path / "a", inverted=False), written(tmp_path / "b", inverted=True)
-    with pytest.raises(
-        InputError, match=r"b, action: expected a gripper that begins open as that of .*a does, .* 100%"
-    ):
+    with pytest.raises(InputError, match=r"b, action: expected a gripper that begins open as in .*a; .* 100%"):
         checked(LeRobotReader(usual), LeRobotReader(inverted))
     said = checked(LeRobotReader(usual), LeRobotReader(inverted, action="x y z roll pitch yaw gripper_closed"))
     assert f"data set {inverted}, action: converted: a gripper of 1 when closed to 1 when open" in said

@@ -295,7 +295,9 @@ def test_a_recording_from_before_commands_named_their_robot_is_read(tmp_path: Pa
 def test_an_unknown_robot_must_be_named(tmp_path: Path) -> None:
     simple_bag(tmp_path / "bag", base_frame="world")
 
-    with pytest.raises(InputError, match="robot: expected a name, the frames of the commands tell none"):
+    with pytest.raises(
+        InputError, match="robot: expected a name, the commands have the frames of several robots or of none: none"
+    ):
         convert(tmp_path, instruction="stack")
 
     assert convert(tmp_path, instruction="stack", robot="my_arm").info.robot_type == "my_arm"

@@ -252,7 +252,7 @@ def test_a_folder_with_something_in_it_is_refused(tmp_path: Path) -> None:
 def test_an_episode_unlike_the_first_is_refused_and_the_rest_stays(tmp_path: Path, changes: dict) -> None:
     with LeRobotWriter(tmp_path / "data", "widowx") as writer:
         writer.add_episode(make_demonstration())
-        with pytest.raises(InputError, match="episode 1: expected what the first one has"):
+        with pytest.raises(InputError, match="episode 1: expected the parts, size and rate of the first episode"):
             writer.add_episode(make_demonstration(**changes))
 
     assert len(LeRobotReader(tmp_path / "data")) == 1

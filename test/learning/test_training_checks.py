@@ -142,7 +142,7 @@ def test_positions_instead_of_steps_are_refused_at_a_high_rate_and_named_otherwi
         episode.action[:, :3] = [0.3, 0.0, 0.2] + np.cumsum(episode.action[:, :3], axis=0)
     warnings = check(write(tmp_path / "slow", episodes))
     assert any("faster than" in line and "are they metres in one step?" in line for line in warnings)
-    assert any("the actions are a way of" in line for line in warnings)
+    assert any("the actions add up to a path of" in line for line in warnings)
     fast = [demonstration(seed, fps=20.0, action=each.action) for seed, each in enumerate(episodes)]
     assert "positions instead of steps" in refusal(write(tmp_path / "fast", fast, robot=""))
 

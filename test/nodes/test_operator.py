@@ -103,7 +103,7 @@ def test_all_robots_stop_and_only_one_is_moved() -> None:
         assert operator.stop(StopArguments()) == 0
         assert sorted(robots.called) == ["/left/driver/estop", "/right/driver/estop"]
         with pytest.raises(
-            InputError, match="^namespace: expected that of one of the robots, there are /left/driver, /"
+            InputError, match="^namespace: expected the namespace of one of the robots: /left/driver, /"
         ):
             operator.home(HomeArguments())
         assert operator.home(HomeArguments("/right")) == 0

@@ -89,7 +89,7 @@ def test_the_goal_ends_once_its_caller_is_gone_for_orphan_timeout(
         server.clients = {LATER}
         assert runs_after(0.1) and runs_after(1.9)
         assert runs_after(0.2) != ends
-        told = "the caller of this goal is gone: none of the clients that there were at its begin was seen for 2 s"
+        told = "the caller of this goal is gone: none of the clients of its beginning was seen for 2 s"
         assert goal.reason == (f"{told} (orphan_timeout)" if ends else "")
 
 

@@ -75,7 +75,7 @@ def test_a_lens_that_distorts_is_told_with_its_pixels() -> None:
         ("plumb_bob", [1e-4, 0, 0, 0, 0], ""),
         ("rational_polynomial", [0.1, 0.2, 0, 0, 0.1, 0.4, 0.1, 0.0], "the lens distorts by up to "),
         ("equidistant", [0.1, 0.01, 0.0, 0.0], "the lens distorts by up to "),
-        ("double_sphere", [0.1, 0.2], "the lens distorts (model 'double_sphere', which nobody here knows)"),
+        ("double_sphere", [0.1, 0.2], "the lens distorts (model 'double_sphere', which this package does not know)"),
         ("plumb_bob", [float("nan")], "distortion coefficients are not finite"),
     ],
 )

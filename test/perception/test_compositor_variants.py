@@ -188,7 +188,7 @@ def test_only_what_is_on_the_robot_or_unknown_is_left_out():
 
 def test_a_robot_that_nobody_knows_cannot_be_left_out():
     traces, depth, _ = robot_and_thing()
-    with pytest.raises(InputError, match="ignore_robot: expected to know where the robot is"):
+    with pytest.raises(InputError, match="ignore_robot: expected the robot's position in the picture"):
         Compositor(CompositorConfig("C", ignore_robot=True)).step(traces, depth)
 
 

@@ -84,7 +84,7 @@ def test_a_sensor_that_is_covered_for_a_moment_is_nothing_to_speak_of() -> None:
 
 def test_metres_that_are_millimetres_are_told_with_the_first_map() -> None:
     (said,) = watched(TABLE.astype(np.float32))
-    assert said.startswith("a median distance of 904 m is not that of a table; as millimetres it were")
+    assert said.startswith("a median distance of 904 m is not that of a table; as millimetres it would be")
 
 
 def test_metres_that_are_written_as_millimetres_are_told() -> None:

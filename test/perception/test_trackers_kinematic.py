@@ -131,7 +131,7 @@ def test_without_depth_the_tips_are_followed_and_seen():
 def test_a_frame_without_the_robot_is_refused_and_changes_nothing():
     tracker = make_tracker("kinematic")
     rgb, depth, view = Scene().frame()
-    with pytest.raises(InputError, match="tracker: expected with each frame where the robot is in it, got none"):
+    with pytest.raises(InputError, match="tracker: expected the robot's position with each frame, got none"):
         tracker.update(rgb, 0, depth)
     with pytest.raises(InputError, match=r"depth: expected the picture's shape \(240, 320\), got \(10, 10\)"):
         tracker.update(rgb, 0, depth[:10, :10], view)

@@ -97,7 +97,7 @@ def test_a_location_token_of_the_published_tokenizer_is_refused() -> None:
 
 @pytest.mark.parametrize("blank", ["", " ", "\n\t", "\u3000"])
 def test_a_blank_instruction_is_refused(blank: str) -> None:
-    with pytest.raises(InputError, match="^instruction: expected what to do, in words, got a blank text$"):
+    with pytest.raises(InputError, match="^instruction: expected an instruction in words, got a blank text$"):
         PROMPT.encode(blank)
 
 

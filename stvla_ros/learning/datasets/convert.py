@@ -106,7 +106,7 @@ def _only_robot(names: Iterable[str]) -> str:
     known = set(names)
     if len(known) != 1 or "" in known:
         told = ", ".join(sorted(filter(None, known))) or "none"
-        raise InputError(f"robot: expected a name, the frames of the commands tell {told}")
+        raise InputError(f"robot: expected a name, the commands have the frames of several robots or of none: {told}")
     return known.pop()
 
 

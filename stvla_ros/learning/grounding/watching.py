@@ -48,7 +48,9 @@ class Watcher:
         things = self._environment.seen_things()
         if things is None:
             task = self._environment.info.task
-            raise InputError(f"task {task}: its simulator does not tell where things show, so it has no grounding data")
+            raise InputError(
+                f"task {task}: its simulator cannot tell where things are in the picture, so it has no grounding data"
+            )
         self._intrinsics = observation.intrinsics
         self._frames.append(_Watched(observation.rgb, things, self._environment.scene_points()))
 

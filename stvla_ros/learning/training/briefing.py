@@ -256,7 +256,7 @@ def _files(config: TrainingConfig) -> list[str]:
     result = "adapter" if config.lora else "checkpoint"
     return [
         *_field("result", _short(output / result, WIDTH - _LABEL)),
-        *_field("beside it", "config.yaml, briefing.txt, metrics.jsonl, tensorboard, state.pt (to go on from)"),
+        *_field("beside it", "config.yaml, briefing.txt, metrics.jsonl, tensorboard, state.pt (to continue from)"),
         *_field("cache", _short(Path(config.data.cache).resolve(), WIDTH - _LABEL)),
     ]
 

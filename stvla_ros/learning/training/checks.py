@@ -232,8 +232,8 @@ def _check_meanings(selections: Sequence[Selection]) -> Iterator[str]:
         said = moving[most].reader.info.action_said and moving[least].reader.info.action_said
         if begins[most] > _MOSTLY and begins[least] < 1.0 - _MOSTLY and not said:
             raise InputError(
-                f"{moving[least].name}, {schema.ACTION}: expected a gripper that begins open as that of "
-                f"{moving[most].name} does, it begins closed in {1.0 - begins[least]:.0%} of the episodes: if 1 means "
+                f"{moving[least].name}, {schema.ACTION}: expected a gripper that begins open as in "
+                f"{moving[most].name}; it begins closed in {1.0 - begins[least]:.0%} of the episodes: if 1 means "
                 "closed there, say so in data.action (… gripper_closed); if not, say what the actions of both mean"
             )
     for selection in selections:

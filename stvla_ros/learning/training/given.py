@@ -34,5 +34,5 @@ def _check_base(checkpoint: str, family: str) -> None:
     if folder is None or is_adapter(folder):  # downloaded first, or refused with advice
         return
     if (found := family_of(folder).name) != family:
-        raise InputError(f"family.name: expected {found}, which checkpoint {folder} is of, got {family}")
+        raise InputError(f"family.name: expected {found}, the family of checkpoint {folder}, got {family}")
     check_files(folder)

@@ -78,6 +78,6 @@ def _check_state(where: str, demonstration: Demonstration) -> Iterator[str]:
         return
     if not 1.0 / _MOST_WAY_RATIO <= told / max(went, 1e-9) <= _MOST_WAY_RATIO:
         yield (
-            f"{where}: the actions are a way of {told:.3g} m, {schema.STATE} one of {went:.3g} m: are both in metres, "
-            "and the actions steps?"
+            f"{where}: the actions add up to a path of {told:.3g} m, {schema.STATE} to one of {went:.3g} m: are both "
+            "in metres, and are the actions steps?"
         )

@@ -153,7 +153,7 @@ def _start(config: TrainingConfig, selections: "list[Selection]", device: "torch
     if config.checkpoint:
         base = find_base(config.checkpoint)
         if (found := family_of(base).name) != family.name:
-            raise InputError(f"family.name: expected {found}, which checkpoint {base} is of, got {family.name}")
+            raise InputError(f"family.name: expected {found}, the family of checkpoint {base}, got {family.name}")
     else:
         # A continued run finds it there.
         base = run_folder / "base"

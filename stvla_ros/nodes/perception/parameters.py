@@ -88,12 +88,12 @@ def declare_compositor(node: StvlaNode) -> CompositorConfig:
         near_depth=node.parameter(
             "near_depth",
             default.near_depth,
-            "variant C: metres at which traces are drawn in place of the closest object's; 0 for that",
+            "variant C: depth of the traces in metres, in place of the closest object's; 0: the closest object's",
             low=0.0,
             high=FARTHEST_M,
         ),
         ignore_robot=node.parameter(
-            "ignore_robot", default.ignore_robot, "variant C: the robot's own links are no objects"
+            "ignore_robot", default.ignore_robot, "variant C: the robot's own links do not count as objects"
         ),
         age_step=node.parameter(
             "age_step",
@@ -136,8 +136,8 @@ def declare_camera_pose(node: StvlaNode) -> np.ndarray | None:
     text = node.parameter(
         "camera_pose",
         "",
-        "pose of the camera's optical frame in the URDF's first link, for what needs the robot: x y z (metres) roll "
-        "pitch yaw (radians, fixed axes); empty: as tf_static says",
+        "pose of the camera's optical frame in the URDF's first link, for stages that need the robot: x y z (metres) "
+        "roll pitch yaw (radians, fixed axes); empty: from tf_static",
     )
     return parse_pose("parameter camera_pose", text) if text else None
 

@@ -39,7 +39,7 @@ class BagRecorderNode(StvlaNode):
         self._output = self.parameter("output", "", "folder of the new bag")
         topics = self.parameter("topics", [""], "topics to record; empty: all that are not hidden")
         self._wanted = {self.resolve_topic_name(topic) for topic in topics if topic}
-        excluded = self.parameter("exclude_topics", [""], "topics that are not recorded, whatever topics says")
+        excluded = self.parameter("exclude_topics", [""], "topics that are never recorded, even if topics lists them")
         self._excluded = {self.resolve_topic_name(topic) for topic in excluded if topic}
         self._queue_mb = self.parameter("queue_mb", 256, "megabytes that may wait for the disk", low=1, high=100_000)
         self.exit_code: int | None = None

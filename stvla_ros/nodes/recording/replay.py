@@ -44,7 +44,11 @@ class ReplayNode(StvlaNode):
             depth=self.parameter("depth_topic", "", "topic in the bag; empty: sensor_depth beside image_topic"),
         )
         self._frame_rate = self.parameter(
-            "frame_rate", 0.0, "Hz, of a folder whose pictures carry no stamps; 0: they do", low=0.0, high=10_000.0
+            "frame_rate",
+            0.0,
+            "rate of a folder of pictures without stamps, Hz; 0: they have stamps",
+            low=0.0,
+            high=10_000.0,
         )
         self._tolerance_ns = declare_sync_tolerance(self)
         self._pacing = self.parameter(

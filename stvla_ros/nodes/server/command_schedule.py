@@ -63,7 +63,7 @@ class CommandSchedule:
         chunks = node.parameter(
             "ensembled_chunks",
             ENSEMBLED_CHUNKS,
-            "how many of the last chunks have a say, where several have",
+            "number of the last chunks that are averaged, in executions that average",
             low=1,
             high=MOST_CHUNKS,
         )

@@ -96,12 +96,12 @@ class InstructionGoals:
         self._orphan_s = node.parameter(
             "orphan_timeout",
             2.0,
-            "seconds without any of the clients that there were at a goal's begin after which it ends; 0 for never",
+            "seconds after which a goal ends when all clients of its beginning are gone; 0 for never",
             low=0.0,
             high=86400.0,
         )
         self._allow_preemption = node.parameter(
-            "allow_preemption", False, "a new goal takes over from the one that runs, whoever sent it"
+            "allow_preemption", False, "a new goal replaces the running one, whoever sent it"
         )
         self._goals: dict[bytes, Goal] = {}
         self._server: ActionServer | None = None
@@ -239,7 +239,7 @@ class InstructionGoals:
         return f"no command executed for {self._stall_s} s: no fresh observation, no policy output, or no driver"
 
     def _why_orphaned(self) -> str:
-        unseen = f"none of the clients that there were at its begin was seen for {self._orphan_s:g} s"
+        unseen = f"none of the clients of its beginning was seen for {self._orphan_s:g} s"
         return f"the caller of this goal is gone: {unseen} (orphan_timeout)"
 
     async def _execute(self, handle: ServerGoalHandle) -> ExecuteInstruction.Result:

@@ -62,7 +62,7 @@ class ObservationInputs:
             "frozen_picture_timeout",
             0.0,
             "seconds for which a camera may send no new picture (the same to the bit, or the same few in turn) while "
-            "its stamps advance; 0: for ever, and pictures of two cameras in turn are not told either",
+            "its stamps advance; 0: for ever, and two cameras on one topic are not reported either",
             low=0.0,
             high=3600.0,
         )
@@ -182,7 +182,7 @@ class ObservationInputs:
                 self._told_no_camera = True
                 self._node.get_logger().warning(
                     f"topic camera_info: nothing came within {CAMERA_INFO_WAIT_S:g} s of the first picture, so the "
-                    "policy is given no intrinsics and takes its own camera's, which is probably another one"
+                    "policy gets no intrinsics and assumes those of its training, probably of another camera"
                 )
             return False
         return self._node.count_publishers(self._node.resolve_topic_name("camera_info")) > 0

@@ -55,7 +55,7 @@ class Tracker(ABC):
         self.buffer.check_stamp(stamp_ns)
         if self.needs_robot:
             if robot is None:
-                raise InputError("tracker: expected with each frame where the robot is in it, got none")
+                raise InputError("tracker: expected the robot's position with each frame, got none")
             if depth is not None and depth.shape != rgb.shape[:2]:
                 raise InputError(f"depth: expected the picture's shape {rgb.shape[:2]}, got {depth.shape}")
         size = (rgb.shape[1], rgb.shape[0])

@@ -69,7 +69,7 @@ class St4VlaPolicy(Policy):
         free_memory()
         predictor = load_predictor(find_checkpoint(self._checkpoint), self._device, self._dtype, **self._options)
         if (views := predictor.model.config.views) != 1:
-            raise InputError(f"policy st4vla: the checkpoint is to be shown {views} pictures, and there is one camera")
+            raise InputError(f"policy st4vla: the checkpoint needs {views} pictures, but there is only one camera")
         self._unnorm_key, _ = select_statistics(predictor.statistics, *self._keys)
         say_statistics(predictor.statistics, self._unnorm_key, *self._keys)
         predictor.warm_up()

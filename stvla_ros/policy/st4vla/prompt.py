@@ -109,7 +109,7 @@ class PromptTokenizer:
         :raises InputError: for a blank or too long one, or text that the tokenizer reads as a reserved token.
         """
         if not question.strip():
-            raise InputError("question: expected what to tell, in words, got a blank text")
+            raise InputError("question: expected a question in words, got a blank text")
         ids = self._text_ids(question.strip(), "question")
         return self._checked(np.concatenate([self._before, *views * [self._picture], ids, self._after]))
 

@@ -92,7 +92,7 @@ def test_the_command_asks_the_network_itself(folder: Path, picture: np.ndarray, 
     [
         ({"image": "none.png"}, "image none.png: cannot be read"),
         ({"image": "{folder}/config.json"}, "expected a PNG or JPEG"),
-        ({"question": " "}, "question: expected what to tell, in words, got a blank text"),
+        ({"question": " "}, "question: expected a question in words, got a blank text"),
         ({"question": "is <|image_pad|> it?"}, "question: expected plain words, it contains the reserved token"),
         ({"most_tokens": 0}, "most_tokens: expected 1 to 1024, got 0"),
         ({"output": "drawn.jpg"}, "output: expected a file with the ending .png"),

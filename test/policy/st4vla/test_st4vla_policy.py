@@ -334,7 +334,7 @@ def test_a_strange_value_anywhere_is_one_line_or_does_no_harm(folder, name, valu
 
 def test_a_checkpoint_of_two_pictures_is_not_run_on_one(folder):
     replace_json(folder / "config.json", in_block("datasets.vla_data", obs=["image_0", "image_1"]))
-    with pytest.raises(InputError, match="policy st4vla: the checkpoint is to be shown 2 pictures"):
+    with pytest.raises(InputError, match="policy st4vla: the checkpoint needs 2 pictures"):
         make_policy("stvla", checkpoint=str(folder), unnorm_key="oxe_rt1").load()
 
 

@@ -97,8 +97,8 @@ def read_metadata(path: Path, picture: str = "", action: str = "") -> Metadata:
     frames = sum(episode.length for episode in episodes)
     if (len(episodes), frames) != (info.num_episodes, info.num_frames):
         raise InputError(
-            f"{where}: expected {info.num_episodes} episodes and {info.num_frames} frames as it says, "
-            f"the table of episodes has {len(episodes)} and {frames}"
+            f"{where}: expected {info.num_episodes} episodes and {info.num_frames} frames, as this "
+            f"file declares; the table of episodes has {len(episodes)} and {frames}"
         )
     if len({episode.index for episode in episodes}) != len(episodes):
         raise InputError(f"{path / layout.EPISODES_FOLDER}: expected every episode_index once")

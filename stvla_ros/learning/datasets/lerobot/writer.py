@@ -153,7 +153,7 @@ class LeRobotWriter:
         features = layout.make_features(demonstration, self._video)
         if self._features and (features, demonstration.fps) != (self._features, self._fps):
             got, expected = _describe(features, demonstration.fps), _describe(self._features, self._fps)
-            raise InputError(f"{where}: expected what the first one has ({expected}), got {got}")
+            raise InputError(f"{where}: expected the parts, size and rate of the first episode ({expected}), got {got}")
 
     def _open(self, demonstration: Demonstration) -> None:
         features = layout.make_features(demonstration, self._video)

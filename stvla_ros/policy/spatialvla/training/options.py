@@ -51,7 +51,9 @@ class SpatialVlaOptions:
         if not 0 <= self.chunk_size <= _LONGEST_CHUNK:
             raise InputError(f"chunk_size: expected 0 to {_LONGEST_CHUNK} actions, got {self.chunk_size}")
         if self.refit_bins and not self.refit_statistics:
-            raise InputError("refit_statistics: expected true with refit_bins, which are fitted to what they scale")
+            raise InputError(
+                "refit_statistics: expected true with refit_bins, because the bins are fitted to the scaled actions"
+            )
         for name in ("consensus_width", "smoothing"):
             if not 0.0 <= getattr(self, name) <= 2.0:
                 raise InputError(f"{name}: expected 0 to 2, got {getattr(self, name)}")

@@ -91,7 +91,7 @@ class SpatialVlaTrainable(Trainable):
         self.network, self.module = self._model, nn.ModuleDict(modules)
         self._loss = ChunkLoss(self._tokenizer, options, start.device)
         self.summary = "action bins fitted to the data" if options.refit_bins else "action bins as they were"
-        self.summary += "" if options.refit_statistics else ", and what they scale"
+        self.summary += "" if options.refit_statistics else ", statistics as they were"
         if self._traced:
             self.summary += f", a head for traces (left out of {options.trace_dropout:.0%} of the samples)"
         if options.earlier_s:
