@@ -131,7 +131,7 @@ def usual_nodes(folder: Path) -> list[NodeSpec]:
         replace(robot, robot="widowx", traces="beside", tracker="kinematic"),
         replace(robot, robot="widowx", traces="depth", depth="sensor", drawing="{ignore_robot: true}"),
         replace(robot, robot=servo, fused=True),
-        *(replace(robot, robot=each) for each in controlled),
+        *(replace(robot, robot=file) for file in controlled),
     ):
         nodes += _nodes(robot_graph(replace(each, deadman="joy"), folder / "run"))
         nodes += _nodes(robot_graph(replace(each, deadman="service"), folder / "run"))
