@@ -1,5 +1,6 @@
 """Files and folders that are either complete or absent: written under another name, then moved to their place."""
 
+import errno
 import json
 import os
 import shutil
@@ -23,6 +24,15 @@ def make_folder(folder: Path, argument: str = "output") -> None:
         raise InputError(
             f"{argument}: expected a folder that can be written, got {folder} ({error.strerror})"
         ) from None
+
+
+def why_not_written(error: OSError, place: Path | str) -> str:
+    """Why something cannot be written to a place, in a few words; with the free space where that is the reason."""
+    reason = error.strerror or str(error)
+    if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        return reason
+    folder = next((each for each in Path(place).absolute().parents if each.is_dir()), Path("/"))
+    return f"{reason}: {folder} has {shutil.disk_usage(folder).free / 1e6:.1f} MB free"
 
 
 @contextmanager

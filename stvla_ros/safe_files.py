@@ -113,6 +113,11 @@ def check_limit(name: str, got: float, where: str, of: str) -> None:
         raise InputError(f"{where}: expected at most {most} {of}, got {short_number(got)} (limit {name}, {VARIABLE})")
 
 
+def most_unpacked(size: int) -> int:
+    """Bytes that a compressed recording of ``size`` bytes may unpack to, all in all."""
+    return limit("unpacked_bytes") + limit("unpacked_share") * size
+
+
 def short_number(number: float) -> str:
     """A number for a message; Python writes no whole number of more than 4300 digits."""
     return f"{number:g}" if isinstance(number, float) else str(number) if abs(number) < 10**30 else "a huge number"
@@ -164,8 +169,11 @@ def _begins_with(file: Path, octets: bytes) -> bool:
 
 
 def read_text(file: Path, limit_name: str) -> str:
-    """As :func:`read_bytes`. :raises UnicodeDecodeError: when it is not UTF-8."""
-    return read_bytes(file, limit_name).decode("utf-8")
+    """As :func:`read_bytes`, without the mark that programs of Windows put first.
+
+    :raises UnicodeDecodeError: when it is not UTF-8.
+    """
+    return read_bytes(file, limit_name).decode("utf-8-sig")
 
 
 def read_json_file(file: Path) -> Any:

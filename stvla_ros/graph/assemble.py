@@ -147,7 +147,7 @@ def robot_graph(arguments: RobotArguments, run_directory: Path) -> Graph:
         nodes.append(NodeSpec("replay", {"replay": replay}, remappings, ends_graph=True))
         nodes.append(NodeSpec("episode_recorder", {"episode_recorder": recorder}, remappings))
     # Neither the recorder nor rviz is worth stopping a robot for. A replay waits for its recorder.
-    for extra in _optional(arguments, resolved, run_directory, base_frame, remappings):
+    for extra in _optional(arguments, resolved, run_directory, base_frame, remappings, arguments.instruction):
         awaited = arguments.replay and extra.executable == "bag_recorder"
         nodes.append(replace(extra, on_failure="stop" if awaited else "ignore"))
     # A recording carries its own time, which the replay publishes as the clock.
@@ -326,13 +326,17 @@ def _optional(
     run_directory: Path,
     base_frame: str,
     remappings: Mapping[str, str],
+    instruction: str = "",
 ) -> list[NodeSpec]:
     nodes = []
     if arguments.record:
         # The sensor's depth in metres only repeats its own topic.
         exclude = ["depth" if resolved.inputs.depth == "sensor" else ""]
         recorder = {"output": str(run_directory / "bag"), "exclude_topics": exclude}
-        nodes.append(NodeSpec("bag_recorder", {"bag_recorder": recorder}))
+        if instruction:
+            recorder["instruction"] = instruction
+        # Remapped as the others, it writes down which topics the graph's are.
+        nodes.append(NodeSpec("bag_recorder", {"bag_recorder": recorder}, remappings))
     if arguments.rviz:
         command = ("rviz2", "rviz2", "-d", str(config_directory() / "stvla.rviz"), "-f", base_frame)
         # rviz2's node is called rviz. It looks at the camera's own topics, in the recording's time.

@@ -1,50 +1,24 @@
-"""Camera frames of a bag: rosbag2 (MCAP or SQLite)."""
+"""Camera frames of a bag."""
 
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rosbags.highlevel import AnyReader
-from rosbags.interfaces import Connection
 
 from stvla_ros.errors import InputError
 from stvla_ros.perception.calibration import CameraCalibration, from_message
 from stvla_ros.perception.frame_pairs import DEPTHS, PICTURES, FramePairs
+from stvla_ros.recordings.bag import COMPRESSED_TYPE, Bag, BagTopic
 from stvla_ros.recordings.bag_files import open_bag
-from stvla_ros.recordings.compressed import decode_colour, decode_depth, holds_depth
+from stvla_ros.recordings.bag_topics import BagTopics, choose_camera
+from stvla_ros.recordings.compressed import decode_colour, decode_depth
 from stvla_ros.recordings.pixels import DEPTH_ENCODINGS, message_to_rgb, unpack_message
 from stvla_ros.recordings.types import OnBadFrame, RecordedFrame
 
-IMAGE_TYPE = "sensor_msgs/msg/Image"
-COMPRESSED_TYPE = "sensor_msgs/msg/CompressedImage"
-CAMERA_INFO_TYPE = "sensor_msgs/msg/CameraInfo"
-# Number of pictures that may wait for their depth maps: over a second of a usual camera.
+# How many pictures may wait for their depth maps: over a second of a usual camera.
 PAIRING_WINDOW = 40
-# Pictures that this package's graphs draw for people, or that a policy predicts.
-_DRAWN = ("overlay", "thoughts", "predicted_image")
-# Topics of registered depth beside the picture: of this package's graphs, and of RealSense's driver (beside the
-# picture's folder).
-_DEPTH_BESIDE = ("{}/sensor_depth", "{0.parent}/aligned_depth_to_color/image_raw")
-
-
-@dataclass(frozen=True)
-class BagTopics:
-    """The topics of a bag that are read, with their leading slash; empty: chosen automatically.
-
-    :param image: topic of the pictures, sensor_msgs/Image or CompressedImage; automatically the only colour picture
-        that this package has not drawn.
-    :param camera_info: topic of the calibration; automatically `camera_info` beside the image, if recorded.
-    :param depth: topic of the registered depth, sensor_msgs/Image 16UC1 (mm) or 32FC1 (m), or CompressedImage
-        (compressedDepth, png of 16 bits); automatically `sensor_depth` beside the image, or RealSense's
-        `aligned_depth_to_color/image_raw`, if recorded.
-    """
-
-    image: str = ""
-    camera_info: str = ""
-    depth: str = ""
 
 
 def read_bag(
@@ -73,15 +47,14 @@ class _Join:
     """Joins the pictures, calibration and depth of one bag."""
 
     def __init__(
-        self, path: Path, bag: AnyReader, topics: BagTopics, on_bad_frame: OnBadFrame | None, tolerance_ns: int | None
+        self, path: Path, bag: Bag, topics: BagTopics, on_bad_frame: OnBadFrame | None, tolerance_ns: int | None
     ) -> None:
         self._path = path
         self._bag = bag
         self._on_bad_frame = on_bad_frame
         self._pairs = FramePairs(PAIRING_WINDOW, tolerance_ns)
-        self._image = self._choose_image(topics.image)
-        self._camera_info = self._choose(topics.camera_info, ("{}/camera_info",), (CAMERA_INFO_TYPE,))
-        self._depth = self._choose(topics.depth, _DEPTH_BESIDE, (IMAGE_TYPE, COMPRESSED_TYPE))
+        chosen = choose_camera(bag, topics)
+        self._image, self._camera_info, self._depth = chosen.image, chosen.camera_info, chosen.depth
         self._camera: CameraCalibration | None = None
         self._paired = False
 
@@ -94,12 +67,12 @@ class _Join:
         waiting: deque[tuple[int, Any]] = deque()
         depths: dict[int, Any] = {}
         wanted = [c for c in (self._image, self._camera_info, self._depth) if c]
-        for connection, recorded_ns, message in self._messages(wanted):
+        for topic, recorded_ns, message in self._messages(wanted):
             stamp = _stamp_ns(message, recorded_ns)
-            if connection.topic == self._image.topic:
+            if topic == self._image:
                 waiting.append((stamp, message))
                 made = self._pairs.add(PICTURES, stamp, stamp) if self._depth else []
-            elif self._camera_info and connection.topic == self._camera_info.topic:
+            elif topic == self._camera_info:
                 self._camera = self._calibration(message)
                 made = []
             else:
@@ -114,9 +87,9 @@ class _Join:
         while waiting:
             yield from self._frame(*waiting.popleft(), depths)
 
-    def _messages(self, connections: list[Connection]) -> Iterator[tuple[Connection, int, Any]]:
-        for connection, recorded_ns, data in self._bag.messages(connections=connections):
-            yield connection, recorded_ns, self._bag.deserialize(data, connection.msgtype)
+    def _messages(self, topics: list[BagTopic]) -> Iterator[tuple[BagTopic, int, Any]]:
+        for topic, recorded_ns, data in self._bag.messages(topics):
+            yield topic, recorded_ns, self._bag.deserialize(data, topic.msgtype)
 
     def _frame(self, stamp: int, message: Any, depths: dict[int, Any]) -> Iterator[RecordedFrame]:
         depth_message = depths.pop(stamp, None)
@@ -144,48 +117,6 @@ class _Join:
         if not message.k[0] > 0:  # drivers of uncalibrated cameras publish zeros
             return None
         return from_message(message)
-
-    def _choose_image(self, wanted: str) -> Connection:
-        pictures = [c for c in self._bag.connections if c.msgtype in (IMAGE_TYPE, COMPRESSED_TYPE) and c.msgcount]
-        if wanted:
-            return self._named(wanted, (IMAGE_TYPE, COMPRESSED_TYPE))
-        candidates = [connection for connection in pictures if self._is_colour(connection)]
-        # The same pictures, sent by image_transport as well.
-        raw = {connection.topic for connection in candidates}
-        candidates = [c for c in candidates if c.topic.removesuffix("/compressed") not in raw - {c.topic}]
-        # Beside a camera's picture, our own bags have pictures that are drawn for people.
-        candidates = [each for each in candidates if each.topic.rpartition("/")[2] not in _DRAWN] or candidates
-        if len(candidates) == 1:
-            return candidates[0]
-        if not candidates:
-            raise InputError(f"bag {self._path}: expected a topic of colour pictures, found none")
-        names = ", ".join(sorted(connection.topic for connection in candidates))
-        raise InputError(f"bag {self._path}: expected an image topic to be named, it has several: {names}")
-
-    def _is_colour(self, connection: Connection) -> bool:
-        _, _, data = next(self._bag.messages(connections=[connection]))
-        message: Any = self._bag.deserialize(data, connection.msgtype)
-        if connection.msgtype == COMPRESSED_TYPE:
-            return not holds_depth(message.format)
-        return message.encoding not in DEPTH_ENCODINGS
-
-    def _choose(self, wanted: str, siblings: tuple[str, ...], msgtypes: tuple[str, ...]) -> Connection | None:
-        if wanted:
-            return self._named(wanted, msgtypes)
-        folder = PurePosixPath(self._image.topic.removesuffix("/compressed")).parent
-        beside = [sibling.format(folder).replace("//", "/") for sibling in siblings]
-        found = {
-            c.topic: c for c in self._bag.connections if c.topic in beside and c.msgtype in msgtypes and c.msgcount
-        }
-        return next((found[topic] for topic in beside if topic in found), None)
-
-    def _named(self, topic: str, msgtypes: tuple[str, ...]) -> Connection:
-        fitting = [c for c in self._bag.connections if c.msgtype in msgtypes]
-        for connection in fitting:
-            if connection.topic == topic:
-                return connection
-        names = ", ".join(sorted(c.topic for c in fitting)) or "none"
-        raise InputError(f"bag {self._path}: expected a topic {topic} of type {' or '.join(msgtypes)}; it has: {names}")
 
 
 def _stamp_ns(message: Any, recorded_ns: int) -> int:

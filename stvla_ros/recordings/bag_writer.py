@@ -1,6 +1,8 @@
 """Writes rosbag2 bags in MCAP."""
 
+from collections.abc import Mapping
 from functools import partial
+from io import BytesIO
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
@@ -15,9 +17,13 @@ from rosbags.interfaces import (
     QosTime,
 )
 from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer, WriterError
+from rosbags.rosbag2.storage_mcap import write_record, write_string, write_uint32
 
+from stvla_ros.atomic_files import why_not_written
 from stvla_ros.errors import InputError
+from stvla_ros.recordings.bag import RUN
 from stvla_ros.recordings.message_definitions import MessageDefinitions
+from stvla_ros.recordings.storage_checks import METADATA
 from stvla_ros.recordings.unpacking import zstd
 
 # The metadata version that every distribution since Iron reads.
@@ -32,10 +38,12 @@ class BagWriter:
     `close`, which writes its index. Not thread-safe.
 
     :param folder: folder of the bag; it must not exist.
+    :param run: facts about the run (``bag.RUN``). They stand before all messages, so that they are there in the bag of
+        a killed recorder, too.
     :raises InputError: when the folder exists or cannot be made.
     """
 
-    def __init__(self, folder: Path | str) -> None:
+    def __init__(self, folder: Path | str, run: Mapping[str, str] | None = None) -> None:
         self.folder = Path(folder)
         self.messages = 0
         self._definitions = MessageDefinitions()
@@ -45,12 +53,25 @@ class BagWriter:
             # The storage's own compression: to players of rosbag2 the bag is a plain one.
             self._writer.set_compression(CompressionMode.STORAGE, CompressionFormat.ZSTD)
             self._writer.open()
+            if run:
+                self._write_metadata(run)
         except WriterError:
             raise InputError(f"bag {self.folder}: expected a new folder, it exists already") from None
         except OSError as error:
-            raise InputError(f"bag {self.folder}: cannot be written ({error.strerror})") from None
+            raise InputError(f"bag {self.folder}: cannot be written ({why_not_written(error, self.folder)})") from None
         storage: Any = self._writer.storage
         storage.compressor = partial(zstd.compress, level=_ZSTD_LEVEL)
+
+    def _write_metadata(self, run: Mapping[str, str]) -> None:
+        storage: Any = self._writer.storage
+        pairs, record = BytesIO(), BytesIO()
+        for text in (part for pair in run.items() for part in pair):
+            write_string(pairs, text)
+        write_string(record, RUN)
+        write_uint32(record, pairs.tell())
+        record.write(pairs.getbuffer())
+        write_record(storage.bio, METADATA, record)
+        storage.bio.flush()
 
     @property
     def topics(self) -> list[str]:

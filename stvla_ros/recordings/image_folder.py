@@ -83,13 +83,15 @@ def _read_stamps(folder: Path) -> list[tuple[int, Path]]:
     result = []
     try:
         lines = read_text(table, "json_bytes").splitlines()
-        rows = list(csv.reader(lines, skipinitialspace=True))
+        # Spreadsheets of many languages write semicolons.
+        delimiter = next((each for each in ",;\t" if lines and each in lines[0]), ",")
+        rows = list(csv.reader(lines, delimiter=delimiter, skipinitialspace=True))
     except InputError:
         raise
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"{table}: expected lines of nanoseconds,file name ({error})") from None
     for number, row in enumerate(rows, start=1):
-        if not row or row[0].startswith("#") or (number == 1 and not row[0].isdecimal()):
+        if not row or row[0].startswith("#") or (number == 1 and not row[0][:1].isdecimal()):
             continue
         if len(row) != 2 or not _is_stamp(row[0]):
             got = ",".join(row)[:200]

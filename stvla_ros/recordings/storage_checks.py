@@ -3,16 +3,17 @@
 import sqlite3
 import struct
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 from urllib.parse import quote
 
 from stvla_ros.errors import InputError
-from stvla_ros.safe_files import check_limit, check_regular, limit
+from stvla_ros.recordings.ros1_checks import check_ros1_bag
+from stvla_ros.safe_files import check_limit, check_regular, most_unpacked
 
 # The MCAP format (https://mcap.dev/spec): magic bytes, then records, each an opcode, a length and that many bytes.
 MAGIC = b"\x89MCAP0\r\n"
 RECORD_HEAD = struct.Struct("<BQ")
-FOOTER, DATA_END, CHUNK, CHUNK_INDEX = 0x02, 0x0F, 0x06, 0x08
+FOOTER, DATA_END, MESSAGE, CHUNK, CHUNK_INDEX, METADATA = 0x02, 0x0F, 0x05, 0x06, 0x08, 0x0C
 _CHUNK_TIMES, _SIZE, _TEXT, _PAIR = (
     struct.Struct("<QQQI"),
     struct.Struct("<Q"),
@@ -24,20 +25,28 @@ _LONGEST_INDEX = 16 << 20
 _OVERLAP = 10
 
 
+class ChunkHead(NamedTuple):
+    """What a chunk says of itself: the times of its messages, how it is packed, and its sizes in bytes."""
+
+    first: int
+    last: int
+    compression: bytes
+    packed: int
+    unpacked: int
+
+
 def check_storage(file: Path) -> None:
     """:raises InputError: for a file that would take too much memory or time, or whose parts contradict each other."""
     check_regular(file)
     if file.suffix == ".db3":
         _check_sqlite(file)
         return
+    if file.suffix == ".bag":
+        check_ros1_bag(file)
+        return
     with file.open("rb") as stream:
         if stream.read(len(MAGIC)) == MAGIC:
             _check_mcap(stream, file.stat().st_size)
-
-
-def most_unpacked(size: int) -> int:
-    """Number of bytes that a compressed recording of ``size`` bytes may unpack to in total."""
-    return limit("unpacked_bytes") + limit("unpacked_share") * size
 
 
 # --- MCAP -------------------------------------------------------------------------------------------------------------
@@ -46,6 +55,7 @@ def most_unpacked(size: int) -> int:
 def _check_mcap(stream: BinaryIO, size: int) -> None:
     """:param stream: stream after the magic bytes."""
     chunks: dict[int, tuple[int, int]] = {}
+    times: list[tuple[int, int, int]] = []
     index: list[tuple[int, int, int]] = []
     unpacked = 0
     place = len(MAGIC)
@@ -56,8 +66,10 @@ def _check_mcap(stream: BinaryIO, size: int) -> None:
             raise InputError(f"record at byte {place}: expected at most {size - begin} bytes in the file, got {length}")
         try:
             if opcode == CHUNK:
-                chunks[place] = _chunk(stream, length, place)
-                unpacked += chunks[place][1]
+                head_of = chunk_head(stream, length, place)
+                chunks[place] = (head_of.packed, head_of.unpacked)
+                times.append((head_of.first, head_of.last, head_of.unpacked))
+                unpacked += head_of.unpacked
             elif opcode == CHUNK_INDEX:
                 index.append(_indexed(stream.read(min(length, _LONGEST_INDEX)), chunks, place))
         except (struct.error, UnicodeDecodeError):
@@ -71,12 +83,21 @@ def _check_mcap(stream: BinaryIO, size: int) -> None:
         raise InputError(
             f"expected at most {most} bytes after unpacking, its chunks say {unpacked} (limit unpacked_bytes)"
         )
-    check_limit("chunk_bytes", _overlapping(index) / _OVERLAP, "chunks of one time", "bytes unpacked and divided by 10")
+    # Without an index, chunks are read by their own times.
+    at_once = _overlapping(index or times) / _OVERLAP
+    check_limit("chunk_bytes", at_once, "chunks of one time", "bytes unpacked and divided by 10")
 
 
-def _chunk(stream: BinaryIO, length: int, place: int) -> tuple[int, int]:
-    """The packed and the unpacked size of a chunk, from its header."""
-    *_, unpacked, _ = _CHUNK_TIMES.unpack(stream.read(_CHUNK_TIMES.size))
+def chunk_head(stream: BinaryIO, length: int, place: int) -> ChunkHead:
+    """The header of a chunk.
+
+    :param stream: file, at the content of the chunk's record.
+    :param length: number of bytes of that content.
+    :param place: byte at which the record begins, for messages.
+    :raises InputError: when the header contradicts itself, or the chunk is larger than the limit.
+    :raises struct.error: when the header breaks off.
+    """
+    first, last, unpacked, _ = _CHUNK_TIMES.unpack(stream.read(_CHUNK_TIMES.size))
     (letters,) = _TEXT.unpack(stream.read(_TEXT.size))
     compression = stream.read(min(letters, 16))
     (packed,) = _SIZE.unpack(stream.read(_SIZE.size))
@@ -86,7 +107,7 @@ def _chunk(stream: BinaryIO, length: int, place: int) -> tuple[int, int]:
     if not compression and packed != unpacked:
         raise InputError(f"{where}: expected equal sizes of an uncompressed chunk, got {packed} and {unpacked} bytes")
     check_limit("chunk_bytes", unpacked, where, "bytes unpacked")
-    return packed, unpacked
+    return ChunkHead(first, last, compression, packed, unpacked)
 
 
 def _indexed(record: bytes, chunks: dict[int, tuple[int, int]], place: int) -> tuple[int, int, int]:

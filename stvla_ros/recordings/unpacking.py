@@ -6,18 +6,19 @@ definitions tries every reading of nested brackets, so that five of them take mi
 these functions by limited ones, once for the process.
 """
 
+import bz2
 import re
 from types import SimpleNamespace
 from typing import Any
 
 import lz4.frame
 from rosbags.highlevel import anyreader
-from rosbags.interfaces import Nodetype
+from rosbags.interfaces import Connection, MessageDefinitionFormat, Nodetype
 from rosbags.rosbag2 import reader, storage_mcap, storage_sqlite3
 from rosbags.typesys import get_types_from_idl, get_types_from_msg
 from rosbags.typesys.store import Typestore
 
-from stvla_ros.errors import InputError
+from stvla_ros.errors import InputError, reason_of
 from stvla_ros.safe_files import check_limit, limit
 from stvla_ros.settings import load_yaml
 
@@ -25,6 +26,11 @@ from stvla_ros.settings import load_yaml
 _library: Any = storage_mcap
 zstd = _library.zstd
 _AT_ONCE = 1 << 20
+_DECOMPRESSORS: dict[str, Any] = {
+    "zstd": zstd.ZstdDecompressor,
+    "lz4": lz4.frame.LZ4FrameDecompressor,
+    "bz2": bz2.BZ2Decompressor,
+}
 # Largest number of elements in arrays of fixed length that a message has by its definition alone, without a byte of
 # data.
 _MOST_ELEMENTS = 100_000
@@ -34,17 +40,17 @@ _SLOW_IDL = re.compile(r"\bconst\b[^;]{0,400}=[^;]{0,400}\(|(sequence\s*<\s*){3}
 
 def unpack(data: bytes, compression: str, most: int, where: str) -> bytes:
     """
-    :param compression: name of the compression: ``zstd``, ``lz4``, or empty for none.
+    :param compression: name of the compression: ``zstd``, ``lz4``, ``bz2``, or empty for none.
     :param most: largest number of bytes that may come out.
     :param where: name of the data in the message.
     :raises InputError: as soon as there are more.
     """
     if not compression:
         return data
-    # Both formats are unpacked as streams, piece by piece, and a file may hold several streams.
-    make = {"zstd": zstd.ZstdDecompressor, "lz4": lz4.frame.LZ4FrameDecompressor}.get(compression)
+    # All formats are unpacked as streams, piece by piece, and a file may hold several streams.
+    make = _DECOMPRESSORS.get(compression)
     if make is None:
-        raise InputError(f"{where}: expected zstd or lz4, got the compression {compression[:40]!r}")
+        raise InputError(f"{where}: expected zstd, lz4 or bz2, got the compression {compression[:40]!r}")
     parts: list[bytes] = []
     size = 0
     while data:
@@ -112,6 +118,29 @@ def _read_idl(text: str) -> Any:
 def _read_msg(text: str, name: str) -> Any:
     check_limit("settings_bytes", len(text), f"definition of {name[:80]}", "characters")
     return get_types_from_msg(text, name)
+
+
+def definition_problem(connection: Connection) -> str:
+    """Why a topic's type cannot be read by its definition; empty when it can, or has none."""
+    definition = connection.msgdef
+    library: Any = anyreader
+    try:
+        if definition.format == MessageDefinitionFormat.MSG:
+            library.get_types_from_msg(definition.data, connection.msgtype)
+        elif definition.format == MessageDefinitionFormat.IDL:
+            for text in _idl_texts(definition.data):
+                library.get_types_from_idl(text)
+    except Exception as error:  # the parsers' own, of which some are assertions
+        return reason_of(error)
+    return ""
+
+
+def _idl_texts(data: str) -> list[str]:
+    """A definition in IDL, or several with a line of equal signs and their names before each."""
+    rule = "=" * 80 + "\n"
+    if not data.startswith(f"{rule}IDL: "):
+        return [data]
+    return [part.partition("\n")[2] for part in data.split(rule)[1:]]
 
 
 _parse_qos = reader.parse_qos

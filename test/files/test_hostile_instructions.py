@@ -16,6 +16,7 @@ from stvla_ros.action import ExecuteInstruction
 from stvla_ros.graph.arguments import RobotArguments
 from stvla_ros.graph.assemble import robot_graph
 from stvla_ros.learning.datasets.bags.bag_episodes import find_episodes
+from stvla_ros.learning.datasets.bags.graph_messages import GraphTopics
 from stvla_ros.nodes.server.vla_server import VlaServerNode
 
 LONG = "x" * 10_000_000
@@ -49,7 +50,7 @@ def test_the_state_of_a_recorded_episode_is_refused(tmp_path: Path) -> None:
     with GraphBag(folder) as bag:
         record_episode(bag, [START + step * SECOND // 5 for step in range(3)])
         bag.state(START + SECOND, SUCCEEDED, 0, 3, instruction=LONG)
-    line = refusal(lambda: find_episodes(folder, "/image", ""), folder)
+    line = refusal(lambda: find_episodes(folder, GraphTopics(), ""), folder)
     assert SAID in line and "episode 0, instruction" in line
 
 

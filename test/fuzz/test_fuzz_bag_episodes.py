@@ -18,6 +18,7 @@ from rclpy.serialization import serialize_message
 from sensor_msgs.msg import Image
 
 from stvla_ros.learning.datasets.bags.bag_episodes import find_episodes
+from stvla_ros.learning.datasets.bags.graph_messages import GraphTopics
 from stvla_ros.msg import ActionChunk, EndEffectorCommand, EpisodeState
 from stvla_ros.recordings.bag_files import open_bag
 from stvla_ros.recordings.bag_writer import BagWriter
@@ -61,7 +62,7 @@ said = st.one_of(
 
 def read(bag: Path, instruction: str) -> None:
     with only_bad_input(str(bag)):
-        found = find_episodes(bag, "/image", instruction).episodes
+        found = find_episodes(bag, GraphTopics(), instruction).episodes
         note(f"{len(found)} episodes, {any(any(episode.actions) for episode in found)}")
         for episode in found:
             assert len(episode.stamps) == len(episode.times) == len(episode.actions)

@@ -1,6 +1,8 @@
 """Bags as the live graph records them, message by message."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Self
 
 import numpy as np
@@ -22,6 +24,7 @@ _TOPICS = {
     "command": "stvla_ros/msg/EndEffectorCommand",
     "action_chunk": "stvla_ros/msg/ActionChunk",
     "episode_state": "stvla_ros/msg/EpisodeState",
+    "command_verdict": "stvla_ros/msg/CommandVerdict",
 }
 
 
@@ -42,16 +45,28 @@ def command_of(stamp: int, number: int = 0) -> np.ndarray:
 
 
 class GraphBag:
-    """A bag that grows. Use as a context manager."""
+    """A bag that grows. Use as a context manager.
 
-    def __init__(self, folder: Path, namespace: str = "", base_frame: str = "base_link", robot: str = "") -> None:
-        self._namespace = namespace
+    :param names: of topics that were remapped.
+    :param run: what its recorder wrote down.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        namespace: str = "",
+        base_frame: str = "base_link",
+        robot: str = "",
+        names: Mapping[str, str] = MappingProxyType({}),
+        run: Mapping[str, str] | None = None,
+    ) -> None:
+        self._namespace, self._names = namespace, names
         self._base_frame, self._robot = base_frame, robot
         self._definitions = MessageDefinitions()
         for name in [*_TOPICS.values(), "geometry_msgs/msg/Vector3"]:
             self._definitions.add(name)
         self._types = self._definitions.typestore.types
-        self._bag = BagWriter(folder)
+        self._bag = BagWriter(folder, run)
         self._time = START
 
     def __enter__(self) -> Self:
@@ -61,15 +76,22 @@ class GraphBag:
         self._bag.close()
 
     def observation(
-        self, stamp: int, depth: np.ndarray | None = None, without: tuple[str, ...] = (), depth_later: int = 0
+        self,
+        stamp: int,
+        depth: np.ndarray | None = None,
+        without: tuple[str, ...] = (),
+        depth_later: int = 0,
+        pictures: tuple[np.ndarray, np.ndarray] | None = None,
     ) -> None:
         """
+        :param pictures: colour and depth in place of ``rgb_of`` and ``depth_of``.
         :param depth: in place of ``depth_of``.
         :param without: topics to leave out.
         :param depth_later: by which the depth's stamp differs, ns.
         """
-        depth = depth_of(stamp) if depth is None else depth
-        header, (width, height) = self._header(stamp, "camera"), SIZE
+        rgb, own_depth = pictures or (rgb_of(stamp), depth_of(stamp))
+        depth = own_depth if depth is None else depth
+        header, (height, width) = self._header(stamp, "camera"), rgb.shape[:2]
         info = {"height": height, "width": width, "distortion_model": "plumb_bob", "d": np.zeros(5)}
         info |= {"k": INTRINSICS.reshape(9), "r": np.eye(3).reshape(9), "p": np.zeros(12)}
         roi = self._make(
@@ -80,22 +102,35 @@ class GraphBag:
             "sensor_depth": self._picture(
                 self._header(stamp + depth_later, "camera"), depth, "16UC1" if depth.dtype == np.uint16 else "32FC1"
             ),
-            "image": self._picture(header, rgb_of(stamp), "rgb8"),
-            "overlay": self._picture(header, rgb_of(stamp), "rgb8"),
+            "image": self._picture(header, rgb, "rgb8"),
+            "overlay": self._picture(header, rgb, "rgb8"),
         }
         for topic, fields in messages.items():
             if topic not in without:
                 self._write(topic, fields)
 
-    def command(self, stamp: int, number: int = 0, **changes: Any) -> None:
+    def command(self, stamp: int, number: int = 0, goal: int = 7, at: int = 0, **changes: Any) -> None:
+        """
+        :param goal: which it belongs to.
+        :param at: when it is recorded, ns; 0: a millisecond after the message before it.
+        """
+        self._time = at - 1_000_000 if at else self._time
         values = command_of(stamp, number)
         fields = {"translation": self._vector(values[:3]), "rotation": self._vector(values[3:6]), "gripper": values[6]}
         fields |= {"header": self._header(stamp, self._base_frame)}
         if "robot" in self._types[_TOPICS["command"]].__dataclass_fields__:  # older graphs recorded none
-            goal = self._make("unique_identifier_msgs/msg/UUID", uuid=np.full(16, 7, np.uint8))
             accepted = self._make("builtin_interfaces/msg/Time", sec=START // SECOND, nanosec=0)
-            fields |= {"robot": self._robot, "goal_id": goal, "goal_stamp": accepted}
+            fields |= {"robot": self._robot, "goal_id": self._goal(goal), "goal_stamp": accepted}
         self._write("command", {**fields, **changes})
+
+    def verdict(self, stamp: int, executed: bool, goal: int = 7) -> None:
+        zero = self._make("builtin_interfaces/msg/Time", sec=0, nanosec=0)
+        fields = {"header": self._header(stamp, self._base_frame), "goal_id": self._goal(goal), "executed": executed}
+        moved = {"translation": self._vector(np.zeros(3)), "rotation": self._vector(np.zeros(3)), "moved_at": zero}
+        self._write("command_verdict", {**fields, "clipped": [], "refused": "" if executed else "reach", **moved})
+
+    def _goal(self, number: int) -> Any:
+        return self._make("unique_identifier_msgs/msg/UUID", uuid=np.full(16, number, np.uint8))
 
     def chunk(self, stamp: int, period_ns: int) -> None:
         period = self._make("builtin_interfaces/msg/Duration", sec=period_ns // SECOND, nanosec=period_ns % SECOND)
@@ -134,7 +169,7 @@ class GraphBag:
         return self._types[type_name](**fields)
 
     def _write(self, name: str, fields: dict[str, Any]) -> None:
-        topic, type_name = f"{self._namespace}/{name}", _TOPICS[name]
+        topic, type_name = self._names.get(name, f"{self._namespace}/{name}"), _TOPICS[name]
         if topic not in self._bag.topics:
             self._bag.add_topic(topic, type_name)
         self._time += 1_000_000

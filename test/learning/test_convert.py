@@ -176,7 +176,7 @@ def test_a_robots_recording_without_episodes_is_one(tmp_path: Path) -> None:
             bag.observation(stamp)
             bag.command(stamp)
 
-    reader = convert(tmp_path, image="/arm/image", instruction="open the drawer")
+    reader = convert(tmp_path, instruction="open the drawer")
 
     assert (len(reader), reader.info.fps, reader.info.robot_type) == (1, 10.0, "google_robot")
     assert reader.instructions() == ["open the drawer"]
@@ -256,7 +256,7 @@ BAD_ARGUMENTS = {
     "topic": ({"image": "image"}, "image: expected a topic with its leading slash"),
     "other topic": (
         {"image": "/cam/image"},
-        "expected pictures on /cam/image; it has them on /image, /overlay, /sensor_d",
+        "expected a topic /cam/image of type sensor_msgs/msg/Image or .*; it has: /image, /overlay, /sensor_d",
     ),
     "no instruction": ({}, "expected an instruction to be given"),
 }
@@ -307,7 +307,10 @@ def test_a_bag_without_commands_is_refused(tmp_path: Path) -> None:
     with GraphBag(tmp_path / "bag") as bag:
         bag.observation(START)
 
-    with pytest.raises(InputError, match="expected a topic /command of type stvla_ros/msg/EndEffectorCommand"):
+    with pytest.raises(
+        InputError,
+        match="expected a topic of type stvla_ros/msg/EndEffectorCommand, found none; its topics: /camera_info ",
+    ):
         convert(tmp_path, instruction="stack")
 
 

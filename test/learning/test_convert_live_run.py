@@ -7,12 +7,21 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from made_bags import SECOND, START, GraphBag
 from scipy.spatial.transform import Rotation
 
 from stvla_ros.learning.datasets.convert import ConvertArguments, main
 from stvla_ros.learning.datasets.demonstration import depth_to_millimetres
 from stvla_ros.learning.datasets.lerobot.reader import LeRobotReader
 from stvla_ros.sim.tasks import make_environment
+
+_NOISE = np.random.default_rng(0).integers(0, 256, (120, 200, 3), np.uint8)
+
+
+def scene_pair(index: int) -> tuple[np.ndarray, np.ndarray]:
+    """A picture of 160x120 whose ground moves, and its depth."""
+    return np.ascontiguousarray(_NOISE[:, index % 40 : index % 40 + 160]), np.full((120, 160), 700, np.uint16)
+
 
 TASK, EPISODES, STEPS = "panda_pick_cube", 2, 8
 
@@ -53,3 +62,34 @@ def test_a_recorded_run_becomes_what_the_simulator_showed_and_the_expert_did(tmp
                 observation = environment.step(action).observation
     finally:
         environment.close()
+
+
+@pytest.mark.slow
+def test_a_robots_recorded_run_is_converted_with_every_default_whatever_its_cameras_topics_are_called(
+    tmp_path: Path,
+) -> None:
+    with GraphBag(tmp_path / "camera") as bag:
+        for index in range(400):
+            bag.observation(START + index * SECOND // 15, pictures=scene_pair(index))
+    names = {"image": "zed/rgb/image", "camera_info": "zed/rgb/info", "depth": "zed/depth/registered"}
+    options = {f"--{name.replace('_', '-')}-topic": topic for name, topic in names.items()}
+    options |= {"--replay": tmp_path / "camera", "--policy": "random", "--instruction": "open the drawer"}
+    (tmp_path / "start.yaml").write_text("fake_xs_arm: {ros__parameters: {start: home}}")
+    options |= {"--output": tmp_path / "run", "--params-file": tmp_path / "start.yaml"}
+    words = [str(word) for option in options.items() for word in option]
+    ran = subprocess.run(
+        [sys.executable, "-m", "stvla_ros.cli", "robot", "--use-fake-hardware", "--traces", "none", "--record", *words],
+        capture_output=True,
+        text=True,
+        env=os.environ,
+        timeout=240,
+    )
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    bag = tmp_path / "run/latest/bag"
+
+    assert main(ConvertArguments(bags=(str(bag),), output=str(tmp_path / "data"))) == 0
+
+    reader = LeRobotReader(tmp_path / "data")
+    assert (reader.instructions(), reader.info.robot_type, reader.info.fps) == (["open the drawer"], "widowx", 5.0)
+    demonstration = reader.episode(0)
+    assert len(demonstration) >= 2 and demonstration.depth is not None and demonstration.intrinsics is not None

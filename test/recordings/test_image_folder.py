@@ -45,6 +45,27 @@ def test_a_table_of_stamps_gives_stamps_and_order(tmp_path: Path, header: str) -
     assert values(tmp_path) == [(1700000000000000001, 1), (1700000000050000000, 2)]
 
 
+@pytest.mark.parametrize("header", ["", "stamp;file\n"])
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+def test_a_table_of_a_spreadsheet_has_a_mark_in_front_and_its_own_separator(
+    tmp_path: Path, separator: str, header: str
+) -> None:
+    save(tmp_path / "a.png", 1)
+    save(tmp_path / "b.png", 2)
+    rows = (
+        header.replace(";", separator) + f"1700000000000000001{separator}a.png\n1700000000050000000{separator}b.png\n"
+    )
+    (tmp_path / "timestamps.csv").write_text(rows, encoding="utf-8-sig")
+    assert values(tmp_path) == [(1700000000000000001, 1), (1700000000050000000, 2)]
+
+
+def test_a_first_line_that_is_nearly_a_stamp_is_no_header(tmp_path: Path) -> None:
+    save(tmp_path / "a.png", 1)
+    (tmp_path / "timestamps.csv").write_text("1700000000.5,a.png\n1700000000050000000,a.png\n")
+    with pytest.raises(InputError, match="line 1: expected nanoseconds,file name; got '1700000000.5,a.png'"):
+        open_recording(tmp_path)
+
+
 def test_pictures_come_as_rgb(tmp_path: Path) -> None:
     save(tmp_path / "1.jpg", 30)
     rgb = next(open_recording(tmp_path, frame_rate=1.0)).rgb

@@ -21,9 +21,13 @@ if TYPE_CHECKING:
     from stvla_ros.recordings.types import RecordedFrame
 
 
+_OPTIONAL_TOPICS = ("camera_info", "depth", "episode_state")
+_TOPICS = ("image", "command", *_OPTIONAL_TOPICS)
+
+
 @dataclass(frozen=True)
 class ConvertArguments:
-    """Convert recordings of the live graph (rosbag2, `stvla sim --record`) to a LeRobotDataset, episode by episode."""
+    """Convert recordings of the live graph (`stvla sim --record`, `stvla robot --record`) to a LeRobotDataset."""
 
     bags: Positional[tuple[str, ...]] = ()
     """Folders or files of recordings."""
@@ -31,17 +35,27 @@ class ConvertArguments:
     """Folder of the data set; it must not exist, or be empty."""
     fps: float = 0.0
     """Rate to resample to: at each tick the newest frame; motions of merged frames are combined, repeated frames hold
-    still. 0: every frame with a command is kept with its stamp, and they must be evenly spaced."""
+    still. 0: every frame with a command is kept with its stamp, and they must be evenly spaced; a robot's that are not
+    are resampled to its control rate."""
     tolerance: float = 0.2
     """Largest difference of an interval from the usual one, as a share of it, without resampling."""
     sync_tolerance: float = -1.0
     """Largest difference of the stamps of a picture and its depth, seconds; 0: equal stamps; -1: half the pictures'
     period."""
     instruction: str = ""
-    """Instruction of a recording without the topic episode_state (it then has one episode)."""
-    image: str = "/image"
-    """Topic of the colour pictures; camera_info, sensor_depth, command and episode_state are taken from the same
-    namespace."""
+    """Instruction of a recording without the topic episode_state (each goal is then an episode); empty: the one that
+    its recorder wrote down."""
+    image: str = ""
+    """Topic of the colour pictures; empty, for this and the other topics: the one that the recorder wrote down, or the
+    only one that fits."""
+    camera_info: str = ""
+    """Topic of the pictures' intrinsics; none: without."""
+    depth: str = ""
+    """Topic of the depth that is registered to the pictures; none: without."""
+    command: str = ""
+    """Topic of the commands."""
+    episode_state: str = ""
+    """Topic of the episodes' states; none: without, so that each goal is an episode."""
     robot: str = ""
     """Name of the robot. Empty: taken from the frame of the commands."""
     only_successes: bool = False
@@ -55,14 +69,18 @@ def main(arguments: ConvertArguments) -> int:
     :raises InputError: for a bad argument or an unusable recording; then nothing is written.
     """
     from stvla_ros.learning.datasets.bags.bag_episodes import find_episodes
+    from stvla_ros.learning.datasets.bags.graph_messages import GraphTopics
     from stvla_ros.learning.datasets.lerobot.writer import LeRobotWriter
+    from stvla_ros.recordings.bag_topics import NONE, BagTopics
 
-    _check(arguments)
+    _check(arguments, NONE)
     started = time.monotonic()
     tolerance_ns = _tolerance_ns(arguments)
+    topics = GraphTopics(
+        BagTopics(arguments.image, arguments.camera_info, arguments.depth), arguments.command, arguments.episode_state
+    )
     bags = [
-        (Path(bag), find_episodes(Path(bag), arguments.image, arguments.instruction, tolerance_ns))
-        for bag in arguments.bags
+        (Path(bag), find_episodes(Path(bag), topics, arguments.instruction, tolerance_ns)) for bag in arguments.bags
     ]
     robot = arguments.robot or _only_robot(found.robot for _, found in bags)
     remarks: Counter[str] = Counter()
@@ -81,7 +99,7 @@ def main(arguments: ConvertArguments) -> int:
     return 0
 
 
-def _check(arguments: ConvertArguments) -> None:
+def _check(arguments: ConvertArguments, none: str) -> None:
     if not arguments.bags:
         raise InputError("bags: expected at least one recording, got none")
     if not 0 <= arguments.fps <= 1000:
@@ -93,8 +111,12 @@ def _check(arguments: ConvertArguments) -> None:
             f"sync_tolerance: expected -1 (half the pictures' period) to 10 s, got {arguments.sync_tolerance}"
         )
     check_instruction(arguments.instruction, "instruction")
-    if not arguments.image.startswith("/"):
-        raise InputError(f"image: expected a topic with its leading slash, got {arguments.image!r}")
+    for name in _TOPICS:
+        topic, optional = getattr(arguments, name), name in _OPTIONAL_TOPICS
+        if topic and not topic.startswith("/") and not (optional and topic == none):
+            raise InputError(
+                f"{name}: expected a topic with its leading slash{f', or {none}' if optional else ''}, got {topic!r}"
+            )
 
 
 def _tolerance_ns(arguments: ConvertArguments) -> int | None:
@@ -114,7 +136,7 @@ def _demonstrations(
     path: Path, found: "BagEpisodes", arguments: ConvertArguments, remarks: Counter[str]
 ) -> Iterator[Demonstration]:
     """Yields one after the other, so that only one episode's pictures are in memory."""
-    from stvla_ros.learning.datasets.bags.frames import keep_frames, resample_frames
+    from stvla_ros.learning.datasets.bags.frames import choose_frames
     from stvla_ros.recordings.bag_reader import read_bag
 
     frames = read_bag(path, found.topics, tolerance_ns=_tolerance_ns(arguments))
@@ -122,10 +144,7 @@ def _demonstrations(
         if arguments.only_successes and not episode.success:
             remarks["episodes left out, they ended without success"] += 1
             continue
-        if arguments.fps:
-            chosen = resample_frames(episode, arguments.fps)
-        else:
-            chosen = keep_frames(episode, arguments.tolerance)
+        chosen = choose_frames(episode, arguments.fps, arguments.tolerance)
         remarks += chosen.remarks
         yield _demonstration(episode, chosen, _pictures(episode, chosen, frames), remarks)
 

@@ -7,10 +7,13 @@ from typing import NamedTuple
 
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 
+from stvla_ros.atomic_files import why_not_written
 from stvla_ros.errors import InputError
 from stvla_ros.nodes.kit.any_topic import is_hidden, load_type, matching_qos, only_type
 from stvla_ros.nodes.kit.base import StvlaNode, run
+from stvla_ros.recordings.bag import INSTRUCTION, ROLES
 from stvla_ros.recordings.bag_writer import BagWriter
+from stvla_ros.safe_files import check_instruction
 
 DISCOVERY_PERIOD_S = 0.2
 # A second of a usual camera: what may arrive while the executor is busy with another topic.
@@ -41,6 +44,7 @@ class BagRecorderNode(StvlaNode):
         self._wanted = {self.resolve_topic_name(topic) for topic in topics if topic}
         excluded = self.parameter("exclude_topics", [""], "topics that are never recorded, even if topics lists them")
         self._excluded = {self.resolve_topic_name(topic) for topic in excluded if topic}
+        self._instruction = self.parameter("instruction", "", "the run's instruction, for the bag; empty: none")
         self._queue_mb = self.parameter("queue_mb", 256, "megabytes that may wait for the disk", low=1, high=100_000)
         self.exit_code: int | None = None
         self._recorded: set[str] = set()
@@ -50,7 +54,11 @@ class BagRecorderNode(StvlaNode):
     def configure(self) -> None:
         if not self._output:
             raise InputError("parameter output: expected a folder for the new bag, got nothing")
-        self._thread = _WriterThread(self, BagWriter(self._output), self._queue_mb * _MEGABYTE)
+        # As this node is remapped, so is the graph.
+        run = {role: self.resolve_topic_name(role) for role in ROLES}
+        if self._instruction.strip():
+            run[INSTRUCTION] = check_instruction(self._instruction, "parameter instruction")
+        self._thread = _WriterThread(self, BagWriter(self._output, run), self._queue_mb * _MEGABYTE)
         self.every(DISCOVERY_PERIOD_S, lambda: self._discover() if self.is_active else None)
 
     def activate(self) -> None:
@@ -149,7 +157,8 @@ class _WriterThread:
             try:
                 self._bag.close()
             except OSError as error:
-                return f"bag {self._bag.folder}: incomplete, its index cannot be written ({error.strerror})"
+                why = why_not_written(error, self._bag.folder)
+                return f"bag {self._bag.folder}: incomplete, its index cannot be written ({why})"
         return f"bag {self._bag.folder}: {self._bag.messages} messages of {len(self._bag.topics)} topics recorded"
 
     def _run(self) -> None:
@@ -167,7 +176,8 @@ class _WriterThread:
             for message in early:
                 self._write(message, 0)
         except OSError as error:
-            self._node.fail(f"bag {self._bag.folder}: cannot be written ({error.strerror})")
+            why = why_not_written(error, self._bag.folder)
+            self._node.fail(f"bag {self._bag.folder}: cannot be written ({why}); what was written before is kept")
 
     def _next(self) -> _Received | None:
         """The oldest waiting message; None when closing and all are written."""

@@ -1,27 +1,27 @@
 """The episodes in a bag of the live graph: stamps, commands and outcomes, without the pictures."""
 
-from collections import Counter, defaultdict, deque
+from bisect import bisect_left, bisect_right
+from collections import Counter, deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rosbags.highlevel import AnyReader
-from rosbags.interfaces import Connection
 
 from stvla_ros.control.actions import EndEffectorAction
 from stvla_ros.errors import InputError
 from stvla_ros.learning.datasets.bags.frames import RecordedEpisode
-from stvla_ros.perception.frame_pairs import DEPTHS, PICTURES, FramePairs
+from stvla_ros.learning.datasets.bags.graph_messages import GraphMessages, GraphTopics, SentCommand, read_messages
+from stvla_ros.perception.frame_pairs import FramePairs
 from stvla_ros.recordings.bag_files import is_bag, open_bag
-from stvla_ros.recordings.bag_reader import COMPRESSED_TYPE, IMAGE_TYPE, PAIRING_WINDOW, BagTopics
+from stvla_ros.recordings.bag_reader import PAIRING_WINDOW
+from stvla_ros.recordings.bag_topics import NONE, BagTopics
 from stvla_ros.robots.embodiments import embodiments
 from stvla_ros.safe_files import check_instruction
 
-_COMMAND_TYPE = "stvla_ros/msg/EndEffectorCommand"
-_STATE_TYPE = "stvla_ros/msg/EpisodeState"
-_CHUNK_TYPE = "stvla_ros/msg/ActionChunk"
+# After all stamps.
+_NEVER = 1 << 63
 _UNUSED = "commands left out, of a chunk that a newer one replaced or the episode's end cut"
 # EpisodeState.phase (msg/EpisodeState.msg).
 _RESETTING, _RUNNING, _SUCCEEDED, _FAILED = 0, 1, 2, 3
@@ -43,21 +43,6 @@ class BagEpisodes:
 
 
 @dataclass
-class _Messages:
-    """The content of the bag, by stamp (ns) if it has one."""
-
-    frames: list[int] = field(default_factory=list)
-    with_depth: set[int] = field(default_factory=set)
-    lone: str = ""
-    commands: dict[int, list[EndEffectorAction]] = field(default_factory=lambda: defaultdict(list))
-    states: list[tuple[int, Any]] = field(default_factory=list)
-    base_frame: str = ""
-    robot: str = ""
-    period_ns: int = 0
-    repeated_stamps: int = 0
-
-
-@dataclass
 class _Course:
     """An episode as its states describe it."""
 
@@ -66,28 +51,26 @@ class _Course:
     ended: bool = False
 
 
-def find_episodes(path: Path, image: str, instruction: str, tolerance_ns: int | None = None) -> BagEpisodes:
-    """:param image: topic of the colour pictures; the graph's other topics are beside it.
-    :param instruction: instruction of the only episode of a bag without episode_state; empty if there must be an
-        episode_state.
+def find_episodes(path: Path, topics: GraphTopics, instruction: str, tolerance_ns: int | None = None) -> BagEpisodes:
+    """:param topics: names of the topics to read.
+    :param instruction: instruction of a bag without episode_state; empty: the one that the recorder wrote down.
     :param tolerance_ns: largest difference of the stamps of a picture and its depth, see ``read_bag``.
-    :raises InputError: for anything but a bag, and for a bag that is damaged or has no pictures, commands or
-        instruction.
+    :raises InputError: for anything but a bag, for a bag that is damaged or has no pictures, commands or instruction,
+        and if several topics fit.
     """
     if not is_bag(path):
         raise InputError(f"bag {path}: expected a rosbag2 folder or file, there is none")
     # All reading happens in this block: a bag brings its own definitions of types, so any field may be missing or have
     # any type.
     with open_bag(path) as bag:
-        topics = _choose(path, bag.connections, image)
-        pairs = FramePairs(PAIRING_WINDOW, tolerance_ns)
-        messages = _read(path, bag, topics, _beside(image, "command"), _beside(image, "episode_state"), pairs)
-        return _put_together(path, topics, messages, instruction)
+        messages = read_messages(bag, topics, FramePairs(PAIRING_WINDOW, tolerance_ns))
+        return _put_together(path, messages, instruction or bag.instruction)
 
 
-def _put_together(path: Path, topics: BagTopics, messages: _Messages, instruction: str) -> BagEpisodes:
+def _put_together(path: Path, messages: GraphMessages, instruction: str) -> BagEpisodes:
+    topics = messages.topics
     remarks = Counter({"frames left out, their stamp repeats or goes back": messages.repeated_stamps})
-    if topics.depth:
+    if topics.depth != NONE:
         with_depth = [stamp for stamp in messages.frames if stamp in messages.with_depth]
         if messages.lone and not with_depth:
             raise InputError(
@@ -104,72 +87,15 @@ def _put_together(path: Path, topics: BagTopics, messages: _Messages, instructio
     return BagEpisodes(topics, robot, episodes, +remarks)
 
 
-def _beside(image: str, name: str) -> str:
-    return f"{image.removesuffix('/compressed').rpartition('/')[0]}/{name}"
-
-
-def _choose(path: Path, connections: list[Connection], image: str) -> BagTopics:
-    recorded = {connection.topic: connection.msgtype for connection in connections if connection.msgcount}
-    if recorded.get(image) not in (IMAGE_TYPE, COMPRESSED_TYPE):
-        pictures = sorted(topic for topic, kind in recorded.items() if kind in (IMAGE_TYPE, COMPRESSED_TYPE))
-        raise InputError(
-            f"bag {path}: expected pictures on {image}; it has them on {', '.join(pictures) or 'no topic'}"
-        )
-    command = _beside(image, "command")
-    if recorded.get(command) != _COMMAND_TYPE:
-        raise InputError(f"bag {path}: expected a topic {command} of type {_COMMAND_TYPE}, found none")
-    camera_info, depth = _beside(image, "camera_info"), _beside(image, "sensor_depth")
-    return BagTopics(image, camera_info if camera_info in recorded else "", depth if depth in recorded else "")
-
-
-def _read(path: Path, bag: AnyReader, topics: BagTopics, command: str, state: str, pairs: FramePairs) -> _Messages:
-    found = _Messages()
-    wanted = [c for c in bag.connections if c.topic in (topics.image, topics.depth, command, state)]
-    chunks = [c for c in bag.connections if c.msgtype == _CHUNK_TYPE]
-    for connection, recorded_ns, data in bag.messages(connections=wanted + chunks):
-        message: Any = bag.deserialize(data, connection.msgtype)
-        stamp = message.header.stamp.sec * 1_000_000_000 + message.header.stamp.nanosec
-        if connection.topic == topics.image:
-            stamp = stamp or recorded_ns
-            if topics.depth:
-                found.with_depth.update(picture for picture, _ in pairs.add(PICTURES, stamp, stamp))
-            if found.frames and stamp <= found.frames[-1]:
-                found.repeated_stamps += 1
-            else:
-                found.frames.append(stamp)
-        elif connection.topic == topics.depth:
-            stamp = stamp or recorded_ns
-            found.with_depth.update(picture for picture, _ in pairs.add(DEPTHS, stamp, stamp))
-        elif connection.topic == command:
-            found.base_frame = message.header.frame_id
-            # Older recordings have no robot in their commands.
-            found.robot = str(getattr(message, "robot", ""))
-            try:
-                found.commands[stamp].append(_action(message))
-            except InputError as error:
-                raise InputError(f"bag {path}, topic {command}, stamp {stamp}: {error}") from None
-        elif connection.topic == state:
-            found.states.append((stamp, message))
-        else:
-            found.period_ns = message.period.sec * 1_000_000_000 + message.period.nanosec
-    found.lone = pairs.lone()
-    return found
-
-
-def _action(message: Any) -> EndEffectorAction:
-    t, r = message.translation, message.rotation
-    return EndEffectorAction(np.array([t.x, t.y, t.z]), np.array([r.x, r.y, r.z]), message.gripper)
-
-
-def _episodes(path: Path, messages: _Messages, instruction: str, remarks: Counter[str]) -> Iterator[RecordedEpisode]:
+def _episodes(
+    path: Path, messages: GraphMessages, instruction: str, remarks: Counter[str]
+) -> Iterator[RecordedEpisode]:
     # The bag of a recorded run is always called `bag`; the name of its folder identifies the run.
     source = {"bag": "/".join(path.resolve().parts[-2:])}
     if not messages.states:
         if not instruction.strip():
             raise InputError(f"bag {path}: expected an instruction to be given, it has no topic episode_state")
-        frames = np.array(messages.frames, np.int64)
-        actions = _answers(messages.frames, messages.commands, remarks)
-        yield RecordedEpisode(f"bag {path}", frames, frames, actions, instruction, source=source)
+        yield from _goals(path, messages, check_instruction(instruction, f"bag {path}, instruction"), source, remarks)
         return
     courses = list(_courses(messages.states))
     remarks["frames left out, in no episode's course (the one after its last step among them)"] = len(
@@ -195,6 +121,44 @@ def _episodes(path: Path, messages: _Messages, instruction: str, remarks: Counte
         )
 
 
+def _goals(
+    path: Path, messages: GraphMessages, instruction: str, source: dict[str, Any], remarks: Counter[str]
+) -> Iterator[RecordedEpisode]:
+    """Of a robot's recording, an episode for each goal that the policy pursued."""
+    by_goal: dict[bytes, dict[int, list[SentCommand]]] = {}
+    for stamp, commands in sorted(messages.commands.items()):
+        verdicts = {goal: iter(messages.verdicts.get((goal, stamp), ())) for goal in {each.goal for each in commands}}
+        for command in commands:
+            # Verdicts come in the commands' order. Of what nothing was told, it was executed.
+            if not next(verdicts[command.goal], True):
+                remarks["commands left out, the robot refused them"] += 1
+                continue
+            by_goal.setdefault(command.goal, {}).setdefault(stamp, []).append(command)
+    begins = [min(commands) for commands in by_goal.values()]
+    for number, (of_goal, following) in enumerate(zip(by_goal.values(), [*begins[1:], _NEVER])):
+        stamps = messages.frames[: bisect_left(messages.frames, following)]
+        remarks["commands left out, another goal had begun"] += sum(
+            len(late) for stamp, late in of_goal.items() if stamp >= following
+        )
+        answers = _answers_in_time(stamps, of_goal, remarks)
+        answered = [index for index, action in enumerate(answers) if action is not None]
+        if len(answered) < 2:
+            remarks["goals left out, fewer than 2 frames are recorded with their commands"] += 1
+            continue
+        course = slice(answered[0], answered[-1] + 1)
+        frames = np.array(stamps[course], np.int64)
+        name = f"bag {path}" + (f", goal {number}" if len(by_goal) > 1 else "")
+        yield RecordedEpisode(
+            name,
+            frames,
+            frames,
+            answers[course],
+            instruction,
+            control_hz=1e9 / messages.period_ns if messages.period_ns else 0.0,
+            source={**source, "goal": number},
+        )
+
+
 def _courses(states: list[tuple[int, Any]]) -> Iterator[_Course]:
     course: _Course | None = None
     for stamp, state in states:
@@ -214,7 +178,7 @@ def _courses(states: list[tuple[int, Any]]) -> Iterator[_Course]:
         yield course
 
 
-def _answered_once(course: _Course, messages: _Messages, remarks: Counter[str]) -> list[int]:
+def _answered_once(course: _Course, messages: GraphMessages, remarks: Counter[str]) -> list[int]:
     """The frames of an episode; of an observation that was sent several times, only the answered one."""
     by_step: dict[int, int] = {}
     for stamp in messages.frames:
@@ -229,12 +193,12 @@ def _answered_once(course: _Course, messages: _Messages, remarks: Counter[str]) 
 
 
 def _answers(
-    stamps: list[int], commands: dict[int, list[EndEffectorAction]], remarks: Counter[str]
+    stamps: list[int], commands: dict[int, list[SentCommand]], remarks: Counter[str]
 ) -> list[EndEffectorAction | None]:
     """The command for each frame, by its stamp. Further commands with the same stamp are from the same chunk. They
     belong to the frames that follow, as long as these have no command of their own.
     """
-    further: deque[EndEffectorAction] = deque()
+    further: deque[SentCommand] = deque()
     answers: list[EndEffectorAction | None] = []
     unused = 0
     for stamp in stamps:
@@ -242,8 +206,31 @@ def _answers(
         if own:
             unused += len(further)
             further = deque(own[1:])
-            answers.append(own[0])
+            answers.append(own[0].action)
         else:
-            answers.append(further.popleft() if further else None)
+            answers.append(further.popleft().action if further else None)
     remarks[_UNUSED] += unused + len(further)
+    return answers
+
+
+def _answers_in_time(
+    stamps: list[int], commands: dict[int, list[SentCommand]], remarks: Counter[str]
+) -> list[EndEffectorAction | None]:
+    """The command under each frame's stamp. A robot's camera may be faster than its control steps, so further ones of
+    the same chunk belong to the frames that were the newest when they were sent.
+    """
+    answers: list[EndEffectorAction | None] = [None] * len(stamps)
+    own = [index for index, stamp in enumerate(stamps) if stamp in commands]
+    for index, following in zip(own, [*own[1:], len(stamps)]):
+        first, *further = commands[stamps[index]]
+        answers[index] = first.action
+        place = index
+        for command in further:
+            # Clocks of cameras that are not this machine's: the next frame.
+            newest = bisect_right(stamps, command.recorded_ns) - 1
+            place = newest if place < newest < following else place + 1
+            if place >= following:
+                remarks[_UNUSED] += 1
+            else:
+                answers[place] = command.action
     return answers

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -25,6 +25,8 @@ class RecordedEpisode:
         lockstep, a control step takes one period, however long it took on the wall clock that the stamps come from.
     :param actions: command that answers each frame; None if there is none.
     :param fps: control steps a second, if known; 0 if it must be told from the stamps.
+    :param control_hz: rate to resample to if the frames are not evenly spaced: the control steps a second of a robot
+        whose commands come when they are ready; 0 if it is not known.
     """
 
     name: str
@@ -33,6 +35,7 @@ class RecordedEpisode:
     actions: Sequence[EndEffectorAction | None]
     instruction: str
     fps: float = 0.0
+    control_hz: float = 0.0
     success: bool = True
     source: Mapping[str, Any] = field(default_factory=dict)
 
@@ -50,6 +53,25 @@ class ChosenFrames:
     actions: list[EndEffectorAction]
     fps: float
     remarks: Counter[str]
+
+
+def choose_frames(episode: RecordedEpisode, fps: float, tolerance: float) -> ChosenFrames:
+    """
+    :param fps: rate to resample to; 0: frames stay as they are if they are evenly spaced, else the control rate is
+        used.
+    :param tolerance: largest difference of an interval from the usual one, as a share of it.
+    :raises InputError: as :func:`keep_frames` and :func:`resample_frames`.
+    """
+    if fps:
+        return resample_frames(episode, fps)
+    try:
+        return keep_frames(episode, tolerance)
+    except InputError:
+        if not episode.control_hz:
+            raise
+    chosen = resample_frames(episode, round(episode.control_hz, 3))
+    remark = f"episodes resampled to {episode.control_hz:g} Hz, the robot's control rate: their commands are not even"
+    return replace(chosen, remarks=chosen.remarks + Counter({remark: 1}))
 
 
 def keep_frames(episode: RecordedEpisode, tolerance: float) -> ChosenFrames:
