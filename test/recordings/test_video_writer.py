@@ -1,5 +1,10 @@
 """Videos that browsers play."""
 
+import contextlib
+import subprocess
+import sys
+from pathlib import Path
+
 import av
 import numpy as np
 import pytest
@@ -93,3 +98,45 @@ def test_a_bad_parameter_is_named(name, params, said, tmp_path):
     (tmp_path / "file").write_text("not a folder")
     with pytest.raises(InputError, match=said):
         VideoWriter(tmp_path / name, **params)
+
+
+NOISE = """
+import os, sys
+import numpy as np
+from stvla_ros.errors import InputError
+from stvla_ros.recordings.video_writer import VideoWriter
+random = np.random.default_rng(0)
+video = VideoWriter(sys.argv[1], fps=30)
+try:
+    for _ in range(int(sys.argv[2])):
+        video.write(random.integers(0, 256, (120, 160, 3), np.uint8))
+except InputError as error:
+    print(error)
+    video.close()
+os._exit(0)
+"""
+
+
+def written_by_another_process(path: Path, frames: int, most_bytes: int = 10**9) -> str:
+    limit = ["prlimit", f"--fsize={most_bytes}"]
+    command = [*limit, sys.executable, "-c", NOISE, str(path), str(frames)]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+
+def pictures_in(path: Path) -> int:
+    count = 0
+    with av.open(str(path)) as container, contextlib.suppress(av.error.InvalidDataError):
+        for _ in container.decode(video=0):
+            count += 1
+    return count
+
+
+def test_what_a_killed_process_wrote_can_be_played_up_to_the_last_second(tmp_path):
+    written_by_another_process(tmp_path / "a.mp4", frames=150)
+    assert pictures_in(tmp_path / "a.mp4") >= 60  # the encoder holds some back as well
+
+
+def test_what_a_full_disk_took_can_be_played(tmp_path):
+    said = written_by_another_process(tmp_path / "a.mp4", frames=600, most_bytes=1_500_000)
+    assert said == f"video {tmp_path / 'a.mp4'}: cannot be written (File too large)\n"
+    assert pictures_in(tmp_path / "a.mp4") >= 20

@@ -16,7 +16,7 @@ import numpy as np
 from sensor_msgs.msg import JointState
 from std_srvs.srv import Trigger
 
-from stvla_ros.atomic_files import make_folder, write_json
+from stvla_ros.atomic_files import make_folder, why_not_written, write_json
 from stvla_ros.errors import InputError
 from stvla_ros.msg import CommandVerdict, DriverState
 from stvla_ros.nodes.kit.base import RELIABLE_QOS, STATE_QOS, StvlaNode, run
@@ -190,8 +190,15 @@ class RobotSessionNode(StvlaNode):
             "driver": {"phase": self._phase, "seconds": {key: round(value, 2) for key, value in phases.items()}},
             "held_by": sorted(self._held_by),
         }
-        with self._writing:
-            write_json(self._output / MOTION, summary)
+        try:
+            with self._writing:
+                write_json(self._output / MOTION, summary)
+        except OSError as error:
+            # What is not on the disk cannot tell the next session that the instruction was given.
+            file = self._output / MOTION
+            problem = f"{file}: cannot be written ({why_not_written(error, file)})"
+            self.reject("motion", problem)
+            self._withhold(problem)
 
 
 def _was_interrupted(file: Path) -> bool:

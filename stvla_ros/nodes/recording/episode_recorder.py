@@ -16,7 +16,7 @@ from diagnostic_msgs.msg import DiagnosticArray
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
-from stvla_ros.atomic_files import make_folder, write_json
+from stvla_ros.atomic_files import make_folder, why_not_written, write_json
 from stvla_ros.errors import InputError
 from stvla_ros.msg import EpisodeState
 from stvla_ros.nodes.kit.base import DIAGNOSTICS_PERIOD_S, RELIABLE_QOS, STATE_QOS, StvlaNode, run
@@ -94,11 +94,20 @@ class EpisodeRecorderNode(StvlaNode):
     def cleanup(self) -> None:
         if self._writer is not None:
             self._write_held()
-            self._frames = self._writer.frames
-            self._writer.close()
-            self._writer = None
-            # Written again: the page shows the video, which can be played only now.
+            writer, self._writer = self._writer, None
+            self._frames = writer.frames
+            try:
+                writer.close()
+            except InputError as error:
+                self.fail(str(error))
+            # Once more: the page shows the video, which is whole only now.
             self._write_summary()
+
+    def fail(self, message: str) -> None:
+        """End the process: nothing more can be recorded."""
+        if not self.exit_code:
+            self.reject("output", f"{message}; what was written before is kept")
+        self.exit_code = 1
 
     # --- episodes -------------------------------------------------------------------------------------------------
 
@@ -145,7 +154,7 @@ class EpisodeRecorderNode(StvlaNode):
 
     def _write_held(self) -> None:
         held, self._held = self._held, None
-        if held is not None:
+        if held is not None and not self.exit_code:
             self._write_frame(held)
 
     def _with_thoughts(self, stamp: int, rgb: np.ndarray, overlay: np.ndarray, episode: int) -> np.ndarray:
@@ -192,10 +201,14 @@ class EpisodeRecorderNode(StvlaNode):
                 caption,
                 near_far=self._depth_range.update(depth),
             )
+        except InputError as error:
+            self.reject("frame", str(error))
+            return
+        try:
             for _ in range(round(LAST_FRAME_SHOWN_S * self._fps) if ended else 1):
                 self._writer.write(frame)
         except InputError as error:
-            self.reject("frame", str(error))
+            self.fail(str(error))
             return
         self.stage.published(self.latency_s(stamp), time.monotonic() - started)
 
@@ -208,7 +221,7 @@ class EpisodeRecorderNode(StvlaNode):
     def _finish_when_due(self) -> None:
         if self._finish_at is not None and time.monotonic() > self._finish_at and self._worker.is_idle():
             self._write_summary()
-            self.exit_code = 0
+            self.exit_code = self.exit_code or 0
 
     def _write_summary(self) -> None:
         successes = sum(episode["success"] for episode in self._episodes)
@@ -228,8 +241,11 @@ class EpisodeRecorderNode(StvlaNode):
                 for name, values in sorted(self._stages.items())
             },
         }
-        write_json(self._output / SUMMARY, summary)
-        write_run_page(self._output, summary)
+        try:
+            write_json(self._output / SUMMARY, summary)
+            write_run_page(self._output, summary)
+        except OSError as error:
+            self.fail(f"{self._output / SUMMARY}: cannot be written ({why_not_written(error, self._output)})")
 
 
 def _keep_newest(by_stamp: dict[int, Any]) -> None:
