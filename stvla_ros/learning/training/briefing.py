@@ -13,6 +13,7 @@ from torch import nn
 from stvla_ros.learning.datasets import demonstration as schema
 from stvla_ros.learning.training.asked_questions import AskedQuestions
 from stvla_ros.learning.training.config import OptimizerConfig, TrainingConfig
+from stvla_ros.learning.training.grip_pictures import FILE as GRIPS
 from stvla_ros.learning.training.optimizer import make_optimizers
 from stvla_ros.learning.training.selection import Selection, held_episodes
 from stvla_ros.policy.lora import count_by_part, trainable_parameters
@@ -257,6 +258,7 @@ def _files(config: TrainingConfig) -> list[str]:
     return [
         *_field("result", _short(output / result, WIDTH - _LABEL)),
         *_field("beside it", "config.yaml, briefing.txt, metrics.jsonl, tensorboard, state.pt (to continue from)"),
+        *_field("look at", f"{GRIPS}: the gripper must close in the pictures where it says so"),
         *_field("cache", _short(Path(config.data.cache).resolve(), WIDTH - _LABEL)),
     ]
 

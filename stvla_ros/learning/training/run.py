@@ -86,6 +86,7 @@ def train(config: TrainingConfig) -> Path:
     from stvla_ros.learning.training.briefing import briefing
     from stvla_ros.learning.training.checks import check_count, check_datasets
     from stvla_ros.learning.training.ending import ending
+    from stvla_ros.learning.training.grip_pictures import write_grip_pictures
     from stvla_ros.learning.training.loop import Trainer, run_loop
     from stvla_ros.learning.training.prepared_frames import prepare_samples
     from stvla_ros.learning.training.selection import select_episodes
@@ -133,6 +134,7 @@ def train(config: TrainingConfig) -> Path:
     page = briefing(config, selections, trainable, trainer.steps, trainer.seconds_a_step(), asked)
     print("\n".join([page, *(f"warning: {line}" for line in warnings)]), flush=True)
     (run_folder / "briefing.txt").write_text(page + "\n")
+    print(f"look at {write_grip_pictures(run_folder, selections)}: it shows where the gripper closes", flush=True)
     (run_folder / "config.yaml").write_text(yaml.safe_dump(to_mapping(config), sort_keys=False))
 
     begun = time.monotonic()
