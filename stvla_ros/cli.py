@@ -1,6 +1,7 @@
 """The `stvla` command: the graph without the `launch` package."""
 
 import difflib
+import errno
 import importlib
 import os
 import sys
@@ -132,6 +133,11 @@ GROUPS: dict[str, dict[str, Command]] = {
     },
 }
 COMMANDS = {name: command for group in GROUPS.values() for name, command in group.items()}
+# Errors that are no mistake of this package: a full or read-only disk, a place where nothing can be made.
+_OF_THE_DISK = (
+    *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO),
+    *(errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EISDIR, errno.ENOTEMPTY, errno.ENAMETOOLONG),
+)
 
 
 def usage() -> str:
@@ -185,11 +191,23 @@ def _run(words: list[str]) -> int:
 
     from stvla_ros.settings import check_ranges
 
+    if COMMANDS[name].module == _OPERATOR:  # it loads rclpy
+        from stvla_ros.middleware import check_middleware
+
+        check_middleware(os.environ)
     module = importlib.import_module(COMMANDS[name].module)
     rest = words[len(name.split()) :]
     chosen = tyro.cli(getattr(module, COMMANDS[name].arguments), args=rest, prog=f"stvla {name}")
     check_ranges(chosen)
-    return getattr(module, COMMANDS[name].function)(chosen)
+    try:
+        return getattr(module, COMMANDS[name].function)(chosen)
+    except OSError as error:
+        if error.errno not in _OF_THE_DISK:
+            raise
+        from stvla_ros.atomic_files import why_not_written
+
+        place = error.filename2 or error.filename or getattr(chosen, "output", "output")
+        raise InputError(f"{place}: {why_not_written(error, place)}") from None
 
 
 def _unknown(words: list[str]) -> str:

@@ -21,8 +21,16 @@ from stvla_ros.doctor.report import line_width, section_text, summary_text, writ
 from stvla_ros.doctor.robot_file import check_geometry, check_robot_file, find_robot_file
 from stvla_ros.doctor.robot_state import check_joint_states, check_poses, check_services
 from stvla_ros.doctor.ros import RosFacts, check_ros
+from stvla_ros.doctor.segments import (
+    check_lost_pictures,
+    check_receive_buffer,
+    check_small_segments,
+    read_receive_buffer,
+    small_segments,
+)
 from stvla_ros.errors import InputError
 from stvla_ros.graph.arguments import RobotArguments, check_topics
+from stvla_ros.middleware import middleware_problem
 from stvla_ros.robots.drivers import DriverNeeds
 from stvla_ros.robots.embodiments import ROBOT_DESCRIPTION, Embodiment, read_embodiment
 from stvla_ros.shared_files import config_directory
@@ -39,6 +47,7 @@ TITLES: dict[Area, str] = {
     "intrinsics": "camera's intrinsics",
     "state": "robot's state",
 }
+_PROFILE = config_directory() / "fastdds.xml"
 LIVE: tuple[Area, ...] = ("camera", "intrinsics", "state")
 # Used when the robot's file cannot be read.
 _CONTROL_HZ, _OLDEST_S = 5.0, 1.5
@@ -136,6 +145,9 @@ class Doctor:
     def _ros(self) -> RosFacts:
         from stvla_ros.doctor.ros_facts import ros_facts
 
+        if problem := middleware_problem(self._environment):
+            # Loading rclpy would end this process.
+            return RosFacts("", middleware_problem=problem)
         return ros_facts(self._needs.packages)
 
     def _check_ros(self) -> Findings:
@@ -145,9 +157,11 @@ class Doctor:
         from stvla_ros.doctor.fastdds import check_fastdds, read_shared_memory
         from stvla_ros.doctor.ros_facts import fastdds_variable
 
-        rmw = self._ros.rmw  # loads the middleware; its library tells the variable
-        own = config_directory() / "fastdds.xml"
-        return check_fastdds(self._environment, rmw, fastdds_variable(), own, read_shared_memory())
+        rmw = self._ros.rmw  # loads the middleware, whose library tells the variable
+        yield from check_fastdds(self._environment, rmw, fastdds_variable(), _PROFILE, read_shared_memory())
+        if not rmw or "fastrtps" in rmw:
+            yield from check_receive_buffer(read_receive_buffer(), self._environment)
+            yield from check_small_segments(small_segments(), _PROFILE)
 
     def _check_robot(self) -> Findings:
         yield from check_robot_file(self._robot_file)
@@ -201,13 +215,15 @@ class Doctor:
     # --- with topics -------------------------------------------------------------------------------------------------
 
     def _with_ros(self, check: Callable[[], Findings]) -> Findings:
-        if self._ros.problem or self._ros.messages_problem:
+        if self._ros.problem or self._ros.middleware_problem or self._ros.messages_problem:
             yield error("not checked: without ROS 2 there is nothing to listen to", "see the section ROS 2")
         else:
             yield from check()
 
     def _check_camera(self) -> Findings:
-        return check_camera(self._heard, self._camera_needs)
+        heard = self._heard
+        yield from check_camera(heard, self._camera_needs)
+        yield from check_lost_pictures(heard.image.stream, heard.camera_info.stream, _PROFILE, small_segments())
 
     def _check_intrinsics(self) -> Findings:
         return check_camera_info(self._heard.camera_info, self._heard.image.sizes)

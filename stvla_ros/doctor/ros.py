@@ -26,6 +26,7 @@ class RosFacts:
     """
     :param rclpy: file that rclpy is imported from; empty when it cannot be.
     :param problem: reason why rclpy cannot be imported; empty when it can.
+    :param middleware_problem: reason why the middleware that is asked for cannot be loaded; nothing else is known then.
     :param wheels: whether rclpy comes from the wheels for PyPI.
     :param messages_problem: reason why the generated messages cannot be used; empty when they can.
     :param lacking: interfaces that this package defines and the generated modules lack.
@@ -38,6 +39,7 @@ class RosFacts:
 
     rclpy: str
     problem: str = ""
+    middleware_problem: str = ""
     wheels: bool = False
     messages_problem: str = ""
     lacking: tuple[str, ...] = ()
@@ -48,6 +50,10 @@ class RosFacts:
 
 def check_ros(facts: RosFacts, environment: Mapping[str, str]) -> Findings:
     """:param environment: environment of the process as its user set it."""
+    if facts.middleware_problem:
+        found, _, advice = facts.middleware_problem.partition(": ")
+        yield error(found, advice)
+        return
     yield from _check_distribution(facts, environment.get("ROS_DISTRO", ""))
     if facts.problem:
         return
@@ -115,9 +121,10 @@ def _check_middleware(facts: RosFacts, asked: str) -> Findings:
             "install it (`apt install ros-$ROS_DISTRO-rmw-fastrtps-cpp`), or unset RMW_IMPLEMENTATION",
         )
     elif "fastrtps" not in facts.rmw:
+        router = "; its router must run (`ros2 run rmw_zenoh_cpp rmw_zenohd`)" if "zenoh" in facts.rmw else ""
         yield note(
             f"middleware {facts.rmw}; the stack is tested with rmw_fastrtps_cpp",
-            f"configure {facts.rmw} for camera pictures of megabytes, and use it in every process",
+            f"configure {facts.rmw} for camera pictures of megabytes, and use it in every process{router}",
         )
     else:
         yield ok(f"middleware {facts.rmw}")

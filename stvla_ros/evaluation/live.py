@@ -2,6 +2,7 @@
 task.
 """
 
+import os
 from collections.abc import Callable, Sequence
 from itertools import groupby
 from pathlib import Path
@@ -12,6 +13,7 @@ from stvla_ros.acting.setup import MEASURED, EvaluatedPolicy
 from stvla_ros.errors import InputError
 from stvla_ros.graph.arguments import SimArguments, input_arguments
 from stvla_ros.graph.assemble import sim_graph
+from stvla_ros.middleware import check_middleware
 from stvla_ros.safe_files import read_json_file
 from stvla_ros.settings import one_line_yaml
 
@@ -80,6 +82,7 @@ def run_live(
     """
     from stvla_ros.graph.supervisor import run_graph
 
+    check_middleware(os.environ)
     by_label = {policy.label: policy for policy in policies}
     failed: list[EpisodeKey] = []
     for run in contiguous(keys):

@@ -1,5 +1,6 @@
 """Makes a graph from arguments and runs it; returns its exit code."""
 
+import os
 import sys
 from datetime import datetime
 from pathlib import Path
@@ -9,6 +10,7 @@ from stvla_ros.graph.arguments import RobotArguments, SimArguments
 from stvla_ros.graph.assemble import robot_graph, sim_graph
 from stvla_ros.graph.closing import closing_line, lacks_video
 from stvla_ros.graph.specification import Graph
+from stvla_ros.middleware import check_middleware
 from stvla_ros.settings import check_ranges
 
 
@@ -18,6 +20,7 @@ def describe_graph(arguments: SimArguments | RobotArguments) -> Graph:
     :raises InputError: for a bad argument; then nothing was made.
     """
     check_ranges(arguments)
+    check_middleware(os.environ)
     parent = Path(arguments.output).resolve()
     run = parent / datetime.now().strftime("%Y-%m-%d_%H-%M-%S_%f")
     graph = sim_graph(arguments, run) if isinstance(arguments, SimArguments) else robot_graph(arguments, run)
