@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from stvla_ros.errors import InputError
 from stvla_ros.learning.training.config import OptimizerConfig
 from stvla_ros.learning.training.optimizer import learning_rate, make_optimizers, set_learning_rate
 
@@ -65,3 +66,49 @@ def test_a_rate_is_set_everywhere() -> None:
     optimizers = make_optimizers(WEIGHTS, OptimizerConfig("muon"), TABLES)
     set_learning_rate(optimizers, 0.125)
     assert [group["lr"] for optimizer in optimizers for group in optimizer.param_groups] == [0.125, 0.125]
+
+
+PARTS = {"model.layers": 1e-5, "layers.0.norm": 1e-4, "heads": 4e-5}
+
+
+def rates(optimizers: list[torch.optim.Optimizer]) -> dict[str, float]:
+    """Of each weight."""
+    groups = [group for optimizer in optimizers for group in optimizer.param_groups]
+    by_id = {id(parameter): group["lr"] for group in groups for parameter in group["params"]}
+    return {name: by_id[id(parameter)] for name, parameter in WEIGHTS.items()}
+
+
+@pytest.mark.parametrize("name", ["adamw", "muon"])
+def test_parts_have_rates_of_their_own_in_the_whole_schedule(name: str) -> None:
+    config = OptimizerConfig(name, learning_rate=2e-5, learning_rates=PARTS)
+    optimizers = make_optimizers(WEIGHTS, config, TABLES)
+    expected = dict(zip(WEIGHTS, (1e-5, 1e-4, 2e-5, 2e-5, 4e-5), strict=True))
+    assert rates(optimizers) == pytest.approx(expected)
+    set_learning_rate(optimizers, 1e-5)
+    assert rates(optimizers) == pytest.approx({name: rate / 2 for name, rate in expected.items()})
+
+
+def test_a_step_moves_each_part_by_its_own_rate() -> None:
+    weights = {name: nn.Parameter(weight.clone()) for name, weight in WEIGHTS.items()}
+    (adamw,) = make_optimizers(weights, OptimizerConfig(learning_rate=2e-5, learning_rates=PARTS))
+    for weight in weights.values():
+        weight.grad = torch.ones_like(weight)
+    adamw.step()
+    # AdamW's first step is as long as the rate.
+    moved = {name: float(-weight.detach().mean()) for name, weight in weights.items()}
+    assert moved == pytest.approx(dict(zip(WEIGHTS, (1e-5, 1e-4, 2e-5, 2e-5, 4e-5), strict=True)), rel=1e-3)
+
+
+def test_a_state_from_before_there_were_parts_is_still_read() -> None:
+    (adamw,) = make_optimizers(WEIGHTS, OptimizerConfig())
+    state = adamw.state_dict()
+    del state["param_groups"][0]["rate_share"]
+    adamw.load_state_dict(state)
+    set_learning_rate([adamw], 0.5)
+    assert adamw.param_groups[0]["lr"] == 0.5
+
+
+@pytest.mark.parametrize("part", ["nothing", "model.layer", ""])
+def test_a_rate_of_a_part_that_is_none_is_named(part: str) -> None:
+    with pytest.raises(InputError, match="optimizer.learning_rates: expected trained parts of the network like"):
+        make_optimizers(WEIGHTS, OptimizerConfig(learning_rates={part: 1e-4}))

@@ -190,6 +190,7 @@ def _optimisation(
     frames = sum(each.frames for each in selections) * (1.0 - held / episodes)
     epochs = steps * config.batch_size * config.gradient_accumulation / frames
     parts = [f"{optimizer.name}, learning rate {optimizer.learning_rate:g} {optimizer.schedule}"]
+    parts += [f"of {part} {rate:g}" for part, rate in optimizer.learning_rates.items()]
     parts += [f"{optimizer.warmup_steps} warm-up steps"] if optimizer.warmup_steps else []
     parts += [f"weight decay {optimizer.weight_decay:g}"] if optimizer.weight_decay else []
     parts += [f"average {optimizer.ema:g}"] if optimizer.ema else []

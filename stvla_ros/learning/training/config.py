@@ -50,6 +50,8 @@ class OptimizerConfig:
     :param name: name of the optimiser. ``adamw``; ``muon``: orthogonalised momentum for the layers' matrices, AdamW for
         the rest.
     :param learning_rate: largest learning rate.
+    :param learning_rates: largest learning rates of parts of the network, instead of ``learning_rate``. The parts are
+        named as in ``freeze``; the longest name that fits counts.
     :param weight_decay: weight decay, decoupled from the gradient.
     :param schedule: course of the learning rate after the warm-up.
     :param warmup_steps: number of steps in which the learning rate rises from 0 to its largest value.
@@ -59,6 +61,7 @@ class OptimizerConfig:
 
     name: Literal["adamw", "muon"] = "adamw"
     learning_rate: float = 5e-5
+    learning_rates: Mapping[str, float] = field(default_factory=dict)
     weight_decay: float = 0.0
     schedule: Literal["constant", "cosine"] = "constant"
     warmup_steps: int = 0
@@ -176,6 +179,7 @@ class TrainingConfig:
             "log_every": self.log_every,
             "validate_every": self.validate_every,
             "optimizer.learning_rate": self.optimizer.learning_rate,
+            **{f"optimizer.learning_rates.{part}": rate for part, rate in self.optimizer.learning_rates.items()},
             **{f"stages[{number}].steps": stage.steps for number, stage in enumerate(self.stages)},
         }
         for name, value in positive.items():

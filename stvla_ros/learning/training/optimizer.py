@@ -2,15 +2,19 @@
 
 import math
 from collections.abc import Collection, Iterable, Mapping
+from typing import Any
 
 import torch
 from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
 from stvla_ros.learning.training.config import OptimizerConfig
+from stvla_ros.learning.training.stages import parameters_of
 
 # Controls how fast the average forgets its first, useless weights.
 _EMA_WARMUP = 10
+SHARE = "rate_share"
+"""Key of a group of parameters: its learning rate as a share of ``OptimizerConfig.learning_rate``."""
 
 
 def make_optimizers(
@@ -18,33 +22,54 @@ def make_optimizers(
 ) -> list[torch.optim.Optimizer]:
     """
     :param named: parameters that are trained, by name.
+    :param config: settings of the optimiser.
     :param tables: parts of the names of matrices that are tables, and no linear maps. Muon leaves these to AdamW: it is
         meant for the layers' matrices.
+    :raises InputError: for a part with a learning rate that no parameter belongs to.
     """
     matrices = {
-        name: parameter
+        name
         for name, parameter in named.items()
         if config.name == "muon" and parameter.ndim == 2 and not any(table in name for table in tables)
     }
-    rest = [parameter for name, parameter in named.items() if name not in matrices]
+    shares = rate_shares(named, config)
     optimizers: list[torch.optim.Optimizer] = []
     if matrices:
-        optimizers.append(
-            # Steps as large as AdamW's (arXiv 2502.16982), so that one learning rate serves both.
-            torch.optim.Muon(
-                list(matrices.values()),
-                lr=config.learning_rate,
-                weight_decay=config.weight_decay,
-                adjust_lr_fn="match_rms_adamw",
-            )
-        )
-    if rest:
-        optimizers.append(
-            torch.optim.AdamW(
-                rest, lr=config.learning_rate, weight_decay=config.weight_decay, betas=(0.9, 0.95), fused=True
-            )
-        )
+        # Steps as large as AdamW's (arXiv 2502.16982), so that one learning rate serves both.
+        groups = _groups({name: named[name] for name in named if name in matrices}, shares, config)
+        optimizers.append(torch.optim.Muon(groups, weight_decay=config.weight_decay, adjust_lr_fn="match_rms_adamw"))
+    if len(matrices) < len(named):
+        groups = _groups({name: named[name] for name in named if name not in matrices}, shares, config)
+        optimizers.append(torch.optim.AdamW(groups, weight_decay=config.weight_decay, betas=(0.9, 0.95), fused=True))
     return optimizers
+
+
+def rate_shares(names: Collection[str], config: OptimizerConfig) -> dict[str, float]:
+    """Each parameter's learning rate as a share of ``config.learning_rate``.
+
+    :param names: names of the parameters that are trained.
+    :param config: settings of the optimiser.
+    :raises InputError: for a part with a learning rate that no parameter belongs to.
+    """
+    shares = dict.fromkeys(names, 1.0)
+    # The longest name last: it counts.
+    for part in sorted(config.learning_rates, key=len):
+        for name in parameters_of(part, names, "optimizer.learning_rates"):
+            shares[name] = config.learning_rates[part] / config.learning_rate
+    return shares
+
+
+def _groups(
+    named: Mapping[str, nn.Parameter], shares: Mapping[str, float], config: OptimizerConfig
+) -> list[dict[str, Any]]:
+    """By learning rate, the largest first."""
+    by_share: dict[float, list[nn.Parameter]] = {}
+    for name, parameter in named.items():
+        by_share.setdefault(shares[name], []).append(parameter)
+    return [
+        {"params": parameters, "lr": share * config.learning_rate, SHARE: share}
+        for share, parameters in sorted(by_share.items(), reverse=True)
+    ]
 
 
 def learning_rate(config: OptimizerConfig, step: int, steps: int) -> float:
@@ -89,4 +114,5 @@ def exchange(some: nn.Module, other: nn.Module) -> None:
 def set_learning_rate(optimizers: Iterable[torch.optim.Optimizer], rate: float) -> None:
     for optimizer in optimizers:
         for group in optimizer.param_groups:
-            group["lr"] = rate
+            # States from before there were shares have none.
+            group["lr"] = rate * group.get(SHARE, 1.0)

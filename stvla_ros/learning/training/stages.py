@@ -1,6 +1,6 @@
 """The stages of a training: their steps, objectives and data, and the frozen parts of the network."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -37,11 +37,7 @@ def make_stages(configs: Sequence[StageConfig], names: Iterable[str]) -> tuple[S
         where = f"stages[{number}].freeze" if len(configs) > 1 else "freeze"
         frozen = set()
         for part in config.freeze:
-            matched = {name for name in names if _is_part(part, name)}
-            if not part or not matched:
-                parts = sorted({name.split(".")[1] for name in names if "." in name})
-                listed = ", ".join(parts[:_MOST_LISTED])
-                raise InputError(f"{where}: expected trained parts of the network like {listed}, got {part!r}")
+            matched = parameters_of(part, names, where)
             frozen |= matched
         trained = frozenset(names) - frozen
         if not trained:
@@ -73,6 +69,23 @@ def frames_of_stages(
             )
         found.append(frames)
     return found
+
+
+def parameters_of(part: str, names: Collection[str], where: str) -> set[str]:
+    """The names of the parameters that belong to a part of the network: a dotted name or the beginning of one. The
+    module's own first part (``model``) may be left out.
+
+    :param part: dotted name of the part.
+    :param names: names of all parameters that can be trained.
+    :param where: name of the key, for the error.
+    :raises InputError: for a part that no parameter belongs to.
+    """
+    matched = {name for name in names if _is_part(part, name)}
+    if not part or not matched:
+        parts = sorted({name.split(".")[1] for name in names if "." in name})
+        listed = ", ".join(parts[:_MOST_LISTED])
+        raise InputError(f"{where}: expected trained parts of the network like {listed}, got {part!r}")
+    return matched
 
 
 def _is_part(part: str, name: str) -> bool:
