@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
 from stvla_ros.errors import InputError
 from stvla_ros.plugins import Registry, subclass_of
-from stvla_ros.policy.action_statistics import ActionStatistics, why_statistics
+from stvla_ros.policy.action_statistics import ActionStatistics, select_statistics, why_statistics
 from stvla_ros.policy.base import Policy
 from stvla_ros.policy.checkpoints import (
     ADAPTER_CONFIG,
@@ -63,9 +63,20 @@ class Remark:
 
 
 def remark_on_statistics(
-    statistics: Mapping[str, ActionStatistics], key: str, unnorm_key: str, fallback_unnorm_key: str
+    folder: Path, statistics: Mapping[str, ActionStatistics], unnorm_key: str, fallback_unnorm_key: str
 ) -> Remark:
-    """The remark on the statistics that ``select_statistics`` chose for a checkpoint."""
+    """The remark on the statistics that a checkpoint is to act by.
+
+    :param folder: folder of the checkpoint.
+    :param statistics: statistics of the checkpoint, by data set.
+    :param unnorm_key: data set that is asked for, as in ``PolicyFamily.check``.
+    :param fallback_unnorm_key: data set of the robot.
+    """
+    try:
+        key, _ = select_statistics(statistics, unnorm_key, fallback_unnorm_key)
+    except InputError as problem:
+        advice = "give --unnorm-key the data set that was recorded on this kind of robot, or train on some"
+        return Remark("error", f"checkpoint {folder}: {problem}", advice)
     why = why_statistics(statistics, key, unnorm_key, fallback_unnorm_key)
     if key in (unnorm_key, fallback_unnorm_key):
         return Remark("ok", f"action statistics {key!r} ({why})")

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stvla_ros.errors import InputError
-from stvla_ros.policy.action_statistics import ActionStatistics, read_statistics, select_statistics
+from stvla_ros.policy.action_statistics import ActionStatistics, read_statistics
 from stvla_ros.policy.checkpoints import is_adapter, read_json
 from stvla_ros.policy.families import (
     ACTIONS,
@@ -119,10 +119,4 @@ def _check_processor(folder: Path, unnorm_key: str, fallback_unnorm_key: str) ->
     except InputError as problem:
         yield Remark("error", f"checkpoint {folder}: {problem}", _DOWNLOAD)
         return
-    try:
-        key, _ = select_statistics(statistics, unnorm_key, fallback_unnorm_key)
-    except InputError as problem:
-        advice = "give --unnorm-key the data set that was recorded on this kind of robot, or train on some"
-        yield Remark("error", f"checkpoint {folder}: {problem}", advice)
-        return
-    yield remark_on_statistics(statistics, key, unnorm_key, fallback_unnorm_key)
+    yield remark_on_statistics(folder, statistics, unnorm_key, fallback_unnorm_key)

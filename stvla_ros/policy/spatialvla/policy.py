@@ -1,10 +1,13 @@
 """SpatialVLA as a policy; with the traced depth it is ST-VLA."""
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from stvla_ros.errors import InputError
-from stvla_ros.policy.action_statistics import say_statistics, select_statistics, to_end_effector_action
-from stvla_ros.policy.base import MAIN_CAMERA, Answer, InputNeeds, Policy, PolicyInput
+from stvla_ros.policy.action_statistics import to_end_effector_action
+from stvla_ros.policy.base import MAIN_CAMERA, Answer, InputNeeds, PolicyInput
+from stvla_ros.policy.network_policy import NetworkPolicy
 from stvla_ros.policy.sampling import check_resize, check_seed, check_temperature
 from stvla_ros.shared_files import default_checkpoint
 
@@ -12,7 +15,7 @@ if TYPE_CHECKING:
     from stvla_ros.policy.spatialvla.predictor import SpatialVlaPredictor
 
 
-class SpatialVlaPolicy(Policy):
+class SpatialVlaPolicy(NetworkPolicy["SpatialVlaPredictor"]):
     """
     :param checkpoint: folder of a checkpoint in the published layout or of an adapter, or an id on the Hugging Face
         hub; empty for the shipped small one.
@@ -49,55 +52,27 @@ class SpatialVlaPolicy(Policy):
         check_resize(resize)
         check_temperature(temperature)
         check_seed(seed)
-        self._checkpoint = checkpoint or str(default_checkpoint())
+        options = {"resize": resize, "temperature": temperature, "seed": seed}
+        super().__init__(checkpoint or str(default_checkpoint()), unnorm_key, fallback_unnorm_key, threads, options)
         self._device, self._dtype = device, dtype
-        self._keys = (unnorm_key, fallback_unnorm_key)
-        self._options = {"resize": resize, "temperature": temperature, "seed": seed}
-        self._threads = threads
         self._compiled_parts = compiled_parts if isinstance(compiled_parts, bool) else None
         self.draws_at_random = bool(temperature)
-        self._predictor: SpatialVlaPredictor | None = None
-        self._unnorm_key = ""
 
-    def load(self) -> None:
-        """:raises InputError: when one of the parameters cannot be used."""
-        # Imported here: a launcher that only checks the parameters need not wait for torch.
-        from stvla_ros.devices import free_memory, set_threads
-        from stvla_ros.policy.checkpoints import find_checkpoint
+    def _load(self, folder: Path, options: Mapping[str, Any]) -> "SpatialVlaPredictor":
         from stvla_ros.policy.spatialvla.decoding.decoder import Accelerations
         from stvla_ros.policy.spatialvla.loading import load_predictor
 
-        set_threads(self._threads)
-        self._predictor = None  # never two networks in memory
-        free_memory()
-        folder = find_checkpoint(self._checkpoint)
-        # A policy's input always has a depth: the graph's and the evaluation's perception supply one.
         accelerations = Accelerations(compiled_parts=self._compiled_parts)
-        predictor = load_predictor(
-            folder, self._device, self._dtype, lean=True, accelerations=accelerations, **self._options
-        )
-        self._unnorm_key, _ = select_statistics(predictor.statistics, *self._keys)
-        say_statistics(predictor.statistics, self._unnorm_key, *self._keys)
-        predictor.warm_up()
-        self._predictor = predictor
+        # Lean: what a policy is shown has a depth, the graph's and the evaluation's perception give one.
+        predictor = load_predictor(folder, self._device, self._dtype, lean=True, accelerations=accelerations, **options)
         self.needs = InputNeeds(history_s=predictor.earlier_s)
-
-    def reset(self) -> None:
-        if self._predictor is not None:
-            self._predictor.reset()
-
-    def reseed(self, seed: int) -> None:
-        self._options["seed"] = seed
-        if self._predictor is not None:
-            self._predictor.reseed(seed)
+        return predictor
 
     def predict(self, observation: PolicyInput) -> Answer:
-        if self._predictor is None:
-            raise InputError("policy spatialvla: expected load() before predict()")
-        seen = observation.picture
+        predictor, seen = self._predictor, observation.picture
         # At the start of an episode it is the episode's first picture, as in training.
         past = observation.before(self.needs.history_s) or next(iter(observation.history), None)
-        prediction = self._predictor.predict(
+        prediction = predictor.predict(
             seen.rgb,
             observation.instruction,
             seen.depth,

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stvla_ros.errors import InputError
-from stvla_ros.policy.action_statistics import ActionStatistics, select_statistics
+from stvla_ros.policy.action_statistics import ActionStatistics
 from stvla_ros.policy.checkpoints import is_adapter
 from stvla_ros.policy.families import ACTIONS, GROUNDING, Contents, PolicyFamily, Remark, remark_on_statistics
 from stvla_ros.policy.st4vla.policy import St4VlaPolicy
@@ -55,13 +55,7 @@ class St4VlaFamily(PolicyFamily):
         millions = sum(self.inspect(folder).parts.values()) / 1e6
         gigabytes = sum(file.stat().st_size for file in files) / 1e9
         yield Remark("ok", f"checkpoint {base}: {millions:.1f} million parameters, {gigabytes:.2f} GB, complete")
-        try:
-            key, _ = select_statistics(statistics, unnorm_key, fallback_unnorm_key)
-        except InputError as problem:
-            advice = "give --unnorm-key the data set that was recorded on this kind of robot"
-            yield Remark("error", f"checkpoint {folder}: {problem}", advice)
-            return
-        yield remark_on_statistics(statistics, key, unnorm_key, fallback_unnorm_key)
+        yield remark_on_statistics(folder, statistics, unnorm_key, fallback_unnorm_key)
 
     def inspect(self, folder: Path) -> Contents:
         from stvla_ros.policy.adapter_files import read_adapter
