@@ -73,6 +73,21 @@ def wait_for_device(device: torch.device) -> None:
         event.synchronize()
 
 
+@contextmanager
+def own_queue(device: torch.device) -> Iterator[None]:
+    """What this thread asks of a CUDA device inside has a stream of its own. So neither it nor other threads wait for
+    each other; they still share the device.
+
+    :param device: device of the network; on a CPU nothing is done.
+    """
+    if device.type != "cuda":
+        yield
+        return
+    stream = torch.cuda.Stream(device)
+    with torch.cuda.stream(stream):
+        yield
+
+
 def set_threads(threads: int) -> None:
     """Let torch use this many cores in this process; 0 for half of those that the process may run on.
 

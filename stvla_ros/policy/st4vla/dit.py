@@ -71,12 +71,17 @@ class Attention(nn.Module):
         self.qkv = nn.Linear(width, 3 * width)
         self.proj = nn.Linear(width, width)
 
-    def forward(self, tokens: torch.Tensor) -> torch.Tensor:
-        batch, length, width = tokens.shape
-        shape = (batch, length, 3, self._heads, width // self._heads)
-        query, key, value = self.qkv(tokens).view(shape).permute(2, 0, 3, 1, 4)
-        seen = F.scaled_dot_product_attention(query, key, value)
-        return self.proj(seen.transpose(1, 2).reshape(batch, length, width))
+    def forward(self, tokens: torch.Tensor, first: int = 0) -> torch.Tensor:
+        """:param first: number of the first token whose answer is wanted."""
+        width, weight, bias = tokens.shape[-1], self.qkv.weight, self.qkv.bias
+        if first:
+            query = F.linear(tokens[:, first:], weight[:width], bias[:width])
+            key, value = F.linear(tokens, weight[width:], bias[width:]).chunk(2, dim=-1)
+        else:
+            query, key, value = self.qkv(tokens).chunk(3, dim=-1)
+        heads = (each.unflatten(-1, (self._heads, -1)).transpose(1, 2) for each in (query, key, value))
+        seen = F.scaled_dot_product_attention(*heads)
+        return self.proj(seen.transpose(1, 2).flatten(2))
 
 
 class Mlp(nn.Module):
@@ -97,8 +102,9 @@ class Block(nn.Module):
         self.attn = Attention(width, heads)
         self.mlp = Mlp(width)
 
-    def forward(self, tokens: torch.Tensor) -> torch.Tensor:
-        tokens = tokens + self.attn(_norm(tokens))
+    def forward(self, tokens: torch.Tensor, first: int = 0) -> torch.Tensor:
+        """:param first: number of the first token whose answer is wanted."""
+        tokens = tokens[:, first:] + self.attn(_norm(tokens), first)
         return tokens + self.mlp(_norm(tokens))
 
 
@@ -149,20 +155,21 @@ class NoisePredictor(nn.Module):
         :returns: (B, T, 7) the noise.
         """
         dropped = torch.rand(len(condition), device=condition.device) < DROPPED if self.training else None
-        return self.predict(actions, self.told(times, self.z_embedder(condition, dropped)))
+        return self.predict(actions, self.told(self.t_embedder(times), self.z_embedder(condition, dropped)))
 
     def told(self, times: torch.Tensor, embedded: torch.Tensor) -> torch.Tensor:
         """The tokens before the actions in the sequence.
 
-        :param times: (B,) whole numbers.
-        :param embedded: (B, Q, D) condition, embedded by ``z_embedder``.
-        :returns: (B, Q, D).
+        :param times: (..., D) times, embedded by ``t_embedder``.
+        :param embedded: (..., Q, D) condition, embedded by ``z_embedder``.
+        :returns: (..., Q, D).
         """
-        return embedded + self.t_embedder(times)[:, None] + self.positional_embedding[: self._queries]
+        return embedded + times[..., None, :] + self.positional_embedding[: self._queries]
 
     def predict(self, actions: torch.Tensor, told: torch.Tensor) -> torch.Tensor:
         """As ``forward``. :param told: (B, Q, D) result of ``told``."""
         tokens = torch.cat([told, self.x_embedder(actions) + self.positional_embedding[self._queries :]], dim=1)
-        for block in self.blocks:
+        for block in self.blocks[:-1]:
             tokens = block(tokens)
-        return self.final_layer(_norm(tokens[:, self._queries :]))
+        # What the last block makes of the condition is not used.
+        return self.final_layer(_norm(self.blocks[-1](tokens, self._queries)))

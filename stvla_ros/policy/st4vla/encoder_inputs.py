@@ -21,14 +21,20 @@ def patches(pictures: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         rows and columns of each picture's patches.
     """
     number, _, height, width = pictures.shape
+    grid = torch.tensor([[1, height // PATCH, width // PATCH]] * number, device=pictures.device)
+    return patch_rows(pictures), grid
+
+
+def patch_rows(pictures: torch.Tensor) -> torch.Tensor:
+    """The first of what ``patches`` returns."""
+    number, _, height, width = pictures.shape
     rows, columns = height // (PATCH * MERGED), width // (PATCH * MERGED)
     scaled = _scaled(pictures, _VLM_MEAN, _VLM_DEVIATION)
     cut = scaled.view(number, 3, rows, MERGED, PATCH, columns, MERGED, PATCH)
     # picture, row and column of the token, row and column in it, colour, (time,) row and column in the patch
     ordered = cut.permute(0, 2, 5, 3, 6, 1, 4, 7)[:, :, :, :, :, :, None]
     repeated = ordered.expand(-1, -1, -1, -1, -1, -1, TIMES, -1, -1)
-    grid = torch.tensor([[1, rows * MERGED, columns * MERGED]] * number, device=pictures.device)
-    return repeated.reshape(-1, 3 * TIMES * PATCH * PATCH), grid
+    return repeated.reshape(-1, 3 * TIMES * PATCH * PATCH)
 
 
 def dino_pixels(pictures: torch.Tensor) -> torch.Tensor:
@@ -37,5 +43,6 @@ def dino_pixels(pictures: torch.Tensor) -> torch.Tensor:
 
 
 def _scaled(pictures: torch.Tensor, mean: tuple[float, ...], deviation: tuple[float, ...]) -> torch.Tensor:
-    shape = (1, 3, 1, 1)
-    return (pictures - pictures.new_tensor(mean).view(shape)) / pictures.new_tensor(deviation).view(shape)
+    # Colour by colour: numbers of Python need not be brought to the device, for which it would be waited.
+    colours = zip(pictures.unbind(1), mean, deviation, strict=True)
+    return torch.stack([(colour - middle) / scale for colour, middle, scale in colours], dim=1)

@@ -3,20 +3,19 @@
 Attribute names are those of the published tensors, so that published weights load as they are.
 """
 
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from typing import Any
 
 import torch
 from torch import nn
-from transformers import Qwen2_5_VLForConditionalGeneration
+from torch.nn import functional as F
+from transformers import Qwen2_5_VLForConditionalGeneration, StoppingCriteriaList
 
-from stvla_ros.errors import InputError
-from stvla_ros.policy.st4vla import diffusion
 from stvla_ros.policy.st4vla.config import St4VlaConfig
-from stvla_ros.policy.st4vla.diffusion import denoise
 from stvla_ros.policy.st4vla.dino import DinoEncoder
 from stvla_ros.policy.st4vla.dit import NoisePredictor
 from stvla_ros.policy.st4vla.query_transformer import QueryTransformer
+from stvla_ros.policy.st4vla.sampler import Sampler
 
 HEAD = "qwen_vl_interface.model.lm_head.weight"
 TEXT = "qwen_vl_interface.model.model.language_model.embed_tokens.weight"
@@ -112,13 +111,24 @@ class St4Vla(nn.Module):
         :returns: (B, Q, D) float32.
         """
         states = self.language_states(pixel_values, image_grid_thw, input_ids, attention_mask)
-        seen = self.dino_pro(self.dino_encoder(dino_pixels.to(self.dtype)))
-        seen = seen.reshape(len(input_ids), -1, seen.shape[-1])
-        visible = None
         # Without padding nothing has to be hidden, and computing without a mask is faster.
-        if self.config.mask_padding and not bool(attention_mask.all()):
-            everything = torch.ones(seen.shape[:2], dtype=torch.bool, device=seen.device)
-            visible = torch.cat([attention_mask.bool(), everything], dim=1)
+        padded = self.config.mask_padding and not bool(attention_mask.all())
+        return self.queried(states, dino_pixels, attention_mask.bool() if padded else None)
+
+    def queried(
+        self, states: Sequence[torch.Tensor], dino_pixels: torch.Tensor, visible: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """What the queries find.
+
+        :param states: states of the language model, each (B, L, E).
+        :param dino_pixels: pictures, as for ``features``.
+        :param visible: (B, L) bool, False at the padding; None when there is none.
+        :returns: (B, Q, D) float32.
+        """
+        seen = self.dino_pro(self.dino_encoder(dino_pixels.to(self.dtype)))
+        seen = seen.reshape(len(states[0]), -1, seen.shape[-1])
+        if visible is not None:
+            visible = F.pad(visible, (0, seen.shape[1]), value=True)
         inputs = [torch.cat([self._decayed(state), seen], dim=1).float() for state in states]
         return self.layer_qformer(inputs, visible)
 
@@ -132,12 +142,19 @@ class St4Vla(nn.Module):
         """The states of the language model that the queries read, each (B, L, E). For the parameters see
         ``features``.
         """
-        config = self.config
-        every = config.states > 1 or config.end_state <= config.vlm.text_config.num_hidden_layers
-        answer = self._language(pixel_values, image_grid_thw, input_ids, attention_mask, every)
-        if not every:
+        every = self.reads_every_state
+        return self.read_states(self._language(pixel_values, image_grid_thw, input_ids, attention_mask, every))
+
+    @property
+    def reads_every_state(self) -> bool:
+        """Whether the queries read more than the language model's last state (``output_hidden_states``)."""
+        return self.config.states > 1 or self.config.end_state <= self.config.vlm.text_config.num_hidden_layers
+
+    def read_states(self, answer: Any) -> tuple[torch.Tensor, ...]:
+        """The states that the queries read, each (B, L, E). :param answer: output of the language model."""
+        if not self.reads_every_state:
             return (answer.last_hidden_state,)
-        return tuple(answer.hidden_states[config.first_state : config.end_state])
+        return tuple(answer.hidden_states[self.config.first_state : self.config.end_state])
 
     def last_state(
         self,
@@ -159,13 +176,19 @@ class St4Vla(nn.Module):
         attention_mask: torch.Tensor,
         end: int,
         most: int,
+        given_up: Callable[[], bool] = lambda: False,
     ) -> torch.Tensor:
         """Greedy decoding after a prompt, token by token, with keys and values cached.
 
         :param end: token that ends the answer.
         :param most: largest number of tokens.
+        :param given_up: function that tells, after each token, whether to cut the answer off there.
         :returns: (B, N) ids, without ``end``.
         """
+
+        def stop(ids: torch.Tensor, scores: torch.Tensor, **_: Any) -> torch.Tensor:
+            return torch.full((len(ids),), given_up(), device=ids.device)
+
         said = self.qwen_vl_interface.model.generate(
             input_ids=input_ids,
             attention_mask=attention_mask,
@@ -176,6 +199,7 @@ class St4Vla(nn.Module):
             max_new_tokens=most,
             eos_token_id=end,
             pad_token_id=end,
+            stopping_criteria=StoppingCriteriaList([stop]),
         )[:, input_ids.shape[1] :]
         return said[:, :-1] if said.shape[1] and bool((said[:, -1] == end).all()) else said
 
@@ -232,23 +256,4 @@ class St4Vla(nn.Module):
         :returns: (B, T, 7) normalised actions, not clipped.
         :raises InputError: for a number of steps that the sampler cannot take, or a guidance that is not finite.
         """
-        times = diffusion.step_times(steps)
-        if isinstance(guidance, bool) or not isinstance(guidance, int | float) or not abs(guidance) < float("inf"):
-            raise InputError(f"guidance: expected a finite number, got {guidance!r}")
-        net = self.action_model.net
-        guided = guidance > 1.0
-        if guided:
-            # Both halves run in one batch; what stays the same in all steps is computed once.
-            condition = torch.cat([condition, net.z_embedder.uncondition.expand_as(condition)])
-        rows = torch.tensor(times, device=condition.device).repeat_interleave(len(condition))
-        # The tokens before the actions, computed for all steps at once.
-        told = net.told(rows, net.z_embedder(condition).repeat(len(times), 1, 1)).chunk(len(times))
-        known = dict(zip(times, told, strict=True))
-
-        def predict(actions: torch.Tensor, time: int) -> torch.Tensor:
-            if not guided:
-                return net.predict(actions, known[time])
-            found, free = net.predict(torch.cat([actions, actions]), known[time]).chunk(2)
-            return free + guidance * (found - free)
-
-        return denoise(noise, steps, predict)
+        return Sampler(self.action_model.net, steps, guidance)(condition, noise)

@@ -1,28 +1,30 @@
 """A loaded checkpoint that answers pictures and instructions with actions."""
 
-from collections.abc import Mapping, Sequence
+import copy
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 
-from stvla_ros.devices import memory_for, wait_for_device
+from stvla_ros.devices import memory_for, own_queue, wait_for_device
 from stvla_ros.errors import InputError
 from stvla_ros.policy.action_statistics import ActionStatistics, select_statistics
 from stvla_ros.policy.inputs import RESIZE_METHODS
 from stvla_ros.policy.pictures import prepare_picture
+from stvla_ros.policy.st4vla.chunk_pass import ChunkPass, Prompt
 from stvla_ros.policy.st4vla.config import MOST_VIEWS
 from stvla_ros.policy.st4vla.diffusion import step_times
-from stvla_ros.policy.st4vla.encoder_inputs import dino_pixels, patches
+from stvla_ros.policy.st4vla.encoder_inputs import patches
 from stvla_ros.policy.st4vla.model import St4Vla
 from stvla_ros.policy.st4vla.normaliser import unnormalize
 from stvla_ros.policy.st4vla.prompt import PromptTokenizer
 from stvla_ros.policy.st4vla.sizes import GUIDANCE, STEPS
 
 _MOST_GUIDANCE = 100.0
-MOST_TOKENS = 1024
-"""Largest number of tokens of an answer in words."""
+MOST_TOKENS, USUAL_TOKENS = 1024, 256
+"""Largest and usual number of tokens of an answer in words."""
 
 
 @dataclass(frozen=True)
@@ -66,8 +68,10 @@ class St4VlaPredictor:
         self._steps, self._guidance, self._resize = steps, guidance, resize
         self._generator = torch.Generator()
         self.reseed(seed)
-        # Token ids of the last instruction, which usually is the next one as well.
-        self._encoded: tuple[tuple[str, int], torch.Tensor] | None = None
+        # Made when it is needed: a predictor that is only asked needs none.
+        self._pass: ChunkPass | None = None
+        # Prompt of the last instruction, which usually is the next one as well.
+        self._encoded: tuple[tuple[str, int], Prompt] | None = None
 
     def reseed(self, seed: int) -> None:
         """Draw from here on as if made with this seed.
@@ -88,8 +92,12 @@ class St4VlaPredictor:
 
         :raises InputError: when memory runs out.
         """
-        size = self.model.config.picture_size
-        self.predict([np.zeros((size, size, 3), np.uint8)], "put the spoon on the towel", next(iter(self.statistics)))
+        size, instruction = self.model.config.picture_size, "put the spoon on the towel"
+        blank = [np.zeros((size, size, 3), np.uint8)]
+        with torch.inference_mode(), memory_for(f"warm-up on {self.model.device}"):
+            ids = torch.from_numpy(self.prompts.encode(instruction))[None].to(self.model.device)
+            self._chunk_pass.warm_up(self._prepared(blank), ids, self._noise())
+        self.predict(blank, instruction, next(iter(self.statistics)))
         self.reset()
 
     def predict(
@@ -106,12 +114,9 @@ class St4VlaPredictor:
         model = self.model
         with torch.inference_mode(), memory_for(f"inference on {model.device}"):
             stacked = self._prepared(pictures)
-            pixels, grid = patches(stacked)
-            ids = self._ids(instruction, len(pictures))
+            prompt = self._prompt(instruction, len(pictures))
             # Drawn only now, so that a refused observation draws nothing.
-            noise = torch.randn(1, model.config.chunk, 7, generator=self._generator)
-            condition = model.features(pixels, grid, ids, torch.ones_like(ids), dino_pixels(stacked))
-            sampled = model.sample(condition, noise.to(model.device), self._steps, self._guidance)
+            sampled = self._chunk_pass(stacked, prompt, self._noise())
             wait_for_device(model.device)
         normalized = sampled[0].cpu().numpy()
         if not np.isfinite(normalized).all():
@@ -125,22 +130,39 @@ class St4VlaPredictor:
         """Side of the pictures that the network sees, pixels."""
         return self.model.config.picture_size
 
-    def ask(self, pictures: Sequence[np.ndarray], question: str, most_tokens: int = MOST_TOKENS) -> str:
+    def beside(self) -> "St4VlaPredictor":
+        """Another predictor for another thread, with the same weights in memory. What `transformers` keeps in its
+        modules between two calls (the offset of the positions) each has for itself.
+        """
+        tensors = (*self.model.parameters(), *self.model.buffers())
+        model = copy.deepcopy(self.model, {id(tensor): tensor for tensor in tensors})
+        options = (self._steps, self._guidance, self._resize, self._seed)
+        return St4VlaPredictor(model, self.prompts, self.statistics, *options)
+
+    def ask(
+        self,
+        pictures: Sequence[np.ndarray],
+        question: str,
+        most_tokens: int = USUAL_TOKENS,
+        given_up: Callable[[], bool] = lambda: False,
+    ) -> str:
         """The language model's answer in words, decoded greedily.
 
         :param pictures: pictures, as for ``predict``.
         :param question: question in words; no text is added around it.
         :param most_tokens: number of tokens at which the answer is cut off, 1 to ``MOST_TOKENS``.
+        :param given_up: function that tells, after each token, whether to cut the answer off there.
         :returns: the answer; places in it are pixels of the picture of ``picture_size``.
         :raises InputError: naming the argument that cannot be used; when memory runs out.
         """
         if type(most_tokens) is not int or not 1 <= most_tokens <= MOST_TOKENS:
             raise InputError(f"most_tokens: expected 1 to {MOST_TOKENS}, got {most_tokens!r}")
         ids = torch.from_numpy(self.prompts.encode_question(question, len(pictures)))[None].to(self.model.device)
-        with torch.inference_mode(), memory_for(f"inference on {self.model.device}"):
+        device = self.model.device
+        with torch.inference_mode(), memory_for(f"inference on {device}"), own_queue(device):
             pixels, grid = patches(self._prepared(pictures))
-            said = self.model.answer(pixels, grid, ids, torch.ones_like(ids), self.prompts.end, most_tokens)
-            wait_for_device(self.model.device)
+            said = self.model.answer(pixels, grid, ids, torch.ones_like(ids), self.prompts.end, most_tokens, given_up)
+            wait_for_device(device)
             return self.prompts.decode(said[0].tolist())
 
     def _prepared(self, pictures: Sequence[np.ndarray]) -> torch.Tensor:
@@ -150,11 +172,19 @@ class St4VlaPredictor:
         prepared = np.stack([prepare_picture(picture, self.picture_size, self._resize) for picture in pictures])
         return torch.from_numpy(prepared).to(self.model.device)
 
-    def _ids(self, instruction: str, views: int) -> torch.Tensor:
-        """(1, L) token ids of the prompt, on the device."""
+    def _noise(self) -> torch.Tensor:
+        return torch.randn(1, self.model.config.chunk, 7, generator=self._generator).to(self.model.device)
+
+    @property
+    def _chunk_pass(self) -> ChunkPass:
+        if self._pass is None:
+            self._pass = ChunkPass(self.model, self._steps, self._guidance)
+        return self._pass
+
+    def _prompt(self, instruction: str, views: int) -> Prompt:
         if self._encoded is None or self._encoded[0] != (instruction, views):
             ids = torch.from_numpy(self.prompts.encode(instruction, views))[None].to(self.model.device)
-            self._encoded = (instruction, views), ids
+            self._encoded = (instruction, views), self._chunk_pass.prompt(ids, views)
         return self._encoded[1]
 
 

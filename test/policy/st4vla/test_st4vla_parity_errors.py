@@ -6,7 +6,7 @@ from st4vla_answers import GOLDEN, difference, inputs, tiny_model
 from torch.nn import functional as F
 from transformers.models.dinov2.modeling_dinov2 import Dinov2Embeddings
 
-from stvla_ros.policy.st4vla import diffusion, dit, encoder_inputs, model
+from stvla_ros.policy.st4vla import diffusion, dit, encoder_inputs, sampler
 
 # Ten times what is let through.
 SEEN = 1e-3
@@ -132,5 +132,5 @@ def test_clipped_actions_in_between_show(network, monkeypatch):
     def clipped(noise, steps, predict):
         return diffusion.denoise(noise, steps, predict).clamp(-1, 1)
 
-    monkeypatch.setattr(model, "denoise", clipped)
+    monkeypatch.setattr(sampler, "denoise", clipped)
     assert chunk_differs(network) > SEEN
