@@ -47,6 +47,8 @@ class FileLimits:
     """A tokenizer.json; Gemma's has 35 MB."""
     instruction_characters: int = 1000
     """An instruction from any source."""
+    question_characters: int = 4000
+    """A question to a policy that answers in words."""
     path_characters: int = 500
     """A path in a data set's metadata."""
     picture_pixels: int = 8192 * 4096

@@ -1,5 +1,5 @@
-"""Makes docs/reference/{nodes,messages,commands}.md from the code: from the nodes' own reports, the files of msg/ and
-action/, and the classes of the commands' arguments.
+"""Makes docs/reference/{nodes,messages,commands}.md from the code: from the nodes' own reports, the files of msg/, srv/
+and action/, and the classes of the commands' arguments.
 
     python -m tools.reference                  all three pages anew (nodes: a minute or two, with a simulator)
     python -m tools.reference messages commands
@@ -179,9 +179,10 @@ def nodes_page(nodes: Iterable[AskedNode]) -> str:
 
 
 def messages_page() -> str:
-    files = [*sorted((ROOT / "msg").glob("*.msg")), *sorted((ROOT / "action").glob("*.action"))]
+    kinds = ("msg", "srv", "action")
+    files = [file for kind in kinds for file in sorted((ROOT / kind).glob(f"*.{kind}"))]
     return _page(
-        "Messages and actions",
+        "Messages, services and actions",
         "Units are SI; frames and rotations follow REP-103. A constant belongs to the field below it.",
         "",
         *(line for file in files for line in _definition(file)),
@@ -191,7 +192,7 @@ def messages_page() -> str:
 def _definition(file: Path) -> list[str]:
     lines = [f"## {file.stem}", "", f"`stvla_ros/{file.parent.name}/{file.stem}`", ""]
     sections = file.read_text().split("\n---\n")
-    titles = ("Goal", "Result", "Feedback") if len(sections) == 3 else ("",)
+    titles = {1: ("",), 2: ("Request", "Response"), 3: ("Goal", "Result", "Feedback")}[len(sections)]
     for title, section in zip(titles, sections):
         above = re.match(r"(?:#.*\n)*", section)[0]
         rows = [_field(line) for line in section.removeprefix(above).splitlines() if line.strip()]

@@ -144,4 +144,4 @@ if [ "${1:-}" = --system-packages ]; then system_packages; exit; fi
 system_packages
 step venv "$("$python" -VV) ${ROS_DISTRO:-none}" create_venv
 step python "$(cat requirements/*.txt setup.py) ${ROS_DISTRO:-none}" install_python_packages
-step build "$(cat CMakeLists.txt package.xml msg/* action/* fallback/*/*/* tools/setup.sh; find stvla_ros scripts launch config -type f -not -path '*__pycache__*' | sort) ${ROS_DISTRO:-none}" build_workspace
+step build "$(cat CMakeLists.txt package.xml msg/* srv/* action/* fallback/*/*/* tools/setup.sh; find stvla_ros scripts launch config -type f -not -path '*__pycache__*' | sort) ${ROS_DISTRO:-none}" build_workspace

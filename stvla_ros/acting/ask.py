@@ -15,7 +15,7 @@ from stvla_ros.errors import InputError, reason_of
 from stvla_ros.policy.checkpoints import find_checkpoint
 from stvla_ros.policy.drawn_thoughts import draw_thoughts
 from stvla_ros.policy.families import GROUNDING, family_of
-from stvla_ros.policy.grounding.answers import WAY, parse_answer
+from stvla_ros.policy.grounding.answers import WAY, thoughts_of_answer
 from stvla_ros.policy.thoughts import Boxes, Points, Thought
 from stvla_ros.recordings.pixels import decode_picture
 from stvla_ros.safe_files import read_bytes
@@ -52,7 +52,7 @@ def main(arguments: AskArguments) -> int:
         raise InputError(f"checkpoint {folder}: expected one that answers in words, family {family.name} does not")
     model = family.load(folder, arguments.device, arguments.dtype)
     answer = model.ask([rgb], arguments.question, arguments.most_tokens)
-    thoughts = parse_answer(answer, model.picture_size, (rgb.shape[1], rgb.shape[0]))
+    thoughts = thoughts_of_answer(answer, model.picture_size, rgb)
     print(json.dumps({"answer": answer, **_plain(thoughts)}, ensure_ascii=False))
     if arguments.output:
         _write(Path(arguments.output), draw_thoughts(rgb, thoughts))

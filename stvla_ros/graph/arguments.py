@@ -71,6 +71,9 @@ class PerceptionArguments:
     """Stretch the trace window while motion is slow; auto: as trained, else true."""
     resize: Literal["auto", "bicubic", "area"] = "auto"
     """Method of resizing pictures to the policy's size; auto: as trained, else bicubic."""
+    explain: bool = False
+    """Have a policy that answers in words (ST4VLA) tell, beside acting, where it sees things and where it goes: shown
+    in the video and in rviz."""
     fused: bool = False
     """Perception and policy in one process instead of separate nodes."""
     rviz: bool = False

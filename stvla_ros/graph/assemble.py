@@ -17,7 +17,7 @@ from stvla_ros.graph.specification import Graph, NodeSpec, Parameters
 from stvla_ros.nodes.executables import executables, module_of
 from stvla_ros.perception.depth.constant import NO_DEPTH
 from stvla_ros.perception.geometry import parse_pose
-from stvla_ros.policy.registry import check_loads, check_policy, given_parameters
+from stvla_ros.policy.registry import check_answers, check_loads, check_policy, given_parameters
 from stvla_ros.policy.training_record import Resolved, checkpoint_of, resolve
 from stvla_ros.robots.drivers import DriverNeeds
 from stvla_ros.robots.embodiments import Embodiment, find_embodiment
@@ -226,6 +226,8 @@ def _resolve(arguments: PerceptionArguments, embodiment: Embodiment) -> Resolved
     if checkpoint := checkpoint_of(arguments.policy, arguments.checkpoint):
         check_loads(checkpoint, arguments.unnorm_key, embodiment.unnorm_key)
     check_policy(arguments.policy, parameters)
+    if arguments.explain:
+        check_answers("explain", arguments.policy, arguments.checkpoint)
     resolved = resolve(checkpoint, given, arguments.execution)
     resolved.inputs.check_backends()
     return resolved
@@ -245,6 +247,7 @@ def _server(arguments: PerceptionArguments, resolved: Resolved, robot: str, embo
         "resize": resolved.inputs.resize,
         "execution": resolved.execution,
         "ensembled_chunks": arguments.ensembled_chunks,
+        "explain": arguments.explain,
         # The expert knows when to grasp; a network is unsteady.
         "sticky_gripper": 0 if arguments.policy == "expert" else embodiment.sticky_gripper_steps,
         "robot": robot,

@@ -5,7 +5,7 @@ With one camera, ``PolicyInput.of`` and ``PolicyInput.picture`` are enough. A po
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -15,6 +15,8 @@ from stvla_ros.errors import InputError
 from stvla_ros.perception.types import TracesInDepth
 from stvla_ros.policy.thoughts import Thought
 
+ANSWER = "answer"
+"""Name of the thought that is the answer of ``Policy.ask`` in words."""
 MAIN_CAMERA = "image"
 """Name of the picture that every observation has, as its topic is called."""
 
@@ -165,6 +167,8 @@ class Policy(ABC):
     needs: InputNeeds = InputNeeds()
     draws_at_random: bool = False
     """Whether the same observation may get different answers. Such a policy gets its own seed for every episode."""
+    answers_in_words: bool = False
+    """Whether the policy has ``ask``."""
 
     def load(self) -> None:
         """Load and warm up what is needed. :raises InputError: when it cannot be had."""
@@ -181,6 +185,19 @@ class Policy(ABC):
         :raises InputError: for a policy that cannot do so.
         """
         raise InputError(f"policy {self.name}: expected reseed(), which a policy that draws at random must have")
+
+    def ask(self, picture: Picture, question: str, given_up: Callable[[], bool]) -> Mapping[str, Thought]:
+        """The answer to a person's question about a picture. Called from another thread than ``predict``, also while
+        that runs: neither may wait for the other, and no answer changes what is done.
+
+        :param picture: picture of the main camera.
+        :param question: question in words.
+        :param given_up: function that tells whether nobody waits any more. Call it now and then: the answer may then be
+            cut off.
+        :returns: thoughts by name, the words themselves as ``ANSWER``.
+        :raises InputError: for a question that cannot be used; for a policy that cannot answer.
+        """
+        raise InputError(f"policy {self.name}: it does not answer in words, as one of the family st4vla does")
 
     @abstractmethod
     def predict(self, observation: PolicyInput) -> Answer:

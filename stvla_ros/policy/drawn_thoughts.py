@@ -6,12 +6,13 @@ import numpy as np
 
 from stvla_ros.perception.coloured_depth import colour_depth, depth_range
 from stvla_ros.perception.overlay import draw_boxes, draw_inset, draw_label, draw_points, trace_colour
-from stvla_ros.policy.base import MAIN_CAMERA
+from stvla_ros.policy.base import ANSWER, MAIN_CAMERA
 from stvla_ros.policy.thoughts import Boxes, Points, PredictedPicture, Thought
 
 
 def draw_thoughts(rgb: np.ndarray, thoughts: Mapping[str, Thought], camera: str = MAIN_CAMERA) -> np.ndarray:
-    """Boxes and points in place, predicted pictures in the upper right corner, text from the bottom upwards.
+    """Boxes and points in place, predicted pictures in the upper right corner, text from the bottom upwards. Of an
+    answer the words are drawn only where nothing of it could be drawn in place.
 
     :param rgb: (H, W, 3) uint8, the camera's picture; it stays unchanged.
     :param thoughts: thoughts by name; boxes and points are drawn only if they belong to this camera's picture.
@@ -19,9 +20,12 @@ def draw_thoughts(rgb: np.ndarray, thoughts: Mapping[str, Thought], camera: str 
     :returns: new (H, W, 3) uint8 rgb.
     """
     drawn, insets, lines = rgb.copy(), 0, []
+    has_marks = any(isinstance(thought, Boxes | Points) for thought in thoughts.values())
     for number, (name, thought) in enumerate(thoughts.items()):
         colour = trace_colour(number)
         if isinstance(thought, str):
+            if name == ANSWER and has_marks:
+                continue
             lines += [(f"{name}: {line}", colour) for line in thought.splitlines()]
         elif isinstance(thought, PredictedPicture):
             for picture in _pictures(thought):

@@ -6,7 +6,7 @@ import unicodedata
 from tokenizers import Encoding, Tokenizer
 
 from stvla_ros.errors import InputError
-from stvla_ros.safe_files import check_instruction
+from stvla_ros.safe_files import check_instruction, check_limit
 
 
 def checked_text(instruction: str) -> str:
@@ -25,6 +25,17 @@ def checked_text(instruction: str) -> str:
                 f"instruction: expected one line of text, got the control character U+{ord(character):04X}"
             )
     return text
+
+
+def check_question(question: str) -> None:
+    """
+    :param question: question of one or several lines.
+    :raises InputError: for a blank question, or one longer than any that is meant.
+    """
+    # Putting megabytes into tokens would take seconds.
+    check_limit("question_characters", len(question), "question", "characters")
+    if not question.strip():
+        raise InputError("question: expected a question in words, got a blank text")
 
 
 class Words:

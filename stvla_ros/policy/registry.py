@@ -90,6 +90,24 @@ def check_loads(checkpoint: str, unnorm_key: str = "", fallback_unnorm_key: str 
             raise InputError(f"checkpoint {checkpoint}: {error}") from None
 
 
+def check_answers(argument: str, name: str, checkpoint: str = "") -> None:
+    """Tell now that a policy does not answer in words, as far as that is known, as for :func:`check_policy`.
+
+    :param argument: name of the argument that asks for answers, for the error.
+    :param name: name of the policy.
+    :param checkpoint: checkpoint of the policy, if it has one.
+    :raises InputError: for a policy that does not; for a name, a checkpoint or a plug-in that cannot be used.
+    """
+    given = {"checkpoint": checkpoint}
+    if _is_known(name, given) and not (policy := _find(name, given)).answers_in_words:
+        raise InputError(f"{argument}: {no_answers(policy.name if name == OF_CHECKPOINT else name)}")
+
+
+def no_answers(policy: str) -> str:
+    """The end of an error: a policy does not answer in words. :param policy: name of the policy."""
+    return f"expected a policy that answers in words, as one of the family st4vla does; {policy} does not"
+
+
 def takes_parameter(parameter: str, name: str, checkpoint: str = "") -> bool:
     """Whether a policy takes a parameter, as far as that is known, see :func:`check_policy`.
 

@@ -30,6 +30,8 @@ MISTAKES: tuple[tuple[str, str], ...] = (
     ("sim --policy-parameters {temperature:_hot}", "temperature: expected 0 (greedy) to 100, got 'hot'"),
     ("sim --policy-parameters {seed:_-1}", "seed: expected a whole number from 0"),
     ("sim --policy-parameters {nope:_1}", "policy stvla: takes no nope"),
+    ("sim --explain", "explain: expected a policy that answers in words, as one of the family st4vla does; spatialvla"),
+    ("sim --explain --policy expert", "explain: expected a policy that answers in words, as one of the family st4vla"),
     ("sim --buffer 0", "buffer: expected a whole number from 2 to 1000, got 0"),
     ("sim --buffer 1001", "buffer: expected a whole number from 2 to 1000, got 1001"),
     ("sim --episodes -1", "episodes: expected a whole number from 0"),

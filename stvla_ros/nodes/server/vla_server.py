@@ -30,6 +30,7 @@ from stvla_ros.nodes.server.instruction_goals import Goal, InstructionGoals
 from stvla_ros.nodes.server.needed_inputs import NeededInputs
 from stvla_ros.nodes.server.observation_inputs import ObservationInputs
 from stvla_ros.nodes.server.parameters import declare_policy
+from stvla_ros.nodes.server.question_service import QuestionService
 from stvla_ros.nodes.server.thought_outputs import ThoughtOutputs
 from stvla_ros.policy.base import MAIN_CAMERA, Answer, InputNeeds, Policy, PolicyInput
 from stvla_ros.policy.completion import InputCompletion
@@ -61,6 +62,7 @@ class VlaServerNode(StvlaNode):
         self._schedule = CommandSchedule(self, self._choice.execution, embodiment.caps)
         view, oldest_s = VIEWS[self._choice.traces], self._schedule.oldest_s
         self.inputs = ObservationInputs(self, self._observe, view, oldest_s, self._on_restart)
+        self._questions = QuestionService(self)
         self._episodes = Episodes(self, self._on_episode)
         # Re-entrant: a goal is often ended from within a locked section.
         self._lock = threading.RLock()
@@ -87,6 +89,7 @@ class VlaServerNode(StvlaNode):
         self._chunks = self.create_publisher(ActionChunk, "action_chunk", RELIABLE_QOS)
         self._commands = self.create_publisher(EndEffectorCommand, "command", RELIABLE_QOS)
         self._thoughts = ThoughtOutputs(self)
+        self._questions.serve(self._policy, self._thoughts)
         # Only one observation may wait: an older one would only lead to a staler command.
         self._worker = self.start_worker("policy", self._answer, 1, overflow="superseded by a newer observation")
         if not self._schedule.lockstep:
@@ -99,6 +102,7 @@ class VlaServerNode(StvlaNode):
         self._episodes.subscribe()
         self._needed.subscribe()
         self._goals.listen()
+        self._questions.listen()
         # In simulation there is no driver, and none is needed.
         self.subscribe(CommandVerdict, "command_verdict", self._on_verdict, watched=False)
         self.on_stop_inputs(self._forget_all)
@@ -116,6 +120,7 @@ class VlaServerNode(StvlaNode):
             self._alarm.stop()
             self._alarm = None
         self._goals.destroy()
+        self._questions.forget()
         # Frees memory for a network that another configure may load.
         self._policy = self._policy_is_for = None
 
@@ -130,6 +135,7 @@ class VlaServerNode(StvlaNode):
         with self._lock:
             if not self.is_active:
                 return
+            self._questions.saw(observation)
             self._needed.add(observation)
 
     def _offer(self, observation: PolicyInput) -> None:
@@ -211,6 +217,7 @@ class VlaServerNode(StvlaNode):
         if answer is not None:
             # In lockstep published before the command, so that they can be drawn before the next picture.
             self._thoughts.publish(observation, answer.thoughts)
+            self._questions.answered(observation, goal.instruction)
         if not self._schedule.lockstep:
             return
         with self._lock:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
+from stvla_ros.policy.base import ANSWER
 from stvla_ros.policy.grounding.places import BOX, LABEL, PATH, POINT, PictureMove, find_places
 from stvla_ros.policy.thoughts import Boxes, Points, Thought
 
@@ -15,6 +16,17 @@ BOXES, POINTS, WAY = "boxes", "points", "way"
 _KEY = re.compile(rf'"?({BOX}|{POINT}|{PATH})"?\s*:')
 _LABEL = re.compile(rf'"{LABEL}"\s*:\s*"([^"]{{0,200}})"')
 _MOST_PLACES = 256
+
+
+def thoughts_of_answer(text: str, seen: int, rgb: np.ndarray) -> Mapping[str, Thought]:
+    """The answer to a question about a picture, and what of it can be drawn there.
+
+    :param text: answer, as for ``parse_answer``.
+    :param seen: side of the picture that the model saw, pixels.
+    :param rgb: (H, W, 3) picture of the camera.
+    :returns: ``parse_answer``'s, and the text as ``ANSWER``.
+    """
+    return {ANSWER: text, **parse_answer(text, seen, (rgb.shape[1], rgb.shape[0]))}
 
 
 def parse_answer(text: str, seen: int, size: tuple[int, int]) -> Mapping[str, Thought]:

@@ -1,18 +1,23 @@
 """ST4VLA as a policy."""
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from stvla_ros.errors import InputError
-from stvla_ros.policy.action_statistics import say_statistics, select_statistics, to_end_effector_action
-from stvla_ros.policy.base import Answer, Policy, PolicyInput
+from stvla_ros.policy.action_statistics import to_end_effector_action
+from stvla_ros.policy.base import Answer, Picture, PolicyInput
+from stvla_ros.policy.grounding.answers import thoughts_of_answer
+from stvla_ros.policy.network_policy import NetworkPolicy
 from stvla_ros.policy.st4vla.published_client import PublishedClient
 from stvla_ros.policy.st4vla.sizes import GUIDANCE, STEPS
+from stvla_ros.policy.thoughts import Thought
 
 if TYPE_CHECKING:
     from stvla_ros.policy.st4vla.predictor import St4VlaPredictor
 
 
-class St4VlaPolicy(Policy):
+class St4VlaPolicy(NetworkPolicy["St4VlaPredictor"]):
     """
     :param checkpoint: folder of a checkpoint, or an id on the Hugging Face hub; a published run is converted first
         (`stvla model convert`).
@@ -33,6 +38,7 @@ class St4VlaPolicy(Policy):
 
     name = "st4vla"
     draws_at_random = True
+    answers_in_words = True
 
     def __init__(
         self,
@@ -48,47 +54,34 @@ class St4VlaPolicy(Policy):
         seed: int = 0,
         threads: int = 0,
     ) -> None:
-        self._checkpoint = checkpoint
+        options = {"resize": resize, "steps": steps, "guidance": guidance, "seed": seed}
+        super().__init__(checkpoint, unnorm_key, fallback_unnorm_key, threads, options)
         self._device, self._dtype = device, dtype
-        self._keys = (unnorm_key, fallback_unnorm_key)
-        self._options = {"resize": resize, "steps": steps, "guidance": guidance, "seed": seed}
         self._client = PublishedClient(client) if client else None
-        self._threads = threads
-        self._predictor: St4VlaPredictor | None = None
-        self._unnorm_key = ""
+        self._speaker: St4VlaPredictor | None = None
 
-    def load(self) -> None:
-        """:raises InputError: when one of the parameters cannot be used."""
-        # Imported here: a launcher that only checks the parameters need not wait for torch.
-        from stvla_ros.devices import free_memory, set_threads
-        from stvla_ros.policy.checkpoints import find_checkpoint
+    def _load(self, folder: Path, options: Mapping[str, Any]) -> "St4VlaPredictor":
         from stvla_ros.policy.st4vla.loading import load_predictor
 
-        set_threads(self._threads)
-        self._predictor = None  # never two networks in memory
-        free_memory()
-        predictor = load_predictor(find_checkpoint(self._checkpoint), self._device, self._dtype, **self._options)
+        self._speaker = None
+        predictor = load_predictor(folder, self._device, self._dtype, **options)
         if (views := predictor.model.config.views) != 1:
             raise InputError(f"policy st4vla: the checkpoint needs {views} pictures, but there is only one camera")
-        self._unnorm_key, _ = select_statistics(predictor.statistics, *self._keys)
-        say_statistics(predictor.statistics, self._unnorm_key, *self._keys)
-        predictor.warm_up()
-        self._predictor = predictor
+        self._speaker = predictor.beside()
+        return predictor
 
     def reset(self) -> None:
         if self._client is not None:
             self._client.reset()
-        if self._predictor is not None:
-            self._predictor.reset()
+        super().reset()
 
-    def reseed(self, seed: int) -> None:
-        self._options["seed"] = seed
-        if self._predictor is not None:
-            self._predictor.reseed(seed)
+    def ask(self, picture: Picture, question: str, given_up: Callable[[], bool]) -> Mapping[str, Thought]:
+        if self._speaker is None:
+            raise InputError("policy st4vla: expected load() before ask()")
+        answer = self._speaker.ask([picture.rgb], question, given_up=given_up)
+        return thoughts_of_answer(answer, self._speaker.picture_size, picture.rgb)
 
     def predict(self, observation: PolicyInput) -> Answer:
-        if self._predictor is None:
-            raise InputError("policy st4vla: expected load() before predict()")
         chunk = self._predictor.predict([observation.picture.rgb], observation.instruction, self._unnorm_key)
         if self._client is not None:
             return Answer((self._client.step(chunk.actions),))

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from stvla_ros.errors import InputError
-from stvla_ros.policy.instruction_text import Words, checked_text
+from stvla_ros.policy.instruction_text import Words, check_question, checked_text
 from stvla_ros.policy.st4vla.config import St4VlaConfig
 from stvla_ros.policy.tokenizer_files import checked_tokenizer
 from stvla_ros.safe_files import read_bytes
@@ -108,8 +108,7 @@ class PromptTokenizer:
         :returns: (L,) int64 ids.
         :raises InputError: for a blank or too long one, or text that the tokenizer reads as a reserved token.
         """
-        if not question.strip():
-            raise InputError("question: expected a question in words, got a blank text")
+        check_question(question)
         ids = self._text_ids(question.strip(), "question")
         return self._checked(np.concatenate([self._before, *views * [self._picture], ids, self._after]))
 

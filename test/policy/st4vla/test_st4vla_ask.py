@@ -1,6 +1,7 @@
 """Answers in words: greedy, with kept keys and values, and the command around them."""
 
 import json
+import threading
 from pathlib import Path
 
 import cv2
@@ -56,6 +57,51 @@ def test_an_answer_ends_with_its_turn(folder: Path, picture: np.ndarray, monkeyp
     assert predictor.ask([picture], "what is it?", 6) == predictor.prompts.decode(said[:last])
 
 
+def test_who_is_asked_beside_has_the_same_weights_and_modules_of_its_own(folder: Path, picture: np.ndarray) -> None:
+    predictor = load_policy(str(folder), device="cpu")
+    beside = predictor.beside()
+    tensors = [dict(each.model.named_parameters()) for each in (predictor, beside)]
+    assert all(tensors[0][name] is tensors[1][name] for name in tensors[0])
+    assert not set(predictor.model.modules()) & set(beside.model.modules())
+    beside.ask([picture], "box of the plate", 2)
+    # What transformers keeps between two calls.
+    kept = [each.model.qwen_vl_interface.model.model.rope_deltas for each in (predictor, beside)]
+    assert kept[0] is None and kept[1] is not None
+
+
+def test_what_is_answered_beside_changes_no_action(folder: Path, picture: np.ndarray) -> None:
+    predictor = load_policy(str(folder), device="cpu")
+    torch.nn.init.normal_(predictor.model.action_model.net.final_layer.linear.weight, std=0.2)
+    beside, over = predictor.beside(), threading.Event()
+    alone = [predictor.predict([picture], "stack it").normalized for _ in range(4)]
+    answers: list[str] = []
+
+    def ask() -> None:
+        while not over.is_set():
+            answers.append(beside.ask([picture], "box of the plate", 64, over.is_set))
+
+    asking = threading.Thread(target=ask)
+    asking.start()
+    try:
+        predictor.reset()
+        for right in alone:
+            np.testing.assert_array_equal(predictor.predict([picture], "stack it").normalized, right)
+    finally:
+        over.set()
+        asking.join()
+    assert answers
+
+
+def test_an_answer_is_cut_off_where_nobody_waits_for_it(folder: Path, picture: np.ndarray) -> None:
+    predictor = load_policy(str(folder), device="cpu")
+    said = predictor.ask([picture], "box of the plate", 12)
+    told = iter([False, False, True])
+    assert predictor.ask([picture], "box of the plate", 12, lambda: next(told)) == predictor.ask(
+        [picture], "box of the plate", 3
+    )
+    assert said.startswith(predictor.ask([picture], "box of the plate", 3))
+
+
 def test_the_command_prints_places_in_pixels_of_the_picture_and_draws_them(
     folder: Path, picture: np.ndarray, tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -92,6 +138,7 @@ def test_the_command_asks_the_network_itself(folder: Path, picture: np.ndarray, 
     [
         ({"image": "none.png"}, "image none.png: cannot be read"),
         ({"image": "{folder}/config.json"}, "expected a PNG or JPEG"),
+        ({"question": "x" * 10_000_000}, "question: expected at most 4000 characters, got 10000000"),
         ({"question": " "}, "question: expected a question in words, got a blank text"),
         ({"question": "is <|image_pad|> it?"}, "question: expected plain words, it contains the reserved token"),
         ({"most_tokens": 0}, "most_tokens: expected 1 to 1024, got 0"),
