@@ -128,6 +128,14 @@ install_python_packages() {
 
 # --- messages and nodes --------------------------------------------------------------------------------------------------
 build_workspace() {
+  # CMake keeps absolute paths: in a checkout that was copied or moved it would build into the old place.
+  local cache
+  for cache in .ws/build/*/CMakeCache.txt; do
+    if [ -f "$cache" ] && ! grep -qxF "CMAKE_CACHEFILE_DIR:INTERNAL=$PWD/${cache%/*}" "$cache"; then
+      rm -rf .ws/build .ws/install
+      break
+    fi
+  done
   # A workspace inside the checkout; links, because CMake refuses include paths (the virtual environment's) below a source folder.
   mkdir -p .ws/src
   ln -sfn ../.. .ws/src/stvla_ros
@@ -137,11 +145,12 @@ build_workspace() {
     # A distribution has most of them; Interbotix' are there when its workspace is sourced.
     .venv/bin/python -c "import $package" 2>/dev/null || ln -sfn "../../fallback/$package" ".ws/src/$package"
   done
-  logged .ws/build.log bash -c '. tools/env.sh && cd .ws && colcon build --symlink-install'
+  # Without a number of jobs colcon lets make wait until the machine's load is low, which it may not be for hours.
+  MAKEFLAGS="-j$(nproc)" logged .ws/build.log bash -c '. tools/env.sh && cd .ws && colcon build --symlink-install'
 }
 
 if [ "${1:-}" = --system-packages ]; then system_packages; exit; fi
 system_packages
 step venv "$("$python" -VV) ${ROS_DISTRO:-none}" create_venv
 step python "$(cat requirements/*.txt setup.py) ${ROS_DISTRO:-none}" install_python_packages
-step build "$(cat CMakeLists.txt package.xml msg/* srv/* action/* fallback/*/*/* tools/setup.sh; find stvla_ros scripts launch config -type f -not -path '*__pycache__*' | sort) ${ROS_DISTRO:-none}" build_workspace
+step build "$PWD $(cat CMakeLists.txt package.xml msg/* srv/* action/* fallback/*/*/* tools/setup.sh; find stvla_ros scripts launch config -type f -not -path '*__pycache__*' | sort) ${ROS_DISTRO:-none}" build_workspace
