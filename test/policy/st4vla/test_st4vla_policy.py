@@ -245,7 +245,7 @@ def test_weights_that_are_no_numbers_hold_the_robot(folder, name):
 def test_a_checkpoint_of_another_family_is_refused_in_one_line(folder):
     (folder / "training.json").unlink()
     replace_json(folder / "config.json", lambda content: content.update(model_type="llama"))
-    with pytest.raises(InputError, match="expected model_type 'spatialvla' or 'st4vla', got 'llama'"):
+    with pytest.raises(InputError, match="expected model_type .*'st4vla'.*, got 'llama'"):
         load_policy(str(folder))
 
 
