@@ -8,4 +8,4 @@ from stvla_ros.graph.ros_launch import launch_description
 
 
 def generate_launch_description() -> LaunchDescription:
-    return launch_description(RobotArguments)
+    return launch_description(RobotArguments, __file__)

@@ -6,4 +6,4 @@ from stvla_ros.graph.ros_launch import launch_description
 
 
 def generate_launch_description() -> LaunchDescription:
-    return launch_description(SimArguments)
+    return launch_description(SimArguments, __file__)

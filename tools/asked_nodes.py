@@ -171,7 +171,8 @@ def _nodes(graph: Graph) -> list[NodeSpec]:
     contents = [yaml.safe_load(file.read_text()) or {} for file in graph.parameter_files]
 
     def given(name: str) -> Parameters:
-        found = [file[key]["ros__parameters"] for file in contents for key in ("/**", f"/{name}", name) if key in file]
+        keys = ("/**", f"/**/{name}", f"/{name}", name)
+        found = [file[key]["ros__parameters"] for file in contents for key in keys if key in file]
         return {key: value for values in found for key, value in values.items()}
 
     ours = [node for node in graph.nodes if not node.command]

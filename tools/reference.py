@@ -50,7 +50,7 @@ _BY = {
     "call": "goals from",
 }
 _KINDS = {bool: "`true`, `false`", str: "text", int: "whole number", float: "number", Path: "path"}
-_COMMON_PARAMETERS = ("autostart", "input_timeout")
+_COMMON_PARAMETERS = ("autostart", "input_timeout", "run")
 
 
 def table(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:

@@ -54,7 +54,8 @@ def with_operator(enclaves: Enclaves) -> Enclaves:
     actions -= {
         name for node, rules in nodes.items() if "driver" in node for name in rules.get(("actions", "call"), ())
     }
-    stops = {"estop"} if any("estop" in rules.get(("topics", "subscribe"), ()) for rules in nodes.values()) else set()
+    heard = {name for rules in nodes.values() for name in rules.get(("topics", "subscribe"), ())}
+    stops = {"estop", "/estop"} & heard
     operator: Permissions = {
         ("topics", "subscribe"): {"/*"},
         ("topics", "publish"): {"/rosout", "/parameter_events", *stops},

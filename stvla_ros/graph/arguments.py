@@ -81,7 +81,20 @@ class PerceptionArguments:
     record: bool = False
     """Write an MCAP bag of the run."""
     params_file: str = ""
-    """ROS 2 parameter file that overrides single parameters."""
+    """ROS 2 parameter file that overrides single parameters; /**/NODE means the node in any namespace."""
+    namespace: str = ""
+    """Of all nodes and their topics, as left or /left, where several robots share a ROS domain; empty for none."""
+    start: Literal["all", "perception", "server", "driver", "sim"] = "all"
+    """Only this part of the graph, where the others are started elsewhere, with the same arguments; sim: the simulator
+    or the recording, with its recorder."""
+    autostart: bool = True
+    """The nodes configure and activate themselves; false: a lifecycle manager does."""
+    respawn: Literal["auto", "true", "false"] = "auto"
+    """Start a node again that failed (true: perception, server and driver); auto: on a robot, not in simulation."""
+    use_sim_time: Literal["auto", "true", "false"] = "auto"
+    """Go by the topic clock; auto: where a recording is played."""
+    log_level: Literal["debug", "info", "warn", "error", "fatal"] = "info"
+    """What the nodes write: this level and above."""
 
 
 @dataclass(frozen=True)

@@ -7,11 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from stvla_ros.atomic_files import make_folder
 from stvla_ros.errors import InputError
 from stvla_ros.graph.arguments import PerceptionArguments, RobotArguments, SimArguments, check_topics, given_inputs
+from stvla_ros.graph.finish import finish, rviz_config
+from stvla_ros.graph.names import OF_DRIVERS
 from stvla_ros.graph.replays import image_subscribers, look_at, replay_pacing, without_sensor
 from stvla_ros.graph.specification import Graph, NodeSpec, Parameters
 from stvla_ros.nodes.executables import executables, module_of
@@ -23,7 +22,6 @@ from stvla_ros.robots.drivers import DriverNeeds
 from stvla_ros.robots.embodiments import Embodiment, find_embodiment
 from stvla_ros.safe_files import check_instruction
 from stvla_ros.settings import one_line_yaml, read_mapping
-from stvla_ros.shared_files import config_directory
 from stvla_ros.sim.tasks import check_episodes, find_task, resolve_task
 
 # A real camera's noise changes every picture. A simulator's still scene does not, so this check is off there.
@@ -75,20 +73,21 @@ def sim_graph(arguments: SimArguments, run_directory: Path) -> Graph:
         "fps": 2.0 * simulated.control_hz,
         **_run_facts(arguments, resolved),
         "pacing": arguments.pacing,
+        "of_episodes": True,
     }
     nodes = [
         *_perception_and_server(arguments, resolved, sensor, server, {}),
-        NodeSpec("sim_bridge", {"sim_bridge": bridge}),
-        NodeSpec("episode_recorder", {"episode_recorder": recorder}, ends_graph=True),
+        NodeSpec("sim_bridge", {"sim_bridge": bridge}, part="sim"),
+        NodeSpec("episode_recorder", {"episode_recorder": recorder}, ends_graph=True, part="sim"),
         *_optional(arguments, resolved, run_directory, server["base_frame"], {}),
     ]
     if arguments.joint_level:
         if lockstep:
             raise InputError("joint_level: expected pacing realtime, a driver does not wait for a simulator")
         driver = {"robot": simulated.robot, "latch_folder": str(run_directory / LATCHES)}
-        nodes.append(NodeSpec("widowx_driver", {"widowx_driver": driver}))
+        nodes.append(_driver_node(embodiment, driver))
     notes = ((task_note,) if task_note else ()) + resolved.notes
-    return _finish(nodes, arguments, run_directory, common={}, notes=notes)
+    return finish(nodes, arguments, run_directory, simulated=True, notes=notes)
 
 
 def robot_graph(arguments: RobotArguments, run_directory: Path) -> Graph:
@@ -144,14 +143,14 @@ def robot_graph(arguments: RobotArguments, run_directory: Path) -> Graph:
             # The recorder's smallest and largest rate.
             "fps": min(max(replayed.frame_rate, 1.0), 120.0),
         }
-        nodes.append(NodeSpec("replay", {"replay": replay}, remappings, ends_graph=True))
-        nodes.append(NodeSpec("episode_recorder", {"episode_recorder": recorder}, remappings))
+        nodes.append(NodeSpec("replay", {"replay": replay}, remappings, ends_graph=True, part="sim"))
+        nodes.append(NodeSpec("episode_recorder", {"episode_recorder": recorder}, remappings, part="sim"))
     # Neither the recorder nor rviz is worth stopping a robot for. A replay waits for its recorder.
     for extra in _optional(arguments, resolved, run_directory, base_frame, remappings, arguments.instruction):
         awaited = arguments.replay and extra.executable == "bag_recorder"
         nodes.append(replace(extra, on_failure="stop" if awaited else "ignore"))
     # A recording carries its own time, which the replay publishes as the clock.
-    return _finish(nodes, arguments, run_directory, {"use_sim_time": bool(arguments.replay)}, resolved.notes)
+    return finish(nodes, arguments, run_directory, replayed=bool(arguments.replay), notes=resolved.notes)
 
 
 def _recorders(record: bool, video: bool) -> list[str]:
@@ -188,11 +187,11 @@ def _driver(arguments: RobotArguments, robot: str, embodiment: Embodiment, run_d
         driver |= _NO_ROBOT
     session = {"output": str(run_directory), "instruction": check_instruction(arguments.instruction, "instruction")}
     nodes = [
-        _driver_node(embodiment.driver.executable, kind.module, driver),
-        NodeSpec("robot_session", {"robot_session": session}),
+        _driver_node(embodiment, driver),
+        NodeSpec("robot_session", {"robot_session": session}, part="driver"),
     ]
     if arguments.use_fake_hardware:
-        nodes.append(_driver_node(kind.stand_in.rpartition(".")[2], kind.stand_in, {"robot": robot}))
+        nodes.append(_stand_in(embodiment, {"robot": robot}))
     return nodes
 
 
@@ -203,15 +202,27 @@ def _latch_folder(arguments: RobotArguments, run_directory: Path) -> str:
     return str(run_directory / LATCHES) if arguments.use_fake_hardware else ""
 
 
-def _driver_node(name: str, module: str, parameters: Parameters) -> NodeSpec:
-    """The node of a driver or a stand-in. :raises InputError: when another package's driver has the name of a node of
-    this one.
-    """
+def _driver_node(embodiment: Embodiment, parameters: Parameters) -> NodeSpec:
+    """:raises InputError: when another package's driver has the name of a node of this one."""
+    driver = embodiment.driver
+    # A dry run sends the arm nothing, so it has no say in who does.
+    commands = () if parameters.get("dry_run") else driver.commands()
+    return _in_module(driver.executable, driver.kind.module, parameters, (*OF_DRIVERS, *commands))
+
+
+def _stand_in(embodiment: Embodiment, parameters: Parameters) -> NodeSpec:
+    """In the robot's place; :raises InputError: likewise."""
+    module, needs = embodiment.driver.kind.stand_in, embodiment.driver.needs()
+    said = tuple(filter(None, (needs.joint_states_topic, needs.pose_topic)))
+    return _in_module(module.rpartition(".")[2], module, parameters, said)
+
+
+def _in_module(name: str, module: str, parameters: Parameters, alone: tuple[str, ...]) -> NodeSpec:
     if name not in executables():
-        return NodeSpec(name, {name: parameters}, module=module)
+        return NodeSpec(name, {name: parameters}, module=module, part="driver", alone=alone)
     if module != module_of(name):
         raise InputError(f"driver {name}: expected another name than that of a node of stvla_ros, for {module}")
-    return NodeSpec(name, {name: parameters})
+    return NodeSpec(name, {name: parameters}, part="driver", alone=alone)
 
 
 def _resolve(arguments: PerceptionArguments, embodiment: Embodiment) -> Resolved:
@@ -291,12 +302,12 @@ def _perception_and_server(
         compositor |= {name: getattr(drawing, name) for name in inputs.drawing}
     if arguments.fused:
         perception = {**tracking, **depth, **compositor, **sensor}
-        return [NodeSpec("fused", {"perception": perception, "vla_server": {**server, **sensor}}, remappings)]
+        both = {"perception": perception, "vla_server": {**server, **sensor}}
+        return [NodeSpec("fused", both, remappings, part="server")]
+    stages: dict[str, Parameters] = {"tracker": tracking, "depth": depth, "compositor": compositor}
     return [
-        NodeSpec("tracker", {"tracker": {**tracking, **sensor}}, remappings),
-        NodeSpec("depth", {"depth": {**depth, **sensor}}, remappings),
-        NodeSpec("compositor", {"compositor": {**compositor, **sensor}}, remappings),
-        NodeSpec("vla_server", {"vla_server": {**server, **sensor}}, remappings),
+        *(NodeSpec(name, {name: {**own, **sensor}}, remappings, part="perception") for name, own in stages.items()),
+        NodeSpec("vla_server", {"vla_server": {**server, **sensor}}, remappings, part="server"),
     ]
 
 
@@ -341,30 +352,7 @@ def _optional(
         # Remapped as the others, it writes down which topics the graph's are.
         nodes.append(NodeSpec("bag_recorder", {"bag_recorder": recorder}, remappings))
     if arguments.rviz:
-        command = ("rviz2", "rviz2", "-d", str(config_directory() / "stvla.rviz"), "-f", base_frame)
+        command = ("rviz2", "rviz2", "-d", str(rviz_config(arguments, run_directory)), "-f", base_frame)
         # rviz2's node is called rviz. It looks at the camera's own topics, in the recording's time.
         nodes.append(NodeSpec("rviz2", {"rviz": {}}, remappings, command=command))
     return nodes
-
-
-def _finish(
-    nodes: list[NodeSpec],
-    arguments: PerceptionArguments,
-    run_directory: Path,
-    common: Parameters,
-    notes: tuple[str, ...] = (),
-) -> Graph:
-    """Write the graph's parameters into the run's folder, where they also document the run."""
-    extra = Path(arguments.params_file).resolve() if arguments.params_file else None
-    if extra and not extra.is_file():
-        raise InputError(f"params_file: expected a ROS 2 parameter file, there is no {extra}")
-    if extra:
-        read_mapping(extra, "params_file")
-    by_node = {name: {**common, **values} for node in nodes for name, values in node.parameters.items()}
-    # An empty mapping is not a valid parameter file.
-    parameters = {f"/{name}": {"ros__parameters": values} for name, values in by_node.items() if values}
-    make_folder(run_directory)
-    file = run_directory / "parameters.yaml"
-    file.write_text(yaml.safe_dump(parameters))
-    files = [file, extra] if extra else [file]
-    return Graph(tuple(nodes), run_directory, tuple(files), notes)

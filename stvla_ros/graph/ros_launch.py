@@ -5,8 +5,11 @@ Only the launch files import this module; it needs the packages `launch` and `la
 
 import dataclasses
 import difflib
+import itertools
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from contextlib import ExitStack
+from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from ament_index_python.packages import PackageNotFoundError, get_package_prefix
@@ -20,6 +23,8 @@ from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
 from stvla_ros.errors import InputError
 from stvla_ros.graph.arguments import PerceptionArguments, RobotArguments, SimArguments, field_docstrings
 from stvla_ros.graph.closing import closing_line
+from stvla_ros.graph.names import absolute_namespace
+from stvla_ros.graph.place import place_of
 from stvla_ros.graph.run import describe_graph
 from stvla_ros.graph.specification import Graph, NodeSpec
 from stvla_ros.graph.supervisor import (
@@ -33,14 +38,18 @@ from stvla_ros.graph.supervisor import (
 Kind = TypeVar("Kind", bound=PerceptionArguments)
 # The similarity of "episode" and "episodes".
 MISSPELLING_CUTOFF = 0.85
+PACKAGE = "stvla_ros"
+# `ros2 launch`'s own options go the same way.
+_OF_LAUNCH = ("launch-prefix", "launch-prefix-filter")
 
 
-def launch_description(kind: type[PerceptionArguments]) -> LaunchDescription:
+def launch_description(kind: type[PerceptionArguments], file: str) -> LaunchDescription:
     """The result of a launch file.
 
     :param kind: SimArguments or RobotArguments; every field is a launch argument.
+    :param file: the launch file.
     """
-    return LaunchDescription([*declare_arguments(kind), OpaqueFunction(function=_start, args=[kind])])
+    return LaunchDescription([*declare_arguments(kind), OpaqueFunction(function=_start, args=[kind, Path(file)])])
 
 
 def declare_arguments(kind: type[PerceptionArguments]) -> list[DeclareLaunchArgument]:
@@ -77,30 +86,68 @@ def graph_entities(graph: Graph) -> list[LaunchDescriptionEntity]:
 
     :raises InputError: when another package's program is not installed.
     """
-    notes = [LogInfo(msg=f"note: {note}") for note in graph.notes]
-    nodes = [(spec, _node(spec, graph)) for spec in graph.nodes]
+    stack = ExitStack()
+    environment, place = stack.enter_context(place_of(graph))
+    notes = [LogInfo(msg=f"note: {note}") for note in filter(None, (*graph.notes, place))]
+    nodes = [(spec, _node(spec, graph, environment)) for spec in graph.nodes]
     # Handlers first: a process may end at once.
     handlers = [
         RegisterEventHandler(OnProcessExit(target_action=node, on_exit=_ExitHandler(spec))) for spec, node in nodes
     ]
-    said = OpaqueFunction(function=lambda _: [LogInfo(msg=closing_line(graph.run_directory))])
+
+    def say(_: LaunchContext) -> list[LogInfo]:
+        stack.close()
+        return [LogInfo(msg=closing_line(graph.run_directory))]
+
+    said = OpaqueFunction(function=say)
     results = RegisterEventHandler(OnShutdown(on_shutdown=[said]))
     return [*notes, results, *handlers, *(node for _, node in nodes)]
 
 
-def _start(context: LaunchContext, kind: type[SimArguments | RobotArguments]) -> list[LaunchDescriptionEntity]:
-    return graph_entities(describe_graph(read_arguments(kind, context.launch_configurations)))
+def _start(
+    context: LaunchContext, kind: type[SimArguments | RobotArguments], file: Path
+) -> list[LaunchDescriptionEntity]:
+    if _is_on_command_line(file):
+        # In a file that includes it, they may be that one's own.
+        check_names(kind, context.argv)
+    arguments = read_arguments(kind, context.launch_configurations)
+    # What is around it (PushRosNamespace) is part of every name.
+    pushed = context.launch_configurations.get("ros_namespace", "")
+    arguments = dataclasses.replace(arguments, namespace=absolute_namespace(arguments.namespace, pushed))
+    return graph_entities(describe_graph(arguments))
 
 
-def _node(spec: NodeSpec, graph: Graph) -> Node:
+def check_names(kind: type[PerceptionArguments], words: Iterable[str]) -> None:
+    """
+    :param words: words of the command line behind the launch file.
+    :raises InputError: for an argument that the launch file does not have.
+    """
+    known = [field.name for field in dataclasses.fields(kind)]
+    for word in words:
+        name, separator, _ = word.partition(":=")
+        if separator and name not in known and name not in _OF_LAUNCH:
+            close = difflib.get_close_matches(name, known, n=1)
+            hint = f"did you mean {close[0]}?" if close else "--show-args lists them"
+            raise InputError(f"{name}: no such launch argument, {hint}")
+
+
+def _is_on_command_line(file: Path) -> bool:
+    """`ros2 launch PACKAGE FILE`, or `ros2 launch PATH`."""
+    words = sys.argv[1:]
+    by_package = any(pair == (PACKAGE, file.name) for pair in itertools.pairwise(words))
+    return by_package or any(Path(word).name == file.name and Path(word).resolve() == file.resolve() for word in words)
+
+
+def _node(spec: NodeSpec, graph: Graph, environment: Mapping[str, str]) -> Node:
     # No name: it would rename every node of a process with several.
     return Node(
         **_program(spec),
         parameters=[str(file) for file in graph.parameter_files],
-        ros_arguments=["--enclave", spec.enclave],
+        namespace=graph.namespace or None,
+        ros_arguments=graph.ros_arguments(spec),
         remappings=list(spec.remappings.items()),
         output="screen",
-        additional_env={"PYTHONUNBUFFERED": "1"},
+        additional_env={"PYTHONUNBUFFERED": "1", **environment},
         sigterm_timeout=str(INTERRUPT_GRACE_S),
         sigkill_timeout=str(TERMINATE_GRACE_S),
         respawn=spec.on_failure == "restart",
@@ -112,7 +159,7 @@ def _program(spec: NodeSpec) -> dict[str, Any]:
     """The arguments of ``Node`` that select the program."""
     if spec.module:
         return {"executable": sys.executable, "arguments": ["-m", spec.module], "exec_name": spec.executable}
-    package, executable, *arguments = spec.command or ("stvla_ros", spec.executable)
+    package, executable, *arguments = spec.command or (PACKAGE, spec.executable)
     try:
         get_package_prefix(package)
     except PackageNotFoundError:

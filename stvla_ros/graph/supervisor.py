@@ -12,6 +12,7 @@ from typing import IO
 
 from stvla_ros.child_process import killed_with_parent
 from stvla_ros.errors import InputError
+from stvla_ros.graph.place import place_of
 from stvla_ros.graph.specification import Graph, NodeSpec
 from stvla_ros.nodes.executables import module_of
 
@@ -35,7 +36,9 @@ def node_command(node: NodeSpec, graph: Graph) -> list[str]:
         command = [path, *arguments]
     else:
         command = [sys.executable, "-m", node.module or module_of(node.executable)]
-    command += ["--ros-args", "--enclave", node.enclave]
+    command += ["--ros-args", *graph.ros_arguments(node)]
+    if graph.namespace:
+        command += ["-r", f"__ns:={graph.namespace}"]
     for file in graph.parameter_files:
         command += ["--params-file", str(file)]
     for inner, outer in node.remappings.items():
@@ -47,11 +50,19 @@ def run_graph(graph: Graph) -> int:
     """Run until one of these: a process ends that ends the graph, a process fails that the others need, or Ctrl-C.
 
     :return: 0 when the graph ended as it should, 130 after Ctrl-C, else 1 after a line that names the process.
+    :raises InputError: when somebody is there already who would be mixed up with it, or a program is missing.
     """
     commands = {node.executable: node_command(node, graph) for node in graph.nodes}
+    with place_of(graph) as (environment, note):
+        if note:
+            print(f"note: {note}", flush=True)
+        return _run(commands, graph, environment)
+
+
+def _run(commands: Mapping[str, list[str]], graph: Graph, environment: Mapping[str, str]) -> int:
     interrupted = threading.Event()
     previous = {s: signal.signal(s, lambda *_: interrupted.set()) for s in (signal.SIGINT, signal.SIGTERM)}
-    started = _Processes(commands)
+    started = _Processes(commands, environment)
     try:
         for name in commands:
             started.start(name)
@@ -63,11 +74,16 @@ def run_graph(graph: Graph) -> int:
 
 
 class _Processes:
-    """:param commands: command line of each process, by its name."""
+    """
+    :param commands: command line of each process, by its name.
+    :param environment: variables that they get beside this process' own.
+    """
 
-    def __init__(self, commands: Mapping[str, list[str]]) -> None:
+    def __init__(self, commands: Mapping[str, list[str]], environment: Mapping[str, str]) -> None:
         self._commands = commands
-        self._environment = os.environ | {
+        self._environment = {
+            **os.environ,
+            **environment,
             "PYTHONUNBUFFERED": "1",
             "RCUTILS_CONSOLE_OUTPUT_FORMAT": "{severity}: {message}",
         }

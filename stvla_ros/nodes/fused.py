@@ -13,7 +13,7 @@ from stvla_ros.errors import InputError
 from stvla_ros.msg import TraceArray
 from stvla_ros.nodes.kit.base import RELIABLE_QOS, StvlaNode, run
 from stvla_ros.nodes.kit.camera_info import subscribe_to_camera_info
-from stvla_ros.nodes.kit.episodes import EARLIER_FRAME, Episodes
+from stvla_ros.nodes.kit.episodes import Episodes
 from stvla_ros.nodes.kit.joins import StampOrder, subscribe_to_frames
 from stvla_ros.nodes.kit.messages import (
     array_to_image,
@@ -90,8 +90,8 @@ class PerceptionNode(StvlaNode):
 
     def _submit(self, messages: tuple[Image, ...]) -> None:
         stamp = stamp_ns(messages[0].header)
-        if self._episodes.is_earlier(stamp):
-            self.stage.dropped(EARLIER_FRAME)
+        if reason := self._episodes.refusal(stamp):
+            self.stage.dropped(reason)
             return
         self._server.inputs.saw(stamp)
         if self._spatial_traces.needs_robot:
@@ -101,8 +101,8 @@ class PerceptionNode(StvlaNode):
 
     def _submit_with_robot(self, messages: tuple[Image, ...], pose: "RobotPose") -> None:
         # An episode may have begun while the frame waited.
-        if self._episodes.is_earlier(stamp_ns(messages[0].header)):
-            self.stage.dropped(EARLIER_FRAME)
+        if reason := self._episodes.refusal(stamp_ns(messages[0].header)):
+            self.stage.dropped(reason)
             return
         self._worker.submit((messages, pose))
 

@@ -34,6 +34,10 @@ class DriverNeeds:
     setting: str = ""
 
 
+def _none(settings: Any) -> tuple[str, ...]:
+    return ()
+
+
 @dataclass(frozen=True)
 class DriverKind:
     """One driver. Its name is that of its node, and ``driver.executable`` in the files of the robots that it drives.
@@ -42,6 +46,7 @@ class DriverKind:
     :param needs: what it needs with such settings, for an arm with joints of these names (none where there is no arm).
     :param module: that runs its node: ``python -m MODULE``.
     :param coordinates: names of the coordinates in which the gate plans; empty where these are the arm's joints.
+    :param commands: topics by which it commands the arm with such settings, where nobody else may publish.
     :param stand_in: module that runs a stand-in of the robot (``use_fake_hardware``); its last part is the name of its
         node, which takes the parameter ``robot``. Empty where there is none.
     """
@@ -51,6 +56,7 @@ class DriverKind:
     module: str
     coordinates: tuple[str, ...] = ()
     stand_in: str = ""
+    commands: Callable[[Any], tuple[str, ...]] = _none
 
 
 def _is_driver(thing: Any) -> bool:

@@ -74,8 +74,14 @@ class DriverDescription:
 
         :raises InputError: naming the setting that is unknown, missing or wrong; as :attr:`kind`.
         """
-        settings: Any = build(self.kind.settings, dict(self.settings), "driver.settings.")
-        return self.kind.needs(settings, self.arm.joints if self.arm else ())
+        return self.kind.needs(self._own_settings(), self.arm.joints if self.arm else ())
+
+    def commands(self) -> tuple[str, ...]:
+        """Topics by which the driver commands the arm, where nobody else may publish. :raises InputError: likewise."""
+        return self.kind.commands(self._own_settings())
+
+    def _own_settings(self) -> Any:
+        return build(self.kind.settings, dict(self.settings), "driver.settings.")
 
 
 @dataclass(frozen=True)

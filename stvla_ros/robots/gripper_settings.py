@@ -46,6 +46,11 @@ class GripperSettings:
         if self.interface == "parallel_gripper_command" and not self.finger_joint:
             raise InputError("finger_joint: expected the joint that parallel_gripper_command names, got none")
 
+    @property
+    def topics(self) -> tuple[str, ...]:
+        """That it is commanded by: none where this is an action."""
+        return () if self.interface in ACTIONS else (self.name,)
+
     def position_of(self, opening: float) -> float:
         """What the gripper is told for an opening, 0 closed to 1 open."""
         return self.finger_closed + opening * (self.finger_open - self.finger_closed)

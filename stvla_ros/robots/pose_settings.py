@@ -35,5 +35,9 @@ def _needs(settings: PoseSettings, joints: tuple[str, ...]) -> DriverNeeds:
 
 
 GOOGLE_ROBOT_DRIVER = DriverKind(
-    PoseSettings, _needs, "stvla_ros.nodes.drivers.google_robot_driver", coordinates=PoseArm.names
+    PoseSettings,
+    _needs,
+    "stvla_ros.nodes.drivers.google_robot_driver",
+    coordinates=PoseArm.names,
+    commands=lambda settings: (settings.target_topic, settings.gripper_topic),
 )

@@ -108,6 +108,10 @@ def check_controller(found: Iterable[ControllerState], settings: Ros2ControlSett
         )
 
 
+def _commands(settings: Ros2ControlSettings) -> tuple[str, ...]:
+    return (settings.command_topic, *(settings.gripper.topics if settings.gripper else ()))
+
+
 def _needs(settings: Ros2ControlSettings, joints: tuple[str, ...]) -> DriverNeeds:
     gripper = settings.gripper
     services = {
@@ -137,4 +141,5 @@ JOINT_POSITION_DRIVER = DriverKind(
     _needs,
     "stvla_ros.nodes.drivers.joint_position_driver",
     stand_in="stvla_ros.nodes.drivers.fake_controllers",
+    commands=_commands,
 )

@@ -50,6 +50,10 @@ class ServoSettings:
             raise InputError(f"gain: expected 0 to 20, got {self.gain}")
 
 
+def _commands(settings: ServoSettings) -> tuple[str, ...]:
+    return (settings.twist_topic, *(settings.gripper.topics if settings.gripper else ()))
+
+
 def _needs(settings: ServoSettings, joints: tuple[str, ...]) -> DriverNeeds:
     gripper, services, packages = settings.gripper, {}, []
     if settings.start_service in _SERVICES:
@@ -71,4 +75,6 @@ def _needs(settings: ServoSettings, joints: tuple[str, ...]) -> DriverNeeds:
     )
 
 
-MOVEIT_SERVO_DRIVER = DriverKind(ServoSettings, _needs, "stvla_ros.nodes.drivers.moveit_servo_driver")
+MOVEIT_SERVO_DRIVER = DriverKind(
+    ServoSettings, _needs, "stvla_ros.nodes.drivers.moveit_servo_driver", commands=_commands
+)

@@ -72,6 +72,9 @@ WIDOWX_DRIVER = DriverKind(
     _needs,
     "stvla_ros.nodes.drivers.widowx_driver",
     stand_in="stvla_ros.nodes.drivers.fake_xs_arm",
+    commands=lambda settings: tuple(
+        f"{settings.namespace}/commands/{name}" for name in ("joint_group", "joint_single")
+    ),
 )
 
 # Of the opening: nearer than this, the fingers count as there.

@@ -41,7 +41,7 @@ def test_the_graph_gets_what_the_policy_says(tmp_path: Path) -> None:
     )
     graph = sim_graph(sim_arguments(policy, "panda_pick_cube", 4, 3, 17, video=False), tmp_path / "run")
     nodes = {
-        name.lstrip("/"): values["ros__parameters"]
+        name.removeprefix("/**/"): values["ros__parameters"]
         for name, values in yaml.safe_load(graph.parameter_files[0].read_text()).items()
     }
     bridge, server, perception = nodes["sim_bridge"], nodes["vla_server"], nodes["perception"]

@@ -1,9 +1,9 @@
 """A graph of real node processes under test: started, watched through ROS and /proc, and never left behind."""
 
+import contextlib
 import gc
 import json
 import os
-import random
 import signal
 import subprocess
 import sys
@@ -21,6 +21,7 @@ from rclpy.node import Node
 from rclpy.qos import QoSProfile
 
 from stvla_ros.child_process import killed_with_parent
+from stvla_ros.graph.domains import own_domain
 from stvla_ros.graph.specification import NodeSpec
 from stvla_ros.nodes.executables import module_of
 
@@ -45,8 +46,10 @@ class StartedGraph:
         description = folder / "graph.json"
         description.write_text(json.dumps([asdict(node) for node in nodes]))
         self._token = uuid.uuid4().hex
-        # Not the test process's own: killed nodes of the graph before would still be seen there for a while.
-        self._domain = random.randint(1, 100)
+        # Not the test process's own: killed nodes of the graph before would still be seen there for a while. Nor one in
+        # which another test is: the graph would not start.
+        self._stack = contextlib.ExitStack()
+        self._domain = self._stack.enter_context(own_domain())
         environment = os.environ | {
             _TOKEN: self._token,
             "ROS_DOMAIN_ID": str(self._domain),
@@ -74,6 +77,7 @@ class StartedGraph:
             os.kill(pid, signal.SIGKILL)
         self.process.wait()
         self._output.close()
+        self._stack.close()
         if self._observer is not None:
             self._observer.destroy_node()
             rclpy.shutdown(context=self._context)

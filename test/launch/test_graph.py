@@ -310,10 +310,10 @@ def test_the_sensors_depth_is_recorded_once(tmp_path: Path) -> None:
     assert excluded(depth="constant", traces="none") == [""], "nowhere else to be had"
 
 
-def test_the_run_folder_keeps_the_parameters_by_absolute_node_name(tmp_path: Path) -> None:
+def test_the_run_folder_keeps_the_parameters_of_each_node_in_any_namespace(tmp_path: Path) -> None:
     graph = sim_graph(SimArguments(episodes=5), tmp_path)
     assert graph.parameter_files == (tmp_path / "parameters.yaml",)
-    assert parameters_of(graph)["/sim_bridge"]["ros__parameters"]["episodes"] == 5
+    assert parameters_of(graph)["/**/sim_bridge"]["ros__parameters"]["episodes"] == 5
 
 
 def test_the_users_parameter_file_comes_last(tmp_path: Path) -> None:
@@ -332,7 +332,7 @@ def test_only_the_recorder_ends_a_simulation(tmp_path: Path) -> None:
 def test_a_robots_stops_outlive_the_run_and_a_stand_ins_do_not(tmp_path: Path) -> None:
     def folder(**arguments: Any) -> str:
         graph = robot_graph(RobotArguments(policy="random", **arguments), tmp_path / "run")
-        return parameters_of(graph)["/widowx_driver"]["ros__parameters"]["latch_folder"]
+        return parameters_of(graph)["/**/widowx_driver"]["ros__parameters"]["latch_folder"]
 
     assert folder() == "", "the user's state"
     assert folder(use_fake_hardware=True) == str(tmp_path / "run" / "latches")

@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 from graph_parts import names_of, node_of, parameters_of, take_for_a_recording
 
 from stvla_ros.errors import InputError
@@ -56,7 +57,7 @@ def test_a_recording_takes_the_cameras_place_and_gives_the_time(
     graph = robot_graph(RobotArguments(replay=film), tmp_path)
     assert node_of(graph, "replay").ends_graph
     times = {name: p["ros__parameters"]["use_sim_time"] for name, p in parameters_of(graph).items()}
-    assert times.pop("/replay") is False
+    assert times.pop("/**/replay") is False
     assert set(times.values()) == {True}
 
 
@@ -112,7 +113,7 @@ def test_the_cameras_topics_reach_every_node_that_looks_at_them(
     assert {node.remappings["image"] for node in graph.nodes} == {"cam/image"}  # without a driver: nothing else
 
 
-@pytest.mark.parametrize(("robot", "frame"), [("widowx", "base_link"), ("google_robot", "link_base")])
+@pytest.mark.parametrize(("robot", "frame"), [("widowx", "wx250s/base_link"), ("google_robot", "link_base")])
 def test_rviz_looks_from_the_robots_base(robot: str, frame: str, tmp_path: Path) -> None:
     command = node_of(robot_graph(RobotArguments(robot=robot, rviz=True), tmp_path), "rviz2").command
     assert command[command.index("-f") + 1] == frame
@@ -136,9 +137,9 @@ DRIVER = DriverKind(Settings, lambda settings, joints: DriverNeeds(), "my_arm.no
 
 def _robot_of(executable: str, folder: Path) -> RobotArguments:
     file = folder / "my_arm.yaml"
-    file.write_text(
-        (config_directory() / "robots" / "google_robot.yaml").read_text().replace("google_robot_driver", executable)
-    )
+    content = yaml.safe_load((config_directory() / "robots" / "google_robot.yaml").read_text())
+    content["driver"] |= {"executable": executable, "settings": {"port": "/dev/ttyUSB0"}}
+    file.write_text(yaml.safe_dump(content))
     return RobotArguments(robot=str(file), policy="random", use_fake_hardware=True, output=str(folder / "out"))
 
 

@@ -54,6 +54,8 @@ DIFFERENT = {
     "depth_topic": "likewise",
     "robot": "who starts a driver says which robot; a graph is for a WidowX",
     "sticky_gripper": "the graph and the evaluation take the robot's own; a bare server passes the opening through",
+    "start": "the part of a graph; where a stand-in of an arm is at first",
+    "use_sim_time": "a graph's goes by whether a recording is played",
     "pacing": "a simulator can wait for the policy, a robot cannot: it must not be driven as if it did",
 }
 

@@ -54,7 +54,10 @@ class DriverCommands:
         """Why the command is not for this robot and its goal under way; empty when it is."""
         driver = self._driver
         with driver.lock:
-            problem = driver.goals.refusal(identity_of(message), driver.now_ns())
+            if driver.run.is_foreign(message.run, "topic command"):
+                problem = f"run: expected a command of {driver.run.name}, got one of {message.run}"
+            else:
+                problem = driver.goals.refusal(identity_of(message), driver.now_ns())
             if problem and (inhibitors := driver.gate.inhibitors):
                 # Both are true; what holds the arm is what a person must know first.
                 return f"held: {', '.join(sorted(inhibitors))}"

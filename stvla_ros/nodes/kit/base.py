@@ -26,6 +26,7 @@ from stvla_ros.errors import InputError
 from stvla_ros.freed_memory import keep_freed_memory
 from stvla_ros.nodes.kit.input_watch import InputWatch
 from stvla_ros.nodes.kit.lifecycle import ManagedNode
+from stvla_ros.nodes.kit.run_identity import RunIdentity
 from stvla_ros.nodes.kit.stop_signals import StopSignals
 from stvla_ros.shared_files import config_directory
 
@@ -73,6 +74,8 @@ class StvlaNode(ManagedNode):
         self._input_timeout_s = self.parameter(
             "input_timeout", 2.0, "seconds of silence after which an input is reported as missing", low=0.1, high=3600.0
         )
+        run_of = "the run that the node belongs to, its folder; what another one says is ignored; empty: nothing is"
+        self.run = RunIdentity(self, self.parameter("run", "", run_of))
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", RELIABLE_QOS)
         self.every(DIAGNOSTICS_PERIOD_S, self.publish_diagnostics)
 
@@ -147,12 +150,14 @@ class StvlaNode(ManagedNode):
         qos: QoSProfile = RELIABLE_QOS,
         *,
         watched: bool = True,
+        several: bool = False,
     ) -> None:
         """Subscribe while the node is active.
 
         :param watched: report the topic as missing when it falls silent. Not for what is usually silent: a stop button.
+        :param several: more than one node may publish there; else a second one is reported, where it is watched.
         """
-        watch = self.watch_input(topic) if watched else None
+        watch = self.watch_input(topic, several) if watched else None
 
         def received(message: Any) -> None:
             if watch is not None:
@@ -162,9 +167,9 @@ class StvlaNode(ManagedNode):
         subscription = self.create_subscription(message_type, topic, received, qos)
         self.on_stop_inputs(lambda: self.destroy_subscription(subscription))
 
-    def watch_input(self, topic: str) -> InputWatch:
+    def watch_input(self, topic: str, several: bool = False) -> InputWatch:
         """Watch over an input that comes by other means than :meth:`subscribe`; call ``seen()`` for each message."""
-        self._inputs[topic] = watch = InputWatch(self, topic, self._input_timeout_s)
+        self._inputs[topic] = watch = InputWatch(self, topic, self._input_timeout_s, several)
         self.on_stop_inputs(lambda: self._inputs.pop(topic, None))
         return watch
 
@@ -196,6 +201,7 @@ class StvlaNode(ManagedNode):
         elif missing:
             level, message = DiagnosticStatus.WARN, "; ".join(missing)
         status = DiagnosticStatus(level=level, name=self.get_fully_qualified_name(), message=message)
+        status.hardware_id = self.run.name
         values = self.stage.values() | self.extra_diagnostics()
         status.values = [KeyValue(key=key, value=str(value)) for key, value in values.items()]
         array = DiagnosticArray(status=[status])

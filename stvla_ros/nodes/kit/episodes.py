@@ -1,5 +1,6 @@
 """Which stamps belong to the running episode, as the topic ``episode_state`` tells it."""
 
+from collections import deque
 from collections.abc import Callable
 
 from stvla_ros.msg import EpisodeState
@@ -8,6 +9,9 @@ from stvla_ros.nodes.kit.messages import stamp_ns
 
 # Under which frames are counted that come after the perception was reset for the episode after theirs.
 EARLIER_FRAME = "frame of an earlier episode"
+FOREIGN_FRAME = "frame of another run"
+# Stamps of another run's frames: of these only the last can still be on their way.
+_FOREIGN_KEPT = 256
 
 
 class Episodes:
@@ -25,10 +29,17 @@ class Episodes:
         # Stamps in nanoseconds; the end is that of the last observation.
         self._began: int | None = None
         self._ended: int | None = None
+        self._foreign: deque[int] = deque(maxlen=_FOREIGN_KEPT)
 
     def subscribe(self) -> None:
         """Follow the episodes while the node is active."""
         self._node.subscribe(EpisodeState, "episode_state", self._on_state, STATE_QOS, watched=False)
+
+    def refusal(self, stamp: int) -> str:
+        """Why the frame with this stamp is not looked at; empty when it is."""
+        if stamp in self._foreign:
+            return FOREIGN_FRAME
+        return EARLIER_FRAME if self.is_earlier(stamp) else ""
 
     def is_earlier(self, stamp: int) -> bool:
         """Whether this is the stamp of an earlier episode."""
@@ -39,6 +50,9 @@ class Episodes:
         return self.is_earlier(stamp) or (self._ended is not None and stamp <= self._ended)
 
     def _on_state(self, state: EpisodeState) -> None:
+        if self._node.run.is_foreign(state.run, "topic episode_state"):
+            self._foreign.append(stamp_ns(state.header))
+            return
         if state.phase == EpisodeState.RUNNING:
             return
         # The newest message counts, also when the simulator's clock was set back.

@@ -11,7 +11,7 @@ from sensor_msgs.msg import Image
 from stvla_ros.errors import InputError
 from stvla_ros.msg import TraceArray
 from stvla_ros.nodes.kit.base import RELIABLE_QOS, StvlaNode, run
-from stvla_ros.nodes.kit.episodes import EARLIER_FRAME, Episodes
+from stvla_ros.nodes.kit.episodes import Episodes
 from stvla_ros.nodes.kit.joins import Join, StampOrder, subscribe_to_pictures
 from stvla_ros.nodes.kit.messages import image_to_depth, image_to_rgb, naming_topic, stamp_ns, traces_to_message
 from stvla_ros.nodes.kit.parameters import declare_camera, declare_join_window, declare_queue_size
@@ -65,10 +65,9 @@ class TrackerNode(StvlaNode):
             self._worker.submit((*frame, pose))
 
     def _is_new(self, image: Image) -> bool:
-        if self._episodes.is_earlier(stamp_ns(image.header)):
-            self.stage.dropped(EARLIER_FRAME)
-            return False
-        return True
+        if reason := self._episodes.refusal(stamp_ns(image.header)):
+            self.stage.dropped(reason)
+        return not reason
 
     def _process(self, frame: tuple[Image, Image | None, "RobotPose | None"]) -> None:
         started = time.monotonic()

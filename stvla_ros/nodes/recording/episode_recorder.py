@@ -56,6 +56,9 @@ class EpisodeRecorderNode(StvlaNode):
             "pacing": self.parameter("pacing", "realtime", "for the summary"),
             "fused": self.parameter("fused", False, "for the summary"),
         }
+        self._of_episodes = self.parameter(
+            "of_episodes", False, "take pictures only under the stamps that episode_state names: there is a simulator"
+        )
         self._join_window = declare_join_window(self)
         self._task = ""
         self._episodes: list[dict[str, Any]] = []
@@ -89,7 +92,7 @@ class EpisodeRecorderNode(StvlaNode):
             # Through the same queue, so that their order is kept.
             self.subscribe(Image, "thoughts", lambda message: self._worker.submit(message), watched=False)
         self.subscribe(EpisodeState, "episode_state", self._on_state, STATE_QOS)
-        self.subscribe(DiagnosticArray, "/diagnostics", self._on_diagnostics)
+        self.subscribe(DiagnosticArray, "/diagnostics", self._on_diagnostics, several=True)
 
     def cleanup(self) -> None:
         if self._writer is not None:
@@ -112,6 +115,8 @@ class EpisodeRecorderNode(StvlaNode):
     # --- episodes -------------------------------------------------------------------------------------------------
 
     def _on_state(self, state: EpisodeState) -> None:
+        if self.run.is_foreign(state.run, "topic episode_state"):
+            return
         self._states[stamp_ns(state.header)] = state
         while len(self._states) > STATES_KEPT:
             del self._states[next(iter(self._states))]
@@ -179,6 +184,9 @@ class EpisodeRecorderNode(StvlaNode):
         image, traced_depth, overlay = messages
         stamp = stamp_ns(image.header)
         state = self._states.get(stamp)
+        if state is None and self._of_episodes:
+            self.reject("frame", f"topic {self.resolve_topic_name('image')}: a picture is of no episode of this run")
+            return
         ended = state is not None and state.phase in TERMINAL
         caption = Caption(
             instruction=state.instruction if state else "",
@@ -215,8 +223,12 @@ class EpisodeRecorderNode(StvlaNode):
     # --- summary --------------------------------------------------------------------------------------------------
 
     def _on_diagnostics(self, message: DiagnosticArray) -> None:
+        # Everybody's topic: of other runs, and of what is in other namespaces, nothing is told here.
+        inside = f"{self.get_namespace().rstrip('/')}/"
         for status in message.status:
-            self._stages[status.name.lstrip("/")] = {item.key: _number(item.value) for item in status.values}
+            if status.name.startswith(inside) and not self.run.is_foreign(status.hardware_id, "topic /diagnostics"):
+                figures = {item.key: _number(item.value) for item in status.values}
+                self._stages[status.name.removeprefix(inside)] = figures
 
     def _finish_when_due(self) -> None:
         if self._finish_at is not None and time.monotonic() > self._finish_at and self._worker.is_idle():

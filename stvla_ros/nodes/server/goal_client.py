@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 
 from rclpy.action import ActionClient
 from rclpy.action.client import ClientGoalHandle
-from rclpy.node import Node
 
 from stvla_ros.action import ExecuteInstruction
+from stvla_ros.nodes.kit.base import StvlaNode
 
 # An accepted or refused goal is answered within milliseconds; a server that is silent for this long is not there.
 ANSWER_TIMEOUT_S = 5.0
@@ -39,7 +39,7 @@ class EpisodeGoal:
     :param again_after_fault: whether a goal that ended with a fault is sent again.
     """
 
-    def __init__(self, node: Node, again_after_fault: bool = True) -> None:
+    def __init__(self, node: StvlaNode, again_after_fault: bool = True) -> None:
         self._node, self._again_after_fault = node, again_after_fault
         # The reason why no goal is sent any more, until :meth:`cancel`; empty when one is.
         self.fault = ""
@@ -115,7 +115,9 @@ class EpisodeGoal:
         self.fault = ""
 
     async def _pursue(self, attempt: _Attempt, instruction: str) -> None:
-        handle = await self._client.send_goal_async(ExecuteInstruction.Goal(instruction=instruction))
+        handle = await self._client.send_goal_async(
+            ExecuteInstruction.Goal(instruction=instruction, run=self._node.run.name)
+        )
         if not handle.accepted:
             logger = self._node.get_logger()
             logger.warning("action execute_instruction: the goal was not accepted", throttle_duration_sec=10.0)

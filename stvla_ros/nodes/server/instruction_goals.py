@@ -167,6 +167,8 @@ class InstructionGoals:
         problem = ""
         if not self._node.is_active:
             problem = "the server is not active"
+        elif self._node.run.is_foreign(request.run, f"action {ACTION}"):
+            problem = f"it is of another run, {request.run}"
         elif len(request.instruction) > limit("instruction_characters"):
             problem = f"goal instruction: expected at most {limit('instruction_characters')} characters, "
             problem += f"got {len(request.instruction)} (limit instruction_characters)"

@@ -161,6 +161,8 @@ class VlaServerNode(StvlaNode):
         """
         if self._episodes.is_over(stamp):
             return EPISODE_OVER
+        if foreign := self._episodes.refusal(stamp):
+            return foreign
         first = None if goal is None else goal.first_stamp
         return BEFORE_GOAL if first is not None and stamp < first else ""
 
@@ -277,6 +279,7 @@ class VlaServerNode(StvlaNode):
 
     def _command(self, goal: Goal, due: Due) -> None:
         command = action_to_command(due.action, make_header(due.stamp, self._base_frame), goal.identity)
+        command.run = self.run.name
         self._commands.publish(command)
         self._goals.commanded(goal)
         goal.command_stamps.append(due.stamp)

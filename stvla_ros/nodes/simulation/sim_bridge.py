@@ -16,6 +16,7 @@ import concurrent.futures
 import threading
 import time
 import traceback
+from collections import deque
 from collections.abc import Sequence
 
 from rclpy.duration import Duration
@@ -49,6 +50,9 @@ from stvla_ros.sim.tasks import make_environment
 STOP_TIMEOUT_S = 30.0
 # Time for a subscriber to take the message that an episode begins; one that hangs does not hold up the others.
 ACKNOWLEDGE_TIMEOUT_S = 2.0
+# More observations than lie between one and the last command of its chunk.
+_SHOWN_KEPT = 1024
+NO_ANSWER = "command for another observation"
 
 
 class GaveUp(Exception):
@@ -68,6 +72,8 @@ class SimBridgeNode(StvlaNode):
         self._held = 0
         self._continued = 0
         self._newest_answered = 0
+        # Stamps of the last observations.
+        self._shown: deque[int] = deque(maxlen=_SHOWN_KEPT)
         self.exit_code: int | None = None
 
     # --- lifecycle ------------------------------------------------------------------------------------------------
@@ -122,14 +128,26 @@ class SimBridgeNode(StvlaNode):
         self.stage.received()
         try:
             action, identity = command_to_action(message, "command"), identity_of(message)
+            if self.run.is_foreign(message.run, "topic command"):
+                return
             if stranger := self._goals.refusal(identity, self.now_ns()):
                 raise InputError(f"topic command: {stranger}")
-            self._inbox.put(Received(stamp_ns(message.header), action, identity.goal_id))
+            self._take(Received(stamp_ns(message.header), action, identity.goal_id))
         except InputError as error:
             self.reject("command", str(error))
 
+    def _take(self, command: Received) -> None:
+        if command.stamp in self._shown:
+            self._inbox.put(command)
+            return
+        self.stage.dropped(NO_ANSWER)
+        self.get_logger().warning(
+            f"topic command: a {NO_ANSWER} than those of this run came, and is not executed", once=True
+        )
+        self._judge(command, refused=f"no answer: a {NO_ANSWER} than those of this run")
+
     def _on_forgotten(self, commands: Sequence[Received]) -> None:
-        self.stage.dropped("command for another observation", len(commands))
+        self.stage.dropped(NO_ANSWER, len(commands))
         for command in commands:
             self._judge(command, refused="replaced: another command was executed in its control step")
 
@@ -282,6 +300,7 @@ class SimBridgeNode(StvlaNode):
     def _publish(self, observation: Observation) -> int:
         started = time.monotonic()
         stamp = self.now_ns()
+        self._shown.append(stamp)
         self._say(EpisodeState.RUNNING, "", stamp)
         expert = self._environment.expert_action()
         if expert is not None:
@@ -300,6 +319,7 @@ class SimBridgeNode(StvlaNode):
         state = EpisodeState(
             task=self._asked.task, instruction=self._environment.instruction, episode_id=self._episode_id
         )
+        state.run = self.run.name
         state.header = make_header(self.now_ns() if stamp is None else stamp, self._info.base_frame)
         state.index, state.total = self._index, self._asked.episodes
         state.step, state.max_steps, state.phase, state.reason = self._step_number, self._limit, phase, reason
