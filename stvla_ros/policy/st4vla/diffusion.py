@@ -12,9 +12,8 @@ from functools import cache
 import numpy as np
 import torch
 
-from stvla_ros.errors import InputError
+from stvla_ros.policy.st4vla.denoising_steps import STEPS, step_times
 
-STEPS = 100
 _OFFSET, _LARGEST_BETA = 0.008, 0.999
 
 
@@ -29,27 +28,6 @@ def remaining() -> np.ndarray:
     table = np.cumprod(1.0 - np.array(betas))
     table.setflags(write=False)
     return table
-
-
-def sampler_steps() -> tuple[int, ...]:
-    """The numbers of steps that the sampler can take: those that a constant stride through the ``STEPS`` gives."""
-    return tuple(sorted({1, *(len(range(0, STEPS, stride)) for stride in range(1, STEPS))}))
-
-
-def step_times(steps: int) -> tuple[int, ...]:
-    """The times that the sampler visits, descending to 0. Of all strides that give this number of steps the shortest is
-    taken. So 10 steps begin at time 90: the sampler takes pure noise for actions of which ᾱ(90) = 2 % is left. A single
-    step is taken at time 50 (published respacing).
-
-    :raises InputError: for a number that no stride gives.
-    """
-    if type(steps) is int and steps == 1:
-        return (STEPS // 2,)
-    for stride in range(1, STEPS):
-        if type(steps) is int and len(range(0, STEPS, stride)) == steps:
-            return tuple(reversed(range(0, STEPS, stride)))
-    numbers = ", ".join(map(str, sampler_steps()))
-    raise InputError(f"steps: expected one of {numbers}, got {steps!r}")
 
 
 def add_noise(actions: torch.Tensor, noise: torch.Tensor, times: torch.Tensor) -> torch.Tensor:

@@ -10,7 +10,8 @@ from stvla_ros.policy.checkpoints import is_adapter, new_folder
 from stvla_ros.policy.st4vla.adapters import merge_into
 from stvla_ros.policy.st4vla.checkpoint import load_model, save_model, stored_bytes
 from stvla_ros.policy.st4vla.config import St4VlaConfig
-from stvla_ros.policy.st4vla.predictor import St4VlaPredictor, check_sampling
+from stvla_ros.policy.st4vla.denoising_steps import check_sampling
+from stvla_ros.policy.st4vla.predictor import St4VlaPredictor
 from stvla_ros.policy.st4vla.prompt import FILE, PromptTokenizer
 from stvla_ros.policy.st4vla.sizes import GUIDANCE, STEPS
 from stvla_ros.policy.st4vla.statistics_file import read_run_statistics, write_statistics

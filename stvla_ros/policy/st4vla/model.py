@@ -250,7 +250,7 @@ class St4Vla(nn.Module):
 
         :param condition: (B, Q, D) result of ``features``.
         :param noise: (B, T, 7), of a standard normal distribution.
-        :param steps: number of steps, one of ``diffusion.sampler_steps``.
+        :param steps: number of steps, one of ``denoising_steps.sampler_steps``.
         :param guidance: strength of the guidance away from the answer without a condition; 1 or less: none, and half
             the work.
         :returns: (B, T, 7) normalised actions, not clipped.

@@ -9,6 +9,8 @@ from stvla_ros.policy.action_statistics import to_end_effector_action
 from stvla_ros.policy.base import Answer, Picture, PolicyInput
 from stvla_ros.policy.grounding.answers import thoughts_of_answer
 from stvla_ros.policy.network_policy import NetworkPolicy
+from stvla_ros.policy.sampling import check_seed
+from stvla_ros.policy.st4vla.denoising_steps import check_sampling
 from stvla_ros.policy.st4vla.published_client import PublishedClient
 from stvla_ros.policy.st4vla.sizes import GUIDANCE, STEPS
 from stvla_ros.policy.thoughts import Thought
@@ -54,6 +56,8 @@ class St4VlaPolicy(NetworkPolicy["St4VlaPredictor"]):
         seed: int = 0,
         threads: int = 0,
     ) -> None:
+        check_sampling(steps, guidance, resize)
+        check_seed(seed)
         options = {"resize": resize, "steps": steps, "guidance": guidance, "seed": seed}
         super().__init__(checkpoint, unnorm_key, fallback_unnorm_key, threads, options)
         self._device, self._dtype = device, dtype

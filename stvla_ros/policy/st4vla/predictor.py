@@ -3,7 +3,6 @@
 import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -11,18 +10,17 @@ import torch
 from stvla_ros.devices import memory_for, own_queue, wait_for_device
 from stvla_ros.errors import InputError
 from stvla_ros.policy.action_statistics import ActionStatistics, select_statistics
-from stvla_ros.policy.inputs import RESIZE_METHODS
 from stvla_ros.policy.pictures import prepare_picture
+from stvla_ros.policy.sampling import check_seed
 from stvla_ros.policy.st4vla.chunk_pass import ChunkPass, Prompt
 from stvla_ros.policy.st4vla.config import MOST_VIEWS
-from stvla_ros.policy.st4vla.diffusion import step_times
+from stvla_ros.policy.st4vla.denoising_steps import check_sampling
 from stvla_ros.policy.st4vla.encoder_inputs import patches
 from stvla_ros.policy.st4vla.model import St4Vla
 from stvla_ros.policy.st4vla.normaliser import unnormalize
 from stvla_ros.policy.st4vla.prompt import PromptTokenizer
 from stvla_ros.policy.st4vla.sizes import GUIDANCE, STEPS
 
-_MOST_GUIDANCE = 100.0
 MOST_TOKENS, USUAL_TOKENS = 1024, 256
 """Largest and usual number of tokens of an answer in words."""
 
@@ -46,7 +44,7 @@ class St4VlaPredictor:
     :param model: the network, on its device.
     :param prompts: tokenizer that turns instructions into token ids.
     :param statistics: statistics by data set.
-    :param steps: number of steps of the sampler, one of ``diffusion.sampler_steps``.
+    :param steps: number of steps of the sampler, one of ``denoising_steps.sampler_steps``.
     :param guidance: strength of the guidance away from the answer without a condition, 0 to 100; up to 1: none.
     :param resize: method of resizing pictures to the model's size, one of ``RESIZE_METHODS``.
     :param seed: seed of the noise.
@@ -78,8 +76,7 @@ class St4VlaPredictor:
 
         :raises InputError: for a seed out of range.
         """
-        if type(seed) is not int or not 0 <= seed < 2**63:
-            raise InputError(f"seed: expected a whole number from 0 to {2**63 - 1}, got {seed!r}")
+        check_seed(seed)
         self._seed = seed
         self.reset()
 
@@ -186,13 +183,3 @@ class St4VlaPredictor:
             ids = torch.from_numpy(self.prompts.encode(instruction, views))[None].to(self.model.device)
             self._encoded = (instruction, views), self._chunk_pass.prompt(ids, views)
         return self._encoded[1]
-
-
-def check_sampling(steps: Any, guidance: Any, resize: Any) -> None:
-    """:raises InputError: naming the parameter that is out of range."""
-    step_times(steps)
-    number = isinstance(guidance, int | float) and not isinstance(guidance, bool)
-    if not number or not 0.0 <= guidance <= _MOST_GUIDANCE:
-        raise InputError(f"guidance: expected a number from 0 to {_MOST_GUIDANCE:g} (up to 1: none), got {guidance!r}")
-    if resize not in RESIZE_METHODS:
-        raise InputError(f"resize: expected one of {', '.join(RESIZE_METHODS)}, got {resize!r}")

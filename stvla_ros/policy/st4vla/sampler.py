@@ -11,7 +11,7 @@ from stvla_ros.policy.st4vla.dit import NoisePredictor
 class Sampler:
     """
     :param net: noise predictor, on its device. Its weights may not change afterwards.
-    :param steps: number of steps, one of ``diffusion.sampler_steps``.
+    :param steps: number of steps, one of ``denoising_steps.sampler_steps``.
     :param guidance: strength of the guidance away from what would be done without a condition; 1 or less for none, and
         half the work.
     :raises InputError: for a number of steps that is none, or a guidance that is no finite number.

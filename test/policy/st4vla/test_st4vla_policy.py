@@ -17,7 +17,7 @@ from stvla_ros.errors import InputError
 from stvla_ros.policy import load_policy
 from stvla_ros.policy.base import PolicyInput
 from stvla_ros.policy.commands import describe
-from stvla_ros.policy.registry import make_policy
+from stvla_ros.policy.registry import check_policy, make_policy
 from stvla_ros.policy.st4vla.config import St4VlaConfig
 from stvla_ros.policy.st4vla.model import St4Vla
 from stvla_ros.policy.st4vla.prompt import PromptTokenizer
@@ -176,6 +176,9 @@ def test_statistics_are_asked_for_and_listed(converted):
 def test_an_option_out_of_range_is_named(converted, options, said):
     with pytest.raises(InputError, match=said):
         load_policy(str(converted), **options)
+    # And before anything is started or loaded.
+    with pytest.raises(InputError, match=said):
+        check_policy("stvla", {"checkpoint": str(converted), **options})
 
 
 @pytest.mark.parametrize("name", ["tokenizer.json", "dataset_statistics.json", "model.safetensors"])
