@@ -25,6 +25,7 @@ _TOPICS = {
     "action_chunk": "stvla_ros/msg/ActionChunk",
     "episode_state": "stvla_ros/msg/EpisodeState",
     "command_verdict": "stvla_ros/msg/CommandVerdict",
+    "joint_states": "sensor_msgs/msg/JointState",
 }
 
 
@@ -122,6 +123,11 @@ class GraphBag:
             accepted = self._make("builtin_interfaces/msg/Time", sec=START // SECOND, nanosec=0)
             fields |= {"robot": self._robot, "goal_id": self._goal(goal), "goal_stamp": accepted}
         self._write("command", {**fields, **changes})
+
+    def joints(self, stamp: int, positions: Mapping[str, float]) -> None:
+        values = np.array(list(positions.values()), np.float64)
+        fields = {"header": self._header(stamp, ""), "name": list(positions), "position": values}
+        self._write("joint_states", {**fields, "velocity": np.zeros(0), "effort": np.zeros(0)})
 
     def verdict(self, stamp: int, executed: bool, goal: int = 7) -> None:
         zero = self._make("builtin_interfaces/msg/Time", sec=0, nanosec=0)

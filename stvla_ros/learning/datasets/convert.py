@@ -3,7 +3,7 @@
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -84,10 +84,13 @@ def main(arguments: ConvertArguments) -> int:
     ]
     robot = arguments.robot or _only_robot(found.robot for _, found in bags)
     remarks: Counter[str] = Counter()
+    lacking = _without_state(episode for _, found in bags for episode in found.episodes)
+    if lacking:
+        remarks["frames whose robot's state is not recorded, so that no frame gets an observation.state"] = lacking
     with LeRobotWriter(Path(arguments.output), robot, video=arguments.video) as writer:
         for path, found in bags:
             remarks += found.remarks
-            for demonstration in _demonstrations(path, found, arguments, remarks):
+            for demonstration in _demonstrations(path, found, arguments, remarks, with_state=not lacking):
                 writer.add_episode(demonstration)
         for reason, count in remarks.items():
             print(f"{reason}: {count}")
@@ -97,6 +100,13 @@ def main(arguments: ConvertArguments) -> int:
         f"in {time.monotonic() - started:.0f} s"
     )
     return 0
+
+
+def _without_state(episodes: Iterable["RecordedEpisode"]) -> int:
+    """How many frames have no state: a data set has them in all of its frames or in none."""
+    return sum(
+        len(each.stamps) if each.states is None else int(np.isnan(each.states).any(axis=1).sum()) for each in episodes
+    )
 
 
 def _check(arguments: ConvertArguments, none: str) -> None:
@@ -133,7 +143,7 @@ def _only_robot(names: Iterable[str]) -> str:
 
 
 def _demonstrations(
-    path: Path, found: "BagEpisodes", arguments: ConvertArguments, remarks: Counter[str]
+    path: Path, found: "BagEpisodes", arguments: ConvertArguments, remarks: Counter[str], with_state: bool
 ) -> Iterator[Demonstration]:
     """Yields one after the other, so that only one episode's pictures are in memory."""
     from stvla_ros.learning.datasets.bags.frames import choose_frames
@@ -146,7 +156,11 @@ def _demonstrations(
             continue
         chosen = choose_frames(episode, arguments.fps, arguments.tolerance)
         remarks += chosen.remarks
-        yield _demonstration(episode, chosen, _pictures(episode, chosen, frames), remarks)
+        demonstration = _demonstration(episode, chosen, _pictures(episode, chosen, frames), remarks)
+        if with_state and episode.states is not None:
+            rows = np.searchsorted(episode.stamps, chosen.recorded)
+            demonstration = replace(demonstration, state=episode.states[rows])
+        yield demonstration
 
 
 def _pictures(

@@ -3,7 +3,7 @@
 from bisect import bisect_left, bisect_right
 from collections import Counter, deque
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,9 @@ from stvla_ros.control.actions import EndEffectorAction
 from stvla_ros.errors import InputError
 from stvla_ros.learning.datasets.bags.frames import RecordedEpisode
 from stvla_ros.learning.datasets.bags.graph_messages import GraphMessages, GraphTopics, SentCommand, read_messages
+from stvla_ros.learning.datasets.bags.recorded_states import read_states
 from stvla_ros.perception.frame_pairs import FramePairs
+from stvla_ros.recordings.bag import Bag
 from stvla_ros.recordings.bag_files import is_bag, open_bag
 from stvla_ros.recordings.bag_reader import PAIRING_WINDOW
 from stvla_ros.recordings.bag_topics import NONE, BagTopics
@@ -64,7 +66,23 @@ def find_episodes(path: Path, topics: GraphTopics, instruction: str, tolerance_n
     # any type.
     with open_bag(path) as bag:
         messages = read_messages(bag, topics, FramePairs(PAIRING_WINDOW, tolerance_ns))
-        return _put_together(path, messages, instruction or bag.instruction)
+        found = _put_together(path, messages, instruction or bag.instruction)
+        return _with_states(found, bag)
+
+
+def _with_states(found: BagEpisodes, bag: Bag) -> BagEpisodes:
+    """The episodes with the robot's states, where the bag tells them."""
+    if not found.robot or not found.episodes:
+        return found
+    folder = found.topics.image.removesuffix("/compressed").rpartition("/")[0]
+    ends = np.cumsum([len(episode.stamps) for episode in found.episodes])
+    stamps = np.concatenate([episode.stamps for episode in found.episodes])
+    states = read_states(bag, folder, embodiments()[found.robot], stamps)
+    if states is None:
+        return found
+    rows = np.split(states, ends[:-1])
+    episodes = [replace(episode, states=own) for episode, own in zip(found.episodes, rows, strict=True)]
+    return replace(found, episodes=episodes)
 
 
 def _put_together(path: Path, messages: GraphMessages, instruction: str) -> BagEpisodes:

@@ -27,6 +27,8 @@ class RecordedEpisode:
     :param fps: control steps a second, if known; 0 if it must be told from the stamps.
     :param control_hz: rate to resample to if the frames are not evenly spaced: the control steps a second of a robot
         whose commands come when they are ready; 0 if it is not known.
+    :param states: (n, 7) float32, states of the robot as in ``Demonstration.state``, NaN where unknown; None if the bag
+        does not tell them.
     """
 
     name: str
@@ -38,6 +40,7 @@ class RecordedEpisode:
     control_hz: float = 0.0
     success: bool = True
     source: Mapping[str, Any] = field(default_factory=dict)
+    states: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
