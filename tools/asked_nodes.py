@@ -29,6 +29,7 @@ from stvla_ros.graph.assemble import robot_graph, sim_graph
 from stvla_ros.graph.specification import Graph, NodeSpec, Parameters
 from stvla_ros.nodes.executables import module_of
 from stvla_ros.nodes.kit.base import StvlaNode
+from stvla_ros.nodes.kit.picture_topics import picture_candidates
 from stvla_ros.robots.embodiments import ROBOT_DESCRIPTION, find_embodiment
 from stvla_ros.shared_files import config_directory
 
@@ -282,9 +283,23 @@ def _entities(node: StvlaNode) -> Entities:
         }
         for rule, all_of_it in found.items()
     }
-    for topic, type_ in _BESIDE.get(name, {}).items():
+    for topic, type_ in (*_transported(node, found), *_BESIDE.get(name, {}).items()):
         entities["topics", "subscribe"].setdefault(topic, {type_})
     return entities
+
+
+def _transported(node: StvlaNode, found: Mapping[tuple[str, str], Any]) -> Iterator[tuple[str, str]]:
+    """Topics that a node subscribes to in the place of a camera's if pictures come compressed."""
+    if not node.has_parameter("image_transport"):
+        return
+    transport, subscribed = node.get_parameter("image_transport").value, dict(found["topics", "subscribe"])
+    for name in ("image", "sensor_depth"):
+        if (topic := node.resolve_topic_name(name)) in subscribed:
+            yield from (
+                (each.removeprefix(f"{_ASKED_IN}/"), kind)
+                for each, kind in picture_candidates(topic, transport)
+                if each != topic
+            )
 
 
 def _expression(name: str, own: str) -> str:

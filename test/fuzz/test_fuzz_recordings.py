@@ -11,8 +11,10 @@ from examples import examples
 from hypothesis import example, given
 from hypothesis import strategies as st
 from mutations import damaged, only_bad_input
+from rosbags.rosbag1 import Writer as Ros1Writer
 from rosbags.rosbag2 import StoragePlugin
 from test_bag_reader import rgbd_bag
+from test_foreign_bags import ros1_bag
 
 from stvla_ros.recordings.image_folder import STAMPS_FILE
 from stvla_ros.recordings.open_recording import open_recording
@@ -56,6 +58,18 @@ def test_fuzz_image_folder(tmp_path, content, given_names, frame_rate, with_tabl
     if with_table:
         (folder / STAMPS_FILE).write_bytes(content)
     read(folder, tolerant=False, frame_rate=frame_rate)
+
+
+@pytest.fixture(scope="module")
+def ros1(tmp_path_factory):
+    return ros1_bag(tmp_path_factory.mktemp("ros1") / "whole.bag", Ros1Writer.CompressionFormat.LZ4).read_bytes()
+
+
+@examples(quick=15)
+@given(st.data())
+def test_fuzz_ros1_bag(tmp_path, ros1, data):
+    (tmp_path / "a.bag").write_bytes(data.draw(damaged(ros1)))
+    read(tmp_path / "a.bag", tolerant=data.draw(st.booleans()))
 
 
 @pytest.mark.parametrize("storage", [StoragePlugin.MCAP, StoragePlugin.SQLITE3], ids=["mcap", "sqlite3"])

@@ -135,3 +135,11 @@ def test_in_a_namespace_relative_names_follow_and_absolute_ones_stay(tmp_path: P
     published = _names(made, "/left/tracker", "topics", "publish")
     assert {"traces", "~/transition_event", "/diagnostics", "/rosout"} <= published
     assert "~/reset" in _names(made, "/left/tracker", "services", "reply")
+
+
+def test_who_takes_a_cameras_pictures_may_take_them_compressed(policy: ElementTree.Element) -> None:
+    for enclave in ("tracker", "depth", "compositor", "vla_server", "fused"):
+        allowed = _names(policy, f"/{enclave}", "topics", "subscribe")
+        for topic in {"image", "sensor_depth"} & allowed:
+            assert {f"{topic}/compressed", f"{topic}/compressedDepth"} <= allowed
+        assert "image/compressed" in allowed

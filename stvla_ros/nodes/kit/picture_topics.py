@@ -45,7 +45,7 @@ def find_pictures(node: Node, topic: str, transport: str) -> Found | str:
     :returns: the topic itself where a publisher of a fitting type is there; one that image_transport puts beside it
         where only that is. Else what is there instead, for people; empty when nothing is.
     """
-    candidates = list(_candidates(topic, transport))
+    candidates = list(picture_candidates(topic, transport))
     types = {name: {info.topic_type for info in node.get_publishers_info_by_topic(name)} for name, _ in candidates}
     for name, kind in candidates:
         if kind in types[name]:
@@ -56,7 +56,8 @@ def find_pictures(node: Node, topic: str, transport: str) -> Found | str:
     return f"is a topic of {', '.join(sorted(others))}, expected {expected} (image_transport {transport})"
 
 
-def _candidates(topic: str, transport: str) -> Iterator[tuple[str, str]]:
+def picture_candidates(topic: str, transport: str) -> Iterator[tuple[str, str]]:
+    """Names and types of the topics on which pictures may come, the preferred one first."""
     if transport != "compressed":
         yield topic, RAW_TYPE
     if transport != "raw":
