@@ -26,7 +26,7 @@ def draw_thoughts(rgb: np.ndarray, thoughts: Mapping[str, Thought], camera: str 
         if isinstance(thought, str):
             if name == ANSWER and has_marks:
                 continue
-            lines += [(f"{name}: {line}", colour) for line in thought.splitlines()]
+            lines += [(f"{name}: {line}", colour) for line in thought.splitlines() if line.strip()]
         elif isinstance(thought, PredictedPicture):
             for picture in _pictures(thought):
                 draw_inset(drawn, picture, insets, f"{name} +{thought.ahead_s:g} s")

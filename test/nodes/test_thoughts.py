@@ -48,6 +48,10 @@ def test_marks_far_outside_and_long_texts_leave_a_picture() -> None:
     assert drawn.shape == RGB.shape and (drawn != RGB).any()
 
 
+def test_blank_lines_of_a_text_are_not_drawn() -> None:
+    assert np.array_equal(draw_thoughts(RGB, {"answer": "\n \n"}), RGB)
+
+
 def test_what_was_drawn_over_one_picture_lies_over_another() -> None:
     drawn = draw_thoughts(RGB, {"object": Boxes(np.array([BOX]), ("",))})
     other = np.zeros_like(RGB)
