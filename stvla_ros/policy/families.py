@@ -42,6 +42,11 @@ GROUNDING = "grounding"
 (``Trainable.question_batch``). The object that ``load`` returns then has ``ask(pictures, question, most_tokens)``,
 which returns the answer, and ``picture_size``, the side in pixels of the picture that places in answers refer to."""
 
+LATENT = "latent"
+"""The objective of families with a latent action model, which tells what happened between pictures (`stvla latent`).
+What ``load`` gives then has ``config``, ``preparation``, ``encode``, ``decode``, ``seen`` and ``explained``, see
+``ssm_vla/predictor.py``."""
+
 
 @dataclass(frozen=True)
 class NoOptions:

@@ -5,7 +5,7 @@ torch and no files.
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import numpy as np
 
@@ -20,8 +20,12 @@ class Preparation(ABC):
     """Computes from one frame, as the policy sees it, the arrays that training keeps. Called in processes without
     torch.
 
+    ``takes_unknown_depth`` tells whether it takes a frame without depth, as one whose depth is unknown everywhere.
+
     A frozen dataclass: it is sent to these processes, and its fields tell whether earlier results can be used again.
     """
+
+    takes_unknown_depth: ClassVar[bool] = False
 
     @abstractmethod
     def arrays(self) -> Mapping[str, tuple[tuple[int, ...], type]]:
@@ -61,6 +65,7 @@ class Samples:
     :param episode: (N,) int64, number of the frame's episode.
     :param last: (N,) int64, index of its episode's last frame.
     :param instructions: instruction of each episode.
+    :param names: name of each episode, for messages.
     """
 
     prepared: Mapping[str, Rows]
@@ -72,6 +77,7 @@ class Samples:
     episode: np.ndarray
     last: np.ndarray
     instructions: tuple[str, ...]
+    names: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.actions)

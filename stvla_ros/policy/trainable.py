@@ -87,10 +87,15 @@ class Trainable(ABC):
     """Side of the pictures of ``question_batch``, pixels."""
     summary: str = ""
     """Further peculiarities of this network, for the briefing before training."""
+    remarks: Sequence[str] = ()
+    """Lines about suspicious things in the samples."""
 
     @abstractmethod
     def use(self, samples: Samples) -> None:
-        """Take the prepared frames from which batches are made. Called once."""
+        """Take the prepared frames from which batches are made. Called once.
+
+        :raises InputError: for samples that nothing can be learnt from.
+        """
 
     @abstractmethod
     def batch(self, indices: np.ndarray, augmentation: Augmentation | None = None) -> Batch:

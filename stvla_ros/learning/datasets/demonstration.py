@@ -1,6 +1,6 @@
 """One demonstration in memory, and the names of its parts in a LeRobotDataset."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -27,6 +27,22 @@ ACTION_NAMES = ("x", "y", "z", "roll", "pitch", "yaw", "gripper")
 
 
 @dataclass(frozen=True, eq=False)
+class SeenFrame:
+    """One frame of an episode, as perception takes it.
+
+    :param stamp: nanoseconds.
+    :param rgb: (H, W, 3) uint8.
+    :param depth: (H, W) uint16 millimetres or float32 metres; None where there is none.
+    :param intrinsics: (3, 3) in pixels of ``rgb``; None where unknown.
+    """
+
+    stamp: int
+    rgb: np.ndarray
+    depth: np.ndarray | None
+    intrinsics: np.ndarray | None
+
+
+@dataclass(frozen=True, eq=False)
 class Demonstration:
     """T frames of one episode, one per control step.
 
@@ -34,8 +50,9 @@ class Demonstration:
     :param depth: (T, H, W) uint16 millimetres registered to ``rgb``, 0 where unknown; None if there is none.
     :param intrinsics: (3, 3) float64 pinhole matrix in pixels of ``rgb``; None where unknown.
     :param stamps: (T,) int64 nanoseconds since the first frame, increasing.
-    :param action: (T, 7) float32, action that should follow each frame: x y z metres, roll pitch yaw radians about the
-        fixed axes (the OXE convention), relative to the target pose in the base frame; gripper 0 closed to 1 open.
+    :param action: (T, 7) float32, action that should follow each frame (NaN where it is not known and nobody needs
+        it): x y z metres, roll pitch yaw radians about the fixed axes (the OXE convention), relative to the target
+        pose in the base frame; gripper 0 closed to 1 open.
     :param instruction: instruction of the robot.
     :param fps: frames (control steps) a second.
     :param success: whether the episode ended in success.
@@ -90,6 +107,12 @@ class Demonstration:
 
     def __len__(self) -> int:
         return len(self.rgb)
+
+    def frames(self) -> Iterator[SeenFrame]:
+        """One after the other."""
+        for number, rgb in enumerate(self.rgb):
+            depth = None if self.depth is None else self.depth[number]
+            yield SeenFrame(int(self.stamps[number]), rgb, depth, self.intrinsics)
 
 
 def depth_to_millimetres(depth: np.ndarray) -> np.ndarray:

@@ -129,7 +129,7 @@ def _data(selections: Sequence[Selection], config: TrainingConfig) -> list[str]:
         for text, actions in zip(selection.instructions, selection.actions, strict=True):
             frames_of[text] += len(actions)
     for text, count in episodes.most_common(_MOST_INSTRUCTIONS):
-        lines.append(f"{'':<{_LABEL}}{count:>9}{'':>7}{frames_of[text]:>9}{'':>13}  {text}")
+        lines.append(f"{'':<{_LABEL}}{count:>9}{'':>7}{frames_of[text]:>9}{'':>13}  {text or '(no instruction)'}")
     if len(episodes) > _MOST_INSTRUCTIONS:
         lines.append(f"{'':<{_LABEL}}and {len(episodes) - _MOST_INSTRUCTIONS} more instructions")
     total = sum(episodes.values())
@@ -154,6 +154,9 @@ def _questions(config: TrainingConfig, asked: AskedQuestions | None) -> list[str
 
 def _actions(selections: Sequence[Selection]) -> list[str]:
     actions = np.concatenate([selection.all_actions for selection in selections])
+    actions = actions[np.isfinite(actions).all(axis=1)]
+    if not len(actions):
+        return []
     rows = np.quantile(actions, _QUANTILES, axis=0)
     head = "".join(f"{name:>9}" for name in schema.ACTION_NAMES[:6])
     lines = [f"{'actions':<{_LABEL}}{'':>7}{head}   mm and degrees a step"]

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from stvla_ros.control.chunk_execution import EXECUTIONS
 from stvla_ros.errors import InputError
+from stvla_ros.learning.datasets.recorded_clips import RecordingsConfig
 from stvla_ros.learning.training.asked_questions import GroundingConfig
 from stvla_ros.learning.training.config_layers import fill_from_base, put_over
 from stvla_ros.policy.families import ACTIONS, GROUNDING, find_family
@@ -21,7 +22,8 @@ from stvla_ros.settings import FORMER_NAME, build, read_mapping, shown
 class DataConfig:
     """The demonstrations of a training.
 
-    :param paths: folders of LeRobotDatasets.
+    :param paths: folders of LeRobotDatasets; for objectives that need no actions also videos, image folders and
+        bags.
     :param episodes: number of episodes of each instruction that are used, the first ones; 0 for all.
     :param picture: name of the picture's feature; empty for the only or first one.
     :param action: meaning of the actions' numbers by data set path, for data sets whose names do not tell it: seven
@@ -32,6 +34,7 @@ class DataConfig:
     :param cache: folder for prepared frames.
     :param still_gripper: whether a gripper that never changes in all of the data is right (tapping, pushing); otherwise
         it is taken for a mistake.
+    :param recordings: settings for reading videos, image folders and bags.
     """
 
     paths: tuple[str, ...] = ()
@@ -42,6 +45,7 @@ class DataConfig:
     validation_share: float = 0.03
     cache: str = "out/cache"
     still_gripper: bool = False
+    recordings: RecordingsConfig = field(default_factory=RecordingsConfig)
 
 
 @dataclass(frozen=True)
@@ -225,6 +229,11 @@ class TrainingConfig:
                 raise InputError(f"{name}.{objective}: expected 0 or more, got {weight}")
         if not any(weights.values()):
             raise InputError(f"{name}: expected one weight above 0 at least, got {dict(weights)}")
+
+    @property
+    def needs_actions(self) -> bool:
+        """Whether something is trained for that needs the demonstrated actions."""
+        return not find_family(self.family.name).action_free.issuperset(self.all_objectives())
 
     def family_options(self) -> Any:
         """The family's options. :raises InputError: naming the key that cannot be used."""

@@ -9,15 +9,19 @@ from stvla_ros.sim.simulators import SIMULATORS
 _ERROR, _GRIPPER, _LOSS = (f"validation/{name}" for name in ("translation_error_mm", "gripper_accuracy", "loss"))
 
 
-def ending(run: Path, result: Path, robots: Collection[str]) -> Iterator[str]:
+def ending(run: Path, result: Path, robots: Collection[str], acts: bool = True) -> Iterator[str]:
     """
     :param run: folder of the run, with its log.
     :param result: folder of the checkpoint or adapter.
     :param robots: names of the data sets' robots.
+    :param acts: whether actions were learnt.
     """
     if told := _held_out(run):
         yield told
     shown = result.relative_to(Path.cwd()) if result.is_relative_to(Path.cwd()) else result
+    if not acts:
+        yield f"next: stvla latent plot SOURCE --checkpoint {shown}     what it tells of a video, bag or data set"
+        return
     task = next(filter(None, map(_task_of, sorted(robots))), "")
     if task:
         yield f"next: stvla sim --checkpoint {shown} --task {task}           watch it act"

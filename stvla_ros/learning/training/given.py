@@ -16,10 +16,14 @@ _DATASET_FILE = "meta/info.json"
 def check_given(config: TrainingConfig) -> None:
     """:raises InputError: naming the key: data sets, checkpoint, size, device or perception that is not available."""
     if not config.data.paths:
-        raise InputError("data.paths: expected at least one LeRobotDataset folder, got none")
+        others = "" if config.needs_actions else ", video, image folder or bag"
+        raise InputError(f"data.paths: expected at least one LeRobotDataset folder{others}, got none")
     for path in config.data.paths:
-        if not (Path(path).expanduser() / _DATASET_FILE).is_file():
+        place = Path(path).expanduser()
+        if config.needs_actions and not (place / _DATASET_FILE).is_file():
             raise InputError(f"data.paths: expected a LeRobotDataset, there is no {_DATASET_FILE} in {path}")
+        if not place.exists():
+            raise InputError(f"data.paths: expected a LeRobotDataset, video, image folder or bag, there is no {path}")
     check_device(config.device, "device")
     if config.checkpoint:
         _check_base(config.checkpoint, config.family.name)

@@ -4,6 +4,7 @@ way around is seen at once, and nowhere in the numbers.
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import cast
 
 import cv2
 import numpy as np
@@ -72,7 +73,7 @@ def moments(opening: np.ndarray, beside: int) -> list[tuple[str, int]]:
 
 def _row(selection: Selection, number: int) -> np.ndarray:
     """(H, W, 3) uint8 rgb."""
-    shown: Demonstration = selection.reader.episode(number)
+    shown = cast(Demonstration, selection.reader.episode(number))  # what has actions
     opening = shown.action[:, 6]
     beside = max(1, round(_BESIDE_S * selection.reader.info.fps))
     cells = [

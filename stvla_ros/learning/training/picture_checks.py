@@ -1,6 +1,7 @@
 """Checks of pictures and depth in a few episodes: decoding all would take longer than training."""
 
 from collections.abc import Iterator
+from typing import cast
 
 import numpy as np
 
@@ -30,7 +31,7 @@ def check_pictures(selection: Selection, uses_depth: bool) -> list[str]:
     wanted = np.linspace(0, len(selection.numbers) - 1, _EPISODES).round().astype(int)
     warnings: list[str] = []
     for number in dict.fromkeys(selection.numbers[index] for index in wanted):
-        demonstration = selection.reader.episode(number)
+        demonstration = cast(Demonstration, selection.reader.episode(number))
         where = f"{selection.name}, episode {number}"
         warnings += _check_colour(where, selection.reader.info.picture, demonstration)
         if uses_depth and demonstration.depth is not None:

@@ -23,7 +23,7 @@ import numpy as np
 from stvla_ros.atomic_files import whole_folder
 from stvla_ros.child_process import end_with_parent
 from stvla_ros.errors import InputError
-from stvla_ros.learning.datasets.lerobot.reader import LeRobotReader
+from stvla_ros.learning.datasets.open_data import DataReader
 from stvla_ros.policy.inputs import InputsConfig
 from stvla_ros.policy.observer import Observer
 from stvla_ros.policy.samples import Preparation, Samples
@@ -68,7 +68,7 @@ class PreparationJob:
     :param chosen: indices of the episodes.
     """
 
-    reader: LeRobotReader
+    reader: DataReader
     chosen: tuple[int, ...]
     inputs: InputsConfig
     preparation: Preparation
@@ -77,10 +77,9 @@ class PreparationJob:
         """A hash of everything that the prepared frames depend on."""
         kind = type(self.preparation)
         content = [
-            [str(self.reader.info.path.resolve()), (self.reader.info.path / "meta/info.json").stat().st_mtime_ns],
+            self.reader.identity(),
             list(map(int, self.chosen)),
             asdict(self.inputs),
-            [self.reader.info.picture, self.reader.info.action.elements],
             [kind.__module__, kind.__qualname__, asdict(cast(Any, self.preparation))],
             list(_PER_FRAME),
         ]
@@ -88,7 +87,7 @@ class PreparationJob:
 
 
 def prepare_samples(
-    readers: Sequence[LeRobotReader],
+    readers: Sequence[DataReader],
     chosen: Sequence[Sequence[int]],
     inputs: InputsConfig,
     preparation: Preparation,
@@ -106,16 +105,21 @@ def prepare_samples(
         _part(PreparationJob(reader, tuple(numbers), inputs, preparation), cache, workers)
         for reader, numbers in zip(readers, chosen, strict=True)
     ]
-    numbers = {name: np.concatenate([part[name] for part in parts]) for name in _PER_FRAME}
+    rows = {name: np.concatenate([part[name] for part in parts]) for name in _PER_FRAME}
     lengths = [len(part["actions"]) for part in parts]
     episodes = [len(part["instructions"]) for part in parts]
     starts, firsts = np.cumsum([0, *lengths[:-1]]), np.cumsum([0, *episodes[:-1]])
     return Samples(
         prepared={name: FileRows([part["folder"] / f"{name}.npy" for part in parts]) for name in preparation.arrays()},
-        episode=numbers.pop("episode") + np.repeat(firsts, lengths),
-        last=numbers.pop("last") + np.repeat(starts, lengths),
+        episode=rows.pop("episode") + np.repeat(firsts, lengths),
+        last=rows.pop("last") + np.repeat(starts, lengths),
         instructions=tuple(text for part in parts for text in part["instructions"]),
-        **numbers,
+        names=tuple(
+            f"{reader.info.path}, episode {number}"
+            for reader, numbers in zip(readers, chosen, strict=True)
+            for number in numbers
+        ),
+        **rows,
     )
 
 
@@ -151,7 +155,7 @@ def _prepare(job: PreparationJob, folder: Path, workers: int) -> None:
     for name, (shape, kind) in job.preparation.arrays().items():
         np.lib.format.open_memmap(folder / f"{name}.npy", "w+", kind, (total, *shape)).flush()
     tasks = [
-        (reader.info, number, int(end - length), job.inputs, job.preparation, folder)
+        (reader, number, int(end - length), job.inputs, job.preparation, folder)
         for number, length, end in zip(job.chosen, lengths, ends, strict=True)
     ]
     with ProcessPoolExecutor(workers, get_context("spawn"), initializer=_begin_child) as pool:
@@ -175,22 +179,18 @@ def _begin_child() -> None:
 
 def _prepare_episode(task: tuple) -> dict[str, Any]:
     """Write one episode's frames to their place in the files. :returns: its numbers."""
-    info, number, first, inputs, preparation, folder = task
-    reader = LeRobotReader(info.path, info.picture, " ".join(info.action.elements))
+    reader, number, first, inputs, preparation, folder = task
     demonstration = reader.episode(number)
     observer = Observer(inputs)
     files = {name: np.load(folder / f"{name}.npy", mmap_mode="r+") for name in preparation.arrays()}
     frames = len(demonstration)
-    for frame in range(frames):
-        seen = observer.observe(
-            demonstration.rgb[frame],
-            None if demonstration.depth is None else demonstration.depth[frame],
-            demonstration.intrinsics,
-            int(demonstration.stamps[frame]),
-            demonstration.instruction,
-        )
+    for place, frame in enumerate(demonstration.frames(), first):
+        depth = frame.depth
+        if depth is None and preparation.takes_unknown_depth:
+            depth = np.zeros(frame.rgb.shape[:2], np.uint16)
+        seen = observer.observe(frame.rgb, depth, frame.intrinsics, frame.stamp, demonstration.instruction)
         for name, values in preparation(seen.given).items():
-            files[name][first + frame] = values
+            files[name][place] = values
     unknown = {"states": (frames, 7), "scene_points": (frames, 3, 3)}
     given = {"states": demonstration.state, "scene_points": demonstration.scene_points}
     return {

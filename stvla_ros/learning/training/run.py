@@ -81,10 +81,11 @@ def train(config: TrainingConfig) -> Path:
 
     from stvla_ros.devices import parse_device, set_threads
     from stvla_ros.freed_memory import keep_freed_memory
-    from stvla_ros.learning.datasets.lerobot.reader import LeRobotReader
+    from stvla_ros.learning.datasets.open_data import open_data
     from stvla_ros.learning.training.asked_questions import ask_questions
     from stvla_ros.learning.training.briefing import briefing
     from stvla_ros.learning.training.checks import check_count, check_datasets
+    from stvla_ros.learning.training.clip_checks import check_clips
     from stvla_ros.learning.training.ending import ending
     from stvla_ros.learning.training.grip_pictures import write_grip_pictures
     from stvla_ros.learning.training.loop import Trainer, run_loop
@@ -102,9 +103,15 @@ def train(config: TrainingConfig) -> Path:
     data = config.data
     if strangers := data.action.keys() - set(data.paths):
         raise InputError(f"data.action: expected some of data.paths, got {', '.join(sorted(strangers))}")
-    readers = [LeRobotReader(Path(path), data.picture, data.action.get(path, "")) for path in data.paths]
+    readers = [
+        open_data(Path(path), data.picture, data.action.get(path, ""), config.needs_actions, data.recordings)
+        for path in data.paths
+    ]
     selections = [select_episodes(reader, config.data.episodes) for reader in readers]
-    warnings = [*check_datasets(selections, config), *check_count(selections, data.validation_share)]
+    if config.needs_actions:
+        warnings = [*check_datasets(selections, config), *check_count(selections, data.validation_share)]
+    else:
+        warnings = check_clips(selections, config)
     chosen = [selection.numbers for selection in selections]
 
     device = parse_device(config.device, "device")
@@ -132,9 +139,11 @@ def train(config: TrainingConfig) -> Path:
     if state is not None:
         trainer.restore(state)
     page = briefing(config, selections, trainable, trainer.steps, trainer.seconds_a_step(), asked)
+    warnings += trainable.remarks
     print("\n".join([page, *(f"warning: {line}" for line in warnings)]), flush=True)
     (run_folder / "briefing.txt").write_text(page + "\n")
-    print(f"look at {write_grip_pictures(run_folder, selections)}: it shows where the gripper closes", flush=True)
+    if config.needs_actions:
+        print(f"look at {write_grip_pictures(run_folder, selections)}: it shows where the gripper closes", flush=True)
     (run_folder / "config.yaml").write_text(yaml.safe_dump(to_mapping(config), sort_keys=False))
 
     begun = time.monotonic()
@@ -142,7 +151,8 @@ def train(config: TrainingConfig) -> Path:
     minutes = (time.monotonic() - begun) / 60.0
     result = _save_result(config, trainable, trainer, run_folder)
     print(f"{trainer.steps} steps ({minutes:.1f} minutes in this go); {result}")
-    print(*ending(run_folder, result, {reader.info.robot_type for reader in readers}), sep="\n", flush=True)
+    robots = {reader.info.robot_type for reader in readers}
+    print(*ending(run_folder, result, robots, config.needs_actions), sep="\n", flush=True)
     return result
 
 

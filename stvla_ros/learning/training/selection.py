@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from stvla_ros.errors import InputError
-from stvla_ros.learning.datasets.lerobot.reader import LeRobotReader
+from stvla_ros.learning.datasets.open_data import DataReader
 
 
 @dataclass(frozen=True, eq=False)
@@ -16,10 +16,11 @@ class Selection:
     """
     :param numbers: indices of the chosen episodes.
     :param instructions: instruction of each chosen episode.
-    :param actions: actions of each chosen episode, (T, 7) float32 metres, radians, opening.
+    :param actions: actions of each chosen episode, (T, 7) float32 metres, radians, opening; NaN for
+        clips without actions.
     """
 
-    reader: LeRobotReader
+    reader: DataReader
     numbers: tuple[int, ...]
     instructions: tuple[str, ...]
     actions: tuple[np.ndarray, ...]
@@ -55,7 +56,7 @@ def held_episodes(episodes: int, share: float) -> int:
     return min(math.ceil(share * episodes), episodes - 1)
 
 
-def select_episodes(reader: LeRobotReader, most: int) -> Selection:
+def select_episodes(reader: DataReader, most: int) -> Selection:
     """
     :param most: number of episodes of each instruction, 0 for all.
     :raises InputError: for data without episodes, or data that the reader refuses.

@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stvla_ros.errors import InputError
-from stvla_ros.policy.families import PolicyFamily, Remark
+from stvla_ros.policy.families import LATENT, PolicyFamily, Remark
 from stvla_ros.policy.ssm_vla.policy import SsmVlaPolicy
 from stvla_ros.policy.ssm_vla.sizes import MODEL_TYPE, size_names
-from stvla_ros.policy.ssm_vla.training.options import LATENT, SsmVlaOptions
+from stvla_ros.policy.ssm_vla.training.options import SsmVlaOptions
 
 if TYPE_CHECKING:
     from stvla_ros.policy.trainable import Start, Trainable
@@ -29,11 +29,11 @@ class SsmVlaFamily(PolicyFamily):
     def load(self, folder: Path, device: str, dtype: str, **options: Any) -> Any:
         """The latent action model, in float32 whatever ``dtype`` says: its codes are nearest neighbours."""
         from stvla_ros.devices import parse_device
-        from stvla_ros.policy.ssm_vla.checkpoint import load_model
+        from stvla_ros.policy.ssm_vla.predictor import LamPredictor
 
         if options:
             raise InputError(f"checkpoint {folder}: a latent action model has no options, got {', '.join(options)}")
-        return load_model(folder, parse_device(device, "device"))
+        return LamPredictor(folder, parse_device(device, "device"))
 
     def check(self, folder: Path, unnorm_key: str = "", fallback_unnorm_key: str = "") -> Iterator[Remark]:
         from stvla_ros.policy.ssm_vla.checkpoint import check_weights

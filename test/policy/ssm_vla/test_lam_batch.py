@@ -45,8 +45,21 @@ def test_a_gap_in_the_stamps_leaves_its_keyframes_out() -> None:
 
 
 def test_clips_too_short_for_any_keyframe_are_refused() -> None:
-    with pytest.raises(InputError, match=r"expected a clip with a frame 0.2 s after another, there is none"):
-        BatchMaker(samples((1, 1)), SECONDS, 0.0, 0)
+    with pytest.raises(InputError, match=r"expected a clip of 2.4 s, the last keyframe, or longer, the longest is"):
+        BatchMaker(samples((1, 6)), SECONDS, 0.0, 0)
+
+
+def test_clips_with_too_few_frames_a_second_are_refused_by_name() -> None:
+    with pytest.raises(InputError, match=r"clip 0: expected a frame every 0.4 s or more often .* one every 0.5 s"):
+        BatchMaker(samples((20,), rate=2.0), SECONDS, 0.0, 0)
+
+
+def test_some_short_clips_and_other_rates_are_remarked_on() -> None:
+    given = samples((20, 6))
+    given.stamps[20:] //= 2
+    short, rates = BatchMaker(given, SECONDS, 0.0, 0).remarks
+    assert short.startswith("1 of 2 clips are shorter than 2.4 s, as clip 1") and "5 to 10 frames a second" in rates
+    assert BatchMaker(samples(), SECONDS, 0.0, 0).remarks == ()
 
 
 def test_a_batch_holds_the_frames_of_each_clip_one_after_the_other() -> None:

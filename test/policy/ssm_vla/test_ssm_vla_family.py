@@ -14,10 +14,10 @@ from lam_scenes import TINY, clip, samples
 
 from stvla_ros.cli import main
 from stvla_ros.errors import InputError
-from stvla_ros.policy.families import family_of, find_family
+from stvla_ros.policy.families import LATENT, family_of, find_family
 from stvla_ros.policy.inputs import InputsConfig
 from stvla_ros.policy.ssm_vla.checkpoint import load_model
-from stvla_ros.policy.ssm_vla.training.options import LATENT, SsmVlaOptions
+from stvla_ros.policy.ssm_vla.training.options import SsmVlaOptions
 from stvla_ros.policy.ssm_vla.training.trainable import SsmVlaTrainable
 from stvla_ros.policy.trainable import Start
 
@@ -108,7 +108,7 @@ def test_it_is_known_without_torch() -> None:
 
 @pytest.mark.slow
 def test_training_lowers_the_loss_and_codes_live(base: Path) -> None:
-    _, told = trained(base, 250)
+    _, told = trained(base, 150)
     first, last = told[0], {name: np.mean([each[name] for each in told[-20:]]) for name in told[0]}
     assert last["rgb"] < 0.5 * first["rgb"] and last["depth"] < 0.7 * first["depth"]
     assert last["codes_live"] >= 4 and last["rgb_explained"] > 0.4

@@ -12,7 +12,13 @@ import numpy as np
 from stvla_ros.control.actions import EndEffectorAction
 from stvla_ros.errors import InputError
 from stvla_ros.learning.datasets.bags.frames import RecordedEpisode
-from stvla_ros.learning.datasets.bags.graph_messages import GraphMessages, GraphTopics, SentCommand, read_messages
+from stvla_ros.learning.datasets.bags.graph_messages import (
+    GraphMessages,
+    GraphTopics,
+    SentCommand,
+    read_episode_states,
+    read_messages,
+)
 from stvla_ros.learning.datasets.bags.recorded_states import read_states
 from stvla_ros.perception.frame_pairs import FramePairs
 from stvla_ros.recordings.bag import Bag
@@ -83,6 +89,18 @@ def _with_states(found: BagEpisodes, bag: Bag) -> BagEpisodes:
     rows = np.split(states, ends[:-1])
     episodes = [replace(episode, states=own) for episode, own in zip(found.episodes, rows, strict=True)]
     return replace(found, episodes=episodes)
+
+
+def episodes_by_stamp(path: Path) -> dict[int, int]:
+    """To which episode each observation belongs, of a bag that tells so.
+
+    :returns: the episode's place in the bag by the observation's stamp; empty for a bag without ``episode_state``.
+    :raises InputError: for anything but a bag, and for a bag that is damaged.
+    """
+    with open_bag(path) as bag:
+        return {
+            stamp: number for number, course in enumerate(_courses(read_episode_states(bag))) for stamp in course.steps
+        }
 
 
 def _put_together(path: Path, messages: GraphMessages, instruction: str) -> BagEpisodes:

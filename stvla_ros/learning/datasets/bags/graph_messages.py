@@ -80,6 +80,18 @@ def read_messages(bag: Bag, topics: GraphTopics, pairs: FramePairs) -> GraphMess
     return _read(bag, camera, (command, state, *_of_command(bag, command)), pairs)
 
 
+def read_episode_states(bag: Bag) -> list[tuple[int, Any]]:
+    """All messages of ``episode_state`` with their stamps (ns); none of a bag without, or with several such topics."""
+    topics = bag.of_type(_STATE_TYPE)
+    if len(topics) != 1:
+        return []
+    states: list[tuple[int, Any]] = []
+    for topic, _, data in bag.messages(topics):
+        message: Any = bag.deserialize(data, topic.msgtype)
+        states.append((message.header.stamp.sec * 1_000_000_000 + message.header.stamp.nanosec, message))
+    return states
+
+
 def _of_command(bag: Bag, command: BagTopic) -> list[BagTopic]:
     """The chunks that the commands are of, and what became of them: those beside them where there are several. All
     chunks have one period, so that any will do; of verdicts of others none is taken.

@@ -37,7 +37,7 @@ class DatasetInfo:
     :param features: dtype, shape and names of each column.
     :param picture: key of the colour pictures that are read.
     :param picture_is_video: whether these pictures are in mp4 files.
-    :param action: meaning of an action's numbers.
+    :param action: meaning of an action's numbers; None if it is not known and not needed.
     :param action_said: whether the configuration gives that meaning, and not the numbers' names.
     """
 
@@ -50,7 +50,7 @@ class DatasetInfo:
     num_frames: int
     picture: str
     picture_is_video: bool
-    action: ActionMeaning
+    action: ActionMeaning | None
     action_said: bool = False
 
 
@@ -84,13 +84,14 @@ class Metadata:
     episodes: list[EpisodeEntry]
 
 
-def read_metadata(path: Path, picture: str = "", action: str = "") -> Metadata:
+def read_metadata(path: Path, picture: str = "", action: str = "", needs_actions: bool = True) -> Metadata:
     """:param picture: key of the colour pictures; empty: the first `observation.images.*` that is no depth map.
     :param action: meaning of an action's numbers, see ``meaning_of``; empty: told by their names.
+    :param needs_actions: whether actions that cannot be used, or none, are an error.
     :raises InputError: one line that names the file and what is missing, damaged or does not fit.
     """
     document = _read_info(path)
-    info = _check_info(path, document, picture, action)
+    info = _check_info(path, document, picture, action, needs_actions)
     episodes = _episodes_v3(info, document) if info.version == layout.VERSION else _episodes_v2(info, document)
     tasks = _tasks_v3(path) if info.version == layout.VERSION else _tasks_v2(path)
     where = path / layout.INFO_PATH
@@ -144,13 +145,15 @@ def _read_info(path: Path) -> Mapping[str, Any]:
     return document
 
 
-def _check_info(path: Path, document: Mapping[str, Any], picture: str, action: str) -> DatasetInfo:
+def _check_info(path: Path, document: Mapping[str, Any], picture: str, action: str, needs_actions: bool) -> DatasetInfo:
     file = path / layout.INFO_PATH
     with named_in_errors(file):
         features, fps = document["features"], float(document["fps"])
         if not 0 < fps <= 1000:
             raise InputError(f"{file}: expected fps above 0 and at most 1000, got {fps:g}")
-        meaning = _check_action(file, features, action)
+        meaning: ActionMeaning | None = None
+        if needs_actions or action:
+            meaning = _check_action(file, features, action)
         picture = _choose_picture(file, features, picture)
         return DatasetInfo(
             path=path,

@@ -34,11 +34,14 @@ class LeRobotReader:
     :param path: folder of the data set.
     :param picture: key of the colour pictures; empty: the only `observation.images.*`, or the first of several.
     :param action: meaning of an action's numbers, see ``meaning_of``; empty: told by their names.
+    :param needs_actions: whether actions and instructions are needed; if not, actions are NaN (unless ``action`` tells
+        their meaning), and an episode may have no instruction.
     :raises InputError: with one line that names the file and what was expected; all methods do so.
     """
 
-    def __init__(self, path: Path, picture: str = "", action: str = "") -> None:
-        self._metadata = read_metadata(Path(path), picture, action)
+    def __init__(self, path: Path, picture: str = "", action: str = "", needs_actions: bool = True) -> None:
+        self._needs_actions = needs_actions
+        self._metadata = read_metadata(Path(path), picture, action, needs_actions)
         self.info = self._metadata.info
         self._files: dict[Path, _DataFile] = {}
 
@@ -55,7 +58,7 @@ class LeRobotReader:
         episodes = self._metadata.episodes
         texts = [self._text(episode, self._table(episode, ["task_index"])) for episode in episodes]
         untold = [episode.index for episode, text in zip(episodes, texts) if not text]
-        if untold:
+        if untold and self._needs_actions:
             raise InputError(
                 f"data set {self.info.path}: expected an instruction (a task's text) for every episode, "
                 f"{len(untold)} of {len(episodes)} have none, such as episode {untold[0]}"
@@ -64,8 +67,14 @@ class LeRobotReader:
 
     def actions(self) -> np.ndarray:
         """(frames, 7) float32 actions of all episodes, one after the other."""
-        parts = [self._action(episode, self._table(episode, [schema.ACTION])) for episode in self._metadata.episodes]
-        return np.concatenate(parts)
+        needed = [schema.ACTION] if self.info.action else ["task_index"]
+        return np.concatenate([self._action(each, self._table(each, needed)) for each in self._metadata.episodes])
+
+    def identity(self) -> list[Any]:
+        """What its frames depend on, as JSON can hold it."""
+        info = self.info
+        changed = (info.path / layout.INFO_PATH).stat().st_mtime_ns
+        return [str(info.path.resolve()), changed, info.picture, info.action and info.action.elements]
 
     def episode(self, number: int) -> Demonstration:
         """:param number: index of the episode, 0 to ``len(self) - 1``."""
@@ -93,7 +102,7 @@ class LeRobotReader:
             "instruction": self._instruction(entry, table),
             "fps": self.info.fps,
             "success": entry.success,
-            "executed_action": numbers(schema.EXECUTED_ACTION, len(schema.ACTION_NAMES)),
+            "executed_action": numbers(schema.EXECUTED_ACTION, len(schema.ACTION_NAMES)) if self.info.action else None,
             "state": self._state(entry, table),
             "scene_points": numbers(schema.SCENE_POINTS_FEATURE, len(schema.SCENE_POINTS), 3),
             "source": entry.source,
@@ -125,12 +134,14 @@ class LeRobotReader:
         return self._open(entry.data_file).read(entry, columns)
 
     def _action(self, entry: EpisodeEntry, table: pa.Table) -> np.ndarray:
+        if self.info.action is None:
+            return np.full((entry.length, len(schema.ACTION_NAMES)), np.nan, np.float32)
         stored = _numbers(entry, table, schema.ACTION, len(schema.ACTION_NAMES)).astype(np.float32)
         return self.info.action.to_ours(stored)
 
     def _instruction(self, entry: EpisodeEntry, table: pa.Table) -> str:
         text = self._text(entry, table)
-        if not text:
+        if not text and self._needs_actions:
             raise InputError(
                 f"{entry.data_file}, episode {entry.index}: expected an instruction (a task's text), got none"
             )

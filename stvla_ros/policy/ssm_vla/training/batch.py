@@ -29,6 +29,8 @@ class LamPreparation(Preparation):
     :param resize: way in which pictures come to it, one of ``RESIZE_METHODS``.
     """
 
+    takes_unknown_depth = True
+
     size: int
     resize: str
 
@@ -70,23 +72,49 @@ class LamBatch:
         return LamBatch(Clip(self.clip.frames.to(device), self.clip.valid.to(device)), self.motion.to(device))
 
 
-class BatchMaker:
+class ClipMaker:
     """
     :param samples: prepared frames.
-    :param keyframes_s: seconds after the current frame.
+    :param keyframes_s: times of the keyframes, seconds after the current frame.
+    """
+
+    def __init__(self, samples: Samples, keyframes_s: tuple[float, ...]) -> None:
+        self._samples = samples
+        self.keyframes, self.valid = find_keyframes(samples, keyframes_s)
+
+    def clip(self, indices: np.ndarray, augmentation: Augmentation | None = None) -> Clip:
+        """Clips that begin at these frames; parameters as in ``Trainable.batch``."""
+        columns = [indices, *self.keyframes[indices].T]
+        seen = [self._seen(each, augmentation) for each in columns]
+        # A clip's frames one after the other.
+        pictures, depths, intrinsics = (
+            np.stack(parts, axis=1).reshape(-1, *parts[0].shape[1:]) for parts in zip(*seen, strict=True)
+        )
+        rgb = np.ascontiguousarray(pictures.transpose(0, 3, 1, 2)).astype(np.float32) / np.float32(255.0)
+        frames = Scene(*(torch.from_numpy(np.ascontiguousarray(each)) for each in (rgb, depths, intrinsics)))
+        return Clip(frames, torch.from_numpy(self.valid[indices]))
+
+    def _seen(
+        self, indices: np.ndarray, augmentation: Augmentation | None
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Pictures, depth maps and intrinsics; all that is changed is changed alike, in every frame of a clip."""
+        prepared = self._samples.prepared
+        found = prepared[PICTURES][indices], prepared[DEPTHS][indices].astype(np.float32), prepared[INTRINSICS][indices]
+        return found if augmentation is None else augmentation(*found)
+
+
+class BatchMaker(ClipMaker):
+    """
+    :param samples: prepared frames.
+    :param keyframes_s: times of the keyframes, seconds after the current frame.
     :param label_share: share of the episodes whose motion is told.
-    :param seed: chooses these.
+    :param seed: seed that chooses these.
     :raises InputError: when no frame has a keyframe, or no labelled episode tells its motion.
     """
 
     def __init__(self, samples: Samples, keyframes_s: tuple[float, ...], label_share: float, seed: int) -> None:
-        self._samples = samples
-        self.keyframes, self.valid = find_keyframes(samples, keyframes_s)
-        if not self.valid.any():
-            raise InputError(
-                f"data.paths: expected a clip with a frame {keyframes_s[0]:g} s after another, there is none; give "
-                "longer clips, more frames a second, or other family.options.keyframes_s"
-            )
+        super().__init__(samples, keyframes_s)
+        self.remarks = check_clip_stamps(samples, keyframes_s, self.valid)
         self.motion = np.full((*self.valid.shape, MOTION), np.nan, np.float32)
         if label_share:
             self._label(label_share, seed)
@@ -107,25 +135,7 @@ class BatchMaker:
 
     def make(self, indices: np.ndarray, augmentation: Augmentation | None = None) -> LamBatch:
         """As ``Trainable.batch``."""
-        columns = [indices, *self.keyframes[indices].T]
-        seen = [self._seen(each, augmentation) for each in columns]
-        # A clip's frames one after the other.
-        pictures, depths, intrinsics = (
-            np.stack(parts, axis=1).reshape(-1, *parts[0].shape[1:]) for parts in zip(*seen, strict=True)
-        )
-        rgb = np.ascontiguousarray(pictures.transpose(0, 3, 1, 2)).astype(np.float32) / np.float32(255.0)
-        frames = Scene(*(torch.from_numpy(np.ascontiguousarray(each)) for each in (rgb, depths, intrinsics)))
-        return LamBatch(
-            Clip(frames, torch.from_numpy(self.valid[indices])), torch.from_numpy(self.motion[indices].copy())
-        )
-
-    def _seen(
-        self, indices: np.ndarray, augmentation: Augmentation | None
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Pictures, depth maps and intrinsics; all that is changed is changed alike, in every frame of a clip."""
-        prepared = self._samples.prepared
-        found = prepared[PICTURES][indices], prepared[DEPTHS][indices].astype(np.float32), prepared[INTRINSICS][indices]
-        return found if augmentation is None else augmentation(*found)
+        return LamBatch(self.clip(indices, augmentation), torch.from_numpy(self.motion[indices].copy()))
 
 
 def find_keyframes(samples: Samples, seconds: tuple[float, ...]) -> tuple[np.ndarray, np.ndarray]:
@@ -141,6 +151,47 @@ def find_keyframes(samples: Samples, seconds: tuple[float, ...]) -> tuple[np.nda
         valid[:, place] &= found[:, place] > latest
         latest = np.where(valid[:, place], found[:, place], latest)
     return np.where(valid, found, every[:, None]), valid
+
+
+def check_clip_stamps(samples: Samples, seconds: tuple[float, ...], valid: np.ndarray) -> tuple[str, ...]:
+    """Whether clips are long enough, and have frames enough, for their keyframes.
+
+    :param valid: (N, T) as of :func:`find_keyframes`.
+    :returns: what is suspicious.
+    :raises InputError: naming a clip with too few frames a second; or when no clip is as long as the last keyframe
+        asks for.
+    """
+    firsts = np.searchsorted(samples.episode, np.arange(len(samples.instructions)))
+    lasts = samples.last[firsts]
+    lengths_s = (samples.stamps[lasts] - samples.stamps[firsts]) / 1e9
+    periods_s = np.array(
+        [np.median(np.diff(samples.stamps[a : b + 1])) / 1e9 if b > a else np.nan for a, b in zip(firsts, lasts)]
+    )
+    names = samples.names or tuple(f"clip {number}" for number in range(len(firsts)))
+    for number in np.flatnonzero(periods_s >= 2.0 * seconds[0]):
+        raise InputError(
+            f"{names[number]}: expected a frame every {2.0 * seconds[0]:g} s or more often for a keyframe at "
+            f"{seconds[0]:g} s, it has one every {periods_s[number]:.3g} s; leave it out, or set "
+            "family.options.keyframes_s"
+        )
+    short = lengths_s < seconds[-1] - periods_s.clip(max=seconds[0]) / 2.0 - 1e-9
+    short |= np.isnan(periods_s)
+    if short.all() or not valid[:, -1].any():
+        longest = int(lengths_s.argmax())
+        raise InputError(
+            f"data.paths: expected a clip of {seconds[-1]:g} s, the last keyframe, or longer, the longest is "
+            f"{names[longest]} of {lengths_s[longest]:.3g} s; set family.options.keyframes_s"
+        )
+    remarks = []
+    if short.any():
+        remarks.append(
+            f"{int(short.sum())} of {len(short)} clips are shorter than {seconds[-1]:g} s, as "
+            f"{names[int(np.flatnonzero(short)[0])]}: the keyframes after their ends do not count"
+        )
+    rates = 1.0 / periods_s[np.isfinite(periods_s)]
+    if rates.max() > 1.02 * rates.min():
+        remarks.append(f"clips have {rates.min():.3g} to {rates.max():.3g} frames a second: keyframes are by stamps")
+    return tuple(remarks)
 
 
 def motions(states: np.ndarray, keyframes: np.ndarray, valid: np.ndarray) -> np.ndarray:

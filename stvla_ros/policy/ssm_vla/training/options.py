@@ -6,9 +6,6 @@ from typing import Literal
 from stvla_ros.errors import InputError
 from stvla_ros.policy.ssm_vla.config import check_keyframes
 
-LATENT = "latent"
-"""The objective of the latent action model: to rebuild keyframes out of codes."""
-
 
 @dataclass(frozen=True)
 class SsmVlaOptions:

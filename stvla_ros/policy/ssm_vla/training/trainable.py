@@ -13,6 +13,7 @@ from torch import nn
 from stvla_ros.errors import InputError
 from stvla_ros.perception.depth.constant import NO_DEPTH
 from stvla_ros.policy.activation_memory import peak_bytes
+from stvla_ros.policy.families import LATENT
 from stvla_ros.policy.samples import Augmentation, Samples
 from stvla_ros.policy.ssm_vla.checkpoint import load_model, save_model, stored_bytes
 from stvla_ros.policy.ssm_vla.config import LamConfig, read_lam_config
@@ -29,7 +30,7 @@ from stvla_ros.policy.ssm_vla.training.losses import (
     motion_loss,
     target_of,
 )
-from stvla_ros.policy.ssm_vla.training.options import LATENT, SsmVlaOptions
+from stvla_ros.policy.ssm_vla.training.options import SsmVlaOptions
 from stvla_ros.policy.trainable import Losses, Start, Trainable
 
 _FROZEN = {"small": "small", "dinov2": "facebook/dinov2-with-registers-base"}
@@ -73,6 +74,7 @@ class SsmVlaTrainable(Trainable):
     def use(self, samples: Samples) -> None:
         config, options = self._model.config, self._options
         self._batches = BatchMaker(samples, config.keyframes_s, options.label_share, self._start.seed)
+        self.remarks = self._batches.remarks
 
     def batch(self, indices: np.ndarray, augmentation: Augmentation | None = None) -> LamBatch:
         return self._batches.make(indices, augmentation)
