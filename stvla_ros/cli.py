@@ -33,6 +33,7 @@ _TASKS = "stvla_ros.sim.task_list"
 _OPERATOR = "stvla_ros.nodes.operator"
 _ECHO = "stvla_ros.nodes.echo"
 _POLICY = "stvla_ros.policy.commands"
+_LATENT = "stvla_ros.learning.latent.latent_commands"
 # Titles under which `stvla` lists the commands.
 GROUPS: dict[str, dict[str, Command]] = {
     "try it": {
@@ -93,6 +94,34 @@ GROUPS: dict[str, dict[str, Command]] = {
             "TrainArguments",
             "a policy on demonstrations",
             "train --config config/train/few_trajectories.yaml",
+        ),
+        "latent encode": Command(
+            _LATENT,
+            "EncodeArguments",
+            "what happened between the pictures, as codes",
+            "latent encode my_video.mp4 --checkpoint out/training/lam/checkpoint",
+            "encode",
+        ),
+        "latent decode": Command(
+            _LATENT,
+            "DecodeArguments",
+            "what codes make of their pictures",
+            "latent decode my_video.mp4 --checkpoint out/training/lam/checkpoint --codes codes.parquet",
+            "decode",
+        ),
+        "latent swap": Command(
+            _LATENT,
+            "SwapArguments",
+            "one scene's codes on another's picture",
+            "latent swap one.mp4 --at 2 --onto other.mp4 --checkpoint out/training/lam/checkpoint",
+            "swap",
+        ),
+        "latent plot": Command(
+            _LATENT,
+            "PlotArguments",
+            "a page: now, predicted, what came",
+            "latent plot my_video.mp4 --checkpoint out/training/lam/checkpoint",
+            "plot",
         ),
         "model create": Command(
             _POLICY, "CreateArguments", "a new, untrained checkpoint", "model create --size small", "create"

@@ -69,10 +69,11 @@ def _read_stvla(words: Sequence[str]) -> None:
         assert words in ([], ["--version"], ["--help"]) or words[0][0] in "….", f"stvla {' '.join(words)}"
         return
     # `stvla sim|robot`, `stvla model create|convert`
-    first = 1 if words[0] == "model" and len(words) > 1 else 0
+    groups = {name.split()[0] for name in COMMANDS if " " in name}
+    first = 1 if words[0] in groups and len(words) > 1 else 0
     for choice in words[first].split("|"):
         name = " ".join([*words[:first], choice])
-        if choice not in (_OPEN, "COMMAND") and name != "model":
+        if choice not in (_OPEN, "COMMAND") and name not in groups:
             assert name in COMMANDS, f"stvla {name}: no such command"
             _read_options(name, words[first + 1 :])
 

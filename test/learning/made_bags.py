@@ -152,6 +152,8 @@ class GraphBag:
             "total": 2,
         }
         fields |= {"step": step, "max_steps": 60, "phase": phase, "reason": ""}
+        if "run" in self._types[_TOPICS["episode_state"]].__dataclass_fields__:  # older graphs recorded none
+            fields |= {"run": ""}
         self._write("episode_state", {"header": self._header(stamp, self._base_frame), **fields})
 
     def _vector(self, values: np.ndarray) -> Any:
