@@ -152,8 +152,6 @@ class GraphBag:
             "total": 2,
         }
         fields |= {"step": step, "max_steps": 60, "phase": phase, "reason": ""}
-        if "run" in self._types[_TOPICS["episode_state"]].__dataclass_fields__:  # older graphs recorded none
-            fields |= {"run": ""}
         self._write("episode_state", {"header": self._header(stamp, self._base_frame), **fields})
 
     def _vector(self, values: np.ndarray) -> Any:
@@ -181,6 +179,8 @@ class GraphBag:
         if topic not in self._bag.topics:
             self._bag.add_topic(topic, type_name)
         self._time += 1_000_000
+        if "run" in self._types[type_name].__dataclass_fields__:  # nobody's in particular
+            fields = {"run": "", **fields}
         message = self._make(type_name, **fields)
         self._bag.write(topic, self._time, bytes(self._definitions.typestore.serialize_cdr(message, type_name)))
 
