@@ -1,4 +1,4 @@
-"""Bars that say what is waited for until they first move."""
+"""Progress bars that say, until they first move, why they wait."""
 
 import threading
 import time
@@ -11,10 +11,10 @@ _PERIOD_S = 1.0
 
 @contextmanager
 def told_until_first(bar: Any, what: str) -> Iterator[None]:
-    """A bar's first step may take a minute, in which it would stand still without a word.
+    """Tell why a bar waits: its first step may take a minute, in which it would stand still without a word.
 
-    :param bar: tqdm's, before its first update.
-    :param what: is waited for, as ``starting the simulator``.
+    :param bar: bar of tqdm, before its first update.
+    :param what: reason of the wait, such as ``starting the simulator``.
     """
     begun, begins_at, over = time.monotonic(), bar.n, threading.Event()
     live = bar.fp.isatty()

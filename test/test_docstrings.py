@@ -21,7 +21,7 @@ _OUTSTANDING = (
 _NO_NOUN = set("of in by from with as at on for to into onto over per after before between without around".split())
 _NO_NOUN |= set("behind beside below above since until while if because like than".split())
 _NO_NOUN |= set("that which what when where who whom whose why how likewise such these those also".split())
-_PARAMETER = re.compile(r":param\s+([^:]+):\s*(\S*)")
+_PARAMETER = re.compile(r":(?:param|ivar)\s+([^:]+):\s*(\S*)")
 
 
 def _docstrings(source: str) -> Iterator[str]:

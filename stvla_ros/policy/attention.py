@@ -1,4 +1,4 @@
-"""Attention, as each kind of device does it fastest."""
+"""Attention, in the way that is fastest on each kind of device."""
 
 import torch
 import torch.nn.functional as F
@@ -9,13 +9,13 @@ def attend(
 ) -> torch.Tensor:
     """
     :param queries, keys, values: (B, heads, L, width of a head) each.
-    :param mask: bool, to be broadcast to (B, heads, L, L): True where a row may look; None for everywhere. Every row
-        may look somewhere.
+    :param mask: (B, heads, L, L) bool or a shape that broadcasts to it, True where a row may look; None for everywhere.
+        Every row must be allowed to look somewhere.
     :returns: (B, heads, L, width of a head).
     """
     if queries.device.type != "cpu":
         return F.scaled_dot_product_attention(queries, keys, values, mask)
-    # There two products and a softmax are faster than torch's one operation.
+    # On a CPU, two products and a softmax are faster than torch's one operation.
     scores = queries * queries.shape[-1] ** -0.5 @ keys.transpose(-1, -2)
     if mask is not None:
         scores = scores.masked_fill(~mask, float("-inf"))

@@ -1,4 +1,6 @@
-"""What the policies around a network share: loading, the statistics they act by, and the seed of what they draw."""
+"""The common part of policies with a network: loading, the statistics of their actions, and the seed of their random
+draws.
+"""
 
 from abc import abstractmethod
 from collections.abc import Mapping
@@ -11,14 +13,14 @@ from stvla_ros.policy.base import Policy
 
 
 class Predictor(Protocol):
-    """A loaded network with what processes its inputs and outputs."""
+    """A loaded network with its preprocessing and postprocessing."""
 
     @property
     def statistics(self) -> Mapping[str, ActionStatistics]:
         """Action statistics by data set."""
 
     def warm_up(self) -> None:
-        """Do now what only the first calls would have to wait for."""
+        """Do now everything that would make the first calls slow."""
 
     def reset(self) -> None:
         """Draw from here on as at the beginning."""
@@ -56,7 +58,7 @@ class NetworkPolicy(Policy, Generic[Network]):
 
         :param folder: folder of the checkpoint.
         :param options: options of the predictor.
-        :raises InputError: for one that cannot be used.
+        :raises InputError: when one of them cannot be used.
         """
 
     @property
@@ -67,7 +69,7 @@ class NetworkPolicy(Policy, Generic[Network]):
         return self._loaded
 
     def load(self) -> None:
-        """:raises InputError: for whatever of the parameters cannot be used."""
+        """:raises InputError: when one of the parameters cannot be used."""
         # Imported here: a launcher that only checks the parameters need not wait for torch.
         from stvla_ros.devices import free_memory, set_threads
         from stvla_ros.policy.checkpoints import find_checkpoint

@@ -11,11 +11,11 @@ from rosbags.interfaces import Connection
 IMAGE_TYPE = "sensor_msgs/msg/Image"
 COMPRESSED_TYPE = "sensor_msgs/msg/CompressedImage"
 CAMERA_INFO_TYPE = "sensor_msgs/msg/CameraInfo"
-# What a recording of this package says of its run, in a record of MCAP's metadata of this name: topics by their names
-# in the graph, and the instruction.
+# Name of the record of MCAP's metadata in which a recorder of this package describes its run: topics by their names in
+# the graph, and the instruction.
 RUN, INSTRUCTION = "stvla_ros", "instruction"
 ROLES = ("image", "camera_info", "sensor_depth", "command", "episode_state")
-# So many of a bag's topics are named in a message.
+# Number of a bag's topics that a message names.
 _MOST_NAMED = 12
 
 
@@ -34,13 +34,13 @@ class BagTopic(NamedTuple):
 
 class Bag:
     """
-    :param path: names it in messages.
-    :param reader: open.
-    :ivar topics: those whose messages can be read, in the bag's order.
-    :ivar left_out: by topic why its messages cannot.
+    :param path: path of the bag, for messages.
+    :param reader: opened reader of the bag.
+    :ivar topics: topics whose messages can be read, in the bag's order.
+    :ivar left_out: reason why a topic's messages cannot be read, by topic.
     :ivar roles: names of topics by their names in the graph (``image``, ``command``, …), as the recorder wrote them
-        down; empty where it did not.
-    :ivar instruction: that the run was started with, likewise.
+        down; empty if it did not.
+    :ivar instruction: instruction that the run was started with, as the recorder wrote it down; empty if it did not.
     """
 
     def __init__(self, path: Path, reader: AnyReader) -> None:
@@ -76,7 +76,7 @@ class Bag:
     def messages(self, topics: Collection[BagTopic] | None = None) -> Iterator[tuple[BagTopic, int, bytes]]:
         """Each message with its topic, the time of its recording (ns) and its bytes, in the order of the times.
 
-        :param topics: some of the bag's; None: all.
+        :param topics: some of the bag's topics; None for all.
         """
         wanted = self.topics if topics is None else topics
         connections = [each for topic in wanted for each in self._connections[topic[:2]]]
@@ -90,12 +90,12 @@ class Bag:
     def deserialize(self, data: bytes, msgtype: str) -> Any:
         """The message with ROS 2's names of its fields."""
         message: Any = self._reader.deserialize(data, msgtype)
-        if msgtype == CAMERA_INFO_TYPE and hasattr(message, "K"):  # so ROS 1 calls it
+        if msgtype == CAMERA_INFO_TYPE and hasattr(message, "K"):  # ROS 1's name
             return SimpleNamespace(**{name.lower(): value for name, value in vars(message).items()})
         return message
 
     def content(self) -> str:
-        """What is in it, for a message that says what is missing."""
+        """The bag's content as text, for a message about something that is missing."""
         there = sorted(f"{each.topic} ({each.msgtype.rpartition('/')[2]})" for each in self.topics if each.msgcount)
         there += sorted(f"{name}, left out ({why})" for name, why in self.left_out.items())
         more = f", and {len(there) - _MOST_NAMED} more" if len(there) > _MOST_NAMED else ""

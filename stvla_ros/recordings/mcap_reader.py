@@ -1,8 +1,8 @@
-"""MCAP files as all kinds of programs write them: `rosbags` reads those of rosbag2.
+"""Reads MCAP files of all kinds of programs; `rosbags` alone reads only those of rosbag2.
 
-Others leave the profile or the summary out, or parts of it, write messages in another order than that of their times,
-or have channels that are no ROS 2 messages. For a message of ROS 2 none of that matters. Importing this module puts its
-reader in the place of the package's own, once for the process.
+Other programs leave out the profile, the summary or parts of it, write messages in another order than that of their
+times, or have channels that are no ROS 2 messages. None of this matters for a ROS 2 message. Importing this module
+replaces the package's own reader by this one, once for the process.
 """
 
 from collections.abc import Collection, Generator, Iterator
@@ -22,7 +22,7 @@ from stvla_ros.safe_files import limit
 # has two texts, each with its length before it.
 _HEADER = len(MAGIC) + RECORD_HEAD.size
 _ROS2_PROFILE = b"\x04\0\0\0ros2"
-# Channel, sequence number, two times.
+# Size of channel, sequence number and two times.
 _MESSAGE_HEAD_BYTES = 22
 _NO_DEFINITION = MessageDefinition(MessageDefinitionFormat.NONE, "")
 _get_definition = storage_mcap.get_msgdef
@@ -38,8 +38,8 @@ class _Loose(NamedTuple):
 
 
 class AnyMcapReader(McapReader):
-    """:ivar problems: by topic why its type's definition cannot be read.
-    :ivar run: what a recorder of this package wrote down of its run, see ``BagWriter``.
+    """:ivar problems: reason why the definition of a topic's type cannot be read, by topic.
+    :ivar run: description of the run by a recorder of this package, see ``BagWriter``.
     """
 
     problems: dict[str, str]
@@ -87,7 +87,7 @@ class AnyMcapReader(McapReader):
         return connection
 
     def _records(self) -> Iterator[tuple[int, int, int]]:
-        """Of each record in the data its opcode, and where its content begins and ends."""
+        """The opcode of each record in the data, and where its content begins and ends."""
         place = self.data_start
         while place < self.data_end:
             self.bio.seek(place)
@@ -97,7 +97,7 @@ class AnyMcapReader(McapReader):
             place = begin + length
 
     def _read_run(self) -> None:
-        """It stands before all messages."""
+        """The description of the run stands before all messages."""
         for opcode, begin, end in self._records():
             if opcode in (CHUNK, MESSAGE):
                 return
@@ -110,7 +110,7 @@ class AnyMcapReader(McapReader):
                         self.run[name] = storage_mcap.read_string(pairs)
 
     def _index_chunks(self) -> None:
-        """An index of the chunks from their own heads; none where messages lie beside them."""
+        """An index of the chunks from their own headers; empty if there are messages outside of chunks."""
         found: list[ChunkInfo] = []
         for opcode, begin, end in self._records():
             if opcode == MESSAGE:
@@ -141,7 +141,7 @@ class AnyMcapReader(McapReader):
 
 
 class _AsRos2:
-    """A file whose header says rosbag2's profile, whatever it says."""
+    """A file whose header gives rosbag2's profile, whatever it really gives."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
@@ -156,7 +156,7 @@ class _AsRos2:
 
 
 def _definition(schema: Schema | None) -> MessageDefinition:
-    """As rosbags' own; none for what is no message of ROS 2."""
+    """As in rosbags; none for a schema that is no ROS 2 message."""
     try:
         return _get_definition(schema)
     except KeyError:

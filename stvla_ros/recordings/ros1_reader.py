@@ -1,5 +1,5 @@
-"""ROS 1 bags: as `rosbags` reads them, within the bounds of all recordings. Importing this module puts its reader in
-the place of the package's own, once for the process.
+"""Reads ROS 1 bags as `rosbags` does, but within the limits of all recordings. Importing this module replaces the
+package's own reader by this one, once for the process.
 """
 
 import heapq
@@ -17,7 +17,7 @@ _NO_DEFINITION = MessageDefinition(MessageDefinitionFormat.NONE, "")
 
 
 class BoundedRos1Reader(Reader):
-    """:ivar problems: by topic why its type's definition cannot be read."""
+    """:ivar problems: reason why the definition of a topic's type cannot be read, by topic."""
 
     def open(self) -> None:
         super().open()
@@ -28,7 +28,7 @@ class BoundedRos1Reader(Reader):
             self.close()
             raise
         for number, connection in enumerate(self.connections):
-            # A relay writes no hash of a definition, and each message is read by the one that is in the bag.
+            # A relay writes no hash of a definition; each message is read with the definition in the bag.
             changed = connection._replace(digest="")
             if problem := definition_problem(connection):
                 self.problems[connection.topic] = problem
@@ -36,7 +36,7 @@ class BoundedRos1Reader(Reader):
             self.connections[number] = changed
 
     def _check_order(self) -> None:
-        """A chunk is unpacked again each time that the messages' times come back to it."""
+        """A chunk is unpacked again each time that the order of the messages' times returns to it."""
         sizes = {place: chunk.datasize for place, chunk in self.chunks.items()}
         most, read, last = most_unpacked(self.path.stat().st_size), 0, -1
         for entry in heapq.merge(*self.indexes.values()):

@@ -1,5 +1,5 @@
-"""How a training's configuration comes together: the file, a preset, single values, and what the checkpoint to start
-from says where nobody else does.
+"""Combines a training's configuration from its file, a preset, single values, and, for everything else, the record of
+the checkpoint that it starts from.
 """
 
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ from stvla_ros.policy.inputs import InputsConfig, input_values, overridden
 from stvla_ros.policy.training_record import training_record
 from stvla_ros.settings import shown
 
-# One of them says how long a run is: who gives one takes those below it away.
+# Each of these says how long a run is: giving one removes those of the layers below.
 _LENGTHS = ("steps", "epochs", "stages")
 
 
@@ -36,8 +36,8 @@ def put_over(content: dict[str, Any], values: Mapping[str, Any]) -> None:
 
 
 def fill_from_base(content: dict[str, Any]) -> None:
-    """Where a configuration does not say what the policy is shown and how its chunks are executed: as the checkpoint
-    that it starts from. A checkpoint that is not on this machine yet says nothing.
+    """Take the policy's inputs and the execution of its chunks from the checkpoint that the training starts from, if
+    the configuration does not give them. A checkpoint that is not on this machine yet gives nothing.
 
     :param content: mapping that is changed.
     :raises InputError: for a checkpoint or its record that cannot be used.

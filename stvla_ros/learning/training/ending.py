@@ -1,4 +1,4 @@
-"""What is said when a training has ended: what came of it on the episodes that were held out, and what to type next."""
+"""The lines at the end of a training: its errors on the held-out episodes, and the next commands."""
 
 from collections.abc import Collection, Iterator
 from pathlib import Path
@@ -31,7 +31,7 @@ def ending(run: Path, result: Path, robots: Collection[str], acts: bool = True) 
 
 
 def _held_out(run: Path) -> str:
-    """Before the first step and with the weights that were saved; empty where no episode was held out."""
+    """Errors before the first step and with the saved weights; empty if no episode was held out."""
     first, last = first_and_last(run, (_ERROR, _GRIPPER, _LOSS))
     if _ERROR in first and _ERROR in last:
         said = f"held-out error {first[_ERROR]:.1f} → {last[_ERROR]:.1f} mm a step"

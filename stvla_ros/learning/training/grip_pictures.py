@@ -1,5 +1,5 @@
-"""Where the gripper closes and opens in a few episodes, to be looked at before training: a convention that is the wrong
-way around is seen at once, and nowhere in the numbers.
+"""Pictures of a few episodes in which the gripper closes and opens, for a look before training: a reversed convention
+is obvious there, and invisible in the numbers.
 """
 
 from collections.abc import Iterator, Sequence
@@ -16,11 +16,11 @@ from stvla_ros.perception.lettering import BACKGROUND, FAINT, INK, draw_text
 
 FILE = "gripper.png"
 _EPISODES = 3
-# Data sets may differ in what they mean, so each has an episode, up to so many.
+# Data sets may differ in their conventions, so each gets an episode, up to this number.
 _MOST_EPISODES = 6
 _WIDTH, _GAP, _TEXT = 240, 6, 13
 _ROW_TEXT, _LABEL = 2 * _TEXT + 10, _TEXT + 10
-# Beside the frame in which it changes: so long before and after.
+# Time between the frame in which it changes and the frames before and after, seconds.
 _BESIDE_S = 1.0
 _OPEN = 0.5
 
@@ -43,7 +43,7 @@ def write_grip_pictures(folder: Path, selections: Sequence[Selection]) -> Path:
 
 
 def _sampled(selections: Sequence[Selection]) -> Iterator[tuple[Selection, int]]:
-    """Spread over the data sets, and in each over its episodes."""
+    """Episodes spread over the data sets, and within each over its episodes."""
     chosen = selections[:_MOST_EPISODES]
     counts = [len(part) for part in np.array_split(np.arange(max(_EPISODES, len(chosen))), len(chosen))]
     for selection, count in zip(chosen, counts, strict=True):
@@ -53,11 +53,11 @@ def _sampled(selections: Sequence[Selection]) -> Iterator[tuple[Selection, int]]
 
 
 def moments(opening: np.ndarray, beside: int) -> list[tuple[str, int]]:
-    """What to look at, and the frames.
+    """Names and indices of the frames to look at.
 
-    :param opening: (T,) of each frame's action, 0 closed to 1 open.
-    :param beside: frames before and after the one in which it closes.
-    :returns: of an episode in which it never closes: its begin, middle and end.
+    :param opening: (T,) opening of each frame's action, 0 closed to 1 open.
+    :param beside: number of frames before and after the one in which it closes.
+    :returns: names and indices of frames; for an episode in which it never closes, its beginning, middle and end.
     """
     is_open = opening >= _OPEN
     last = len(opening) - 1

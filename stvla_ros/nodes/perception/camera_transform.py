@@ -1,4 +1,6 @@
-"""The camera's pose on ``tf_static``, as it was given: so that what is drawn in the camera's frame shows on the arm."""
+"""Publishes the given camera pose on ``tf_static``, so that drawings in the camera's frame appear at the right place on
+the arm.
+"""
 
 import time
 
@@ -12,18 +14,18 @@ from stvla_ros.nodes.kit.base import LATCHED_QOS, StvlaNode
 from stvla_ros.nodes.kit.messages import make_header, pose_to_transform, transform_to_pose
 
 _TOPIC = "/tf_static"
-# Each publisher left its last message there.
+# Each publisher has left its last message there.
 _QOS = QoSProfile(depth=100, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL)
-# What a camera's driver left on the topic comes within this time, seconds.
+# Time within which a camera driver's latched messages come, seconds.
 _SETTLE_S = 1.0
 _LOOK_S = 0.2
 
 
 class CameraTransform:
-    """A frame has one parent, and a camera's driver often has one for its optical frame. So it is the root of the
-    camera's own frames that is put into the robot's, where the optical frame then has the pose that was given.
+    """A frame has only one parent, and a camera's driver often already gives its optical frame one. So the root of the
+    camera's own frames is placed in the robot's frame, such that the optical frame has the given pose.
 
-    To be made in the node's ``configure``.
+    Make it in the node's ``configure``.
 
     :param node: node that publishes.
     :param parent: frame of the robot.
@@ -39,7 +41,7 @@ class CameraTransform:
         node.every(_LOOK_S, self._tell)
 
     def subscribe(self) -> None:
-        """To be called from the node's ``activate``."""
+        """Call this from the node's ``activate``."""
         self._node.subscribe(TFMessage, _TOPIC, self._on_transforms, _QOS, watched=False)
 
     def seen(self, camera: str) -> None:

@@ -1,4 +1,4 @@
-"""The part of the network that sees, for others to build on: picture encoder and Ego3D, frozen."""
+"""The part of the network that sees, as a base for other networks: picture encoder and Ego3D, frozen."""
 
 from pathlib import Path
 
@@ -9,13 +9,13 @@ from stvla_ros.policy.checkpoints import read_json
 from stvla_ros.policy.spatialvla.checkpoint import load_model
 from stvla_ros.policy.spatialvla.sizes import PROCESSOR_CONFIG
 
-# Where a patch is taken to be of which no depth is known: about the distance of a table.
+# Assumed depth of a patch without any known depth: about the distance of a table.
 _USUAL_M = 1.0
 
 
 class SeeingPart:
-    """See ``PictureTokens``. What is not known is taken as usual: intrinsics are the checkpoint's default camera's; a
-    patch without any depth lies 1 m away, and unknown pixels of another at its mean.
+    """See ``PictureTokens``. Missing inputs get usual values: the intrinsics of the checkpoint's default camera; 1 m
+    for a patch without any depth, and a patch's mean depth for its unknown pixels.
 
     :param folder: folder of a whole checkpoint.
     :param device: device that it computes on.
@@ -37,7 +37,7 @@ class SeeingPart:
 
     @torch.no_grad()
     def __call__(self, rgb: torch.Tensor, depth: torch.Tensor, intrinsics: torch.Tensor) -> torch.Tensor:
-        """As of ``PictureTokens``."""
+        """See ``PictureTokens``."""
         told = torch.where(intrinsics.isfinite(), intrinsics, self._usual.expand_as(intrinsics))
         placed = self._model.see(rgb.float(), self._model.points(self._filled(depth), told))
         return placed.float()

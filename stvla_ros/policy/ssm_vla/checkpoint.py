@@ -31,7 +31,7 @@ def empty_model(config: LamConfig, source: str = "config.json") -> LatentActionM
 
 
 def check_weights(directory: Path) -> list[Path]:
-    """Read what a checkpoint says of its latent action model: headers, no numbers.
+    """Check a checkpoint's latent action model: reads headers, no numbers.
 
     :returns: the files that hold exactly its tensors.
     :raises InputError: when files are missing or damaged, when tensors are missing, left over or of another shape.
@@ -73,5 +73,5 @@ def save_model(model: LatentActionModel, directory: Path) -> None:
 
 
 def stored_bytes(model: LatentActionModel) -> int:
-    """About what a checkpoint takes on the disk."""
+    """The approximate size of a checkpoint on the disk."""
     return sum(each.numel() * each.itemsize for each in model.state_dict().values())

@@ -23,26 +23,26 @@ _MOST_KEYFRAMES, _LONGEST_S = 16, 60.0
 
 @dataclass(frozen=True)
 class LamConfig:
-    """Of the latent action model. S = picture_size, P = (S / patch)², T = len(keyframes_s), Q = queries.
+    """Shape of the latent action model. S = picture_size, P = (S / patch)², T = len(keyframes_s), Q = queries.
 
     :param picture_size: side of the pictures that are rebuilt, S, pixels.
     :param patch: side of a patch, pixels.
     :param width: width of the tokens of encoder and decoder, D.
     :param heads: heads of the attention.
-    :param encoder_layers, decoder_layers: blocks.
-    :param queries: codes of each keyframe, Q.
+    :param encoder_layers, decoder_layers: number of blocks in encoder and decoder.
+    :param queries: number of codes of each keyframe, Q.
     :param keyframes_s: times of the keyframes, seconds after the current frame, increasing.
-    :param quantiser: ``vq``: each code is the nearest of ``codes`` vectors; ``none``: it is the numbers themselves,
-        with noise in training.
-    :param codes: vectors of the codebook.
-    :param code_width: numbers of a code, C.
+    :param quantiser: kind of the codes. ``vq``: each code is the nearest of ``codes`` vectors; ``none``: the numbers
+        themselves, with noise in training.
+    :param codes: number of vectors in the codebook.
+    :param code_width: number of components of a code, C.
     :param encoder: part that makes tokens of a picture: a ``stem`` trained with the model; ``small``, the frozen
         picture encoder with Ego3D of a SpatialVLA checkpoint; ``dinov2``, a frozen DINOv2.
     :param encoder_checkpoint: folder, name or hub id of the frozen encoder; empty for a stem.
-    :param encoder_width: numbers of its tokens; of a stem D.
+    :param encoder_width: width of its tokens; of a stem D.
     :param encoder_fingerprint: fingerprint of its weights, which are not stored here again; empty until it was loaded
         once.
-    :param depth: ``both``: seen and rebuilt; ``target``: rebuilt alone; ``none``: neither.
+    :param depth: use of the depth. ``both``: seen and rebuilt; ``target``: only rebuilt; ``none``: neither.
     :raises InputError: naming the key that cannot be used.
     """
 
@@ -101,7 +101,7 @@ class LamConfig:
 
     @property
     def patches(self) -> int:
-        """Of a picture, P."""
+        """Number of patches in a picture, P."""
         return (self.picture_size // self.patch) ** 2
 
     @property

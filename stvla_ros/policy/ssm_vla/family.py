@@ -1,4 +1,4 @@
-"""The family after Farsighted-LAM / SSM-VLA: its checkpoints made, trained and checked."""
+"""The family after Farsighted-LAM / SSM-VLA: how its checkpoints are made, trained and checked."""
 
 from collections.abc import Iterator
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What encoder and decoder are made of. Pre-norm transformer blocks, positions by sines."""
+"""The blocks of encoder and decoder: pre-norm transformer blocks, with sines as positions."""
 
 import math
 
@@ -26,7 +26,7 @@ class TokenAttention(nn.Module):
         self.out = nn.Linear(width, width)
 
     def forward(self, tokens: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
-        """(N, L, D) to what is to be added; the mask as in ``attend``."""
+        """The attention's output for tokens (N, L, D), to be added to them; the mask is as in ``attend``."""
         parts = self.qkv(self.norm(tokens)).chunk(3, dim=-1)
         queries, keys, values = (part.unflatten(-1, (self._heads, -1)).transpose(1, 2) for part in parts)
         return self.out(attend(queries, keys, values, mask).transpose(1, 2).flatten(2))
@@ -81,7 +81,7 @@ class Entrance(nn.Module):
 
     :param inputs: width of the tokens.
     :param width: width of the blocks.
-    :param length: tokens at a time, L.
+    :param length: number of tokens at a time, L.
     """
 
     def __init__(self, inputs: int, width: int, length: int) -> None:
