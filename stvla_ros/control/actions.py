@@ -1,4 +1,4 @@
-"""The action of one control step, as every policy gives it and every robot and simulator takes it."""
+"""The action of one control step: the output of every policy, and the input of every robot and simulator."""
 
 from dataclasses import dataclass
 
@@ -13,9 +13,8 @@ class EndEffectorAction:
 
     :param translation: (3,) float64, metres, in the robot's base frame.
     :param rotation: (3,) float64, rotation vector (axis * angle, radians) in the base frame, about the gripper's tool
-        point: the new target rotation is ``R(rotation) @ R_target``, and a pure rotation leaves the tool point in
-        place.
-    :param gripper: absolute opening wanted, 0 closed to 1 open.
+        point. The new target rotation is ``R(rotation) @ R_target``; a pure rotation leaves the tool point in place.
+    :param gripper: wanted absolute opening, 0 closed to 1 open.
     :raises InputError: for a wrong shape, a NaN or infinity, or a gripper value outside 0..1.
     """
 

@@ -1,15 +1,17 @@
-"""Chunks as ways from where their observation saw the target, whatever was executed since. Pure: time is handed in.
+"""Executes chunks as paths from the target pose at their observation, whatever was executed since. Pure: the caller
+passes the time.
 
-An action of a chunk is relative: it assumes that the chunk's own actions before it were executed, from the target pose
-of its observation on. When an answer is late, commands of older chunks were executed in their place. Adding its action
-to them would do twice what both meant once. So the command of a control step is what is left: the composition of the
-chunk's actions up to that step, after the inverse of what was executed since its observation (the ledger,
-:class:`ExecutedCommands`). What a limit took away, or a driver refused, is made up for by the commands that follow.
+An action of a chunk is relative: it assumes that the chunk's own earlier actions were executed, beginning at the target
+pose of its observation. When an answer is late, commands of older chunks were executed instead. Adding its action to
+them would do twice what both meant once. So the command of a control step is the remaining motion: the chunk's actions
+composed up to that step, after the inverse of everything that was executed since its observation (the ledger,
+:class:`ExecutedCommands`). If a limit shortened a command, or a driver refused one, the following commands make up for
+it.
 
-Control steps are those of the observations: step k lasts from ``origin + k T`` on, and the origin follows their stamps.
-Each step gets at most one command, at one phase within it: when 95 of 100 answers are there (the predicted latency), so
-that an answer that takes a little longer moves no later command, and no command falls on the border of two steps, where
-a simulator may find none in one step and two in the next.
+Control steps are counted from the observations: step k begins at ``origin + k T``, and the origin follows their stamps.
+Each step gets at most one command, at one phase within it: the time by which 95 of 100 answers have arrived (the
+predicted latency). So an answer that takes a little longer delays no later command. And no command falls on the border
+of two steps, where a simulator might find none in one step and two in the next.
 """
 
 from dataclasses import dataclass
@@ -24,30 +26,30 @@ from stvla_ros.control.executed_commands import ExecutedCommands
 from stvla_ros.control.gripper import OPEN_ABOVE
 from stvla_ros.control.latency_prediction import LatencyPrediction
 
-# Share of a control step at whose beginning and end no command leaves by itself: stamps and timers jitter.
+# Share of a control step at its beginning and its end in which no command leaves by itself: stamps and timers jitter.
 EARLIEST_PHASE = 0.1
 LATEST_PHASE = 0.85
-# How much of a stamp's deviation the origin follows.
+# Share of a stamp's deviation by which the origin follows.
 _FOLLOWED = 0.25
 
 
 @dataclass(frozen=True)
 class _Known:
-    """:param first: the control step of its first action."""
+    """:param first: control step of its first action."""
 
     chunk: TimedChunk
     first: int
 
 
 class AnchoredExecutor:
-    """As :class:`ChunkExecutor`. Not thread-safe.
+    """Same interface as :class:`ChunkExecutor`. Not thread-safe.
 
     :param period: control period T, ns.
-    :param max_age: oldest observation that is acted on, ns; 0 for any.
-    :param caps: what one command may move at most.
-    :param latency: of the answers; None where the world waits for them.
-    :param averages: whether the mean of all valid chunks' commands leaves, in place of the newest's.
-    :param chunks: how many of the last ones are kept.
+    :param max_age: largest age of an observation that is acted on, ns; 0 for any.
+    :param caps: largest motion of one command.
+    :param latency: prediction of the answers' latency; None if the world waits for them.
+    :param averages: whether the command is the mean of all valid chunks' commands, instead of the newest chunk's.
+    :param chunks: number of the last chunks that are kept.
     """
 
     def __init__(
@@ -121,7 +123,7 @@ class AnchoredExecutor:
         return tuple(actions)
 
     def _next(self, now: int) -> tuple[int, int] | None:
-        """When the next command leaves, and for which step."""
+        """The time at which the next command leaves, and its step."""
         if not self._chunks:
             return None
         earliest = self._rate.earliest(now)
@@ -136,7 +138,7 @@ class AnchoredExecutor:
         return at, step
 
     def _phase(self) -> int:
-        """How long after its beginning a step's command leaves, ns."""
+        """The time after a step's beginning at which its command leaves, ns."""
         if self._latency is None:
             return 0
         latency = self._latency.predicted
@@ -145,7 +147,7 @@ class AnchoredExecutor:
         return earliest if phase > latest else max(phase, earliest)
 
     def _command(self, step: int, now: int, also_done: Displacement) -> EndEffectorAction:
-        """:param also_done: what will have been executed beside what the ledger knows."""
+        """:param also_done: motion that will have been executed beside what the ledger knows."""
         known = [each for each in self._chunks if not self._is_stale(each.chunk, now)]
         said = [self._action(each, step).gripper for each in known]
         opening = self._vote(said)
@@ -155,8 +157,8 @@ class AnchoredExecutor:
         return mean([self._left(each, step, also_done) for each in moving]).within(self._caps).action(opening)
 
     def _vote(self, said: list[float]) -> float:
-        """Of four, two close the gripper and three open it. Of two, which are all there are when answers are very late,
-        one alone turns nothing.
+        """The gripper's opening by vote. Of four votes, two close the gripper and three open it. Of two, as many as
+        there are when answers are very late, a single one changes nothing.
         """
         tie = len(said) == 2 and sum(wanted > OPEN_ABOVE for wanted in said) == 1
         return self._opening if tie and self._opening is not None else float(np.mean(said))
@@ -166,7 +168,7 @@ class AnchoredExecutor:
         return intended.left_after(self._ledger.since(known.chunk.stamp).then(also_done))
 
     def _follow(self, stamp: int) -> int:
-        """The step that begins with this observation; the origin moves a little to where it says."""
+        """The step that begins with this observation; the origin moves a little towards its stamp."""
         first = round((stamp - self._origin) / self._period)
         self._origin += round(_FOLLOWED * (stamp - self._origin - first * self._period))
         return first
@@ -178,7 +180,7 @@ class AnchoredExecutor:
         return self._index(known, step) < len(known.chunk.actions)
 
     def _action(self, known: _Known, step: int) -> EndEffectorAction:
-        """The chunk's action for this step; past its end the last one."""
+        """The chunk's action for this step; after its end, the last one."""
         return known.chunk.actions[min(self._index(known, step), len(known.chunk.actions) - 1)]
 
     @staticmethod

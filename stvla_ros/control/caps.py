@@ -1,14 +1,14 @@
-"""What one command may do at most. Imports nothing, because every command line reads the robots."""
+"""The largest motion of one command. Imports nothing, because every command line reads the robots."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class Caps:
-    """The most that one command may move the target pose.
+    """The largest motion of the target pose by one command.
 
-    :param translation: metres.
-    :param rotation: radians.
+    :param translation: length of the translation, metres.
+    :param rotation: angle of the rotation, radians.
     """
 
     translation: float = float("inf")

@@ -1,26 +1,27 @@
-"""When which action of which chunk leaves. Pure: time is handed in, as int nanoseconds of any one clock.
+"""Decides which action of which chunk leaves, and when. Pure: the caller passes the time, as int nanoseconds of any one
+clock.
 
 T is the control period. An inference on the observation with stamp s gives a chunk whose action i belongs to the
-control step [s + i T, s + (i + 1) T): it is timed from the observation, not from the end of the inference, so actions
+control step [s + i T, s + (i + 1) T). It is timed from the observation, not from the end of the inference, so actions
 whose step is over by then are skipped.
 
 Executions
-* ``receding``: the first action of each chunk that is not past; then nothing until the next chunk.
+* ``receding``: the first action of each chunk whose step is not over; then nothing until the next chunk.
 * ``chunk``: open loop. All actions of a chunk, T apart; no inference is wanted before they are used up.
-* ``ensemble``: the mean of what the last chunks say about this step, 4 (``ENSEMBLED_CHUNKS``) or as many as one asks
-  for, weights exp(0.8 i), i = 0 the oldest: with 4 the evaluation setting published with SpatialVLA
-  (DelinQu/SimplerEnv-OpenVLA, action_ensemble_temp -0.8).
-* ``mean_ensemble``: their plain mean. One strange answer moves the arm little, and turns the gripper never: it takes
+* ``ensemble``: the weighted mean of the last chunks' actions for this step. There are 4 chunks (``ENSEMBLED_CHUNKS``)
+  or as many as asked for, with weights exp(0.8 i), i = 0 the oldest. With 4 it is the evaluation setting published with
+  SpatialVLA (DelinQu/SimplerEnv-OpenVLA, action_ensemble_temp -0.8).
+* ``mean_ensemble``: their plain mean. A single odd answer moves the arm little, and never turns the gripper: that takes
   half of the chunks. With the published weights the newest chunk alone decides about the gripper.
-* ``adaptive_ensemble``: weights exp(0.1 c), c the cosine between a chunk's action for this step and the newest chunk's,
-  over all seven numbers in their units (CogACT, arXiv 2411.19650 and its SimplerEnv code).
-The ensembles go on with what they have when the next chunk is late.
+* ``adaptive_ensemble``: weights exp(0.1 c), where c is the cosine between a chunk's action for this step and the newest
+  chunk's, over all seven numbers in their units (CogACT, arXiv 2411.19650 and its SimplerEnv code). The ensembles
+  continue with the chunks that they have when the next one is late.
 
-Means are taken of translation, rotation vector and gripper by component. For rotation vectors that is an approximation;
+Means of translation, rotation vector and gripper are taken by component. For rotation vectors this is an approximation;
 one control step turns by a few degrees, where it is good.
 
-A chunk is never executed from a stale observation, and commands are never faster than the robot's control steps: each
-is the motion of one step, so more of them would move the robot too fast.
+A chunk is never executed from a stale observation. Commands are never faster than the robot's control steps: each is
+the motion of one step, so more of them would move the robot too fast.
 """
 
 from collections.abc import Callable
@@ -33,23 +34,24 @@ from stvla_ros.control.actions import EndEffectorAction
 from stvla_ros.errors import InputError
 
 if TYPE_CHECKING:
-    from stvla_ros.control.displacement import Displacement  # with scipy, which commands load only when they need it
+    from stvla_ros.control.displacement import Displacement  # with scipy, which commands only load when they need it
 
 PACINGS = ("lockstep", "realtime")
 """Whether the world waits for each command, or does not."""
 ENSEMBLED_CHUNKS, MOST_CHUNKS = 4, 32
-"""How many of the last chunks have a say unless somebody says otherwise, and at most."""
+"""Default and largest number of the last chunks that are averaged."""
 EXPONENT = 0.8
 ADAPTIVE_ALPHA = 0.1
-# How long the ensembles wait for a chunk that is late before they go on without it, in control periods: otherwise one
+# Time in control periods for which the ensembles wait for a late chunk before they continue without it. Otherwise, one
 # inference that takes a little longer would push every command after it to the end of its period.
 GRACE = 0.25
-# How close two commands, and two observations that are answered, may be, in control periods: a frame or an inference
-# that is early must not wait for a whole period more.
+# Least distance of two commands, and of two answered observations, in control periods: a frame or an inference that is
+# early must not wait for another whole period.
 SPACING = 0.5
-# What a command counts of a control period: with a whole one, the delay after a late command would never be made up.
+# Share of a control period that a command counts: with a whole one, the delay after a late command would never be made
+# up for.
 COMMAND_COST = 0.9
-# Time that goes back by more than this has started anew: a new recording, a clock that was set.
+# If time goes back by more than this, it has started anew: a new recording, or a clock that was set.
 RESTART_NS = 1_000_000_000
 
 
@@ -58,7 +60,7 @@ class TimedChunk:
     """A policy's answer to one observation.
 
     :param stamp: the observation's stamp, ns.
-    :param actions: at least one, the first for the control step that begins at the stamp.
+    :param actions: actions, at least one; the first is for the control step that begins at the stamp.
     """
 
     stamp: int
@@ -69,8 +71,8 @@ class TimedChunk:
 class Due:
     """An action whose time has come.
 
-    :param stamp: of the newest observation that it comes from, ns.
-    :param number: by which the executor is told what became of it.
+    :param stamp: stamp of the newest observation that it comes from, ns.
+    :param number: number of the command, for reports on it to the executor.
     """
 
     stamp: int
@@ -79,7 +81,7 @@ class Due:
 
 
 def late_by(chunk: TimedChunk, now: int, period: int) -> int:
-    """How many of its actions' control steps are over.
+    """The number of its actions whose control steps are over.
 
     :param period: control period, ns.
     """
@@ -88,10 +90,10 @@ def late_by(chunk: TimedChunk, now: int, period: int) -> int:
 
 
 class RateLimit:
-    """At most one event a period on average: no more than window / period + 1.5 in any window, and no two closer than
+    """Limits events to one per period on average: at most window / period + 1.5 in any window, and no two closer than
     ``SPACING`` periods.
 
-    :param period: ns.
+    :param period: length of the period, ns.
     """
 
     def __init__(self, period: int) -> None:
@@ -104,7 +106,7 @@ class RateLimit:
         self._paid_until = 0
 
     def earliest(self, now: int) -> int:
-        """When the next event may happen, not before ``now``."""
+        """The time of the next possible event, not before ``now``."""
         if self._last is None or now < self._last - RESTART_NS:
             return now
         return max(now, self._last + self._spacing, self._paid_until - self._period // 2)
@@ -118,14 +120,14 @@ class RateLimit:
 
 def exponential_weights(predictions: np.ndarray) -> np.ndarray:
     """
-    :param predictions: (n, 7), oldest first.
-    :returns: (n,), positive, of sum 1.
+    :param predictions: (n, 7) predictions, oldest first.
+    :returns: (n,) positive weights of sum 1.
     """
     return _normalized(EXPONENT * np.arange(len(predictions)))
 
 
 def equal_weights(predictions: np.ndarray) -> np.ndarray:
-    """As :func:`exponential_weights`, all the same."""
+    """As :func:`exponential_weights`, but equal."""
     return np.full(len(predictions), 1.0 / len(predictions))
 
 
@@ -145,11 +147,11 @@ def _normalized(exponents: np.ndarray) -> np.ndarray:
 @dataclass(frozen=True)
 class Execution:
     """
-    :param history: chunks that are kept.
+    :param history: number of chunks that are kept.
     :param continues: whether a chunk's further actions follow its first.
     :param open_loop: whether no inference is wanted while a chunk has actions left.
-    :param anchored: whether actions count from where their observation saw the target (``anchored_execution.py``).
-    :param weights: from predictions (n, 7), oldest chunk first, to weights (n,) of sum 1.
+    :param anchored: whether actions count from the target pose at their observation (``anchored_execution.py``).
+    :param weights: function from predictions (n, 7), oldest chunk first, to weights (n,) of sum 1.
     """
 
     history: int = 1
@@ -172,20 +174,20 @@ EXECUTIONS = {
 
 
 def check_chunks(chunks: int) -> int:
-    """:returns: ``chunks``. :raises InputError: unless it is a number of chunks that can have a say."""
+    """:returns: ``chunks``. :raises InputError: unless it is a possible number of averaged chunks."""
     if type(chunks) is not int or not 1 <= chunks <= MOST_CHUNKS:
         raise InputError(f"ensembled_chunks: expected 1 to {MOST_CHUNKS}, got {chunks!r}")
     return chunks
 
 
 class ChunkExecutor:
-    """Takes chunks, gives actions. Not thread-safe.
+    """Takes chunks, and gives actions. Not thread-safe.
 
-    :param execution: name in ``EXECUTIONS``.
+    :param execution: name of the execution, one of ``EXECUTIONS``.
     :param period: control period, ns.
-    :param max_age: oldest observation that is acted on, ns; 0 for any.
-    :param chunks: how many of the last ones have a say, where several have.
-    :raises InputError: for an unknown execution, or a number of chunks that is none.
+    :param max_age: largest age of an observation that is acted on, ns; 0 for any.
+    :param chunks: number of the last chunks that are averaged, in executions that average.
+    :raises InputError: for an unknown execution, or an impossible number of chunks.
     """
 
     def __init__(self, execution: str, period: int, max_age: int = 0, chunks: int = ENSEMBLED_CHUNKS) -> None:
@@ -200,11 +202,11 @@ class ChunkExecutor:
         self.reset()
 
     def reset(self) -> None:
-        """Forget all chunks. When the last command left is kept: the robot is still at it."""
+        """Forget all chunks. The time of the last command is kept: the robot still executes it."""
         self._chunks: list[TimedChunk] = []
-        # Action of the newest chunk that is next; 0 while none of it has left.
+        # Index of the newest chunk's next action; 0 while none of it has left.
         self._next_index = 0
-        # Only with the step after a chunk's first action another chunk is expected.
+        # The next chunk is expected only from the step after a chunk's first action on.
         self._expects_chunk = False
 
     def wants_inference(self, stamp: int) -> bool:
@@ -230,7 +232,9 @@ class ChunkExecutor:
         return True
 
     def next_at(self, now: int) -> int | None:
-        """When the next action leaves unless another chunk comes, ``now`` or later; None when there is none."""
+        """The time at which the next action leaves unless another chunk comes, ``now`` or later; None when there is
+        none.
+        """
         if not self._chunks:
             return None
         newest, at = self._chunks[-1], self._rate.earliest(now)
@@ -256,13 +260,13 @@ class ChunkExecutor:
         return Due(newest.stamp, self._combine(index, now))
 
     def correct(self, number: int, moved: "Displacement", at: int | None = None) -> None:
-        """What became of a command; of no consequence to those that follow."""
+        """A report on a command; it does not change the following ones."""
 
     def moved(self, moved: "Displacement", at: int) -> None:
-        """Somebody else moved the target; of no consequence here."""
+        """Another actor moved the target; it does not matter here."""
 
     def planned(self, now: int) -> tuple[EndEffectorAction, ...]:
-        """What would leave from ``now`` on, a control step each, if no further chunk came."""
+        """The actions from ``now`` on, one for each control step, if no further chunk came."""
         if not self._chunks:
             return ()
         newest = self._chunks[-1]
@@ -273,11 +277,11 @@ class ChunkExecutor:
         return tuple(self._combine(index, now) for index in range(first, last))
 
     def _combine(self, index: int, now: int) -> EndEffectorAction:
-        """What the kept chunks say together about the step of the newest chunk's action ``index``."""
+        """The combination of the kept chunks' actions for the step of the newest chunk's action ``index``."""
         newest = self._chunks[-1]
         said = []
         for chunk in self._chunks:
-            # The newest chunk's steps, not the clock, tell which actions mean the same step: cameras jitter.
+            # The newest chunk's steps, and not the clock, tell which actions belong to the same step: cameras jitter.
             same = index + round((newest.stamp - chunk.stamp) / self._period)
             if same < len(chunk.actions) and not self._is_stale(chunk, now):
                 said.append(chunk.actions[same])

@@ -1,5 +1,5 @@
-"""Whom a command is for, and the goal that it belongs to: the one rule by which a robot's driver and the simulator's
-bridge tell their own commands from a stranger's.
+"""The robot and the goal that a command belongs to. By this one rule a robot's driver and the simulator's bridge tell
+their own commands from others'.
 """
 
 from collections import deque
@@ -16,9 +16,10 @@ _FUTURE_NS = 100_000_000
 @dataclass(frozen=True)
 class CommandIdentity:
     """
-    :param robot: name of the embodiment that the command is for; empty in what strangers send.
-    :param goal_id: 16 bytes, the goal of ``execute_instruction``; ``NO_GOAL`` for a proposal, which nobody executes.
-    :param goal_stamp: when the action server accepted the goal, ns of the server's clock; 0 without a goal.
+    :param robot: name of the embodiment that the command is for; empty in commands from unknown senders.
+    :param goal_id: id of the goal of ``execute_instruction``, 16 bytes; ``NO_GOAL`` for a proposal, which nobody
+        executes.
+    :param goal_stamp: time at which the action server accepted the goal, ns of the server's clock; 0 without a goal.
     """
 
     robot: str
@@ -27,10 +28,10 @@ class CommandIdentity:
 
 
 class GoalUnderWay:
-    """Of all commands, those that one robot may execute: they name it, and belong to the newest goal.
+    """Decides which commands one robot may execute: those that name it and belong to the newest goal.
 
-    At most one goal runs. So another one may only be a goal that was accepted later; it takes the place of the one
-    before, whose commands are refused from then on. Not thread-safe.
+    At most one goal runs. So commands of another goal are only accepted if that goal was accepted later. It then
+    replaces the previous one, whose commands are refused from then on. Not thread-safe.
 
     :param robot: name of the embodiment.
     """
@@ -43,7 +44,7 @@ class GoalUnderWay:
         self._over: deque[bytes] = deque(maxlen=_IDS_KEPT)
 
     def refusal(self, command: CommandIdentity, now_ns: int) -> str:
-        """Why the command must not be executed; empty when it may be, and then its goal is the one under way."""
+        """The reason why the command must not be executed. Empty when it may be; its goal is then the current one."""
         if command.robot != self._robot:
             named = f"robot {command.robot!r}" if command.robot else "no robot"
             return f"robot: expected a command for {self._robot!r}, got one for {named}"
@@ -65,12 +66,14 @@ class GoalUnderWay:
         return ""
 
     def retire(self, now_ns: int) -> None:
-        """Refuse all goals that were accepted by now: what was stopped goes on only by a new one."""
+        """Refuse all goals that were accepted until now: after a stop, only a new goal moves the arm."""
         self._end()
         self._after = now_ns
 
     def clock_jumped(self) -> None:
-        """Stamps of before and after cannot be compared: until the next goal begins, ids alone tell goals apart."""
+        """Stamps before and after the jump cannot be compared: until the next goal begins, only ids tell goals
+        apart.
+        """
         self._after = 0
 
     def _end(self) -> None:

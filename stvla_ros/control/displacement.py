@@ -1,4 +1,4 @@
-"""How far a tool's target pose moves: what actions add up to, and what of it is left to do. Pure."""
+"""Displacements of a tool's target pose: the sum of actions, and the part of it that remains. Pure."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -12,13 +12,13 @@ from stvla_ros.control.caps import Caps
 
 @dataclass(frozen=True)
 class Displacement:
-    """From one target pose to another, in the robot's base frame.
+    """The motion from one target pose to another, in the robot's base frame.
 
     An action turns the tool about its tool point, so the two parts do not mix (see :class:`EndEffectorAction`):
     translations add up, and rotations multiply, the later one on the left.
 
     :param translation: (3,) metres.
-    :param rotation: the later target's rotation is ``rotation * earlier``.
+    :param rotation: rotation between the two targets; the later target's rotation is ``rotation * earlier``.
     """
 
     translation: np.ndarray
@@ -38,25 +38,27 @@ class Displacement:
         return cls(later[:3, 3] - earlier[:3, 3], Rotation.from_matrix(later[:3, :3] @ earlier[:3, :3].T))
 
     def then(self, later: "Displacement") -> "Displacement":
-        """This one, and the later one after it."""
+        """This displacement followed by the later one."""
         return Displacement(self.translation + later.translation, later.rotation * self.rotation)
 
     def left_after(self, done: "Displacement") -> "Displacement":
-        """What brings the target to where this one leads, when the other has been done from the same beginning."""
+        """The motion that remains to the end of this displacement when ``done`` was executed from the same
+        beginning.
+        """
         return Displacement(self.translation - done.translation, self.rotation * done.rotation.inv())
 
     def within(self, caps: Caps) -> "Displacement":
-        """The beginning of its way, no longer than the caps allow."""
+        """The beginning of this displacement, no longer than the caps allow."""
         turn = _shortened(self.rotation.as_rotvec(), caps.rotation)
         return Displacement(_shortened(self.translation, caps.translation), Rotation.from_rotvec(turn))
 
     def action(self, gripper: float) -> EndEffectorAction:
-        """It as one action."""
+        """The displacement as one action."""
         return EndEffectorAction(self.translation, self.rotation.as_rotvec(), gripper)
 
 
 def composed(actions: Iterable[EndEffectorAction]) -> Displacement:
-    """What actions add up to, the first one first."""
+    """The sum of actions, the first one first."""
     whole = Displacement.none()
     for action in actions:
         whole = whole.then(Displacement.of(action))
@@ -64,7 +66,7 @@ def composed(actions: Iterable[EndEffectorAction]) -> Displacement:
 
 
 def mean(displacements: Sequence[Displacement]) -> Displacement:
-    """Of at least one: translations by component, rotations by the sum of squared chords."""
+    """The mean of at least one displacement: translations by component, rotations by the sum of squared chords."""
     if len(displacements) == 1:
         return displacements[0]
     translations = [each.translation for each in displacements]

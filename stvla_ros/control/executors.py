@@ -17,13 +17,13 @@ def make_executor(
     chunks: int = ENSEMBLED_CHUNKS,
 ) -> Executor:
     """
-    :param execution: name in ``EXECUTIONS``.
+    :param execution: name of the execution, one of ``EXECUTIONS``.
     :param period: control period, ns.
-    :param max_age: oldest observation that is acted on, ns; 0 for any.
-    :param caps: what one command may move at most, where commands are made of several actions.
-    :param latency: of the answers; None where the world waits for them.
-    :param chunks: how many of the last chunks have a say, where several have.
-    :raises InputError: for an unknown execution, or a number of chunks that is none.
+    :param max_age: largest age of an observation that is acted on, ns; 0 for any.
+    :param caps: largest motion of one command, for commands that combine several actions.
+    :param latency: prediction of the answers' latency; None if the world waits for them.
+    :param chunks: number of the last chunks that are averaged, in executions that average.
+    :raises InputError: for an unknown execution, or an impossible number of chunks.
     """
     if execution in EXECUTIONS and EXECUTIONS[execution].anchored:
         return AnchoredExecutor(period, max_age, caps, latency, averages=execution == "anchored_mean", chunks=chunks)

@@ -1,4 +1,4 @@
-"""What is known of a driver before it runs, and the drivers by name."""
+"""Facts about a driver that are known before it runs, and the registry of drivers by name."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, is_dataclass
@@ -10,16 +10,17 @@ from stvla_ros.plugins import Registry
 @dataclass(frozen=True)
 class DriverNeeds:
     """
-    :param joint_states_topic: name; empty where the driver takes none.
-    :param joints: that it needs of them there; empty where they come on several topics.
-    :param shared_topic: whether others may publish joints of theirs there, and the arm's may come in parts.
-    :param pose_topic: name of the measured tool pose; empty where the driver takes none.
-    :param services: that it calls, by name, each with its type.
+    :param joint_states_topic: topic of the joint states; empty if the driver takes none.
+    :param joints: names of the joints that it needs on this topic; empty if they come on several topics.
+    :param shared_topic: whether other publishers may use this topic for joints of theirs, and the arm's joints may come
+        in parts.
+    :param pose_topic: topic of the measured tool pose; empty if the driver takes none.
+    :param services: types of the services that it calls, by name.
     :param packages: Python packages of ROS that it imports.
     :param description_topic: name of the topic of the robot's URDF.
     :param frame_prefix: text before the robot's frames on tf, and in that URDF.
-    :param start: how to start what it talks to.
-    :param setting: how to give another topic.
+    :param start: advice how to start the software that it talks to.
+    :param setting: advice how to choose another topic.
     """
 
     joint_states_topic: str = ""
@@ -43,12 +44,13 @@ class DriverKind:
     """One driver. Its name is that of its node, and ``driver.executable`` in the files of the robots that it drives.
 
     :param settings: dataclass of ``driver.settings``; it checks itself.
-    :param needs: what it needs with such settings, for an arm with joints of these names (none where there is no arm).
-    :param module: that runs its node: ``python -m MODULE``.
+    :param needs: function that returns the driver's needs for given settings and names of the arm's joints (none if
+        there is no arm).
+    :param module: module that runs the driver's node: ``python -m MODULE``.
     :param coordinates: names of the coordinates in which the gate plans; empty where these are the arm's joints.
     :param commands: topics by which it commands the arm with such settings, where nobody else may publish.
-    :param stand_in: module that runs a stand-in of the robot (``use_fake_hardware``); its last part is the name of its
-        node, which takes the parameter ``robot``. Empty where there is none.
+    :param stand_in: module that runs a stand-in of the robot (``use_fake_hardware``). Its last part is the name of the
+        stand-in's node, which takes the parameter ``robot``. Empty if there is none.
     """
 
     settings: type

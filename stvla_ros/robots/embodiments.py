@@ -14,17 +14,17 @@ from stvla_ros.robots.drivers import DRIVERS, DriverKind, DriverNeeds
 from stvla_ros.settings import build, read_mapping
 from stvla_ros.shared_files import config_directory
 
-# In place of a URDF file: the topic of this name.
+# Value in place of a URDF file: the URDF comes from the topic of this name.
 ROBOT_DESCRIPTION = "robot_description"
-# Of a robot that is in simulation alone: the WidowX's.
+# Limits of a robot that exists in simulation alone: the WidowX's.
 _SIMULATED_CAPS = Caps(translation=0.05, rotation=0.35)
 
 
 @dataclass(frozen=True)
 class ArmDescription:
     """
-    :param urdf: file, relative to the robot's own file; or ``robot_description``: the topic.
-    :param joints: in the order of every position.
+    :param urdf: file of the URDF, relative to the robot's own file; or ``robot_description`` for the topic.
+    :param joints: names of the joints, in the order of every position.
     :param tool_frame: link whose origin is the tool point.
     """
 
@@ -35,14 +35,14 @@ class ArmDescription:
 
 @dataclass(frozen=True)
 class DriverDescription:
-    """How a robot is driven.
+    """The driver of a robot, and its settings.
 
-    :param executable: the driver node: one of ``DRIVERS.names()``.
-    :param tick_hz: setpoints a second.
-    :param arm: its geometry; None for a robot that takes tool poses.
-    :param home: joint positions where it starts to work, radians.
-    :param rest: joint positions where its torque may be switched off, radians.
-    :param settings: the driver's own: names of topics, groups, joints.
+    :param executable: name of the driver node, one of ``DRIVERS.names()``.
+    :param tick_hz: rate of setpoints, 1/s.
+    :param arm: geometry of the arm; None for a robot that takes tool poses.
+    :param home: joint positions at the start of the work, radians.
+    :param rest: joint positions at which the torque may be switched off, radians.
+    :param settings: settings of this driver: names of topics, groups, joints.
     """
 
     executable: str
@@ -54,7 +54,7 @@ class DriverDescription:
     settings: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        # Not DRIVERS.check: who simulates the robot need not have what its driver needs.
+        # DRIVERS.check is not used: a simulation does not need what the robot's driver needs.
         if self.executable not in DRIVERS.names():
             raise InputError(f"executable: expected one of {', '.join(DRIVERS.names())}, got {self.executable!r}")
         if not 1.0 <= self.tick_hz <= 1000.0:
@@ -66,11 +66,11 @@ class DriverDescription:
 
     @property
     def kind(self) -> DriverKind:
-        """:raises InputError: when it is another package's, and cannot be used."""
+        """:raises InputError: when another package provides it and it cannot be used."""
         return DRIVERS.find(self.executable)
 
     def needs(self) -> DriverNeeds:
-        """What the driver needs of the running system.
+        """The driver's requirements on the running system.
 
         :raises InputError: naming the setting that is unknown, missing or wrong; as :attr:`kind`.
         """
@@ -87,13 +87,13 @@ class DriverDescription:
 @dataclass(frozen=True)
 class Embodiment:
     """
-    :param name: the file's, without its ending.
+    :param name: name of the file, without its ending.
     :param base_frame: base link of the robot's URDF, in which commands are expressed.
     :param control_hz: control steps per second (published evaluation settings of SimplerEnv, arXiv 2405.05941).
     :param sticky_gripper_steps: control steps for which a change of the gripper is held (published evaluation settings
         of DelinQu/SimplerEnv-OpenVLA; Panda: ours).
     :param unnorm_key: key of the robot's action statistics in SpatialVLA's checkpoints; empty where they have none.
-    :param driver: None for a robot that is in simulation alone.
+    :param driver: driver of the robot; None for a robot that exists in simulation alone.
     """
 
     name: str
@@ -109,7 +109,7 @@ class Embodiment:
 
     @property
     def caps(self) -> Caps:
-        """What one command may move at most: what the driver's gate lets through."""
+        """The largest motion of one command that the driver's gate accepts."""
         if self.driver is None:
             return _SIMULATED_CAPS
         return Caps(self.driver.limits.step_translation, self.driver.limits.step_rotation)
@@ -117,7 +117,7 @@ class Embodiment:
 
 @cache
 def embodiments() -> Mapping[str, Embodiment]:
-    """Those that come along, by name."""
+    """The robots in this package, by name."""
     return {file.stem: read_embodiment(file) for file in sorted((config_directory() / "robots").glob("*.yaml"))}
 
 
@@ -136,7 +136,7 @@ def read_embodiment(file: Path) -> Embodiment:
 
 def find_embodiment(name: str) -> Embodiment:
     """
-    :param name: of one that comes along, or a YAML file of the same form.
+    :param name: name of a robot in this package, or a YAML file of the same form.
     :raises InputError: for an unknown name; the message lists what exists.
     """
     if name.endswith((".yaml", ".yml")):

@@ -6,24 +6,22 @@ import numpy as np
 
 # Speed of the fingers under any effort, m/s.
 _FINGER_SPEED = 0.06
-# Time in which fingers that are told a position open or close, seconds.
+# Time in which a finger opens or closes when it gets a position, seconds.
 _STROKE_S = 0.4
-# Efforts as xs_sdk gives them, mA: of holding, of friction in motion, of each radian that a servo is kept from its
-# goal, and the most that there is (an XM430-W350 stalls at 2.3 A, ROBOTIS e-Manual).
+# Efforts as xs_sdk gives them, mA: while holding, by friction in motion, for each radian between a servo and its goal,
+# and the largest one (an XM430-W350 stalls at 2.3 A, ROBOTIS e-Manual).
 _HOLDING, _FRICTION, _STIFFNESS, _STALL = 30.0, 100.0, 20_000.0, 2300.0
 
 
 class FakeArm:
-    """
-    Each goal is reached after the profile's time, at a steady speed, but no faster than the servo's velocity allows. (A
-    servo's own profile speeds up and slows down within that time; which it does from the speed that it has, so that
-    under a stream of goals little of it is left.) Goals beyond a limit are ignored, as servos do. Time is given by the
-    caller, seconds.
+    """Each goal is reached after the profile's time, at a steady speed, but no faster than the servo's velocity allows.
+    (A real servo speeds up and slows down within that time. It starts from its present speed, so under a stream of
+    goals there is little of this.) Goals beyond a limit are ignored, as servos do. The caller gives the time, seconds.
 
-    :param lower, upper, velocity: (n,) rad, rad/s.
-    :param position: (n,) where it starts.
-    :param finger_closed, finger_open: metres.
-    :param obstacles: by number of a joint the position that it cannot pass, from the side on which it starts, rad.
+    :param lower, upper, velocity: limits of the joints' positions and speeds, (n,) rad, rad/s.
+    :param position: (n,) start position, rad.
+    :param finger_closed, finger_open: distance of a finger from the middle, closed and open, metres.
+    :param obstacles: position that a joint cannot pass from the side on which it starts, rad, by the joint's number.
     """
 
     def __init__(
@@ -39,7 +37,7 @@ class FakeArm:
         self._lower, self._upper = np.asarray(lower), np.asarray(upper)
         self._velocity = np.asarray(velocity)
         self._from = self._goal = np.array(position, dtype=np.float64)
-        self._free = np.full((2, len(self._goal)), [[-np.inf], [np.inf]])  # where the obstacles let each joint be
+        self._free = np.full((2, len(self._goal)), [[-np.inf], [np.inf]])  # range of each joint between the obstacles
         for joint, at in (obstacles or {}).items():
             self._free[int(self._goal[joint] <= at), joint] = at
         self._fingers = finger_closed, finger_open
@@ -76,12 +74,12 @@ class FakeArm:
         return np.flatnonzero(~usable).tolist()
 
     def switch_torque(self, on: bool, now: float) -> None:
-        """On, a servo's goal is where it is."""
+        """Switch the torque. When it is switched on, a servo's goal is its present position."""
         self._from = self._goal = self.position(now)
         self.torque = on
 
     def move_gripper(self, effort: float, now: float) -> None:
-        """:param effort: opens when positive, closes when negative."""
+        """:param effort: effort of the gripper's motor; opens when positive, closes when negative."""
         self._finger, self._finger_at = self.finger(now), now
         self._effort = effort if np.isfinite(effort) else 0.0
 
@@ -92,9 +90,9 @@ class FakeArm:
 
 
 class FakeFinger:
-    """A finger that is told positions. Time is given by the caller, seconds.
+    """A finger that takes positions. The caller gives the time, seconds.
 
-    :param closed, opened: metres or radians; it starts open.
+    :param closed, opened: position of the finger, closed and open, metres or radians; it starts open.
     """
 
     def __init__(self, closed: float, opened: float) -> None:
@@ -111,7 +109,7 @@ class FakeFinger:
         return abs(self.position(now) - self._goal) < 1e-9
 
     def command(self, goal: float, now: float) -> bool:
-        """:returns: whether it goes there: not where that is not finite, or beyond a limit."""
+        """:returns: whether it goes there; False if the goal is not finite, or beyond a limit."""
         low, high = self._limits
         if not low - 1e-6 <= goal <= high + 1e-6:
             return False

@@ -1,12 +1,12 @@
-"""A gripper whose motor pushes: opens, closes, or rests. When it is told what."""
+"""A gripper whose motor pushes (opens, closes) or rests, and the rule for sending it commands."""
 
 from stvla_ros.robots.xs_settings import gripper_effort
 
 
 class GripperMotor:
     """
-    :param effort: with which it opens and closes, in the unit of the motor's mode.
-    :param repeat_ticks: after so many ticks it is told again: each is a packet on the servos' bus.
+    :param effort: effort with which it opens and closes, in the unit of the motor's mode.
+    :param repeat_ticks: number of ticks after which a command is repeated; each command is a packet on the servos' bus.
     """
 
     def __init__(self, effort: float, repeat_ticks: int) -> None:
@@ -14,7 +14,7 @@ class GripperMotor:
         self.begin()
 
     def begin(self) -> None:
-        """What it was told before is not known any more."""
+        """Forget the previous command."""
         self._said: float | None = None
         self._wanted: float | None = None
         self._ticks = 0
@@ -22,11 +22,12 @@ class GripperMotor:
     def step(self, wanted: float, measured: float) -> float | None:
         """
         :param wanted, measured: openings, 0 closed to 1 open.
-        :returns: what the motor is to be told; None for nothing.
+        :returns: the command for the motor; None for no command.
         """
         effort = gripper_effort(wanted, measured, self._effort)
-        # On its way to another opening it passes the measured one. To rest there would drop what the fingers hold; so
-        # would the first word to a motor that may hold it, when the closing is stopped where it began.
+        # On its way to another opening the gripper passes the measured one. Resting there would drop what the fingers
+        # hold. So would a first command of rest to a motor that may be holding something, when the closing is stopped
+        # where it began.
         if effort == 0.0 and (wanted != self._wanted or (self._said is None and wanted < measured)):
             effort = self._said
         self._wanted = wanted

@@ -1,4 +1,4 @@
-"""What must be known of a gripper that is not its arm's own driver's affair."""
+"""Settings of a gripper that its arm's own driver does not handle."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from stvla_ros.errors import InputError
 from stvla_ros.settings import check_filled
 
 GripperInterface = Literal["gripper_command", "parallel_gripper_command", "positions", "opening"]
-# Of those, the actions.
+# Those interfaces that are actions.
 ACTIONS: dict[GripperInterface, str] = {
     "gripper_command": "control_msgs/action/GripperCommand",
     "parallel_gripper_command": "control_msgs/action/ParallelGripperCommand",
@@ -19,14 +19,15 @@ ACTIONS: dict[GripperInterface, str] = {
 class GripperSettings:
     """``driver.settings.gripper`` of the robot's file.
 
-    :param interface: how it is told: ``gripper_command`` and ``parallel_gripper_command`` are the actions of
-        control_msgs, ``positions`` a position controller's topic (std_msgs/Float64MultiArray), ``opening`` a topic of
-        the opening itself (std_msgs/Float64, 0 closed to 1 open) for a node of your own.
-    :param name: of the action or topic.
-    :param finger_joint: joint whose position tells the opening; empty where none does.
-    :param finger_closed, finger_open: this position, rad or m, also as the gripper is told it.
-    :param max_effort: that the actions ask for, N or N m; 0 leaves it to the controller.
-    :param joint_states_topic: where the finger's position comes; empty: where the arm's come.
+    :param interface: kind of the gripper's interface. ``gripper_command`` and ``parallel_gripper_command`` are the
+        actions of control_msgs, ``positions`` is a position controller's topic (std_msgs/Float64MultiArray),
+        ``opening`` is a topic with the opening itself (std_msgs/Float64, 0 closed to 1 open) for a node of your own.
+    :param name: name of the action or topic.
+    :param finger_joint: joint whose position tells the opening; empty if there is none.
+    :param finger_closed, finger_open: position of this joint, closed and open, rad or m; the gripper's commands have
+        the same unit.
+    :param max_effort: effort that the actions ask for, N or N m; 0 leaves it to the controller.
+    :param joint_states_topic: topic of the finger's position; empty for the arm's topic.
     """
 
     interface: GripperInterface
@@ -52,14 +53,15 @@ class GripperSettings:
         return () if self.interface in ACTIONS else (self.name,)
 
     def position_of(self, opening: float) -> float:
-        """What the gripper is told for an opening, 0 closed to 1 open."""
+        """The gripper's command for an opening, 0 closed to 1 open."""
         return self.finger_closed + opening * (self.finger_open - self.finger_closed)
 
 
 def joints_in(topics: Sequence[str], joints: tuple[str, ...], gripper: GripperSettings | None) -> tuple[str, ...]:
-    """The joints that the first of the topics must have, as far as it is known: with several, any may have any.
+    """The joints that the first of the topics must have, as far as this is known: with several topics, any of them may
+    have any joint.
 
-    :param joints: of the arm.
+    :param joints: names of the arm's joints.
     """
     if len(topics) > 1:
         return ()

@@ -1,13 +1,13 @@
-"""Convex hulls of few corners around what a robot's meshes and primitives fill."""
+"""Convex hulls with few corners around a robot's meshes and primitives."""
 
 import numpy as np
 from scipy.spatial import ConvexHull, HalfspaceIntersection, QhullError
 
-# Corners of a hull at most: each is looked at in every state of every motion.
+# Largest number of corners of a hull: each corner is checked in every state of every motion.
 MOST_CORNERS = 32
-# Where a hull is nowhere farther from what it is around, metres, it gets no more corners.
+# A hull gets no more corners when it is nowhere farther than this from its content, metres.
 _CLOSE = 0.001
-# Of a flat or thin thing's hull, metres: a hull without volume has no inside.
+# Least thickness of the hull around a flat or thin thing, metres: a hull without volume has no inside.
 _THINNEST = 0.001
 _SIDES = 16
 
@@ -15,8 +15,8 @@ _SIDES = 16
 def hull_around(points: np.ndarray) -> np.ndarray:
     """Corners (m, 3), at most :data:`MOST_CORNERS`, of a convex polytope that all points (k, 3) lie in.
 
-    A box is cut by planes through the points' own convex hull, the corner that stands out farthest first, so that the
-    result is never smaller than what it is around.
+    A box is cut by planes through the points' own convex hull, the farthest corner first. So the result always contains
+    its content.
     """
     whole = _convex_hull(points)
     corners = whole.points[whole.vertices]
@@ -38,20 +38,20 @@ def hull_around(points: np.ndarray) -> np.ndarray:
 
 
 def box_corners(half_size: np.ndarray) -> np.ndarray:
-    """(8, 3) of a box around the origin with these halves of its sides (3,), metres."""
+    """Corners (8, 3) of a box around the origin with these halves of its sides (3,), metres."""
     signs = np.stack(np.meshgrid(*[[-1.0, 1.0]] * 3), axis=-1).reshape(-1, 3)
     return signs * half_size
 
 
 def cylinder_corners(radius: float, half_length: float) -> np.ndarray:
-    """Of a prism around a cylinder along z."""
+    """Corners of a prism around a cylinder along z."""
     angles = 2.0 * np.pi * np.arange(_SIDES) / _SIDES
     ring = radius / np.cos(np.pi / _SIDES) * np.stack([np.cos(angles), np.sin(angles)], axis=-1)
     return np.concatenate([np.column_stack([ring, np.full(_SIDES, z)]) for z in (-half_length, half_length)])
 
 
 def ball_corners(radius: float) -> np.ndarray:
-    """Of a polytope around a ball: a cube whose edges and corners are cut off (26 faces)."""
+    """Corners of a polytope around a ball: a cube whose edges and corners are cut off (26 faces)."""
     normals = np.stack(np.meshgrid(*[[-1.0, 0.0, 1.0]] * 3), axis=-1).reshape(-1, 3)
     normals = normals[normals.any(axis=1)]
     normals /= np.linalg.norm(normals, axis=1, keepdims=True)
@@ -74,5 +74,5 @@ def _box_planes(points: np.ndarray) -> np.ndarray:
 
 def _corners(planes: np.ndarray, inside: np.ndarray) -> np.ndarray:
     corners = HalfspaceIntersection(planes, inside).intersections
-    # Where more than three planes meet, the corner comes once for each three.
+    # Where more than three planes meet, the corner appears once for each three of them.
     return np.unique(np.round(corners, 7), axis=0)

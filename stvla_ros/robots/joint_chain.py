@@ -1,23 +1,23 @@
-"""Where the bodies of an arm are in many positions at once: a product of matrices a joint, for all of them together."""
+"""Computes the poses of an arm's bodies in many positions at once, with one product of matrices for each joint."""
 
 import numpy as np
 import pinocchio
 
 
 class JointChain:
-    """Of a model whose joints have one coordinate each, in which they turn about an axis, or slide along one.
+    """The chain of a model whose joints have one coordinate each: they turn about an axis, or slide along one.
 
-    :param order: (n,) of each coordinate, where it is in the model's own positions.
+    :param order: (n,) place of each coordinate in the model's own positions.
     """
 
     def __init__(self, model: pinocchio.Model, order: np.ndarray) -> None:
         self._parents = list(model.parents)
-        # Of each body but the base, whose coordinate moves it.
+        # The coordinate that moves each body, except the base.
         self._columns = [int(np.flatnonzero(order == joint.idx_q)[0]) for joint in list(model.joints)[1:]]
         placements, axes = [each.homogeneous for each in list(model.jointPlacements)[1:]], _axes(model)
         turns = np.array([each[:3, :3] for each in placements]).reshape(-1, 3, 3)
         crossed = np.array([pinocchio.skew(axis) for axis in axes[:, 3:]]).reshape(-1, 3, 3)
-        # Rodrigues' formula: a turn by q about the axis a is 1 + sin q [a] + (1 - cos q) [a]^2.
+        # Rodrigues' formula: a rotation by q about the axis a is 1 + sin q [a] + (1 - cos q) [a]^2.
         self._still = np.array(placements).reshape(-1, 4, 4)
         self._with_sine, self._with_cosine = np.zeros((2, *self._still.shape))
         self._with_sine[:, :3, :3] = turns @ crossed
@@ -40,8 +40,8 @@ class JointChain:
 
 
 def _axes(model: pinocchio.Model) -> np.ndarray:
-    """(b - 1, 6) of each joint: the axis along which it slides, or zero, and about which it turns, or zero; in its own
-    frame.
+    """(b - 1, 6) for each joint, in its own frame: the axis along which it slides, or zero, and the axis about which it
+    turns, or zero.
     """
     data, zero = model.createData(), pinocchio.neutral(model)
     pinocchio.computeJointJacobians(model, data, zero)

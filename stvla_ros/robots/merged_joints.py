@@ -1,4 +1,4 @@
-"""Joint states that come in parts, from one topic or several: put together, with an age for each joint."""
+"""Joint states that come in parts, from one topic or several: they are combined, with an age for each joint."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,8 +11,8 @@ from stvla_ros.errors import InputError
 @dataclass(frozen=True)
 class JointSaid:
     """:param position: rad or m.
-    :param effort: in the unit in which the robot measures it; NaN where it does not.
-    :param stamp_ns: when it was measured.
+    :param effort: effort in the robot's unit; NaN if not measured.
+    :param stamp_ns: time of the measurement, nanoseconds.
     """
 
     position: float
@@ -23,8 +23,8 @@ class JointSaid:
 @dataclass(frozen=True, eq=False)
 class WholeArm:
     """:param position: (n,) rad or m.
-    :param effort: (n,)
-    :param stamp_ns: of the joint that was measured first.
+    :param effort: (n,) efforts in the robot's unit; NaN if not measured.
+    :param stamp_ns: time of the oldest joint's measurement, nanoseconds.
     """
 
     position: np.ndarray
@@ -33,11 +33,11 @@ class WholeArm:
 
 
 class MergedJoints:
-    """A whole arm is known each time all of its joints were said anew: its speed is then told from equal steps of time,
-    and a joint that falls silent ends it, whatever the others go on saying.
+    """The whole arm is known each time all of its joints have come anew. Its speed then follows from equal steps of
+    time. A joint that falls silent ends this, whatever the other joints still report.
 
-    :param joints: names, in the order of every position.
-    :param timeout_s: joints whose last word is older are named.
+    :param joints: names of the joints, in the order of every position.
+    :param timeout_s: age of a joint's last message beyond which it is reported, seconds.
     """
 
     def __init__(self, joints: Sequence[str], timeout_s: float) -> None:
@@ -48,13 +48,13 @@ class MergedJoints:
 
     def take(self, said: Mapping[str, JointSaid]) -> WholeArm | None:
         """
-        :param said: what one message says of joints of the arm, by name.
-        :returns: the arm, when this completed it.
+        :param said: measurements of the arm's joints in one message, by name.
+        :returns: the whole arm, when this message completed it; else None.
         :raises InputError: when newer positions of these joints came before; nothing is changed then.
         """
         for name, each in said.items():
             late_s = (self._said[name].stamp_ns - each.stamp_ns) * 1e-9 if name in self._said else 0.0
-            # Farther back it is no overtaken one: the clock was set back.
+            # If it is farther back, it was not overtaken: the clock was set back.
             if 0.0 < late_s <= self._timeout_s:
                 raise InputError(f"the position of {name} was overtaken by one that is {late_s:.3g} s newer")
         if self._first_ns is None and said:
@@ -72,9 +72,9 @@ class MergedJoints:
         )
 
     def silent(self, now_ns: int) -> str:
-        """The joints that nobody has told the position of for too long, each with its age; empty when there are none.
+        """The joints whose position has been missing for too long, each with its age; empty when there are none.
 
-        :param now_ns: in the stamps' clock.
+        :param now_ns: present time in the stamps' clock.
         """
         found = []
         for name in self._joints:

@@ -1,4 +1,4 @@
-"""A robot whose own controller takes tool poses: to the safety gate it is an arm whose coordinates are the pose."""
+"""A robot whose own controller takes tool poses. To the safety gate it is an arm whose coordinates are the pose."""
 
 import numpy as np
 from scipy.spatial.transform import Rotation
@@ -16,7 +16,7 @@ class PoseArm:
     :param reference: (3, 3) orientation of the tool at rotation zero. May be changed while the arm is held.
     """
 
-    # Nothing is known of the robot but its tool point.
+    # Only the robot's tool point is known.
     skeleton = Skeleton((0, 0), 1, np.eye(4), (Hull("tool", 1, np.zeros((1, 3)), guessed=True),))
     names = ("x", "y", "z", "rx", "ry", "rz")
 
@@ -24,11 +24,11 @@ class PoseArm:
         self.reference = np.asarray(reference, dtype=np.float64)
 
     def copy(self) -> "PoseArm":
-        """Itself: it has no working memory."""
+        """The arm itself: it has no working memory."""
         return self
 
     def position_of(self, pose: np.ndarray) -> np.ndarray:
-        """(6,) coordinates of a tool pose (4, 4)."""
+        """Coordinates (6,) of a tool pose (4, 4)."""
         turn = Rotation.from_matrix(pose[:3, :3] @ self.reference.T).as_rotvec()
         return np.concatenate([pose[:3, 3], turn])
 

@@ -1,4 +1,4 @@
-"""What must be known of a robot whose own controller takes poses of its tool."""
+"""Settings of a robot whose own controller takes poses of its tool."""
 
 from dataclasses import dataclass
 
@@ -11,10 +11,11 @@ from stvla_ros.settings import check_filled
 class PoseSettings:
     """``driver.settings`` of the robot's file.
 
-    :param pose_topic: measured pose of the tool point in the base frame (geometry_msgs/PoseStamped), at 10 Hz or more.
-    :param target_topic: wanted poses (geometry_msgs/PoseStamped), at ``tick_hz``.
-    :param gripper_topic: wanted opening (std_msgs/Float32), 0 closed to 1 open.
-    :param relative_gripper: changes of the opening in place of it; their sum is what is wanted.
+    :param pose_topic: topic of the measured pose of the tool point in the base frame (geometry_msgs/PoseStamped), at 10
+        Hz or more.
+    :param target_topic: topic of the wanted poses (geometry_msgs/PoseStamped), at ``tick_hz``.
+    :param gripper_topic: topic of the wanted opening (std_msgs/Float32), 0 closed to 1 open.
+    :param relative_gripper: whether changes of the opening are sent instead; their sum is the wanted opening.
     """
 
     pose_topic: str

@@ -1,4 +1,4 @@
-"""The poses and shapes of all of a robot's links, from its URDF and what its joints say, for the perception."""
+"""The poses and shapes of all links of a robot, from its URDF and its joints, for the perception."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -14,9 +14,10 @@ from stvla_ros.robots.hulls import hull_around
 from stvla_ros.robots.urdf_arm import is_text, model_of, read_urdf
 from stvla_ros.robots.urdf_geometry import corners_of, read_geometry
 
-_FINGER = "finger"  # in the names of the links whose tips are always followed
-_TIP = 0.003  # metres: corners of a finger that are so little nearer to the palm are of its tip as well
-# Decimals of metres to which the camera's pose counts: a quaternion's way through tf must not change the result.
+_FINGER = "finger"  # part of the names of links whose tips are always followed
+_TIP = 0.003  # metres: corners of a finger that are this little nearer to the palm belong to its tip, too
+# Decimals of metres to which the camera's pose is rounded: its way through tf as a quaternion must not change the
+# result.
 _DECIMALS = 9
 
 _FARTHEST = 1000.0  # radians and metres that no joint reaches
@@ -25,14 +26,14 @@ Parts = list[tuple[str, np.ndarray]]
 
 
 class RobotLinks:
-    """Not thread-safe.
+    """Links of one robot. Not thread-safe.
 
-    :param urdf: file, or the XML itself (``robot_description``).
-    :raises InputError: naming the URDF and what it lacks.
+    :param urdf: file of the URDF, or the XML itself (``robot_description``).
+    :raises InputError: naming the URDF and its fault.
     """
 
     base_link: str
-    """The URDF's first link, in which the camera's pose is."""
+    """Name of the URDF's first link, in whose frame the camera's pose is given."""
     shape: RobotShape
 
     def __init__(self, urdf: str | Path) -> None:
@@ -46,7 +47,7 @@ class RobotLinks:
         text, folder = read_urdf(urdf)
         self._model = model_of(text)
         self._data = self._model.createData()
-        # The first joint is the world's.
+        # The first joint belongs to the world.
         joints = list(zip(self._model.names, self._model.joints))[1:]
         self._joints = [(name, joint.idx_q) for name, joint in joints]
         if any(joint.nq != 1 for _, joint in joints):
@@ -64,13 +65,13 @@ class RobotLinks:
         self.shape = self._with_fingers(RobotShape(planes, (), np.zeros((0, 3)), "", np.zeros(3), 0.0), parts)
 
     def _with_fingers(self, shape: RobotShape, parts: Parts) -> RobotShape:
-        """The shape with its marks. The tip of a finger is where it is farthest from the palm's joint."""
+        """The shape with its marks. The tip of a finger is its part farthest from the palm's joint."""
         pinocchio.framesForwardKinematics(self._model, self._data, pinocchio.neutral(self._model))
         fingers = list(dict.fromkeys(link for link, _ in parts if _FINGER in link))
         palms = {self._model.parents[self._model.frames[self._frames[link]].parentJoint] for link in fingers}
         carriers = [link for link, frame in self._frames.items() if self._model.frames[frame].parentJoint in palms]
         if len(palms) != 1 or not carriers:
-            return shape  # no fingers, or such as hang on each other
+            return shape  # no fingers, or fingers that hang on each other
         palm, palm_link = palms.pop(), carriers[0]
         tips, in_palm = [], []
         for link in fingers:
@@ -92,10 +93,10 @@ class RobotLinks:
 
     def view(self, joints: Mapping[str, float], base_from_camera: np.ndarray, intrinsics: np.ndarray) -> RobotView:
         """
-        :param joints: radians or metres, by the URDF's names.
+        :param joints: positions in radians or metres, by the URDF's names.
         :param base_from_camera: (4, 4) pose of the camera's optical frame in the URDF's first link.
         :param intrinsics: (3, 3) of the picture.
-        :raises InputError: for a joint that is missing, or nowhere.
+        :raises InputError: for a joint that is missing, or whose position is not finite.
         """
         position = pinocchio.neutral(self._model)
         for name, place in self._joints:
@@ -109,5 +110,5 @@ class RobotLinks:
         return RobotView(self.shape, self._poses(camera_from_base), intrinsics)
 
     def _poses(self, camera_from_base: np.ndarray) -> dict[str, np.ndarray]:
-        """Of all links, with the joints as they were set last."""
+        """Poses of all links, with the joints as they were last set."""
         return {link: camera_from_base @ self._data.oMf[frame].homogeneous for link, frame in self._frames.items()}

@@ -1,4 +1,4 @@
-"""What must be known of an arm behind a controller of ros2_control that takes joint positions."""
+"""Settings of an arm behind a controller of ros2_control that takes joint positions."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from stvla_ros.robots.gripper_settings import ACTIONS, GripperSettings, joints_i
 from stvla_ros.settings import check_filled
 
 Interface = Literal["positions", "trajectory"]
-# Types of controllers that are known to take the one or the other. Those that are in neither are taken at their word.
+# Known types of controllers, by the interface that they take. For any other type the robot's file is trusted.
 _TYPES: dict[Interface, frozenset[str]] = {
     "positions": frozenset(
         {"forward_command_controller/ForwardCommandController", "position_controllers/JointGroupPositionController"}
@@ -20,8 +20,8 @@ _TYPES: dict[Interface, frozenset[str]] = {
     ),
 }
 TOPICS: dict[Interface, str] = {"positions": "commands", "trajectory": "joint_trajectory"}
-# Either makes a JointTrajectoryController go on from what it last commanded, in place of what was last measured: with
-# an arm that lags behind, each new point would pull it back. The second is the name since Kilted.
+# Each of these makes a JointTrajectoryController continue from its last command instead of the last measurement: if the
+# arm lags behind, each new point would otherwise pull it back. The second is the name since Kilted.
 OPEN_LOOP = ("open_loop_control", "interpolate_from_desired_state")
 
 
@@ -30,14 +30,15 @@ class Ros2ControlSettings:
     """``driver.settings`` of the robot's file.
 
     :param controller: name of the controller, with its namespace.
-    :param interface: what it takes: ``positions`` (std_msgs/Float64MultiArray on ``CONTROLLER/commands``) or
-        ``trajectory`` (trajectory_msgs/JointTrajectory on ``CONTROLLER/joint_trajectory``, of one point each).
-    :param controller_manager: name of its node.
-    :param joint_states_topics: where positions of the arm's joints come; all of them, in whatever parts.
+    :param interface: interface of the controller: ``positions`` (std_msgs/Float64MultiArray on ``CONTROLLER/commands``)
+        or ``trajectory`` (trajectory_msgs/JointTrajectory on ``CONTROLLER/joint_trajectory``, of one point each).
+    :param controller_manager: name of the controller manager's node.
+    :param joint_states_topics: topics with the positions of the arm's joints; together they have all of them, in any
+        parts.
     :param point_ms: time in which the point of a trajectory is reached, milliseconds.
     :param description_topic: topic of the robot's URDF.
     :param frame_prefix: text before the robot's frames on tf (``frame_prefix`` of robot_state_publisher).
-    :param gripper: None for an arm without one, or with one that others move.
+    :param gripper: settings of the gripper; None for an arm without one, or with one that other software moves.
     """
 
     controller: str
@@ -73,9 +74,9 @@ class ControllerState(Protocol):
 
 def check_controller(found: Iterable[ControllerState], settings: Ros2ControlSettings, joints: Sequence[str]) -> None:
     """
-    :param found: what the controller manager says of all controllers.
-    :param joints: of the arm, in the order of every position.
-    :raises InputError: when the controller would not do what it is told, or move another joint than is meant.
+    :param found: states of all controllers, from the controller manager.
+    :param joints: names of the arm's joints, in the order of every position.
+    :raises InputError: when the controller would not follow the commands, or would move another joint than intended.
     """
     own, by_name = settings.controller.rpartition("/")[2], {each.name: each for each in found}
     if own not in by_name:
@@ -94,11 +95,11 @@ def check_controller(found: Iterable[ControllerState], settings: Ros2ControlSett
         raise InputError(f"controller {own}: another controller is chained to it, so that it takes no topic's commands")
     takes = list(state.required_command_interfaces)
     if settings.interface == "positions":
-        # Positions go by their order alone.
+        # Positions are assigned by their order alone.
         wanted = [f"{name}/position" for name in joints]
         order, same = " in this order" if sorted(takes) == sorted(wanted) else "", takes == wanted
     else:
-        # Points go by the joints' names, and are followed by whatever the joints take: positions, efforts.
+        # Points have the joints' names. The joints may follow them by any of their interfaces: positions or efforts.
         wanted, order = list(joints), ""
         same = {each.rpartition("/")[0] for each in takes} == set(joints)
     if not same:

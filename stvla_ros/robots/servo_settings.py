@@ -1,4 +1,4 @@
-"""What must be known of an arm behind MoveIt Servo."""
+"""Settings of an arm behind MoveIt Servo."""
 
 from dataclasses import dataclass, field
 from typing import Literal
@@ -8,7 +8,7 @@ from stvla_ros.robots.drivers import DriverKind, DriverNeeds
 from stvla_ros.robots.gripper_settings import ACTIONS, GripperSettings, joints_in
 from stvla_ros.settings import FORMER_NAME, check_filled
 
-# What makes Servo take twists, and the package of the service's type.
+# The service that makes Servo take twists, and the package of its type.
 StartService = Literal["switch_command_type", "start_servo", "none"]
 _SERVICES: dict[StartService, tuple[str, str]] = {
     "switch_command_type": ("moveit_msgs/srv/ServoCommandType", "moveit_msgs"),
@@ -20,15 +20,16 @@ _SERVICES: dict[StartService, tuple[str, str]] = {
 class ServoSettings:
     """``driver.settings`` of the robot's file.
 
-    :param twist_topic: Servo's input (geometry_msgs/TwistStamped, ``command_in_type: speed_units``).
-    :param joint_states_topics: where positions of the arm's joints come; all of them, in whatever parts.
+    :param twist_topic: topic of Servo's input (geometry_msgs/TwistStamped, ``command_in_type: speed_units``).
+    :param joint_states_topics: topics with the positions of the arm's joints; together they have all of them, in any
+        parts.
     :param servo_node: name of Servo's node.
-    :param start_service: of that node, which is called when the arm is taken up: ``switch_command_type`` (Jazzy and
-        later throw twists away until then), ``start_servo`` (Humble) or ``none``.
+    :param start_service: service of that node that is called when the arm is taken up: ``switch_command_type`` (Jazzy
+        and later ignore twists until then), ``start_servo`` (Humble) or ``none``.
     :param description_topic: topic of the robot's URDF.
     :param frame_prefix: text before the robot's frames on tf (``frame_prefix`` of robot_state_publisher).
-    :param gripper: None for an arm without one, or with one that others move.
-    :param gain: share of the distance between wanted and measured pose that is made up for in a second, 1/s.
+    :param gripper: settings of the gripper; None for an arm without one, or with one that other software moves.
+    :param gain: share of the distance between wanted and measured pose that is corrected in a second, 1/s.
     """
 
     twist_topic: str

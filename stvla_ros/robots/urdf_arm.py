@@ -14,12 +14,12 @@ from stvla_ros.robots.joint_chain import JointChain
 from stvla_ros.robots.urdf_geometry import make_skeleton, read_geometry
 from stvla_ros.safe_files import check_limit, read_bytes
 
-# Metres and radians that the tool may miss the wanted pose by.
+# Metres and radians by which the tool may miss the wanted pose.
 _TRANSLATION_TOLERANCE, _ROTATION_TOLERANCE = 2e-4, 2e-3
 _MOST_ITERATIONS = 60
-# Levenberg-Marquardt: least damping, and how it changes with success.
+# Levenberg-Marquardt: smallest damping, and its factors after success and failure.
 _DAMPING, _EASE, _STIFFEN = 1e-6, 0.3, 4.0
-# Coordinates that would move farther than this for one command, radians: another branch, or next to a singularity.
+# A coordinate that would move farther than this for one command, radians, is on another branch, or near a singularity.
 _FARTHEST = 0.6
 # Smallest singular value of the Jacobian (metres of tool way counted as 1 / _LENGTH radians) below which a direction of
 # the tool is practically lost.
@@ -30,10 +30,10 @@ _WEIGHTS = np.array([1.0 / _LENGTH] * 3 + [1.0] * 3)
 
 class UrdfArm:
     """
-    :param urdf: file, or the XML itself (``robot_description``).
+    :param urdf: file of the URDF, or the XML itself (``robot_description``).
     :param joints: names of the moving joints, in the order of every position; all others stay at zero.
     :param tool_frame: link whose origin is the tool point.
-    :raises InputError: naming the URDF and what it lacks.
+    :raises InputError: naming the URDF and its fault.
     """
 
     def __init__(self, urdf: str | Path, joints: Sequence[str], tool_frame: str) -> None:
@@ -57,7 +57,7 @@ class UrdfArm:
             raise InputError("expected joints with limits and one coordinate each (no continuous ones)")
         self.names = tuple(joints)
         self._model, self._data = model, model.createData()
-        # Of the URDF's own order, where each of ours is.
+        # The place of each of our joints in the URDF's own order.
         self._order = np.array([model.joints[model.getJointId(name)].idx_q for name in joints])
         self._chain = JointChain(model, self._order)
         self._tool = model.getFrameId(tool_frame)
@@ -70,12 +70,12 @@ class UrdfArm:
 
     @property
     def position_limits(self) -> tuple[np.ndarray, np.ndarray]:
-        """The URDF's own: lower and upper, (n,) each, radians."""
+        """The URDF's own limits: lower and upper, (n,) each, radians."""
         return self._model.lowerPositionLimit[self._order], self._model.upperPositionLimit[self._order]
 
     @property
     def velocity_limits(self) -> np.ndarray:
-        """The URDF's own, (n,) radians a second; infinite where it has none."""
+        """The URDF's own limits, (n,) radians a second; infinite if it has none."""
         limits = self._model.velocityLimit[self._order]
         return np.where(limits > 0.0, limits, np.inf)
 
@@ -87,9 +87,9 @@ class UrdfArm:
         return self._chain.poses(positions)
 
     def inverse(self, pose: np.ndarray, seed: np.ndarray) -> np.ndarray:
-        """By Levenberg-Marquardt from ``seed``; the position that it finds is near it, or none.
+        """The position for a tool pose, by Levenberg-Marquardt from ``seed``. It is near ``seed``, or none is found.
 
-        :raises Unreachable: out of reach, beyond a joint's limit, or near a singularity.
+        :raises Unreachable: for a pose out of reach, beyond a joint's limit, or near a singularity.
         """
         goal = pinocchio.SE3(np.asarray(pose, dtype=np.float64))
         lower, upper = self.position_limits
@@ -127,7 +127,7 @@ class UrdfArm:
         return own
 
     def _error(self, position: np.ndarray, goal: pinocchio.SE3) -> tuple[np.ndarray, np.ndarray]:
-        """What is missing to the goal, (6,) metres and radians in the base frame, and the Jacobian (6, n) of that."""
+        """The remaining error, (6,) metres and radians in the base frame, and its Jacobian (6, n)."""
         own = self._reordered(position)
         jacobian = pinocchio.computeFrameJacobian(
             self._model, self._data, own, self._tool, pinocchio.ReferenceFrame.LOCAL_WORLD_ALIGNED
@@ -138,7 +138,7 @@ class UrdfArm:
 
 
 def _size(vector: np.ndarray) -> float:
-    """Its length; for a few numbers, np.linalg.norm takes three times as long."""
+    """The vector's length; for a few numbers, np.linalg.norm takes three times as long."""
     return math.sqrt(vector.dot(vector))
 
 
@@ -151,7 +151,7 @@ def is_text(urdf: str | Path) -> bool:
 
 
 def read_urdf(urdf: str | Path) -> tuple[str, Path | None]:
-    """The XML, and the folder that the names in it are relative to."""
+    """The XML, and the folder that file names in it are relative to."""
     if is_text(urdf):
         return str(urdf), None
     file = Path(urdf)
@@ -165,7 +165,7 @@ def read_urdf(urdf: str | Path) -> tuple[str, Path | None]:
 
 def model_of(text: str) -> pinocchio.Model:
     check_limit("xml_bytes", len(text), "it", "bytes")
-    # Its tree is built by functions that call themselves for every joint of a chain.
+    # urdfdom builds its tree by functions that call themselves for every joint of a chain.
     check_limit("robot_joints", text.count("<joint"), "it", "joints")
     try:
         return pinocchio.buildModelFromXML(text)

@@ -14,16 +14,16 @@ from stvla_ros.errors import InputError, reason_of
 from stvla_ros.robots.hulls import ball_corners, box_corners, cylinder_corners, hull_around
 from stvla_ros.safe_files import check_limit, check_regular, plain_xml
 
-# No part of an arm is farther from its joint, metres: meshes in millimetres that nobody scaled.
+# Largest distance of any part of an arm from its joint, metres: more means unscaled meshes in millimetres.
 _FARTHEST = 10.0
 
 
 def read_geometry(model: pinocchio.Model, text: str, folder: Path | None) -> pinocchio.GeometryModel:
     """
-    :param text: the URDF.
-    :param folder: what names of meshes are relative to; None for a URDF that came by a topic. ``package://`` is looked
-        for where ROS has its packages (``AMENT_PREFIX_PATH``, ``ROS_PACKAGE_PATH``).
-    :raises InputError: for a collision element whose mesh is missing, or that cannot be read.
+    :param text: text of the URDF.
+    :param folder: folder that names of meshes are relative to; None for a URDF from a topic. ``package://`` is looked
+        for in ROS's package paths (``AMENT_PREFIX_PATH``, ``ROS_PACKAGE_PATH``).
+    :raises InputError: for a collision element whose mesh is missing or unreadable.
     """
     links = _links(text)
     for mesh in (mesh for link in links for mesh in link.iterfind("collision/geometry/mesh")):
@@ -34,7 +34,7 @@ def read_geometry(model: pinocchio.Model, text: str, folder: Path | None) -> pin
         geometry = pinocchio.buildGeomFromUrdfString(model, text, kind, package_dirs=folders)
     except (ValueError, RuntimeError, IndexError) as error:  # IndexError: no corners
         raise InputError(f"expected collision meshes that can be read ({reason_of(error, longest=300)})") from None
-    # What urdfdom does not understand it reports on the standard error and leaves out.
+    # urdfdom reports what it does not understand on the standard error, and leaves it out.
     read = Counter(model.frames[each.parentFrame].name for each in geometry.geometryObjects)
     for link in links:
         if len(link.findall("collision")) != read[link.get("name", "")]:
@@ -50,7 +50,9 @@ def _links(text: str) -> list[ElementTree.Element]:
 
 
 def _check_mesh(name: str, folder: Path | None) -> None:
-    """Before it is read whole. One that is missing, or below ``package://``, is Pinocchio's to look for."""
+    """Check a mesh before all of it is read. Pinocchio itself looks for missing ones, and for those below
+    ``package://``.
+    """
     file = Path(name.removeprefix("file://")) if "://" not in name.removeprefix("file://") else None
     if file is not None and (file.is_absolute() or folder) and ((folder or Path()) / file).exists():
         file = (folder or Path()) / file
@@ -62,19 +64,20 @@ def make_skeleton(
     whole: pinocchio.Model, geometry: pinocchio.GeometryModel, arm: pinocchio.Model, locked: Sequence[int], tool: int
 ) -> Skeleton:
     """
-    :param whole: all joints of the URDF.
-    :param geometry: of ``whole``.
-    :param arm: the moving joints alone, the others at zero.
-    :param locked: numbers of the others. What they move is guarded wherever they may be, so that a gripper's hulls
-        hold for each opening: at the least, the middle and the greatest of their range, all of them together.
+    :param whole: model with all joints of the URDF.
+    :param geometry: geometry of ``whole``.
+    :param arm: model with the moving joints alone; the others are at zero.
+    :param locked: numbers of the other joints. The parts that they move are guarded at every position, so that a
+        gripper's hulls hold for each opening: at the smallest, the middle and the largest position of their range, all
+        of them together.
     :param tool: number of the tool's frame in ``arm``.
-    :raises InputError: for a hull of no size that an arm's part can have.
+    :raises InputError: for a hull that is too large for a part of an arm.
     """
     corners: dict[tuple[str, int], list[np.ndarray]] = {}
     for position in _ranges(whole, locked):
         _, [placed] = pinocchio.buildReducedModel(whole, [geometry], list(locked), position)
         for number, each in enumerate(placed.geometryObjects):
-            # In the link's frame, then in that of the joint that carries it.
+            # First in the link's frame, then in the frame of the joint that carries the link.
             points = corners_of(each.geometry)
             corners.setdefault((each.name, number), []).append(_transformed(each.placement, points))
     hulls = []
@@ -98,14 +101,14 @@ def _ranges(model: pinocchio.Model, locked: Sequence[int]) -> list[np.ndarray]:
         joint = model.joints[number]
         part = slice(joint.idx_q, joint.idx_q + joint.nq)
         lower, upper = model.lowerPositionLimit[part], model.upperPositionLimit[part]
-        # A wheel turns without end; what it carries is round.
+        # A wheel turns without end; it is taken for round.
         if joint.nq == joint.nv and np.abs([lower, upper]).max() < _FARTHEST:
             lowest[part], highest[part] = lower, upper
     return [lowest, (lowest + highest) / 2.0, highest] if len(locked) else [zero]
 
 
 def corners_of(shape: coal.CollisionGeometry) -> np.ndarray:
-    """(k, 3) points whose convex hull holds the shape, in its own frame; a mesh is scaled already."""
+    """(k, 3) points whose convex hull contains the shape, in its own frame; a mesh is scaled already."""
     if isinstance(shape, coal.Box):
         return box_corners(np.array(shape.halfSide))
     if isinstance(shape, coal.Sphere):
@@ -125,7 +128,7 @@ def _transformed(pose: pinocchio.SE3, points: np.ndarray) -> np.ndarray:
 
 
 def _guessed(model: pinocchio.Model, body: int) -> Hull:
-    """Of a body without collision elements: its joint, those that it carries, and its frames."""
+    """The hull of a body without collision elements: around its joint, the joints that it carries, and its frames."""
     points = [np.zeros(3)]
     points += [
         model.jointPlacements[child].translation for child in range(1, model.njoints) if model.parents[child] == body

@@ -1,4 +1,4 @@
-"""What must be known of an arm behind Interbotix' ``xs_sdk``."""
+"""Settings of an arm behind Interbotix' ``xs_sdk``."""
 
 from dataclasses import dataclass
 
@@ -20,11 +20,11 @@ MOST_PWM = 885.0
 class XsSettings:
     """``driver.settings`` of the robot's file.
 
-    :param namespace: of xs_sdk: the robot's name.
-    :param group: of the arm's joints in xs_sdk's motor configuration.
-    :param gripper: the gripper's joint there.
-    :param finger_joint: whose position in joint_states is the fingers' distance from the middle.
-    :param finger_closed, finger_open: this position, metres.
+    :param namespace: namespace of xs_sdk: the robot's name.
+    :param group: group of the arm's joints in xs_sdk's motor configuration.
+    :param gripper: name of the gripper's joint in that configuration.
+    :param finger_joint: joint whose position in joint_states is the fingers' distance from the middle.
+    :param finger_closed, finger_open: position of this joint, closed and open, metres.
     :param gripper_pwm: effort with which the gripper opens and closes, of 885.
     :param profile_ms: time in which a servo follows a setpoint, milliseconds.
     """
@@ -60,7 +60,7 @@ def _needs(settings: XsSettings, joints: tuple[str, ...]) -> DriverNeeds:
         # Its robot_state_publisher is in the namespace, and puts the robot's name before each link.
         description_topic=f"{name}/robot_description",
         frame_prefix=f"{name.strip('/')}/",
-        # Unless it is told otherwise, xs_sdk calls a robot by its model.
+        # Unless told otherwise, xs_sdk names a robot after its model.
         start="switch the arm on and start Interbotix' xs_sdk: `ros2 launch interbotix_xsarm_control "
         f"xsarm_control.launch.py robot_model:={name}` (without an arm: `stvla robot --use-fake-hardware`)",
         setting="driver.settings.namespace in the robot's file is xs_sdk's robot_name",
@@ -77,17 +77,17 @@ WIDOWX_DRIVER = DriverKind(
     ),
 )
 
-# Of the opening: nearer than this, the fingers count as there.
+# Difference of the opening below which the fingers count as arrived.
 _THERE = 0.08
-# A goal below this means "hold on to whatever is between the fingers".
+# A goal below this means: hold whatever is between the fingers.
 _CLOSED = 0.05
 
 
 def gripper_effort(goal: float, opening: float, effort: float) -> float:
-    """What the motor is to do: ``effort`` to open, its negative to close, 0 to stay.
+    """The effort for the motor: ``effort`` to open, its negative to close, 0 to rest.
 
     :param goal, opening: wanted and measured, 0 closed to 1 open.
-    :param effort: in the unit of the motor's mode (PWM or mA).
+    :param effort: effort with which the gripper moves, in the unit of the motor's mode (PWM or mA).
     """
     if goal <= _CLOSED:
         return -effort

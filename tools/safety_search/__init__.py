@@ -1,6 +1,5 @@
 """An adversarial search for sequences of commands that bring a robot behind the safety gate nearest to its limits.
 
-What comes out of the gate is measured by an oracle of its own (:mod:`oracle`): it shares no code with what the gate
-checks. The property tests of the gate play their sequences by the same :class:`player.Player` and judge by the same
-:mod:`measures`.
+An independent oracle measures the gate's output (:mod:`oracle`): it shares no code with the gate's checks. The gate's
+property tests play their sequences with the same :class:`player.Player`, and judge by the same :mod:`measures`.
 """

@@ -2,8 +2,8 @@
 
     python -m tools.safety_search [--robots widowx poses] [--count 650] [--seed 0]
 
-Prints how many sequences, commands and ticks were tried, and of each measure the worst that was found. Exit code 1 when
-a limit was broken; the sequence is printed then, and `Player.play` repeats it.
+Prints the number of tried sequences, commands and ticks, and the worst case of each measure. Exit code 1 when a limit
+was broken; then the sequence is printed, and `Player.play` repeats it.
 """
 
 import argparse

@@ -1,6 +1,6 @@
-"""What is measured of a played sequence: each measure finds its worst value, as a share of what is allowed.
+"""Measures of a played sequence: each finds its worst value, as a share of the allowed one.
 
-None of them asks the gate, nor the classes by which it checks.
+None of them uses the gate, or the classes of its checks.
 """
 
 from collections.abc import Callable, Mapping
@@ -13,18 +13,18 @@ from stvla_ros.control.safety.limits import SafetyLimits
 from tools.safety_search.oracle import Oracle
 from tools.safety_search.player import Played
 
-# Rounding of trajectories: of rates as a share, of positions in radians and metres.
+# Tolerance for the rounding of trajectories: of rates as a share, of positions in radians and metres.
 SLACK, TINY = 1e-3, 1e-5
-# Of depths and ways out, metres: the oracle's hulls are not the gate's.
+# Tolerance of depths and distances, metres: the oracle's hulls are not the gate's.
 HAIR = 2e-4
 
 
 @dataclass(frozen=True)
 class Found:
-    """The worst of one measure in a sequence.
+    """The worst case of one measure in a sequence.
 
-    :param value, allowed: in ``unit``.
-    :param tick: at which it was.
+    :param value, allowed: worst value and allowed value, in ``unit``.
+    :param tick: number of the tick at which it occurred.
     """
 
     value: float
@@ -39,7 +39,7 @@ class Found:
 
 @dataclass(frozen=True, eq=False)
 class Scene:
-    """:param names: of the coordinates, in the order of every position."""
+    """:param names: names of the coordinates, in the order of every position."""
 
     names: tuple[str, ...]
     limits: SafetyLimits
@@ -50,7 +50,7 @@ Measure = Callable[[Played, Scene], Found | None]
 
 
 def _worst(shares: np.ndarray, allowed: float, unit: str, first: int) -> Found | None:
-    """Of (k, …) shares of what is allowed, by ticks from ``first`` on."""
+    """The worst of (k, …) shares of the allowed value, by ticks from ``first`` on."""
     if not shares.size:
         return None
     by_tick = shares.reshape(len(shares), -1).max(axis=1)
@@ -87,10 +87,10 @@ def _joint_limits(played: Played, scene: Scene) -> Found | None:
 def _never_worse(
     played: Played, excess: np.ndarray, hair: float, unit: str, free: np.ndarray | None = None
 ) -> Found | None:
-    """What is broken where a segment begins may be mended, never made worse.
+    """A limit that is broken where a segment begins may be mended, but never broken further.
 
-    :param excess: (t,) by how much a limit is broken at each tick.
-    :param free: (t,) where it may be; what follows may be as bad as the worst of that.
+    :param excess: (t,) amount by which a limit is broken at each tick.
+    :param free: (t,) ticks at which it may be broken; afterwards it may be broken as much as at the worst of them.
     """
     found = []
     for part in played.parts():
@@ -140,7 +140,7 @@ def _itself(played: Played, scene: Scene) -> Found | None:
 
 
 def part_speeds(played: Played, scene: Scene) -> Mapping[str, np.ndarray]:
-    """(t,) of each moving part's fastest corner, m/s; 0 where a segment begins."""
+    """(t,) speed of each moving part's fastest corner, m/s; 0 where a segment begins."""
     speeds = {}
     for name, corners in scene.oracle.corners(played.positions).items():
         speeds[name] = np.zeros(len(corners))
@@ -182,7 +182,7 @@ def _stops(played: Played, scene: Scene) -> Found | None:
 
 
 def _lead(played: Played, scene: Scene) -> Found | None:
-    """How far the arm goes on after its last command."""
+    """The motion of the arm after its last command."""
     tools, found = scene.oracle.tools(played.positions), []
     for began, ended in played.leads:
         way = np.linalg.norm(tools[began:ended, :3, 3] - tools[began, :3, 3], axis=1)
@@ -191,7 +191,7 @@ def _lead(played: Played, scene: Scene) -> Found | None:
             (way, scene.limits.step_translation, "m after a command"),
             (turn, scene.limits.step_rotation, "rad after a command"),
         ):
-            # Twice the largest step, and what the arm still did before it turned to the command.
+            # Twice the largest step, and the rest of the earlier motion before the arm turned to the command.
             found.append(_worst(distances / (2.5 * step), 2.5 * step, unit, began))
     return _greatest(found)
 
@@ -215,7 +215,7 @@ MEASURES: Mapping[str, Measure] = {
 
 
 def broken(played: Played, scene: Scene, measures: Mapping[str, Measure] = MEASURES) -> list[str]:
-    """A line for each limit that the sequence broke."""
+    """One line for each limit that the sequence broke."""
     lines = []
     for name, measure in measures.items():
         found = measure(played, scene)

@@ -1,5 +1,5 @@
-"""Where the parts of a robot are, computed apart from the gate: by Pinocchio and coal on the maker's own meshes, or by
-two lines for a robot of coordinates alone.
+"""Computes the places of a robot's parts independently of the gate: by Pinocchio and coal from the maker's own meshes,
+or by two lines for a robot that consists of coordinates alone.
 """
 
 import itertools
@@ -16,9 +16,9 @@ from scipy.spatial.transform import Rotation
 
 from stvla_ros.control.safety.limits import Box
 
-# Directions in which a mesh's outermost corner is kept: the hull of these is within the mesh's own.
+# Directions in which a mesh's outermost corner is kept: the hull of these corners is within the mesh's own.
 _DIRECTIONS = 150
-# Positions that tell which parts always touch.
+# Number of positions that tell which parts always touch.
 _DRAWN = 100
 # Distances beyond this are not computed, metres.
 _NEAR = 0.02
@@ -34,16 +34,16 @@ class Oracle(Protocol):
         ...
 
     def self_depths(self, positions: np.ndarray) -> np.ndarray:
-        """:returns: (k,) how deep parts are in each other beyond what is meant to be, metres; 0 where they are not."""
+        """:returns: (k,) penetration of parts beyond the intended one, metres; 0 if there is none."""
         ...
 
     def box_depths(self, positions: np.ndarray, boxes: Mapping[str, Box]) -> np.ndarray:
-        """:returns: (k,) how deep any moving part is in any of the boxes, metres; 0 outside."""
+        """:returns: (k,) penetration of any moving part into any of the boxes, metres; 0 outside."""
         ...
 
 
 class PointOracle:
-    """A tool without a form, moved along and about three axes. :param reference: (3, 3) its orientation at zero."""
+    """A tool without a form, moved along and about three axes. :param reference: (3, 3) orientation at zero."""
 
     def __init__(self, reference: np.ndarray) -> None:
         self._reference = reference
@@ -68,9 +68,10 @@ class PointOracle:
 
 class MeshOracle:
     """
-    :param urdf: with collision meshes beside it.
-    :param joints: that move, in the order of every position; all others stay as ``fixed`` says, or at zero.
-    :param known: (k, n) positions in which the arm is meant to be: parts that touch there may do so.
+    :param urdf: file of the URDF, with collision meshes beside it.
+    :param joints: names of the moving joints, in the order of every position; all others stay at the positions in
+        ``fixed``, or at zero.
+    :param known: (k, n) positions at which the arm is meant to be: parts that touch there may do so.
     """
 
     def __init__(
@@ -136,7 +137,7 @@ class MeshOracle:
     # --- geometry -----------------------------------------------------------------------------------------------------
 
     def _place(self, positions: np.ndarray) -> "_PlacedParts":
-        """The same array is asked about by one measure after the other."""
+        """One measure after the other asks about the same array."""
         if self._last is None or self._last.positions is not positions:
             self._last = self._placed(positions)
         return self._last
@@ -160,7 +161,7 @@ class MeshOracle:
         return _PlacedParts(positions, np.cumsum(fresh) - 1, joints, tools, corners, middles)
 
     def _depths(self, positions: np.ndarray) -> np.ndarray:
-        """(k, pairs) how deep the two of each pair are in each other, metres; 0 where they are not."""
+        """(k, pairs) penetration of each pair, metres; 0 if there is none."""
         placed = self._place(positions)
         found = np.zeros((len(placed.tools), len(self._pairs)))
         for pair, (one, other) in enumerate(self._pairs):
@@ -173,21 +174,21 @@ class MeshOracle:
     def _distance(
         self, placed: "_PlacedParts", state: int, number: int, shape: coal.CollisionGeometry, there: coal.Transform3s
     ) -> float:
-        """:param there: where the shape is."""
+        """:param there: place of the shape."""
         here = _transform(placed.joints[state, self._joints[number]])
         return coal.distance(self._shapes[number], here, shape, there, coal.DistanceRequest(), coal.DistanceResult())
 
 
 @dataclass(frozen=True, eq=False)
 class _PlacedParts:
-    """A robot's parts in u states: those of k positions that follow each other, without repetitions.
+    """A robot's parts in u states: those of k successive positions, without repetitions.
 
     :param positions: (k, n).
-    :param which: (k,) number of the state that each position is.
-    :param joints: (u, joints, 4, 4) poses.
-    :param tools: (u, 4, 4) poses.
-    :param corners: (u, m, 3) of each moving part, by its name.
-    :param middles: (u, parts, 3).
+    :param which: (k,) index of each position's state.
+    :param joints: (u, joints, 4, 4) poses of the joints.
+    :param tools: (u, 4, 4) poses of the tool.
+    :param corners: corners (u, m, 3) of each moving part, by its name.
+    :param middles: (u, parts, 3) middles of the parts.
     """
 
     positions: np.ndarray
@@ -199,7 +200,7 @@ class _PlacedParts:
 
 
 def _outermost(part: pinocchio.GeometryObject) -> np.ndarray:
-    """(m, 3) the outermost corners of a mesh in the frame of the joint that moves it."""
+    """(m, 3) outermost corners of a mesh, in the frame of the joint that moves it."""
     corners = np.asarray(part.geometry.vertices())  # in metres: the scale is in them
     corners = corners @ part.placement.rotation.T + part.placement.translation
     corners = corners[ConvexHull(corners).vertices]

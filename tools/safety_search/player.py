@@ -1,4 +1,4 @@
-"""Plays a sequence of events on a safety gate as a driver would, and keeps all that came out."""
+"""Plays a sequence of events on a safety gate, as a driver would, and keeps all outputs."""
 
 import itertools
 from collections import Counter
@@ -13,25 +13,26 @@ from stvla_ros.control.safety.gate import SafetyGate
 from stvla_ros.control.safety.requests import Observed, TooLate, Verdict
 from stvla_ros.errors import InputError
 
-# A kind, and what it takes; see Player.play.
+# The kind of the event and its arguments; see Player.play.
 Event = tuple[Any, ...]
-# Of the ticks for which the arm may move after a sequence.
+# Number of ticks for which the arm may move after a sequence.
 MOST_TICKS_TO_REST = 1500
 
 
 @dataclass(frozen=True, eq=False)
 class Played:
-    """All of a sequence, tick by tick (t of them).
+    """All outputs of a sequence, tick by tick (t ticks).
 
-    :param tick_s, period_s: seconds of a tick, and of a control period.
+    :param tick_s, period_s: duration of a tick, and of a control period, seconds.
     :param positions: (t, n) setpoints.
-    :param openings: (t,) of the gripper; NaN where it was left alone.
-    :param segments: (t,) number of the start from a measured position that each tick follows. There setpoints may jump.
-    :param free: (t,) whether the arm is on a way by joints, which may leave the workspace, or was measured there.
-    :param stops: ticks from each stop to rest, and the tick at which it was asked for.
-    :param leads: of each command that was executed: the tick at which it came, and the last one before something else
-        was asked for.
-    :param verdicts: by the word with which they begin.
+    :param openings: (t,) openings of the gripper; NaN if it was left alone.
+    :param segments: (t,) number of the start from a measured position that each tick follows. Setpoints may jump there.
+    :param free: (t,) whether the arm follows a motion by joints, which may leave the workspace, or was measured
+        outside.
+    :param stops: number of ticks from each stop to rest, and the tick at which it was asked for.
+    :param leads: ticks of each executed command: the one at which it came, and the last one before something else was
+        asked for.
+    :param verdicts: number of verdicts, by their first word.
     """
 
     tick_s: float
@@ -45,15 +46,15 @@ class Played:
     verdicts: Counter[str]
 
     def parts(self) -> list[slice]:
-        """The segments, each a run of ticks in which nothing may jump."""
+        """The segments: runs of ticks within which nothing may jump."""
         edges = [0, *(np.flatnonzero(np.diff(self.segments)) + 1), len(self.segments)]
         return [slice(int(first), int(last)) for first, last in itertools.pairwise(edges)]
 
 
 class Player:
     """
-    :param gate: started, at rest at ``ready`` at time 0.
-    :param ready: (n,) position.
+    :param gate: safety gate, started, at rest at ``ready`` at time 0.
+    :param ready: (n,) position at the start.
     """
 
     def __init__(self, gate: SafetyGate, ready: np.ndarray, tick_s: float, period_s: float) -> None:
@@ -69,7 +70,7 @@ class Player:
         self._leads: list[tuple[int, int]] = []
         self._leading: int | None = None
         self._verdicts: Counter[str] = Counter()
-        # Rates of the first setpoints are those of an arm at rest.
+        # The first setpoints have the rates of an arm at rest.
         self._tick(4)
         self._free = False
 
@@ -215,7 +216,7 @@ class Player:
                 self._stopping_since = None
 
     def _ends_lead(self) -> None:
-        """Something else was asked for than the last command."""
+        """Something other than the last command was asked for."""
         if self._leading is not None:
             self._leads.append((self._leading, len(self._positions)))
             self._leading = None

@@ -1,4 +1,4 @@
-"""The robots that are searched: the WidowX as its file describes it, and one of coordinates alone."""
+"""The robots in the search: the WidowX as its file describes it, and one that consists of coordinates alone."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,15 +19,15 @@ from tools.safety_search.oracle import MeshOracle, PointOracle
 from tools.safety_search.player import Player
 
 _DOWN = np.diag([1.0, -1.0, -1.0])
-# Of the WidowX' fingers in Interbotix' description, wide open, metres.
+# Positions of the WidowX' fingers in Interbotix' description, wide open, metres.
 _FINGERS = {"left_finger": 0.037, "right_finger": 0.037}
 
 
 @dataclass(frozen=True, eq=False)
 class Robot:
     """
-    :param ready: (n,) position in which every sequence begins.
-    :param forms: where the oracle has the forms of the robot's parts from, for a person.
+    :param ready: (n,) position at which every sequence begins.
+    :param forms: origin of the oracle's forms of the robot's parts, for a person.
     """
 
     name: str
@@ -50,7 +50,7 @@ def widowx() -> Robot:
     tick_s, period_s = 1.0 / driver.tick_hz, 1.0 / embodiment.control_hz
     known = np.array([driver.home, driver.rest])
     try:
-        # ManiSkill's copy of Interbotix' description has their meshes.
+        # ManiSkill's copy of Interbotix' description contains their meshes.
         urdf, fixed = find_assets(download=False) / "data/robots/widowx/wx250s.urdf", _FINGERS
     except InputError:
         urdf, fixed = Path(driver.arm.urdf), {}

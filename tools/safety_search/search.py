@@ -9,18 +9,18 @@ from tools.safety_search.measures import MEASURES, Found, Measure, part_speeds
 from tools.safety_search.player import Event, Played
 from tools.safety_search.robots import Robot
 
-# Of each measure, so many of the worst sequences are kept and changed.
+# Number of the worst sequences of each measure that are kept and changed.
 _KEPT = 3
 _LONGEST = 16
-# How many sequences are drawn anew; the others are changed from kept ones.
+# Share of sequences that are drawn anew; the others are changed from kept ones.
 _NEW = 0.35
 _REASONS = ("deadman", "joint states", "clock")
 
 
 @dataclass
 class Report:
-    """:param worst: by measure, what was found and the sequence that led to it.
-    :param speeds: of each part, the fastest that it was, m/s.
+    """:param worst: worst finding of each measure, with the sequence that led to it.
+    :param speeds: greatest speed of each part, m/s.
     """
 
     robot: str
@@ -44,8 +44,8 @@ def search(
     tell: Callable[[Report], None] = lambda report: None,
 ) -> Report:
     """
-    :param count: sequences to play.
-    :param tell: called after each.
+    :param count: number of sequences to play.
+    :param tell: function that is called after each.
     """
     draw, report = Draw(random.Random(seed), len(robot.ready)), Report(robot.name)
     kept: dict[str, list[tuple[float, list[Event]]]] = {name: [] for name in measures}
@@ -77,7 +77,7 @@ def _note(report: Report, played: Played, robot: Robot) -> None:
 
 
 class Draw:
-    """Draws sequences of events. :param coordinates: of the robot."""
+    """Draws sequences of events. :param coordinates: number of the robot's coordinates."""
 
     def __init__(self, generator: random.Random, coordinates: int) -> None:
         self.random, self._coordinates = generator, coordinates
@@ -108,7 +108,9 @@ class Draw:
         return events[: 2 * _LONGEST]
 
     def _group(self) -> list[Event]:
-        """An event, and often the end of what holds the arm through it: else most commands would be refused."""
+        """An event, often followed by the end of whatever it holds the arm by: otherwise most commands would be
+        refused.
+        """
         event = self._event()
         reason = "tracking" if event[0] == "yield" else event[1]
         if event[0] in ("held", "inhibit", "yield") and self.random.random() < 0.8:
@@ -153,7 +155,7 @@ class Draw:
         return tuple(self.random.choices(kinds, (4, 1, 1, 1), k=self.random.randint(0, 3)))
 
     def _vector(self, size: int, scale: float) -> tuple[float, ...]:
-        """In all directions, along few of them, or far beyond every limit."""
+        """A vector in all directions, along few of them, or far beyond every limit."""
         far = 1e3 if self.random.random() < 0.03 else 1.0
         spread = self.random.choice((0.2, 1.0, 1.0))
         values = [self.random.gauss(0.0, scale * spread) * far for _ in range(size)]

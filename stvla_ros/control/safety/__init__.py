@@ -1,1 +1,1 @@
-"""What stands between every command and every robot: a gate that plans, checks, and only then moves."""
+"""The safety gate between every command and every robot: it plans, checks, and only then moves."""

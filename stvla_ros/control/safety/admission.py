@@ -1,4 +1,6 @@
-"""Which commands are wanted at all: what holds the arm, how old an observation may be, how often it may be answered."""
+"""Decides which commands are admitted: reasons that hold the arm, the age of an observation, and the number of its
+answers.
+"""
 
 from typing import Literal
 
@@ -10,7 +12,7 @@ from stvla_ros.control.safety.requests import Observed
 # Observations may be stamped by another clock that is a little ahead.
 _FUTURE_NS = 100_000_000
 
-# What holds the arm by itself, and lets go of it when its reason is gone; and what latched.
+# Reasons that hold the arm and end by themselves; and causes that were latched.
 Inhibitor = (
     Literal["not started", "deadman", "joint states", "clock", "second publisher", "estop heartbeat", "driver"] | Cause
 )
@@ -35,11 +37,11 @@ class Admission:
 
     @property
     def held(self) -> str:
-        """By what; empty when nothing holds the arm."""
+        """The reasons that hold the arm, as text; empty when there are none."""
         return f"held: {', '.join(sorted(self._inhibitors))}" if self._inhibitors else ""
 
     def inhibit(self, reason: Inhibitor) -> bool:
-        """:returns: whether it did not hold the arm before."""
+        """:returns: whether this reason did not hold the arm before."""
         new = reason not in self._inhibitors
         self._inhibitors.add(reason)
         return new
@@ -48,11 +50,11 @@ class Admission:
         self._inhibitors.discard(reason)
 
     def count_from(self, now_ns: int) -> None:
-        """Observations from before are of an arm that was held, or went elsewhere."""
+        """Observations from before this time show an arm that was held, or went elsewhere."""
         self._released_ns = now_ns
 
     def refusal(self, observed: Observed, now_ns: int) -> str:
-        """Why no command that answers this observation is executed now; empty when one may be."""
+        """The reason why no command that answers this observation is executed now; empty when one may be."""
         if held := self.held:
             return held
         age, allowed = now_ns - observed.taken_ns, self._limits.observation_age
@@ -68,5 +70,5 @@ class Admission:
         return ""
 
     def spend(self, observed: Observed, now_ns: int) -> None:
-        """A command that answers this observation is executed."""
+        """Record that a command that answers this observation is executed."""
         self._budget.spend(observed.stamp_ns, now_ns)

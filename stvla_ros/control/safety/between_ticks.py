@@ -1,7 +1,7 @@
-"""What lies between two ticks: the cubic through the positions and velocities of both.
+"""The path between two ticks: the cubic through the positions and velocities of both.
 
-Most steps need no look between their ticks: how far they may leave the straight way, and how much faster than it they
-may be, is bounded. Those for which the bound does not show that every limit holds are divided.
+Most steps need no check between their ticks: there is a bound for how far they may leave the straight path, and how
+much faster they may be than it. If that bound does not show that every limit holds, a step is divided.
 """
 
 from collections.abc import Sequence
@@ -14,20 +14,20 @@ from stvla_ros.control.safety.kinematics import Kinematics
 from stvla_ros.control.safety.rotations import difference_angles
 from stvla_ros.control.safety.states import State
 
-# Into so many a step is divided. What a bound leaves open is less by the square of it.
+# Number of parts that a step is divided into. The remaining uncertainty falls with its square.
 PARTS = 4
-# Radians or metres by which a coordinate is varied to see how far it moves the arm.
+# Radians or metres by which a coordinate is varied to measure how far it moves the arm.
 _VARIED = 1e-4
-# Of what was seen in the positions that were looked at: others may move the arm a little farther.
+# Factor on what was seen in the sampled positions: other positions may move the arm a little farther.
 _MORE = 1.05
 
 
 @dataclass(frozen=True, eq=False)
 class Levers:
-    """How far a coordinate moves the arm at most.
+    """The largest motion of the arm by each coordinate.
 
-    :param ways: (n,) metres that a corner or the tool point comes, a radian or metre of each coordinate.
-    :param turns: (n,) radians that the tool turns.
+    :param ways: (n,) largest motion of a corner or the tool point, metres per radian or metre of each coordinate.
+    :param turns: (n,) largest rotation of the tool, radians per radian or metre of each coordinate.
     """
 
     ways: np.ndarray
@@ -35,7 +35,7 @@ class Levers:
 
     @classmethod
     def seen(cls, arm: Kinematics, body: Body, positions: np.ndarray) -> "Levers":
-        """:param positions: (k, n) that are looked at."""
+        """:param positions: (k, n) sampled positions."""
         skeleton, count = arm.skeleton, len(arm.names)
         points, turns = [], []
         varied = [positions, *(positions + _VARIED * row for row in np.eye(count))]
@@ -49,9 +49,9 @@ class Levers:
 
 
 class Steps:
-    """The steps of ways, from each of their states to the next: m of them between k states.
+    """The steps of paths, from each of their states to the next: m of them between k states.
 
-    :param ways: of each the states one tick apart.
+    :param ways: states of each path, one tick apart.
     """
 
     def __init__(self, ways: Sequence[Sequence[State]], tick_s: float) -> None:
@@ -60,12 +60,12 @@ class Steps:
         self.tick_s = tick_s
         follows = np.ones(len(self.positions), dtype=bool)
         follows[np.cumsum([len(way) for way in ways]) - 1] = False
-        # (m,) numbers of the states that another follows.
+        # (m,) indices of the states that another state follows.
         self.follows = np.flatnonzero(follows)
 
     def bends(self) -> np.ndarray:
-        """(m, n) that each coordinate leaves the straight way at most: a cubic leaves it by h t (1 - t) of the
-        difference of its rates, the one at the ends and the one between them.
+        """(m, n) largest distance of each coordinate from the straight path. A cubic leaves it by h t (1 - t) times the
+        difference between the rate at an end and the mean rate.
         """
         before, after = self.follows, self.follows + 1
         mean = (self.positions[after] - self.positions[before]) / self.tick_s
@@ -73,7 +73,9 @@ class Steps:
         return off * (self.tick_s / 4.0)
 
     def divided(self, steps: np.ndarray) -> np.ndarray:
-        """(r, PARTS + 1, n) positions along some of the steps, with both ends. :param steps: (r,) numbers of them."""
+        """(r, PARTS + 1, n) positions along some of the steps, with both ends. :param steps: (r,) indices of the
+        steps.
+        """
         before, after = self.follows[steps], self.follows[steps] + 1
         t = (np.arange(PARTS + 1) / PARTS)[None, :, None]
         start, end = self.positions[before, None], self.positions[after, None]

@@ -1,6 +1,7 @@
-"""What an arm fills, and how near its parts come to each other and to boxes: convex hulls, and their distances by coal.
+"""The space that an arm fills, and the distances of its parts from each other and from boxes: convex hulls, and their
+distances by coal.
 
-Distances are asked for where they matter alone: what cannot be near by its bounding balls is not looked at.
+Distances are only computed where they matter: parts that their bounding balls show to be far apart are skipped.
 """
 
 import itertools
@@ -15,7 +16,7 @@ from stvla_ros.control.safety.kinematics import Skeleton
 from stvla_ros.control.safety.limits import Box
 from stvla_ros.errors import InputError
 
-# Of coal's distances, metres.
+# Tolerance of coal's distances, metres.
 TOLERANCE = 1e-5
 
 
@@ -23,8 +24,8 @@ TOLERANCE = 1e-5
 class Placed:
     """An arm in k states.
 
-    :param poses: (k, b, 4, 4) of its bodies.
-    :param centres: (k, s, 3) of the balls around all hulls and boxes, in the base's frame.
+    :param poses: (k, b, 4, 4) poses of its bodies.
+    :param centres: (k, s, 3) centres of the balls around all hulls and boxes, in the base's frame.
     """
 
     poses: np.ndarray
@@ -33,11 +34,11 @@ class Placed:
 
 @dataclass(frozen=True, eq=False)
 class Moves:
-    """What an arm does between m states and those that follow them.
+    """The arm's motion between m states and those that follow them.
 
-    :param follows: (m,) numbers of the states that another follows.
-    :param turned: (m, b) sum of the squares of what each body's orientation changed by.
-    :param ways: (m, h) metres that no corner of a moving hull comes farther than; see :meth:`Body.moves`.
+    :param follows: (m,) indices of the states that another state follows.
+    :param turned: (m, b) sum of the squared changes of the entries of each body's orientation.
+    :param ways: (m, h) upper bound of the motion of any corner of a moving hull, metres; see :meth:`Body.moves`.
     """
 
     follows: np.ndarray
@@ -46,12 +47,12 @@ class Moves:
 
 
 class Body:
-    """The hulls of an arm and the boxes that stand around it. h hulls move with it; a pair is two hulls, or a hull and
-    a box, that could touch.
+    """The hulls of an arm and the boxes that stand around it. h hulls move with the arm; a pair is two hulls, or a hull
+    and a box, that could touch.
 
-    :param boxes: by name, in the base's frame.
-    :param guard_radius: around the frames of links of which no form is known, metres.
-    :raises InputError: for a moving body without a hull: nothing of it would be guarded.
+    :param boxes: boxes by name, in the base's frame.
+    :param guard_radius: radius around the frames of links of unknown form, metres.
+    :raises InputError: for a moving body without a hull: it would not be guarded at all.
     """
 
     def __init__(self, skeleton: Skeleton, boxes: Mapping[str, Box], guard_radius: float) -> None:
@@ -65,7 +66,7 @@ class Body:
         ] + [_box_corners(box) for box in boxes.values()]
         shapes = [ConvexHull(each) for each in corners]
         corners = [each.points[each.vertices] for each in shapes]
-        # Of all hulls, the moving ones first, then of the boxes.
+        # Arrays over all hulls, the moving ones first, and then over the boxes.
         self.names = (*(hull.name for hull in hulls), *boxes)
         self.moving = sum(hull.body > 0 for hull in hulls)
         self._bodies = np.array([hull.body for hull in hulls] + [0] * len(boxes))
@@ -83,12 +84,12 @@ class Body:
         self.own_pairs = len(pairs)
         pairs += itertools.product(range(self.moving), range(len(hulls), len(corners)))
         self.pairs = np.array(pairs, dtype=int).reshape(-1, 2)
-        # Distances that were computed so far.
+        # Number of distances that were computed so far.
         self.asked = 0
         self._request, self._result = coal.DistanceRequest(), coal.DistanceResult()
 
     def keep(self, pairs: np.ndarray) -> None:
-        """Look at these of the pairs (p,) alone. :param pairs: bool."""
+        """Check only these pairs. :param pairs: (p,) bool, pairs that are kept."""
         self.own_pairs = int(pairs[: self.own_pairs].sum())
         self.pairs = self.pairs[pairs]
 
@@ -97,14 +98,14 @@ class Body:
         return self.names[first], self.names[second]
 
     def place(self, poses: np.ndarray) -> Placed:
-        """:param poses: (k, b, 4, 4) of the bodies."""
+        """:param poses: (k, b, 4, 4) poses of the bodies."""
         centres = np.einsum("ksij,sj->ksi", poses[:, self._bodies, :3, :3], self._centres)
         return Placed(poses, centres + poses[:, :, :3, 3][:, self._bodies])
 
     def corners(self, poses: np.ndarray, hulls: Sequence[int] | None = None) -> np.ndarray:
         """
-        :param poses: (k, b, 4, 4) of the bodies.
-        :param hulls: numbers of them; the moving ones where they are not given.
+        :param poses: (k, b, 4, 4) poses of the bodies.
+        :param hulls: indices of hulls; None for the moving ones.
         :returns: (k, m, 3) all their corners, in the base's frame.
         """
         found = []
@@ -114,8 +115,8 @@ class Body:
         return np.concatenate(found, axis=1)
 
     def bounds(self, placed: Placed) -> tuple[np.ndarray, np.ndarray]:
-        """(k, h, 3) twice, least and greatest coordinates that each moving hull may have, in the base's frame: no
-        corner is beyond them, and one may be short of them, since they are of a box around the hull.
+        """Lower and upper bounds, (k, h, 3) each, of the coordinates of each moving hull in the base's frame. No corner
+        is beyond them. They may be a little wide, because they belong to a box around the hull.
         """
         centres = placed.centres[:, : self.moving]
         turns = np.abs(placed.poses[:, self._bodies[: self.moving], :3, :3])
@@ -124,13 +125,13 @@ class Body:
 
     def moves(self, placed: Placed, follows: np.ndarray, exact_above: float) -> Moves:
         """
-        :param follows: (m,) numbers of the states that come right before the next one on a way.
-        :param exact_above: metres; of ways that are not longer, a bound will do.
+        :param follows: (m,) indices of the states that are directly followed by another one on a path.
+        :param exact_above: length in metres; for shorter motions a bound is enough.
         """
         moves = np.diff(placed.poses[:, :, :3], axis=0)
         turned = np.einsum("kbij,kbij->kb", moves[..., :3], moves[..., :3])[follows]
         centres = np.diff(placed.centres[:, : self.moving], axis=0)[follows]
-        # As in _way: with the ball around it.
+        # As in _way, with the ball around the hull.
         ways = np.sqrt(np.einsum("mhi,mhi->mh", centres, centres))
         ways += np.sqrt(turned / 2.0)[:, self._bodies[: self.moving]] * self.radii[: self.moving]
         for hull in np.flatnonzero((ways > exact_above).any(axis=0)):
@@ -141,9 +142,9 @@ class Body:
         return Moves(follows, turned, ways)
 
     def depths(self, poses: np.ndarray) -> np.ndarray:
-        """(p,) how deep each pair is in each other in one state, metres; 0 where it is apart.
+        """(p,) penetration of each pair in one state, metres; 0 if it is apart.
 
-        :param poses: (b, 4, 4) of the bodies.
+        :param poses: (b, 4, 4) poses of the bodies.
         """
         first, second = self.pairs.T
         centres = self.place(poses[None]).centres[0]
@@ -155,10 +156,11 @@ class Body:
         return found
 
     def clearances(self, poses: np.ndarray, pairs: np.ndarray | None = None, near: float = np.inf) -> np.ndarray:
-        """(k, p) signed distances, metres; negative where two penetrate.
+        """(k, p) signed distances, metres; negative if two penetrate.
 
-        :param pairs: numbers of p pairs; all where they are not given.
-        :param near: what is less than this is exact; elsewhere a bound will do, which is at least that.
+        :param pairs: indices of p pairs; None for all.
+        :param near: distance in metres; smaller distances are exact, for larger ones a lower bound of at least this
+            size is enough.
         """
         pairs = np.arange(len(self.pairs)) if pairs is None else pairs
         found = np.empty((len(poses), len(pairs)))
@@ -172,9 +174,9 @@ class Body:
         return found
 
     def touching(self, poses: np.ndarray) -> np.ndarray:
-        """(p,) whether each pair touches in all states. :param poses: (k, b, 4, 4) of the bodies."""
+        """(p,) whether each pair touches in all states. :param poses: (k, b, 4, 4) poses of the bodies."""
         left = np.arange(len(self.pairs))
-        # Most pairs are apart in one of the first few.
+        # Most pairs are apart in one of the first few states.
         for states in np.split(poses, [1, 4, 16]):
             left = left[(self.clearances(states, left, near=TOLERANCE) <= 0.0).all(axis=0)]
         return np.isin(np.arange(len(self.pairs)), left)
@@ -189,7 +191,7 @@ class Body:
         return turns, places, turns @ self._centres[second] + places
 
     def distance(self, pair: int, turn: np.ndarray, place: np.ndarray) -> float:
-        """Of a pair, metres; negative where they penetrate. :param turn, place: one row of :meth:`relative`."""
+        """Distance of a pair, metres; negative if they penetrate. :param turn, place: one row of :meth:`relative`."""
         first, second = self.pairs[pair]
         self.asked += 1
         self._result.clear()
@@ -201,7 +203,7 @@ _HERE = coal.Transform3s()
 
 
 def _apart(parents: Sequence[int], first: int, second: int) -> bool:
-    """Whether two bodies are neither one nor joined to each other."""
+    """Whether two bodies are different and not joined to each other."""
     return first != second and parents[first] != second and parents[second] != first
 
 

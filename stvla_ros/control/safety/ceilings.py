@@ -1,4 +1,6 @@
-"""Absolute ceilings: what no limit in a robot's file may exceed, and why. Stated where the limit is declared."""
+"""Absolute ceilings: values that no limit in a robot's file may exceed, each with its reason. They are declared with
+the limit.
+"""
 
 import dataclasses
 from typing import Any
@@ -12,9 +14,9 @@ _KEY = "ceiling"
 @dataclasses.dataclass(frozen=True)
 class Ceiling:
     """
-    :param low: least value; ``positive`` says that it is itself too low.
+    :param low: least value; with ``positive`` this value itself is too low.
     :param high: greatest value.
-    :param why: reason of the greatest one.
+    :param why: reason for the greatest value.
     """
 
     low: float
@@ -23,7 +25,7 @@ class Ceiling:
     why: str
 
     def allows(self, value: float) -> bool:
-        # NaN is neither; no conversion, because a whole number may be too large for one.
+        # NaN is neither. No conversion to float, because a whole number may be too large for one.
         return (value > self.low if self.positive else value >= self.low) and value <= self.high
 
     @property
@@ -38,23 +40,23 @@ def ceiling(
 
     :param low: least value; without one, it must be more than 0.
     :param high: greatest value.
-    :param why: reason of the greatest one, for people.
-    :param former: what the limit was called before.
+    :param why: reason for the greatest value, for people.
+    :param former: former name of the limit.
     """
     metadata: dict[str, Any] = {_KEY: Ceiling(0.0 if low is None else low, low is None, high, why)}
     return dataclasses.field(default=default, metadata=metadata | ({FORMER_NAME: former} if former else {}))
 
 
 def ceilings(limits: Any) -> dict[str, Ceiling]:
-    """Those of a dataclass of limits, by field."""
+    """The ceilings of a dataclass of limits, by field."""
     return {field.name: field.metadata[_KEY] for field in dataclasses.fields(limits) if _KEY in field.metadata}
 
 
 def check_ceilings(limits: Any) -> None:
-    """To be called from the ``__post_init__`` of a dataclass of limits.
+    """Call this from the ``__post_init__`` of a dataclass of limits.
 
     :raises InputError: naming the first number that is not finite, too small or above its ceiling.
-    :raises TypeError: for a number that was declared without a ceiling: a limit that nothing limits.
+    :raises TypeError: for a number that was declared without a ceiling.
     """
     known = ceilings(limits)
     for field in dataclasses.fields(limits):

@@ -1,22 +1,21 @@
-"""Contact, told from the efforts of the servos: an arm that meets something works harder than one that moves freely."""
+"""Detects contact from the servos' efforts: an arm that meets an obstacle works harder than one that moves freely."""
 
 from collections.abc import Sequence
 
 import numpy as np
 
-# So many measurements in a row: one alone may be a bad read, or the current of a start.
+# Number of measurements in a row: a single one may be a bad read, or the current of a start.
 _IN_A_ROW = 2
 
 
 class ContactWatch:
-    """
-    The sign of an effort is its direction, which does not matter. A NaN is no measurement: it neither counts nor ends
+    """The sign of an effort is its direction, and does not matter. A NaN is no measurement: it neither counts nor ends
     a row.
 
-    :param names: of the coordinates.
-    :param limits: (n,) greatest effort of each that free motion needs, in the unit in which the robot measures it; None
-        where it is not watched.
-    :param timeout_s: an effort that was measured before may be missing for so long.
+    :param names: names of the coordinates.
+    :param limits: greatest effort of each coordinate in free motion (n,), in the robot's unit; None for one that is not
+        watched.
+    :param timeout_s: time for which an effort may be missing that was measured before.
     """
 
     def __init__(self, names: Sequence[str], limits: Sequence[float | None], timeout_s: float) -> None:
@@ -26,17 +25,17 @@ class ContactWatch:
         self.forget()
 
     def forget(self) -> None:
-        """The arm is taken up anew."""
+        """Forget everything: the arm is taken up anew."""
         self._row = np.zeros(len(self._names), dtype=int)
         self._seen_at = np.full(len(self._names), np.nan)
         self._nonzero = False
 
     def take(self, effort: np.ndarray, moving: bool, now: float) -> str:
         """
-        :param effort: (n,) measured, NaN where it was not.
-        :param moving: whether the arm is asked to move; only then an effort tells of a contact.
+        :param effort: (n,) measured efforts, NaN if not measured.
+        :param moving: whether the arm is asked to move; only then does an effort show a contact.
         :param now: seconds of a steady clock.
-        :returns: a line that names the joint; empty without a contact.
+        :returns: line that names the joint; empty without a contact.
         """
         measured = np.isfinite(effort)
         self._seen_at = np.where(measured, now, self._seen_at)
@@ -47,7 +46,7 @@ class ContactWatch:
         if broken.any():
             worst = int(np.where(broken, np.abs(effort) / self._limits, -1.0).argmax())
             return f"{self._names[worst]} needs an effort of {abs(effort[worst]):.4g}, {self._limits[worst]:g} allowed"
-        missing = np.flatnonzero(self._limited & (now - self._seen_at > self._timeout_s))  # never where it is NaN
+        missing = np.flatnonzero(self._limited & (now - self._seen_at > self._timeout_s))  # False for NaN
         if moving and len(missing):
             lost = int(missing[0])
             return (
@@ -57,7 +56,7 @@ class ContactWatch:
         return ""
 
     def unwatched(self) -> str:
-        """What of the arm is not watched, and why; empty when all of it is."""
+        """The unwatched coordinates and the reason, as text; empty when all are watched."""
         if not self._limited.any():
             return "the robot's file has no joints.*.effort: contact is not watched"
         silent = self._limited & np.isnan(self._seen_at)

@@ -1,19 +1,19 @@
-"""Topics on which one node alone may speak: what a list of their publishers means for the arm."""
+"""Topics on which only one node may publish: the consequences of their list of publishers for the arm."""
 
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-# A process that died without a word stays among the publishers until its participant's lease is over: 20 s by DDS, 10 s
-# by config/fastdds.xml. Whoever is listed for longer than this lives.
+# A process that died suddenly stays among the publishers until its participant's lease ends: 20 s by DDS, 10 s by
+# config/fastdds.xml. A publisher that is listed for longer is alive.
 LEASE_S = 25.0
 
 
 @dataclass(frozen=True)
 class Contention:
     """
-    :param holds: why nothing must move while it lasts, a line for a person; empty when nothing is wrong.
-    :param certain: whether two live nodes are there: it takes a person to say which of them is right.
+    :param holds: reason in one line why nothing must move while this lasts; empty when nothing is wrong.
+    :param certain: whether there are certainly two live nodes: a person must then decide which of them is right.
     """
 
     holds: str = ""
@@ -21,13 +21,13 @@ class Contention:
 
 
 class ExclusiveTopic:
-    """One topic that one node alone may publish on.
+    """One topic on which only one node may publish.
 
-    Two publishers of different names are two nodes. Two of one name may be a node that was killed and the one that was
-    started in its place, and so may one whose name is not known yet: these count as two when both stay.
+    Two publishers with different names are two nodes. Two with the same name may be a killed node and its successor; so
+    may one whose name is not known yet. These count as two nodes if both stay.
 
-    :param topic: its full name.
-    :param own: full name of the only node that may publish; empty: any one.
+    :param topic: full name of the topic.
+    :param own: full name of the only node that may publish; empty if any single node may.
     """
 
     def __init__(self, topic: str, own: str = "") -> None:
@@ -36,11 +36,11 @@ class ExclusiveTopic:
 
     def look(self, publishers: Sequence[str], now_s: float) -> Contention:
         """
-        :param publishers: full name of the node of each publisher; empty where it is unknown.
+        :param publishers: full name of each publisher's node; empty if it is unknown.
         :param now_s: seconds of a steady clock.
         """
         others = Counter(publishers)
-        # Without an own one, the first may be; of the own node one publisher is right.
+        # Without an own node, the first publisher may be the right one; of the own node, one publisher is right.
         others.subtract({self._own or next(iter(publishers), ""): 1})
         others = +others
         if not others:

@@ -1,10 +1,10 @@
-"""The safety gate: commands go in, positions that obey every limit come out, one each tick.
+"""The safety gate: commands go in, and positions that obey every limit come out, one at each tick.
 
-It knows no ROS and no robot's protocol. Time is given by the caller, in nanoseconds of a clock that only runs forwards
-(``now``), and ticks are counted.
+It knows no ROS and no robot's protocol. The caller passes the time, in nanoseconds of a clock that only runs forwards
+(``now``), and calls each tick.
 
-Not thread-safe: all but :meth:`SafetyGate.plan` is to be called with one lock held. Planning takes longer than a tick
-may wait, so a command goes through three phases, and ticks may come between them:
+Not thread-safe: hold one lock for all calls except :meth:`SafetyGate.plan`. Planning takes longer than a tick may wait.
+So a command goes through three phases, and ticks may come between them:
 
 1. ``prepare`` (lock): is the command wanted, and where will the arm be in some ticks?
 2. ``plan`` (no lock): the motion from there, checked to its end.
@@ -30,8 +30,8 @@ from stvla_ros.control.safety.rules import MotionRules
 from stvla_ros.control.safety.track import Departure, Track
 from stvla_ros.errors import InputError
 
-# A motion takes this many control periods: the next command comes before it has slowed down, so that a stream of equal
-# commands is a steady motion that is 0.3 commands behind (at 1.0 the arm would stop after each).
+# A motion takes this many control periods. The next command then comes before the motion slows down, so a stream of
+# equal commands is a steady motion, 0.3 commands behind (at 1.0 the arm would stop after each).
 _MOTION_PERIODS = 1.5
 
 
@@ -39,7 +39,7 @@ class SafetyGate:
     """
     :param tick_s: seconds between two calls of :meth:`tick`.
     :param control_period_s: seconds between two commands.
-    :param known: positions (n,) where the arm is meant to be, home and rest: links that touch there may do so.
+    :param known: positions (n,) at which the arm is meant to be, home and rest: links that touch there may do so.
     :raises InputError: when limits, arm and rates do not fit together.
     """
 
@@ -56,7 +56,7 @@ class SafetyGate:
         limits.check_stop(control_period_s)
         self._arm, self._limits = arm, limits
         self._tick_s, self._period_s = tick_s, control_period_s
-        # Planning has an arm of its own: ticks come while it works.
+        # Planning has an arm of its own, because ticks come while it works.
         self._planning_arm = arm.copy()
         self.rules = MotionRules(self._planning_arm, limits, tick_s, known)
         self._planner = MotionPlanner(self.rules)
@@ -73,17 +73,17 @@ class SafetyGate:
 
     @property
     def inhibitors(self) -> frozenset[Inhibitor]:
-        """Why no command is accepted; empty when commands are."""
+        """The reasons why no command is accepted; empty when commands are accepted."""
         return self._admission.inhibitors
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Of the coordinates, in the order of every position."""
+        """Names of the coordinates, in the order of every position."""
         return self._arm.names
 
     @property
     def position(self) -> np.ndarray:
-        """(n,) of the last setpoint."""
+        """(n,) position of the last setpoint."""
         return self._track.state.position
 
     @property
@@ -96,10 +96,10 @@ class SafetyGate:
         return self._idle_ticks * self._tick_s > self._limits.watchdog_periods * self._period_s
 
     def start(self, position: np.ndarray, gripper: float | None, now_ns: int) -> None:
-        """Begin, or begin anew after a hold, where the arm is measured to be.
+        """Begin, or begin anew after a hold, at the arm's measured position.
 
-        :param position: (n,) measured, at rest.
-        :param gripper: its opening; None where nobody knows it.
+        :param position: (n,) measured position, at rest.
+        :param gripper: measured opening; None if it is not known.
         :raises InputError: for numbers that are not finite, or a position beyond the hard limits.
         """
         position = np.asarray(position, dtype=np.float64)
@@ -122,19 +122,19 @@ class SafetyGate:
         self._retarget(now_ns)
 
     def inhibit(self, reason: Inhibitor) -> None:
-        """Stop from the next tick on and refuse commands until :meth:`release`. Safe to call again."""
+        """Stop from the next tick on, and refuse commands until :meth:`release`. Safe to call again."""
         if self._admission.inhibit(reason):
             self.counts[f"stopped: {reason}"] += 1
         self._brake()
 
     def release(self, reason: Inhibitor, now_ns: int) -> None:
-        """The reason is gone. Without any other, commands to observations from now on are accepted again."""
+        """The reason is gone. If there is no other, commands to observations from now on are accepted again."""
         self._admission.release(reason)
         if not self._admission.held:
             self._retarget(now_ns)
 
     def _retarget(self, now_ns: int) -> None:
-        """Commands are relative to the target: let it be where the arm comes to rest."""
+        """Commands are relative to the target, so the target becomes the pose at which the arm comes to rest."""
         self._track.change()
         self._goal = self._track.end
         self._target = self._arm.tool_pose(self._goal)
@@ -153,19 +153,19 @@ class SafetyGate:
         return self._gripper.releasing
 
     def release_gripper(self) -> None:
-        """Open the gripper, whatever holds the arm; see :meth:`GripperRamp.release`."""
+        """Open the gripper, even while the arm is held; see :meth:`GripperRamp.release`."""
         self._gripper.release()
 
     def leave_gripper(self) -> None:
-        """Until the next command the gripper stays as it is."""
+        """Leave the gripper as it is until the next command."""
         self._gripper.leave()
 
     # --- commands -----------------------------------------------------------------------------------------------------
 
     def command(self, action: EndEffectorAction, stamp_ns: int, now_ns: int) -> Verdict:
-        """All three phases at once, with no tick between them.
+        """Run all three phases at once, with no tick between them.
 
-        :param stamp_ns: of the observation that is answered, in the clock of ``now_ns``.
+        :param stamp_ns: stamp of the answered observation, in the clock of ``now_ns``.
         """
         observed = Observed(stamp_ns, stamp_ns)
         return self.accept(self.plan(self.prepare(action, observed, now_ns, 0)), now_ns)
@@ -173,8 +173,8 @@ class SafetyGate:
     def prepare(self, action: EndEffectorAction, observed: Observed, now_ns: int, lead_ticks: int) -> Request | Verdict:
         """The first phase of a command, which is relative to the target pose.
 
-        :param lead_ticks: ticks that planning may take.
-        :returns: what is to be planned, or why nothing is.
+        :param lead_ticks: number of ticks that planning may take.
+        :returns: what must be planned, or the reason why nothing is.
         """
         if refused := self._admission.refusal(observed, now_ns):
             return Verdict(False, refused=refused)
@@ -185,8 +185,8 @@ class SafetyGate:
         return Request(observed, departure, target, self._goal, action.gripper, clipped)
 
     def plan(self, request: Request | Verdict) -> Planned | Verdict:
-        """The second phase: the motion. Nothing of the gate is changed, and no lock is needed; not to be called twice
-        at a time.
+        """The second phase: plan the motion. Nothing of the gate changes, and no lock is needed; do not run it twice at
+        the same time.
         """
         if isinstance(request, Verdict):
             return request
@@ -201,9 +201,10 @@ class SafetyGate:
         return Planned(request, goal, motion)
 
     def accept(self, planned: Planned | Verdict, now_ns: int) -> Verdict:
-        """The third phase: follow the motion. What was decided in the phases before is counted here.
+        """The third phase: follow the motion. The decisions of the earlier phases are counted here.
 
-        :raises TooLate: when the arm is past the state in which the motion begins; then nothing is changed or counted.
+        :raises TooLate: when the arm has passed the state in which the motion begins; then nothing is changed or
+            counted.
         """
         verdict = planned if isinstance(planned, Verdict) else self._accept(planned, now_ns)
         for limit in verdict.clipped:
@@ -214,7 +215,7 @@ class SafetyGate:
 
     def _accept(self, planned: Planned, now_ns: int) -> Verdict:
         request = planned.request
-        # Again: time went by, and somebody may have stopped the arm.
+        # Checked again: time has passed, and the arm may have been stopped.
         if refused := self._admission.refusal(request.observed, now_ns):
             return Verdict(False, request.clipped, refused)
         if self._track.changed(request.departure):
@@ -230,16 +231,16 @@ class SafetyGate:
         return Verdict(True, request.clipped, moved=moved)
 
     def plan_way(self, position: np.ndarray, departure: Departure, *, in_workspace: bool = False) -> Motion:
-        """To a position of the joints; no lock is needed, as for :meth:`plan`.
+        """Plan a motion to a position of the joints; no lock is needed, as for :meth:`plan`.
 
-        :param departure: from :meth:`prepare_way`.
-        :param in_workspace: whether the tool keeps to the workspace; home and rest may be outside.
+        :param departure: start of the motion, from :meth:`prepare_way`.
+        :param in_workspace: whether the tool stays in the workspace; home and rest may be outside.
         :raises InputError: when a limit is in the way.
         """
         return self._planner.move(departure.start, np.asarray(position, dtype=np.float64), in_workspace=in_workspace)
 
     def prepare_way(self) -> Departure:
-        """Where a way to a position of the joints may begin: where the arm comes to rest.
+        """The start of a possible motion to a position of the joints: the place where the arm comes to rest.
 
         :raises InputError: when the arm is held.
         """
@@ -248,9 +249,9 @@ class SafetyGate:
         return self._track.departure(None)
 
     def accept_way(self, departure: Departure, motion: Motion, now_ns: int) -> float:
-        """Follow a way that was planned.
+        """Follow a planned motion to a position.
 
-        :returns: seconds that it will take.
+        :returns: duration of the motion, seconds.
         :raises InputError: when the arm is held, or was sent elsewhere.
         """
         self.prepare_way()
@@ -261,16 +262,16 @@ class SafetyGate:
         return self._track.ticks_left * self._tick_s
 
     def move_to(self, position: np.ndarray, now_ns: int) -> float:
-        """All three phases of a way at once, with no tick between them; see :meth:`plan_way`."""
+        """Run all three phases of such a motion at once, with no tick between them; see :meth:`plan_way`."""
         departure = self.prepare_way()
         return self.accept_way(departure, self.plan_way(position, departure), now_ns)
 
     def yield_to(self, position: np.ndarray, in_workspace: bool) -> None:
-        """Lead the setpoints back to an arm that does not follow, although it is held: it must not be pressed on. Under
-        every limit.
+        """Lead the setpoints back to an arm that does not follow, although it is held, so that it does not keep
+        pressing. All limits hold.
 
-        :param position: (n,) on their own way (``SetpointTrail``).
-        :param in_workspace: whether that way was within the workspace.
+        :param position: (n,) position on the setpoints' own path (``SetpointTrail``).
+        :param in_workspace: whether that path was within the workspace.
         :raises InputError: when a limit is in the way.
         """
         departure = self._track.departure(0)

@@ -1,4 +1,4 @@
-"""What a message of joint states says of the arm's own joints."""
+"""Reads the arm's own joints from a message of joint states."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,13 +9,13 @@ from stvla_ros.errors import InputError
 
 
 class ForeignJoints(InputError):
-    """The message is of other joints than the arm's: others may publish theirs on the same topic."""
+    """The message has other joints than the arm's: other publishers may use the same topic."""
 
 
 @dataclass(frozen=True, eq=False)
 class JointMeasurement:
-    """:param position: (n,) rad or m; a NaN stays one.
-    :param effort: (n,) in the unit in which the robot measures it; NaN where it does not.
+    """:param position: (n,) rad or m; NaN stays NaN.
+    :param effort: (n,) efforts in the robot's unit; NaN if not measured.
     """
 
     position: np.ndarray
@@ -30,12 +30,13 @@ def read_joints(
     also: Sequence[str] = (),
 ) -> JointMeasurement:
     """
-    :param names, positions, efforts: of the message.
+    :param names, positions, efforts: names, positions and efforts in the message.
     :param wanted: names of the arm's joints: a message has all of them, or none.
-    :param also: of others that are needed with them (a finger); one of these alone is a stranger's message.
-    :returns: of ``wanted`` and then ``also``.
+    :param also: names of other joints that are needed with them (a finger); a message with only one of these is not
+        about the arm.
+    :returns: measurements of ``wanted``, and then of ``also``.
     :raises ForeignJoints: when none of the arm's joints is in it.
-    :raises InputError: when some are missing, one is there twice, or the numbers are not as many as the names.
+    :raises InputError: when some are missing, one is there twice, or there are not as many numbers as names.
     """
     if not set(wanted).intersection(names):
         raise ForeignJoints(f"expected the positions of {', '.join(wanted)}, got those of {_listed(names)}")

@@ -1,6 +1,7 @@
-"""The stop latch: what stopped the arm for good, kept on disk until a person resets it.
+"""The stop latch: the causes that stopped the arm for good, kept on disk until a person resets it.
 
-It outlives the driver: a driver that is killed finds the mark that it was running, and is stopped for that.
+It outlives the driver: after a driver was killed, the next one finds the mark that it was running, and is stopped
+because of that.
 """
 
 import contextlib
@@ -18,32 +19,32 @@ from stvla_ros.atomic_files import write_json
 from stvla_ros.errors import InputError, one_line, reason_of
 from stvla_ros.safe_files import read_json_file
 
-# What latches. All else that holds the arm (control/safety/gate.py) goes by itself when its reason is gone.
+# Causes that latch. All other reasons that hold the arm (control/safety/gate.py) end by themselves.
 Cause = Literal[
-    "estop",  # a person, or what speaks for one
-    "arm lost",  # its measurements ended while it was engaged: it may have been switched off, and carried
-    "driver ended",  # without having brought the arm to rest
-    "foreign publisher",  # somebody else commands the arm
-    "measured state",  # what the arm says cannot be
+    "estop",  # a person, or a device that acts for one
+    "arm lost",  # its measurements ended while it was engaged: it may have been switched off and carried
+    "driver ended",  # the driver ended without bringing the arm to rest
+    "foreign publisher",  # another node commands the arm
+    "measured state",  # the arm's measurements are impossible
     "contact",
-    "tracking",  # it does not follow
+    "tracking",  # the arm does not follow
     "late ticks",  # the machine is too busy
-    "latch file",  # what was latched cannot be read
+    "latch file",  # the latch's file cannot be read
 ]
 CAUSES: tuple[str, ...] = get_args(Cause)
-# Of the epoch, seconds: the end of the year 9999.
+# Seconds of the epoch: the end of the year 9999.
 _LAST_MOMENT = 253402300799.0
 
 
 @dataclass(frozen=True)
 class LatchRecord:
-    """What a latch's file says.
+    """The content of a latch's file.
 
-    :param robot: a name for a person.
-    :param causes: by cause since when, seconds of the epoch, and what happened, for a person.
-    :param running: since when a driver is active, seconds of the epoch; None when none is, or its arm was brought to
-        rest.
-    :param homed_for: what started the driver that last moved home at its start; see :class:`StopLatch`.
+    :param robot: name of the robot, for a person.
+    :param causes: time and description of each cause, by cause: seconds of the epoch, and a text for a person.
+    :param running: time since which a driver is active, seconds of the epoch; None when none is, or its arm was brought
+        to rest.
+    :param homed_for: process that started the driver that last moved home at its start; see :class:`StopLatch`.
     """
 
     robot: str = ""
@@ -53,9 +54,9 @@ class LatchRecord:
 
 
 def default_latch_folder() -> Path:
-    """Where latches are kept: in the user's state, which outlives a boot (XDG Base Directory Specification)."""
+    """Folder of the latches: in the user's state, which outlives a reboot (XDG Base Directory Specification)."""
     state = os.environ.get("XDG_STATE_HOME", "")
-    # A relative path there is to be ignored.
+    # The specification says that a relative path is ignored.
     folder = Path(state) if state.startswith("/") else Path.home() / ".local" / "state"
     return folder / "stvla_ros" / "latches"
 
@@ -66,7 +67,7 @@ def latch_file(folder: Path, node: str) -> Path:
 
 
 def read_latch(file: Path) -> LatchRecord:
-    """What the file says; an open latch where there is none.
+    """The content of the file; an open latch if there is none.
 
     :raises InputError: when it cannot be read, or is no latch.
     """
@@ -97,17 +98,17 @@ def _moment(seconds: Any) -> float:
 
 
 def shown_moment(seconds: float) -> str:
-    """:param seconds: of the epoch."""
+    """:param seconds: time, seconds of the epoch."""
     return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds))
 
 
 class StopLatch:
-    """Thread-safe. Only one process at a time has the latch of one file.
+    """Stops of one driver, kept in a file. Thread-safe. Only one process at a time may use the latch of a file.
 
-    :param file: where it is kept; None: nowhere, for a driver that moves nothing.
-    :param robot: a name for a person.
-    :raises InputError: when the file cannot be written, or another process has it. One that cannot be read is a closed
-        latch.
+    :param file: file of the latch; None for a driver that moves nothing and keeps no file.
+    :param robot: name of the robot, for a person.
+    :raises InputError: when the file cannot be written, or another process uses it. A file that cannot be read is a
+        closed latch.
     """
 
     def __init__(self, file: Path | None, robot: str) -> None:
@@ -131,7 +132,7 @@ class StopLatch:
     def _hold(self, file: Path) -> None:
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
-            # Not the file itself, which is replaced with each change. The kernel lets go of it with the process.
+            # Not the file itself, which is replaced at each change. The kernel releases the lock when the process ends.
             lock = self._held.enter_context(file.with_suffix(".lock").open("a"))
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -140,7 +141,7 @@ class StopLatch:
             raise InputError(f"file {file}: a stop cannot be kept there: {reason_of(error)}") from None
 
     def let_go(self) -> None:
-        """Leave the file to the next driver."""
+        """Release the file for the next driver."""
         self._held.close()
 
     @property
@@ -149,7 +150,7 @@ class StopLatch:
 
     @property
     def causes(self) -> Mapping[Cause, str]:
-        """What happened, by cause."""
+        """The description of each cause, by cause."""
         return MappingProxyType({cause: detail for cause, (_, detail) in self._record.causes.items()})
 
     @property
@@ -158,7 +159,7 @@ class StopLatch:
 
     @property
     def marked(self) -> bool:
-        """Whether it says that a driver is active."""
+        """Whether the latch is marked: a driver is active."""
         return self._record.running is not None
 
     @property
@@ -166,7 +167,7 @@ class StopLatch:
         return self._record.homed_for
 
     def close(self, cause: Cause, detail: str) -> bool:
-        """Close it; it does not wait for the disk, see :meth:`save`. The first detail of a cause stays.
+        """Close it. This does not wait for the disk, see :meth:`save`. The first description of a cause stays.
 
         :returns: whether the cause is new.
         """
@@ -178,7 +179,7 @@ class StopLatch:
             return True
 
     def open(self) -> None:
-        """Open it, on the disk first. :raises InputError: when that cannot be; it stays closed."""
+        """Open it, on the disk first. :raises InputError: when that fails; it then stays closed."""
         with self._lock:
             before = self._record
             self._record = replace(before, causes={})
@@ -190,8 +191,8 @@ class StopLatch:
             raise
 
     def begin(self) -> None:
-        """Mark on the disk that a driver is active. Where the mark is there already, one ended without its
-        :meth:`end`, for which the latch is closed.
+        """Mark on the disk that a driver is active. If the mark is there already, an earlier driver ended without
+        calling :meth:`end`, and the latch is closed for that.
 
         :raises InputError: when it cannot be written.
         """
@@ -203,13 +204,13 @@ class StopLatch:
         self.save()
 
     def end(self) -> None:
-        """The arm was brought to rest in order. :raises InputError: when it cannot be written."""
+        """The arm was properly brought to rest. :raises InputError: when it cannot be written."""
         with self._lock:
             self._record = replace(self._record, running=None)
         self.save()
 
     def homed(self, starter: str) -> None:
-        """Keep for whom the arm moved home at a driver's start, so that a respawn does not.
+        """Remember who started the driver that moved the arm home, so that a restarted driver does not do it again.
 
         :raises InputError: when it cannot be written.
         """
@@ -218,7 +219,9 @@ class StopLatch:
         self.save()
 
     def save(self) -> None:
-        """Have it on the disk, whole and for good, when this returns. :raises InputError: when it cannot be written."""
+        """Write the latch to the disk completely and durably before returning. :raises InputError: when it cannot be
+        written.
+        """
         with self._writing:
             record = self._record
             if self._file is None or record == self._saved:

@@ -1,7 +1,7 @@
-"""The limits that the safety gate holds a robot to. docs/explanation/safety.md gives the reason for each.
+"""The limits that the safety gate enforces for a robot. docs/explanation/safety.md gives the reason for each.
 
-Each has a ceiling, above which the file of no robot may set it: a slip of the pen (degrees for radians, millimetres for
-metres) must not pass as a limit.
+Each limit has a ceiling that no robot's file may exceed: a mistake (degrees for radians, millimetres for metres) must
+not pass as a limit.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,9 +18,10 @@ MODES: tuple[Mode, ...] = get_args(Mode)
 # Greatest speed of any point in the mode `reduced`, m/s.
 REDUCED_SPEED = 0.25
 
-# Of limits in the URDF and in the file, radians or metres: degrees in radians of four digits differ by less.
+# Tolerance between limits in the URDF and in the file, radians or metres: degrees converted to radians with four digits
+# differ by less.
 _ROUNDING = 1e-3
-# Metres from the base, along each axis. A forbidden box may be as large as it likes.
+# Greatest distance from the base along each axis, metres. A forbidden box may have any size.
 WORKSPACE_CEILING = 5.0
 
 
@@ -28,8 +29,8 @@ WORKSPACE_CEILING = 5.0
 class Box:
     """An axis-aligned box in the robot's base frame.
 
-    :param low: its least x, y, z, metres.
-    :param high: its greatest.
+    :param low: least x, y, z, metres.
+    :param high: greatest x, y, z, metres.
     :raises InputError: for numbers that make no box.
     """
 
@@ -54,17 +55,18 @@ class Box:
         return np.clip(point, self.low, self.high)
 
     def grown(self, by: float) -> "Box":
-        """:param by: metres on every side."""
+        """:param by: enlargement on every side, metres."""
         return Box(tuple(value - by for value in self.low), tuple(value + by for value in self.high))
 
 
 @dataclass(frozen=True)
 class JointLimits:
-    """Of one coordinate; radians or metres, and seconds.
+    """Limits of one coordinate; radians or metres, and seconds.
 
     :param lower: hard limit of the position.
     :param upper: hard limit of the position.
-    :param effort: more than free motion needs, in the unit of the robot's joint states; None: it is not watched.
+    :param effort: effort that free motion never needs, in the unit of the robot's joint states; None: it is not
+        watched.
     :raises InputError: for limits that leave no motion.
     """
 
@@ -82,8 +84,8 @@ class JointLimits:
 
     @property
     def longest_stop_s(self) -> float:
-        """Seconds to rest from full speed and full acceleration in the direction of motion: the acceleration falls to
-        zero (while it does, the speed still rises, to the limit at most), then a jerk-limited brake.
+        """Time to rest from full speed and full acceleration in the direction of motion, seconds. The acceleration
+        first falls to zero (meanwhile the speed still rises, at most to the limit), and a jerk-limited brake follows.
         """
         if self.velocity >= self.acceleration**2 / self.jerk:
             brake = self.velocity / self.acceleration + self.acceleration / self.jerk
@@ -95,31 +97,35 @@ class JointLimits:
 @dataclass(frozen=True)
 class SafetyLimits:
     """
-    :param joints: by name of the coordinate.
-    :param joint_margin: distance that is kept from the position limits, rad or m.
-    :param workspace: where the tool point may be.
-    :param workspace_allowance: how far the arm's moving links may be outside the workspace, metres; the way to the base
-        counts as inside.
-    :param table_height: no moving link may come below it, metres above the base's origin; None where there is no table.
+    :param joints: limits by name of the coordinate.
+    :param joint_margin: distance from the position limits that is kept, rad or m.
+    :param workspace: box in which the tool point may be.
+    :param workspace_allowance: distance by which the arm's moving links may be outside the workspace, metres; the way
+        to the base counts as inside.
+    :param table_height: height that no moving link may be below, metres above the base's origin; None if there is no
+        table.
     :param forbidden: boxes that no moving link may enter, by name.
-    :param guard_radius: around the frames of links of which the URDF has no collision geometry, metres.
-    :param speed: of every point of the arm, m/s.
-    :param tool_turn_rate: of the tool, rad/s.
-    :param step_translation: largest of one command, metres.
-    :param step_rotation: largest of one command, radians.
-    :param commands_per_observation: most commands that may answer one observation: the length of a policy's chunk.
-    :param gripper_rate: change of the opening per second.
-    :param observation_age: oldest observation whose command is executed, seconds.
-    :param watchdog_periods: control periods without a fresh command after which the arm counts as stopped.
-    :param tracking_error: of any joint, measured against commanded, that ends the motion; rad or m.
-    :param tracking_time: seconds for which it must last.
-    :param joint_state_timeout: seconds without a usable joint state that end the motion.
-    :param measured_speed: how many times a joint's velocity is believed of a measurement.
-    :param measured_noise: by how much a measurement may err, rad or m.
-    :param measured_outside: metres that the measured tool may be farther outside the workspace than any setpoint.
-    :param rest_speed: an arm that is slower rests, rad or m a second.
-    :param rest_time: seconds of rest before an arm is taken up.
-    :raises InputError: naming the limit that cannot be.
+    :param guard_radius: radius around the frames of links without collision geometry in the URDF, metres.
+    :param speed: greatest speed of every point of the arm, m/s.
+    :param tool_turn_rate: greatest rate of rotation of the tool, rad/s.
+    :param step_translation: largest translation of one command, metres.
+    :param step_rotation: largest rotation of one command, radians.
+    :param commands_per_observation: largest number of commands that may answer one observation: the length of a
+        policy's chunk.
+    :param gripper_rate: largest change of the opening per second.
+    :param observation_age: largest age of an observation whose command is executed, seconds.
+    :param watchdog_periods: number of control periods without a fresh command after which the arm counts as stopped.
+    :param tracking_error: difference of any joint between measured and commanded position that ends the motion; rad or
+        m.
+    :param tracking_time: time for which this difference must last, seconds.
+    :param joint_state_timeout: time without a usable joint state that ends the motion, seconds.
+    :param measured_speed: multiple of a joint's velocity limit up to which a measured motion is believed.
+    :param measured_noise: largest error of a measurement, rad or m.
+    :param measured_outside: distance by which the measured tool may be farther outside the workspace than any setpoint,
+        metres.
+    :param rest_speed: speed below which an arm counts as resting, rad or m a second.
+    :param rest_time: time of rest before an arm is taken up, seconds.
+    :raises InputError: naming the limit that is not allowed.
     """
 
     joints: Mapping[str, JointLimits]
@@ -162,7 +168,7 @@ class SafetyLimits:
                 raise InputError(f"joints.{name}: expected more than twice joint_margin between lower and upper")
 
     def in_mode(self, mode: Mode) -> "SafetyLimits":
-        """What holds in a mode: in ``full`` all as it is here, in ``reduced`` no point is faster than 0.25 m/s."""
+        """The limits in a mode: in ``full`` they are as here, in ``reduced`` no point is faster than 0.25 m/s."""
         return self if mode == "full" else replace(self, speed=min(self.speed, REDUCED_SPEED))
 
     def check_stop(self, control_period_s: float) -> None:
@@ -177,9 +183,9 @@ class SafetyLimits:
 
     def check_urdf(self, names: Sequence[str], lower: np.ndarray, upper: np.ndarray, velocity: np.ndarray) -> None:
         """
-        :param names: of the coordinates.
-        :param lower, upper, velocity: (n,) the URDF's own limits.
-        :raises InputError: naming those that the robot's file sets wider than the URDF does.
+        :param names: names of the coordinates.
+        :param lower, upper, velocity: limits in the URDF, (n,) each.
+        :raises InputError: naming the limits that the robot's file sets wider than the URDF.
         """
         wider = []
         for name, low, high, fastest in zip(names, lower, upper, velocity):

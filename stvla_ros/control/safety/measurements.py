@@ -1,4 +1,4 @@
-"""Where the robot said it is: the last measurement that counts, and whether it still does."""
+"""The robot's reported position: the last measurement that counts, and whether it is still fresh."""
 
 from dataclasses import dataclass
 
@@ -10,8 +10,8 @@ from stvla_ros.errors import InputError
 @dataclass(frozen=True, eq=False)
 class Measured:
     """:param position: (n,) rad or m.
-    :param opening: of the gripper, 0..1.
-    :param at: when it was measured, seconds of a steady clock.
+    :param opening: gripper opening, 0..1.
+    :param at: time of the measurement, seconds of a steady clock.
     """
 
     position: np.ndarray
@@ -20,9 +20,9 @@ class Measured:
 
 
 class Overtaken(InputError):
-    """It does not count, but says where the arm was a moment before.
+    """The measurement does not count, but tells where the arm was a moment before.
 
-    :param by_s: how much newer the one is that overtook it, seconds.
+    :param by_s: age difference to the newer measurement that overtook it, seconds.
     """
 
     def __init__(self, by_s: float) -> None:
@@ -31,9 +31,10 @@ class Overtaken(InputError):
 
 
 class Measurements:
-    """Takes none that is late, that a newer one overtook, or that has a NaN in it (a servo that could not be read).
+    """Accepts no measurement that is late, that a newer one overtook, or that contains a NaN (a servo that could not be
+    read).
 
-    :param timeout_s: greatest age of one that counts.
+    :param timeout_s: greatest age of a measurement that counts.
     """
 
     def __init__(self, timeout_s: float) -> None:
@@ -44,8 +45,8 @@ class Measurements:
     def take(self, position: np.ndarray, opening: float, stamp_ns: int, clock_ns: int, now: float) -> None:
         """
         :param position: (n,) rad or m.
-        :param stamp_ns: when it was measured; 0 for none, which counts as now.
-        :param clock_ns: now, in the stamps' clock. Stamps that are ahead of it count as now: two machines' clocks
+        :param stamp_ns: time of the measurement, nanoseconds; 0 for none, which counts as now.
+        :param clock_ns: present time in the stamps' clock. Stamps ahead of it count as now: two machines' clocks
             differ.
         :param now: seconds of a steady clock.
         :raises Overtaken: when a newer one came before it; nothing is changed then, nor by any other error.
@@ -58,7 +59,7 @@ class Measurements:
         self.last = Measured(position, opening, now - age_s)
 
     def fresh(self, now: float) -> bool:
-        """Whether the robot said a moment ago where it is."""
+        """Whether the robot reported its position a moment ago."""
         return self.last is not None and now - self.last.at < self._timeout_s
 
     def _age_s(self, stamp_ns: int, clock_ns: int) -> float:
@@ -68,7 +69,7 @@ class Measurements:
                 f"expected stamps at most {self._timeout_s:g} s old, got {age_s:.3g} s (if always: set the clocks of "
                 "both machines)"
             )
-        # Farther back it is no overtaken one: the clock was set back.
+        # If it is farther back, it was not overtaken: the clock was set back.
         if 0.0 < overtaken_s <= self._timeout_s:
             raise Overtaken(overtaken_s)
         return max(0.0, age_s)

@@ -1,8 +1,8 @@
-"""Motions that were checked to their end before their first tick is sent.
+"""Plans motions that are checked to their end before their first tick is sent.
 
-A motion ends at rest. With each of its ticks goes a stop from there, checked too, so that whatever happens there is a
-way to rest that obeys every limit. Trajectories are time-optimal under velocity, acceleration and jerk limits (Ruckig,
-Berscheid and Kroeger, arXiv 2105.04830).
+A motion ends at rest. Each of its ticks has a stop that begins there, and is checked, too. So, whatever happens, there
+is a way to rest that obeys every limit. Trajectories are time-optimal under velocity, acceleration and jerk limits
+(Ruckig, Berscheid and Kroeger, arXiv 2105.04830).
 """
 
 import itertools
@@ -16,15 +16,15 @@ from stvla_ros.control.safety.motion_check import MotionCheck
 from stvla_ros.control.safety.rules import MotionRefused, MotionRules
 from stvla_ros.control.safety.states import State
 
-# How often a motion is slowed down until its tool is slow enough.
+# Number of times that a motion is slowed down until its tool is slow enough.
 _MOST_SLOWER = 6
 _LONGEST_S = 20.0
 
 
 @dataclass(frozen=True, eq=False)
 class Motion:
-    """:param states: after 1, 2, … ticks; the last is at rest.
-    :param stops: for each of the states a motion from there to rest; a stop has none, it is one already.
+    """:param states: states after 1, 2, … ticks; the last one is at rest.
+    :param stops: motion to rest from each of the states; empty for a motion that is itself a stop.
     """
 
     states: tuple[State, ...]
@@ -32,7 +32,7 @@ class Motion:
 
 
 class MotionPlanner:
-    """:param rules: what every motion, and every stop, must obey."""
+    """:param rules: rules that every motion, and every stop, must obey."""
 
     def __init__(self, rules: MotionRules) -> None:
         self._rules, self._tick_s = rules, rules.tick_s
@@ -46,10 +46,10 @@ class MotionPlanner:
 
     def move(self, start: State, goal: np.ndarray, least_s: float = 0.0, *, in_workspace: bool = True) -> Motion:
         """
-        :param goal: position (n,) to come to rest at.
+        :param goal: (n,) position at which the motion comes to rest.
         :param least_s: shortest duration.
-        :param in_workspace: whether the arm must keep to the workspace; without, all else still counts.
-        :raises MotionRefused: when it cannot be without breaking a limit.
+        :param in_workspace: whether the arm must stay in the workspace; if not, all other limits still hold.
+        :raises MotionRefused: when it is not possible without breaking a limit.
         """
         self._check_goal(goal)
         rules = MotionCheck(self._rules, in_workspace)
@@ -65,7 +65,7 @@ class MotionPlanner:
         raise MotionRefused("speed: no motion is slow enough, the arm already moves too fast")
 
     def stop(self, start: State) -> Motion:
-        """The fastest way to rest, whatever it leads through: for a start that no motion brought about."""
+        """The fastest way to rest, whatever is in its way: for a start that no motion led to."""
         return Motion(self._sample(start, None))
 
     def _check_goal(self, goal: np.ndarray) -> None:
@@ -73,7 +73,7 @@ class MotionPlanner:
             raise MotionRefused(f"position: expected finite numbers, got {goal}")
 
     def _sample(self, start: State, goal: np.ndarray | None, least_s: float = 0.0) -> tuple[State, ...]:
-        """The states of the fastest trajectory to the goal; to rest anywhere without one."""
+        """The states of the fastest trajectory to the goal; without a goal, of the fastest one to rest anywhere."""
         into = self._input
         into.current_position = start.position.tolist()
         into.current_velocity = start.velocity.tolist()
@@ -93,6 +93,6 @@ class MotionPlanner:
         if not duration < _LONGEST_S:
             raise MotionRefused(f"trajectory: expected less than {_LONGEST_S:g} s, it takes {duration:.3g} s")
         ticks = max(1, math.ceil(duration / self._tick_s - 1e-9))
-        # One array for all of them: three a state would take longer than the trajectory itself.
+        # One array for all of them: three arrays for each state would take longer than the trajectory itself.
         sampled = np.array([self._trajectory.at_time(tick * self._tick_s) for tick in range(1, ticks)])
         return (*itertools.starmap(State, sampled), State.at_rest(np.array(self._trajectory.at_time(duration)[0])))

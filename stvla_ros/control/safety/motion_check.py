@@ -1,4 +1,4 @@
-"""Whether a motion, or a stop, obeys every rule: at each of its ticks, and between any two of them."""
+"""Checks whether a motion, or a stop, obeys every rule: at each of its ticks, and between any two of them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,19 +14,19 @@ from stvla_ros.control.safety.touching import first_contact
 
 # Rounding must not refuse a motion along a limit.
 _TOLERANCE = 1e-6
-# Between two ticks, metres or radians: what dividing a step leaves open, and what a cubic adds where the arm comes to
-# rest before the tick.
+# Tolerance between two ticks, metres or radians: the uncertainty that remains after dividing a step, and the part that
+# a cubic adds where the arm comes to rest before the tick.
 _TOLERANCE_BETWEEN = 5e-5
-# Between two instants that are looked at a point may be a little faster than its way from one to the other tells.
+# Between two checked instants, a point may be a little faster than the distance between its two places tells.
 _SLOWER = 0.99
 
 
 @dataclass(frozen=True, eq=False)
 class _Seen:
-    """What an arm does in k states.
+    """Facts about an arm in k states.
 
-    :param outside: (k,) metres that the tool point is outside the workspace; negative within.
-    :param room, table: (k, h) metres that each moving hull is beyond the room and below the table; as far.
+    :param outside: (k,) distance of the tool point outside the workspace, metres; negative inside.
+    :param room, table: distance of each moving hull beyond the room, and below the table, (k, h) each, metres.
     """
 
     positions: np.ndarray
@@ -39,12 +39,12 @@ class _Seen:
 
 @dataclass(frozen=True, eq=False)
 class _Allowed:
-    """What a motion may break: what is broken where it begins.
+    """Violations that a motion may have, because they exist where it begins.
 
-    :param lower, upper: (n,) positions.
-    :param outside: metres that the tool point may be outside the workspace.
-    :param room, table: (h,) metres that each moving hull may be beyond the room and below the table.
-    :param depths: (p,) metres that pairs may be in each other.
+    :param lower, upper: limits of the positions, (n,) each.
+    :param outside: distance that the tool point may be outside the workspace, metres.
+    :param room, table: distances that each moving hull may be beyond the room and below the table, (h,) each, metres.
+    :param depths: penetration that each pair may have, (p,) metres.
     """
 
     lower: np.ndarray
@@ -56,36 +56,37 @@ class _Allowed:
 
 
 class MotionCheck:
-    """Of one motion, and its stops. What is broken at the start may be mended, never made worse: an arm that was
-    switched on outside its workspace must be able to return.
+    """The check of one motion and its stops. Violations at the start may become smaller, but never larger: an arm that
+    was switched on outside its workspace must be able to return.
 
-    :param in_workspace: whether it must keep to the workspace.
+    :param in_workspace: whether it must stay in the workspace.
     """
 
     def __init__(self, rules: MotionRules, in_workspace: bool) -> None:
         self._rules, self._body, self._limits = rules, rules.body, rules.limits
         self._in_workspace = in_workspace
-        # Metres that a point may come in a tick.
+        # Distance that a point may move in a tick, metres.
         self._longest = _SLOWER * rules.limits.speed * rules.tick_s
         joints = [rules.limits.joints[name] for name in rules.arm.names]
         jerks = np.array([joint.jerk for joint in joints])
-        # Where a speed is greatest, it is as steep as the jerk may make it on both sides: in a whole tick beside it a
-        # point comes less far by this, and the tool turns less.
+        # At its maximum, a speed changes on both sides no faster than the jerk allows. So in a whole tick beside the
+        # maximum, a point moves less by this distance, and the tool turns less by this angle.
         self._shorter = float(rules.levers.ways @ jerks) * rules.tick_s**3 / 6.0
         self._turns_less = float(rules.levers.turns @ jerks) * rules.tick_s**3 / 6.0
         self._allowed: _Allowed | None = None
 
     def check(self, ways: Sequence[Sequence[State]]) -> float:
         """
-        :param ways: of each the states one tick apart, the first of which the arm is in. Where the first way of the
-            first call begins is where the motion does.
-        :returns: the greatest speed as a share of what is allowed; at most 1, where it is less, a bound of it.
-        :raises MotionRefused: naming the limit that a way breaks.
+        :param ways: states of each path, one tick apart, from the arm's present state on. The start of the first path
+            in the first call is the start of the motion.
+        :returns: the greatest speed as a share of the allowed one; at most 1. Where it is less, it may be an upper
+            bound.
+        :raises MotionRefused: naming the limit that a path breaks.
         """
-        # All states of all ways at once: most of what a state takes alone is the call.
+        # All states of all paths at once: most of the time for a single state is the call itself.
         steps = Steps(ways, self._rules.tick_s)
         bends = steps.bends()
-        # Metres that any point leaves the straight way between two ticks at most.
+        # Largest distance of any point from the straight path between two ticks, metres.
         bent = bends @ self._rules.levers.ways
         seen = self._look(steps.positions, float(bent.max(initial=0.0)))
         if self._allowed is None:
@@ -96,7 +97,7 @@ class MotionCheck:
         moves = self._body.moves(seen.placed, steps.follows, max(0.0, self._longest - self._shorter))
         speeds, turns = self._speeds(moves, seen, 1)
         fastest = max(float(speeds.max()), float(turns.max()))
-        # A motion that is too fast is tried again: what it would touch is looked at then.
+        # A motion that is too fast is planned again; contacts are checked then.
         if fastest > 1.0:
             return fastest
         pair, near = first_contact(self._body, seen.placed, moves, self._allowed.depths, bent)
@@ -108,7 +109,7 @@ class MotionCheck:
         return max(fastest, self._check_between(steps, np.flatnonzero(near))) if near.any() else fastest
 
     def _check_between(self, steps: Steps, near: np.ndarray) -> float:
-        """As :meth:`check`. :param near: (r,) numbers of steps that are looked at more closely."""
+        """As :meth:`check`. :param near: (r,) indices of the steps that are checked more closely."""
         divided = steps.divided(near)
         seen = self._look(divided.reshape(-1, divided.shape[-1]), 0.0)
         self._check_places(seen, _TOLERANCE_BETWEEN)
@@ -123,7 +124,7 @@ class MotionCheck:
         return fastest
 
     def _look(self, positions: np.ndarray, near: float) -> _Seen:
-        """:param near: metres from room and table within which hulls' distances to them are exact."""
+        """:param near: distance from room and table, metres, within which hulls' distances to them are exact."""
         rules, skeleton = self._rules, self._rules.arm.skeleton
         placed = self._body.place(rules.arm.body_poses(positions))
         tools = (placed.poses[:, skeleton.tool] @ skeleton.tool_offset[:, 3])[:, :3]
@@ -134,7 +135,7 @@ class MotionCheck:
         return _Seen(positions, placed, tools, outside, *rules.excess(placed, self._in_workspace, near))
 
     def _allow(self, seen: _Seen) -> _Allowed:
-        """By the first of the states."""
+        """The allowed violations, from the first of the states."""
         start = seen.positions[0]
         return _Allowed(
             np.minimum(self._rules.lower, start),
@@ -162,7 +163,7 @@ class MotionCheck:
                 raise MotionRefused(f"{rule}: {self._body.names[int(worse.argmax())]} would {what}")
 
     def _near_places(self, seen: _Seen, steps: Steps, bends: np.ndarray, bent: np.ndarray) -> np.ndarray:
-        """(m,) whether the arm might break between two ticks what it keeps at both."""
+        """(m,) whether the arm might break a limit between two ticks that it keeps at both."""
         allowed = self._allowed
         left = np.minimum(allowed.upper - seen.positions, seen.positions - allowed.lower)
         beyond = np.maximum((seen.room - allowed.room).max(axis=1), (seen.table - allowed.table).max(axis=1))
@@ -172,9 +173,9 @@ class MotionCheck:
         return near | (np.maximum(beyond[before], beyond[after]) + bent > 0.0)
 
     def _speeds(self, moves: Moves, seen: _Seen, parts: int) -> tuple[np.ndarray, np.ndarray]:
-        """(m,) twice, of any point and of the tool's turn, as shares of what is allowed; see :meth:`check`.
+        """Speeds of any point, and of the tool's rotation, as shares of the allowed ones, (m,) each; see :meth:`check`.
 
-        :param parts: of a tick that a move takes one of.
+        :param parts: number of parts of a tick, of which a move takes one.
         """
         tools = np.diff(seen.tools, axis=0)[moves.follows]
         ways = np.maximum(moves.ways.max(axis=1), np.sqrt(np.square(tools).sum(axis=1)))

@@ -1,18 +1,19 @@
-"""The clock that observations are stamped by, held against one that only runs forwards: the machine's.
+"""The clock that stamps observations, compared with the machine's clock that only runs forwards.
 
 An arm moves in the machine's time. A clock that stands still, jumps, or runs at another speed would make old
-observations look fresh, so ages are counted by the steady clock: since when the node's clock showed the stamp.
+observations look fresh. So ages are measured by the steady clock: from the moment at which the node's clock showed the
+stamp.
 """
 
 from bisect import bisect_left
 from collections import deque
 
-# Seconds by which the clock may differ from the machine's between two looks, go back, or stand still, before it is at
-# fault.
+# Largest difference in seconds from the machine's clock between two looks, largest step back, and longest standstill;
+# beyond these the clock is at fault.
 JUMP_S = 0.5
 BACK_S = 0.1
 STANDING_S = 0.5
-# A machine's clock that is being set runs at most 10 % too fast or too slow (chrony's and ntpd's greatest slew).
+# A machine's clock that is being adjusted runs at most 10 % too fast or too slow (chrony's and ntpd's greatest slew).
 RATE_TOLERANCE = 0.2
 _RATE_WINDOW_S = 2.0
 # Nobody asks for older stamps: the ceiling of the limit observation_age is 5 s.
@@ -27,22 +28,22 @@ class NodeClock:
 
     def __init__(self, own_time: bool) -> None:
         self._own_time = own_time
-        # When the clock first showed what; both only rise.
+        # Pairs of the node clock's and the steady clock's time, at the first sight of each; both only rise.
         self._shown: deque[int] = deque()
         self._steady: deque[int] = deque()
         self._last: tuple[int, int] | None = None
         self._window: deque[tuple[int, int]] = deque()
         self._wrong_rate = ""
         self.fault = ""
-        """What is wrong with the clock since the last look, for a person; empty when nothing is."""
+        """The clock's fault since the last look, as text for a person; empty when there is none."""
         self.jumped = False
-        """Whether that is a jump: stamps of before and after cannot be compared."""
+        """Whether this fault is a jump: stamps before and after it cannot be compared."""
 
     def look(self, clock_ns: int, steady_ns: int) -> None:
-        """To be called each tick.
+        """Call this at each tick.
 
-        :param clock_ns: the clock that is watched.
-        :param steady_ns: the machine's, which only runs forwards.
+        :param clock_ns: time of the watched clock.
+        :param steady_ns: time of the machine's clock, which only runs forwards.
         """
         self._note(clock_ns, steady_ns)
         jump = self._jump(clock_ns, steady_ns)
@@ -51,16 +52,16 @@ class NodeClock:
         self._last = clock_ns, steady_ns
 
     def taken_ns(self, stamp_ns: int, clock_ns: int, steady_ns: int) -> int:
-        """When an observation with this stamp was made, by the steady clock; the earlier one of when the clock showed
-        the stamp, and what its age by the clock says.
+        """The time at which an observation with this stamp was made, by the steady clock: the earlier one of the moment
+        at which the clock showed the stamp, and the moment that its age by the clock gives.
 
-        :param clock_ns, steady_ns: now.
+        :param clock_ns, steady_ns: present times of the two clocks.
         """
         self._note(clock_ns, steady_ns)
         by_clock = steady_ns - (clock_ns - stamp_ns)
         number = bisect_left(self._shown, stamp_ns)
         if number in (0, len(self._shown)):
-            # Before all that was seen, or in the future.
+            # The stamp is older than everything seen, or in the future.
             edge = 0 if number == 0 else -1
             return min(by_clock, self._steady[edge] - (self._shown[edge] - stamp_ns))
         before, after = self._shown[number - 1], self._shown[number]
@@ -70,7 +71,7 @@ class NodeClock:
 
     def _note(self, clock_ns: int, steady_ns: int) -> None:
         if self._shown and clock_ns < self._shown[-1] - BACK_S * 1e9:
-            # It was set back, and what it showed before is of another time.
+            # It was set back, and its earlier times belong to another count.
             self._shown.clear()
             self._steady.clear()
         if not self._shown or clock_ns > self._shown[-1]:

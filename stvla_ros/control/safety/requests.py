@@ -1,4 +1,4 @@
-"""What the safety gate is asked and answers: commands on their way through its three phases, verdicts, setpoints."""
+"""Requests and answers of the safety gate: commands in their three phases, verdicts, setpoints."""
 
 from dataclasses import dataclass, field, replace
 
@@ -11,17 +11,17 @@ from stvla_ros.errors import InputError
 
 
 class TooLate(InputError):
-    """The arm is past the state in which the motion begins: it is to be planned anew, with a greater lead."""
+    """The arm has passed the state in which the motion begins: it must be planned again, with a greater lead."""
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What became of a command.
+    """The gate's verdict on a command.
 
-    :param executed: whether the arm follows it, changed or not.
-    :param clipped: which limits changed it.
-    :param refused: why not; empty when it is executed.
-    :param moved: by how much it moved the target pose.
+    :param executed: whether the arm follows it, changed or unchanged.
+    :param clipped: names of the limits that changed it.
+    :param refused: reason of the refusal; empty when it is executed.
+    :param moved: motion of the target pose by this command.
     """
 
     executed: bool
@@ -34,8 +34,8 @@ class Verdict:
 class Observed:
     """The observation that a command answers.
 
-    :param stamp_ns: by the clock of whoever made it; it tells observations apart.
-    :param taken_ns: when that was, in the clock of the gate's ``now_ns``.
+    :param stamp_ns: stamp by the clock of the observation's maker; it tells observations apart.
+    :param taken_ns: time of the observation, in the clock of the gate's ``now_ns``.
     """
 
     stamp_ns: int
@@ -44,10 +44,10 @@ class Observed:
 
 @dataclass(frozen=True, eq=False)
 class Request:
-    """A command that was found good so far, with all that planning needs.
+    """A command that has passed the first phase, with everything that planning needs.
 
     :param target: (4, 4) wanted pose of the tool, in the base frame.
-    :param seed: (n,) position near which the joints are sought.
+    :param seed: (n,) position near which the joints are searched for.
     :param gripper: wanted opening, 0 closed to 1 open.
     """
 
@@ -59,7 +59,7 @@ class Request:
     clipped: tuple[str, ...]
 
     def lifted(self, by: float) -> "Request":
-        """With a target that is this much higher, metres: off the table."""
+        """The same request with a target that is this much higher, metres, to stay above the table."""
         target = self.target.copy()
         target[2, 3] += by
         return replace(self, target=target, clipped=(*self.clipped, "table"))
@@ -69,7 +69,7 @@ class Request:
 class Planned:
     """A request with its motion.
 
-    :param goal: (n,) position at its end.
+    :param goal: (n,) position at the end of the motion.
     """
 
     request: Request
@@ -79,12 +79,12 @@ class Planned:
 
 @dataclass(frozen=True, eq=False)
 class Setpoint:
-    """What the robot is to do until the next tick.
+    """The robot's commands until the next tick.
 
-    :param position, velocity: (n,) radians or metres, and their rates a second.
-    :param gripper: opening, 0 closed to 1 open; None until a command was executed: the gripper stays as it is, and what
-        it holds is not dropped because a driver came up.
-    :param tool_pose: (4, 4) of the tool point at this position, in the base frame.
+    :param position, velocity: positions (n,) in radians or metres, and their rates a second.
+    :param gripper: gripper opening, 0 closed to 1 open; None until a command was executed: the gripper then stays as it
+        is, so that starting a driver does not drop what it holds.
+    :param tool_pose: (4, 4) pose of the tool point at this position, in the base frame.
     """
 
     position: np.ndarray

@@ -1,16 +1,16 @@
-"""Angles between orientations, without a detour over quaternions: the difference of the matrices tells them."""
+"""Angles between orientations, computed from the difference of their matrices, without quaternions."""
 
 import numpy as np
 
 
 def difference_angles(squares: np.ndarray) -> np.ndarray:
-    """Angles between orientations, 0 to pi radians, whose matrices differ by R - S with the sum of squared entries
-    ``squares``: of a turn by an angle a that is 8 sin(a / 2)^2, since R - S is as large as R S^T - 1, whose squares are
-    2 (3 - trace).
+    """Angles between orientations, 0 to pi radians, from ``squares``, the sum of the squared entries of R - S. For a
+    rotation by an angle a this sum is 8 sin(a / 2)^2, because R - S has the same norm as R S^T - 1, whose squared
+    entries sum up to 2 (3 - trace).
     """
     return 2.0 * np.arcsin(np.minimum(np.sqrt(squares / 8.0), 1.0))
 
 
 def angle_between(first: np.ndarray, second: np.ndarray) -> float:
-    """0 to pi radians, of two orientations (3, 3); NaN where an entry is."""
+    """The angle between two orientations (3, 3), 0 to pi radians; NaN if an entry is NaN."""
     return float(difference_angles(np.square(first - second).sum()))

@@ -1,4 +1,4 @@
-"""What every motion is checked against, and every stop: joints, workspace, table, boxes, the arm itself, speeds."""
+"""The rules for every motion and every stop: joints, workspace, table, boxes, the arm itself, speeds."""
 
 from collections.abc import Sequence
 
@@ -12,13 +12,14 @@ from stvla_ros.errors import InputError
 
 # Rounding must not refuse a motion along a limit.
 _TOLERANCE = 1e-6
-# Positions that tell which pairs always touch: links that hulls make thicker than they are, a box around the foot.
+# Number of random positions that show which pairs always touch: links that hulls make too thick, or a box around the
+# foot.
 _DRAWN = 200
-# Of these, that tell how far each coordinate moves the arm.
+# Number of these that show how far each coordinate moves the arm.
 _VARIED = 50
-# How far above the table a target is kept, metres: the motion must not swing below it, and links turn a little.
+# Height above the table that a target keeps, metres: the motion must not swing below it, and links turn a little.
 _TABLE_INSET = 0.001
-# Where there is no wall, metres.
+# Distance that stands for no wall, metres.
 _FAR = 1000.0
 
 
@@ -29,7 +30,7 @@ class MotionRefused(InputError):
 class MotionRules:
     """
     :param tick_s: seconds between two states of a motion.
-    :param known: positions (n,) where the arm is meant to be, home and rest: parts that touch there may do so.
+    :param known: positions (n,) at which the arm is meant to be, home and rest: parts that touch there may do so.
     :raises InputError: when limits and arm do not fit together.
     """
 
@@ -47,13 +48,13 @@ class MotionRules:
         self.levers = Levers.seen(arm, self.body, drawn[:_VARIED])
 
     def _leave_out(self, drawn: np.ndarray) -> None:
-        """Leave out the pairs that touch wherever the arm is."""
+        """Leave out the pairs that touch at every position of the arm."""
         always = self.body.touching(self.arm.body_poses(drawn))
         self._left_out = [self.body.names_of(int(pair)) for pair in np.flatnonzero(always)]
         self.body.keep(~always)
 
     def _allow(self, known: Sequence[np.ndarray]) -> np.ndarray:
-        """(p,) how deep pairs of the arm's own parts may be in each other: as at the positions that are known."""
+        """(p,) penetration that pairs of the arm's own parts may have: as much as at the known positions."""
         allowed = np.zeros(len(self.body.pairs))
         if len(known):
             depths = -self.body.clearances(self.arm.body_poses(np.array(known))).min(axis=0)
@@ -62,7 +63,7 @@ class MotionRules:
 
     @property
     def remarks(self) -> tuple[str, ...]:
-        """For a person, what is not guarded, and what otherwise than by its form."""
+        """Remarks for a person: things that are not guarded, or not by their real form."""
         told = []
         if self._left_out:
             pairs = sorted({" and ".join(names) for names in self._left_out})
@@ -79,7 +80,7 @@ class MotionRules:
 
     @property
     def touching(self) -> str:
-        """For a person, which of the arm's own parts may touch; empty where none may."""
+        """The arm's own parts that may touch, as text for a person; empty if none may."""
         pairs = sorted(
             f"{' and '.join(self.body.names_of(int(pair)))} ({self.allowed[pair] * 1000:.1f} mm)"
             for pair in np.flatnonzero(self.allowed)
@@ -87,7 +88,9 @@ class MotionRules:
         return f"they touch at home or at rest, and may as much everywhere: {'; '.join(pairs)}" if pairs else ""
 
     def broken(self, position: np.ndarray) -> list[str]:
-        """What of table, boxes and the arm itself the arm would break at a position (n,); for a person."""
+        """The rules of table, boxes and the arm itself that the arm would break at a position (n,), as text for a
+        person.
+        """
         depths = self.body.depths(self.arm.body_poses(position[None])[0])
         told = []
         if (below := self.below_table(position)) > _TOLERANCE:
@@ -101,17 +104,19 @@ class MotionRules:
         return list(dict.fromkeys(told))
 
     def below_table(self, position: np.ndarray) -> float:
-        """How far the arm's lowest part would be below the table at a position (n,), metres; 0 above or without one."""
+        """The distance of the arm's lowest part below the table at a position (n,), metres; 0 above it or without a
+        table.
+        """
         return float(self._below_table(position[None])[0])
 
     def _below_table(self, positions: np.ndarray) -> np.ndarray:
-        """(k,) metres that the arm's lowest part is below the table at positions (k, n)."""
+        """(k,) distances of the arm's lowest part below the table at positions (k, n), metres."""
         _, below = self.excess(self.body.place(self.arm.body_poses(positions)), in_workspace=False)
         return np.maximum(below.max(axis=1), 0.0)
 
     def lift(self, goal: np.ndarray, before: np.ndarray) -> float:
-        """How much higher the tool must be at a goal (n,) for the arm to stay above the table, metres; where it is
-        below already ``before``, for it to come no lower.
+        """The height by which the tool must be raised at a goal (n,) for the arm to stay above the table, metres. If
+        the arm is already below it ``before``, it must come no lower.
         """
         if self.limits.table_height is None:
             return 0.0
@@ -119,13 +124,13 @@ class MotionRules:
         return below - already + _TABLE_INSET if below > already else 0.0
 
     def excess(self, placed: Placed, in_workspace: bool, near: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
-        """(k, h) twice, metres that each moving hull is beyond the room and below the table. Negative where it is
-        within, and then exact only where less than ``near`` is left; otherwise a bound of it.
+        """Distances of each moving hull beyond the room and below the table, (k, h) each, metres. They are negative
+        inside, and then exact only if less than ``near`` is left; otherwise they are bounds.
 
-        :param in_workspace: whether the arm must keep to the room.
+        :param in_workspace: whether the arm must stay in the room.
         """
         room, table = self._excess(*self.body.bounds(placed), in_workspace)
-        # Bounds that are within show that the hull is; elsewhere its corners decide.
+        # If the bounds are inside, the hull is; otherwise its corners decide.
         unsure = (room > -near) | (table > -near)
         for hull in np.flatnonzero(unsure.any(axis=0)).tolist():
             states = np.flatnonzero(unsure[:, hull])
@@ -135,7 +140,7 @@ class MotionRules:
         return room, table
 
     def _excess(self, low: np.ndarray, high: np.ndarray, in_workspace: bool) -> tuple[np.ndarray, np.ndarray]:
-        """:param low, high: (..., 3) least and greatest coordinates."""
+        """:param low, high: bounds of the coordinates, (..., 3) each."""
         room, table = np.full((2, *low.shape[:-1]), -_FAR)
         if in_workspace:
             beyond = np.maximum(self.room.low - low, high - self.room.high)
@@ -146,8 +151,8 @@ class MotionRules:
 
 
 def _room(workspace: Box, allowance: float) -> Box:
-    """Where all moving links must be: the workspace, grown, and open on each side that the base lies beyond, from where
-    the arm reaches into it.
+    """The room for all moving links: the workspace, enlarged, and open on each side beyond which the base lies, since
+    the arm reaches in from there.
     """
     low = tuple(-_FAR if value > 0.0 else value - allowance for value in workspace.low)
     high = tuple(_FAR if value < 0.0 else value + allowance for value in workspace.high)

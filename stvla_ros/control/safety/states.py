@@ -7,7 +7,7 @@ import numpy as np
 
 @dataclass(frozen=True, eq=False)
 class State:
-    """Of all n coordinates: radians or metres, their rates a second, and the rates of these."""
+    """A state of all n coordinates: radians or metres, their rates a second, and the rates of these."""
 
     position: np.ndarray
     velocity: np.ndarray

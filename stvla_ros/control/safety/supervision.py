@@ -1,7 +1,7 @@
-"""Whether what a robot says of itself can be true.
+"""Checks whether a robot's reports about itself can be true.
 
-Nothing else tells where the arm is. So every measurement is held against the one before it, and against what the arm
-was asked for. A doubt is a line for a person; without one the text is empty. Times are seconds of a steady clock.
+Nothing else tells where the arm is. So every measurement is compared with the one before it, and with the commands to
+the arm. A doubt is a line for a person; without a doubt the text is empty. Times are seconds of a steady clock.
 """
 
 from collections import deque
@@ -11,29 +11,30 @@ import numpy as np
 
 from stvla_ros.control.safety.limits import Box, SafetyLimits
 
-# Stamps are taken up to so much sooner or later than the position itself, seconds: one read of the servos' bus and the
-# timer behind it (xs_sdk reads at 100 Hz).
+# Stamps may be this much earlier or later than the position itself, seconds: one read of the servos' bus and the timer
+# behind it (xs_sdk reads at 100 Hz).
 JITTER_S = 0.02
-# A servo may be so far behind its setpoint, seconds: what was asked for so long ago may be where the arm is.
+# A servo may be this far behind its setpoint, seconds: the arm may still be where an older setpoint was.
 _LAG_S = 1.0
-# Two measurements do not tell a swing from rest.
+# Two measurements cannot tell a swing from rest.
 _FEWEST_AT_REST = 3
 _TRANSLATIONS = ("x", "y", "z")
 
 
 def unit_of(coordinate: str) -> str:
-    """Of a coordinate: those of a tool's pose are named as ``PoseArm`` names them, all others are joints."""
+    """The unit of a coordinate. A tool pose's coordinates have the names of ``PoseArm``; all others are joints."""
     return "m" if coordinate in _TRANSLATIONS else "rad"
 
 
 class MotionWatch:
-    """Notices positions that no arm can have reached: jumps, speeds, and two sources that contradict each other.
+    """Notices positions that no arm can have reached: jumps, impossible speeds, and two sources that contradict each
+    other.
 
-    What a coordinate moves beyond its greatest speed is added up, and fades at this speed. One jump fills the sum at
-    once; two sources that say different things fill it step by step, however little they differ; noise fades.
+    Motion beyond a coordinate's greatest speed is added up, and the sum decays at this speed. One jump fills it at
+    once. Two sources with different values fill it step by step, however small their difference. Noise decays.
 
-    :param names: of the coordinates.
-    :param limits: ``measured_speed`` and ``measured_noise`` say what is believed.
+    :param names: names of the coordinates.
+    :param limits: limits, of which ``measured_speed`` and ``measured_noise`` say what is believed.
     """
 
     def __init__(self, names: Sequence[str], limits: SafetyLimits) -> None:
@@ -44,14 +45,14 @@ class MotionWatch:
         self.forget()
 
     def forget(self) -> None:
-        """The next measurement begins anew."""
+        """Forget everything: the next measurement begins anew."""
         self._before: tuple[np.ndarray, float] | None = None
         self._excess = np.zeros(len(self._names))
 
     def take(self, position: np.ndarray, at: float) -> str:
         """
-        :param position: (n,) measured, rad or m.
-        :param at: when it was measured.
+        :param position: (n,) measured position, rad or m.
+        :param at: time of the measurement.
         """
         before, self._before = self._before, (position, at)
         if before is None:
@@ -59,9 +60,9 @@ class MotionWatch:
         return self._doubt(position - before[0], max(0.0, at - before[1]))
 
     def overtaken(self, position: np.ndarray, by_s: float) -> str:
-        """One that came too late to count must not contradict the one that overtook it.
+        """A measurement that came too late to count must still not contradict the one that overtook it.
 
-        :param by_s: how much older it is, seconds.
+        :param by_s: difference of their ages, seconds.
         """
         return "" if self._before is None else self._doubt(position - self._before[0], by_s)
 
@@ -70,7 +71,7 @@ class MotionWatch:
         worst = int((self._excess - self._most).argmax())
         if self._excess[worst] <= self._most[worst]:
             return ""
-        # As soon as all is well again, nothing is doubted any more.
+        # As soon as all is well again, there is no doubt any more.
         self._excess = np.minimum(self._excess, self._most)
         name, unit = self._names[worst], unit_of(self._names[worst])
         return (
@@ -80,9 +81,9 @@ class MotionWatch:
 
 
 class PlaceWatch:
-    """Notices a tool outside the workspace that nobody sent there.
+    """Notices a tool outside the workspace that no setpoint led there.
 
-    :param limits: ``workspace``, and ``measured_outside``: how far outside a lag is believed.
+    :param limits: limits ``workspace`` and ``measured_outside``: the distance outside up to which a lag is believed.
     """
 
     def __init__(self, limits: SafetyLimits) -> None:
@@ -94,7 +95,9 @@ class PlaceWatch:
         self._asked: deque[tuple[float, float]] = deque()
 
     def asked(self, tool: np.ndarray, now: float) -> None:
-        """:param tool: (3,) tool point of a setpoint: where the arm was taken up, home and rest may be outside."""
+        """:param tool: (3,) tool point of a setpoint. The place where the arm was taken up, home and rest may be
+        outside.
+        """
         self._asked.append((now, float(self._workspace.outside(tool))))
         while now - self._asked[0][0] > _LAG_S:
             self._asked.popleft()
@@ -113,10 +116,10 @@ class PlaceWatch:
 
 
 class RestWatch:
-    """Whether the arm rests, from its positions alone: what servos say of their velocities need not be true.
+    """Tells whether the arm rests, from its positions alone: servos may report wrong velocities.
 
-    :param names: of the coordinates.
-    :param limits: at rest no coordinate moves faster than ``rest_speed``, for ``rest_time``.
+    :param names: names of the coordinates.
+    :param limits: limits; at rest no coordinate moves faster than ``rest_speed``, for ``rest_time``.
     """
 
     def __init__(self, names: Sequence[str], limits: SafetyLimits) -> None:
@@ -128,8 +131,8 @@ class RestWatch:
 
     def take(self, position: np.ndarray, at: float) -> None:
         """
-        :param position: (n,) measured, rad or m.
-        :param at: when it was measured.
+        :param position: (n,) measured position, rad or m.
+        :param at: time of the measurement.
         """
         if self._seen and at - self._seen[-1][0] > self._limits.joint_state_timeout:
             self.forget()
@@ -138,7 +141,7 @@ class RestWatch:
             self._seen.popleft()
 
     def motion(self) -> str:
-        """Why the arm cannot be said to rest; empty when it does."""
+        """The reason why the arm cannot be said to rest; empty when it does."""
         span = self._seen[-1][0] - self._seen[0][0] if self._seen else 0.0
         if len(self._seen) < _FEWEST_AT_REST or span < self._limits.rest_time:
             return f"expected {self._limits.rest_time:g} s of measurements at rest, got {span:.2g} s so far"

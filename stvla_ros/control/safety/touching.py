@@ -1,31 +1,31 @@
-"""Whether two parts of an arm, or one and a box, touch on a way through states.
+"""Checks whether two parts of an arm, or a part and a box, touch on a path through states.
 
-A distance that was found once holds, less the way between, for the states around it, and for all that lies between two
-ticks.
+A distance that was computed once also gives a bound for the states around it, and for everything between two ticks: the
+distance less the motion in between.
 """
 
 import numpy as np
 
 from stvla_ros.control.safety.body import TOLERANCE, Body, Moves, Placed
 
-# So many distances are each used for the states around before all that is still open is computed.
+# Number of distances that are used one by one for the states around them, before all open ones are computed.
 _ROUNDS = 10
-# A way that is not halved any more, metres: half of it may be missing to a distance.
+# A path this short is not halved any more, metres: half of it may be missing from a distance.
 _SHORT_WAY = 2e-4
 
-# How the second of a pair stands in the first one's frame ((3, 3), (3,)), and their distance.
+# The pose of a pair's second body in the first one's frame ((3, 3), (3,)), and their distance.
 _Stands = tuple[np.ndarray, np.ndarray, float]
 
 
 def first_contact(
     body: Body, placed: Placed, moves: Moves, allowed: np.ndarray, bent: np.ndarray
 ) -> tuple[int | None, np.ndarray]:
-    """Whether two parts of a pair would touch on a way through states, between any two of them too.
+    """Whether two parts of a pair would touch on a path through states, or between any two of them.
 
-    :param allowed: (p,) how deep each pair may penetrate, metres.
-    :param bent: (m,) metres that any point may leave the straight way of each move.
-    :returns: the number of a pair that would on straight ways, None where none would; and (m,) on which of them one
-        might because they are bent.
+    :param allowed: (p,) penetration that each pair may have, metres.
+    :param bent: (m,) distance that any point may leave the straight path of each move, metres.
+    :returns: the index of a pair that would touch on straight paths, None if none would; and (m,) the moves on which
+        one might touch because they are bent.
     """
     unsure = np.zeros(len(moves.follows), dtype=bool)
     if not len(body.pairs):
@@ -38,7 +38,7 @@ def first_contact(
     apart = np.sqrt(np.einsum("kpi,kpi->kp", between_centres, between_centres))
     before, after = moves.follows, moves.follows + 1
     least = apart - body.radii[first] - body.radii[second]
-    # With a distance at both ends, and the way between them, somewhere between it is least (both, less the way).
+    # Between two states with known distances, the smallest distance is at least half of their sum less the motion.
     between = moved[:, first] + moved[:, second]
     wanted = -2.0 * (allowed + TOLERANCE)
     open_pairs = np.flatnonzero(((least[before] + least[after] - between) < wanted).any(axis=0))
@@ -63,7 +63,7 @@ def _touches(
     """As :func:`first_contact`. :param least: (k,) lower bounds of the distance in each state."""
     turns, places, centres = body.relative(poses, pair)
     radius = body.radii[body.pairs[pair][1]]
-    # What the second does as the first sees it: it matters not how both go together.
+    # The motion of the second body as seen by the first: a common motion of both does not matter.
     straight = _way(turns, centres, radius, before, after)
     between = straight + 2.0 * bent * int((body.pairs[pair] < body.moving).sum())
     might = np.zeros(len(before), dtype=bool)
@@ -78,7 +78,7 @@ def _touches(
                 return True, might
             might[way], between[way] = True, -np.inf
         short &= between > -np.inf
-        # States whose distance is bounded, not known, and that a way which is not cleared yet lies beside.
+        # States whose distance is bounded but not known, beside a path that is not cleared yet.
         missing[:] = False
         missing[before[short]] = missing[after[short]] = True
         missing &= ~exact
@@ -98,7 +98,7 @@ def _touches(
 
 
 def _touches_between(body: Body, pair: int, start: _Stands, end: _Stands, way: float, wanted: float) -> bool:
-    """Halves the way until it is short: that two are as near as the way is long does not say that they meet."""
+    """Halves the path until it is short: two bodies that are as near as the path is long need not meet."""
     if start[2] + end[2] - way >= wanted:
         return False
     if 2.0 * min(start[2], end[2]) < wanted:
@@ -112,9 +112,9 @@ def _touches_between(body: Body, pair: int, start: _Stands, end: _Stands, way: f
 
 
 def _way(turns: np.ndarray, centres: np.ndarray, radius: float, start, end) -> np.ndarray:
-    """Farthest that any point of a ball comes between two placements, metres; a bound."""
+    """An upper bound of the motion of any point of a ball between two placements, metres."""
     turn = turns[end] - turns[start]
-    # Of a turn by an angle a, the difference of the matrices has the size 2 sqrt(2) sin(a/2), and a point's way is
+    # For a rotation by an angle a, the difference of the matrices has the norm 2 sqrt(2) sin(a/2), and a point moves by
     # 2 r sin(a/2).
     turned = np.sqrt(np.einsum("kij,kij->k", turn, turn) / 2.0) * radius
     return np.linalg.norm(centres[end] - centres[start], axis=-1) + turned

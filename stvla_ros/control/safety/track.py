@@ -1,4 +1,4 @@
-"""The motion that is followed, tick by tick: where it is, how it stops, and how another one takes over from it."""
+"""The motion that is followed, tick by tick: its present state, its stop, and its replacement by another motion."""
 
 from dataclasses import dataclass
 
@@ -10,12 +10,12 @@ from stvla_ros.control.safety.states import State
 
 @dataclass(frozen=True, eq=False)
 class Departure:
-    """Where another motion may take over.
+    """A state in which another motion may begin.
 
-    :param start: the state in which it begins.
-    :param tick: after how many of the track's ticks that is.
+    :param start: state in which it begins.
+    :param tick: tick at which that state is reached, counted from the track's first one.
     :param rests: whether the arm stays in that state from then on, so that it is never too late.
-    :param generation: of the track at that time; with another one the state is not on its way any more.
+    :param generation: generation of the track at that time; with another one, the state is no longer on its path.
     """
 
     start: State
@@ -25,9 +25,9 @@ class Departure:
 
 
 class Track:
-    """Not thread-safe.
+    """Follows one motion. Not thread-safe.
 
-    :param position: (n,) at rest.
+    :param position: (n,) position at rest.
     """
 
     def __init__(self, position: np.ndarray) -> None:
@@ -39,12 +39,12 @@ class Track:
         self.state = State.at_rest(position)
         self._motion: Motion | None = None
         self._stop: Motion | None = None
-        self._next = 0  # of the motion's states
+        self._next = 0  # index of the motion's next state
         self._stopping = False
         self.change()
 
     def change(self) -> None:
-        """Whatever is being planned now is not to be followed any more."""
+        """Make the motion that is being planned now invalid."""
         self._generation += 1
 
     @property
@@ -66,15 +66,16 @@ class Track:
             self._motion, self._stop, self._stopping = None, None, False
 
     def brake(self) -> None:
-        """Follow the stop that was checked together with the state that the arm is in."""
+        """Follow the stop that was checked together with the arm's present state."""
         self.change()
         if self._motion is not None and not self._stopping:
             self._motion, self._next, self._stopping = self._stop, 0, True
 
     def departure(self, lead_ticks: int | None) -> Departure:
-        """Where a motion begins that is planned now.
+        """The start of a motion that is planned now.
 
-        :param lead_ticks: ticks until then, so that there is time to plan; None: where the arm comes to rest.
+        :param lead_ticks: number of ticks until then, as time for planning; None: the place where the arm comes to
+            rest.
         """
         left = len(self._motion.states) - self._next if self._motion else 0
         lead = left if lead_ticks is None else min(lead_ticks, left)
@@ -82,16 +83,16 @@ class Track:
         return Departure(start, self._ticks + lead, lead == left, self._generation)
 
     def changed(self, departure: Departure) -> bool:
-        """Whether the departure's state is not on the way any more."""
+        """Whether the departure's state is no longer on the path."""
         return departure.generation != self._generation
 
     def past(self, departure: Departure) -> bool:
-        """Whether the departure's state is behind the arm."""
+        """Whether the arm has passed the departure's state."""
         return departure.tick < self._ticks and not departure.rests
 
     def follow(self, departure: Departure, motion: Motion) -> None:
-        """Take the motion over from the departure's state on, which must be neither changed nor past. Until then the
-        present motion goes on.
+        """Take over the motion from the departure's state on, which must be neither changed nor past. Until then the
+        present motion continues.
         """
         if self._motion is not None:
             before = range(self._next, self._next + departure.tick - self._ticks)
@@ -103,10 +104,10 @@ class Track:
 
     @property
     def ticks_left(self) -> int:
-        """Until the arm rests."""
+        """Number of ticks until the arm rests."""
         return len(self._motion.states) - self._next if self._motion else 0
 
 
 def _stop_of(motion: Motion, number: int) -> Motion:
-    """The way to rest from a motion's state. What remains of a stop is one itself."""
+    """The way to rest from a motion's state. The rest of a stop is itself a stop."""
     return motion.stops[number] if motion.stops else Motion(motion.states[number + 1 :] or motion.states[number:])

@@ -1,4 +1,4 @@
-"""What the driver watches while the arm moves: that it follows, and that ticks come in time."""
+"""Watches of the driver while the arm moves: whether it follows, and whether ticks are on time."""
 
 from collections import deque
 
@@ -6,16 +6,16 @@ import numpy as np
 
 # A setpoint is late when it leaves this many periods after its time.
 _PERIODS = 2
-# Of so many setpoints the late ones are counted.
+# Number of setpoints among which the late ones are counted.
 _OF = 20
-# For the figures.
+# Number of setpoints in the figures.
 _KEPT = 1000
 
 
 class TrackingWatch:
     """
-    :param limit: of any coordinate, measured against commanded, rad or m.
-    :param time_s: for which it must be broken without a break.
+    :param limit: largest difference of any coordinate between measured and commanded position, rad or m.
+    :param time_s: time for which it must be exceeded without interruption.
     """
 
     def __init__(self, limit: float, time_s: float) -> None:
@@ -23,14 +23,14 @@ class TrackingWatch:
         self._since: float | None = None
 
     def reset(self) -> None:
-        """Forget what was: the arm starts anew."""
+        """Forget the past: the arm starts anew."""
         self._since = None
 
     def lost(self, measured: np.ndarray, commanded: np.ndarray, now: float) -> int | None:
         """
-        :param measured, commanded: (n,) rad or m.
+        :param measured, commanded: (n,) positions, rad or m.
         :param now: seconds of a steady clock.
-        :returns: the number of the coordinate that is farthest off, when the arm does not follow any more.
+        :returns: index of the coordinate that is farthest off, when the arm no longer follows.
         """
         error = np.abs(measured - commanded)
         if error.max() <= self._limit:
@@ -41,30 +41,30 @@ class TrackingWatch:
 
 
 class LateTicks:
-    """Counts setpoints that left late: the machine is too busy to move an arm by.
+    """Counts setpoints that left late: the machine is then too busy for moving an arm.
 
-    :param period_s: between two setpoints.
-    :param most: late ones of the last ``_OF`` that end the motion; 0 for any number.
+    :param period_s: time between two setpoints.
+    :param most: number of late ones among the last ``_OF`` that ends the motion; 0 for any number.
     """
 
     def __init__(self, period_s: float, most: int) -> None:
         self._period_s, self._most = period_s, most
         self._late: deque[bool] = deque(maxlen=_OF)
-        # Seconds by which the last ones were late, for people.
+        # Lateness of the last ones in seconds, for people.
         self._lateness: deque[float] = deque(maxlen=_KEPT)
         self._last: float | None = None
         self.count = 0
 
     def reset(self) -> None:
-        """Forget what was: the arm starts anew."""
+        """Forget the past: the arm starts anew."""
         self._late.clear()
         self._last = None
 
     def left(self, now: float) -> str:
-        """A setpoint left.
+        """Record that a setpoint left.
 
         :param now: seconds of a steady clock.
-        :returns: why the arm must stop; empty when it need not.
+        :returns: reason why the arm must stop; empty when it need not.
         """
         lateness_s = 0.0 if self._last is None else max(0.0, now - self._last - self._period_s)
         self._last = now
@@ -74,7 +74,7 @@ class LateTicks:
         self.count += late
         if not 0 < self._most <= sum(self._late):
             return ""
-        # Of the same ones it is said once.
+        # Reported once for the same late setpoints.
         self._late.clear()
         return (
             f"{self._most} of the last {_OF} setpoints left more than {_PERIODS} periods "

@@ -1,4 +1,4 @@
-"""A switch that a person must hold while the arm may move."""
+"""An enabling switch that a person must hold while the arm may move."""
 
 import time
 
@@ -16,9 +16,9 @@ KINDS = ("none", "joy", "service")
 
 class Deadman:
     """
-    :param node: declares its parameters. Joysticks must repeat (``autorepeat_rate`` of the joy node): a switch that
-        says nothing new for ``deadman_timeout`` counts as let go. A message counts by its stamp: none, an old one, one
-        from the future, or that of a message that came before (a stuck publisher, a recording) holds nothing.
+    :param node: node that declares the parameters. Joysticks must repeat (``autorepeat_rate`` of the joy node): a
+        switch without a new message for ``deadman_timeout`` counts as released. A message counts by its stamp. It holds
+        nothing if the stamp is missing, old, in the future, or repeated (a stuck publisher, a recording).
     """
 
     def __init__(self, node: StvlaNode) -> None:
@@ -32,12 +32,12 @@ class Deadman:
         self._newest_ns = 0
 
     def serve(self) -> None:
-        """Offer the service, where that is the switch. To be called from the node's ``configure``."""
+        """Offer the service, if the switch is a service. Call this from the node's ``configure``."""
         if self._kind == "service":
             self._node.create_service(SetBool, "~/deadman", self._on_call)
 
     def subscribe(self) -> None:
-        """To be called from the node's ``activate``."""
+        """Call this from the node's ``activate``."""
         self._held_until, self._newest_ns = 0.0, 0
         if self._kind == "joy":
             self._node.subscribe(Joy, "joy", self._on_joy, SENSOR_QOS)
@@ -61,7 +61,7 @@ class Deadman:
     def _press(self, stamp: int) -> None:
         """The button was down at this stamp."""
         age_s = self._node.latency_s(stamp)
-        # A clock that was set back: what was newest then is of another time.
+        # The clock was set back: the newest stamp so far belongs to another time.
         newest = self._newest_ns if time.monotonic() < self._held_until else 0
         if not -_FUTURE_S <= age_s <= self._timeout_s:
             problem = f"a stamp at most {self._timeout_s:g} s old, got one that is {age_s:.3g} s old"

@@ -1,6 +1,6 @@
-"""What every robot's driver does: commands through the safety gate, setpoints at the robot's rate, stops.
+"""The common part of every robot's driver: commands through the safety gate, setpoints at the robot's rate, stops.
 
-A subclass says how the robot is told and what it tells; see :class:`DriverNode`.
+A subclass implements the robot's own commands and messages; see :class:`DriverNode`.
 """
 
 import time
@@ -35,13 +35,13 @@ class DriverNode(DriverBase):
 
     * :meth:`make_arm`: the geometry,
     * :meth:`connect`: make publishers and clients (in ``configure``),
-    * :meth:`listen`: subscribe to what the robot says (in ``activate``), and give it to :meth:`measured`; joint states
-      through :meth:`read_joints`,
+    * :meth:`listen`: subscribe to the robot's measurements (in ``activate``), and pass them to :meth:`measured`; joint
+      states through :meth:`read_joints`,
     * :meth:`engage`: the service calls that make the robot ready to take setpoints,
-    * :meth:`begin`: forget what was sent before a hold,
-    * :meth:`known_opening`: the gripper's, where it is not measured,
+    * :meth:`begin`: forget everything that was sent before a hold,
+    * :meth:`known_opening`: the gripper's opening, if it is not measured,
     * :meth:`send`, :meth:`send_gripper`: one setpoint to the robot (called in the ticker's thread),
-    * :meth:`check_gripper`: whether the gripper can be opened although the arm was not taken up.
+    * :meth:`check_gripper`: whether the gripper can be opened before the arm is taken up.
     """
 
     def __init__(self, name: str) -> None:
@@ -102,7 +102,7 @@ class DriverNode(DriverBase):
         self.on_stop_inputs(self._come_to_rest)
 
     def _come_to_rest(self) -> None:
-        """The node is deactivated or ends: stop within a control period, then say nothing more. The robot holds its
+        """The node is deactivated or ends: stop within a control period, then send nothing more. The robot holds its
         last setpoint; its torque stays on.
         """
         with self.lock:
@@ -114,7 +114,7 @@ class DriverNode(DriverBase):
         if self._ticker is not None:
             self._ticker.stop()
             self._ticker = None
-        # Also where no tick was left to tell it: whoever commands the arm must hear that it is over.
+        # Also when no tick was left for it: whoever commands the arm must learn that it is over.
         self.tell_state()
         if not self.gate.moving:
             self.latch.end()
@@ -124,7 +124,7 @@ class DriverNode(DriverBase):
         self.gate = None
 
     def take_up(self) -> None:
-        """The arm is up: begin where it is measured to be. :raises InputError: where it cannot be."""
+        """The arm is ready: begin at its measured position. :raises InputError: when that is impossible."""
         with self.lock:
             self.gate.start(self.position, self.known_opening(), self.times.now_ns)
             self.gate.release("joint states", self.times.now_ns)
@@ -138,31 +138,33 @@ class DriverNode(DriverBase):
     def measured(
         self, position: np.ndarray, opening: float, topic: str, stamp_ns: int, effort: np.ndarray | None = None
     ) -> bool:
-        """Take what the robot measured. One that is late or unread does not count; one that cannot be true stops the
-        arm (docs/explanation/safety.md).
+        """Take a measurement. One that is late or could not be read does not count; an impossible one stops the arm
+        (docs/explanation/safety.md).
 
-        :param position: (n,) rad or m.
-        :param opening: of the gripper, 0..1.
-        :param topic: where it came from.
-        :param stamp_ns: when it was measured; 0 for none.
-        :param effort: (n,) in the unit of ``limits.joints.*.effort``, NaN where it was not measured; None: it never is.
-        :returns: whether it counts.
+        :param position: (n,) measured position, rad or m.
+        :param opening: gripper opening, 0..1.
+        :param topic: name of the topic that it came from.
+        :param stamp_ns: time of the measurement, nanoseconds; 0 if unknown.
+        :param effort: (n,) efforts in the unit of ``limits.joints.*.effort``, NaN if not measured; None if the robot
+            never measures them.
+        :returns: whether the measurement counts.
         """
         unknown = np.full(len(position), np.nan)
         with self.lock:
             return self._measured_state.take(position, opening, topic, stamp_ns, unknown if effort is None else effort)
 
     def measure_anew(self) -> None:
-        """What is measured from now on is in other coordinates. Only before the arm is taken up."""
+        """Measurements from now on have other coordinates. Call this only before the arm is taken up."""
         with self.lock:
             self._measured_state.forget()
 
     def read_joints(
         self, message: JointState, joints: Sequence[str], topic: str, also: Sequence[str] = ()
     ) -> JointMeasurement | None:
-        """What joint states say of the arm's joints; see ``control.safety.joint_measurements.read_joints``.
+        """The arm's joints in a message of joint states; see ``control.safety.joint_measurements.read_joints``.
 
-        :returns: None when the message is a stranger's, or cannot be; the latter stops the arm.
+        :returns: measurements; None when the message has none of the arm's joints, or is impossible, which stops the
+            arm.
         """
         return self._measured_state.read_joints(message, joints, topic, also)
 
@@ -175,7 +177,7 @@ class DriverNode(DriverBase):
             setpoint = self.gate.tick()
             if started:
                 self._measured_state.asked(setpoint)
-            # A gripper that is held is still kept at its opening; one with a hand in it opens whatever holds the arm.
+            # A gripper that is held still gets its opening; one with a hand in it opens even while the arm is held.
             grips = setpoint.gripper is not None and (started or self.latch.closed or self.gate.releasing)
         if started and not self.dry_run:
             self.send(setpoint)
@@ -194,12 +196,12 @@ class DriverNode(DriverBase):
         with self.lock:
             problem = self.times.ticked(sent)
         if problem:
-            # Latched, because it would come again: with what makes the machine busy, the arm would stop and go on by
+            # Latched, because it would come again: as long as the machine is busy, the arm would stop and continue by
             # itself, where nobody expects it to.
             self.stop_and_latch("late ticks", problem)
 
     def _phase(self) -> tuple[int, list[str], str]:
-        """For the driver's state: phase, what holds the arm, a line for a person."""
+        """The parts of the driver's state: phase, reasons that hold the arm, and a line for a person."""
         with self.lock:
             held: list[str] = sorted(self.gate.inhibitors)
             if causes := self.latch.causes:

@@ -1,4 +1,4 @@
-"""What a driver's parts share: the robot's description, the gate under its lock, what was measured."""
+"""The common base of a driver's parts: the robot's description, the gate with its lock, the measurements."""
 
 import threading
 import time
@@ -26,16 +26,16 @@ GO_ON = "~/reset goes on"
 
 
 class DriverBase(StvlaNode):
-    """What a robot's driver overrides, and what the parts of a driver know of it.
+    """The methods that a robot's driver overrides, and the driver's attributes that its parts use.
 
-    :ivar limits: what holds in the mode that was asked for.
-    :ivar gate: to be used with ``lock``; None while the node is not configured.
-    :ivar latch: what stopped the arm until a person resets it; to be used with ``lock``.
-    :ivar goals: whose commands are executed; to be used with ``lock``.
-    :ivar contention: which topic has a publisher too many, and who they are; empty when none has.
-    :ivar detail: of what holds the arm, a line for a person.
-    :ivar measurements: where the robot said it is; to be used with ``lock``.
-    :ivar engaged: whether the robot is up and takes setpoints.
+    :ivar limits: limits in the chosen mode.
+    :ivar gate: safety gate, to be used with ``lock``; None while the node is not configured.
+    :ivar latch: latch that keeps the arm stopped until a person resets it; to be used with ``lock``.
+    :ivar goals: rule that decides which goal's commands are executed; to be used with ``lock``.
+    :ivar contention: topic with one publisher too many, and the publishers; empty when there is none.
+    :ivar detail: explanation of the reason that holds the arm, in one line for a person.
+    :ivar measurements: measurements of the robot's position; to be used with ``lock``.
+    :ivar engaged: whether the robot is ready and takes setpoints.
     """
 
     reports: DriverReports
@@ -66,7 +66,9 @@ class DriverBase(StvlaNode):
         self.measurements = Measurements(self.limits.joint_state_timeout)
 
     def make_gate(self, arm: Kinematics) -> SafetyGate:
-        """The gate in front of the arm; what it guards otherwise than by its form, or not at all, is told."""
+        """Make the gate in front of the arm. Parts that it guards not at all, or not by their real form, are
+        reported.
+        """
         driver, period_s = self.description, 1.0 / self.embodiment.control_hz
         known = [np.array(position) for position in (driver.home, driver.rest) if position]
         gate = SafetyGate(arm, self.limits, 1.0 / driver.tick_hz, period_s, known)
@@ -78,47 +80,49 @@ class DriverBase(StvlaNode):
     # --- to override --------------------------------------------------------------------------------------------------
 
     def make_arm(self) -> Kinematics:
-        """:raises InputError: when the description lacks something."""
+        """:raises InputError: when the description is incomplete."""
         raise NotImplementedError
 
     def connect(self) -> None:
         """Make publishers and clients. :raises InputError: when the robot's interfaces are not installed."""
 
     def exclusive_topics(self) -> Sequence[str]:
-        """Those that command the arm: while another node publishes there, it is held. Here all that :meth:`connect`
-        made publishers for; to be overridden where others may publish on one of them.
+        """The topics that command the arm: while another node publishes on one, the arm is held. By default all topics
+        that :meth:`connect` made publishers for; override it if others may publish on one of them.
         """
         return self._to_arm
 
     def listen(self) -> None:
-        """Subscribe to what the robot says of itself."""
+        """Subscribe to the robot's measurements."""
 
     def engage(self) -> Steps:
-        """Service calls that make the robot ready; yields clients and requests, is sent the responses. Here none."""
+        """Service calls that make the robot ready; the generator yields clients and requests, and is sent the
+        responses. By default none.
+        """
         yield from ()
 
     def begin(self) -> None:
-        """The arm was taken up anew, and may be elsewhere: forget what was sent before. Whatever a driver remembers
-        from one setpoint to the next is to be forgotten here. Called with the lock.
+        """The arm was taken up anew, and may be at another place: forget everything that was sent before. A driver must
+        forget here whatever it remembers from one setpoint to the next. Called with the lock.
         """
 
     def known_opening(self) -> float | None:
-        """The gripper's, when the arm is taken up, 0..1; None where nobody knows it. A gripper that is told another one
-        than it has drops what it holds.
+        """The gripper's opening when the arm is taken up, 0..1; None if it is not known. A gripper that is commanded
+        another opening than its own drops what it holds.
         """
         return self.opening
 
     def send(self, setpoint: Setpoint) -> None:
-        """Tell the arm. Called in the ticker's thread."""
+        """Send a setpoint to the arm. Called in the ticker's thread."""
 
     def send_gripper(self, opening: float) -> None:
-        """Tell the gripper, where there is one: 0 closed to 1 open. Called in the ticker's thread after :meth:`send`;
-        without it where the arm is held, and sent nothing.
+        """Send an opening to the gripper, if there is one: 0 closed to 1 open. Called in the ticker's thread after
+        :meth:`send`; called without it while the arm is held and gets nothing.
         """
 
     def check_gripper(self) -> Steps:
-        """Service calls that find out whether the gripper can be told to open before the arm was taken up; they change
-        nothing. Here none.
+        """Service calls that find out whether the gripper can be commanded to open before the arm is taken up; they
+        change nothing. By default none.
         """
         yield from ()
 
@@ -126,43 +130,43 @@ class DriverBase(StvlaNode):
 
     @property
     def position(self) -> np.ndarray:
-        """(n,) as last measured."""
+        """(n,) last measured position."""
         return self.measurements.last.position
 
     @property
     def opening(self) -> float:
-        """Of the gripper, as last measured, 0..1."""
+        """Last measured opening of the gripper, 0..1."""
         return self.measurements.last.opening
 
     @property
     def fresh(self) -> bool:
-        """Whether the robot said a moment ago where it is."""
+        """Whether the robot reported its position a moment ago."""
         return self.measurements.fresh(time.monotonic())
 
     def take_up(self) -> None:
-        """The arm is up: begin where it is measured to be. :raises InputError: where it cannot be."""
+        """The arm is ready: begin at its measured position. :raises InputError: when that is impossible."""
         raise NotImplementedError
 
     def tell_state(self) -> None:
-        """Now, and not with the next tick."""
+        """Publish the state now, and not with the next tick."""
         raise NotImplementedError
 
     def lose(self, reason: Inhibitor) -> None:
-        """The arm is not up any more; it is held until it was taken up anew. To be called with the lock."""
+        """The arm is no longer ready; it is held until it is taken up anew. Call this with the lock."""
         self.gate.inhibit(reason)
         self.gate.leave_gripper()
         self.engaged = False
 
     def release_at_rest(self, reason: Inhibitor) -> None:
-        """The reason holds no more; the arm comes to rest first. To be called with the lock."""
+        """The reason no longer holds the arm; the arm first comes to rest. Call this with the lock."""
         if reason in self.gate.inhibitors and not self.gate.moving:
             self.gate.release(reason, self.times.now_ns)
 
     def stop_and_latch(self, cause: Cause, detail: str) -> None:
-        """Brake, and stay stopped until ``~/reset``. To be called from any thread while the node is configured, as
-        often as one likes.
+        """Brake, and stay stopped until ``~/reset``. May be called from any thread while the node is configured, as
+        often as necessary.
 
-        :param detail: what happened, for a person.
+        :param detail: description of the cause, for a person.
         """
         with self.lock:
             self.gate.inhibit(cause)
@@ -171,10 +175,10 @@ class DriverBase(StvlaNode):
             self.get_logger().warning(f"stopped: {cause}: {detail}; {GO_ON}")
 
     def move_to(self, position: np.ndarray) -> str:
-        """Set out for a position (n,); see ``SafetyGate.plan_way``. In the executor's thread, where all motions are
-        planned.
+        """Start a motion to a position (n,); see ``SafetyGate.plan_way``. Call this in the executor's thread, where all
+        motions are planned.
 
-        :returns: a line for a person.
+        :returns: message for a person.
         :raises InputError: when the arm is held, or a limit is in the way.
         """
         with self.lock:

@@ -1,4 +1,4 @@
-"""The commands that come to a driver: checked, given to the safety gate, answered with a verdict."""
+"""A driver's commands: checks them, passes them to the safety gate, and publishes verdicts."""
 
 import time
 
@@ -9,18 +9,18 @@ from stvla_ros.msg import CommandVerdict, EndEffectorCommand
 from stvla_ros.nodes.drivers.driver_base import DriverBase
 from stvla_ros.nodes.kit.messages import command_to_action, identity_of, stamp_ns, tell_moved
 
-# Of a control period, what planning may take when a tick was too short for it: the machine was busy.
+# Share of a control period that planning may take when a tick was too short for it, because the machine was busy.
 _LONGER_LEAD = 0.4
 
 
 class DriverCommands:
-    """:param driver: whose gate takes the commands."""
+    """:param driver: driver whose gate takes the commands."""
 
     def __init__(self, driver: DriverBase) -> None:
         self._driver = driver
 
     def subscribe(self) -> None:
-        """To be called from the node's ``activate``."""
+        """Call this from the node's ``activate``."""
         self._driver.subscribe(EndEffectorCommand, "command", self._on_command, watched=False)
 
     def _on_command(self, message: EndEffectorCommand) -> None:
@@ -51,7 +51,7 @@ class DriverCommands:
         driver.reports.verdict(verdict)
 
     def _stranger(self, message: EndEffectorCommand) -> str:
-        """Why the command is not for this robot and its goal under way; empty when it is."""
+        """The reason why the command is not for this robot and its current goal; empty when it is."""
         driver = self._driver
         with driver.lock:
             if driver.run.is_foreign(message.run, "topic command"):
@@ -59,7 +59,7 @@ class DriverCommands:
             else:
                 problem = driver.goals.refusal(identity_of(message), driver.now_ns())
             if problem and (inhibitors := driver.gate.inhibitors):
-                # Both are true; what holds the arm is what a person must know first.
+                # Both reasons are true; a person must first learn what holds the arm.
                 return f"held: {', '.join(sorted(inhibitors))}"
             if problem:
                 driver.gate.counts[f"refused: {problem.partition(':')[0]}"] += 1
@@ -68,7 +68,9 @@ class DriverCommands:
         return problem
 
     def _execute(self, action: EndEffectorAction, stamp: int) -> Verdict:
-        """Ticks go on while the motion is planned. In the executor's thread, where all motions are planned."""
+        """Execute a command. Ticks continue while the motion is planned. Runs in the executor's thread, where all
+        motions are planned.
+        """
         driver = self._driver
         ticks = driver.description.tick_hz / driver.embodiment.control_hz
         for lead_ticks in (1, max(1, round(_LONGER_LEAD * ticks))):

@@ -1,4 +1,4 @@
-"""How a driver takes its arm up: when the robot says where it is, and again after it was away."""
+"""Takes up the arm: when the robot reports its position, and again after it was away."""
 
 import time
 
@@ -16,10 +16,10 @@ _RETRY_S = 1.0
 
 class Engagement:
     """
-    :param driver: whose arm is brought up.
-    :param measured_state: says whether it rests.
-    :param home_first: move to the home position as soon as the arm is up for the first time. Who starts the driver asks
-        for that; neither a reset nor whatever starts a driver again that ended does.
+    :param driver: driver whose arm is taken up.
+    :param measured_state: state that tells whether the arm rests.
+    :param home_first: whether the arm moves to its home position as soon as it is ready for the first time. The person
+        who starts the driver asks for this. Neither a reset nor an automatic restart of the driver counts as asking.
     """
 
     def __init__(self, driver: DriverBase, measured_state: MeasuredState, home_first: bool) -> None:
@@ -28,17 +28,19 @@ class Engagement:
         self._retry_at = 0.0
 
     def serve(self) -> None:
-        """Begin to look. To be called from the node's ``configure``: in the executor's thread, because answers of
+        """Begin to look. Call this from the node's ``configure``: it runs in the executor's thread, because answers of
         services come there.
         """
         self._driver.every(_PERIOD_S, self._engage_when_due)
 
     def give_up(self) -> None:
-        """Forget the calls that are under way."""
+        """Forget the pending calls."""
         self._sequence = None
 
     def _engage_when_due(self) -> None:
-        """Bring the robot up, and up again after it was away: it may have forgotten its settings, and been moved."""
+        """Make the robot ready, and ready again after it was away: it may have forgotten its settings, and been
+        moved.
+        """
         driver = self._driver
         if driver.latch.closed:
             # What a person switched off stays off: no service of the arm is called before the reset.
@@ -56,7 +58,7 @@ class Engagement:
             self._sequence = ServiceSequence(steps, _CALL_TIMEOUT_S)
         try:
             self._sequence.poll()
-            # The services took their time, and may have dropped the arm a little.
+            # The services took some time, and the arm may have sagged a little.
             if not self._sequence.done or not self._rests():
                 return
             driver.take_up()
@@ -71,7 +73,7 @@ class Engagement:
         self._sequence = None
 
     def _rests(self) -> bool:
-        """Only an arm at rest is taken up: setpoints begin where it is, and it must not be elsewhere by then."""
+        """Only an arm at rest is taken up: setpoints begin at its position, and it must not have moved by then."""
         with self._driver.lock:
             restless = self._measured_state.restless()
             if restless:

@@ -1,4 +1,4 @@
-"""Who else speaks on the topics that must have one speaker: the arm's own, and the commands."""
+"""Finds other publishers on the topics that must have only one: the arm's own topics, and the commands."""
 
 import time
 
@@ -10,7 +10,9 @@ _PERIOD_S = 0.1
 
 
 class Exclusivity:
-    """:param driver: held while a topic has a publisher too many, and stopped when both are there for certain."""
+    """:param driver: driver. It is held while a topic has one publisher too many, and stopped when there certainly are
+    two.
+    """
 
     def __init__(self, driver: DriverBase) -> None:
         self._driver = driver
@@ -18,13 +20,13 @@ class Exclusivity:
         self._of_arm: set[str] = set()
 
     def serve(self) -> None:
-        """To be called from the node's ``configure``, once the publishers are made. Looks come in the executor."""
+        """Call this from the node's ``configure``, when the publishers exist. The checks run in the executor."""
         self._driver.every(_PERIOD_S, self.look)
 
     def begin(self) -> None:
-        """To be called from the node's ``activate``: the first look comes before anything can move."""
+        """Call this from the node's ``activate``: the first check comes before anything can move."""
         driver = self._driver
-        # A dry run sends the arm nothing, so it has no say in who does.
+        # A dry run sends the arm nothing, so other publishers do not matter.
         own = () if driver.dry_run else driver.exclusive_topics()
         self._of_arm = {driver.resolve_topic_name(topic) for topic in own}
         node, command = driver.get_fully_qualified_name(), driver.resolve_topic_name("command")
@@ -33,7 +35,7 @@ class Exclusivity:
         self.look()
 
     def look(self) -> None:
-        """At all topics. Each one with a publisher too many holds the arm."""
+        """Check all topics. Each one with one publisher too many holds the arm."""
         driver = self._driver
         if driver.gate is None or not self._topics:
             return
@@ -52,7 +54,7 @@ class Exclusivity:
                 driver.get_logger().warning(f"held: {driver.contention}")
             driver.gate.inhibit("second publisher")
             if driver.engaged and not driver.gate.moving and wrong.keys() & self._of_arm:
-                # To go on telling the arm to stay would be to pull it back from where the other one moves it.
+                # Commanding the arm to stay would pull it back from where the other node moves it.
                 driver.lose("not started")
         for each in wrong.values():
             if each.certain:

@@ -1,4 +1,4 @@
-"""What becomes of setpoints that an arm does not follow: they give way to it once, as far as they caused it."""
+"""Setpoints that the arm does not follow: they give way to it once, as far as they caused the difference."""
 
 from stvla_ros.control.safety.latch import Cause
 from stvla_ros.errors import InputError
@@ -6,14 +6,15 @@ from stvla_ros.nodes.drivers.driver_base import DriverBase
 from stvla_ros.nodes.drivers.driver_supervision import MeasuredState
 
 _PERIOD_S = 0.05
-# Whoever is in the arm's way must not be pressed on. For all else it stays where it is.
+# Causes for which setpoints give way: an arm must not press on somebody in its way. For all other causes it stays where
+# it is.
 _GIVES_WAY_TO: frozenset[Cause] = frozenset({"tracking", "contact"})
 
 
 class GivingWay:
     """
-    :param driver: whose arm was stopped for good.
-    :param measured_state: knows how far its setpoints may give way.
+    :param driver: driver whose arm was stopped for good.
+    :param measured_state: state that tells how far the setpoints may give way.
     """
 
     def __init__(self, driver: DriverBase, measured_state: MeasuredState) -> None:
@@ -21,18 +22,19 @@ class GivingWay:
         self._done = False
 
     def serve(self) -> None:
-        """Begin to look. To be called from the node's ``configure``: in the executor's thread, where all motions are
-        planned.
+        """Begin to look. Call this from the node's ``configure``: it runs in the executor's thread, where all motions
+        are planned.
         """
         self._driver.every(_PERIOD_S, self._let_go_when_due)
 
     def begin(self) -> None:
-        """The arm was taken up. To be called with the driver's lock."""
+        """The arm was taken up. Call this with the driver's lock."""
         self._done = False
 
     def _let_go_when_due(self) -> None:
-        """What stopped the arm is latched, and its setpoints came to rest: say nothing more, because whoever moves it
-        meanwhile must not see it come back. Where it only does not follow, lead them back to it before that.
+        """The cause of the stop is latched, and the setpoints came to rest: send nothing more, because a person who
+        moves the arm meanwhile must not see it return. If the arm only did not follow, first lead the setpoints back to
+        it.
         """
         driver = self._driver
         with driver.lock:

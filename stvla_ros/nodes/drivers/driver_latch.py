@@ -1,4 +1,4 @@
-"""A driver's stop latch: where it is kept, and when it is written."""
+"""A driver's stop latch: its file, and the times at which it is written."""
 
 import contextlib
 import os
@@ -12,9 +12,9 @@ from stvla_ros.nodes.kit.threads import Alarm
 
 
 class DriverLatch:
-    """Guarded by the driver's lock.
+    """Used under the driver's lock.
 
-    :param node: declares its parameter.
+    :param node: node that declares the parameter.
     """
 
     def __init__(self, node: StvlaNode) -> None:
@@ -27,31 +27,31 @@ class DriverLatch:
         self._saver: Alarm | None = None
 
     def load(self, robot: str, dry_run: bool) -> None:
-        """To be called from the node's ``configure``.
+        """Call this from the node's ``configure``.
 
-        :param dry_run: what only shows what it would do has a latch of its own, which nobody else sees: it must neither
-            be stopped by what happened to the robot, nor be able to reset it.
+        :param dry_run: whether nothing is sent to the robot. A dry run has a latch of its own that nobody else sees: it
+            must neither be stopped by what happened to the robot, nor be able to reset that.
         :raises InputError: when stops cannot be kept.
         """
         folder = Path(self._folder).expanduser() if self._folder else default_latch_folder()
         self._latch = StopLatch(None if dry_run else latch_file(folder, self._node.get_fully_qualified_name()), robot)
-        # The ticker must not wait for a disk. A driver that is killed meanwhile left the mark that it was active.
+        # The ticker must not wait for a disk. A driver that is killed meanwhile has left the mark that it was active.
         self._saver = Alarm("latch", self._latch.save, self._node.survive)
 
     def unload(self) -> None:
-        """To be called from the node's ``cleanup``. Safe to call twice."""
+        """Call this from the node's ``cleanup``. Safe to call twice."""
         if self._saver is not None:
             self._saver.stop()
             self._saver = None
         if self._latch is not None:
-            # What the saver was woken for last may not be written yet.
+            # The saver may not have written its last change yet.
             self._save()
             self._latch.let_go()
             self._latch = None
 
     @property
     def causes(self) -> Mapping[Cause, str]:
-        """What happened, by cause; empty while the latch is open."""
+        """The description of each cause, by cause; empty while the latch is open."""
         return {} if self._latch is None else self._latch.causes
 
     @property
@@ -59,12 +59,12 @@ class DriverLatch:
         return bool(self.causes)
 
     def begin(self) -> None:
-        """The driver becomes active. :raises InputError: when that cannot be kept."""
+        """The driver becomes active. :raises InputError: when the mark cannot be written."""
         self._latch.begin()
         self._ever_closed |= self.closed
 
     def end(self) -> None:
-        """The arm rests, and the driver says nothing more."""
+        """The arm rests, and the driver sends nothing more."""
         with self._told():
             self._latch.end()
 
@@ -76,7 +76,8 @@ class DriverLatch:
             if self._latch.marked:
                 self._saver.wake()
             else:
-                # No ticker waits, and after a kill no mark of an active driver would tell that something was lost.
+                # No ticker waits here. And without a mark of an active driver, a kill would lose the cause without a
+                # trace.
                 self._save()
         return new
 
@@ -86,18 +87,18 @@ class DriverLatch:
 
     @contextlib.contextmanager
     def _told(self) -> Iterator[None]:
-        """Say what cannot be written, and go on."""
+        """Report what cannot be written, and continue."""
         try:
             yield
         except InputError as error:
             self._node.reject("latch", str(error))
 
     def open(self) -> None:
-        """:raises InputError: when that cannot be kept; then it stays closed."""
+        """:raises InputError: when that cannot be written; it then stays closed."""
         self._latch.open()
 
     def why_not_home(self) -> str:
-        """Why the start of this driver is not to move the arm home; empty when it is."""
+        """The reason why this start of the driver must not move the arm home; empty when it may."""
         if self._ever_closed:
             return "it was stopped"
         if self._latch.homed_for == _starter():
@@ -105,15 +106,15 @@ class DriverLatch:
         return ""
 
     def homed(self) -> None:
-        """The start of this driver moves the arm home. :raises InputError: when that cannot be kept."""
+        """This start of the driver moves the arm home. :raises InputError: when that cannot be written."""
         self._latch.homed(_starter())
 
 
 def _starter() -> str:
-    """The process that started this one, told from a later one with its number: what starts a driver again that ended
-    (`stvla robot`, `ros2 launch`) lives on meanwhile.
+    """The process that started this one, distinguished from a later one with the same number. A program that restarts
+    an ended driver (`stvla robot`, `ros2 launch`) stays alive meanwhile.
     """
     parent = os.getppid()
-    # Behind the name, which may hold anything: the moment of the start, field 22 (proc(5)).
+    # After the name, which may contain anything: the start time, field 22 (proc(5)).
     began = Path(f"/proc/{parent}/stat").read_text().rpartition(")")[2].split()[19]
     return f"{parent}:{began}"

@@ -1,4 +1,4 @@
-"""What a driver tells: its state, its setpoints, and what became of each command."""
+"""A driver's reports: its state, its setpoints, and the verdict on each command."""
 
 import time
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ _REPEAT_S = 1.0
 
 
 class DriverReports:
-    """To be made in the node's ``configure``."""
+    """Make it in the node's ``configure``."""
 
     def __init__(self, node: StvlaNode, base_frame: str) -> None:
         self._node, self._base_frame = node, base_frame
@@ -28,7 +28,7 @@ class DriverReports:
         self._verdicts.publish(verdict)
 
     def setpoint(self, names: Sequence[str], setpoint: Setpoint) -> None:
-        """What the robot is told; in a dry run, what it would be."""
+        """Publish the robot's command; in a dry run, the command that it would get."""
         message = JointState(header=make_header(self._node.now_ns(), self._base_frame))
         message.name, message.position = list(names), setpoint.position.tolist()
         message.velocity = setpoint.velocity.tolist()
@@ -38,7 +38,7 @@ class DriverReports:
         self._setpoints.publish(message)
 
     def state(self, phase: int, held_by: list[str], detail: str, dry_run: bool) -> None:
-        """When it changes, and now and then."""
+        """Publish the state when it changes, and now and then."""
         now, told = time.monotonic(), (phase, held_by, detail)
         if told == self._told and now - self._told_at < _REPEAT_S:
             return

@@ -1,4 +1,4 @@
-"""What persons tell a driver: stop, reset, home, rest, release the gripper."""
+"""A person's commands to a driver: stop, reset, home, rest, release the gripper."""
 
 from collections.abc import Callable
 from functools import partial
@@ -18,7 +18,7 @@ _CALL_TIMEOUT_S = 5.0
 class DriverStops:
     """The services ``~/estop``, ``~/reset``, ``~/home``, ``~/rest``, ``~/release_gripper`` and the topic ``estop``.
 
-    :param driver: whose gate is stopped and released.
+    :param driver: driver whose gate is stopped and released.
     """
 
     def __init__(self, driver: DriverBase) -> None:
@@ -27,7 +27,7 @@ class DriverStops:
         self._releasing: ServiceSequence | None = None
 
     def serve(self) -> None:
-        """Offer the services, and hear the topic. To be called from the node's ``configure``."""
+        """Offer the services, and listen to the topic. Call this from the node's ``configure``."""
         self._topic.listen()
         offered = {"estop": self._estop, "reset": self._reset, "release_gripper": self._release_gripper}
         for name in ("home", "rest"):
@@ -42,7 +42,7 @@ class DriverStops:
         self._release_when_checked()
 
     def check(self) -> None:
-        """To be called with the driver's lock, each tick."""
+        """Call this with the driver's lock, at each tick."""
         self._topic.check()
 
     def _estop(self) -> str:
@@ -58,16 +58,16 @@ class DriverStops:
                 raise InputError(f"{problem}; release it first")
             if driver.contention:
                 raise InputError(f"{driver.contention}; end the one that is wrong first")
-            # What is over before anybody was told would go on.
+            # An old goal would otherwise continue.
             driver.tell_state()
             driver.detail = ""
-            # Somebody may have moved the arm meanwhile: it is taken up where it is, as at the start.
+            # Somebody may have moved the arm meanwhile: it is taken up at its present position, as at the start.
             driver.lose("not started")
             causes = list(driver.latch.causes)
             driver.latch.open()
             for cause in causes:
                 driver.gate.release(cause, driver.times.now_ns)
-            # A reset starts nothing: what moves the arm next is asked for after it.
+            # A reset starts nothing: the next motion must be asked for after it.
             driver.goals.retire(driver.now_ns())
         return "released; driver_state says when commands are accepted"
 
@@ -83,7 +83,7 @@ class DriverStops:
         return "the gripper opens" + (" as soon as the robot has answered" if self._releasing else "")
 
     def _release_when_checked(self) -> str:
-        """:returns: why the gripper cannot be opened; empty when it can, or nobody knows yet."""
+        """:returns: reason why the gripper cannot be opened; empty when it can, or when it is not known yet."""
         if self._releasing is None:
             return ""
         driver, problem = self._driver, ""

@@ -1,4 +1,4 @@
-"""What a robot says of itself, as a driver takes it: measurements that count, and doubts that stop the arm."""
+"""A robot's reports about itself in a driver: measurements that count, and doubts that stop the arm."""
 
 import time
 from collections.abc import Sequence
@@ -18,16 +18,17 @@ from stvla_ros.errors import InputError
 from stvla_ros.nodes.drivers.driver_base import DriverBase
 from stvla_ros.nodes.kit.endpoints import shown_node_of
 
-# An arm agrees with its setpoint where it is nearer than this share of ``tracking_error``: what gravity takes.
+# Share of ``tracking_error`` below which an arm agrees with its setpoint: the effect of gravity.
 _AGREES = 0.25
 
 
 class MeasuredState:
-    """Used under the driver's lock, but for :meth:`read_joints`.
+    """Used under the driver's lock, except :meth:`read_joints`.
 
-    Doubts stop the arm for good while it is engaged. Before, they keep it from being taken up: it does not rest.
+    Doubts stop the arm for good while it is engaged. Before that, they keep it from being taken up: it does not count
+    as resting.
 
-    :param driver: whose robot it is.
+    :param driver: driver of the robot.
     """
 
     def __init__(self, driver: DriverBase) -> None:
@@ -37,16 +38,16 @@ class MeasuredState:
         self._topic, self._fault, self._fault_at = "", "", 0.0
 
     def configure(self, arm: Kinematics) -> None:
-        """To be called from the node's ``configure``."""
+        """Call this from the node's ``configure``."""
         names, limits = arm.names, self._limits
-        # The gate asks its own in another thread.
+        # The gate uses an arm of its own in another thread.
         self._arm = arm.copy()
         self._motion, self._rest, self._place = MotionWatch(names, limits), RestWatch(names, limits), PlaceWatch(limits)
         efforts = [limits.joints[name].effort for name in names]
         self._contact = ContactWatch(names, efforts, limits.joint_state_timeout)
 
     def forget(self) -> None:
-        """Nothing counts that was measured before."""
+        """Earlier measurements no longer count."""
         self._driver.measurements = Measurements(self._limits.joint_state_timeout)
         self._rest.forget()
         self._motion.forget()
@@ -61,7 +62,8 @@ class MeasuredState:
         try:
             return read_joints(message.name, message.position, message.effort, joints, also)
         except ForeignJoints as error:
-            # Others publish their joints on the same topic: silence is what ends the motion, not a stranger's message.
+            # Others publish their joints on the same topic. Only silence ends the motion, and not a message about other
+            # joints.
             self._driver.reject("joint states", f"topic {topic}: {error}")
         except InputError as error:
             self._driver.reject("joint states", f"topic {topic}: {error}")
@@ -71,7 +73,7 @@ class MeasuredState:
 
     def take(self, position: np.ndarray, opening: float, topic: str, stamp_ns: int, effort: np.ndarray) -> bool:
         """
-        :param effort: (n,) NaN where it is not measured.
+        :param effort: (n,) efforts, NaN if not measured.
         :returns: whether the measurement counts.
         """
         driver, now = self._driver, time.monotonic()
@@ -90,7 +92,7 @@ class MeasuredState:
         self._doubt(topic, self._motion.take(position, at))
         contact = self._contact.take(effort, self._driver.gate.moving, now)
         if driver.engaged and not driver.dry_run:
-            # In a dry run nobody sends the arm anywhere: where it is, and what it meets, is somebody else's doing.
+            # In a dry run this driver does not move the arm: its place, and what it touches, are somebody else's doing.
             self._doubt(topic, self._place.take(self._arm.tool_pose(position)[:3, 3]))
             if contact and not driver.latch.closed:
                 driver.stop_and_latch("contact", contact)
@@ -102,12 +104,12 @@ class MeasuredState:
         if self._driver.engaged:
             self._driver.stop_and_latch("measured state", f"topic {topic}: {doubt}{self._publishers(topic)}")
         else:
-            # Whatever rest there was counts no more.
+            # Any rest before no longer counts.
             self._rest.forget()
             self._fault, self._fault_at = f"topic {topic}: {doubt}{self._publishers(topic)}", time.monotonic()
 
     def _publishers(self, topic: str) -> str:
-        """Who publishes there, when it is more than one."""
+        """The publishers of the topic, as text, if there are several."""
         found = self._driver.get_publishers_info_by_topic(self._driver.resolve_topic_name(topic))
         names = sorted({shown_node_of(each) for each in found})
         return f" (published by {', '.join(names)})" if len(found) > 1 else ""
@@ -115,14 +117,14 @@ class MeasuredState:
     # --- what the driver asks -----------------------------------------------------------------------------------------
 
     def restless(self) -> str:
-        """Why the arm cannot be taken up where it is; empty when it can."""
+        """The reason why the arm cannot be taken up at its place; empty when it can."""
         motion = self._rest.motion()
         if motion and self._fault and time.monotonic() - self._fault_at < 1.0:
             return f"waiting: {self._fault}"
         return f"waiting: {motion}{self._publishers(self._topic) if 'moves' in motion else ''}" if motion else ""
 
     def taken_up(self) -> None:
-        """The arm was taken up where it is."""
+        """The arm was taken up at its place."""
         self._motion.forget()
         self._motion.take(self._driver.position, self._driver.measurements.last.at)
         self._place.forget()
@@ -132,7 +134,7 @@ class MeasuredState:
             self._driver.get_logger().warning(unwatched)
 
     def asked(self, setpoint: Setpoint) -> None:
-        """What the robot is told now. Stops the arm when it does not follow."""
+        """The robot's present command. Stops the arm when it does not follow."""
         driver, now = self._driver, time.monotonic()
         tool = setpoint.tool_pose[:3, 3]
         self._place.asked(tool, now)
@@ -144,11 +146,13 @@ class MeasuredState:
             driver.stop_and_latch("tracking", f"{driver.gate.names[lost]} does not follow")
 
     def way_back(self) -> tuple[np.ndarray, bool] | None:
-        """Where setpoints may give way to, (n,), and whether within the workspace; None: nowhere."""
+        """The position that setpoints may give way to, (n,), and whether it is within the workspace; None if there is
+        none.
+        """
         position = self._trail.way_back(self._driver.position)
         return None if position is None else (position, not self._trail.led_outside)
 
     @property
     def contact(self) -> str:
-        """Whether contact is watched, for the diagnostics."""
+        """Whether contact is watched, as text for the diagnostics."""
         return self._contact.unwatched() or "watched"

@@ -1,4 +1,4 @@
-"""A driver's times: how old observations are, what is wrong with the clock, and which setpoints leave late."""
+"""A driver's times: the age of observations, faults of the clock, and late setpoints."""
 
 import time
 from typing import Any
@@ -10,10 +10,10 @@ from stvla_ros.nodes.kit.base import StvlaNode
 
 
 class DriverTimes:
-    """Guarded by the driver's lock.
+    """Used under the driver's lock.
 
-    :param node: declares its parameter, and has the clock that observations are stamped by.
-    :param tick_s: seconds between two setpoints.
+    :param node: node that declares the parameter, and has the clock that stamps observations.
+    :param tick_s: time between two setpoints.
     """
 
     def __init__(self, node: StvlaNode, tick_s: float) -> None:
@@ -30,13 +30,13 @@ class DriverTimes:
         self.reset()
 
     def reset(self) -> None:
-        """To be called from the node's ``activate``."""
+        """Call this from the node's ``activate``."""
         self._clock = NodeClock(own_time=bool(self._node.get_parameter("use_sim_time").value))
         self._late.reset()
 
     @property
     def now_ns(self) -> int:
-        """Of the clock that the safety gate counts in: the machine's, which only runs forwards."""
+        """The present time of the safety gate's clock: the machine's, which only runs forwards."""
         return time.monotonic_ns()
 
     def observed(self, stamp_ns: int) -> Observed:
@@ -44,20 +44,20 @@ class DriverTimes:
         return Observed(stamp_ns, self._clock.taken_ns(stamp_ns, self._node.now_ns(), self.now_ns))
 
     def clock_fault(self) -> str:
-        """To be called each tick. :returns: what is wrong with the node's clock; empty when nothing is."""
+        """Call this at each tick. :returns: the fault of the node's clock; empty when there is none."""
         self._clock.look(self._node.now_ns(), self.now_ns)
         return self._clock.fault
 
     @property
     def clock_jumped(self) -> bool:
-        """Whether that is a jump."""
+        """Whether this fault is a jump."""
         return self._clock.jumped
 
     def ticked(self, sent: bool) -> str:
-        """To be called at the end of each tick.
+        """Call this at the end of each tick.
 
         :param sent: whether a setpoint left.
-        :returns: why the arm must stop; empty when it need not.
+        :returns: reason why the arm must stop; empty when it need not.
         """
         if sent:
             return self._late.left(time.monotonic())
@@ -65,7 +65,7 @@ class DriverTimes:
         return ""
 
     def figures(self) -> dict[str, Any]:
-        """For the diagnostics: setpoints that left late since the start; lateness of the last 1000."""
+        """Figures for the diagnostics: setpoints that left late since the start, and the lateness of the last 1000."""
         p99, worst = self._late.quantiles_ms()
         lateness = {"tick_lateness_p99_ms": round(p99, 2), "tick_lateness_worst_ms": round(worst, 2)}
         return {"late_ticks": self._late.count, **lateness}

@@ -1,6 +1,4 @@
-"""The topic ``estop``: whoever publishes ``true`` there stops the arm, however it publishes, and whatever state the
-driver is in.
-"""
+"""The topic ``estop``: a ``true`` there stops the arm, with any QoS of its publisher, in any state of the driver."""
 
 import time
 from typing import Any
@@ -12,7 +10,7 @@ from stvla_ros.control.safety.estop import EstopSources
 from stvla_ros.nodes.drivers.driver_base import DriverBase
 from stvla_ros.nodes.kit.base import LATCHED_QOS, RELIABLE_QOS, SENSOR_QOS
 
-# Between two looks whether latched sources are to be asked again, while the arm is stopped by a source.
+# Time between two checks whether latched sources must be asked again, while a source stops the arm.
 _ASK_S = 0.5
 TOPIC, OF_ALL = "estop", "/estop"
 
@@ -21,7 +19,7 @@ class EstopTopic:
     """The driver's own topic ``estop`` and, where it is in a namespace, that of all robots, ``/estop``. Each has
     sources of its own: one that falls silent must not be covered by another that speaks.
 
-    :param driver: declares its parameter, and is stopped.
+    :param driver: driver that declares the parameter, and is stopped.
     """
 
     def __init__(self, driver: DriverBase) -> None:
@@ -68,7 +66,7 @@ class EstopTopic:
 
 
 class _OneTopic:
-    """:param name: as the driver's node calls it."""
+    """:param name: name of the topic, as the driver's node writes it."""
 
     def __init__(self, driver: DriverBase, name: str, heartbeat_s: float) -> None:
         self._driver, self.name = driver, name
@@ -94,7 +92,7 @@ class _OneTopic:
             self._listen_to_latched()
 
     def _publishers(self) -> tuple[int, int]:
-        """How many there are: of those that say their word to each new listener, and of others."""
+        """Number of publishers that send their message to each new listener, and number of others."""
         driver = self._driver
         found = driver.get_publishers_info_by_topic(driver.resolve_topic_name(self.name))
         latched = sum(

@@ -1,7 +1,7 @@
-"""Node ``fake_controllers``: what a controller manager, its controllers and a gripper of ros2_control offer, around a
-kinematic stand-in of the arm.
+"""Node ``fake_controllers``: the interfaces of a controller manager, its controllers and a gripper of ros2_control,
+around a kinematic stand-in of the arm.
 
-For ``use_fake_hardware:=true`` and tests. What a real arm would be hurt by (NaN, goals beyond limits) is counted on
+For ``use_fake_hardware:=true`` and tests. Messages that would harm a real arm (NaN, goals beyond limits) are counted on
 ``/diagnostics``. ``~/activate`` switches the arm's controller on and off, as ``switch_controllers`` does.
 """
 
@@ -31,7 +31,7 @@ _TYPES = {
     "positions": "forward_command_controller/ForwardCommandController",
     "trajectory": "joint_trajectory_controller/JointTrajectoryController",
 }
-# A joint of the stand-in is no faster, rad/s.
+# Greatest speed of a joint of the stand-in, rad/s.
 _VELOCITY = np.pi
 
 
@@ -129,14 +129,14 @@ class FakeControllersNode(StvlaNode):
 
     def _tell_parameters(self, request: GetParameters.Request, response: GetParameters.Response) -> Any:
         for name in request.names:
-            # Of the two names a distribution knows one.
+            # A distribution knows one of the two names.
             known = name == OPEN_LOOP[0]
             kind = ParameterType.PARAMETER_BOOL if known else ParameterType.PARAMETER_NOT_SET
             response.values.append(ParameterValue(type=kind, bool_value=known and self._open_loop))
         return response
 
     def _activate(self, request: SetBool.Request, response: SetBool.Response) -> Any:
-        # A controller begins, and leaves the arm, where it is.
+        # A controller begins at the arm's position, and leaves the arm there.
         self._arm.switch_torque(True, time.monotonic())
         self._active, response.success = request.data, True
         return response
@@ -186,7 +186,7 @@ class FakeControllersNode(StvlaNode):
     # --- the gripper's action -----------------------------------------------------------------------------------------
 
     def _on_gripper_goal(self, goal: Any) -> None:
-        """A new goal ends the one before, as those of the controllers do."""
+        """A new goal ends the one before, as in the real controllers."""
         said = goal.request.command.position
         self._goals.append(goal)
         self._move_finger(said if isinstance(said, float) else said[0])

@@ -1,6 +1,6 @@
 """Node ``fake_xs_arm``: the topics, services and timing of Interbotix' ``xs_sdk`` around a kinematic stand-in.
 
-For ``use_fake_hardware:=true`` and tests. What a real arm would be hurt by (NaN, goals beyond limits) is counted on
+For ``use_fake_hardware:=true`` and tests. Messages that would harm a real arm (NaN, goals beyond limits) are counted on
 ``/diagnostics``.
 """
 

@@ -16,9 +16,10 @@ from stvla_ros.robots.pose_arm import PoseArm
 from stvla_ros.robots.pose_settings import PoseSettings
 from stvla_ros.settings import build
 
-# A rotation's four numbers have length 1; farther off they are no rotation.
+# A rotation's four numbers have length 1; numbers farther from that are no rotation.
 _UNIT_TOLERANCE = 1e-2
-# An arm that is turned farther from the reference before it is taken up becomes the reference, radians.
+# If the arm is turned farther from the reference than this before it is taken up, its orientation becomes the
+# reference, radians.
 _FAR_TURN = 0.3
 
 
@@ -26,7 +27,7 @@ class GoogleRobotDriverNode(DriverNode):
     def __init__(self) -> None:
         super().__init__("google_robot_driver")
         self._settings = build(PoseSettings, dict(self.description.settings), "driver.settings.")
-        # Kept for as long as the driver lives: nobody measures the gripper, and changes add up from what was said.
+        # Kept as long as the driver lives: nobody measures the gripper, and changes add up from the last command.
         self._said_gripper: float | None = None
 
     def make_arm(self) -> PoseArm:
@@ -56,11 +57,11 @@ class GoogleRobotDriverNode(DriverNode):
             return
         pose[:3, :3] = Rotation.from_quat(quaternion).as_matrix()
         with self.lock:
-            # The reference is near where it starts: half a turn, where coordinates end, is as far away as can be.
-            # An arm that still brakes, its robot silent for too long, does so in the coordinates that it has.
+            # The reference is near the start: half a turn, where the coordinates end, is then as far away as possible.
+            # An arm that is still braking, because its robot was silent for too long, keeps its coordinates.
             starts, stamp = not self.engaged and not self.gate.moving, stamp_ns(message.header)
             position = self._arm.position_of(pose)
-            # The contract has no measured opening; until a command says another, the gripper is left alone.
+            # The interface has no measured opening; until a command gives one, the gripper is left alone.
             counts = self.measured(position, 1.0, topic, stamp)
             if counts and starts and np.linalg.norm(position[3:]) > _FAR_TURN:
                 self._arm.reference = pose[:3, :3]
@@ -81,7 +82,7 @@ class GoogleRobotDriverNode(DriverNode):
         self._targets.publish(message)
 
     def send_gripper(self, opening: float) -> None:
-        # What holds a hand is closed, whatever was said of it; else it was open.
+        # A gripper that holds a hand is closed, whatever was commanded; otherwise it was open.
         unknown = 0.0 if self.gate.releasing else 1.0
         before = unknown if self._said_gripper is None else self._said_gripper
         if opening != self._said_gripper:

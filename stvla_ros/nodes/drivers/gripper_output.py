@@ -1,4 +1,4 @@
-"""How a driver tells a gripper its opening: by an action of control_msgs, or by a topic."""
+"""Sends a gripper's opening by an action of control_msgs, or by a topic."""
 
 from collections.abc import Callable
 from typing import Any
@@ -13,17 +13,17 @@ from stvla_ros.nodes.kit.service_sequence import Steps
 from stvla_ros.robots.gripper_settings import ACTIONS, GripperSettings
 
 _LOOK_S = 0.02
-# Each goal ends the one before, and some grippers stop for that: a goal is sent once the wanted opening has settled, or
-# has been on its way for so long.
+# Each goal ends the one before, and some grippers stop for that. So a goal is sent when the wanted opening has settled,
+# or after it has changed for this long.
 _SETTLED_TICKS, _LONGEST_S = 3, 0.5
-# Until a goal is answered, and after one that was not taken.
+# Time to wait for the answer to a goal, and pause after a goal that was not accepted.
 _ANSWER_S, _RETRY_S = 2.0, 1.0
 
 
 class GripperOutput:
     """
-    :param driver: whose node has the publisher or client.
-    :param settings: None for an arm without a gripper.
+    :param driver: driver whose node has the publisher or client.
+    :param settings: settings of the gripper; None for an arm without one.
     """
 
     def __init__(self, driver: DriverBase, settings: GripperSettings | None) -> None:
@@ -34,7 +34,7 @@ class GripperOutput:
         self.begin()
 
     def connect(self) -> None:
-        """To be called from the driver's ``connect``. :raises InputError: when the action's package is missing."""
+        """Call this from the driver's ``connect``. :raises InputError: when the action's package is missing."""
         settings, driver = self._settings, self._driver
         if settings is None:
             return
@@ -50,13 +50,13 @@ class GripperOutput:
             self._publish = lambda opening: openings.publish(Float64(data=opening))
 
     def disconnect(self) -> None:
-        """To be called from the driver's ``cleanup``. Safe to call twice."""
+        """Call this from the driver's ``cleanup``. Safe to call twice."""
         if self._client is not None:
             self._client.destroy()
             self._client = None
 
     def begin(self) -> None:
-        """What it was told before is not known any more."""
+        """Forget the previous commands."""
         self._said: float | None = None
         self._wanted: float | None = None
         self._settled = self._waited = 0
@@ -64,12 +64,12 @@ class GripperOutput:
         self._answer_by = self._retry_at = 0
 
     def known_opening(self) -> float | None:
-        """As measured; where nobody measures it, as it was told; None where it was told nothing yet."""
+        """The measured opening; without measurements, the last commanded one; None if there was no command yet."""
         measured = self._settings is not None and bool(self._settings.finger_joint)
         return self._driver.opening if measured else self._last
 
     def tell(self, opening: float) -> None:
-        """In the ticker's thread, each tick."""
+        """Called in the ticker's thread, at each tick."""
         self._settled = self._settled + 1 if opening == self._wanted else 0
         self._waited = self._waited + 1 if self._said != opening else 0
         self._wanted = opening
@@ -78,7 +78,7 @@ class GripperOutput:
             self._publish(opening)
 
     def check(self) -> Steps:
-        """:raises InputError: when nobody would hear it."""
+        """:raises InputError: when nobody would receive it."""
         if self._client is not None and not self._client.server_is_ready():
             raise InputError(self._unserved())
         yield from ()
@@ -116,7 +116,7 @@ class GripperOutput:
             problem = f"no answer to a goal within {_ANSWER_S:g} s"
         self._answer = None
         if problem:
-            # Not known to have it: it is told again.
+            # The gripper may not have it, so it is sent again.
             self._said, self._retry_at = None, now_ns + round(_RETRY_S * 1e9)
             self._driver.reject("gripper", f"action {name}: {problem}")
 

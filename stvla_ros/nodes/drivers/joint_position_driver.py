@@ -18,7 +18,8 @@ from stvla_ros.robots.ros2_control_settings import OPEN_LOOP, Ros2ControlSetting
 from stvla_ros.robots.urdf_arm import UrdfArm
 from stvla_ros.settings import build
 
-# A controller that is switched off and on again would take the next setpoint wherever the arm is by then.
+# Interval of the check: a controller that is switched off and on again would take the next setpoint wherever the arm is
+# by then.
 _LOOK_S, _BETWEEN_LOOKS_NS, _ANSWER_S = 0.1, 500_000_000, 5.0
 _UNDER_WAY = (GoalStatus.STATUS_ACCEPTED, GoalStatus.STATUS_EXECUTING, GoalStatus.STATUS_CANCELING)
 
@@ -69,7 +70,7 @@ class JointPositionDriverNode(DriverNode):
             self.subscribe(GoalStatusArray, topic, self._on_goals, LATCHED_QOS, watched=False)
 
     def _on_goals(self, message: GoalStatusArray) -> None:
-        """This driver sends no goals: whoever does has the arm follow a way of theirs."""
+        """This driver sends no goals. Another client's goal would make the arm follow its trajectory."""
         self._foreign_goal = any(each.status in _UNDER_WAY for each in message.status_list)
         if self._foreign_goal and self.engaged and not self.dry_run:
             self.stop_and_latch("foreign publisher", self._foreign())
@@ -79,7 +80,7 @@ class JointPositionDriverNode(DriverNode):
         return f"action {action}: expected no goal of anybody else, one is under way"
 
     def engage(self) -> Steps:
-        """Nothing is switched: a controller that is not active is somebody else's decision."""
+        """Nothing is switched: an inactive controller is somebody else's decision."""
         yield from self._check_controller()
         if self._settings.interface != "trajectory":
             return
@@ -98,7 +99,7 @@ class JointPositionDriverNode(DriverNode):
         check_controller(answer.controller, self._settings, self.description.arm.joints)
 
     def _look_after_controller(self) -> None:
-        """While setpoints are sent, that they still go where they shall."""
+        """While setpoints are sent, check that they still reach the right joints."""
         if not self.engaged or self.dry_run or self.latch.closed:
             self._look = None
             return
@@ -127,7 +128,7 @@ class JointPositionDriverNode(DriverNode):
         if self._settings.interface == "positions":
             self._to_controller.publish(Float64MultiArray(data=position))
             return
-        # No stamp: it begins when it comes. Nothing after the point: there the arm stays when this driver is gone.
+        # No stamp: it begins on arrival. Nothing follows the point, so the arm stays there when this driver is gone.
         point = JointTrajectoryPoint(positions=position, time_from_start=self._point)
         self._to_controller.publish(JointTrajectory(joint_names=list(self.description.arm.joints), points=[point]))
 

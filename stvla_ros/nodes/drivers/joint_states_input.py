@@ -1,4 +1,4 @@
-"""Joint states of an arm and its gripper, as ros2_control tells them: whole or in parts, on one topic or several."""
+"""Joint states of an arm and its gripper as ros2_control publishes them: whole or in parts, on one topic or several."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -13,15 +13,15 @@ from stvla_ros.nodes.kit.messages import stamp_ns
 from stvla_ros.robots.gripper_settings import GripperSettings
 from stvla_ros.robots.merged_joints import JointSaid, MergedJoints, WholeArm
 
-# Grippers tell their position more seldom than arms do. It moves nothing but the gripper.
+# Grippers publish their position less often than arms do. It only influences the gripper.
 _FINGER_AGE_S = 1.0
 
 
 class JointStatesInput:
     """
-    :param driver: is given what was measured; its robot's file names the joints.
-    :param topics: where positions of the arm's joints come.
-    :param gripper: None where there is none.
+    :param driver: driver that gets the measurements; its robot's file names the joints.
+    :param topics: topics with the positions of the arm's joints.
+    :param gripper: settings of the gripper; None if there is none.
     """
 
     def __init__(self, driver: DriverNode, topics: Sequence[str], gripper: GripperSettings | None) -> None:
@@ -32,7 +32,7 @@ class JointStatesInput:
             self._topics.append(gripper.joint_states_topic)
 
     def listen(self) -> None:
-        """To be called from the driver's ``listen``."""
+        """Call this from the driver's ``listen``."""
         description = self._driver.description
         self._joints = description.arm.joints
         self._merged = MergedJoints(self._joints, description.limits.joint_state_timeout)

@@ -28,7 +28,7 @@ class MoveitServoDriverNode(DriverNode):
         self._before: np.ndarray | None = None
 
     def make_arm(self) -> UrdfArm:
-        # Two: one for the gate, in whatever thread asks it, one for what is measured, in the ticker's.
+        # Two arms: one for the gate, in whatever thread uses it, and one for measurements, in the ticker's thread.
         arms = [make_urdf_arm(self, self.description.arm) for _ in range(2)]
         self._measured_arm = arms[1]
         return arms[0]
@@ -59,7 +59,7 @@ class MoveitServoDriverNode(DriverNode):
         self._states.listen()
 
     def engage(self) -> Steps:
-        """Servo may have been told otherwise, or be another one than before: it is told each time."""
+        """Servo may have changed its input, or be another process than before: it is told each time."""
         settings = self._settings
         if settings.start_service != "none":
             answer = yield self._start, self._start_request
@@ -79,12 +79,12 @@ class MoveitServoDriverNode(DriverNode):
         pose = setpoint.tool_pose
         before, self._before = pose if self._before is None else self._before, pose
         hertz, gain = self.description.tick_hz, self._settings.gain
-        # The setpoint's own speed, and what the arm is behind: speeds alone would add up to an error.
+        # The setpoint's own velocity plus a correction of the arm's lag: velocities alone would add up to an error.
         linear, angular = _difference(before, pose) * hertz
         behind_linear, behind_angular = np.zeros((2, 3))
         with self.lock:
             held = bool(self.gate.inhibitors) and not self.gate.moving
-        # An arm that is held and was pushed aside stays there: making up for it would be a motion after a stop.
+        # An arm that is held and was pushed aside stays there: correcting this would be a motion after a stop.
         if self.fresh and not held:
             behind_linear, behind_angular = _difference(self._measured_arm.tool_pose(self.position), pose) * gain
         message = TwistStamped(header=make_header(self.now_ns(), self.embodiment.base_frame))
@@ -101,7 +101,7 @@ class MoveitServoDriverNode(DriverNode):
 
 
 def _difference(start: np.ndarray, end: np.ndarray) -> np.ndarray:
-    """(2, 3): metres and radians (rotation vector) from one pose to another, in the base frame."""
+    """(2, 3) difference from one pose to another in the base frame: metres and radians (rotation vector)."""
     turn = Rotation.from_matrix(end[:3, :3] @ start[:3, :3].T).as_rotvec()
     return np.stack([end[:3, 3] - start[:3, 3], turn])
 

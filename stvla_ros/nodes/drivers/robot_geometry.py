@@ -13,8 +13,8 @@ _WAIT_S = 10.0
 
 
 def make_urdf_arm(node: DriverBase, arm: ArmDescription | None) -> UrdfArm:
-    """:raises InputError: when there is no description, no URDF, it lacks a joint or link, or its limits are narrower
-    than those of the robot's file.
+    """:raises InputError: when there is no description or no URDF, when the URDF lacks a joint or link, or when its
+    limits are narrower than those of the robot's file.
     """
     if arm is None:
         raise InputError("robot: expected driver.arm with urdf, joints and tool_frame, it is missing")

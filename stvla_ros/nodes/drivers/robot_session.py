@@ -1,9 +1,9 @@
-"""Node ``robot_session``: gives the instruction while the driver is ready, and writes down what the robot did.
+"""Node ``robot_session``: sends the instruction while the driver is ready, and records what the robot did.
 
-What stopped the arm for good ends that: the instruction is given again only when a person asks for it (``~/start``).
+After a cause stopped the arm for good, the instruction is sent again only when a person asks for it (``~/start``).
 
-``motion.json`` in its folder: commands executed, clipped and refused, by limit; how far the setpoints moved; what held
-the arm, for how long.
+It writes ``motion.json`` into its folder: commands executed, clipped and refused, by limit; how far the setpoints
+moved; and what held the arm, for how long.
 """
 
 import threading
@@ -27,11 +27,12 @@ from stvla_ros.safe_files import check_instruction, read_json_file
 
 _TEND_PERIOD_S = 0.1
 _WRITE_PERIOD_S = 1.0
-# Without commands for so long, it is asked whether the goal still runs.
+# Time without commands after which it asks whether the goal still runs.
 _DOUBT_S = 3.0
-# Who stood still for so long may be taken for dead, and the goal ended meanwhile: nobody knows what goes on.
+# If this node stood still for so long, others may have taken it for dead and ended the goal; it cannot know whether the
+# goal continues.
 _STOOD_STILL_S = 5.0
-# More than any driver has. Nonsense on a topic must not fill the memory.
+# More joints than any driver has. Nonsense on a topic must not fill the memory.
 _MOST_KINDS = 100
 MOTION = "motion.json"
 _PHASES = {value: name for name, value in vars(DriverState).items() if name in ("WAITING", "READY", "MOVING", "HELD")}
@@ -48,7 +49,7 @@ class RobotSessionNode(StvlaNode):
         self._tending: threading.Thread | None = None
         self._stopping = threading.Event()
         self._ready = False
-        # Why the instruction is not given, until a person asks for it; empty when it is.
+        # The reason why the instruction is not sent until a person asks for it; empty when it is sent.
         self._withheld = ""
         self._stopped = ""
         self._given, self._ended = False, False
@@ -99,7 +100,7 @@ class RobotSessionNode(StvlaNode):
             self._goal = None
 
     def _tend(self) -> None:
-        """The goal runs while the driver takes commands. A thread of its own: see EpisodeGoal."""
+        """The goal runs while the driver takes commands. In a thread of its own: see EpisodeGoal."""
         before = time.monotonic()
         while not self._stopping.wait(_TEND_PERIOD_S):
             stood_s, before = time.monotonic() - before, time.monotonic()
@@ -110,11 +111,11 @@ class RobotSessionNode(StvlaNode):
                 self._last_command = time.monotonic()
                 continue
             if not self._given:
-                # Before it is given: who is killed in between must not give it again.
+                # Written before it is sent: after a kill in between it must not be sent again.
                 self._given = True
                 self._write()
             if self._goal.tend(self._instruction) and time.monotonic() - self._last_command > _DOUBT_S:
-                # A server that was killed and started anew knows nothing of the goal.
+                # A server that was killed and restarted knows nothing of the goal.
                 self._goal.doubt()
                 self._last_command = time.monotonic()
             if self._goal.fault:
@@ -153,7 +154,7 @@ class RobotSessionNode(StvlaNode):
             _count(self._held_by, reason)
         self._ready = state.phase in (DriverState.READY, DriverState.MOVING)
         self._stopped = stops(state)
-        # What was said before this node was there is history.
+        # Messages from before this node existed are history.
         if self._stopped and stamp_ns(state.header) >= self._active_since:
             self._withhold(self._stopped)
 
@@ -164,7 +165,7 @@ class RobotSessionNode(StvlaNode):
         self._setpoints.add(dict(zip(message.name, message.position)))
 
     def _say(self) -> None:
-        """The outcome, in two lines for a person."""
+        """Log the outcome in two lines for a person."""
         clipped, refused = (
             ", ".join(f"{count} {limit}" for limit, count in counts.items()) or "none"
             for counts in (self._clipped, self._refused)
@@ -202,13 +203,13 @@ class RobotSessionNode(StvlaNode):
 
 
 def _was_interrupted(file: Path) -> bool:
-    """Whether a session that gave its instruction wrote this last, and did not end in order."""
+    """Whether the last writer was a session that sent its instruction and did not end properly."""
     try:
         return bool(read_json_file(file)["given"])
     except FileNotFoundError:
         return False
     except (OSError, InputError, LookupError, TypeError):
-        return True  # nobody knows
+        return True  # it cannot be known
 
 
 def _count(counts: Counter[str], kind: str) -> None:

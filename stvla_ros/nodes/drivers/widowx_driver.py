@@ -16,9 +16,9 @@ from stvla_ros.robots.urdf_arm import UrdfArm
 from stvla_ros.robots.xs_settings import XsSettings
 from stvla_ros.settings import build
 
-# Where a profile is half acceleration, half deceleration.
+# Time of a profile that is half acceleration and half deceleration.
 _ACCELERATION_SHARE = 2
-# In ticks.
+# Interval in ticks.
 _REPEAT_TICKS = 25
 
 
@@ -66,10 +66,10 @@ class WidowxDriverNode(DriverNode):
         self.measured(said.position[:count], opening, self._states_topic, stamp, said.effort[:count])
 
     def engage(self) -> Steps:
-        """Position mode with a short time profile, torque on.
+        """Set position mode with a short time profile, and switch the torque on.
 
-        ``set_operating_modes`` switches the torque off for a moment, and an arm that is not at rest drops: it is called
-        only where the mode is another one. The profile's registers can be written with the torque on.
+        ``set_operating_modes`` switches the torque off for a moment, and an arm that is not lying at rest drops. So it
+        is only called if the mode is another one. The profile's registers can be written with the torque on.
         """
         modes, registers, info, torque = self._requests
         settings, group = self._settings, {"cmd_type": "group", "name": self._settings.group}
@@ -108,7 +108,7 @@ class WidowxDriverNode(DriverNode):
         )
 
     def send_gripper(self, opening: float) -> None:
-        # What holds a hand is closed, as long as nobody measures it.
+        # A gripper that holds a hand is taken for closed, as long as nobody measures it.
         measured = self.opening if self.fresh or not self.gate.releasing else 0.0
         if (effort := self._motor.step(opening, measured)) is not None:
             self._gripper_commands.publish(self._single_command(name=self._settings.gripper, cmd=effort))

@@ -1,4 +1,4 @@
-"""The topics and services of Interbotix' ``xs_sdk``, as a stand-in of the arm or a simulated one offers them."""
+"""The topics and services of Interbotix' ``xs_sdk``, offered by a stand-in of the arm or a simulated one."""
 
 import time
 from collections.abc import Mapping
@@ -17,9 +17,9 @@ JOINT_STATES_HZ = 100.0
 
 
 class XsArm(Protocol):
-    """What is behind the interface. Times are ``time.monotonic()``.
+    """The arm behind the interface. Times are ``time.monotonic()``.
 
-    :param profile_s: time in which a joint follows its goal; ``acceleration_s``: the part of it that speeds up.
+    :param profile_s: time in which a joint follows its goal; ``acceleration_s``: the part of it in which it speeds up.
     :param torque: whether the joints are held.
     """
 
@@ -31,25 +31,25 @@ class XsArm(Protocol):
         """(n,) radians."""
 
     def effort(self, now: float) -> np.ndarray | None:
-        """(n,) mA; None where it is not known."""
+        """(n,) mA; None if it is not known."""
 
     def finger(self, now: float) -> float:
         """Distance of a finger from the middle, metres."""
 
     def command(self, goal: np.ndarray, now: float) -> list[int]:
-        """:returns: the joints whose goal was ignored."""
+        """:returns: indices of the joints whose goal was ignored."""
 
     def move_gripper(self, effort: float, now: float) -> None:
-        """:param effort: opens when positive, closes when negative, rests at 0."""
+        """:param effort: effort of the gripper's motor; opens when positive, closes when negative, rests at 0."""
 
     def switch_torque(self, on: bool, now: float) -> None:
-        """On, a joint's goal is where it is."""
+        """Switch the torque. When it is switched on, a joint's goal is its present position."""
 
 
 class XsInterface:
-    """To be made in the node's ``configure``.
+    """Make it in the node's ``configure``.
 
-    :param limits: by joint.
+    :param limits: limits by joint.
     :raises InputError: without the package interbotix_xs_msgs.
     """
 
@@ -86,9 +86,9 @@ class XsInterface:
             self._node.subscribe(kind, f"{inside}/commands/{name}", take, RELIABLE_QOS, watched=False)
 
     def publish(self, unreadable: int | None = None) -> None:
-        """The joint states.
+        """Publish the joint states.
 
-        :param unreadable: number of a joint that carries a NaN, as after a failed read.
+        :param unreadable: index of a joint that carries a NaN, as after a failed read.
         """
         now, settings = time.monotonic(), self._settings
         position, finger = np.array(self._arm.position(now)), self._arm.finger(now)
@@ -130,7 +130,7 @@ class XsInterface:
         if request.name in self._modes:
             self._modes[request.name] = request.mode, request.profile_type
             if request.name == self._settings.group:
-                # As xs_sdk: the torque is off while the mode changes.
+                # As in xs_sdk: the torque is off while the mode changes.
                 self._arm.switch_torque(True, time.monotonic())
                 self._profile(request.profile_velocity, request.profile_acceleration)
         return response

@@ -1,4 +1,4 @@
-"""Topics of whatever type the graph says: their types as Python has them, and how to subscribe to them."""
+"""Topics whose types are only known from the graph: finds the types in Python, and a QoS to subscribe with."""
 
 import importlib
 import re
@@ -26,11 +26,11 @@ def only_type(topic: str, types: Sequence[str]) -> str:
 
 def load_type(topic: str, type_name: str) -> type:
     """
-    :param topic: for messages.
-    :param type_name: as std_msgs/msg/String.
-    :raises InputError: for what is no such name, or a package that is not installed.
+    :param topic: name of the topic, for messages.
+    :param type_name: name of the type, such as std_msgs/msg/String.
+    :raises InputError: for an invalid name, or a package that is not installed.
     """
-    # Whatever takes part in the graph names types; only such names are looked for among Python's modules.
+    # Any participant of the graph may name types; only valid names are looked for among Python's modules.
     if not _TYPE_NAME.fullmatch(type_name):
         raise InputError(f"topic {topic}: expected a type like std_msgs/msg/String, got {type_name!r}")
     package, _, name = type_name.partition("/msg/")
@@ -41,7 +41,7 @@ def load_type(topic: str, type_name: str) -> type:
 
 
 def matching_qos(publishers: Sequence[TopicEndpointInfo], depth: int) -> QoSProfile:
-    """A profile that every publisher satisfies and that asks for as much as all of them offer."""
+    """A profile that every publisher satisfies, and that asks for as much as all of them offer."""
     profiles = [publisher.qos_profile for publisher in publishers]
     reliable = all(profile.reliability == ReliabilityPolicy.RELIABLE for profile in profiles)
     latched = all(profile.durability == DurabilityPolicy.TRANSIENT_LOCAL for profile in profiles)

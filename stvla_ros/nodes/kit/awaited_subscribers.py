@@ -1,7 +1,6 @@
-"""Who must listen before the first observation is published.
+"""The nodes that must listen before the first observation is published.
 
-A recorder that comes up later than the simulator or the replay would miss what it was started for, down to all of a
-short episode.
+A recorder that starts later than the simulator or the replay would miss the beginning, or even all of a short episode.
 """
 
 import threading
@@ -15,7 +14,7 @@ _POLL_PERIOD_S = 0.05
 
 
 class AwaitedSubscribers:
-    """To be made in the node's ``__init__``: declares its parameter ``awaited_subscribers``."""
+    """Make it in the node's ``__init__``: it declares the parameter ``awaited_subscribers``."""
 
     def __init__(self, node: StvlaNode) -> None:
         pairs = node.parameter(
@@ -32,7 +31,7 @@ class AwaitedSubscribers:
             self._awaited[topic].add(name)
 
     def missing(self) -> list[str]:
-        """What is awaited and not yet there, in words."""
+        """The awaited subscribers that are not there yet, as text."""
         found = []
         for topic, names in self._awaited.items():
             there = self._node.get_subscriptions_info_by_topic(self._node.resolve_topic_name(topic))
@@ -40,9 +39,9 @@ class AwaitedSubscribers:
         return found
 
     def wait(self, stopping: threading.Event, within_s: float) -> str:
-        """Until all are there, or it is to stop.
+        """Wait until all are there, or until the stop.
 
-        :returns: who did not come in time, in words; empty otherwise.
+        :returns: missing subscribers as text; empty when all came in time.
         """
         give_up_at = time.monotonic() + within_s
         while missing := ", ".join(self.missing()):

@@ -31,7 +31,8 @@ from stvla_ros.nodes.kit.stop_signals import StopSignals
 from stvla_ros.shared_files import config_directory
 
 DIAGNOSTICS_PERIOD_S = 1.0
-# Who set one of these has decided who may be heard: the range, its older name, or a server that tells who is there.
+# A user who has set one of these has decided which nodes may be heard: the range, its older name, or a discovery
+# server.
 _DISCOVERY_VARIABLES = ("ROS_AUTOMATIC_DISCOVERY_RANGE", "ROS_LOCALHOST_ONLY", "ROS_DISCOVERY_SERVER")
 
 # REP-2003: sensor data is published reliably and subscribed to with best effort.
@@ -56,14 +57,14 @@ STATE_QOS = QoSProfile(
 class StvlaNode(ManagedNode):
     """A lifecycle node that configures and activates itself unless ``autostart`` is false.
 
-    All parameters are read once, when the process starts, and are refused when set later in any state of the lifecycle:
-    a node that was configured with one value and is told another would lie about what it does. That includes
-    ``use_sim_time``, which rclpy declares.
+    All parameters are read once, when the process starts. Setting one later is refused, in any state of the lifecycle:
+    a node would otherwise report another value than it was configured with. That includes ``use_sim_time``, which rclpy
+    declares.
 
-    Subclasses declare their parameters in ``__init__`` with :meth:`parameter`, build what they need in
-    :meth:`configure` (models are loaded and warmed up there; publishers, services, timers and workers made there end
-    with the cleanup), subscribe in :meth:`activate` with :meth:`subscribe`, and free what else they hold in
-    :meth:`cleanup`. Bad input found while running goes to :meth:`reject`; the node lives on.
+    Subclasses declare their parameters in ``__init__`` with :meth:`parameter`. They build what they need in
+    :meth:`configure`: models are loaded and warmed up there; publishers, services, timers and workers made there end
+    with the cleanup. They subscribe in :meth:`activate` with :meth:`subscribe`, and free everything else in
+    :meth:`cleanup`. Bad input at run time goes to :meth:`reject`; the node continues.
     """
 
     def __init__(self, name: str) -> None:
@@ -121,7 +122,7 @@ class StvlaNode(ManagedNode):
 
     def _refuse_changes(self, parameters: list[Parameter]) -> SetParametersResult:
         for parameter in parameters:
-            # While a parameter is being declared, it is not there yet.
+            # While a parameter is being declared, it does not exist yet.
             if self.has_parameter(parameter.name):
                 reason = f"parameter {parameter.name}: expected at the start; start {self.get_name()} anew to change it"
                 return SetParametersResult(successful=False, reason=reason)
@@ -137,7 +138,9 @@ class StvlaNode(ManagedNode):
             raise InputError(f"parameter {unknown[0]}: {self.get_name()} has no such parameter; it has: {known}")
 
     def every(self, period_s: float, callback: Callable[[], None]) -> None:
-        """Call back periodically, on the machine's clock: simulated time that stands still must not silence a node."""
+        """Call back periodically, on the machine's clock: a simulated time that stands still must not silence a
+        node.
+        """
         self.create_timer(period_s, callback, clock=Clock(clock_type=ClockType.STEADY_TIME))
 
     # --- inputs ---------------------------------------------------------------------------------------------------
@@ -210,10 +213,10 @@ class StvlaNode(ManagedNode):
 
 
 def set_dds_defaults() -> None:
-    """Have Fast DDS use config/fastdds.xml, and talk to nodes of this machine alone, unless the user said otherwise.
+    """Make Fast DDS use config/fastdds.xml, and talk only to nodes of this machine, unless the user decided otherwise.
 
     The variables are read when the participant is created, so calling this before ``rclpy.init`` covers every way of
-    starting. docs/how-to/security.md says how to go over several computers.
+    starting. docs/how-to/security.md says how to use several computers.
     """
     for name in ("FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE"):
         os.environ.setdefault(name, str(config_directory() / "fastdds.xml"))
@@ -233,7 +236,7 @@ def run(create: Callable[[], StvlaNode] | Sequence[Callable[[], StvlaNode]]) -> 
     exit_code = 0
     signals = StopSignals()
     try:
-        # rclpy's own handlers end the context, and with it every publisher: a driver could not stop its arm any more.
+        # rclpy's own handlers end the context, and with it every publisher: a driver could no longer stop its arm.
         rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
         executor = SingleThreadedExecutor()
         for factory in [create] if callable(create) else create:
@@ -250,7 +253,7 @@ def run(create: Callable[[], StvlaNode] | Sequence[Callable[[], StvlaNode]]) -> 
         print(f"error: {error}", file=sys.stderr, flush=True)
         exit_code = 2
     except rclpy_implementation.RCLError as error:
-        # rcl's own: arguments or a parameter file that it cannot read.
+        # rcl's own errors: arguments or a parameter file that it cannot read.
         print(f"error: {str(error).splitlines()[0]}", file=sys.stderr, flush=True)
         exit_code = 2
     except (KeyboardInterrupt, ExternalShutdownException):
@@ -267,7 +270,7 @@ def run(create: Callable[[], StvlaNode] | Sequence[Callable[[], StvlaNode]]) -> 
 
 
 def _autostart(node: StvlaNode) -> bool:
-    """Whether the node is as it should be at the start. Why not is in the log by then."""
+    """Whether the node has reached its state for the start. If not, the log already says why."""
     if not node.autostart:
         return True
     configured = node.trigger_configure() == TransitionCallbackReturn.SUCCESS
@@ -275,8 +278,8 @@ def _autostart(node: StvlaNode) -> bool:
 
 
 def end_wait(executor: SingleThreadedExecutor) -> None:
-    """Let the executor's ``spin_once`` return now; from any thread. Its own ``wake`` has it look for new entities, and
-    wait on.
+    """Make the executor's ``spin_once`` return now; may be called from any thread. Its own ``wake`` only makes it look
+    for new entities, and wait on.
     """
     executor.create_task(lambda: None)
 

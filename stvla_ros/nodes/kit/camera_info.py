@@ -1,4 +1,4 @@
-"""The newest camera_info, as intrinsics for the pictures that come."""
+"""The newest camera_info, as intrinsics for the arriving pictures."""
 
 from collections.abc import Callable, Sequence
 
@@ -13,13 +13,14 @@ from stvla_ros.nodes.kit.base import LATCHED_QOS, StvlaNode
 from stvla_ros.perception.calibration import CameraCalibration, distortion_text, from_message, intrinsics_for, scaled_by
 from stvla_ros.perception.geometry import check_intrinsics
 
-# How often is looked for a publisher that leaves its camera_info on the topic.
+# Interval of the search for a publisher that leaves its camera_info on the topic.
 _LOOK_PERIOD_S = 0.5
 
 
 def subscribe_to_camera_info(node: StvlaNode, take: Callable[[CameraInfo], None], qos: QoSProfile) -> None:
-    """While the node is active. A driver may send it once, before anybody hears it, and leave it on the topic: where a
-    publisher does that, what is kept there is asked for besides. To ask a usual publisher would be an error.
+    """Subscribe while the node is active. A driver may send it once, before anybody listens, and leave it on the topic
+    (latched). If a publisher does so, a second subscription asks for the kept message. Asking a usual publisher for it
+    would be an error.
     """
     topic = node.resolve_topic_name("camera_info")
     node.subscribe(CameraInfo, "camera_info", take, qos)
@@ -34,14 +35,15 @@ def subscribe_to_camera_info(node: StvlaNode, take: Callable[[CameraInfo], None]
 
 
 def is_latched(publishers: Sequence[TopicEndpointInfo]) -> bool:
-    """Whether one of them leaves its last message on the topic."""
+    """Whether one of the publishers leaves its last message on the topic."""
     return any(each.qos_profile.durability == DurabilityPolicy.TRANSIENT_LOCAL for each in publishers)
 
 
 class CameraInfoInput:
     """
-    :param node: for the topics' names and for what is to be said.
-    :param tells: whether a picture of another size and a lens that distorts are told; one node of a graph is enough.
+    :param node: node that provides the topics' names and the log.
+    :param tells: whether pictures of another size, and a lens that distorts, are reported; one node of a graph is
+        enough.
     """
 
     def __init__(self, node: StvlaNode, *, tells: bool = False) -> None:
@@ -49,16 +51,16 @@ class CameraInfoInput:
         self._calibration: CameraCalibration | None = None
         self._said: set[str] = set()
         image = node.resolve_topic_name("image")
-        # image_proc and the cameras' own drivers name rectified topics so.
+        # image_proc and the cameras' own drivers name rectified topics like this.
         self._rectified = "rect" in image.replace("_", "/").split("/")
 
     @property
     def known(self) -> bool:
-        """Whether one came."""
+        """Whether a message has come."""
         return self._calibration is not None
 
     def take(self, message: CameraInfo) -> None:
-        """Take the newest. One that no camera has is told at once."""
+        """Take the newest message. An impossible calibration is reported at once."""
         self._calibration = from_message(message)
         try:
             check_intrinsics(self._calibration.intrinsics)
@@ -72,7 +74,7 @@ class CameraInfoInput:
         """
         :param size: (width, height) of the picture, pixels.
         :returns: (3, 3) pinhole matrix, pixels of that picture; None when none came.
-        :raises InputError: for a calibration that is no such picture's.
+        :raises InputError: for a calibration that does not fit such a picture.
         """
         calibration = self._calibration
         if calibration is None:
@@ -89,7 +91,7 @@ class CameraInfoInput:
         return matrix
 
     def _warn(self, line: str) -> None:
-        """Once each."""
+        """Log each line once."""
         if line not in self._said and len(self._said) < 16:
             self._said.add(line)
             self._node.get_logger().warning(line)

@@ -1,4 +1,4 @@
-"""The node of a command that a person gives: it asks or listens, and is spun while it waits."""
+"""The node of a person's command: it asks or listens, and is spun while the command waits."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -19,7 +19,7 @@ class CommandNode:
 
     def __init__(self, name: str, namespace: str) -> None:
         self.context = rclpy.Context()
-        # Ctrl-C stays Python's: it ends the waiting, and what is then said to a server must still go out.
+        # Python keeps Ctrl-C: it ends the waiting, and messages to a server after that must still be sent.
         rclpy.init(context=self.context, signal_handler_options=SignalHandlerOptions.NO)
         self.node = Node(
             name, namespace=namespace, context=self.context, enable_rosout=False, start_parameter_services=False
@@ -30,7 +30,7 @@ class CommandNode:
     def wait(self, done: Callable[[], Any], seconds: float | None) -> bool:
         """Spin until ``done()``; False when it does not come in time.
 
-        :param seconds: None for as long as it takes.
+        :param seconds: largest time; None for as long as it takes.
         """
         ends = None if seconds is None else time.monotonic() + seconds
         while not done():
@@ -51,7 +51,7 @@ class CommandNode:
 @contextmanager
 def command_node(namespace: str, name: str = "operator") -> Iterator[CommandNode]:
     """
-    :param namespace: of the node, as /left; empty for none.
+    :param namespace: namespace of the node, such as /left; empty for none.
     :raises InputError: for a namespace without its slash.
     """
     if namespace and not namespace.startswith("/"):

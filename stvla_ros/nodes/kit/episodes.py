@@ -1,4 +1,4 @@
-"""Which stamps belong to the running episode, as the topic ``episode_state`` tells it."""
+"""Tells which stamps belong to the running episode, from the topic ``episode_state``."""
 
 from collections import deque
 from collections.abc import Callable
@@ -7,7 +7,7 @@ from stvla_ros.msg import EpisodeState
 from stvla_ros.nodes.kit.base import STATE_QOS, StvlaNode
 from stvla_ros.nodes.kit.messages import stamp_ns
 
-# Under which frames are counted that come after the perception was reset for the episode after theirs.
+# Reason under which frames are counted that come after the perception was reset for the next episode.
 EARLIER_FRAME = "frame of an earlier episode"
 FOREIGN_FRAME = "frame of another run"
 # Stamps of another run's frames: of these only the last can still be on their way.
@@ -15,18 +15,18 @@ _FOREIGN_KEPT = 256
 
 
 class Episodes:
-    """Follows the episodes of a simulator. All stamps are of its clock, as those of its observations are.
+    """Follows the episodes of a simulator. All stamps are times of its clock, as are those of its observations.
 
-    Where nobody publishes ``episode_state`` (a robot, a recording) every stamp belongs to one episode without an end.
+    If nobody publishes ``episode_state`` (a robot, a recording), every stamp belongs to one episode without an end.
 
     :param node: node that subscribes.
-    :param on_change: callback for each begin and each end of an episode, called in the executor's thread.
+    :param on_change: function that is called at each begin and each end of an episode, in the executor's thread.
     """
 
     def __init__(self, node: StvlaNode, on_change: Callable[[], None] = lambda: None) -> None:
         self._node = node
         self._on_change = on_change
-        # Stamps in nanoseconds; the end is that of the last observation.
+        # Stamps in nanoseconds; the end is the stamp of the last observation.
         self._began: int | None = None
         self._ended: int | None = None
         self._foreign: deque[int] = deque(maxlen=_FOREIGN_KEPT)
@@ -55,7 +55,7 @@ class Episodes:
             return
         if state.phase == EpisodeState.RUNNING:
             return
-        # The newest message counts, also when the simulator's clock was set back.
+        # The newest message counts, even when the simulator's clock was set back.
         stamp = stamp_ns(state.header)
         self._began, self._ended = (stamp, None) if state.phase == EpisodeState.RESETTING else (self._began, stamp)
         self._on_change()

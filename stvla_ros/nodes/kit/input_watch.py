@@ -28,7 +28,7 @@ class InputWatch:
         self._was_seen = False
         self._last_seen = time.monotonic()
         self._missing = False
-        # When it was first found without a publisher.
+        # Time at which it was first found without a publisher.
         self._gone_since: float | None = None
         self._exclusive = None if several else ExclusiveTopic(resolved)
         self._contended = False
@@ -65,8 +65,8 @@ class InputWatch:
             return None
         publishers = self._node.count_publishers(self._node.resolve_topic_name(self._topic))
         text = f"topic {self._label}: no message for {silent_s:.1f} s ({publishers} publishers)"
-        # A publisher that is there and silent is normal (a paused simulator); one that is gone deserves a line, unless
-        # it went because the whole graph ends.
+        # A publisher that is there and silent is normal (a paused simulator). One that is gone deserves a line, unless
+        # the whole graph is ending.
         if publishers:
             self._gone_since = None
         elif self._gone_since is None:

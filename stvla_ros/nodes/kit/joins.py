@@ -1,4 +1,4 @@
-"""Joins of topics by their stamps, with everything unmatched counted; and the rule for stamps that do not advance."""
+"""Joins topics by their stamps, and counts everything unmatched; also the rule for stamps that do not advance."""
 
 import threading
 import time
@@ -15,12 +15,12 @@ from stvla_ros.nodes.kit.parameters import Camera
 from stvla_ros.nodes.kit.picture_topics import CameraPictures, PictureSubscriber
 from stvla_ros.perception.frame_pairs import RESTART_NS, FramePairs
 
-# Without a pair for so long, a join says what came.
+# Time without a pair after which a join reports what came.
 LONE_S = 1.0
 
 
 class StampOrder:
-    """Tells frames in order from repeated or late ones, and from a source that started anew."""
+    """Distinguishes frames in order, repeated or late ones, and a source that started anew."""
 
     def __init__(self) -> None:
         self.newest: int | None = None
@@ -35,11 +35,11 @@ class StampOrder:
 
 
 class NearSynchronizer:
-    """In the place of message_filters' TimeSynchronizer: a picture with the depth that ``FramePairs`` says is its own.
+    """Replaces message_filters' TimeSynchronizer: joins each picture with its depth by the rule of ``FramePairs``.
 
-    :param fs: of pictures and of depths.
-    :param queue_size: messages kept on each side.
-    :param tolerance_ns: as ``FramePairs``.
+    :param fs: filters of pictures and of depths.
+    :param queue_size: number of messages kept on each side.
+    :param tolerance_ns: largest difference of the stamps, see ``FramePairs``.
     """
 
     def __init__(self, fs: Sequence[Any], queue_size: int, tolerance_ns: int | None) -> None:
@@ -54,7 +54,7 @@ class NearSynchronizer:
 
     @property
     def queues(self) -> tuple[dict[int, Any], dict[int, Any]]:
-        """What waits on each side, by stamp."""
+        """The waiting messages of each side, by stamp."""
         return self.pairs.waiting
 
     def _add(self, message: Any, side: int) -> None:
@@ -69,10 +69,10 @@ class Join:
 
     Messages that never matched by the time the queue is full are counted as drops of the node's stage.
 
-    :param topics: (type, topic, QoS) of each input; for a camera's pictures ``CameraPictures`` in the place of a type.
-    :param callback: called with the messages in that order.
-    :param queue_size: unmatched messages kept of each topic.
-    :param on_first: callback for the stamp of each message of the first topic, as soon as it arrives.
+    :param topics: type, topic and QoS of each input; for a camera's pictures ``CameraPictures`` instead of a type.
+    :param callback: function that is called with the messages in that order.
+    :param queue_size: number of unmatched messages kept for each topic.
+    :param on_first: function that is called with the stamp of each message of the first topic, as soon as it arrives.
     """
 
     def __init__(
@@ -108,8 +108,8 @@ class Join:
             self._node.stage.received()
             self._on_first(stamp_ns(message.header))
         if self._orders[topic].is_restart(stamp_ns(message.header)):
-            # The synchronizer evicts the smallest stamp, so what is left of the old time would block the new one. Each
-            # topic by itself: the others may have sent something of the new time already.
+            # The synchronizer drops the smallest stamp first, so old messages would block the new ones. Each topic is
+            # cleared by itself: the others may already have sent messages of the new time.
             self._synchronizer.queues[self._names.index(topic)].clear()
             self._count_drops()
         self._received[topic] += 1
@@ -133,7 +133,7 @@ class Join:
                 self._counted[name] = missed
 
     def destroy(self) -> None:
-        """Unsubscribe. What waits for a partner is counted as dropped."""
+        """Unsubscribe. Messages that wait for a partner are counted as dropped."""
         for subscriber in self._subscribers:
             self._node.destroy_subscription(subscriber.sub)
         for queue in self._synchronizer.queues:
@@ -142,11 +142,11 @@ class Join:
 
 
 class FrameJoin(Join):
-    """A :class:`Join` of a camera's pictures and depths: stamps may differ. Where they come and none belongs to
-    another, a line says so.
+    """A :class:`Join` of a camera's pictures and depths, whose stamps may differ. If both come but none belongs to
+    another, a line reports it.
 
-    :param topics: of pictures and of depths.
-    :param tolerance_ns: as ``FramePairs``.
+    :param topics: type, topic and QoS of pictures and of depths.
+    :param tolerance_ns: largest difference of the stamps, see ``FramePairs``.
     """
 
     def __init__(
@@ -181,7 +181,7 @@ class FrameJoin(Join):
 
 
 def subscriber_to(node: StvlaNode, message_type: Any, topic: str, qos: QoSProfile) -> Any:
-    """As message_filters' Subscriber. :param message_type: or ``CameraPictures``."""
+    """As message_filters' Subscriber. :param message_type: message class, or ``CameraPictures``."""
     if isinstance(message_type, CameraPictures):
         return PictureSubscriber(node, message_type, topic, qos)
     return message_filters.Subscriber(node, message_type, topic, qos_profile=qos)
@@ -223,10 +223,10 @@ Right = TypeVar("Right")
 
 
 class Pairing(Generic[Left, Right]):
-    """Pairs by equal stamp what comes from two sides in any order. Not thread-safe.
+    """Pairs items from two sides by equal stamps, in any order of arrival. Not thread-safe.
 
-    :param size: unpaired items kept of each side.
-    :param on_drop: called with the name of the side whose oldest item is given up.
+    :param size: number of unpaired items kept for each side.
+    :param on_drop: function that is called with the name of the side whose oldest item is given up.
     """
 
     def __init__(self, left: str, right: str, size: int, on_drop: Callable[[str], None]) -> None:

@@ -1,4 +1,4 @@
-"""What every node does with its lifecycle: build, start, stop, free, and report what goes wrong."""
+"""The lifecycle of every node: build, start, stop, free, and report errors."""
 
 import time
 import traceback
@@ -12,19 +12,20 @@ from stvla_ros.errors import DeviceLost, InputError
 from stvla_ros.nodes.kit.stage_statistics import StageStatistics
 from stvla_ros.nodes.kit.threads import FULL, Item, Worker
 
-# Errors of one kind come at the camera's rate; the log gets one line of them in this time, the diagnostics count all.
+# Errors of one kind may come at the camera's rate. In this time the log gets one line of them; the diagnostics count
+# all.
 LOG_PERIOD_S = 1.0
-# Exit code of a process whose GPU is of no more use to it.
+# Exit code of a process whose GPU can no longer be used by it.
 DEVICE_LOST = 3
-# What a stage's current item gets to end when the node is deactivated or reset.
+# Time for a stage's current item to end when the node is deactivated or reset.
 IDLE_TIMEOUT_S = 10.0
 
 
 class ManagedNode(LifecycleNode):
-    """A lifecycle node that frees on cleanup what was made on configure, and lives on after errors."""
+    """A lifecycle node that frees on cleanup what was made on configure, and continues after errors."""
 
     exit_code: int | None = None
-    """Set when the process is to end."""
+    """Set when the process must end."""
 
     def __init__(self, name: str) -> None:
         super().__init__(name)
@@ -45,7 +46,7 @@ class ManagedNode(LifecycleNode):
         """Subscribe to the inputs."""
 
     def cleanup(self) -> None:
-        """Free what :meth:`configure` built and the base does not know of.
+        """Free what :meth:`configure` built and the base does not know.
 
         Also called after a :meth:`configure` that failed half-way, and possibly twice.
         """
@@ -95,7 +96,7 @@ class ManagedNode(LifecycleNode):
     ) -> Worker[Item]:
         """A worker that is idle while the node is inactive, and ends with the cleanup.
 
-        :param overflow: reason under which the items that a full queue drops are counted.
+        :param overflow: reason under which items are counted that a full queue drops.
         """
 
         def dropped(reason: str, count: int) -> None:
@@ -106,7 +107,7 @@ class ManagedNode(LifecycleNode):
         return worker
 
     def offer_reset(self, worker: Worker, reset: Callable[[], None]) -> None:
-        """Serve ``~/reset``: forget what waits, let the current item end, then call ``reset``."""
+        """Serve ``~/reset``: forget waiting items, let the current item end, then call ``reset``."""
 
         def answer(request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
             response.success = worker.run_idle(reset, IDLE_TIMEOUT_S)
@@ -136,7 +137,7 @@ class ManagedNode(LifecycleNode):
             worker.run_idle(lambda: None, IDLE_TIMEOUT_S)
 
     def _entities(self) -> list[tuple[Any, Callable[[Any], Any]]]:
-        """What configure() may have made, each with what destroys it."""
+        """Everything that configure() may have made, each with the function that destroys it."""
         kinds = (
             (self.publishers, self.destroy_publisher),
             (self.subscriptions, self.destroy_subscription),
@@ -160,18 +161,18 @@ class ManagedNode(LifecycleNode):
     def reject(self, kind: str, message: str) -> None:
         """Count and report an input that cannot be used: at most one line a second of each kind and topic."""
         self.stage.error(kind, message)
-        # Not the logger's own throttle: that one goes by the line of code, and would swallow a second kind of error.
+        # The logger's own throttle would not do: it counts by line of code, and would swallow a second kind of error.
         if self._may_log(kind, message):
             self.get_logger().error(message)
 
     def survive(self, error: Exception) -> None:
-        """Report an exception that came out of a callback or a worker and would end the thread; the node lives on,
-        except without its device.
+        """Report an exception from a callback or a worker that would end the thread. The node continues, unless it has
+        lost its device.
         """
         if isinstance(error, InputError):
             self.reject("input", str(error))
         elif isinstance(error, DeviceLost):
-            # All that follows would fail the same way. Who started this process starts another.
+            # Everything that follows would fail the same way. The program that started this process starts another.
             self.reject("device", str(error))
             self.exit_code = DEVICE_LOST
         elif self.context.ok():  # else publishers fail because the process ends
@@ -182,10 +183,10 @@ class ManagedNode(LifecycleNode):
                 self.get_logger().error(message)
 
     def _may_log(self, kind: str, message: str) -> bool:
-        # What comes before the colon is what the line is about: a topic, a parameter, a policy.
+        # The part before the colon is the subject of the line: a topic, a parameter, a policy.
         key, now = (kind, message.partition(":")[0]), time.monotonic()
         if now - self._logged_at.get(key, -LOG_PERIOD_S) < LOG_PERIOD_S:
             return False
-        # Only the last second counts; keys may be made of what came over the wire, and must not fill the memory.
+        # Only the last second counts. Keys may contain text from the network, and must not fill the memory.
         self._logged_at = {each: at for each, at in self._logged_at.items() if now - at < LOG_PERIOD_S} | {key: now}
         return True

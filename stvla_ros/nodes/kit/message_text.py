@@ -1,4 +1,4 @@
-"""Messages of any type as lines for people. Long arrays and texts are shown by their ends."""
+"""Messages of any type as lines for people. Long arrays and texts are abbreviated."""
 
 import difflib
 import importlib
@@ -9,18 +9,18 @@ from typing import Any
 
 from stvla_ros.errors import InputError
 
-# Of a longer array the first few are shown, and how many there are; of a longer text likewise.
+# Of a longer array only the first elements and their total number are shown; a longer text is cut off, too.
 _MOST_NUMBERS, _MOST_MESSAGES, _FIRST = 16, 8, 3
 _MOST_CHARACTERS = 300
-# The element's type of a sequence or an array, as rosidl writes it: sequence<double>, sequence<uint8, 16>, double[36].
+# The element type of a sequence or an array, in rosidl's notation: sequence<double>, sequence<uint8, 16>, double[36].
 _ELEMENT = re.compile(r"sequence<([^,>]+)(?:,\s*\d+)?>|(.+)\[\d+\]")
 
 
 def message_lines(value: Any, full: bool = False, indent: str = "") -> Iterator[str]:
     """
-    :param value: a message, or one of its fields.
-    :param full: all of it, however long.
-    :param indent: before every line.
+    :param value: message, or one of its fields.
+    :param full: whether everything is shown, however long.
+    :param indent: text before every line.
     """
     if not _is_message(value):
         yield from _labelled("", value, full, indent)
@@ -30,7 +30,7 @@ def message_lines(value: Any, full: bool = False, indent: str = "") -> Iterator[
 
 
 def field_of(message: Any, path: str) -> Any:
-    """The value of a field within a message, as header.stamp or status.0.name.
+    """The value of a field within a message, such as header.stamp or status.0.name.
 
     :raises InputError: for a number that the array does not reach to.
     """
@@ -46,7 +46,7 @@ def field_of(message: Any, path: str) -> Any:
 
 
 def check_field(message_type: type, path: str) -> None:
-    """:raises InputError: for what is no field of this type; it names those that there are."""
+    """:raises InputError: for an unknown field of this type; the message names the existing ones."""
     kind: Any = message_type
     for part in path.split("."):
         element = _ELEMENT.fullmatch(kind) if isinstance(kind, str) else None
@@ -65,7 +65,7 @@ def check_field(message_type: type, path: str) -> None:
 
 
 def _type_of(name: str) -> Any:
-    """The class of a type such as std_msgs/Header; any other name as it is."""
+    """The class of a type such as std_msgs/Header; any other name unchanged."""
     package, slash, own = name.partition("/")
     if not slash or _ELEMENT.fullmatch(name):
         return name
@@ -97,7 +97,7 @@ def _plain(value: Any, full: bool) -> str:
     """A number, a text, or an array of them, in one line."""
     if isinstance(value, str):
         cut = value if full or len(value) <= _MOST_CHARACTERS else value[:_MOST_CHARACTERS]
-        # Who sends a text must not write on the terminal.
+        # A sender's text must not control the terminal.
         text = "".join(c if c.isprintable() else json.dumps(c)[1:-1] for c in cut)
         return f'"{text}"' + ("" if len(cut) == len(value) else f" … {len(value)} characters in all")
     if isinstance(value, bytes) and len(value) == 1:

@@ -1,6 +1,6 @@
-"""Between ROS messages and the core's types.
+"""Converts between ROS messages and the core's types.
 
-Arrays travel through ``array.array``: rclpy checks other sequences element by element.
+Arrays are passed as ``array.array``: rclpy checks other sequences element by element.
 """
 
 from array import array
@@ -28,11 +28,11 @@ from stvla_ros.recordings.pixels import DEPTH_ENCODINGS, message_to_rgb
 
 _BRIDGE = cv_bridge.CvBridge()
 
-# What cv_bridge converts. It does not know all of the cameras' encodings.
+# Encodings that cv_bridge converts. It does not know all of the cameras' encodings.
 _OF_BRIDGE = ("rgb8", "bgr8", "rgba8", "bgra8", "mono8", "mono16")
-# First and last time that a message holds.
+# First and last time that a message can hold.
 _LEAST_NS, _MOST_NS = -(2**31) * 1_000_000_000, 2**31 * 1_000_000_000 - 1
-# What the perception stages call their inputs is what the topics are called.
+# Names of topics, by the perception stages' names for their inputs.
 _STAGE_INPUTS = ("image", "sensor_depth", "depth", "traces", "joint_states")
 
 
@@ -40,17 +40,17 @@ _STAGE_INPUTS = ("image", "sensor_depth", "depth", "traces", "joint_states")
 
 
 def ns_to_time(nanoseconds: int) -> Time:
-    """The nearest time that a message holds."""
+    """The nearest time that a message can hold."""
     return Time(**_seconds_and_rest(nanoseconds))
 
 
 def ns_to_duration(nanoseconds: int) -> Duration:
-    """The nearest duration that a message holds."""
+    """The nearest duration that a message can hold."""
     return Duration(**_seconds_and_rest(nanoseconds))
 
 
 def seconds_to_duration(seconds: float) -> Duration:
-    """The nearest duration that a message holds."""
+    """The nearest duration that a message can hold."""
     return ns_to_duration(round(seconds * 1e9))
 
 
@@ -70,7 +70,7 @@ def make_header(stamp: int, frame_id: str) -> Header:
 
 
 def _seconds_and_rest(nanoseconds: int) -> dict[str, int]:
-    # rclpy would send 32 bits of what is longer, which is another time altogether.
+    # rclpy would send only 32 bits of a larger number: a completely different time.
     seconds, rest = divmod(min(max(nanoseconds, _LEAST_NS), _MOST_NS), 1_000_000_000)
     return {"sec": seconds, "nanosec": rest}
 
@@ -79,7 +79,7 @@ def _seconds_and_rest(nanoseconds: int) -> dict[str, int]:
 
 
 def image_to_rgb(message: Image | CompressedImage, topic: str) -> np.ndarray:
-    """(H, W, 3) uint8 rgb; a view of the message where its encoding is rgb8 already.
+    """(H, W, 3) uint8 rgb; a view of the message if its encoding is already rgb8.
 
     :raises InputError: for an encoding that is no colour picture, a zero size, or too little data.
     """
@@ -112,13 +112,13 @@ def _decoded(decode: Callable[[Any], np.ndarray], message: Image | CompressedIma
 
 
 def check_sensor_depth(watch: DepthWatch, depth: np.ndarray | None, stamp: int) -> None:
-    """:raises InputError: for a sensor that is dead, at its end, or counts in another unit."""
+    """:raises InputError: for a sensor that is dead, saturated, or uses another unit."""
     if depth is not None and (said := watch.update(depth, stamp)):
         raise InputError(f"topic sensor_depth: {said}")
 
 
 def array_to_image(picture: np.ndarray, encoding: str, header: Header) -> Image:
-    """:param picture: (H, W) or (H, W, channels), of the type that the encoding names."""
+    """:param picture: (H, W) or (H, W, channels) array of the encoding's type."""
     return _BRIDGE.cv2_to_imgmsg(np.ascontiguousarray(picture), encoding=encoding, header=header)
 
 
@@ -174,7 +174,7 @@ def message_to_traces(message: TraceArray, topic: str) -> Traces:
         raise InputError(
             f"topic {topic}: expected frame_stamps, point_ids, points, visible of lengths {expected}, got {lengths}"
         )
-    # A NaN may stand where a point was not seen; where it was, a coordinate is a number.
+    # NaN is allowed where a point was not seen; elsewhere a coordinate must be a number.
     xy = np.frombuffer(message.points, np.float32).reshape(frames, points, 2)
     visible = np.array(message.visible, bool).reshape(frames, points)
     if not np.isfinite(xy[visible]).all():
@@ -221,14 +221,14 @@ def command_to_action(message: EndEffectorCommand, topic: str) -> EndEffectorAct
         raise InputError(f"topic {topic}: {error}") from None
 
 
-# Metres and radians, more than any command of one control step moves a target.
+# Metres and radians: more than any command of one control step moves a target.
 _FARTHEST = 10.0
 
 
 def tell_moved(verdict: CommandVerdict, moved: Displacement, at: int) -> None:
     """Write into a verdict by how much its command moved the target pose.
 
-    :param at: when, nanoseconds.
+    :param at: time of the motion, nanoseconds.
     """
     turn = moved.rotation.as_rotvec()
     verdict.translation = Vector3(x=moved.translation[0], y=moved.translation[1], z=moved.translation[2])
@@ -237,9 +237,9 @@ def tell_moved(verdict: CommandVerdict, moved: Displacement, at: int) -> None:
 
 
 def told_moved(verdict: CommandVerdict) -> tuple[Displacement, int] | None:
-    """What :func:`tell_moved` wrote; None when the command was executed as it was sent, as far as is told.
+    """The content that :func:`tell_moved` wrote; None when, as far as is known, the command was executed as sent.
 
-    :raises InputError: for NaN, and for what no command of one control step can do.
+    :raises InputError: for NaN, and for a motion that no command of one control step can make.
     """
     if not verdict.executed:
         return Displacement.none(), stamp_to_ns(verdict.moved_at)
@@ -258,7 +258,9 @@ def told_moved(verdict: CommandVerdict) -> tuple[Displacement, int] | None:
 def make_chunk(
     actions: Sequence[EndEffectorAction], policy: str, period_s: float, header: Header, identity: CommandIdentity
 ) -> ActionChunk:
-    """:param identity: of the goal that the policy was asked for; without one for a proposal to nobody's goal."""
+    """:param identity: identity of the goal that the policy was asked for; without one, the chunk is a proposal that
+    belongs to no goal.
+    """
     commands = [action_to_command(action, header, identity) for action in actions]
     return ActionChunk(header=header, policy=policy, period=seconds_to_duration(period_s), actions=commands)
 
@@ -273,7 +275,7 @@ def pose_to_transform(pose: np.ndarray) -> Transform:
 
 
 def transform_to_pose(message: Transform, topic: str) -> np.ndarray:
-    """(4, 4) rigid transform, metres. :raises InputError: for what is none."""
+    """(4, 4) rigid transform, metres. :raises InputError: for a message that is no rigid transform."""
     q, t = message.rotation, message.translation
     numbers = np.array([q.x, q.y, q.z, q.w, t.x, t.y, t.z])
     if not np.isfinite(numbers).all() or not 0.999 < np.hypot(np.hypot(q.x, q.y), np.hypot(q.z, q.w)) < 1.001:
@@ -287,7 +289,7 @@ def transform_to_pose(message: Transform, topic: str) -> np.ndarray:
 
 
 def naming_topic(error: InputError) -> str:
-    """The error's line with the topic in it: the perception stages know of none."""
+    """The error's line with the topic in it: the perception stages know no topics."""
     text = str(error)
     if text.startswith("topic "):
         return text

@@ -22,7 +22,7 @@ def find_others(nodes: Iterable[str], topics: Iterable[str], seconds: float = LO
     """
     :param nodes: full names that nobody else may have.
     :param topics: full names of topics on which nobody else may publish.
-    :param seconds: how long is waited for somebody.
+    :param seconds: longest wait for somebody.
     :returns: a few words on each who is there; empty when nobody is.
     """
     set_dds_defaults()

@@ -23,15 +23,15 @@ def declare_queue_size(node: StvlaNode) -> int:
 
 
 def declare_join_window(node: StvlaNode) -> int:
-    # Longer than any stage's backlog (2 s at 30 Hz): where the wait for a slow partner outlasts the window, nothing
-    # ever matches.
+    # Longer than any stage's backlog (2 s at 30 Hz): if a slow partner took longer than the window, nothing would ever
+    # match.
     return node.parameter(
         "join_window", 60, "frames of a topic that wait for those that belong to them", low=1, high=10_000
     )
 
 
 def declare_sync_tolerance(node: StvlaNode) -> int | None:
-    """Nanoseconds by which the stamps of a picture and its depth may differ; None: half the pictures' period."""
+    """Largest difference of the stamps of a picture and its depth, nanoseconds; None: half the pictures' period."""
     seconds = node.parameter(
         "sync_tolerance",
         -1.0,
@@ -43,9 +43,9 @@ def declare_sync_tolerance(node: StvlaNode) -> int | None:
 
 
 class Camera(NamedTuple):
-    """How a camera's topics are subscribed to.
+    """Settings of the subscriptions to a camera's topics.
 
-    :param tolerance_ns: by which stamps of a picture and of its depth may differ, as ``FramePairs``.
+    :param tolerance_ns: largest difference of the stamps of a picture and its depth, see ``FramePairs``.
     """
 
     pictures: CameraPictures

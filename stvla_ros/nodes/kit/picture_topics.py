@@ -1,4 +1,4 @@
-"""A camera's pictures, raw or compressed: the graph is asked which type the topic has."""
+"""Subscribes to a camera's pictures, raw or compressed: the graph tells the topic's type."""
 
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
@@ -13,26 +13,26 @@ from stvla_ros.nodes.kit.base import StvlaNode
 TRANSPORTS = ("auto", "raw", "compressed")
 RAW_TYPE, COMPRESSED_TYPE = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"
 _TYPES = {RAW_TYPE: Image, COMPRESSED_TYPE: CompressedImage}
-# What image_transport calls the topics that it puts beside a raw one.
+# Names that image_transport gives to the topics beside a raw one.
 _BESIDE = ("compressed", "compressedDepth")
-# How often is looked for publishers until the first picture comes.
+# Interval of the search for publishers until the first picture comes.
 _LOOK_PERIOD_S = 0.5
 
 
 class CameraPictures(NamedTuple):
-    """In the place of a message type: pictures of a camera.
+    """Used instead of a message type: the pictures of a camera.
 
-    :param transport: one of ``TRANSPORTS``.
+    :param transport: transport of the pictures, one of ``TRANSPORTS``.
     """
 
     transport: str = "auto"
 
 
 class Found(NamedTuple):
-    """Where pictures come.
+    """The source of pictures.
 
-    :param topic: full name.
-    :param kind: message type.
+    :param topic: full name of the topic.
+    :param kind: message type of the topic.
     """
 
     topic: str
@@ -41,9 +41,9 @@ class Found(NamedTuple):
 
 def find_pictures(node: Node, topic: str, transport: str) -> Found | str:
     """
-    :param topic: full name of the topic that was asked for.
-    :returns: the topic itself where a publisher of a fitting type is there; one that image_transport puts beside it
-        where only that is. Else what is there instead, for people; empty when nothing is.
+    :param topic: full name of the wanted topic.
+    :returns: the topic itself if a publisher of a fitting type is there, or one that image_transport puts beside it if
+        only that one is there. Otherwise a description of what is there instead, for people; empty when nothing is.
     """
     candidates = list(picture_candidates(topic, transport))
     types = {name: {info.topic_type for info in node.get_publishers_info_by_topic(name)} for name, _ in candidates}
@@ -67,8 +67,8 @@ def picture_candidates(topic: str, transport: str) -> Iterator[tuple[str, str]]:
 
 
 class PictureSubscriber:
-    """As message_filters' Subscriber, of the type that the topic turns out to have. Raw pictures are expected until
-    publishers of others are found; a topic of another type is told.
+    """Like message_filters' Subscriber, but with the type that the topic turns out to have. Raw pictures are expected
+    until publishers of others are found; a topic of another type is reported.
     """
 
     def __init__(self, node: StvlaNode, pictures: CameraPictures, topic: str, qos: QoSProfile) -> None:
@@ -102,7 +102,7 @@ class PictureSubscriber:
         if found.topic == topic:
             found = Found(self._name, found.kind)
         if found != self._found:
-            # First this one: a participant has one type of a topic.
+            # Destroyed first: a participant can have only one type for a topic.
             self._node.destroy_subscription(self.sub)
             self._found = found
             self.sub = self._node.create_subscription(found.kind, found.topic, self.callback, qos_profile=self._qos)

@@ -1,4 +1,4 @@
-"""A thread that goes before all others of the machine, for as long as it must keep an even beat (Linux, SCHED_FIFO)."""
+"""Gives a thread priority over all others of the machine, while it must keep an even beat (Linux, SCHED_FIFO)."""
 
 import os
 import resource
@@ -14,10 +14,10 @@ HIGHEST_PRIORITY = 49
 
 @contextmanager
 def realtime(priority: int) -> Iterator[None]:
-    """For the calling thread alone: what it starts has the usual priority.
+    """Applies to the calling thread alone: threads that it starts have the usual priority.
 
-    :param priority: 1 to ``HIGHEST_PRIORITY``; 0 changes nothing.
-    :raises OSError: where the machine does not allow it.
+    :param priority: priority of the thread, 1 to ``HIGHEST_PRIORITY``; 0 changes nothing.
+    :raises OSError: when the machine does not allow it.
     """
     if not priority:
         yield
@@ -31,8 +31,8 @@ def realtime(priority: int) -> Iterator[None]:
 
 def check_realtime(name: str, priority: int) -> None:
     """
-    :param name: of the parameter that asks for it.
-    :raises InputError: where the machine does not allow it.
+    :param name: name of the parameter that asks for it.
+    :raises InputError: when the machine does not allow it.
     """
     refused: list[OSError] = []
 

@@ -12,7 +12,7 @@ class RunIdentity:
     """Of one node. Runs are told apart where both sides name theirs; who names none speaks for no run in particular.
 
     :param node: counts and reports what is foreign.
-    :param name: of its run; empty: nothing is told apart.
+    :param name: name of the node's run; if empty, runs are not told apart.
     """
 
     def __init__(self, node: ManagedNode, name: str) -> None:
@@ -23,7 +23,7 @@ class RunIdentity:
     def is_foreign(self, run: str, what: str) -> bool:
         """Whether another run says this; it is counted, and each run is named once for each topic.
 
-        :param run: what the message names.
+        :param run: name of the run in the message.
         :param what: topic or action that it came by.
         """
         if not self.name or run in ("", self.name):

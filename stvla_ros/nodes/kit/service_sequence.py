@@ -1,4 +1,4 @@
-"""Service calls one after the other, without blocking the executor that brings their answers."""
+"""Makes service calls one after the other, without blocking the executor that brings their answers."""
 
 import time
 from collections.abc import Generator
@@ -8,14 +8,14 @@ from rclpy.client import Client
 
 from stvla_ros.errors import InputError
 
-# A generator yields a client and a request, and is sent the response.
+# A generator that yields a client and a request, and is sent the response.
 Steps = Generator[tuple[Client, Any], Any, None]
 
 
 class ServiceSequence:
     """
-    :param steps: the calls.
-    :param timeout_s: what each call gets.
+    :param steps: generator of the calls.
+    :param timeout_s: time limit of each call.
     """
 
     def __init__(self, steps: Steps, timeout_s: float) -> None:
@@ -25,7 +25,7 @@ class ServiceSequence:
         self.done = False
 
     def poll(self) -> None:
-        """Go on as far as there are answers; call it again and again from the executor's thread until ``done``.
+        """Continue as far as there are answers; call it repeatedly from the executor's thread until ``done``.
 
         :raises InputError: when a service does not answer in time, or the steps refuse an answer.
         """
@@ -34,7 +34,7 @@ class ServiceSequence:
                 self._begun = True
                 self._next(None)
             elif self._future is None:
-                # The service was not there yet.
+                # The service did not exist yet.
                 if self._client.service_is_ready():
                     self._future = self._client.call_async(self._request)
                 else:

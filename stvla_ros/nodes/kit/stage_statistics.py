@@ -1,4 +1,4 @@
-"""Counters and latencies of one stage of the graph, as published on ``/diagnostics`` and in the run's summary."""
+"""Counters and latencies of one stage of the graph, for ``/diagnostics`` and the run's summary."""
 
 import threading
 import time
@@ -6,14 +6,14 @@ from collections import Counter, deque
 
 import numpy as np
 
-# Latencies kept for the percentiles: the last 10,000 frames are over 5 minutes at 30 Hz, in 160 kB.
+# Number of latencies kept for the percentiles: the last 10,000 frames are over 5 minutes at 30 Hz, in 160 kB.
 WINDOW = 10_000
-# An error keeps the status at ERROR for this long after the last one, so that a 1 Hz listener cannot miss it.
+# After an error the status stays at ERROR for this long, so that a 1 Hz listener cannot miss it.
 ERROR_MEMORY_S = 3.0
-# A stage that has been silent for this long has no rate. Longer than the pause between two episodes.
+# After this time of silence a stage has no rate. It is longer than the pause between two episodes.
 RATE_MEMORY_S = 5.0
 MINUTE_S = 60.0
-# Shortest time that is taken for the beginning of a minute.
+# Shortest time that counts as the beginning of a minute.
 FIRST_RATE_S = 10.0
 
 
@@ -41,7 +41,7 @@ class PerMinute:
         self._began: float | None = None
 
     def count(self, events: int = 1) -> None:
-        """:param events: that happened now."""
+        """:param events: number of events that happened now."""
         now = time.monotonic()
         self._began = now if self._began is None else self._began
         if events:
@@ -53,16 +53,16 @@ class PerMinute:
             self._events.popleft()
         if self._began is None:
             return 0.0
-        # A single event of the first seconds says nothing about a minute.
+        # A single event in the first seconds says nothing about a minute.
         counted_s = min(max(now - self._began, FIRST_RATE_S), MINUTE_S)
         return round(sum(events for _, events in self._events) * MINUTE_S / counted_s, 1)
 
 
 class StageStatistics:
-    """What went in, what came out, what was dropped and how long it took. Thread-safe.
+    """Counts of the inputs, outputs and drops of a stage, and its durations. Thread-safe.
 
-    Latency is from the frame's stamp to the publication of what was made of it, in the node's clock; processing is the
-    stage's own share of it, in the monotonic clock.
+    Latency is the time from the frame's stamp to the publication of the result, by the node's clock. Processing is the
+    stage's own share of it, by the monotonic clock.
     """
 
     def __init__(self) -> None:
@@ -93,9 +93,9 @@ class StageStatistics:
                 self._dropped[reason] += count
 
     def error(self, kind: str, message: str) -> None:
-        """Count an input that could not be used, which is a drop, and keep its message for the diagnostics.
+        """Count an unusable input, which is a drop, and keep its message for the diagnostics.
 
-        :param kind: few words without numbers, the key under which such errors are counted.
+        :param kind: few words without numbers: the key under which such errors are counted.
         """
         with self._lock:
             self._errors[kind] += 1

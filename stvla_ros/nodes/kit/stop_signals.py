@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: while a node starts they interrupt it, afterwards they wake it to end in order."""
+"""Ctrl-C and SIGTERM: while a node starts they interrupt it; afterwards they tell it to end in order."""
 
 import signal
 import socket
@@ -10,10 +10,10 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class StopSignals:
-    """To be made in the main thread.
+    """Make it in the main thread.
 
-    A waiting executor is deep in C, where Python's handlers do not run; the number of the signal, which Python's own C
-    handler writes into a socket at once, is read by a thread that wakes the executor.
+    A waiting executor is deep in C, where Python's handlers do not run. Python's own C handler writes the signal's
+    number into a socket at once; a thread reads it and wakes the executor.
     """
 
     def __init__(self) -> None:
@@ -27,7 +27,7 @@ class StopSignals:
         threading.Thread(target=self._listen, name="signals", daemon=True).start()
 
     def wake(self, wake: Callable[[], None]) -> None:
-        """From now on a signal sets ``stop`` and calls ``wake``, from another thread, in place of an interrupt."""
+        """From now on a signal sets ``stop`` and calls ``wake``, from another thread, instead of interrupting."""
         self._wake = wake
 
     def ignore(self) -> None:

@@ -1,4 +1,4 @@
-"""The threads of the nodes: a worker behind a bounded queue, an alarm for what falls due, a ticker with an even beat.
+"""The threads of the nodes: a worker behind a bounded queue, an alarm for due work, a ticker with an even beat.
 
 The executor's thread never waits for any of them.
 """
@@ -15,18 +15,20 @@ Item = TypeVar("Item")
 
 FULL = "queue full"
 FORGOTTEN = "forgotten at a reset or the end"
-# Node clocks can run at other speeds than the machine's (a recording's time), so the clock is asked again this often.
+# Node clocks may run at other speeds than the machine's (a recording's time), so the clock is read again at this
+# interval.
 LONGEST_WAIT_S = 0.02
 
 
 class Worker(Generic[Item]):
     """A thread that processes each submitted item, in order. A full queue drops its oldest item.
 
-    :param name: the thread's, for stack traces.
-    :param process: work on one item.
-    :param queue_size: most items that wait, at least 1.
-    :param on_drop: receiver of the reason (``FULL`` or ``FORGOTTEN``) and the number of items that are never processed.
-    :param on_error: receiver of whatever ``process`` raises, in the worker's thread; the next item follows.
+    :param name: name of the thread, for stack traces.
+    :param process: function that processes one item.
+    :param queue_size: largest number of waiting items, at least 1.
+    :param on_drop: function that gets the reason (``FULL`` or ``FORGOTTEN``) and the number of items that are never
+        processed.
+    :param on_error: function that gets any exception of ``process``, in the worker's thread; the next item follows.
     """
 
     def __init__(
@@ -59,7 +61,7 @@ class Worker(Generic[Item]):
                     self._queue.popleft()
                     reason = FULL
                 self._queue.append(item)
-                # All, because a thread in `run_idle` may wait on the same condition and would swallow a single wake-up.
+                # All threads: one in `run_idle` may wait on the same condition, and would swallow a single wake-up.
                 self._changed.notify_all()
         if reason:
             self._on_drop(reason, 1)
@@ -70,11 +72,11 @@ class Worker(Generic[Item]):
             return not self._queue and not self._busy
 
     def run_idle(self, action: Callable[[], None], timeout_s: float) -> bool:
-        """Forget what waits, let the current item end, then run ``action`` while nothing is processed.
+        """Forget waiting items, let the current item end, then run ``action`` while nothing is processed.
 
-        Not to be called from ``process``.
+        Do not call this from ``process``.
 
-        :return: False when the current item did not end in time; then nothing was done to the stage.
+        :return: False when the current item did not end in time; then nothing was changed.
         """
         with self._changed:
             self._forget()
@@ -84,7 +86,7 @@ class Worker(Generic[Item]):
         return idle
 
     def stop(self, timeout_s: float = 5.0) -> None:
-        """Drop what waits and end the thread after the current item. Safe to call twice."""
+        """Drop waiting items, and end the thread after the current item. Safe to call twice."""
         with self._changed:
             self._stopping = True
             self._forget()
@@ -117,11 +119,13 @@ class Worker(Generic[Item]):
 
 
 class Alarm:
-    """A thread that does what falls due, at times that are known only as they come.
+    """A thread that does due work, at times that are only known as they come.
 
-    :param name: the thread's, for stack traces.
-    :param ring: work on what is due. It returns the seconds until more is, None when that depends on :meth:`wake`.
-    :param on_error: receiver of whatever ``ring`` raises, in the alarm's thread; ``ring`` is called again after a wake.
+    :param name: name of the thread, for stack traces.
+    :param ring: function that does the due work. It returns the seconds until the next work, or None when that depends
+        on :meth:`wake`.
+    :param on_error: function that gets any exception of ``ring``, in the alarm's thread; ``ring`` is called again after
+        a wake.
     """
 
     def __init__(self, name: str, ring: Callable[[], float | None], on_error: Callable[[Exception], None]) -> None:
@@ -133,11 +137,11 @@ class Alarm:
         self._thread.start()
 
     def wake(self) -> None:
-        """Something changed: look at once what is due. May be called from any thread, and with locks held."""
+        """Something has changed: check at once what is due. May be called from any thread, and with locks held."""
         self._woken.set()
 
     def stop(self, timeout_s: float = 5.0) -> None:
-        """End the thread. Not to be called from ``ring`` or with a lock that it takes. Safe to call twice."""
+        """End the thread. Do not call this from ``ring``, or with a lock that it takes. Safe to call twice."""
         self._stopping = True
         self._woken.set()
         self._thread.join(timeout_s)
@@ -159,10 +163,10 @@ class Alarm:
 class Ticker:
     """A thread with an even beat.
 
-    :param period_s: seconds between two beats; one that comes late does not make the next ones hurry.
-    :param tick: work of one beat.
-    :param on_error: receiver of whatever ``tick`` raises, in the ticker's thread; the beat goes on.
-    :param realtime_priority: of the thread; see :func:`check_realtime`, which is to be asked first.
+    :param period_s: time between two beats; a late beat does not make the next ones hurry.
+    :param tick: function that does the work of one beat.
+    :param on_error: function that gets any exception of ``tick``, in the ticker's thread; the beat continues.
+    :param realtime_priority: priority of the thread; call :func:`check_realtime` first.
     """
 
     def __init__(
@@ -179,7 +183,7 @@ class Ticker:
         self._thread.start()
 
     def stop(self) -> None:
-        """End the thread after the current beat. Not to be called from ``tick``. Safe to call twice."""
+        """End the thread after the current beat. Do not call this from ``tick``. Safe to call twice."""
         self._stopping.set()
         self._thread.join()
 

@@ -1,11 +1,11 @@
-"""`message_filters`, `cv_bridge` and `tf_transformations`: the ROS distribution's where installed, else one small
-fallback each.
+"""`message_filters`, `cv_bridge` and `tf_transformations`: the ROS distribution's if installed, otherwise a small
+fallback for each.
 
     from stvla_ros.nodes.kit.compat import cv_bridge, message_filters, tf_transformations
 
-The fallbacks have the same names and semantics for what this package uses; `test/nodes/test_compat_*.py` states those
-semantics and passes against both. Each is resolved on first use, so that a node which joins stamps does not load
-OpenCV.
+The fallbacks have the same names and behaviour for everything that this package uses; `test/nodes/test_compat_*.py`
+describes the behaviour and passes with both. Each is resolved on first use, so that a node that joins stamps does not
+load OpenCV.
 """
 
 import importlib
@@ -22,8 +22,8 @@ __all__ = ["cv_bridge", "message_filters", "tf_transformations"]
 def _matches_numpy(cv_bridge_folder: pathlib.Path) -> bool:
     """Whether cv_bridge's compiled part was built for the NumPy in use.
 
-    A part built for NumPy 1 crashes the whole process when NumPy 2 loads it (a distribution's cv_bridge seen from a
-    newer virtual environment), so it has to be recognised without loading it: only what was built with NumPy 2's
+    A part built for NumPy 1 crashes the whole process when NumPy 2 loads it (for example, a distribution's cv_bridge in
+    a newer virtual environment). So it must be recognised without loading it: only code that was built with NumPy 2's
     headers names the module `numpy._core`.
     """
     if int(np.__version__.split(".")[0]) < 2:

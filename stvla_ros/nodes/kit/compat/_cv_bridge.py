@@ -21,11 +21,12 @@ class CvBridge:
     def imgmsg_to_cv2(self, img_msg: Image, desired_encoding: str = "passthrough") -> np.ndarray:
         """The picture of a message as an array in the machine's byte order, row padding removed.
 
-        :param desired_encoding: 'passthrough' keeps the message's; see `convert_pixels` for the others.
+        :param desired_encoding: encoding of the array; 'passthrough' keeps the message's. See `convert_pixels` for the
+            others.
         :return: (H, W) for one channel, else (H, W, channels). May share the message's memory.
-        :raises CvBridgeError: unknown encoding, zero size, fewer bytes than step * height, a step shorter than a row,
-            or a conversion that makes no sense. (The real package lets some of these through or raises a plain
-            TypeError.)
+        :raises CvBridgeError: for an unknown encoding, a size of zero, fewer bytes than step * height, a step shorter
+            than a row, or a conversion that makes no sense. (The real package lets some of these through or raises a
+            plain TypeError.)
         """
         try:
             picture = unpack_message(img_msg)
@@ -39,8 +40,9 @@ class CvBridge:
         """A message that holds a copy of the picture.
 
         :param cvim: (H, W) or (H, W, channels).
-        :param encoding: 'passthrough' names the array's OpenCV type (8UC3, ...).
-        :raises CvBridgeError: the array's type or number of channels does not fit `encoding`, or `encoding` is unknown.
+        :param encoding: encoding of the message; 'passthrough' takes the name of the array's OpenCV type (8UC3, ...).
+        :raises CvBridgeError: when the array's type or number of channels does not fit `encoding`, or `encoding` is
+            unknown.
         """
         if not isinstance(cvim, np.ndarray):
             raise TypeError(f"expected a NumPy array, got {type(cvim).__name__}")

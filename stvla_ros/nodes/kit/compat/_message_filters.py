@@ -8,7 +8,7 @@ from rclpy.node import Node
 
 
 class SimpleFilter:
-    """Something that emits messages to the callbacks registered with it."""
+    """A source of messages that calls the registered callbacks."""
 
     def __init__(self) -> None:
         self.callbacks: dict[int, tuple[Callable, tuple]] = {}
@@ -23,7 +23,7 @@ class SimpleFilter:
         return connection
 
     def signalMessage(self, *msg: Any) -> None:  # noqa: N802
-        """Hand `msg` to every registered callback, in the order of registration."""
+        """Pass `msg` to every registered callback, in the order of registration."""
         for cb, args in self.callbacks.values():
             cb(*msg, *args)
 
@@ -31,11 +31,11 @@ class SimpleFilter:
 class Subscriber(SimpleFilter):
     """A subscription as the source of a chain of filters.
 
-    :param node: the rclpy node that owns the subscription.
+    :param node: rclpy node that owns the subscription.
     :param msg_type: message class.
     :param topic: topic name.
-    :param qos_profile: a QoSProfile or a queue depth.
-    :param kwargs: handed to `node.create_subscription`.
+    :param qos_profile: QoSProfile, or a queue depth.
+    :param kwargs: further arguments of `node.create_subscription`.
     """
 
     def __init__(self, node: Node, msg_type: type, topic: str, *, qos_profile: Any = 10, **kwargs: Any) -> None:
@@ -51,7 +51,7 @@ class Subscriber(SimpleFilter):
         return self.topic
 
     def __getattr__(self, key: str) -> Any:
-        if key == "sub":  # not created yet: looking it up on itself would never end
+        if key == "sub":  # not created yet: looking it up on itself would recurse without end
             raise AttributeError(key)
         return getattr(self.sub, key)
 
@@ -59,11 +59,11 @@ class Subscriber(SimpleFilter):
 class TimeSynchronizer(SimpleFilter):
     """Emits one message of each input, in the inputs' order, as soon as all of them arrived with the same header stamp.
 
-    Each input keeps its newest `queue_size` stamps that wait for a partner; the oldest stamp is dropped first,
-    whatever the order of arrival. A second message with the same stamp replaces the first.
+    Each input keeps its newest `queue_size` stamps that wait for a partner; the oldest stamp is dropped first, whatever
+    the order of arrival. A second message with the same stamp replaces the first.
 
     :param fs: input filters.
-    :param queue_size: stamps kept per input.
+    :param queue_size: number of stamps that are kept for each input.
     """
 
     def __init__(self, fs: Sequence[SimpleFilter], queue_size: int) -> None:

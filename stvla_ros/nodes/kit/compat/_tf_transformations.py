@@ -1,8 +1,8 @@
 """Fallback for the ROS package `tf_transformations`, on scipy's `Rotation`.
 
-Quaternions are (x, y, z, w), angles radians, matrices (4, 4) homogeneous. `axes` names three Euler angles as the
-package does: 'sxyz' (the default) turns about the fixed ('s') x, y, z axes in that order, 'rzyx' about the axes that
-turn along ('r').
+Quaternions are (x, y, z, w), angles radians, matrices (4, 4) homogeneous. `axes` names three Euler angles as in the
+package: 'sxyz' (the default) turns about the fixed ('s') x, y, z axes in that order, 'rzyx' about the rotating ('r')
+axes.
 """
 
 from collections.abc import Sequence
@@ -95,6 +95,6 @@ def _matrix(rotation: Rotation, translation: Sequence[float] = (0.0, 0.0, 0.0)) 
 
 
 def _sequence(axes: str) -> str:
-    """scipy's name: lower case for fixed axes, upper case for those that turn along."""
+    """scipy's name: lower case for fixed axes, upper case for rotating ones."""
     fixed, order = axes[0] == "s", axes[1:]
     return order if fixed else order.upper()
