@@ -111,7 +111,7 @@ MISTAKES: tuple[tuple[str, str], ...] = (
     ("model mrege", "stvla model mrege: no such command; did you mean stvla model merge?"),
     ("tasks --robot pandas", "and one of the robots google_robot, panda, widowx, got '' and 'pandas'"),
 )
-CONFIG = str(Path(__file__).parents[2] / "config" / "train" / "small.yaml")
+CONFIG = str(Path(__file__).parents[2] / "config" / "train" / "first.yaml")
 
 
 @pytest.fixture

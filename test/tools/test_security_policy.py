@@ -88,7 +88,7 @@ def test_the_processes_of_a_graph_are_started_in_the_enclaves_of_the_file(
         sim_graph(SimArguments(policy="expert", fused=True), tmp_path),
         robot_graph(RobotArguments(policy="random", use_fake_hardware=True), tmp_path),
     ]
-    assert {node.enclave for graph in graphs for node in graph.nodes} <= paths
+    assert {graph.enclave(node) for graph in graphs for node in graph.nodes} <= paths
 
 
 def test_the_file_has_the_form_of_a_policy(policy: ElementTree.Element) -> None:
@@ -124,7 +124,8 @@ def test_what_a_command_starts_has_the_topics_that_it_was_given(tmp_path: Path) 
     command = ["robot", "--policy", "random", "--robot", "google_robot", "--image-topic", "/front/image"]
     nodes = [node for node in started_nodes(command, tmp_path) if node.executable == "tracker"]
     made = ElementTree.fromstring(as_xml(enclaves_of(ask(nodes, tmp_path))).encode())
-    assert _names(made, "/tracker", "topics", "subscribe") == {"/front/image", "episode_state"}
+    pictures = {"/front/image", "/front/image/compressed", "/front/image/compressedDepth"}
+    assert _names(made, "/tracker", "topics", "subscribe") == {*pictures, "episode_state"}
 
 
 def test_in_a_namespace_relative_names_follow_and_absolute_ones_stay(tmp_path: Path) -> None:
