@@ -13,6 +13,8 @@ import pytest
 from examples import as_many
 from installed_packages import write_package
 
+from stvla_ros.graph.domains import own_domain
+
 # Tests that start ROS nodes, a simulator or an evaluation's workers are marked live; `make check` leaves them out.
 # By the beginning of the path.
 _LIVE = (
@@ -65,8 +67,9 @@ _NOT_LIVE = (
 
 Installed = Callable[..., AbstractContextManager[Path]]
 
-# 0 to 101 are safe on Linux whatever the ephemeral ports; 0 is everybody's default.
-os.environ["ROS_DOMAIN_ID"] = str(1 + os.getpid() % 101)
+# Held until the process ends: by the graph of another test run on this machine, drivers find that they are not alone.
+_DOMAIN = contextlib.ExitStack()
+os.environ["ROS_DOMAIN_ID"] = str(_DOMAIN.enter_context(own_domain()))
 os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
 # What latched in one run is none of the next one's business, and never of this machine's robots.
 _STATE = tempfile.TemporaryDirectory(prefix="stvla_state_")
