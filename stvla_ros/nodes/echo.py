@@ -6,7 +6,9 @@ import difflib
 import sys
 import time
 from dataclasses import dataclass
+from typing import Any
 
+from rclpy.qos import DurabilityPolicy
 from tyro.conf import Positional
 
 from stvla_ros.errors import InputError
@@ -19,6 +21,8 @@ from stvla_ros.nodes.kit.message_text import check_field, field_of, message_line
 FOUND_WITHIN_S = 2.0
 # Seconds without a message after which a line says so.
 SILENT_AFTER_S = 5.0
+# Kept messages arrive one by one, the oldest first: an old state of a robot must not be taken for its present one.
+_KEPT_ARRIVE_WITHIN_S = 0.5
 _DEPTH = 10
 _MOST_NAMES = 30
 
@@ -30,7 +34,8 @@ class EchoArguments:
     topic: Positional[str]
     """Name of the topic, such as driver_state or /left/driver_state; `stvla topics` lists them."""
     once: bool = False
-    """End after one message."""
+    """End after one message; on a topic whose last messages are kept for late listeners, such as driver_state, after
+    the newest."""
     field: str = ""
     """Show only this field, such as header.stamp or status.0.name; empty for the whole message."""
     full: bool = False
@@ -80,30 +85,41 @@ def echo(arguments: EchoArguments) -> int:
         kind = load_type(topic, only_type(topic, sorted({each.topic_type for each in publishers})))
         if arguments.field:
             check_field(kind, arguments.field)
-        shown: list[float] = []
+        once: list[Any] = []  # the message to show
+        heard: list[float] = []  # when the last one came
 
-        def show(message: object) -> None:
-            if arguments.once and shown:
-                return
-            value = field_of(message, arguments.field) if arguments.field else message
-            print("\n".join([*message_lines(value, arguments.full), "---"]), flush=True)
-            shown.append(time.monotonic())
-            del shown[:-1]
+        def take(message: Any) -> None:
+            heard[:] = [time.monotonic()]
+            if not arguments.once:
+                _show(message, arguments)
+            elif kept or not once:
+                once[:] = [message]
 
-        listener.node.create_subscription(kind, topic, show, matching_qos(publishers, _DEPTH))
+        qos = matching_qos(publishers, _DEPTH)
+        kept = qos.durability == DurabilityPolicy.TRANSIENT_LOCAL
+        listener.node.create_subscription(kind, topic, take, qos)
         try:
-            _listen(listener, topic, arguments.once, shown)
+            _listen(listener, topic, arguments.once, heard)
+            if kept:
+                listener.pause(_KEPT_ARRIVE_WITHIN_S)
         except KeyboardInterrupt:
             pass
+        for message in once:
+            _show(message, arguments)
     return 0
 
 
-def _listen(listener: CommandNode, topic: str, once: bool, shown: list[float]) -> None:
+def _show(message: Any, arguments: EchoArguments) -> None:
+    value = field_of(message, arguments.field) if arguments.field else message
+    print("\n".join([*message_lines(value, arguments.full), "---"]), flush=True)
+
+
+def _listen(listener: CommandNode, topic: str, once: bool, heard: list[float]) -> None:
     """Wait until the first message, or for ever. A silence is reported once, until it ends."""
     begun, told = time.monotonic(), 0.0
-    while not listener.wait(lambda: once and shown, 0.5):
-        heard = shown[-1] if shown else begun
-        if time.monotonic() - heard > SILENT_AFTER_S and told < heard:
+    while not listener.wait(lambda: once and heard, 0.5):
+        last = heard[-1] if heard else begun
+        if time.monotonic() - last > SILENT_AFTER_S and told < last:
             told = time.monotonic()
             count = listener.node.count_publishers(topic)
             print(f"note: topic {topic}: no message for {SILENT_AFTER_S:g} s ({count} publishers)", file=sys.stderr)

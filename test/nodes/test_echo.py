@@ -48,6 +48,14 @@ def test_a_latched_message_is_shown_once_whole_or_one_field_of_it(probe: Probe, 
     assert wrong == "error: field dat: expected one of data, got 'dat' (did you mean data?)\n"
 
 
+def test_of_several_kept_messages_once_shows_the_newest(probe: Probe, capsys) -> None:
+    deep = QoSProfile(depth=16, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+    publisher = probe.node.create_publisher(Float64, "/arm/phase", deep)
+    for phase in range(12):
+        publisher.publish(Float64(data=float(phase)))
+    assert said(capsys, "echo", "arm/phase", "--once") == "data: 11\n---\n"
+
+
 def test_messages_of_a_best_effort_publisher_come_until_ctrl_c(probe: Probe, tmp_path: Path) -> None:
     publisher = probe.node.create_publisher(Float64, "speed", BEST_EFFORT)
     probe.node.create_timer(0.05, lambda: publisher.publish(Float64(data=0.25)))
