@@ -196,6 +196,7 @@ class SimBridgeNode(StvlaNode):
             observation = environment.reset(self._episode_id, self._asked.seed)
         else:
             observation = self._plant.reset(self._episode_id, self._asked.seed)
+            self._let_pass(0.0)
         self._limit = self._asked.max_steps or self._info.max_steps
         self._say(EpisodeState.RESETTING)
         # Messages still on their way belong to the episode before; all subscribers must know that before the next
@@ -209,7 +210,9 @@ class SimBridgeNode(StvlaNode):
             self._ask(observation)
             self._perception.reset(time.monotonic() + self._asked.give_up_s)
             # The server answers one observation per control period, and has just answered one.
-            self._stopping.wait(1.0 / self._info.control_hz)
+            self._let_pass(1.0 / self._info.control_hz)
+            if self._plant is not None:
+                observation = self._seen.observation
         success = False
         self._began = self.now_ns()
         self._last_answer = time.monotonic()
@@ -275,10 +278,10 @@ class SimBridgeNode(StvlaNode):
             if self._step_number == 0:
                 self._perception.reset(give_up_at)
             waits_until = time.monotonic() + self._asked.resend_s
-            while not self._tend_goal() and time.monotonic() < waits_until and not self._stopping.wait(0.01):
+            while not self._tend_goal() and time.monotonic() < waits_until and not self._let_pass(0.01):
                 pass
-            stamps.add(self._publish(observation))
-            if answer := self._inbox.wait_for(stamps, self._asked.resend_s):
+            stamps.add(self._publish(observation if self._plant is None else self._seen.observation))
+            if answer := self._answer(stamps):
                 self._judge(answer)
                 self._count_answer(answer.stamp)
                 return answer.action
@@ -296,6 +299,25 @@ class SimBridgeNode(StvlaNode):
                     f"({commanders} publishers)"
                 )
         return None
+
+    def _answer(self, stamps: set[int]) -> Received | None:
+        """The command that answers one of the stamps, if it comes within ``resend_after``."""
+        if self._plant is None:
+            return self._inbox.wait_for(stamps, self._asked.resend_s)
+        ends, answer = time.monotonic() + self._asked.resend_s, None
+        while answer is None and time.monotonic() < ends and not self._let_pass(0.0):
+            answer = self._inbox.wait_for(stamps, 0.0)
+        return answer
+
+    def _let_pass(self, seconds: float) -> bool:
+        """Wait. An arm under its driver goes on meanwhile, for whole control periods: a person may move it.
+
+        :returns: whether the node stops.
+        """
+        if self._plant is None:
+            return self._stopping.wait(seconds)
+        self._seen = self._plant.run(time.monotonic())
+        return self._stopping.is_set()
 
     def _publish(self, observation: Observation) -> int:
         started = time.monotonic()
