@@ -7,12 +7,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from made_bags import SECOND, START, GraphBag
 from scipy.spatial.transform import Rotation
 
 from stvla_ros.learning.datasets.convert import ConvertArguments, main
 from stvla_ros.learning.datasets.demonstration import depth_to_millimetres
 from stvla_ros.learning.datasets.lerobot.reader import LeRobotReader
+from stvla_ros.learning.training.config import read_config
+from stvla_ros.learning.training.run import train
 from stvla_ros.sim.tasks import make_environment
 
 _NOISE = np.random.default_rng(0).integers(0, 256, (120, 200, 3), np.uint8)
@@ -65,7 +68,7 @@ def test_a_recorded_run_becomes_what_the_simulator_showed_and_the_expert_did(tmp
 
 
 @pytest.mark.slow
-def test_a_robots_recorded_run_is_converted_with_every_default_whatever_its_cameras_topics_are_called(
+def test_a_robots_recorded_run_is_converted_with_every_default_and_trained_on_whatever_its_topics_are_called(
     tmp_path: Path,
 ) -> None:
     with GraphBag(tmp_path / "camera") as bag:
@@ -74,11 +77,12 @@ def test_a_robots_recorded_run_is_converted_with_every_default_whatever_its_came
     names = {"image": "zed/rgb/image", "camera_info": "zed/rgb/info", "depth": "zed/depth/registered"}
     options = {f"--{name.replace('_', '-')}-topic": topic for name, topic in names.items()}
     options |= {"--replay": tmp_path / "camera", "--policy": "random", "--instruction": "open the drawer"}
-    (tmp_path / "start.yaml").write_text("fake_xs_arm: {ros__parameters: {start: home}}")
-    options |= {"--output": tmp_path / "run", "--params-file": tmp_path / "start.yaml"}
+    options |= {"--traces": "none", "--output": tmp_path / "run"}
     words = [str(word) for option in options.items() for word in option]
+    # From the rest pose, where the arm is found, random motions are refused.
+    words = ["--use-fake-hardware", "--home-first", "--record", *words]
     ran = subprocess.run(
-        [sys.executable, "-m", "stvla_ros.cli", "robot", "--use-fake-hardware", "--traces", "none", "--record", *words],
+        [sys.executable, "-m", "stvla_ros.cli", "robot", *words],
         capture_output=True,
         text=True,
         env=os.environ,
@@ -93,3 +97,9 @@ def test_a_robots_recorded_run_is_converted_with_every_default_whatever_its_came
     assert (reader.instructions(), reader.info.robot_type, reader.info.fps) == (["open the drawer"], "widowx", 5.0)
     demonstration = reader.episode(0)
     assert len(demonstration) >= 2 and demonstration.depth is not None and demonstration.intrinsics is not None
+    assert demonstration.state is not None
+
+    data = {"paths": [str(tmp_path / "data")], "cache": str(tmp_path / "cache")}
+    config = {"size": "tiny", "steps": 2, "device": "cpu", "output": str(tmp_path / "training"), "data": data}
+    (tmp_path / "train.yaml").write_text(yaml.safe_dump(config))
+    assert (train(read_config(tmp_path / "train.yaml")) / "model.safetensors").is_file()

@@ -278,5 +278,8 @@ def test_few_episodes_are_told(tmp_path: Path) -> None:
     few, one = list(check_count([selection], 0.1))
     assert few == "episodes: 10 in all are few; the paper's recipe has 52 of each instruction"
     assert one.startswith("data.validation_share: one episode is held out")
+    alone = select_episodes(write(tmp_path / "one", [demonstration(0)]), 0)
+    *_, none = check_count([alone], 0.1)
+    assert none.startswith("data.validation_share: nothing is held out of one episode")
     assert list(check_count([selection] * 3, 0.1)) == []
     assert list(check_count([selection] * 3, 0.0)) == [], "who holds nothing out wants no figure"

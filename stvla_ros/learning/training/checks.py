@@ -92,8 +92,11 @@ def check_count(selections: Sequence[Selection], validation_share: float) -> Ite
     episodes = sum(len(selection.numbers) for selection in selections)
     if episodes < _FEW_IN_ALL:
         yield f"episodes: {episodes} in all are few; the paper's recipe has 52 of each instruction"
-    if validation_share and held_episodes(episodes, validation_share) < 2:
+    held = held_episodes(episodes, validation_share)
+    if validation_share and held == 1:
         yield "data.validation_share: one episode is held out, whose error says little about others"
+    elif validation_share and not held:
+        yield "data.validation_share: nothing is held out of one episode, so that no error on others is known"
 
 
 def check_translations(selection: Selection) -> Iterator[str]:
