@@ -70,7 +70,9 @@ received = st.lists(
 @given(received, st.sampled_from(["widowx", "google_robot", "panda"]))
 def test_fuzz_doctor(happened: list[tuple[str, Any]], robot: str) -> None:
     node = _Node()
-    wanted = Wanted("image", "camera_info", "sensor_depth", "wx250s/joint_states", JOINTS, "tool_pose", True)
+    wanted = Wanted(
+        "image", "camera_info", "sensor_depth", "wx250s/joint_states", JOINTS, "tool_pose", "robot_description"
+    )
     listening = _Listening(node, wanted)
     for recorder in listening._recorders.values():
         recorder.recording = True

@@ -87,7 +87,7 @@ def test_state_that_tells_another_way_than_the_actions_is_named(tmp_path: Path) 
     for episode in episodes:
         episode.state[:, :3] *= 1000.0
     warnings = check(write(tmp_path / "data", episodes))
-    assert len(warnings) == 3 and all("observation.state one of" in line for line in warnings)
+    assert len(warnings) == 3 and all("observation.state to one of" in line for line in warnings)
 
 
 def test_foreign_data_of_bridges_shape_pass(tmp_path: Path) -> None:

@@ -132,7 +132,7 @@ assert policy.predict(rgb, small.STACK, depth, small.K).tokens.tolist() == small
         timeout=300,
     )
     assert done.returncode == 0, done.stderr
-    assert done.stderr.startswith("note: compiled_parts: goes on without") and done.stderr.count("\n") == 1
+    assert done.stderr.startswith("note: compiled_parts: continues without") and done.stderr.count("\n") == 1
 
 
 def test_what_cannot_be_compiled_is_said_once_for_all_parts(

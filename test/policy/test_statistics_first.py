@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 
 from stvla_ros.errors import InputError
-from stvla_ros.policy.families import FAMILIES, find_family
+from stvla_ros.policy.families import find_family
 from stvla_ros.policy.registry import check_loads
 
-# Where each family keeps them, and where in the file.
+# Where each family that acts keeps them, and where in the file.
 _FILES = {"spatialvla": ("processor_config.json", "statistics"), "st4vla": ("dataset_statistics.json", None)}
 
 
-@pytest.fixture(scope="module", params=sorted(FAMILIES.built_in()))
+@pytest.fixture(scope="module", params=sorted(_FILES))
 def several(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A checkpoint with the statistics of two data sets, neither of them a published one."""
     folder = tmp_path_factory.mktemp("of") / request.param
