@@ -4,7 +4,6 @@
 # With a ROS 2 distribution sourced (ROS_DISTRO is set), its rclpy, messages and tools are used; otherwise the wheels.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-mkdir -p .ws/stamps
 python="${PYTHON:-python3}"
 
 # What a step is for, and what the long one took on two cores.
@@ -14,19 +13,21 @@ declare -A costs=(
   [build]="messages and nodes, into .ws"
 )
 
-# A step runs when the text that it depends on differs from the text of its last success.
-step() { # name, what it depends on, command...
-  local name="$1" key; key="$(printf '%s' "$2" | sha256sum)"; shift 2
-  if [ "$(cat ".ws/stamps/$name" 2>/dev/null)" != "$key" ]; then
+# A step runs when the text that it depends on differs from the text of its last success. That is kept in the folder that
+# the step makes, so that it is gone when the folder is.
+step() { # name, folder, what it depends on, command...
+  local name="$1" stamp="$2/stamps/$1" key; key="$(printf '%s' "$3" | sha256sum)"; shift 3
+  if [ "$(cat "$stamp" 2>/dev/null)" != "$key" ]; then
     echo "setup: $name${costs[$name]:+ (${costs[$name]})}"
     "$@"
-    printf '%s' "$key" > ".ws/stamps/$name"
+    mkdir -p "${stamp%/*}"
+    printf '%s' "$key" > "$stamp"
   fi
 }
 
 # Run a command whose output matters only when it fails.
 logged() { # log file, command...
-  local log="$1"; shift
+  local log="$1"; shift; mkdir -p "${log%/*}"
   if ! "$@" >"$log" 2>&1; then
     cat "$log" >&2
     echo "setup: this failed: $* (its output is above and in $log)" >&2
@@ -36,7 +37,7 @@ logged() { # log file, command...
 
 # Likewise for pip, with a line for each large package as its download begins.
 downloading() { # log file, command...
-  local log="$1"; shift
+  local log="$1"; shift; mkdir -p "${log%/*}"
   if ! "$@" 2>&1 | tee "$log" | sed -u -n \
       -e 's/^ *Downloading \([^ ]*\/\)*\([^ ]*\) (\([0-9]\{2,\}\(\.[0-9]\)\{0,1\} MB\|[0-9.]* GB\)).*/  downloading \2, \3/p' \
       -e 's/^Installing collected packages.*/  unpacking/p'; then
@@ -151,6 +152,7 @@ build_workspace() {
 
 if [ "${1:-}" = --system-packages ]; then system_packages; exit; fi
 system_packages
-step venv "$("$python" -VV) ${ROS_DISTRO:-none}" create_venv
-step python "$(cat requirements/*.txt setup.py) ${ROS_DISTRO:-none}" install_python_packages
-step build "$PWD $(cat CMakeLists.txt package.xml msg/* srv/* action/* fallback/*/*/* tools/setup.sh; find stvla_ros scripts launch config -type f -not -path '*__pycache__*' | sort) ${ROS_DISTRO:-none}" build_workspace
+environment="$("$python" -VV) ${ROS_DISTRO:-none}"
+step venv .venv "$environment" create_venv
+step python .venv "$(cat requirements/*.txt setup.py) ${ROS_DISTRO:-none}" install_python_packages
+step build .ws "$PWD $environment $(cat CMakeLists.txt package.xml msg/* srv/* action/* fallback/*/*/* tools/setup.sh; find stvla_ros scripts launch config -type f -not -path '*__pycache__*' | sort)" build_workspace
