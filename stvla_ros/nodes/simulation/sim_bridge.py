@@ -43,7 +43,7 @@ from stvla_ros.nodes.simulation.joint_plant import JointPlant
 from stvla_ros.nodes.simulation.observation_outputs import ObservationOutputs
 from stvla_ros.nodes.simulation.parameters import declare_bridge
 from stvla_ros.nodes.simulation.reset_services import CALL_TIMEOUT_S, ResetServices, wait_for
-from stvla_ros.sim.environment import Environment, Observation
+from stvla_ros.sim.environment import Environment, Observation, StepResult
 from stvla_ros.sim.tasks import make_environment
 
 # Time for a simulator to end its current step or reset when the node stops.
@@ -74,6 +74,8 @@ class SimBridgeNode(StvlaNode):
         self._newest_answered = 0
         # Stamps of the last observations.
         self._shown: deque[int] = deque(maxlen=_SHOWN_KEPT)
+        # Result of the last control period in which a driver moved the arm.
+        self._seen: StepResult
         self.exit_code: int | None = None
 
     # --- lifecycle ------------------------------------------------------------------------------------------------

@@ -19,11 +19,11 @@ _JOINT_STATE_TYPE, _TEXT_TYPE = "sensor_msgs/msg/JointState", "std_msgs/msg/Stri
 _OLDEST_NS = 500_000_000
 
 
-def read_states(bag: Bag, folder: str, robot: Embodiment, stamps: Sequence[int]) -> np.ndarray | None:
+def read_states(bag: Bag, folder: str, robot: Embodiment, stamps: np.ndarray) -> np.ndarray | None:
     """
     :param folder: namespace of the pictures, without a slash at its end.
     :param robot: robot that was recorded.
-    :param stamps: stamps of the pictures, nanoseconds.
+    :param stamps: (n,) int64 stamps of the pictures, nanoseconds.
     :returns: (n, 7) float32 as ``Demonstration.state``, NaN where no joint state of the picture's time is recorded;
         None for a robot whose joints do not tell its state, or are not recorded.
     """
@@ -43,10 +43,9 @@ def read_states(bag: Bag, folder: str, robot: Embodiment, stamps: Sequence[int])
     if not urdf or not len(times):
         return None
     arm = UrdfArm(urdf, driver.arm.joints, driver.arm.tool_frame)
-    wanted = np.asarray(stamps, np.int64)
-    newest = np.searchsorted(times, wanted, side="right") - 1
-    states = np.full((len(wanted), 7), np.nan, np.float32)
-    for number in np.flatnonzero((newest >= 0) & (wanted - times[newest] <= _OLDEST_NS)):
+    newest = np.searchsorted(times, stamps, side="right") - 1
+    states = np.full((len(stamps), 7), np.nan, np.float32)
+    for number in np.flatnonzero((newest >= 0) & (stamps - times[newest] <= _OLDEST_NS)):
         *joints, finger = positions[newest[number]]
         pose = arm.tool_pose(np.array(joints))
         angles = Rotation.from_matrix(pose[:3, :3]).as_euler("xyz")
