@@ -137,8 +137,8 @@ def test_a_controller_that_is_switched_off_stops_the_arm_and_the_reset_waits_for
         at_home.switch_controller(False)
         assert "it is inactive" in until_stopped(at_home, "arm lost")
     reset(at_home)
-    at_home.graph.until(lambda: "it is inactive" in at_home.states[-1].detail, "the driver to wait")
-    assert at_home.states[-1].phase == DriverState.WAITING
+    at_home.until_phase(DriverState.WAITING)
+    at_home.graph.until(lambda: "it is inactive" in at_home.states[-1].detail, "the driver to say what it waits for")
     stayed = at_home.joints()
     at_home.switch_controller(True)
     at_home.until_ready()

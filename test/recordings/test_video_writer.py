@@ -111,7 +111,7 @@ try:
     for _ in range(int(sys.argv[2])):
         video.write(random.integers(0, 256, (120, 160, 3), np.uint8))
 except InputError as error:
-    print(error)
+    print(error, flush=True)  # nothing is flushed at such an exit
     video.close()
 os._exit(0)
 """

@@ -8,7 +8,7 @@ from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 
 from stvla_ros.nodes.kit.base import set_dds_defaults
-from stvla_ros.nodes.kit.endpoints import shown_node_of
+from stvla_ros.nodes.kit.endpoints import UNKNOWN_NAME, shown_node_of
 
 # Whoever lives answers a newcomer within a tenth of it; a killed process is not heard of by one who comes later.
 LOOK_S = 1.5
@@ -33,13 +33,14 @@ def find_others(nodes: Iterable[str], topics: Iterable[str], seconds: float = LO
     nodes, topics = sorted(nodes), sorted(topics)
     try:
         ends = time.monotonic() + seconds
+        found: list[str] = []
         while time.monotonic() < ends:
-            if _found(looking, nodes, topics):
-                # The rest of them is heard of in the same moment.
-                time.sleep(_LOOK_PERIOD_S)
-                break
             time.sleep(_LOOK_PERIOD_S)
-        return _found(looking, nodes, topics)
+            before, found = found, _found(looking, nodes, topics)
+            # The rest of them is heard of in the same moment, the name of a publisher's node sometimes later.
+            if before and not any(UNKNOWN_NAME in each for each in found):
+                break
+        return found
     finally:
         looking.destroy_node()
         context.try_shutdown()
