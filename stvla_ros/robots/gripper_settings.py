@@ -1,6 +1,5 @@
 """Settings of a gripper that its arm's own driver does not handle."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -55,15 +54,3 @@ class GripperSettings:
     def position_of(self, opening: float) -> float:
         """The gripper's command for an opening, 0 closed to 1 open."""
         return self.finger_closed + opening * (self.finger_open - self.finger_closed)
-
-
-def joints_in(topics: Sequence[str], joints: tuple[str, ...], gripper: GripperSettings | None) -> tuple[str, ...]:
-    """The joints that the first of the topics must have, as far as this is known: with several topics, any of them may
-    have any joint.
-
-    :param joints: names of the arm's joints.
-    """
-    if len(topics) > 1:
-        return ()
-    here = gripper is not None and gripper.finger_joint and gripper.joint_states_topic in ("", *topics)
-    return (*joints, gripper.finger_joint) if gripper and here else joints

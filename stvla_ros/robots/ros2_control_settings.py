@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from stvla_ros.errors import InputError
+from stvla_ros.robots.bring_up import check_joint_states_topics, commands_of, needs_of
 from stvla_ros.robots.drivers import DriverKind, DriverNeeds
-from stvla_ros.robots.gripper_settings import ACTIONS, GripperSettings, joints_in
+from stvla_ros.robots.gripper_settings import GripperSettings
 from stvla_ros.settings import check_filled
 
 Interface = Literal["positions", "trajectory"]
@@ -52,8 +53,7 @@ class Ros2ControlSettings:
 
     def __post_init__(self) -> None:
         check_filled(self, "controller", "controller_manager", "description_topic")
-        if not self.joint_states_topics or not all(self.joint_states_topics):
-            raise InputError("joint_states_topics: expected at least one name, and none that is empty")
+        check_joint_states_topics(self)
         if not 1 <= self.point_ms <= 200:
             raise InputError(f"point_ms: expected 1 to 200, got {self.point_ms}")
 
@@ -110,31 +110,17 @@ def check_controller(found: Iterable[ControllerState], settings: Ros2ControlSett
 
 
 def _commands(settings: Ros2ControlSettings) -> tuple[str, ...]:
-    return (settings.command_topic, *(settings.gripper.topics if settings.gripper else ()))
+    return commands_of(settings, settings.command_topic)
 
 
 def _needs(settings: Ros2ControlSettings, joints: tuple[str, ...]) -> DriverNeeds:
-    gripper = settings.gripper
     services = {
         f"/{settings.controller_manager.strip('/')}/list_controllers": "controller_manager_msgs/srv/ListControllers"
     }
     if settings.interface == "trajectory":
         services[f"/{settings.controller.strip('/')}/get_parameters"] = "rcl_interfaces/srv/GetParameters"
-    packages = ["controller_manager_msgs"]
-    if gripper is not None and gripper.interface in ACTIONS:
-        packages.append("control_msgs")
-    return DriverNeeds(
-        joint_states_topic=settings.joint_states_topics[0],
-        joints=joints_in(settings.joint_states_topics, joints, gripper),
-        shared_topic=True,
-        services=services,
-        packages=tuple(packages),
-        description_topic=settings.description_topic,
-        frame_prefix=settings.frame_prefix,
-        start="start the robot's own bring-up with its joint_state_broadcaster, and activate the controller "
-        f"{settings.controller} (`ros2 control list_controllers`)",
-        setting="driver.settings.joint_states_topics in the robot's file",
-    )
+    start = f"activate the controller {settings.controller} (`ros2 control list_controllers`)"
+    return needs_of(settings, joints, services, ["controller_manager_msgs"], start)
 
 
 JOINT_POSITION_DRIVER = DriverKind(

@@ -4,8 +4,9 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from stvla_ros.errors import InputError
+from stvla_ros.robots.bring_up import check_joint_states_topics, commands_of, needs_of
 from stvla_ros.robots.drivers import DriverKind, DriverNeeds
-from stvla_ros.robots.gripper_settings import ACTIONS, GripperSettings, joints_in
+from stvla_ros.robots.gripper_settings import GripperSettings
 from stvla_ros.settings import FORMER_NAME, check_filled
 
 # The service that makes Servo take twists, and the package of its type.
@@ -45,35 +46,22 @@ class ServoSettings:
 
     def __post_init__(self) -> None:
         check_filled(self, "twist_topic", "servo_node", "description_topic")
-        if not self.joint_states_topics or not all(self.joint_states_topics):
-            raise InputError("joint_states_topics: expected at least one name, and none that is empty")
+        check_joint_states_topics(self)
         if not 0.0 <= self.gain <= 20.0:
             raise InputError(f"gain: expected 0 to 20, got {self.gain}")
 
 
 def _commands(settings: ServoSettings) -> tuple[str, ...]:
-    return (settings.twist_topic, *(settings.gripper.topics if settings.gripper else ()))
+    return commands_of(settings, settings.twist_topic)
 
 
 def _needs(settings: ServoSettings, joints: tuple[str, ...]) -> DriverNeeds:
-    gripper, services, packages = settings.gripper, {}, []
+    services, packages = {}, []
     if settings.start_service in _SERVICES:
         kind, package = _SERVICES[settings.start_service]
         services[f"/{settings.servo_node.strip('/')}/{settings.start_service}"] = kind
         packages.append(package)
-    if gripper is not None and gripper.interface in ACTIONS:
-        packages.append("control_msgs")
-    return DriverNeeds(
-        joint_states_topic=settings.joint_states_topics[0],
-        joints=joints_in(settings.joint_states_topics, joints, gripper),
-        shared_topic=True,
-        services=services,
-        packages=tuple(packages),
-        description_topic=settings.description_topic,
-        frame_prefix=settings.frame_prefix,
-        start="start the robot's own bring-up with its joint_state_broadcaster, and MoveIt Servo",
-        setting="driver.settings.joint_states_topics in the robot's file",
-    )
+    return needs_of(settings, joints, services, packages, "MoveIt Servo")
 
 
 MOVEIT_SERVO_DRIVER = DriverKind(
