@@ -4,7 +4,6 @@ import os
 import signal
 from collections.abc import Iterator
 
-import numpy as np
 import pytest
 from joint_rig import JointRig
 from joint_robot import GRIPPER
@@ -42,19 +41,8 @@ def rig(interface: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Jo
 @pytest.fixture
 def at_home(rig: JointRig) -> JointRig:
     """The arm at its home position, and nothing holds it."""
-    rig.graph.publish("estop", Bool(data=False))
-    reset(rig)
-    rig.states.clear()
-    rig.until_ready()
-    assert rig.call("joint_position_driver/home").success
-    rig.graph.until(lambda: np.abs(rig.joints() - ROBOT.driver.home).max() < 1e-3, "home")
-    rig.until_ready()
-    rig.verdicts.clear()
+    rig.go_home()
     return rig
-
-
-def reset(rig: JointRig) -> None:
-    rig.graph.until(lambda: rig.call("joint_position_driver/reset").success, "the reset")
 
 
 def finger(rig: JointRig) -> float:
@@ -105,7 +93,7 @@ def test_a_killed_driver_leaves_the_arm_at_its_last_setpoint(at_home: JointRig) 
     at_home.states.clear()
     at_home.start_driver()
     assert "driver ended" in until_stopped(at_home, "driver ended")
-    reset(at_home)
+    at_home.until_reset()
     at_home.until_ready()
     assert at_home.joints() == pytest.approx(stayed, abs=1e-6)
 
@@ -136,7 +124,7 @@ def test_a_controller_that_is_switched_off_stops_the_arm_and_the_reset_waits_for
     with at_home.moving(y=0.03):
         at_home.switch_controller(False)
         assert "it is inactive" in until_stopped(at_home, "arm lost")
-    reset(at_home)
+    at_home.until_reset()
     at_home.until_phase(DriverState.WAITING)
     at_home.graph.until(lambda: "it is inactive" in at_home.states[-1].detail, "the driver to say what it waits for")
     stayed = at_home.joints()

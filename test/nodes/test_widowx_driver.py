@@ -28,14 +28,7 @@ def rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
 @pytest.fixture
 def at_home(rig: Rig) -> Rig:
     """The arm at its home position, and nothing holds it."""
-    rig.graph.publish("estop", Bool(data=False))
-    rig.graph.until(lambda: rig.call("widowx_driver/reset").success, "the reset")
-    rig.states.clear()
-    rig.until_ready()
-    assert rig.call("widowx_driver/home").success
-    rig.graph.until(lambda: np.abs(rig.joints() - ROBOT.driver.home).max() < 1e-3, "home")
-    rig.until_ready()
-    rig.verdicts.clear()
+    rig.go_home()
     return rig
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from command_goals import new_goal
 from live_graph import LiveGraph, NodeProcess
 from sensor_msgs.msg import JointState
+from std_msgs.msg import Bool
 from std_srvs.srv import Trigger
 
 from stvla_ros.control.actions import EndEffectorAction
@@ -54,6 +55,21 @@ class Rig:
         """Wait until nothing holds the arm, and begin a goal."""
         self.until_phase(DriverState.READY)
         self.begin_goal()
+
+    def until_reset(self) -> None:
+        """Reset the driver, as soon as it lets itself be reset."""
+        self.graph.until(lambda: self.call(f"{self.driver_node}/reset").success, "the reset")
+
+    def go_home(self) -> None:
+        """Bring the arm to its home position; nothing holds it there."""
+        self.graph.publish("estop", Bool(data=False))
+        self.until_reset()
+        self.states.clear()
+        self.until_ready()
+        assert self.call(f"{self.driver_node}/home").success
+        self.graph.until(lambda: np.abs(self.joints() - ROBOT.driver.home).max() < 1e-3, "home")
+        self.until_ready()
+        self.verdicts.clear()
 
     def until_phase(self, phase: int) -> None:
         self.graph.until(lambda: self.states and self.states[-1].phase == phase, f"phase {phase}; {self.driver.output}")
