@@ -28,7 +28,7 @@ from live_graph import live_graph
 STEPS = 8
 # The first observation may come before everybody has found everybody, and is sent again then. On a busy machine an
 # inference takes its time, and what is sent again meanwhile is one more observation.
-RESEND_S, GIVE_UP_S = 30.0, 600.0
+RESEND_S, GIVE_UP_S = 10.0, 600.0
 
 
 def direct(
@@ -85,7 +85,8 @@ def live(
             graph.start(node.executable, **parameters)
         over = (EpisodeState.SUCCEEDED, EpisodeState.FAILED)
         ended = lambda: any(state.phase in over and state.index == count - 1 for state in states)  # noqa: E731
-        graph.until(ended, "the last episode ends", timeout_s)
+        seen = lambda: f"the last episode ends; the states end with {states[-3:]}, {len(commands)} commands came"  # noqa: E731
+        graph.until(ended, seen, timeout_s)
         told = {stamp_ns(state.header): state for state in states}
         found: dict[int, list[list[float]]] = {}
         for command in commands:

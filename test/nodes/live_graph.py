@@ -37,6 +37,8 @@ INTRINSICS = np.array([[150.0, 0, 79.5], [0, 150.0, 59.5], [0, 0, 1]])
 PERIOD_NS = 33_333_333
 # The most that a robot file may say: on a busy machine a stand-in may be silent for longer than an arm itself.
 PATIENCE_S = 1.0
+# Characters of each process' output that a failed wait shows.
+_LAST_WORDS = 1000
 
 
 def scene(count: int, size: tuple[int, int] = (160, 120)) -> tuple[list[np.ndarray], np.ndarray]:
@@ -408,6 +410,18 @@ class LiveGraph(Probe):
         process = NodeProcess(executable, self.folder, parameters, arguments, program, package)
         self.processes[executable] = process
         return process
+
+    def until(self, condition: Callable[[], Any], what: str | Callable[[], str], timeout_s: float = TIMEOUT_S) -> Any:
+        """As the probe does it. If it does not come, the processes tell how they are, and what they said last."""
+        try:
+            return super().until(condition, what, timeout_s)
+        except AssertionError as error:
+            told = [
+                f"{name}, {'running' if process.alive() else f'ended with {process.process.returncode}'}: "
+                + process.output[-_LAST_WORDS:]
+                for name, process in self.processes.items()
+            ]
+            raise AssertionError("\n".join([str(error), *told])) from None
 
     def stop(self) -> None:
         # Asked first: a killed process leaves 70 MB of shared memory behind for good.
