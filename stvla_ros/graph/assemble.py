@@ -140,6 +140,8 @@ def robot_graph(arguments: RobotArguments, run_directory: Path) -> Graph:
             **_run_facts(arguments, resolved),
             "pacing": pacing,
             "show_depth": resolved.inputs.depth != NO_DEPTH,
+            # A real arm is seen in the room; of a stand-in there is nothing else to see.
+            "show_arm": robot if arguments.use_fake_hardware else "",
             # The recorder's smallest and largest rate.
             "fps": min(max(replayed.frame_rate, 1.0), 120.0),
         }

@@ -1,5 +1,6 @@
 """Pictures for people: camera, coloured depth and overlay beside each other, with a caption."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import cv2
@@ -36,8 +37,10 @@ def side_by_side(
     caption: Caption,
     panel_height: int = 360,
     near_far: tuple[float, float] | None = None,
+    further: Mapping[str, np.ndarray] | None = None,
 ) -> np.ndarray:
-    """One frame that a person understands at a glance: camera | traced depth | overlay, below a caption.
+    """One frame that a person understands at a glance: camera | traced depth | overlay | further pictures, below a
+    caption.
 
     The square depth map is shown in the camera's shape, so that the three pictures line up.
 
@@ -46,6 +49,7 @@ def side_by_side(
     :param overlay: (H, W, 3) uint8, ``draw_traces(rgb, traces)``.
     :param panel_height: height of each picture in pixels.
     :param near_far: metres at the ends of the colours, see ``colour_depth``.
+    :param further: (h, w, 3) uint8 rgb pictures by title, shown in the camera's shape.
     :returns: uint8 rgb with even sides (H.264 wants them).
     :raises InputError: for pictures that cannot be used or have different sizes.
     """
@@ -59,6 +63,7 @@ def side_by_side(
         "camera": cv2.resize(rgb, size, interpolation=cv2.INTER_AREA),
         **({} if traced_depth is None else {"traces on depth": colour_depth(traced_depth, size, near_far)}),
         "traces on camera: for people": cv2.resize(overlay, size, interpolation=cv2.INTER_AREA),
+        **{title: cv2.resize(picture, size) for title, picture in (further or {}).items()},
     }
     strip, titles = 2 * round(22 * unit), 2 * round(13 * unit)
     frame = np.empty((strip + titles + panel_height + gap, len(panels) * (panel_width + gap) + gap, 3), np.uint8)

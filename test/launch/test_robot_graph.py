@@ -29,6 +29,17 @@ def test_a_recording_moves_fake_hardware_alone(tmp_path: Path, monkeypatch: pyte
     assert node_of(fake, "widowx_driver").parameters["widowx_driver"]["late_ticks"] == 0
 
 
+def test_the_video_of_a_recording_shows_a_stand_ins_arm_and_no_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    film = take_for_a_recording(monkeypatch)
+    shown = [
+        node_of(robot_graph(arguments, tmp_path), "episode_recorder").parameters["episode_recorder"]["show_arm"]
+        for arguments in (RobotArguments(replay=film, use_fake_hardware=True), RobotArguments(replay=film))
+    ]
+    assert shown == ["widowx", ""]
+
+
 def test_each_robot_has_its_own_driver(tmp_path: Path) -> None:
     graph = robot_graph(RobotArguments(robot="google_robot", dry_run=True, deadman="joy"), tmp_path)
     driver = node_of(graph, "google_robot_driver").parameters["google_robot_driver"]

@@ -23,6 +23,7 @@ from stvla_ros.nodes.kit.base import DIAGNOSTICS_PERIOD_S, RELIABLE_QOS, STATE_Q
 from stvla_ros.nodes.kit.joins import Join
 from stvla_ros.nodes.kit.messages import image_to_depth, image_to_rgb, stamp_ns
 from stvla_ros.nodes.kit.parameters import declare_join_window
+from stvla_ros.nodes.recording.shown_arm import ShownArm
 from stvla_ros.perception.coloured_depth import WideningRange
 from stvla_ros.perception.overlay import DrawnOver
 from stvla_ros.perception.side_by_side import Caption, side_by_side
@@ -60,6 +61,7 @@ class EpisodeRecorderNode(StvlaNode):
             "of_episodes", False, "take pictures only under the stamps that episode_state names: there is a simulator"
         )
         self._join_window = declare_join_window(self)
+        self._arm = ShownArm(self)
         self._task = ""
         self._episodes: list[dict[str, Any]] = []
         self._stages: dict[str, dict[str, Any]] = {}
@@ -91,6 +93,7 @@ class EpisodeRecorderNode(StvlaNode):
             Join(self, topics, lambda *messages: self._worker.submit(messages), self._join_window)
             # Through the same queue, so that their order is kept.
             self.subscribe(Image, "thoughts", lambda message: self._worker.submit(message), watched=False)
+            self._arm.subscribe()
         self.subscribe(EpisodeState, "episode_state", self._on_state, STATE_QOS)
         self.subscribe(DiagnosticArray, "/diagnostics", self._on_diagnostics, several=True)
 
@@ -208,6 +211,7 @@ class EpisodeRecorderNode(StvlaNode):
                 shown,
                 caption,
                 near_far=self._depth_range.update(depth),
+                further=self._arm.pictures(),
             )
         except InputError as error:
             self.reject("frame", str(error))
