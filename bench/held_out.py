@@ -26,10 +26,16 @@ _HELD_OUT = 0x5EED
 def make_held_out(task: str, **options: Any) -> Environment:
     """Like ``make_environment``, but each episode has a random placement of its own."""
     environment = make_environment(task, **options)
+    official = environment.reset
 
     def reset(episode_id: int, seed: int = 0) -> Observation:
         entropy = np.random.SeedSequence([_HELD_OUT, seed, episode_id])
-        return environment.reset_random(int(entropy.generate_state(1)[0]))
+        # Random placements may look at an official one first.
+        environment.reset = official  # type: ignore[method-assign]
+        try:
+            return environment.reset_random(int(entropy.generate_state(1)[0]))
+        finally:
+            environment.reset = reset  # type: ignore[method-assign]
 
     environment.reset = reset  # type: ignore[method-assign]
     return environment
