@@ -17,7 +17,12 @@ _PACKAGES = {
     "yaml": "pyyaml",
 }
 # What a user installs for one backend or simulator, and the interfaces that are built where Interbotix' are not there.
-_OPTIONAL = {"cotracker": "co-tracker", "simpler_env": "simpler_env", "mani_skill2_real2sim": "ManiSkill2_real2sim"}
+_OPTIONAL = {
+    "cotracker": "co-tracker",
+    "tapnet": "tapnet",
+    "simpler_env": "simpler_env",
+    "mani_skill2_real2sim": "ManiSkill2_real2sim",
+}
 
 
 def _requirements(*names: str) -> set[str]:

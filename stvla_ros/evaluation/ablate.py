@@ -53,8 +53,8 @@ class AblateArguments:
     traces, the parameters with which networks are run (execution=…)."""
     settings: tuple[str, ...] = ()
     """Settings in place of the usual ones: buffer 30 15 7, variant C B A, data all 52 0, adaptive on off, depth sensor
-    constant, tracker lucas_kanade cotracker, traces none depth-C depth-A beside earlier. The others are compared with
-    the first."""
+    constant, tracker lucas_kanade cotracker tapnext, traces none depth-C depth-A beside earlier. The others are
+    compared with the first."""
     retrain: bool = False
     """Train a model for every setting; otherwise the same policy is evaluated with every setting."""
     config: str = ""

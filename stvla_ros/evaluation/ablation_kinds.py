@@ -135,7 +135,7 @@ ABLATIONS: Mapping[str, Ablation] = {
     ),
     "tracker": Ablation(
         "point tracker",
-        ("lucas_kanade", "cotracker"),
+        ("lucas_kanade", "cotracker", "tapnext"),
         lambda setting: {"tracker": setting},
         paper_note="The paper uses CoTracker and does not vary it.",
     ),

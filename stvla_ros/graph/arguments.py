@@ -56,7 +56,8 @@ class PerceptionArguments:
     depth_parameters: str = "auto"
     """Parameters of the depth backend, as a YAML mapping; auto: as trained, else none."""
     tracker: str = "auto"
-    """Tracker backend: lucas_kanade, cotracker, or one that a package adds; auto: as trained, else lucas_kanade."""
+    """Tracker backend: lucas_kanade, cotracker, tapnext, or one that a package adds; auto: as trained, else
+    lucas_kanade."""
     tracker_parameters: str = "auto"
     """Parameters of the tracker backend, as a YAML mapping; auto: as trained, else none."""
     variant: Literal["auto", "A", "B", "C"] = "auto"

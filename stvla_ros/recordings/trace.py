@@ -50,7 +50,7 @@ class TraceArguments:
     depth_parameters: str = "{}"
     """Parameters of the depth backend, as a YAML mapping."""
     tracker: str = TrackingConfig.tracker
-    """Tracker backend: lucas_kanade, cotracker, or one that a package adds."""
+    """Tracker backend: lucas_kanade, cotracker, tapnext, or one that a package adds."""
     tracker_parameters: str = "{}"
     """Parameters of the tracker backend, as a YAML mapping."""
     buffer: Annotated[int, Range(SMALLEST_BUFFER, LARGEST_BUFFER)] = TrackingConfig.buffer

@@ -22,7 +22,7 @@ CHANGES = {
     "variant": [{"variant": "C"}, {"variant": "B"}, {"variant": "A"}],
     "adaptive": [{"adaptive": True}, {"adaptive": False}],
     "depth": [{"depth": "sensor"}, {"depth": "constant", "traces": "none"}],
-    "tracker": [{"tracker": "lucas_kanade"}, {"tracker": "cotracker"}],
+    "tracker": [{"tracker": "lucas_kanade"}, {"tracker": "cotracker"}, {"tracker": "tapnext"}],
     "data": [{}, {}, {}],
     "traces": [
         {"traces": "none"},

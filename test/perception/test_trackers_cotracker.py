@@ -11,7 +11,7 @@ torch = pytest.importorskip("torch")
 
 from stvla_ros.errors import InputError  # noqa: E402
 from stvla_ros.perception.trackers import cotracker, make_tracker  # noqa: E402
-from stvla_ros.perception.trackers.cotracker import grid_points  # noqa: E402
+from stvla_ros.perception.trackers.grid import grid_points  # noqa: E402
 
 installed = importlib.util.find_spec("cotracker") is not None
 needs_cotracker = pytest.mark.skipif(not installed, reason="the cotracker package (CC-BY-NC-4.0) is not installed")

@@ -123,12 +123,16 @@ TRACKERS: Registry[type[Tracker]] = Registry(
         "lucas_kanade": "stvla_ros.perception.trackers.lucas_kanade:LucasKanade",
         "kinematic": "stvla_ros.perception.trackers.kinematic:Kinematic",
         "cotracker": "stvla_ros.perception.trackers.cotracker:CoTracker",
+        "tapnext": "stvla_ros.perception.trackers.tapnext:TapNext",
     },
     expected="a subclass of Tracker with _track, _query, _forget and a dataclass Parameters",
     fits=_is_tracker,
 )
 # Places of the parameters of trackers whose own module takes seconds to import.
-_LIGHT_PARAMETERS = {"cotracker": "stvla_ros.perception.trackers.cotracker_parameters:CoTrackerParameters"}
+_LIGHT_PARAMETERS = {
+    "cotracker": "stvla_ros.perception.trackers.cotracker_parameters:CoTrackerParameters",
+    "tapnext": "stvla_ros.perception.trackers.tapnext_parameters:TapNextParameters",
+}
 
 
 def make_tracker(name: str, buffer: int = 30, key_rule: KeyFrameRule | None = None, **parameters: Any) -> Tracker:

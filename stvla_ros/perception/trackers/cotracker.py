@@ -30,6 +30,7 @@ from stvla_ros.perception.trackers.cotracker_parameters import (
     REPOSITORY,
     CoTrackerParameters,
 )
+from stvla_ros.perception.trackers.grid import free_grid_points
 from stvla_ros.perception.types import Traces
 
 WARM_UP_SIZE = (480, 640)  # pixels; the network's own input is always 384 x 512
@@ -69,14 +70,6 @@ def load_cotracker(parameters: CoTrackerParameters, device: torch.device) -> Any
         raise InputError(
             f"cotracker checkpoint: {p.checkpoint} holds no weights of CoTracker3 {p.mode}: {reason_of(error)}"
         ) from error
-
-
-def grid_points(grid_size: int, image_size: tuple[int, int]) -> np.ndarray:
-    """(grid_size ** 2, 2) float32 pixels, the centres of equal cells."""
-    width, height = image_size
-    centres = (np.arange(grid_size) + 0.5) / grid_size
-    x, y = np.meshgrid(centres * width - 0.5, centres * height - 0.5)
-    return np.stack([x.ravel(), y.ravel()], axis=1).astype(np.float32)
 
 
 class CoTracker(Tracker):
@@ -157,11 +150,7 @@ class CoTracker(Tracker):
         points = points[keep]
         for name in ("_ids", "_starts", "_start_stamps", "_asked"):
             setattr(self, name, getattr(self, name)[keep])
-        grid = grid_points(self.parameters.grid_size, size)
-        gap = 0.5 * min(size) / self.parameters.grid_size
-        nearest = np.linalg.norm(grid[:, None] - points[None], axis=2).min(axis=1, initial=np.inf)
-        room = 2 * len(grid) - int((~self._asked).sum())  # motion carries points together and leaves gaps behind
-        new = grid[nearest >= gap][: max(0, room)]
+        new = free_grid_points(self.parameters.grid_size, size, points, int((~self._asked).sum()))
         self._add(self._new_ids(len(new)), new, stamp_ns, asked=False)
         self._in_session = False
 
