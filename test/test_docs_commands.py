@@ -276,7 +276,7 @@ def test_the_example_of_the_readme_runs(
     names: dict = {}
     exec(compile(example, "README.md", "exec"), names)
     assert len(capsys.readouterr().out.splitlines()) == 8
-    assert names["answer"].actions.shape == (4, 7)
+    assert names["answer"].actions.shape == (8, 7)
     assert (names["seen"].traced_depth > 0).all() and names["seen"].traces.points.shape[1] > 0
     overlay = cv2.imread("overlay.png")[..., ::-1]
     assert overlay.shape == (120, 160, 3) and (overlay != names["frame"].rgb).any()

@@ -41,9 +41,9 @@ def test_the_small_checkpoint_is_whole_and_has_one_set_of_statistics() -> None:
     found = examined("")
     only(found, "note", "action statistics 'stvla': the checkpoint's only ones, 'bridge_orig/1.0.0' would be the robot")
     assert found[0].level == "ok" and "small: 10 million parameters, 0.02 GB, complete" in found[0].text
-    assert found[-1].text == "chunks will be executed as mean_ensemble"
+    assert found[-1].text == "chunks will be executed as anchored_mean"
     assert found[-2].text == (
-        "trained with, and will be shown: picture, depth from sensor, traces on depth (variant C, 30 frames, adaptive, "
+        "trained with, and will be shown: picture, depth from sensor, traces beside the depth (30 frames, adaptive, "
         "lucas_kanade), resize bicubic"
     )
 
@@ -68,7 +68,9 @@ def test_a_checkpoint_that_sees_depth_is_told_apart_from_a_camera_without(folder
 def test_a_record_of_a_plug_in_that_is_not_here(folder: Path) -> None:
     replace_json(folder / "training.json", lambda record: record["inputs"].update(tracker="mine"))
     found = only(
-        examined(folder), "error", "inputs.tracker: expected one of lucas_kanade, kinematic, cotracker, got 'mine'"
+        examined(folder),
+        "error",
+        "inputs.tracker: expected one of lucas_kanade, kinematic, cotracker, tapnext, got 'mine'",
     )
     assert "install the plug-in" in found.advice
 
@@ -154,8 +156,8 @@ def test_an_adapter_and_its_checkpoint(tmp_path: Path) -> None:
     found = examined(tmp_path)
     assert [f.level for f in found] == ["ok", "ok", "note", "ok", "ok"]
     # Of its own it says nothing, so what it was trained on does.
-    assert "will be shown: picture, depth from sensor, traces on depth" in found[3].text
-    assert found[4].text == "chunks will be executed as mean_ensemble"
+    assert "will be shown: picture, depth from sensor, traces beside the depth" in found[3].text
+    assert found[4].text == "chunks will be executed as anchored_mean"
     assert found[0].text == f"adapter {tmp_path}, on {default_checkpoint()}"
     assert found[1].text.startswith(f"checkpoint {default_checkpoint()}: 10 million parameters")
 

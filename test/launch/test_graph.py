@@ -62,7 +62,7 @@ def test_the_command_refuses_a_bad_argument_with_one_line_and_starts_nothing(tmp
     done = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert done.returncode == 2
     assert done.stderr.splitlines() == [
-        "error: tracker: expected one of lucas_kanade, kinematic, cotracker, got 'kalman'"
+        "error: tracker: expected one of lucas_kanade, kinematic, cotracker, tapnext, got 'kalman'"
     ]
     assert done.stdout == ""
 
@@ -76,7 +76,7 @@ def test_the_stages_are_separate_processes_unless_fused(tmp_path: Path) -> None:
 
 
 def test_fused_and_separate_stages_get_the_same_parameters(tmp_path: Path) -> None:
-    arguments = {"buffer": 7, "variant": "A", "drawing": "{line_width: 1, age_step: 1}"}
+    arguments = {"traces": "depth", "buffer": 7, "variant": "A", "drawing": "{line_width: 1, age_step: 1}"}
     arguments["tracker_parameters"] = "{num_points: 50}"
     separate, fused = (sim_graph(SimArguments(fused=f, **arguments), tmp_path) for f in (False, True))
     names = ("tracker", "depth", "compositor")
@@ -141,6 +141,7 @@ def checkpoint(tmp_path: Path) -> str:
         (folder / file.name).symlink_to(file)
     record = json.loads((folder / "training.json").read_text())
     record["inputs"] |= TRAINED
+    record["execution"] = "mean_ensemble"
     (folder / "training.json").unlink()
     (folder / "training.json").write_text(json.dumps(record))
     return str(folder)

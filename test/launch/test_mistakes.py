@@ -38,7 +38,7 @@ MISTAKES: tuple[tuple[str, str], ...] = (
     ("sim --first-episode 24", "episodes: task panda_pick_cube has episodes 0 to 23, asked for up to 26"),
     ("sim --seed -1", "seed: expected a whole number from 0"),
     ("sim --max-steps -1", "max_steps: expected a whole number from 0"),
-    ("sim --tracker nope", "tracker: expected one of lucas_kanade, kinematic, cotracker, got 'nope'"),
+    ("sim --tracker nope", "tracker: expected one of lucas_kanade, kinematic, cotracker, tapnext, got 'nope'"),
     ("sim --tracker-parameters {nope:_1}", "tracker lucas_kanade: unknown parameter 'nope'"),
     ("sim --tracker-parameters {window:_wide}", "tracker lucas_kanade: "),
     ("sim --tracker cotracker --tracker-parameters {grid_size:_0}", "cotracker grid_size: expected 1 to 100, got 0"),

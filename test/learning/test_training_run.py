@@ -205,7 +205,7 @@ def test_an_adapter_is_executed_and_chooses_as_the_checkpoint_below_it(dataset: 
     options = {"name": "spatialvla", "options": {"refit_bins": False}}
     config = write_config(tmp_path, dataset, **small, family=options, objectives={"actions": 1.0})
     adapter = train(read_config(config, {"data.validation_share": 0}))
-    assert resolve_execution("auto", str(adapter)) == "mean_ensemble"
+    assert resolve_execution("auto", str(adapter)) == "anchored_mean"
     files = [Path(each) / "processor_config.json" for each in (adapter, default_checkpoint())]
     assert json.loads(files[0].read_text())["decoding"] == json.loads(files[1].read_text())["decoding"] != {}
 

@@ -120,8 +120,8 @@ from stvla_ros.policy.spatialvla.decoding.decoder import Accelerations
 from stvla_ros.shared_files import default_checkpoint
 policy = load_policy(str(default_checkpoint()), accelerations=Accelerations(compiled_parts=True), lean=True)
 policy.warm_up()
-rgb, depth = small.seen(0)
-assert policy.predict(rgb, small.STACK, depth, small.K).tokens.tolist() == small.TOKENS[0, small.STACK]
+rgb, depth = small.seen(400)
+assert policy.predict(rgb, small.STACK, depth, small.K).tokens.tolist() == small.TOKENS[400, small.STACK]
 """
     done = subprocess.run(
         [sys.executable, "-c", code],

@@ -88,8 +88,8 @@ def test_inspect_tells_family_inputs_statistics_and_parts(capsys: pytest.Capture
         main(["model", "inspect", "--checkpoint", str(default_checkpoint())])
     assert not ended.value.code
     told = dict(line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines())
-    assert told["family"] == "spatialvla" and told["statistics"] == "stvla" and told["execution"] == "mean_ensemble"
-    assert json.loads(told["inputs"])["traces"] == "depth"
+    assert told["family"] == "spatialvla" and told["statistics"] == "stvla" and told["execution"] == "anchored_mean"
+    assert json.loads(told["inputs"])["traces"] == "beside"
     parts = find_family("spatialvla").inspect(default_checkpoint()).parts
     assert sum(parts.values()) == pytest.approx(10.3e6, rel=0.05) and set(parts) < set(told)
 

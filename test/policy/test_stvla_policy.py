@@ -152,7 +152,7 @@ def test_without_a_checkpoint_it_is_the_one_that_comes_along():
     rgb, metres = np.zeros((48, 64, 3), np.uint8), np.ones((48, 64), np.float32)
     k = np.array([[60.0, 0, 32], [0, 60, 24], [0, 0, 1]])
     actions = policy.predict(PolicyInput.of(0, rgb, metres, k, "stack the green block on the yellow block")).actions
-    assert len(actions) == 4
+    assert len(actions) == 8
     assert sum(file.stat().st_size for file in default_checkpoint().glob("*.safetensors")) < 20e6
 
 
