@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import combinations
 from typing import Any
 
 from stvla_ros.acting.setup import EvaluatedPolicy
@@ -9,7 +10,7 @@ from stvla_ros.errors import InputError
 from stvla_ros.evaluation.presets import WIDOWX_TASKS
 from stvla_ros.perception.compositor import VARIANTS
 from stvla_ros.perception.depth.constant import NO_DEPTH
-from stvla_ros.policy.inputs import BESIDE, InputsConfig, input_values, overridden
+from stvla_ros.policy.inputs import BESIDE, InputsConfig, differences, input_values, overridden
 from stvla_ros.shared_files import config_directory
 from stvla_ros.sim.memoryless import MEMORYLESS_BOUNDS
 
@@ -185,7 +186,8 @@ def make_settings(
     :param policy: policy before the variation; everything that the ablation does not change stays as it is here.
     :param names: names of the settings, in place of the default ones.
     :param retrain: whether a model is trained for every setting, also for settings that need no training.
-    :raises InputError: for a setting that does not exist or cannot be used.
+    :raises InputError: for a setting that does not exist or cannot be used, and for two that this policy cannot tell
+        apart (the depth of traces that are not drawn).
     """
     ablation = ABLATIONS[kind]
     names = tuple(names) or ablation.settings
@@ -199,6 +201,11 @@ def make_settings(
         overrides = {**{f"inputs.{key}": value for key, value in inputs.items()}, **training}
         shown = InputsConfig(**overridden(input_values(policy.inputs), inputs))
         settings.append(Setting(name, replace(policy, label=f"{kind}-{name}", inputs=shown), overrides, trained))
+    untrained = [setting for setting in settings if not setting.trained]
+    for one, other in combinations(untrained, 2):
+        if not differences(other.policy.inputs, input_values(one.policy.inputs)):
+            seen = other.policy.inputs.summary
+            raise InputError(f"settings: the policy is shown the same with {one.name} and {other.name}: {seen}")
     return settings
 
 

@@ -43,6 +43,16 @@ def test_each_setting_changes_that_one_thing(kind: str) -> None:
         assert setting.policy == replace(OURS, label=f"{kind}-{setting.name}", inputs=inputs)
 
 
+@pytest.mark.parametrize("traces", ["beside", "rgb", "none"])
+def test_settings_that_the_policy_cannot_tell_apart_are_refused(traces: str) -> None:
+    policy = replace(OURS, inputs=InputsConfig(traces=traces))
+    with pytest.raises(InputError, match="^settings: the policy is shown the same with C and B: .*traces"):
+        make_settings("variant", policy)
+    assert len(make_settings("variant", policy, ["A"])) == 1
+    assert len(make_settings("variant", policy, retrain=True)) == 3
+    assert len(make_settings("depth", policy)) == 2
+
+
 def test_without_retrain_only_the_amount_of_data_and_what_tells_of_the_past_are_trained() -> None:
     trained = {kind: [setting.trained for setting in make_settings(kind, OURS)] for kind in ABLATIONS}
     assert trained.pop("data") == [True, True, False]
