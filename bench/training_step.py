@@ -63,7 +63,7 @@ def interleaved(places: list[Path]) -> list[np.ndarray]:
 
 
 def small_trainer() -> Any:
-    """A ``Trainer`` as in the shipped policy's last round, from its checkpoint."""
+    """A ``Trainer`` as in the shipped policy's fourth round (traces drawn on the depth), from its checkpoint."""
     import torch
 
     from stvla_ros.learning.training.config import read_config
@@ -73,7 +73,9 @@ def small_trainer() -> Any:
     from stvla_ros.policy.lora import trainable_parameters
     from stvla_ros.policy.trainable import Start
 
-    config = read_config(HERE / "config/train/small.yaml", {"checkpoint": str(HERE / "models/small")})
+    config = read_config(
+        HERE / "config/train/small.yaml", {"checkpoint": str(HERE / "models/small"), "inputs.traces": "depth"}
+    )
     config = dataclasses.replace(config, data=dataclasses.replace(config.data, paths=("random",)))
     samples = random_samples()
     start = Start(

@@ -50,6 +50,8 @@ def test_fuzz_sim_bridge(sim_bridge, commands):
     # Of its other parts, a simulator, this callback takes nothing.
     inbox = sim_bridge.node._inbox = CommandInbox(lambda count: None)
     sim_bridge.node._goals = GoalUnderWay("panda")
+    # With a driver, the driver reports on commands.
+    sim_bridge.node._plant = object()
     stamps = {stamp_ns(command.header) for command in commands}
     for command in commands:
         sim_bridge.run(lambda: sim_bridge.node._on_command(wire(command)))

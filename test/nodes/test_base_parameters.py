@@ -23,7 +23,7 @@ NODES = {
     "episode_recorder": "EpisodeRecorderNode",
 }
 
-TRACKERS = "lucas_kanade, kinematic, cotracker"
+TRACKERS = "lucas_kanade, kinematic, cotracker, tapnext"
 
 
 @pytest.fixture

@@ -102,7 +102,10 @@ def test_frozen_joint_states_stop_the_arm(at_home: JointRig) -> None:
     with at_home.moving(y=0.03):
         os.kill(at_home.arm.pid, signal.SIGSTOP)
         try:
-            at_home.graph.until(lambda: at_home.states and "arm lost" in at_home.states[-1].held_by, "the stop")
+            # On a busy machine the setpoints may leave the frozen arm behind before its silence counts.
+            causes = ("arm lost", "tracking")
+            stopped = lambda: at_home.states and any(cause in at_home.states[-1].held_by for cause in causes)  # noqa: E731
+            at_home.graph.until(stopped, lambda: f"the stop; the driver's state is {at_home.states[-1]}")
         finally:
             os.kill(at_home.arm.pid, signal.SIGCONT)
     at_home.until_at_rest()

@@ -23,7 +23,7 @@ def scene(x: float) -> np.ndarray:
 
 
 def test_unknown_tracker_is_an_error_that_lists_the_known_ones():
-    with pytest.raises(InputError, match="lucas_kanade, kinematic, cotracker, got 'optical_flow'"):
+    with pytest.raises(InputError, match="lucas_kanade, kinematic, cotracker, tapnext, got 'optical_flow'"):
         make_tracker("optical_flow")
 
 
