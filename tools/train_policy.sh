@@ -72,7 +72,7 @@ training fifth chunk8 fourth 1200
 late="60 460" corrections late4 "fourth?execution=anchored_mean" 24 24 "${all_tasks[@]}"
 demonstrations today_more 64 25 carrot_on_plate spoon_on_towel stack_cube eggplant_in_basket panda_pick_cube
 late="0 460" corrections late5 fifth 25 26 "${all_tasks[@]}"
-training sixth chunk8 fifth 2500 seed=9
+training sixth chunk8 fifth 2700 seed=9
 
 if ! $try; then
   rm -rf models/small
