@@ -10,7 +10,7 @@ import pinocchio
 
 from stvla_ros.errors import InputError, reason_of
 from stvla_ros.perception.lettering import BACKGROUND, FAINT, INK, draw_text
-from stvla_ros.robots.urdf_arm import is_text, model_of, read_urdf
+from stvla_ros.robots.urdf_arm import is_text, model_of, read_urdf, reduced_model
 
 _WAY, _TOOL = (255, 176, 66), (92, 214, 128)
 _SHIFT = 4  # fractional bits of sub-pixel coordinates
@@ -31,16 +31,9 @@ class ArmFigure:
         what = "robot_description" if is_text(urdf) else urdf
         try:
             text, _ = read_urdf(urdf)
-            model = model_of(text)
-            for name in joints:
-                if not model.existJointName(name):
-                    raise InputError(f"expected a joint {name}, it has {', '.join(list(model.names)[1:])}")
-            others = [number for number, name in enumerate(model.names) if number and name not in joints]
-            self._model = pinocchio.buildReducedModel(model, others, pinocchio.neutral(model))
+            self._model, _ = reduced_model(model_of(text), joints, tool_frame)
         except (ValueError, RuntimeError) as error:  # Pinocchio's, and InputError
             raise InputError(f"urdf {what}: {reason_of(error, longest=400)}") from None
-        if not self._model.existFrame(tool_frame) or self._model.nq != len(joints):
-            raise InputError(f"urdf {what}: expected a link {tool_frame}, and joints with one coordinate each")
         self._data = self._model.createData()
         self._tool = self._model.getFrameId(tool_frame)
         self._places = {name: self._model.joints[self._model.getJointId(name)].idx_q for name in joints}

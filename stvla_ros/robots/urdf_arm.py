@@ -46,15 +46,7 @@ class UrdfArm:
     def _build(self, urdf: str | Path, joints: Sequence[str], tool_frame: str) -> None:
         text, folder = read_urdf(urdf)
         whole = model_of(text)
-        for name in joints:
-            if not whole.existJointName(name):
-                raise InputError(f"expected a joint {name}, it has {', '.join(list(whole.names)[1:])}")
-        others = [number for number, name in enumerate(whole.names) if number and name not in joints]
-        model = pinocchio.buildReducedModel(whole, others, pinocchio.neutral(whole))
-        if not model.existFrame(tool_frame):
-            raise InputError(f"expected a link {tool_frame}, it has none of this name")
-        if model.nq != model.nv or model.nq != len(joints):
-            raise InputError("expected joints with limits and one coordinate each (no continuous ones)")
+        model, others = reduced_model(whole, joints, tool_frame)
         self.names = tuple(joints)
         self._model, self._data = model, model.createData()
         # The place of each of our joints in the URDF's own order.
@@ -161,6 +153,23 @@ def read_urdf(urdf: str | Path) -> tuple[str, Path | None]:
         raise InputError("expected a URDF file, there is none") from None
     except OSError as error:
         raise InputError(f"expected a URDF file ({reason_of(error)})") from None
+
+
+def reduced_model(whole: pinocchio.Model, joints: Sequence[str], tool_frame: str) -> tuple[pinocchio.Model, list[int]]:
+    """The model in which these joints move alone, and the numbers of the others, which stay at zero.
+
+    :raises InputError: for a joint or link that is not there, or a joint with more than one coordinate.
+    """
+    for name in joints:
+        if not whole.existJointName(name):
+            raise InputError(f"expected a joint {name}, it has {', '.join(list(whole.names)[1:])}")
+    others = [number for number, name in enumerate(whole.names) if number and name not in joints]
+    model = pinocchio.buildReducedModel(whole, others, pinocchio.neutral(whole))
+    if not model.existFrame(tool_frame):
+        raise InputError(f"expected a link {tool_frame}, it has none of this name")
+    if model.nq != model.nv or model.nq != len(joints):
+        raise InputError("expected joints with limits and one coordinate each (no continuous ones)")
+    return model, others
 
 
 def model_of(text: str) -> pinocchio.Model:
