@@ -221,6 +221,46 @@ def test_colours_change_as_asked_and_only_they() -> None:
     assert (np.abs(ratios - 1.0) < 0.21).all()
 
 
+def grey(level: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """16 pictures of one grey, with depths and intrinsics."""
+    k = np.eye(3, dtype=np.float32)[None].repeat(16, 0)
+    return np.full((16, 32, 32, 3), level, np.uint8), np.ones((16, 32, 32), np.float32), k
+
+
+@given(st.integers(0, 2**32), st.sampled_from([0.2, 0.6]))
+@examples(quick=5)
+def test_another_lamp_is_no_brighter_than_allowed_and_leaves_the_depth(entropy: int, light: float) -> None:
+    pictures, depths, k = grey(60)
+    lit, *rest = augment(pictures, depths, k, AugmentationConfig(light=light), np.random.default_rng(entropy))
+    assert all((a == b).all() for a, b in zip(rest, (depths, k), strict=True))
+    # Brightness whole, its colour and both edges half each.
+    most = np.exp(2.5 * light)
+    assert lit.max() <= min(60 * most, 255) and lit.min() >= 60 / most - 1
+
+
+def test_another_lamp_has_a_colour_and_stands_at_a_side() -> None:
+    lit, _, _ = augment(*grey(60), AugmentationConfig(light=0.6), np.random.default_rng(0))
+    middle = lit[:, 16, 16].astype(int)
+    assert (np.ptp(middle, axis=1) > 2).mean() > 0.7
+    assert (np.abs(lit[:, 16, 0].astype(int) - lit[:, 16, -1]).max(axis=1) > 2).mean() > 0.7
+
+
+def test_black_stays_black_and_white_at_most_white_in_any_light() -> None:
+    for level in (0, 255):
+        lit, _, _ = augment(*grey(level), AugmentationConfig(light=2.0), np.random.default_rng(1))
+        assert lit.max() == level
+
+
+@given(st.integers(0, 2**32))
+@examples(quick=5)
+def test_a_texture_is_no_more_opaque_than_allowed(entropy: int) -> None:
+    pictures, depths, k = grey(128)
+    mixed, *rest = augment(pictures, depths, k, AugmentationConfig(texture=0.25), np.random.default_rng(entropy))
+    assert all((a == b).all() for a, b in zip(rest, (depths, k), strict=True))
+    assert (np.abs(mixed.astype(int) - 128) <= 0.25 * 128 + 1).all()
+    assert np.ptp(mixed, axis=(1, 2, 3)).max() > 10
+
+
 def test_no_augmentation_changes_nothing() -> None:
     pictures, depths = np.full((2, 8, 8, 3), 7, np.uint8), np.ones((2, 8, 8), np.float32)
     k = np.eye(3, dtype=np.float32)[None].repeat(2, 0)

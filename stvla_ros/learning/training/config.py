@@ -80,12 +80,17 @@ class AugmentationConfig:
     :param shift: largest shift of pictures, depth and intrinsics together, pixels of 224.
     :param colour: largest share by which brightness, contrast and saturation change.
     :param depth_noise: largest share by which depths are scaled.
+    :param light: largest natural logarithm of the factor by which another lamp changes the brightness; its colour, and
+        the change towards an edge of the picture, are half as strong.
+    :param texture: largest opacity of a pattern (stripes, checks, grain, clouds) that is mixed into the picture.
     """
 
     zoom: float = 0.0
     shift: int = 0
     colour: float = 0.0
     depth_noise: float = 0.0
+    light: float = 0.0
+    texture: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -195,6 +200,8 @@ class TrainingConfig:
             "augmentation.zoom": (self.augmentation.zoom, 0.5),
             "augmentation.colour": (self.augmentation.colour, 1.0),
             "augmentation.depth_noise": (self.augmentation.depth_noise, 1.0),
+            "augmentation.light": (self.augmentation.light, 2.0),
+            "augmentation.texture": (self.augmentation.texture, 1.0),
             "augmentation.shift": (self.augmentation.shift, 56),
             "steps": (self.steps, 10**9),
             "epochs": (self.epochs, 10**6),
