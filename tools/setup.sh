@@ -9,7 +9,7 @@ python="${PYTHON:-python3}"
 # What a step is for, and what the long one took on two cores.
 declare -A costs=(
   [venv]="a Python environment of its own, .venv"
-  [python]="torch, the simulator, ROS 2: 3.3 GB on the disk, 3 to 5 minutes"
+  [python]="torch, the simulator, ROS 2: 3.4 GB on the disk, 3 to 5 minutes"
   [build]="messages and nodes, into .ws"
 )
 
