@@ -17,7 +17,23 @@ _LATENCIES = (
     ("messages", "published"),
     ("dropped", "drops"),
 )
-_FACTS = ("task", "policy", "checkpoint", "traces", "execution", "pacing", "fused")
+_LATENCY_NOTE = (
+    "From the picture: from the picture's stamp until the node's result is out. Own share: the node's own work in it. "
+    "p50: half of all took longer; p99: one of a hundred."
+)
+_FACTS = (
+    "task",
+    "policy",
+    "checkpoint",
+    "traces",
+    "execution",
+    "pacing",
+    "fused",
+    "tracker",
+    "depth",
+    "frames_with_traces",
+)
+_FOLDERS = (("frames", "the traces of each frame, for numpy"), ("bag", "all topics, for Foxglove and ros2 bag"))
 
 
 def write_run_page(folder: Path, summary: Mapping[str, Any]) -> None:
@@ -29,9 +45,10 @@ def write_run_page(folder: Path, summary: Mapping[str, Any]) -> None:
         f"<h1>{_text(summary.get('task') or 'run')}: {_text(outcome(summary))}</h1>",
         *([f'<video controls src="{VIDEO}"></video>'] if (folder / VIDEO).is_file() else []),
         *_table("episodes", ("episode", "", "steps", "instruction", "why it ended"), _episodes(summary)),
-        *_table("latencies", ("node", *(title for title, _ in _LATENCIES)), _stages(summary)),
-        *_table("what was run", ("", ""), ((name, summary[name]) for name in _FACTS if summary.get(name, "") != "")),
-        f'<p>All figures: <a href="{SUMMARY}">{SUMMARY}</a></p>',
+        *_table("latencies", ("node", *(title for title, _ in _LATENCIES)), _stages(summary), _LATENCY_NOTE),
+        *_table("what was run", ("", ""), _facts(summary)),
+        f'<p><a href="{SUMMARY}">{SUMMARY}</a>: all figures</p>',
+        *(f'<p><a href="{name}/">{name}/</a>: {what}</p>' for name, what in _FOLDERS if (folder / name).is_dir()),
     ]
     with whole_file(folder / PAGE) as aside:
         aside.write_text(_PAGE.format(title=_text(folder.name), body="\n".join(parts)), encoding="utf-8")
@@ -62,17 +79,26 @@ def _stages(summary: Mapping[str, Any]) -> Iterator[tuple[Any, ...]]:
             yield name, *(_figure(values.get(key)) for _, key in _LATENCIES)
 
 
+def _facts(summary: Mapping[str, Any]) -> Iterator[tuple[Any, ...]]:
+    for name in _FACTS:
+        value = summary.get(name, "")
+        if value != "":
+            yield name.replace("_", " "), ("yes" if value else "no") if isinstance(value, bool) else value
+
+
 def _figure(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.1f}"
     return "" if value is None else str(value)
 
 
-def _table(title: str, head: tuple[str, ...], rows: Iterator[tuple[Any, ...]]) -> Iterator[str]:
+def _table(title: str, head: tuple[str, ...], rows: Iterator[tuple[Any, ...]], note: str = "") -> Iterator[str]:
     lines = ["<tr>" + "".join(f"<td class={_kind(cell)}>{_text(cell)}</td>" for cell in row) + "</tr>" for row in rows]
     if lines:
         names = "".join(f"<th>{_text(name)}</th>" for name in head)
         yield f"<h2>{_text(title)}</h2>\n<table>\n<tr>{names}</tr>\n" + "\n".join(lines) + "\n</table>"
+        if note:
+            yield f"<p class=note>{_text(note)}</p>"
 
 
 def _kind(cell: Any) -> str:
@@ -98,6 +124,7 @@ h1 {{ font-size: 1.4em }} h2 {{ font-size: 1.1em; margin-top: 2em }}
 video {{ width: 100%; background: #111 }}
 table {{ border-collapse: collapse }} th, td {{ padding: .2em .8em; text-align: left; border-bottom: 1px solid #ddd }}
 .number {{ text-align: right; font-variant-numeric: tabular-nums }}
+.note {{ color: #666; font-size: .9em }}
 .success {{ color: #17803d }} .failure {{ color: #b3261e }}
 </style>
 {body}

@@ -108,3 +108,16 @@ def test_what_was_stopped_while_it_started_leaves_no_traceback() -> None:
     assert list(without_interrupts(["a\n", *interrupted, "b\n"])) == ["a\n", "b\n"]
     assert list(without_interrupts(["a\n", *fault, "b\n"])) == ["a\n", *fault, "b\n"]
     assert list(without_interrupts(fault[:2])) == fault[:2], "a process that died in between"
+
+
+def test_a_page_says_how_a_recording_was_traced_and_where_its_numbers_are(tmp_path: Path) -> None:
+    (tmp_path / "frames").mkdir()
+    traced = {"task": "cup.mp4", "frames": 300, "frames_with_traces": 293, "tracker": "lucas_kanade", "depth": "none"}
+    page = _page(tmp_path, traced)
+    assert ["tracker", "lucas_kanade"] in page.rows and ["frames with traces", "293"] in page.rows
+    assert "frames/" in page.links and "bag/" not in page.links
+
+
+def test_a_page_says_yes_or_no(tmp_path: Path) -> None:
+    rows = _page(tmp_path, {**SUMMARY, "fused": False}).rows
+    assert ["fused", "no"] in rows
