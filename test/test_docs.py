@@ -114,11 +114,18 @@ def test_every_page_is_reached_from_the_readme() -> None:
     assert _pages().keys() - seen == set()
 
 
+def test_set_up_takes_the_same_time_and_room_on_all_pages() -> None:
+    said = re.search(r"(\d\.\d GB) on the disk, (\d to \d minutes)", (REPOSITORY / "tools/setup.sh").read_text())
+    assert said is not None
+    for page in ("README.md", "docs/tutorial/first-episode.md"):
+        assert f"{said[2]} and {said[1]}" in _pages()[page]
+
+
 def test_the_readme_is_short_and_says_what_a_newcomer_must_know_at_once() -> None:
     lines = _pages()["README.md"].splitlines()
     assert len(lines) <= 80
     first_screen = " ".join(lines[:30])
-    for said in ("The shipped model knows only the simulator", "make sim", "make test", "3.2 GB", ".webp"):
+    for said in ("The shipped model knows only the simulator", "make sim", "make test", ".webp"):
         assert said in first_screen
     moving = REPOSITORY / "docs/images/stack_cube.webp"
     assert moving.stat().st_size < 3_000_000 and b"ANIM" in moving.read_bytes()[:64]
