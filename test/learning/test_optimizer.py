@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from stvla_ros.errors import InputError
-from stvla_ros.learning.training.config import OptimizerConfig
+from stvla_ros.learning.training.config_sections import OptimizerConfig
 from stvla_ros.learning.training.optimizer import learning_rate, make_optimizers, set_learning_rate
 
 TABLES = ("embed_tokens", "pointing")

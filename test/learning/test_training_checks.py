@@ -17,7 +17,8 @@ from training_data import EPISODES, FRAMES, changed, check, demonstration, refus
 from stvla_ros.errors import InputError
 from stvla_ros.learning.datasets.lerobot.reader import LeRobotReader
 from stvla_ros.learning.training.checks import check_count, check_rotations, check_translations
-from stvla_ros.learning.training.config import DataConfig, TrainingConfig
+from stvla_ros.learning.training.config import TrainingConfig
+from stvla_ros.learning.training.config_sections import DataConfig
 from stvla_ros.learning.training.selection import Selection, choose_episodes, select_episodes
 from stvla_ros.policy.inputs import InputsConfig
 

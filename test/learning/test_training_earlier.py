@@ -12,7 +12,7 @@ from test_training_traces import config
 
 from stvla_ros.errors import InputError
 from stvla_ros.learning.training.augmentation import DrawnAugmentation
-from stvla_ros.learning.training.config import AugmentationConfig
+from stvla_ros.learning.training.config_sections import AugmentationConfig
 from stvla_ros.learning.training.prepared_frames import prepare_samples
 from stvla_ros.learning.training.run import train
 from stvla_ros.policy import load_policy

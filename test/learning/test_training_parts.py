@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from tolerance import assert_same_but_for_rounding, rounding
 
 from stvla_ros.learning.training.augmentation import DrawnAugmentation
-from stvla_ros.learning.training.config import AugmentationConfig
+from stvla_ros.learning.training.config_sections import AugmentationConfig
 from stvla_ros.learning.training.order import batch_indices
 from stvla_ros.policy.spatialvla.actions.bin_fitting import PUBLISHED_GAUSSIANS, bins_from_gaussians
 from stvla_ros.policy.spatialvla.decoding.decoder import Accelerations, ChunkDecoder

@@ -12,7 +12,8 @@ import yaml
 from safetensors.torch import load_file
 
 from stvla_ros.errors import InputError
-from stvla_ros.learning.training.config import StageConfig, read_config
+from stvla_ros.learning.training.config import read_config
+from stvla_ros.learning.training.config_sections import StageConfig
 from stvla_ros.learning.training.loop import Trainer
 from stvla_ros.learning.training.run import train
 from stvla_ros.learning.training.stages import frames_of_stages, make_stages

@@ -14,7 +14,8 @@ from test_training_samples import PREPARATION, moving_square
 
 from stvla_ros.errors import InputError
 from stvla_ros.learning.training.augmentation import DrawnAugmentation
-from stvla_ros.learning.training.config import AugmentationConfig, read_config
+from stvla_ros.learning.training.config import read_config
+from stvla_ros.learning.training.config_sections import AugmentationConfig
 from stvla_ros.learning.training.prepared_frames import prepare_samples
 from stvla_ros.learning.training.run import train
 from stvla_ros.perception.spatial_traces import SpatialTraces

@@ -8,7 +8,7 @@ helps.
 import cv2
 import numpy as np
 
-from stvla_ros.learning.training.config import AugmentationConfig
+from stvla_ros.learning.training.config_sections import AugmentationConfig
 from stvla_ros.learning.training.textures import COUNT, textures
 
 _GREY = np.array([0.299, 0.587, 0.114])  # luma of ITU-R BT.601

@@ -12,7 +12,8 @@ from torch import nn
 
 from stvla_ros.learning.datasets import demonstration as schema
 from stvla_ros.learning.training.asked_questions import AskedQuestions
-from stvla_ros.learning.training.config import OptimizerConfig, TrainingConfig
+from stvla_ros.learning.training.config import TrainingConfig
+from stvla_ros.learning.training.config_sections import OptimizerConfig
 from stvla_ros.learning.training.grip_pictures import FILE as GRIPS
 from stvla_ros.learning.training.optimizer import make_optimizers
 from stvla_ros.learning.training.selection import Selection, held_episodes

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
-from stvla_ros.learning.training.config import OptimizerConfig
+from stvla_ros.learning.training.config_sections import OptimizerConfig
 from stvla_ros.learning.training.stages import parameters_of
 
 # Controls how fast the average forgets its first, useless weights.

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from stvla_ros.errors import InputError
-from stvla_ros.learning.training.config import StageConfig
+from stvla_ros.learning.training.config_sections import StageConfig
 
 _MOST_LISTED = 12
 

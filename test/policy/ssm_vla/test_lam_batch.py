@@ -9,7 +9,7 @@ from lam_scenes import SIZE, TINY, samples
 
 from stvla_ros.errors import InputError
 from stvla_ros.learning.training.augmentation import DrawnAugmentation
-from stvla_ros.learning.training.config import AugmentationConfig
+from stvla_ros.learning.training.config_sections import AugmentationConfig
 from stvla_ros.policy.base import PolicyInput
 from stvla_ros.policy.ssm_vla.lam.seen_scene import patch_centres
 from stvla_ros.policy.ssm_vla.training.batch import BatchMaker, LamPreparation, find_keyframes, motions
