@@ -12,9 +12,15 @@ Control steps are counted from the observations: step k begins at ``origin + k T
 Each step gets at most one command, at one phase within it: the time by which 95 of 100 answers have arrived (the
 predicted latency). So an answer that takes a little longer delays no later command. And no command falls on the border
 of two steps, where a simulator might find none in one step and two in the next.
+
+Where answers come late, the gripper opens or closes only when the answer to an observation of that very place says so:
+its first action. A change that an answer expects further on is a guess about a place that nobody has looked at yet, and
+a grasp that misses by a centimetre costs more than a pause. So the target goes to the pose before the change and waits
+there. When an answer to an observation of this pose begins with the change, its chunk is executed from its first
+action, now. Answers to observations from before a change do not know of it, and are dropped.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -29,16 +35,23 @@ from stvla_ros.control.latency_prediction import LatencyPrediction
 # Share of a control step at its beginning and its end in which no command leaves by itself: stamps and timers jitter.
 EARLIEST_PHASE = 0.1
 LATEST_PHASE = 0.85
+# A target that moved less than this since an observation is where the observation shows it: metres, radians. It is
+# half of what a policy's last steps before a grasp are long.
+_SAME_PLACE_M, _SAME_PLACE_RAD = 0.005, 0.05
 # Share of a stamp's deviation by which the origin follows.
 _FOLLOWED = 0.25
 
 
 @dataclass(frozen=True)
 class _Known:
-    """:param first: control step of its first action."""
+    """
+    :param first: control step of its first action.
+    :param begun: whether it was begun at the place of its observation, for the gripper's change with which it begins.
+    """
 
     chunk: TimedChunk
     first: int
+    begun: bool = False
 
 
 class AnchoredExecutor:
@@ -63,6 +76,7 @@ class AnchoredExecutor:
     ) -> None:
         self._period, self._max_age, self._caps, self._latency = period, max_age, caps, latency
         self._averages, self._most = averages, check_chunks(chunks)
+        self._waits = latency is not None  # for the gripper
         self._rate = RateLimit(round(COMMAND_COST * period))
         self._ledger = ExecutedCommands()
         self.reset()
@@ -73,6 +87,7 @@ class AnchoredExecutor:
         self._next_step = 0
         self._first_latency = 0
         self._opening: float | None = None  # of the last command
+        self._changed: int | None = None  # when the gripper was last told otherwise
 
     def wants_inference(self, stamp: int) -> bool:
         return True
@@ -80,12 +95,14 @@ class AnchoredExecutor:
     def add(self, chunk: TimedChunk, now: int) -> bool:
         if self._chunks and chunk.stamp <= self._chunks[-1].chunk.stamp:
             self.reset()  # of a time that is over
+        if self._waits and self._changed is not None and chunk.stamp < self._changed:
+            return False
         if self._origin is None:
             self._origin, self._next_step = chunk.stamp, 0
             self._first_latency = max(now - chunk.stamp, 0)
         first = self._follow(chunk.stamp)
         known = _Known(chunk, first)
-        if self._is_stale(chunk, now) or self._index(known, self._step(now)) >= len(chunk.actions):
+        if self._is_stale(chunk, now) or self._is_over(known, self._step(now)):
             return False
         self._chunks = [*self._chunks, known][-self._most :]
         return True
@@ -99,7 +116,10 @@ class AnchoredExecutor:
         if found is None or found[0] > now:
             return None
         _, step = found
+        self._begin_change(step)
         action = self._command(step, now, Displacement.none())
+        if self._opening is not None and _is_open(action.gripper) != _is_open(self._opening):
+            self._changed = now
         self._next_step, self._opening = step + 1, action.gripper
         self._rate.count(now)
         number = self._ledger.sent(Displacement.of(action), now)
@@ -133,7 +153,7 @@ class AnchoredExecutor:
         if at > begins + LATEST_PHASE * self._period:
             step, at = step + 1, begins + self._period + self._phase()
         newest = self._chunks[-1]
-        if self._index(newest, step) >= len(newest.chunk.actions) or self._is_stale(newest.chunk, at):
+        if self._is_over(newest, step) or self._is_stale(newest.chunk, at):
             return None
         return at, step
 
@@ -149,12 +169,51 @@ class AnchoredExecutor:
     def _command(self, step: int, now: int, also_done: Displacement) -> EndEffectorAction:
         """:param also_done: motion that will have been executed beside what the ledger knows."""
         known = [each for each in self._chunks if not self._is_stale(each.chunk, now)]
+        if self._waits:
+            moving, opening = self._until_change(known, step)
+        else:
+            moving, opening = self._agreeing(known, step)
+        left = [self._left(each, step, also_done) for each in (moving if self._averages else moving[-1:])]
+        return mean(left).within(self._caps).action(opening)
+
+    def _agreeing(self, known: list[_Known], step: int) -> tuple[list[_Known], float]:
+        """The chunks that move the arm, and the gripper's opening by vote."""
         said = [self._action(each, step).gripper for each in known]
         opening = self._vote(said)
-        agreeing = [each for each, wanted in zip(known, said) if (wanted > OPEN_ABOVE) == (opening > OPEN_ABOVE)]
-        valid = [each for each in agreeing if self._reaches(each, step)] or agreeing[-1:]
-        moving = valid if self._averages else valid[-1:]
-        return mean([self._left(each, step, also_done) for each in moving]).within(self._caps).action(opening)
+        agreeing = [each for each, wanted in zip(known, said) if _is_open(wanted) == _is_open(opening)]
+        return [each for each in agreeing if self._reaches(each, step)] or agreeing[-1:], opening
+
+    def _until_change(self, known: list[_Known], step: int) -> tuple[list[_Known], float]:
+        """The chunks that move the arm, and the opening that the newest one wants and may have."""
+        newest = known[-1]
+        wanted = self._action(newest, step).gripper
+        if self._allowed(newest) <= self._index(newest, step):
+            return [newest], newest.chunk.actions[0].gripper if self._opening is None else self._opening
+        moving = [each for each in known if self._allowed(each) > self._index(each, step)]
+        going_on = [each for each in moving if self._reaches(each, step)]
+        return going_on or [newest], wanted
+
+    def _allowed(self, known: _Known) -> int:
+        """The number of the chunk's first actions that may be executed: those before it changes the gripper."""
+        change = self._change(known)
+        return len(known.chunk.actions) if change == 0 and known.begun else change
+
+    def _change(self, known: _Known) -> int:
+        """The index of the chunk's first action that changes the gripper; the number of its actions if none does."""
+        actions = known.chunk.actions
+        now_open = _is_open(actions[0].gripper if self._opening is None else self._opening)
+        return next((i for i, action in enumerate(actions) if _is_open(action.gripper) != now_open), len(actions))
+
+    def _begin_change(self, step: int) -> None:
+        """Begin the newest chunk in this step if it begins with a change of the gripper and its observation shows the
+        target where it now is.
+        """
+        newest = self._chunks[-1]
+        if self._waits and self._change(newest) == 0:
+            moved = self._ledger.since(newest.chunk.stamp)
+            turned = moved.rotation.magnitude()
+            if float(np.linalg.norm(moved.translation)) < _SAME_PLACE_M and turned < _SAME_PLACE_RAD:
+                self._chunks = [replace(newest, first=step, begun=True)]
 
     def _vote(self, said: list[float]) -> float:
         """The gripper's opening by vote. Of four votes, two close the gripper and three open it. Of two, as many as
@@ -164,7 +223,10 @@ class AnchoredExecutor:
         return self._opening if tie and self._opening is not None else float(np.mean(said))
 
     def _left(self, known: _Known, step: int, also_done: Displacement) -> Displacement:
-        intended = composed(known.chunk.actions[: self._index(known, step) + 1])
+        count = self._index(known, step) + 1
+        if self._waits:
+            count = min(count, self._allowed(known))
+        intended = composed(known.chunk.actions[:count])
         return intended.left_after(self._ledger.since(known.chunk.stamp).then(also_done))
 
     def _follow(self, stamp: int) -> int:
@@ -175,6 +237,10 @@ class AnchoredExecutor:
 
     def _step(self, now: int) -> int:
         return (now - self._origin) // self._period
+
+    def _is_over(self, known: _Known, step: int) -> bool:
+        """Whether it has no action for this step, and none that it waits to begin with."""
+        return not self._reaches(known, step) and not (self._waits and self._change(known) == 0)
 
     def _reaches(self, known: _Known, step: int) -> bool:
         return self._index(known, step) < len(known.chunk.actions)
@@ -190,3 +256,7 @@ class AnchoredExecutor:
 
     def _is_stale(self, chunk: TimedChunk, now: int) -> bool:
         return bool(self._max_age) and now - chunk.stamp > self._max_age
+
+
+def _is_open(opening: float) -> bool:
+    return opening > OPEN_ABOVE
