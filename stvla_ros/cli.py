@@ -60,6 +60,12 @@ GROUPS: dict[str, dict[str, Command]] = {
             "checks this machine, its camera and its robot",
             "doctor --robot widowx",
         ),
+        "calibrate": Command(
+            "stvla_ros.calibration.calibrate",
+            "CalibrateArguments",
+            "where the camera is, by a board in the gripper",
+            "calibrate recorded/bag --robot widowx",
+        ),
         "robot": Command(
             "stvla_ros.graph.run",
             "RobotArguments",

@@ -121,7 +121,7 @@ def robot_graph(arguments: RobotArguments, run_directory: Path) -> Graph:
         sensor["sensor_reliability"] = "reliable"
     nodes = _perception_and_server(arguments, resolved, sensor, server, remappings)
     if arguments.camera_pose:
-        pose = _camera_pose(arguments.camera_pose)
+        pose = _camera_pose(arguments.camera_pose, embodiment.base_frame)
         nodes = [_with_camera_pose(node, pose, base_frame) for node in nodes]
     nodes += _driver(arguments, robot, embodiment, run_directory)
     # A robot's graph survives the loss of a part: the driver holds the arm until the part is back.
@@ -313,14 +313,18 @@ def _perception_and_server(
     ]
 
 
-def _camera_pose(given: str) -> str:
+def _camera_pose(given: str, base_frame: str) -> str:
     """The pose as nodes take it.
 
-    :param given: six numbers, or a YAML file with them under ``camera_pose``.
-    :raises InputError: for anything else.
+    :param given: six numbers, or a YAML file with them under ``camera_pose``, and maybe their ``frame``.
+    :param base_frame: the robot's.
+    :raises InputError: for anything else, and for a pose in another frame: a camera on the hand does not stand still.
     """
     if given.endswith((".yaml", ".yml")):
-        numbers = read_mapping(Path(given).expanduser(), "camera_pose").get("camera_pose")
+        content = read_mapping(Path(given).expanduser(), "camera_pose")
+        numbers = content.get("camera_pose")
+        if (frame := content.get("frame", base_frame)) != base_frame:
+            raise InputError(f"camera_pose {given}: expected a pose in {base_frame}, it is one in {frame}")
         if not isinstance(numbers, list):
             raise InputError(f"camera_pose {given}: expected camera_pose: [x, y, z, roll, pitch, yaw], got {numbers!r}")
         given = " ".join(map(str, numbers))

@@ -114,6 +114,44 @@ def intrinsics_for(calibration: CameraCalibration, size: tuple[int, int], rectif
     return _resize(across, down) @ matrix
 
 
+def is_rectified(topic: str) -> bool:
+    """Whether the topic's name says that its pictures are rectified, as image_proc and cameras' drivers name them."""
+    return "rect" in topic.replace("_", "/").split("/")
+
+
+def as_pinhole(
+    calibration: CameraCalibration, size: tuple[int, int], rectified: bool, pixels: np.ndarray
+) -> np.ndarray:
+    """Where a pinhole camera with the matrix of :func:`intrinsics_for` would see what the lens shows at some pixels.
+
+    :param pixels: (n, 2) of the picture.
+    :returns: (n, 2).
+    :raises InputError: as :func:`intrinsics_for`; also for a model of distortion that this package does not know.
+    """
+    matrix = intrinsics_for(calibration, size, rectified)
+    coefficients = np.asarray(calibration.distortion, dtype=np.float64)
+    if rectified or not coefficients.any():
+        return pixels
+    points = np.asarray(pixels, np.float64).reshape(-1, 1, 2)
+    if _is_fisheye(calibration):
+        return cv2.fisheye.undistortPoints(points, matrix, coefficients, P=matrix).reshape(-1, 2)
+    if not _is_polynomial(calibration) or not np.isfinite(coefficients).all():
+        raise InputError(
+            f"camera_info: expected a distortion of plumb_bob, rational_polynomial or equidistant, got "
+            f"{calibration.distortion_model!r} with {len(coefficients)} numbers; give the rectified topic"
+        )
+    return cv2.undistortPoints(points, matrix, coefficients, P=matrix).reshape(-1, 2)
+
+
+def _is_fisheye(calibration: CameraCalibration) -> bool:
+    return calibration.distortion_model in _FISHEYE and len(calibration.distortion) == 4
+
+
+def _is_polynomial(calibration: CameraCalibration) -> bool:
+    known = calibration.distortion_model in ("plumb_bob", "rational_polynomial")
+    return known and len(calibration.distortion) in _POLYNOMIALS
+
+
 def scaled_by(calibration: CameraCalibration, size: tuple[int, int]) -> float:
     """The factor by which :func:`intrinsics_for` scales."""
     return size[0] / calibration.width if calibration.width else 1.0
@@ -139,10 +177,8 @@ def _distortion_pixels(calibration: CameraCalibration, coefficients: np.ndarray)
     """The largest distance, pixels, between the image of a point through the lens and through a pinhole, over the
     corners and the middles of the edges; None for an unknown model.
     """
-    fisheye = calibration.distortion_model in _FISHEYE and len(coefficients) == 4
-    if not fisheye and not (
-        calibration.distortion_model in ("plumb_bob", "rational_polynomial") and len(coefficients) in _POLYNOMIALS
-    ):
+    fisheye = _is_fisheye(calibration)
+    if not fisheye and not _is_polynomial(calibration):
         return None
     k = calibration.intrinsics
     width, height = calibration.width or 2 * k[0, 2], calibration.height or 2 * k[1, 2]

@@ -40,6 +40,13 @@ def parse_pose(name: str, text: str) -> np.ndarray:
     return pose
 
 
+def pose_numbers(pose: np.ndarray) -> list[float]:
+    """The six numbers of a pose, as :func:`parse_pose` reads them."""
+    from scipy.spatial.transform import Rotation
+
+    return [*pose[:3, 3].tolist(), *Rotation.from_matrix(pose[:3, :3]).as_euler("xyz").tolist()]
+
+
 def check_intrinsics(intrinsics: np.ndarray) -> np.ndarray:
     """
     :param intrinsics: (3, 3) pinhole matrix [[fx, 0, cx], [0, fy, cy], [0, 0, 1]] in pixels.

@@ -10,7 +10,14 @@ from sensor_msgs.msg import CameraInfo
 
 from stvla_ros.errors import InputError
 from stvla_ros.nodes.kit.base import LATCHED_QOS, StvlaNode
-from stvla_ros.perception.calibration import CameraCalibration, distortion_text, from_message, intrinsics_for, scaled_by
+from stvla_ros.perception.calibration import (
+    CameraCalibration,
+    distortion_text,
+    from_message,
+    intrinsics_for,
+    is_rectified,
+    scaled_by,
+)
 from stvla_ros.perception.geometry import check_intrinsics
 
 # Interval of the search for a publisher that leaves its camera_info on the topic.
@@ -50,9 +57,7 @@ class CameraInfoInput:
         self._node, self._tells = node, tells
         self._calibration: CameraCalibration | None = None
         self._said: set[str] = set()
-        image = node.resolve_topic_name("image")
-        # image_proc and the cameras' own drivers name rectified topics like this.
-        self._rectified = "rect" in image.replace("_", "/").split("/")
+        self._rectified = is_rectified(node.resolve_topic_name("image"))
 
     @property
     def known(self) -> bool:
