@@ -26,6 +26,7 @@ _LIVE = (
     "faults/",
     "fuzz/",
     "launch/test_rviz",
+    "launch/test_whole_graphs",
     "launch/test_stop_and_fail",
     "learning/test_convert_live_run",
     "learning/test_demonstrations",

@@ -15,6 +15,7 @@ from stvla_ros.calibration.recorded import recorded_rests, urdf_in
 from stvla_ros.calibration.seen_places import ArmFrames, PlaceMaker
 from stvla_ros.errors import InputError
 from stvla_ros.graph.arguments import RobotArguments
+from stvla_ros.graph.names import absolute_namespace
 from stvla_ros.middleware import check_middleware
 from stvla_ros.perception.boards import Board
 from stvla_ros.perception.geometry import pose_numbers
@@ -56,6 +57,8 @@ class CalibrateArguments:
     """Id of the tag that is alone."""
     print_board: str = ""
     """Write the board's picture for a printer to this .png, and end."""
+    namespace: str = ""
+    """Namespace of the live topics whose names have no slash in front."""
     tool_frame: str = ""
     """Link of the URDF that holds the board, or that carries the camera; empty: the robot's tool frame."""
     image_topic: str = ""
@@ -138,7 +141,7 @@ def _live(arguments: CalibrateArguments, board: Board, embodiment: Embodiment) -
     from stvla_ros.nodes.kit.command_node import command_node
 
     arm, needs = embodiment.driver.arm, embodiment.driver.needs()
-    with command_node("", "calibrate") as node:
+    with command_node(absolute_namespace(arguments.namespace), "calibrate") as node:
         listener = CalibrationListener(
             node,
             arguments.image_topic or RobotArguments.image_topic,

@@ -3,7 +3,7 @@
 import os
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Literal, get_args
@@ -30,6 +30,7 @@ from stvla_ros.doctor.segments import (
 )
 from stvla_ros.errors import InputError
 from stvla_ros.graph.arguments import RobotArguments, check_topics
+from stvla_ros.graph.names import absolute_namespace, full_name
 from stvla_ros.middleware import middleware_problem
 from stvla_ros.robots.drivers import DriverNeeds
 from stvla_ros.robots.embodiments import ROBOT_DESCRIPTION, Embodiment, read_embodiment
@@ -73,6 +74,8 @@ class DoctorArguments:
     """The policy's checkpoint: a folder, an adapter's folder or a hub id; empty for the shipped small one."""
     unnorm_key: str = RobotArguments.unnorm_key
     """Key of the checkpoint's action statistics; empty for the robot's own."""
+    namespace: str = RobotArguments.namespace
+    """Namespace of the robot, as left or /left: topics and services without a slash in front lie in it."""
     latch_folder: str = RobotArguments.latch_folder
     """Folder in which the robot's driver keeps its stops; empty: ~/.local/state/stvla_ros/latches."""
     seconds: float = 5.0
@@ -95,10 +98,11 @@ def main(arguments: DoctorArguments) -> int:
     if not _SHORTEST_S <= arguments.seconds <= _LONGEST_S:
         raise InputError(f"seconds: expected {_SHORTEST_S} to {_LONGEST_S:g}, got {arguments.seconds}")
     check_topics(arguments, without_depth=True)
+    namespace = absolute_namespace(arguments.namespace)
     output = Path(arguments.json).resolve() if arguments.json else None
     if output and (output.is_dir() or not output.parent.is_dir()):
         raise InputError(f"json: expected a file in a folder that exists, got {arguments.json}")
-    doctor = Doctor(arguments, find_robot_file(arguments.robot), dict(os.environ))
+    doctor = Doctor(replace(arguments, namespace=namespace), find_robot_file(arguments.robot), dict(os.environ))
     width, sections = line_width(), []
     for section in doctor.examine():
         sections.append(section)
@@ -168,7 +172,7 @@ class Doctor:
         if (embodiment := self._embodiment) is not None and embodiment.driver is not None:
             given = self._arguments.latch_folder
             folder = Path(given).expanduser() if given else default_latch_folder()
-            yield from check_latches(folder, embodiment.driver.executable)
+            yield from check_latches(folder, embodiment.driver.executable, self._arguments.namespace)
 
     def _check_checkpoint(self) -> Findings:
         from stvla_ros.doctor.checkpoint import check_checkpoint
@@ -251,6 +255,7 @@ class Doctor:
             robot_description=needs.description_topic if self._asks_for_description else "",
             seconds=arguments.seconds,
             use_sim_time=arguments.use_sim_time,
+            namespace=arguments.namespace,
         )
         print(f"listening for {arguments.seconds:g} s …", file=sys.stderr, flush=True)
         try:
@@ -276,15 +281,16 @@ class Doctor:
         else:
             yield error("not checked: driver.settings do not name the topic", "see the section robot's file")
         told = heard.joint_states is not None and not heard.joint_states.stream.publishers
-        yield from check_services(heard.services, needs, told)
+        yield from check_services(heard.services, needs, told, self._arguments.namespace)
         if self._asks_for_description:
             yield from self._check_description(heard.robot_description)
 
     def _check_description(self, urdf: str) -> Findings:
         driver = self._embodiment.driver
         if not urdf:
+            topic = full_name(self._needs.description_topic, self._arguments.namespace)
             yield error(
-                f"nothing came on /{self._needs.description_topic.strip('/')}, where the driver takes the URDF from",
+                f"nothing came on {topic}, where the driver takes the URDF from",
                 "start robot_state_publisher (it is part of most robots' bring-up), or name a file in driver.arm.urdf",
             )
         else:

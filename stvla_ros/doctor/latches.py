@@ -2,17 +2,20 @@
 
 from pathlib import Path
 
-from stvla_ros.control.safety.latch import LatchRecord, read_latch, shown_moment
+from stvla_ros.control.safety.latch import LatchRecord, latch_file, read_latch, shown_moment
 from stvla_ros.doctor.findings import Finding, Findings, note, ok, warning
 from stvla_ros.errors import InputError
 
 
-def check_latches(folder: Path, executable: str) -> Findings:
+def check_latches(folder: Path, executable: str, namespace: str = "") -> Findings:
     """
     :param folder: folder in which drivers keep their latches.
     :param executable: name of the robot's driver; in each namespace it has a latch of its own.
+    :param namespace: namespace of the robot, absolute; empty: the drivers of all namespaces are looked at.
     """
     files = [file for file in sorted(folder.glob("*.json")) if file.stem.rpartition(".")[2] == executable]
+    if namespace:
+        files = [file for file in files if file == latch_file(folder, f"{namespace}/{executable}")]
     for file in files:
         node = "/" + file.stem.replace(".", "/")
         try:

@@ -170,6 +170,7 @@ def listen(wanted: Wanted) -> Heard:
         override = [Parameter("use_sim_time", value=True)] if wanted.use_sim_time else []
         node = rclpy.create_node(
             "stvla_doctor",
+            namespace=wanted.namespace,
             context=context,
             parameter_overrides=override,
             start_parameter_services=False,

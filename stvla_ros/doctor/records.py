@@ -125,7 +125,7 @@ class Poses:
 class Wanted:
     """The topics to listen to.
 
-    :param image_topic, camera_info_topic: names, relative to the root.
+    :param image_topic, camera_info_topic: names, relative to the namespace.
     :param depth_topic: name; empty for none.
     :param joint_states_topic: name; empty for none.
     :param joints: names of the joints that are needed.
@@ -133,6 +133,7 @@ class Wanted:
     :param robot_description: name of the URDF's topic; empty if it is not asked for.
     :param seconds: duration of the listening.
     :param use_sim_time: whether ages are measured by ``/clock``.
+    :param namespace: namespace of the robot, absolute; empty for the root.
     """
 
     image_topic: str
@@ -144,6 +145,7 @@ class Wanted:
     robot_description: str = ""
     seconds: float = 5.0
     use_sim_time: bool = False
+    namespace: str = ""
 
 
 @dataclass(frozen=True, eq=False)

@@ -15,6 +15,7 @@ from stvla_ros.doctor.streams import (
     check_timing,
     largest_gap_s,
 )
+from stvla_ros.graph.names import full_name
 from stvla_ros.robots.drivers import DriverNeeds
 
 # Share of the joint states that have a NaN or come late; more cannot be explained by occasional failed reads.
@@ -23,16 +24,20 @@ _MANY = 0.2
 _UNIT_TOLERANCE = 1e-2
 
 
-def check_services(services: Mapping[str, str], needs: DriverNeeds, told: bool = False) -> Findings:
+def check_services(
+    services: Mapping[str, str], needs: DriverNeeds, told: bool = False, namespace: str = ""
+) -> Findings:
     """
     :param services: types of the present services, by full name.
     :param told: whether another finding already says how to start their provider.
+    :param namespace: namespace of the robot, absolute; empty for the root.
     """
-    lacking = [name for name in needs.services if name not in services]
+    needed = {full_name(name, namespace): kind for name, kind in needs.services.items()}
+    lacking = [name for name in needed if name not in services]
     if lacking:
         advice = "start the software that is named above: it offers them" if told else needs.start
         yield error(f"services that the driver calls are not there: {', '.join(lacking)}", advice)
-    for name, kind in needs.services.items():
+    for name, kind in needed.items():
         if services.get(name, kind) != kind:
             yield error(
                 f"service {name}: expected {kind}, it is {services[name]}",

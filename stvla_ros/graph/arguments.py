@@ -88,6 +88,9 @@ class PerceptionArguments:
     start: Literal["all", "perception", "server", "driver", "sim"] = "all"
     """Only this part of the graph, where the others are started elsewhere, with the same arguments; sim: the simulator
     or the recording, with its recorder."""
+    run: str = ""
+    """Name of the run, by which its nodes tell what is theirs; give all parts (start) of a graph the same one. Empty:
+    the run's folder, and for a part alone none, so that it takes what any run says."""
     autostart: bool = True
     """The nodes configure and activate themselves; false: a lifecycle manager does."""
     respawn: Literal["auto", "true", "false"] = "auto"

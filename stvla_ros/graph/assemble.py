@@ -5,7 +5,7 @@ described here.
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from stvla_ros.errors import InputError
 from stvla_ros.graph.arguments import PerceptionArguments, RobotArguments, SimArguments, check_topics, given_inputs
@@ -356,7 +356,10 @@ def _optional(
         if instruction:
             recorder["instruction"] = instruction
         # Remapped as the others, it writes down which topics the graph's are.
-        nodes.append(NodeSpec("bag_recorder", {"bag_recorder": recorder}, remappings))
+        # It belongs to what is recorded: of the parts of a graph that are started one by one, one has it.
+        live = isinstance(arguments, RobotArguments) and not arguments.replay
+        part: Literal["sim", "driver"] = "driver" if live else "sim"
+        nodes.append(NodeSpec("bag_recorder", {"bag_recorder": recorder}, remappings, part=part))
     if arguments.rviz:
         command = ("rviz2", "rviz2", "-d", str(rviz_config(arguments, run_directory)), "-f", base_frame)
         # rviz2's node is called rviz. It looks at the camera's own topics, in the recording's time.

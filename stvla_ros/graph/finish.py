@@ -2,6 +2,7 @@
 they read.
 """
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -23,6 +24,8 @@ RVIZ_CONFIG = "stvla.rviz"
 _TREE, _CLOCK = ("/tf", "/tf_static"), ("/clock",)
 _RESPAWNED = ("perception", "server", "driver")
 _SHARED = "ros__parameters"
+# It stands in parameter files, messages and lines of the log.
+_RUN = re.compile(r"[\w.:/+-]{1,200}", re.ASCII)
 
 
 def finish(
@@ -41,7 +44,10 @@ def finish(
     :raises InputError: naming the bad argument; then nothing was written.
     """
     namespace = absolute_namespace(arguments.namespace)
+    recorded = [node.part for node in nodes if node.executable == "bag_recorder"]
     nodes = [_respawned(node, arguments.respawn) for node in _part(nodes, arguments)]
+    if recorded and not any(node.executable == "bag_recorder" for node in nodes):
+        notes = (*notes, f"the bag is recorded where the part {recorded[0]} is started")
     own = {name: full_name(name.lstrip("/"), namespace) for name in _TREE * simulated + _CLOCK * replayed if namespace}
     nodes = [
         replace(
@@ -105,10 +111,19 @@ def _common(
     common: dict[str, bool | str] = {}
     if not simulated:
         common["use_sim_time"] = replayed if arguments.use_sim_time == "auto" else arguments.use_sim_time == "true"
-    if arguments.start == "all":
+    if arguments.run:
+        common["run"] = _checked_run(arguments.run)
+    elif arguments.start == "all":
         # Parts that are started one by one have no folder in common.
         common["run"] = str(run_directory)
     return common if arguments.autostart else {**common, "autostart": False}
+
+
+def _checked_run(name: str) -> str:
+    """:raises InputError: for what is no name."""
+    if not _RUN.fullmatch(name):
+        raise InputError(f"run: expected a name of letters, digits and _ . : / + - (at most 200), got {name[:200]!r}")
+    return name
 
 
 def _parameters(nodes: Sequence[NodeSpec], common: Mapping[str, bool | str]) -> Mapping[str, Mapping[str, Any]]:

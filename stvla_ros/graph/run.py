@@ -2,7 +2,7 @@
 
 import os
 import sys
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from stvla_ros.atomic_files import whole_file
@@ -22,11 +22,18 @@ def describe_graph(arguments: SimArguments | RobotArguments) -> Graph:
     check_ranges(arguments)
     check_middleware(os.environ)
     parent = Path(arguments.output).resolve()
-    run = parent / datetime.now().strftime("%Y-%m-%d_%H-%M-%S_%f")
+    run = _new_folder(parent, datetime.now())
     graph = sim_graph(arguments, run) if isinstance(arguments, SimArguments) else robot_graph(arguments, run)
     with whole_file(parent / "latest") as aside:  # it always points to a folder
         aside.symlink_to(run.name)
     return graph
+
+
+def _new_folder(parent: Path, moment: datetime) -> Path:
+    """A folder that is not there, named by the time; graphs that are started at the same moment have different ones."""
+    while (folder := parent / moment.strftime("%Y-%m-%d_%H-%M-%S_%f")).exists():
+        moment += timedelta(microseconds=1)
+    return folder
 
 
 def main(arguments: SimArguments | RobotArguments) -> int:

@@ -15,7 +15,8 @@ class DriverNeeds:
     :param shared_topic: whether other publishers may use this topic for joints of theirs, and the arm's joints may come
         in parts.
     :param pose_topic: topic of the measured tool pose; empty if the driver takes none.
-    :param services: types of the services that it calls, by name.
+    :param services: types of the services that it calls, by name; like topics, in the robot's namespace unless the name
+        begins with a slash.
     :param packages: Python packages of ROS that it imports.
     :param description_topic: name of the topic of the robot's URDF.
     :param frame_prefix: text before the robot's frames on tf, and in that URDF.

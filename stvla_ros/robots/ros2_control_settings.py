@@ -114,11 +114,9 @@ def _commands(settings: Ros2ControlSettings) -> tuple[str, ...]:
 
 
 def _needs(settings: Ros2ControlSettings, joints: tuple[str, ...]) -> DriverNeeds:
-    services = {
-        f"/{settings.controller_manager.strip('/')}/list_controllers": "controller_manager_msgs/srv/ListControllers"
-    }
+    services = {f"{settings.controller_manager}/list_controllers": "controller_manager_msgs/srv/ListControllers"}
     if settings.interface == "trajectory":
-        services[f"/{settings.controller.strip('/')}/get_parameters"] = "rcl_interfaces/srv/GetParameters"
+        services[f"{settings.controller}/get_parameters"] = "rcl_interfaces/srv/GetParameters"
     start = f"activate the controller {settings.controller} (`ros2 control list_controllers`)"
     return needs_of(settings, joints, services, ["controller_manager_msgs"], start)
 

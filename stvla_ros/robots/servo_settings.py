@@ -59,7 +59,7 @@ def _needs(settings: ServoSettings, joints: tuple[str, ...]) -> DriverNeeds:
     services, packages = {}, []
     if settings.start_service in _SERVICES:
         kind, package = _SERVICES[settings.start_service]
-        services[f"/{settings.servo_node.strip('/')}/{settings.start_service}"] = kind
+        services[f"{settings.servo_node}/{settings.start_service}"] = kind
         packages.append(package)
     return needs_of(settings, joints, services, packages, "MoveIt Servo")
 

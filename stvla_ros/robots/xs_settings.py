@@ -55,7 +55,7 @@ def _needs(settings: XsSettings, joints: tuple[str, ...]) -> DriverNeeds:
     return DriverNeeds(
         joint_states_topic=f"{name}/joint_states",
         joints=(*joints, settings.finger_joint),
-        services={f"/{name.strip('/')}/{service}": kind for service, kind in _SERVICES.items()},
+        services={f"{name}/{service}": kind for service, kind in _SERVICES.items()},
         packages=("interbotix_xs_msgs",),
         # Its robot_state_publisher is in the namespace, and puts the robot's name before each link.
         description_topic=f"{name}/robot_description",

@@ -181,9 +181,19 @@ def test_settings_and_a_description_that_are_missing(tmp_path: Path) -> None:
     driver = find_embodiment("widowx").driver
     needs = driver.needs()
     states = make_states(needs.joints, (*driver.rest, 0.02))
-    (state,) = prepared(file, make_heard(joint_states=states, services=needs.services), "state").examine()
+    services = {f"/{name}": kind for name, kind in needs.services.items()}
+    (state,) = prepared(file, make_heard(joint_states=states, services=services), "state").examine()
     found = only(state.findings, "error", "nothing came on /wx250s/robot_description")
     assert "robot_state_publisher" in found.advice
+
+
+def test_a_robots_namespace_is_told_to_the_listener(monkeypatch: pytest.MonkeyPatch) -> None:
+    wanted = []
+    monkeypatch.setattr("stvla_ros.doctor.listener.listen", lambda topics: wanted.append(topics) or make_heard())
+    command.main(command.DoctorArguments(only=("camera",), namespace="left"))
+    assert [each.namespace for each in wanted] == ["/left"]
+    with pytest.raises(InputError, match="^namespace: expected one like left or /cell/left, got 'the left'"):
+        command.main(command.DoctorArguments(namespace="the left"))
 
 
 def test_listening_that_fails_is_tried_once_and_told_by_each_check(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -28,6 +28,15 @@ def test_a_closed_latch_is_told_with_its_time_and_its_cause(tmp_path: Path) -> N
     assert found(tmp_path) == [("ok", "latch of /left/widowx_driver: open")]
 
 
+def test_of_a_robot_in_a_namespace_only_its_own_latch_is_told(tmp_path: Path) -> None:
+    for side in ("left", "right"):
+        StopLatch(latch_file(tmp_path, f"/{side}/widowx_driver"), side).begin()
+    (found,) = check_latches(tmp_path, "widowx_driver", "/left")
+    assert found.text.startswith("latch of /left/widowx_driver: open")
+    (found,) = check_latches(tmp_path, "widowx_driver", "/middle")
+    assert found.text == f"latch: open, widowx_driver has no latch file in {tmp_path}"
+
+
 def test_a_file_that_cannot_be_read_is_told_as_closed(tmp_path: Path) -> None:
     latch_file(tmp_path, "/widowx_driver").write_text("{")
     ((level, text),) = found(tmp_path)

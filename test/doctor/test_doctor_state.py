@@ -146,14 +146,24 @@ def test_a_second_publisher_matters_only_where_the_topic_is_the_robots_own() -> 
 # --- services --------------------------------------------------------------------------------------------------------
 
 
+def there(namespace: str = "") -> dict[str, str]:
+    """The services that the driver needs, by full name."""
+    return {f"{namespace}/{name}": kind for name, kind in NEEDS.services.items()}
+
+
+def test_the_services_of_a_robot_in_a_namespace_are_there() -> None:
+    assert all_good(check_services(there("/left"), NEEDS, namespace="/left"))
+    only(check_services(there(), NEEDS, namespace="/left"), "error", "not there: /left/wx250s/")
+
+
 def test_services() -> None:
-    assert all_good(check_services(NEEDS.services, NEEDS))
+    assert all_good(check_services(there(), NEEDS))
     assert not list(check_services({}, DriverNeeds()))
-    some = {name: kind for name, kind in NEEDS.services.items() if "torque" not in name}
+    some = {name: kind for name, kind in there().items() if "torque" not in name}
     found = only(check_services(some, NEEDS), "error", "not there: /wx250s/torque_enable")
     assert "xsarm_control.launch.py" in found.advice
     assert "above" in only(check_services({}, NEEDS, told=True), "error", "set_operating_modes").advice
-    other = {**NEEDS.services, "/wx250s/torque_enable": "std_srvs/srv/SetBool"}
+    other = {**there(), "/wx250s/torque_enable": "std_srvs/srv/SetBool"}
     found = [f for f in check_services(other, NEEDS) if f.level == "error"]
     expected = "expected interbotix_xs_msgs/srv/TorqueEnable, it is std_srvs/srv/SetBool"
     assert found[0].text == f"service /wx250s/torque_enable: {expected}"

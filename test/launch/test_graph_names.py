@@ -2,6 +2,7 @@
 
 import os
 import socket
+from datetime import datetime, tzinfo
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -16,6 +17,7 @@ from stvla_ros.graph.arguments import RobotArguments, SimArguments
 from stvla_ros.graph.assemble import robot_graph, sim_graph
 from stvla_ros.graph.domains import own_domain, takes_own_domain
 from stvla_ros.graph.names import OF_DRIVERS, absolute_namespace, alone, full_name, matches
+from stvla_ros.graph.run import describe_graph
 from stvla_ros.graph.specification import Graph
 from stvla_ros.graph.supervisor import node_command
 from stvla_ros.nodes.executables import executables
@@ -193,6 +195,25 @@ def test_the_parts_of_a_graph_are_started_one_by_one_and_make_the_whole(
     assert all(whole[node.executable] == node for node in part.nodes)
     # They have no folder in common, by which they would know each other.
     assert not any("run" in values["ros__parameters"] for values in parameters_of(part).values())
+    named = _robot(tmp_path, start=start, run="cell/3", **arguments)
+    assert {values["ros__parameters"]["run"] for values in parameters_of(named).values()} == {"cell/3"}
+
+
+@pytest.mark.parametrize("name", ["of mine", "a\nb", "x" * 201])
+def test_what_is_no_name_of_a_run_is_one_line(name: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"^run: expected a name of letters, digits and _ . : / \+ - .*, got '[^\n]*$"):
+        _sim(tmp_path, run=name)
+
+
+@pytest.mark.parametrize("start", ["perception", "server", "sim", "driver"])
+def test_one_part_of_a_graph_records_and_the_others_say_which(start: str, tmp_path: Path) -> None:
+    for make, with_arm, recording in ((_sim, False, "sim"), (_robot, True, "driver")):
+        if start == ("sim" if with_arm else "driver"):
+            continue
+        graph = make(tmp_path, start=start, record=True, **({"use_fake_hardware": True} if with_arm else {}))
+        assert ("bag_recorder" in names_of(graph)) == (start == recording)
+        told = f"the bag is recorded where the part {recording} is started"
+        assert (told in graph.notes) == (start != recording)
 
 
 def test_a_part_that_the_graph_does_not_have_is_one_line(tmp_path: Path) -> None:
@@ -236,6 +257,24 @@ def test_all_nodes_of_a_run_have_its_folder_as_its_name(tmp_path: Path) -> None:
     for graph in (_sim(tmp_path), _robot(tmp_path)):
         names = {values["ros__parameters"]["run"] for values in parameters_of(graph).values()}
         assert names == {str(tmp_path / "run")}
+
+
+def test_graphs_of_one_moment_have_folders_and_names_of_their_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Stopped(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> "Stopped":
+            return cls(2026, 1, 2, 3, 4, 5, 999_999, tz)
+
+    monkeypatch.setattr("stvla_ros.graph.run.datetime", Stopped)
+    arguments = RobotArguments(policy="random", output=str(tmp_path), use_fake_hardware=True)
+    graphs = [describe_graph(arguments) for _ in range(3)]
+    folders = [graph.run_directory.name for graph in graphs]
+    assert folders == ["2026-01-02_03-04-05_999999", "2026-01-02_03-04-06_000000", "2026-01-02_03-04-06_000001"]
+    names = {values["ros__parameters"]["run"] for graph in graphs for values in parameters_of(graph).values()}
+    assert names == {str(tmp_path / folder) for folder in folders}
+    assert (tmp_path / "latest").resolve() == tmp_path / folders[-1]
 
 
 @pytest.mark.parametrize(

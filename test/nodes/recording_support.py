@@ -58,8 +58,10 @@ def write_bag(folder: Path, stamps: list[int], camera: bool = True, depth: bool 
 class NodeProcess:
     """One node of this package in a process of its own."""
 
-    def __init__(self, name: str, limit_file_size: int | None = None, **parameters: Any) -> None:
-        command = [sys.executable, "-m", module_of(name), "--ros-args"]
+    def __init__(
+        self, name: str, arguments: tuple[str, ...] = (), limit_file_size: int | None = None, **parameters: Any
+    ) -> None:
+        command = [sys.executable, "-m", module_of(name), "--ros-args", *arguments]
         for key, value in parameters.items():
             command += ["-p", f"{key}:={value}"]
         if limit_file_size is not None:
@@ -148,8 +150,10 @@ def listener(**parameters: Any) -> Iterator[Listener]:
 
 
 @contextmanager
-def node_process(name: str, limit_file_size: int | None = None, **parameters: Any) -> Iterator[NodeProcess]:
-    process = NodeProcess(name, limit_file_size, **parameters)
+def node_process(
+    name: str, arguments: tuple[str, ...] = (), limit_file_size: int | None = None, **parameters: Any
+) -> Iterator[NodeProcess]:
+    process = NodeProcess(name, arguments, limit_file_size, **parameters)
     try:
         yield process
     finally:

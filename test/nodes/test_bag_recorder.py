@@ -111,6 +111,21 @@ def test_all_topics_are_found_also_late_latched_and_our_own(tmp_path: Path) -> N
     assert qos.durability.name == "TRANSIENT_LOCAL"
 
 
+def test_in_a_namespace_it_records_its_own_topics_its_camera_and_what_is_everybodys(tmp_path: Path) -> None:
+    expected = {"/left/thing", "/left/arm/thing", "/estop", "/camera/image_raw", "/diagnostics"}
+    others = {"/thing", "/right/thing", "/leftover/thing"}
+    with listener() as ears:
+        made = {name: ears.node.create_publisher(String, name, 10) for name in (expected | others) - {"/diagnostics"}}
+        of_left = ("-r", "__ns:=/left", "-r", "image:=/camera/image_raw")
+        with node_process("bag_recorder", of_left, output=tmp_path / "bag") as process:
+            await_recording(ears, [publisher for name, publisher in made.items() if name in expected])
+            for publisher in made.values():
+                publisher.publish(String(data="said"))
+            assert finish(ears, process) == 0, process.output
+    own = {"/rosout", "/left/bag_recorder/transition_event"}
+    assert set(read(tmp_path / "bag")) - own == expected
+
+
 @pytest.mark.parametrize("chosen", [{"topics": "[wanted]"}, {"exclude_topics": "[other]"}], ids=["listed", "excluded"])
 def test_only_the_chosen_topics_are_recorded(tmp_path: Path, chosen: dict[str, str]) -> None:
     with listener() as ears:

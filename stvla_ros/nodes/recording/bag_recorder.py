@@ -19,6 +19,10 @@ DISCOVERY_PERIOD_S = 0.2
 # A second of a usual camera: what may arrive while the executor is busy with another topic.
 SUBSCRIPTION_DEPTH = 30
 _MEGABYTE = 1_000_000
+# Topics of the root that are those of all namespaces.
+_EVERYBODYS = ("/tf", "/tf_static", "/clock", "/diagnostics", "/rosout", "/estop")
+# Topics of a graph that may have names outside its namespace.
+_REMAPPED = (*ROLES, "joint_states", "robot_description")
 # What a killed recorder loses at most.
 FLUSH_PERIOD_S = 1.0
 
@@ -40,7 +44,9 @@ class BagRecorderNode(StvlaNode):
     def __init__(self) -> None:
         super().__init__("bag_recorder")
         self._output = self.parameter("output", "", "folder of the new bag")
-        topics = self.parameter("topics", [""], "topics to record; empty: all that are not hidden")
+        topics = self.parameter(
+            "topics", [""], "topics to record; empty: all that are not hidden; in a namespace, its own and everybody's"
+        )
         self._wanted = {self.resolve_topic_name(topic) for topic in topics if topic}
         excluded = self.parameter("exclude_topics", [""], "topics that are never recorded, even if topics lists them")
         self._excluded = {self.resolve_topic_name(topic) for topic in excluded if topic}
@@ -86,7 +92,7 @@ class BagRecorderNode(StvlaNode):
         for name, types in self.get_topic_names_and_types():
             if name in self._recorded or name in self._refused:
                 continue
-            if name in self._excluded or (name not in self._wanted if self._wanted else is_hidden(name)):
+            if name in self._excluded or not (name in self._wanted if self._wanted else self._is_ours(name)):
                 continue
             publishers = self.get_publishers_info_by_topic(name)
             if publishers:
@@ -96,6 +102,14 @@ class BagRecorderNode(StvlaNode):
                 except InputError as error:
                     self._refused.add(name)
                     self.reject("topic", str(error))
+
+    def _is_ours(self, name: str) -> bool:
+        """Whether a topic is recorded that nobody named: in a namespace those of other robots are not."""
+        if is_hidden(name):
+            return False
+        own = self.get_namespace().rstrip("/")
+        # As this node is remapped, so is the graph: its camera may stand outside.
+        return name.startswith(f"{own}/") or name in _EVERYBODYS or name in map(self.resolve_topic_name, _REMAPPED)
 
     def _record(self, topic: _Topic) -> None:
         message_type = load_type(topic.name, topic.type_name)
