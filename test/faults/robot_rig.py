@@ -2,12 +2,15 @@
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from live_graph import LiveGraph, scene
+from joint_robot import write_joint_robot
+from live_graph import PATIENCE_S, LiveGraph, NodeProcess, live_graph, scene
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import JointState
 
@@ -22,6 +25,35 @@ PERIOD_S = 1.0 / ROBOT.control_hz
 CAMERA_HZ = 10.0
 # A joint that moves by less between two joint states rests.
 STILL = 1e-6
+
+
+@dataclass(frozen=True)
+class Arm:
+    """An arm of the WidowX' geometry, and what drives it.
+
+    :param driver: executable of the driver.
+    :param stand_in: executable of the arm's stand-in.
+    :param said: topic on which the stand-in tells its joints.
+    :param robot_in: function that returns the robot's name, or writes its file into a folder, with limits of its own.
+    """
+
+    driver: str
+    stand_in: str
+    said: str
+    robot_in: Callable[..., str]
+
+
+ARMS = {
+    "widowx": Arm("widowx_driver", "fake_xs_arm", "wx250s/joint_states", lambda folder, **limits: "widowx"),
+    "ros2_control": Arm(
+        "joint_position_driver",
+        "fake_controllers",
+        "joint_states",
+        lambda folder, **limits: str(write_joint_robot(folder, **limits)),
+    ),
+}
+DRIVER, STAND_IN = "driver", "stand_in"
+"""Roles that each arm's own executables play."""
 # The random policy's ways are all over the workspace: there is always motion that a fault must end.
 NODES: dict[str, dict[str, Any]] = {
     "tracker": {},
@@ -35,8 +67,8 @@ NODES: dict[str, dict[str, Any]] = {
         "frozen_picture_timeout": 1.0,
         "stall_timeout": 5.0,
     },
-    "fake_xs_arm": {"robot": "widowx", "start": "home"},
-    "widowx_driver": {"robot": "widowx"},
+    STAND_IN: {"start": "home"},
+    DRIVER: {},
 }
 
 
@@ -68,19 +100,35 @@ class Camera(threading.Thread):
         self.join()
 
 
-RESET, INSTRUCT = "/widowx_driver/reset", "/robot_session/start"
+RESET, INSTRUCT = "reset", "/robot_session/start"
 # What the arm says goes through the test's hands before the driver hears it.
-SAID, HEARD = "wx250s/joint_states", "heard/joint_states"
+HEARD = "heard/joint_states"
+
+
+@contextmanager
+def robot_rig(arm: str, folder: Path, patient: bool = True, **options: Any) -> Iterator["RobotRig"]:
+    """:param arm: one of ``ARMS``.
+    :param patient: whether the driver waits longer for joint states than the robot's file says.
+    """
+    with live_graph(folder) as graph:
+        if not patient:
+            graph.patient.clear()
+        rig = RobotRig(graph, folder, ARMS[arm], **options)
+        yield rig
+        rig.close()
 
 
 class RobotRig:
-    """:param sim_time: the nodes' time is what :attr:`clock_offset_ns` makes of the machine's.
+    """:param kind: the arm and what drives it.
+    :param sim_time: the nodes' time is what :attr:`clock_offset_ns` makes of the machine's.
 
     :attr:`joint_fault` stands between the arm's joint states and the driver.
     """
 
-    def __init__(self, graph: LiveGraph, folder: Path, sim_time: bool = False) -> None:
-        self.graph, self.folder, self._sim_time = graph, folder, sim_time
+    def __init__(self, graph: LiveGraph, folder: Path, kind: Arm, sim_time: bool = False) -> None:
+        self.graph, self.folder, self.kind, self._sim_time = graph, folder, kind, sim_time
+        self._robot = kind.robot_in(folder, **({"joint_state_timeout": PATIENCE_S} if graph.patient else {}))
+        self.name = find_embodiment(self._robot).name
         self.clock_offset_ns = 0
         arm = ROBOT.driver.arm
         self._arm = UrdfArm(arm.urdf, arm.joints, arm.tool_frame)
@@ -91,7 +139,7 @@ class RobotRig:
         self.states = graph.listen(DriverState, "driver_state")
         self.verdicts = graph.listen(CommandVerdict, "command_verdict")
         self.setpoints = graph.listen(JointState, "setpoint")
-        graph.listen(JointState, SAID, self._on_joint_states)
+        graph.listen(JointState, kind.said, self._on_joint_states)
         self.joint_fault: Callable[[JointState], list[JointState]] | None = None
         self._clock: threading.Thread | None = None
         self._stopping = threading.Event()
@@ -108,11 +156,19 @@ class RobotRig:
         if self._clock is not None:
             self._clock.join()
 
-    def start(self, name: str) -> None:
-        parameters = NODES.get(name, {"output": str(self.folder), "instruction": "move about"})
-        remappings = {SAID: HEARD} if name == "widowx_driver" else {}
+    def executable(self, role: str) -> str:
+        return {DRIVER: self.kind.driver, STAND_IN: self.kind.stand_in}.get(role, role)
+
+    def process(self, role: str) -> NodeProcess:
+        return self.graph.processes[self.executable(role)]
+
+    def start(self, role: str) -> None:
+        parameters = NODES.get(role, {"output": str(self.folder), "instruction": "move about"})
+        if role in (DRIVER, STAND_IN, "vla_server"):
+            parameters = {**parameters, "robot": self._robot}
+        remappings = {self.kind.said: HEARD} if role == DRIVER else {}
         sim_time = {"use_sim_time": True} if self._sim_time else {}
-        self.graph.start(name, remappings=remappings, **parameters, **sim_time)
+        self.graph.start(self.executable(role), remappings=remappings, **parameters, **sim_time)
 
     def now_ns(self) -> int:
         return time.time_ns() + self.clock_offset_ns
@@ -155,11 +211,12 @@ class RobotRig:
     def resume(self, *acts: str) -> None:
         """After a stop nothing moves by itself, nor after the reset alone; a person does both, or these acts."""
         for act in acts or (RESET, INSTRUCT):
+            service = f"/{self.kind.driver}/reset" if act == RESET else act
             first = len(self.measured)
             self.graph.until(lambda first=first: len(self.measured) >= first + 150, "a while of joint states")
             way = np.ptp(np.stack([position for _, position in self.measured[first:]]), axis=0)
             assert way.max() < STILL, f"it moves before {act} is called"
-            self.graph.insist(act)
+            self.graph.insist(service)
 
     def still_for(self, seconds: float) -> bool:
         """Whether the arm has rested so long, and is seen to."""

@@ -6,8 +6,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 import pytest
-from live_graph import live_graph
-from robot_rig import RobotRig
+from robot_rig import ARMS, RobotRig, robot_rig
 from sensor_msgs.msg import JointState
 
 from stvla_ros.nodes.kit.messages import ns_to_time, stamp_ns
@@ -20,14 +19,10 @@ GOES_ON_S = 3.0
 HOLD_S = 0.25 + 0.2 + 0.1
 
 
-@pytest.fixture(scope="module")
-def rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RobotRig]:
-    folder = tmp_path_factory.mktemp("joint_states")
-    with live_graph(folder) as graph:
-        graph.patient.clear()
-        rig = RobotRig(graph, folder)
+@pytest.fixture(scope="module", params=ARMS)
+def rig(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RobotRig]:
+    with robot_rig(request.param, tmp_path_factory.mktemp("joint_states"), patient=False) as rig:
         yield rig
-        rig.close()
 
 
 def lossy() -> Callable[[JointState], list[JointState]]:

@@ -4,21 +4,17 @@ import signal
 from collections.abc import Iterator
 
 import pytest
-from live_graph import live_graph
-from robot_rig import RobotRig
+from robot_rig import ARMS, DRIVER, RobotRig, robot_rig
 from std_msgs.msg import Bool
 
 pytest.importorskip("interbotix_xs_msgs", reason="fallback/interbotix_xs_msgs is not built")
 pytestmark = pytest.mark.slow
 
 
-@pytest.fixture(scope="module")
-def rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RobotRig]:
-    folder = tmp_path_factory.mktemp("latch")
-    with live_graph(folder) as graph:
-        rig = RobotRig(graph, folder)
+@pytest.fixture(scope="module", params=ARMS)
+def rig(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RobotRig]:
+    with robot_rig(request.param, tmp_path_factory.mktemp("latch")) as rig:
         yield rig
-        rig.close()
 
 
 def test_an_emergency_stop_ends_goal_and_instruction(rig: RobotRig, figures) -> None:
@@ -39,11 +35,11 @@ def test_an_emergency_stop_outlives_a_killed_driver_and_server(rig: RobotRig, fi
     rig.strike(lambda: rig.graph.publish("estop", Bool(data=True)))
     rig.until_stopped("estop")
     rig.graph.publish("estop", Bool(data=False))
-    for node in ("widowx_driver", "vla_server", "robot_session"):
-        rig.graph.processes[node].kill()
+    for node in (DRIVER, "vla_server", "robot_session"):
+        rig.process(node).kill()
     held, motion = rig.until_holding(10.0), rig.largest_motion()
     rig.states.clear()
-    for node in ("widowx_driver", "vla_server", "robot_session"):
+    for node in (DRIVER, "vla_server", "robot_session"):
         rig.start(node)
     rig.until_stopped("estop")
     rig.resume()
@@ -54,12 +50,12 @@ def test_an_emergency_stop_outlives_a_killed_driver_and_server(rig: RobotRig, fi
 
 def test_a_driver_that_is_ended_and_started_again_does_not_go_on(rig: RobotRig, figures) -> None:
     rig.until_moving()
-    driver = rig.graph.processes["widowx_driver"]
+    driver = rig.process(DRIVER)
     rig.strike(lambda: driver.process.send_signal(signal.SIGTERM))
     driver.wait()
     held, motion = rig.until_holding(10.0), rig.largest_motion()
     rig.states.clear()
-    rig.start("widowx_driver")
+    rig.start(DRIVER)
     rig.graph.until(lambda: rig.states and not rig.states[-1].held_by, "the driver")
     rig.resume()
     rig.until_moving()

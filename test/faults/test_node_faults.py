@@ -8,8 +8,7 @@ import signal
 from collections.abc import Iterator
 
 import pytest
-from live_graph import live_graph
-from robot_rig import INSTRUCT, NODES, PERIOD_S, RESET, RobotRig
+from robot_rig import DRIVER, INSTRUCT, NODES, PERIOD_S, RESET, STAND_IN, RobotRig, robot_rig
 
 pytest.importorskip("interbotix_xs_msgs", reason="fallback/interbotix_xs_msgs is not built")
 pytestmark = pytest.mark.slow
@@ -25,35 +24,37 @@ HOLD_S = {
     "compositor": PERCEPTION_S,
     "vla_server": PERCEPTION_S,
     "robot_session": ORPHANED_S + PERCEPTION_S,
-    "widowx_driver": 2 * PERIOD_S,
-    "fake_xs_arm": 2 * PERIOD_S,
+    DRIVER: 2 * PERIOD_S,
+    STAND_IN: 2 * PERIOD_S,
 }
 # By node: what its loss latches, killed or frozen. A frozen driver finds that its arm was silent.
-STOPS = {"widowx_driver": ("driver ended", "arm lost"), "fake_xs_arm": ("arm lost", "arm lost")}
+STOPS = {DRIVER: ("driver ended", "arm lost"), STAND_IN: ("arm lost", "arm lost")}
 # By node: what a person does when it is back.
 ACTS = {**dict.fromkeys(STOPS, (RESET, INSTRUCT)), "robot_session": (INSTRUCT,)}
 TOLD = {**dict.fromkeys(STOPS, ", a reset and a new instruction"), "robot_session": " and a new instruction"}
 
 
+# Each node of the WidowX' graph; of another arm's, those that it does not share.
+LOST = [("widowx", node) for node in (*NODES, "robot_session")]
+LOST += [("ros2_control", node) for node in ("vla_server", STAND_IN, DRIVER)]
+
+
 @pytest.fixture(scope="module")
-def rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RobotRig]:
-    folder = tmp_path_factory.mktemp("nodes")
-    with live_graph(folder) as graph:
-        rig = RobotRig(graph, folder)
+def rig(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RobotRig]:
+    with robot_rig(request.param, tmp_path_factory.mktemp("nodes")) as rig:
         yield rig
-        rig.close()
 
 
 def hold(rig: RobotRig, node: str) -> tuple[float, float]:
     """Wait until the arm rests without this node. :returns: seconds until then, and the tool's motion, metres; zeros
     where it says nothing by which it could be seen.
     """
-    if node == "fake_xs_arm":
+    if node == STAND_IN:
         rig.until_stopped("arm lost")
         return 0.0, 0.0
     if node == "robot_session":
         # The arm may rest for a moment before, too.
-        server = rig.graph.processes["vla_server"]
+        server = rig.process("vla_server")
         before = server.output.count(ORPHANED)
         rig.graph.until(lambda: server.output.count(ORPHANED) > before, "the end of the goal", 2 * HOLD_S[node])
     held = rig.until_holding(10.0)
@@ -61,15 +62,16 @@ def hold(rig: RobotRig, node: str) -> tuple[float, float]:
     return held, rig.largest_motion()
 
 
-@pytest.mark.parametrize("node", [*NODES, "robot_session"])
+@pytest.mark.parametrize(("rig", "node"), LOST, indirect=["rig"])
 def test_killed(rig: RobotRig, node: str, figures) -> None:
     rig.until_moving()
-    rig.strike(rig.graph.processes[node].kill)
+    rig.strike(rig.process(node).kill)
     held, motion = hold(rig, node)
-    if node == "fake_xs_arm":
+    if node == STAND_IN:
         # The new arm starts elsewhere; the driver takes it up where it stands.
         rig.measured.clear()
-    others = [name for name, process in rig.graph.processes.items() if name != node and not process.alive()]
+    lost = rig.executable(node)
+    others = [name for name, process in rig.graph.processes.items() if name != lost and not process.alive()]
     assert not others
     rig.states.clear()
     rig.start(node)
@@ -82,10 +84,10 @@ def test_killed(rig: RobotRig, node: str, figures) -> None:
     figures(held, motion, f"moves again after its restart{TOLD.get(node, '')}")
 
 
-@pytest.mark.parametrize("node", [*NODES, "robot_session"])
+@pytest.mark.parametrize(("rig", "node"), LOST, indirect=["rig"])
 def test_frozen(rig: RobotRig, node: str, figures) -> None:
     rig.until_moving()
-    pid = rig.graph.processes[node].pid
+    pid = rig.process(node).pid
     rig.strike(lambda: os.kill(pid, signal.SIGSTOP))
     try:
         held, motion = hold(rig, node)

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 from command_goals import new_goal, of_goal
-from live_graph import QOS, live_graph
-from robot_rig import RobotRig
+from live_graph import QOS
+from robot_rig import ARMS, DRIVER, RobotRig, robot_rig
 from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header
 
@@ -22,29 +22,27 @@ pytest.importorskip("interbotix_xs_msgs", reason="fallback/interbotix_xs_msgs is
 pytestmark = pytest.mark.slow
 
 MINUTE_NS = 60_000_000_000
+# For what does not depend on the arm.
+ON_ONE_ARM = pytest.mark.parametrize("rig", ["widowx"], indirect=True)
 
 
-@pytest.fixture(scope="module")
-def rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RobotRig]:
-    folder = tmp_path_factory.mktemp("world")
-    with live_graph(folder) as graph:
-        rig = RobotRig(graph, folder)
+@pytest.fixture(scope="module", params=ARMS)
+def rig(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RobotRig]:
+    with robot_rig(request.param, tmp_path_factory.mktemp("world")) as rig:
         yield rig
-        rig.close()
 
 
+@pytest.mark.parametrize("arm", ARMS)
 @pytest.mark.parametrize(("jump", "word"), [(MINUTE_NS, "forwards"), (-MINUTE_NS, "backwards")])
-def test_the_clock_jumps_a_minute(jump: int, word: str, tmp_path: Path, figures) -> None:
-    with live_graph(tmp_path) as graph:
-        rig = RobotRig(graph, tmp_path, sim_time=True)
+def test_the_clock_jumps_a_minute(jump: int, word: str, arm: str, tmp_path: Path, figures) -> None:
+    with robot_rig(arm, tmp_path, sim_time=True) as rig:
         rig.until_moving()
         rig.states.clear()
         rig.strike(lambda: setattr(rig, "clock_offset_ns", rig.clock_offset_ns + jump))
-        graph.until(lambda: any("clock" in state.held_by for state in rig.states), "the hold because of the clock")
+        rig.graph.until(lambda: any("clock" in state.held_by for state in rig.states), "the hold because of the clock")
         rig.until_moving()
         motion = rig.largest_motion()
         rig.check_limits()
-        rig.close()
         figures(0.0, motion, f"{word}: held, then goes on")
 
 
@@ -87,6 +85,7 @@ def _garbage(random: np.random.Generator, now: int) -> list[tuple[str, Any]]:
     ]
 
 
+@ON_ONE_ARM
 def test_the_recorder_is_killed(rig: RobotRig, tmp_path: Path, figures) -> None:
     rig.until_moving()
     recorder = rig.graph.start("bag_recorder", output=str(tmp_path / "bag"))
@@ -105,6 +104,7 @@ def test_the_recorder_is_killed(rig: RobotRig, tmp_path: Path, figures) -> None:
     figures(0.0, motion, f"the arm goes on; {len(written)} messages recorded before are readable")
 
 
+@ON_ONE_ARM
 def test_the_recorders_disk_is_full(rig: RobotRig, tmp_path: Path, figures) -> None:
     disk = tmp_path / "disk"
     disk.mkdir()
@@ -135,10 +135,10 @@ def test_a_stranger_commands_beside_the_server(rig: RobotRig, figures) -> None:
     stranger = rig.graph.add_node("stranger")
     publisher = stranger.create_publisher(EndEffectorCommand, "command", QOS)
     rig.states.clear()
-    rig.strike(lambda: publisher.publish(of_goal(EndEffectorCommand(gripper=1.0), new_goal("widowx"))))
+    rig.strike(lambda: publisher.publish(of_goal(EndEffectorCommand(gripper=1.0), new_goal(rig.name))))
     rig.graph.until(
         lambda: any("foreign publisher" in state.held_by for state in rig.states),
-        f"the stop because of the stranger; {rig.graph.processes['widowx_driver'].output[-500:]}",
+        f"the stop because of the stranger; {rig.process(DRIVER).output[-500:]}",
     )
     rig.graph.until(lambda: rig.still_for(1.0), "rest")
     told = rig.states[-1].detail
