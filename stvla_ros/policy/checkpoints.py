@@ -335,20 +335,25 @@ def check_tensors(
         raise InputError(f"checkpoint {directory}: its tensors do not fit its config.json; {'; '.join(lines)}")
 
 
-def check_files(folder: Path) -> None:
+def check_files(folder: Path, files: Iterable[str] = ()) -> None:
     """Check that a checkpoint's files are there; for an adapter, its base's as well. Reads none of them.
 
+    :param files: names of the files that there are beside the weights (``PolicyFamily.files``).
     :raises InputError: naming what is missing.
     """
+    whole: Path | None = folder
     if is_adapter(folder):
         if not any(folder.glob("*.safetensors")):
             raise InputError(f"adapter {folder}: expected a file *.safetensors, there is none")
         base = find_base_name(folder)
         check_exists(base)
-        if (downloaded := find_downloaded(base)) is not None:
-            weight_files(downloaded)
-    else:
-        weight_files(folder)
+        whole = find_downloaded(base)
+    if whole is None:
+        return
+    weight_files(whole)
+    for name in files:
+        if not (whole / name).is_file():
+            raise InputError(f"checkpoint {whole}: expected a file {name}, there is none")
 
 
 def is_adapter(directory: Path) -> bool:

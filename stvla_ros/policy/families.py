@@ -138,6 +138,8 @@ class PolicyFamily(ABC):
     """``model_type`` of the config.json of its checkpoints."""
     sizes: ClassVar[tuple[str, ...]] = ()
     """Names of the sizes in which new checkpoints can be made."""
+    files: ClassVar[tuple[str, ...]] = ()
+    """Files without which no checkpoint of the family can be loaded, beside its weights and statistics."""
     options: ClassVar[type] = NoOptions
     """Dataclass of ``family.options`` of a training's configuration."""
     objectives: ClassVar[Mapping[str, tuple[str, ...]]] = {ACTIONS: ()}

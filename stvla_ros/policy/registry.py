@@ -81,7 +81,7 @@ def check_loads(checkpoint: str, unnorm_key: str = "", fallback_unnorm_key: str 
     if folder is None:
         return
     family = family_of(folder)
-    check_files(folder)
+    check_files(folder, family.files)
     statistics = family.statistics(folder)
     if statistics and (unnorm_key or fallback_unnorm_key is not None):
         try:

@@ -23,6 +23,7 @@ class St4VlaFamily(PolicyFamily):
     name = "st4vla"
     model_types = (MODEL_TYPE,)
     sizes = size_names()
+    files = ("config.json", "tokenizer.json")
     options = St4VlaOptions
     objectives = {ACTIONS: (), GROUNDING: ()}
 

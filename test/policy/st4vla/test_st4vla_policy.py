@@ -17,7 +17,7 @@ from stvla_ros.errors import InputError
 from stvla_ros.policy import load_policy
 from stvla_ros.policy.base import PolicyInput
 from stvla_ros.policy.commands import describe
-from stvla_ros.policy.registry import check_policy, make_policy
+from stvla_ros.policy.registry import check_loads, check_policy, make_policy
 from stvla_ros.policy.st4vla.config import St4VlaConfig
 from stvla_ros.policy.st4vla.model import St4Vla
 from stvla_ros.policy.st4vla.prompt import PromptTokenizer
@@ -179,6 +179,13 @@ def test_an_option_out_of_range_is_named(converted, options, said):
     # And before anything is started or loaded.
     with pytest.raises(InputError, match=said):
         check_policy("stvla", {"checkpoint": str(converted), **options})
+
+
+@pytest.mark.parametrize("name", ["config.json", "tokenizer.json", "dataset_statistics.json", "model.safetensors"])
+def test_a_lacking_file_is_named_before_anything_starts(folder, name):
+    (folder / name).unlink()
+    with pytest.raises(InputError, match=rf"checkpoint {folder}: expected .*{name}"):
+        check_loads(str(folder))
 
 
 @pytest.mark.parametrize("name", ["tokenizer.json", "dataset_statistics.json", "model.safetensors"])
