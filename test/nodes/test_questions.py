@@ -14,13 +14,13 @@ from server_bench import Alarm, Server
 from stvla_ros.action import ExecuteInstruction
 from stvla_ros.control.actions import EndEffectorAction
 from stvla_ros.errors import InputError
-from stvla_ros.learning.grounding.questions import FORMS
 from stvla_ros.nodes.kit.messages import array_to_image, make_camera_info, make_header, stamp_ns
 from stvla_ros.nodes.kit.threads import Worker
 from stvla_ros.nodes.server import question_service, vla_server
 from stvla_ros.nodes.server.vla_server import VlaServerNode
 from stvla_ros.policy.base import Answer, Picture, Policy, PolicyInput
 from stvla_ros.policy.grounding.answers import thoughts_of_answer
+from stvla_ros.policy.grounding.wordings import FORMS
 from stvla_ros.policy.thoughts import Thought
 from stvla_ros.srv import Ask
 

@@ -8,17 +8,23 @@ import json
 
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
+from stvla_ros.policy.grounding.places import box_text, path_text, point_text
+from stvla_ros.policy.grounding.wordings import FORMS, GRIPPER
 from stvla_ros.policy.st4vla.sizes import PAPER_PROMPT, PUBLISHED_PROMPT, SMALL_SPECIAL, SPECIAL_TOKENS
 from stvla_ros.policy.tokenizer_files import KNOWN_PATTERNS
 from stvla_ros.policy.typical_instructions import typical_instructions
 
-# Other texts of questions and answers: turns, coordinates of boxes and points.
+# Other texts: turns, and the questions and answers of grounding data.
 _OTHERS = (
     "system\nYou are a helpful assistant.",
     "user\n",
     "assistant\n",
-    '{"bbox_2d": [12, 34, 156, 178], "label": "green block"}',
-    '{"point_2d": [90, 123], "label": "plate"}',
+    box_text([12, 34, 156, 178], "green block"),
+    f"[{box_text([12, 34, 156, 178], 'plate')}, {box_text([9, 80, 70, 100], 'plate')}]",
+    point_text([90, 123], "plate"),
+    point_text([90, 123], GRIPPER),
+    path_text([[90, 123], [7, 8], [45, 6]], GRIPPER),
+    *(wording.format(name="plate", task="put it there") for wordings in FORMS.values() for wording in wordings),
 )
 _OTHERS_WEIGHT = 50
 
