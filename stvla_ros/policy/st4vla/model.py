@@ -93,6 +93,13 @@ class St4Vla(nn.Module):
             part.float()
         return self
 
+    def attend_by_products(self) -> None:
+        """Compute the attention of the vision-language model and DINOv2 as two products and a softmax, in place of
+        torch's one operation. On a CPU the latter's gradient in bfloat16 takes several times as long.
+        """
+        for network in (self.qwen_vl_interface.model, self.dino_encoder.body.network):
+            network.set_attn_implementation("eager")
+
     def features(
         self,
         pixel_values: torch.Tensor,

@@ -71,6 +71,8 @@ class St4VlaTrainable(Trainable):
         else:
             add_adapters(self._model, start.lora, start.seed)
         self._model.train()
+        if start.device.type == "cpu" and start.precision == torch.bfloat16:
+            self._model.attend_by_products()
         if start.gradient_checkpointing:
             language = self._model.qwen_vl_interface.model
             language.gradient_checkpointing_enable()
