@@ -10,6 +10,9 @@ import numpy as np
 from stvla_ros.control.actions import EndEffectorAction
 from stvla_ros.errors import InputError
 
+HALVES = ("left", "right")
+"""Halves of the part of a table on which a task's objects are placed, as its camera sees them."""
+
 
 @dataclass(frozen=True)
 class EnvironmentInfo:
@@ -99,17 +102,25 @@ class Environment(ABC):
         :raises InputError: when there is no such episode.
         """
 
-    def reset_random(self, seed: int) -> Observation:
+    def reset_random(self, seed: int, half: str = "") -> Observation:
         """Start an episode for demonstrations: objects placed at random (ManiSkill: ``maniskill/regions.py``), never as
-        in an official episode. The same seed gives the same episode, bit for bit.
+        in an official episode. The same arguments give the same episode, bit for bit.
 
-        :raises InputError: when the task has no random placements.
+        :param half: half of the table, one of ``HALVES``, in which all that is drawn is placed; empty: the whole table.
+        :raises InputError: when the task has no random placements, or none in halves.
         """
         raise InputError(f"task {self.info.task}: it has no random placements, only its official episodes")
 
     @abstractmethod
     def step(self, action: EndEffectorAction) -> StepResult:
         """Run one control period."""
+
+    def half(self) -> str:
+        """The half of the table in which the object to move was placed at the last reset, one of ``HALVES``.
+
+        :raises InputError: when the task's table is not divided.
+        """
+        raise InputError(f"task {self.info.task}: its table is not divided into halves")
 
     def drive(self, joints: np.ndarray, gripper: float, seconds: float) -> None:
         """Steer the arm's joints towards positions for some time, bypassing the controller that :meth:`step` uses.

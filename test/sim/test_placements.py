@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
 from stvla_ros.errors import InputError
+from stvla_ros.sim.environment import HALVES
 from stvla_ros.sim.maniskill.assets import find_assets
 from stvla_ros.sim.maniskill.regions import CLEARANCE_M, CLEARANCE_RAD, REGIONS, Placement, draw_placement, is_near
 from stvla_ros.sim.tasks import make_environment
@@ -38,6 +39,16 @@ def test_a_drawn_placement_is_in_the_region_and_near_no_official_one(name: str, 
         away = np.linalg.norm(drawn.positions[0] - other.positions[0])
         angle = (turn * Rotation.from_quat(other.quaternions[0], scalar_first=True).inv()).magnitude()
         assert away >= CLEARANCE_M or angle >= CLEARANCE_RAD
+
+
+@examples(quick=100)
+@given(st.sampled_from(sorted(REGIONS)), st.sampled_from(HALVES), st.integers(0, 2**32 - 1))
+def test_what_is_drawn_in_a_half_of_the_table_stands_there(name: str, half: str, seed: int) -> None:
+    region = REGIONS[name]
+    drawn = draw_placement(region.half(half), grid(name), np.random.default_rng(seed))
+    placed = drawn.positions[: 2 if region.goal else 1, 1]
+    assert {region.half_of(y) for y in placed} == {half}
+    assert all(region.y[0] <= y <= region.y[1] for y in placed)
 
 
 @pytest.mark.parametrize(
@@ -73,6 +84,28 @@ def test_the_same_seed_gives_the_same_scene_and_leaves_the_official_ones_alone(s
     assert (stack_cube.reset_random(4).rgb != first).any()
     assert (stack_cube.reset_random(3).rgb == first).all()
     assert (stack_cube.reset(5).rgb == official).all()
+
+
+def test_the_halves_of_the_table_are_those_that_the_camera_sees(stack_cube) -> None:
+    columns: dict[str, list[float]] = {}
+    for half in HALVES:
+        for seed in (1, 2):
+            seen = stack_cube.reset_random(seed, half)
+            assert stack_cube.half() == half
+            for place in stack_cube.scene_points()[:2]:
+                u, _, depth = seen.intrinsics @ place
+                columns.setdefault(half, []).append(u / depth)
+    # The halves meet in a line through the scene, which is a column of the picture up to perspective.
+    assert np.mean(columns["left"]) + 4 < np.mean(columns["right"]), columns
+    assert max(columns["left"]) < max(columns["right"]) and min(columns["left"]) < min(columns["right"]), columns
+
+
+def test_the_halves_share_the_official_episodes(stack_cube) -> None:
+    halves = []
+    for episode in range(4):
+        stack_cube.reset(episode)
+        halves.append(stack_cube.half())
+    assert set(halves) == set(HALVES)
 
 
 def test_scene_points_project_onto_what_they_name(stack_cube) -> None:

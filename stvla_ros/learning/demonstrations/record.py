@@ -13,7 +13,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from dataclasses import dataclass, field
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 
@@ -50,6 +50,9 @@ class RecordArguments:
     """Pictures of each task with questions about the places of things, and their answers. They show random placements
     with nobody acting, and up to 8 frames of each episode. They lie in the data set's folder `grounding`, in LLaVA's
     layout."""
+    half: Literal["", "left", "right"] = ""
+    """Half of the table, as the camera sees it, in which the episodes' objects and goals are placed; empty: all of it.
+    The placements of `grounding`, in which nobody acts, are always on all of it."""
     seed: Annotated[int, Range(0, 2**31 - 1)] = 0
     """Seed of placements and noise: the same seed gives the same data set."""
     noise: NoiseParameters = field(default_factory=NoiseParameters)
@@ -146,6 +149,8 @@ def _settings(arguments: RecordArguments) -> dict[str, Any]:
     kept = dataclasses.asdict(arguments)
     for name in ("tasks", "episodes", "workers", "output", "video"):
         del kept[name]
+    if not arguments.half:
+        del kept["half"]  # recordings from before do not have it
     # Whether there are questions changes an episode's files; the number of separate placements does not.
     return {**kept, "grounding": arguments.grounding > 0}
 
@@ -212,7 +217,7 @@ def _record(job: _Job, arguments: RecordArguments) -> tuple[str, int]:
     for attempt in range(_MOST_ATTEMPTS):
         entropy = np.random.SeedSequence([arguments.seed, task_number, job.index, attempt])
         placement_seed = int(entropy.generate_state(1)[0])
-        observation = environment.reset_random(placement_seed)
+        observation = environment.reset_random(placement_seed, arguments.half)
         random = np.random.default_rng(entropy.spawn(1)[0])
         noise = ActionNoise(arguments.noise, random)
         if policy is None:

@@ -62,16 +62,24 @@ class ManiSkillEnvironment(Environment):
         # If episodes have no configurations of their own, the id is part of the seed.
         return self._start(episode_id, [seed, episode_id])
 
-    def reset_random(self, seed: int) -> Observation:
-        if self._placements is None:
-            self._placements = make_placements(self._env, self._task, self.reset)
+    def reset_random(self, seed: int, half: str = "") -> Observation:
+        placements = self._random_placements
         for attempt in itertools.count():
             entropy = [_RANDOM_PLACEMENT, seed, attempt]
-            with self._placements.drawn(np.random.default_rng(entropy)):
+            with placements.drawn(np.random.default_rng(entropy), half):
                 observation = self._start(0, entropy)
-            if self._placements.is_usable():
+            if placements.is_usable():
                 return observation
         raise AssertionError("unreachable")
+
+    def half(self) -> str:
+        return self._random_placements.half()
+
+    @property
+    def _random_placements(self) -> Placements:
+        if self._placements is None:
+            self._placements = make_placements(self._env, self._task, self.reset)
+        return self._placements
 
     def _start(self, episode_id: int, entropy: list[int]) -> Observation:
         import torch

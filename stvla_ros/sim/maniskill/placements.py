@@ -21,8 +21,16 @@ _CUBE_SYMMETRY = 4
 
 class Placements(ABC):
     @abstractmethod
-    def drawn(self, random: np.random.Generator) -> Any:
-        """Context in which the environment's next reset places the objects at random."""
+    def drawn(self, random: np.random.Generator, half: str = "") -> Any:
+        """Context in which the environment's next reset places the objects at random.
+
+        :param half: see ``Environment.reset_random``.
+        :raises InputError: when the table is not divided into halves.
+        """
+
+    @abstractmethod
+    def half(self) -> str:
+        """See ``Environment.half``."""
 
     @abstractmethod
     def is_usable(self) -> bool:
@@ -54,10 +62,10 @@ class _BridgePlacements(Placements):
         self._now = self._official[0]
 
     @contextmanager
-    def drawn(self, random: np.random.Generator) -> Iterator[None]:
+    def drawn(self, random: np.random.Generator, half: str = "") -> Iterator[None]:
         import torch
 
-        self._now = draw_placement(self._region, self._official, random)
+        self._now = draw_placement(self._region.half(half) if half else self._region, self._official, random)
         kept = self._env.xyz_configs, self._env.quat_configs
         # The order of rows is its own inverse.
         self._env.xyz_configs = torch.tensor(self._now.positions[self._rows][None])
@@ -68,16 +76,24 @@ class _BridgePlacements(Placements):
             self._env.xyz_configs, self._env.quat_configs = kept
 
     def is_usable(self) -> bool:
+        return bool(
+            (np.linalg.norm((self._positions() - self._now.positions)[:, :2], axis=1) < _SETTLES_WITHIN_M).all()
+        )
+
+    def half(self) -> str:
+        return self._region.half_of(self._positions()[0, 1])
+
+    def _positions(self) -> np.ndarray:
+        """(2, 3) metres, the present positions of the object to move and of the goal."""
         names = (self._env.source_obj_name, self._env.target_obj_name)
-        settled = np.array([self._env.objs[name].pose.p[0].cpu().numpy() for name in names])
-        return bool((np.linalg.norm((settled - self._now.positions)[:, :2], axis=1) < _SETTLES_WITHIN_M).all())
+        return np.array([self._env.objs[name].pose.p[0].cpu().numpy() for name in names])
 
 
 class _PandaPlacements(Placements):
     """The Panda's cube: every reset draws its place from the seed, also in the official episodes."""
 
     def __init__(self, env: Any, task: Task, reset_official: Callable[[int, int], object]) -> None:
-        self._env = env
+        self._env, self._name = env, task.name
         self._official = []
         for seed in EVALUATION_SEEDS:
             for episode_id in range(task.num_episodes):
@@ -85,8 +101,13 @@ class _PandaPlacements(Placements):
                 self._official.append(self._placement())
 
     @contextmanager
-    def drawn(self, random: np.random.Generator) -> Iterator[None]:
+    def drawn(self, random: np.random.Generator, half: str = "") -> Iterator[None]:
+        if half:
+            self.half()
         yield
+
+    def half(self) -> str:
+        raise InputError(f"task {self._name}: its table is not divided into halves")
 
     def is_usable(self) -> bool:
         now = self._placement()

@@ -6,11 +6,15 @@ from it. Such a placement is drawn again, wherever the other object stands.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.spatial.transform import Rotation
 
+from stvla_ros.sim.environment import HALVES
+
+# The camera looks along the table, y grows to its right.
+LEFT, RIGHT = HALVES
 CLEARANCE_M = 0.005
 CLEARANCE_RAD = np.deg2rad(5.0)
 _TRIES = 1000
@@ -33,6 +37,19 @@ class Region:
     apart: float
     turn: float
     goal_turn: float = 0.0
+
+    def half(self, name: str) -> "Region":
+        """The part of the region in one half of the table. :param name: one of ``HALVES``."""
+        low, high = self.y
+        return replace(self, y=(low, self._middle) if name == LEFT else (self._middle, high))
+
+    def half_of(self, y: float) -> str:
+        """The half in which an object stands, one of ``HALVES``. :param y: its position, metres."""
+        return LEFT if y < self._middle else RIGHT
+
+    @property
+    def _middle(self) -> float:
+        return sum(self.y) / 2
 
 
 # The boxes reach 2 to 3 cm beyond the benchmark's outermost placements (arXiv 2405.05941, in ManiSkill 3's version).
