@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -21,10 +22,12 @@ from stvla_ros.learning.grounding.facts import (
     scene_facts,
     waypoints,
 )
-from stvla_ros.learning.grounding.questions import FORMS, ask
-from stvla_ros.learning.grounding.reading import GroundingQuestions, read_grounding
+from stvla_ros.learning.grounding.questions import ask
+from stvla_ros.learning.grounding.reading import GroundingQuestions, GroundingSample, read_grounding
+from stvla_ros.learning.grounding.shuffling import with_answers_shuffled
 from stvla_ros.learning.grounding.writing import SIZE, AskedPicture, stage, write_grounding
 from stvla_ros.policy.grounding.places import PictureMove, box_text, moved_text, path_text, point_text
+from stvla_ros.policy.grounding.wordings import FORMS
 from stvla_ros.sim.environment import SeenThings
 
 SIDE = st.integers(8, 60)
@@ -187,6 +190,40 @@ def test_what_names_left_or_right_is_not_mirrored(text) -> None:
 )
 def test_a_picture_that_loses_the_answer_is_not_cut_so(text) -> None:
     assert moved_text(text, PictureMove((30.0, 30.0, 100.0, 100.0), (100, 100))) is None
+
+
+# --- answers of other pictures ---
+
+
+def scenes(count: int) -> list[GroundingSample]:
+    random = np.random.default_rng(0)
+    samples = []
+    for number in range(count):
+        block, plate, way = (random.integers(0, 90, (4, 2)) for _ in range(3))
+        low, high = block[:2].min(axis=0), block[:2].max(axis=0) + 100
+        texts = [box_text([*low, *high], "block"), point_text(plate[0], "plate"), path_text(way, "gripper")]
+        samples += [GroundingSample(Path(f"{number}.png"), (224, 224), text[:12], text) for text in texts]
+    return samples
+
+
+@pytest.mark.parametrize("count", [2, 3, 11])
+def test_a_shuffled_answer_has_the_same_words_and_another_pictures_places(count: int) -> None:
+    samples = scenes(count)
+    shuffled = with_answers_shuffled(samples, 3)
+    assert [replace(each, answer="") for each in shuffled] == [replace(each, answer="") for each in samples]
+    for kind in range(3):
+        right, other = ([each.answer for each in some[kind::3]] for some in (samples, shuffled))
+        assert sorted(right) == sorted(other) and all(a != b for a, b in zip(right, other, strict=True))
+    assert with_answers_shuffled(samples, 3) == shuffled
+
+
+def test_what_cannot_be_shuffled_is_left_out_and_nothing_left_is_refused() -> None:
+    samples = scenes(3)
+    alone = GroundingSample(Path("9.png"), (224, 224), "box of the spoon", box_text([1, 2, 3, 4], "spoon"))
+    smaller = replace(samples[0], picture=Path("8.png"), size=(112, 112))
+    assert len(with_answers_shuffled([*samples, alone, smaller], 0)) == len(samples)
+    with pytest.raises(InputError, match="^grounding.shuffled: expected questions of one kind about several pictures"):
+        with_answers_shuffled([alone], 0)
 
 
 # --- files ------------------------------------------------------------------------------------------------------------

@@ -39,12 +39,14 @@ class GroundingSample:
     :param picture: file of the picture.
     :param size: (width, height) of the picture.
     :param question, answer: texts; places in them are pixels of the picture.
+    :param form: form of the question (``questions.FORMS``); empty where the file does not tell it.
     """
 
     picture: Path
     size: tuple[int, int]
     question: str
     answer: str
+    form: str = ""
 
 
 class GroundingQuestions:
@@ -103,7 +105,8 @@ def read_grounding(path: Path) -> list[GroundingSample]:
             if picture not in sizes:
                 sizes[picture] = _size(picture, where)
             for question, answer in _asked(line, where):
-                samples.append(_checked(picture, sizes[picture], question, answer, where))
+                sample = _checked(picture, sizes[picture], question, answer, where)
+                samples.append(replace(sample, form=str(line.get("form", ""))))
     except OSError as error:
         raise InputError(f"{file}: cannot be read ({reason_of(error)})") from None
     if not samples:

@@ -8,6 +8,7 @@ import numpy as np
 
 from stvla_ros.errors import InputError
 from stvla_ros.learning.grounding.reading import GroundingQuestions, read_grounding
+from stvla_ros.learning.grounding.shuffling import with_answers_shuffled
 from stvla_ros.policy.samples import Questions
 
 _HELD_OUT = 4
@@ -23,6 +24,8 @@ class GroundingConfig:
         many questions as its batch is large.
     :param crop: share of each side of the pictures that may be cut away.
     :param flip: share of the pictures that are mirrored.
+    :param shuffled: whether each question gets the answer from another picture, with the same words: a control, from
+        which nothing can be learnt about places.
     :raises InputError: for a value out of range.
     """
 
@@ -30,6 +33,7 @@ class GroundingConfig:
     share: float = 0.25
     crop: float = 0.0
     flip: float = 0.0
+    shuffled: bool = False
 
     def __post_init__(self) -> None:
         for name, high in (("share", _MOST_SHARE), ("crop", _MOST_CROP), ("flip", 1.0)):
@@ -65,6 +69,8 @@ def ask_questions(config: GroundingConfig, held_out: float, seed: int) -> AskedQ
     :raises InputError: for unusable files.
     """
     samples = [sample for path in config.paths for sample in read_grounding(Path(path))]
+    if config.shuffled:
+        samples = with_answers_shuffled(samples, seed)
     _, picture = np.unique([str(sample.picture) for sample in samples], return_inverse=True)
     pictures = int(picture.max()) + 1
     held = min(math.ceil(held_out * pictures), pictures - 1) if held_out else 0

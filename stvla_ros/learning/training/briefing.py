@@ -53,7 +53,7 @@ def briefing(
     :param selections: episodes to train on, for each data set of ``config.data.paths``.
     :param trainable: network as it will be trained: ``requires_grad`` set, adapters added.
     :param steps: number of optimiser steps in the whole run.
-    :param seconds_per_step: measured time of a step; None if it was not measured.
+    :param seconds_per_step: measured time of a step, the mean of all stages' steps; None if it was not measured.
     :param asked: questions that some stage learns from.
     :returns: at most ``LINES`` lines of ``WIDTH`` columns.
     :raises InputError: for unreadable data.
@@ -149,7 +149,8 @@ def _questions(config: TrainingConfig, asked: AskedQuestions | None) -> list[str
     batch = config.grounding.count(config.batch_size, alone=False)
     return _field(
         "questions",
-        f"{len(asked.questions)} about {asked.pictures} pictures{held}; {batch} beside {config.batch_size} samples",
+        f"{len(asked.questions)} about {asked.pictures} pictures{held}; {batch} beside {config.batch_size} samples"
+        + ("; answers are those of other pictures" if config.grounding.shuffled else ""),
     )
 
 
