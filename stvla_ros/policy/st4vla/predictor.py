@@ -18,6 +18,7 @@ from stvla_ros.policy.st4vla.denoising_steps import check_sampling
 from stvla_ros.policy.st4vla.encoder_inputs import patches
 from stvla_ros.policy.st4vla.model import St4Vla
 from stvla_ros.policy.st4vla.normaliser import unnormalize
+from stvla_ros.policy.st4vla.padding import padded
 from stvla_ros.policy.st4vla.prompt import PromptTokenizer
 from stvla_ros.policy.st4vla.sizes import GUIDANCE, STEPS
 
@@ -152,8 +153,7 @@ class St4VlaPredictor:
         :returns: the answer; places in it are pixels of the picture of ``picture_size``.
         :raises InputError: naming the argument that cannot be used; when memory runs out.
         """
-        if type(most_tokens) is not int or not 1 <= most_tokens <= MOST_TOKENS:
-            raise InputError(f"most_tokens: expected 1 to {MOST_TOKENS}, got {most_tokens!r}")
+        _check_most_tokens(most_tokens)
         ids = torch.from_numpy(self.prompts.encode_question(question, len(pictures)))[None].to(self.model.device)
         device = self.model.device
         with torch.inference_mode(), memory_for(f"inference on {device}"), own_queue(device):
@@ -161,6 +161,28 @@ class St4VlaPredictor:
             said = self.model.answer(pixels, grid, ids, torch.ones_like(ids), self.prompts.end, most_tokens, given_up)
             wait_for_device(device)
             return self.prompts.decode(said[0].tolist())
+
+    def ask_each(
+        self, pictures: Sequence[np.ndarray], questions: Sequence[str], most_tokens: int = USUAL_TOKENS
+    ) -> list[str]:
+        """Answers in words to several questions, decoded together. Beside a longer one, an answer is what ``ask`` gives
+        up to rounding.
+
+        :param pictures: one picture for each question.
+        :param questions, most_tokens: as for ``ask``.
+        :raises InputError: as ``ask``; for another number of pictures.
+        """
+        _check_most_tokens(most_tokens)
+        if len(pictures) != len(questions) or not questions:
+            raise InputError(f"pictures: expected one for each question, got {len(pictures)} for {len(questions)}")
+        device = self.model.device
+        ids, mask = (each.to(device) for each in padded([self.prompts.encode_question(each) for each in questions]))
+        with torch.inference_mode(), memory_for(f"inference on {device}"), own_queue(device):
+            prepared = np.stack([prepare_picture(picture, self.picture_size, self._resize) for picture in pictures])
+            pixels, grid = patches(torch.from_numpy(prepared).to(device))
+            said = self.model.answer(pixels, grid, ids, mask, self.prompts.end, most_tokens)
+            wait_for_device(device)
+            return [self.prompts.decode(_until(row, self.prompts.end)) for row in said.tolist()]
 
     def _prepared(self, pictures: Sequence[np.ndarray]) -> torch.Tensor:
         """(V, 3, S, S) numbers from 0 to 1, on the device."""
@@ -183,3 +205,13 @@ class St4VlaPredictor:
             ids = torch.from_numpy(self.prompts.encode(instruction, views))[None].to(self.model.device)
             self._encoded = (instruction, views), self._chunk_pass.prompt(ids, views)
         return self._encoded[1]
+
+
+def _check_most_tokens(most_tokens: int) -> None:
+    """:raises InputError: for a number of tokens out of range."""
+    if type(most_tokens) is not int or not 1 <= most_tokens <= MOST_TOKENS:
+        raise InputError(f"most_tokens: expected 1 to {MOST_TOKENS}, got {most_tokens!r}")
+
+
+def _until(ids: list[int], end: int) -> list[int]:
+    return ids[: ids.index(end)] if end in ids else ids

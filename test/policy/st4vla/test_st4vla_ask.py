@@ -57,6 +57,27 @@ def test_an_answer_ends_with_its_turn(folder: Path, picture: np.ndarray, monkeyp
     assert predictor.ask([picture], "what is it?", 6) == predictor.prompts.decode(said[:last])
 
 
+def test_several_questions_at_once_get_the_answers_of_each_alone(folder: Path, picture: np.ndarray) -> None:
+    predictor = load_policy(str(folder))
+    torch.manual_seed(0)
+    # A new network says the same whatever it is asked.
+    network = predictor.model.qwen_vl_interface.model
+    for matrix in [each for each in network.model.language_model.layers.parameters() if each.dim() == 2]:
+        torch.nn.init.normal_(matrix, std=0.3)
+    network.lm_head.weight = torch.nn.Parameter(torch.randn_like(network.lm_head.weight))
+    pictures = [picture, picture[::-1], picture]
+    asked = ["box of the plate", "Which way will the gripper go to put the spoon on the towel?", "x"]
+    alone = [predictor.ask([each], question, 6) for each, question in zip(pictures, asked, strict=True)]
+    assert len(set(alone)) == 3
+    assert predictor.ask_each(pictures, asked, 6) == alone
+
+
+@pytest.mark.parametrize("pictures, questions", [(1, 2), (0, 0)])
+def test_each_question_needs_a_picture(folder: Path, picture: np.ndarray, pictures: int, questions: int) -> None:
+    with pytest.raises(InputError, match=f"^pictures: expected one for each question, got {pictures} for {questions}"):
+        load_policy(str(folder)).ask_each([picture] * pictures, ["box of the plate"] * questions)
+
+
 def test_who_is_asked_beside_has_the_same_weights_and_modules_of_its_own(folder: Path, picture: np.ndarray) -> None:
     predictor = load_policy(str(folder), device="cpu")
     beside = predictor.beside()

@@ -11,6 +11,7 @@ from stvla_ros.policy.base import PolicyInput
 from stvla_ros.policy.pictures import prepare_picture
 from stvla_ros.policy.samples import Augmentation, Preparation, Samples, SeenQuestion
 from stvla_ros.policy.st4vla.normaliser import GRIPPER, OPEN_FROM
+from stvla_ros.policy.st4vla.padding import padded
 from stvla_ros.policy.st4vla.prompt import PromptTokenizer
 
 PICTURES = "pictures"
@@ -120,15 +121,6 @@ def question_batch(questions: Sequence[SeenQuestion], prompts: PromptTokenizer) 
     for row, answer in enumerate(answers):
         answered[row, -len(answer) :] = True
     return QuestionBatch(torch.from_numpy(np.stack([each.rgb for each in questions])), ids, mask, answered)
-
-
-def padded(texts: Sequence[np.ndarray]) -> tuple[torch.Tensor, torch.Tensor]:
-    """Token ids and mask, (B, L) each. The padding is at the left, as Qwen's processor pads, with id and mask 0."""
-    longest = max(map(len, texts))
-    ids, mask = (torch.zeros(len(texts), longest, dtype=torch.int64) for _ in range(2))
-    for row, text in enumerate(texts):
-        ids[row, longest - len(text) :], mask[row, longest - len(text) :] = torch.from_numpy(text), 1
-    return ids, mask
 
 
 def normalized(actions: np.ndarray, statistics: ActionStatistics) -> np.ndarray:
