@@ -60,6 +60,11 @@ class Trainer:
         self._stage: Stage | None = None
 
     @property
+    def device(self) -> torch.device:
+        """Device of the network."""
+        return self._device
+
+    @property
     def steps(self) -> int:
         """Number of optimiser steps in the whole run."""
         return self._stages[-1].end
@@ -154,21 +159,30 @@ class Trainer:
         return learning_rate(self._config.optimizer, step - stage.begin, stage.end - stage.begin)
 
     def seconds_a_step(self) -> float:
-        """Measured on the second of two forward and backward passes that change nothing."""
+        """The mean over the steps of all stages: for each stage measured on the second of two forward and backward
+        passes that change nothing.
+        """
+        step, seconds = self.step, 0.0
+        for stage in self._stages:
+            self.step = stage.begin
+            seconds += (stage.end - stage.begin) * self._seconds_of_this_stage() / self.steps
+        self.step, self._stage = step, None
+        for parameter in self.trained.values():
+            parameter.requires_grad_(True)
+        return seconds
+
+    def _seconds_of_this_stage(self) -> float:
+        accumulated = self._config.gradient_accumulation
         self._enter_stage()
         for _ in range(2):
             begun = time.perf_counter()
-            for part in self._batches.make(0):
+            for part in self._batches.make(self.step * accumulated):
                 with memory_for(f"training on {self._device}"):
                     self._losses(part)[0].backward()
             wait_for_device(self._device)
             for parameter in self.trained.values():
                 parameter.grad = None
-        seconds = (time.perf_counter() - begun) * self._config.gradient_accumulation
-        self._stage = None
-        for parameter in self.trained.values():
-            parameter.requires_grad_(True)
-        return seconds
+        return (time.perf_counter() - begun) * accumulated
 
     @torch.no_grad()
     def validate(self) -> dict[str, float]:

@@ -22,6 +22,8 @@ from stvla_ros.settings import load_yaml
 if TYPE_CHECKING:
     import torch
 
+    from stvla_ros.learning.datasets.open_data import DataReader
+    from stvla_ros.learning.training.asked_questions import AskedQuestions
     from stvla_ros.learning.training.loop import Trainer
     from stvla_ros.learning.training.selection import Selection
     from stvla_ros.policy.trainable import Start, Trainable
@@ -66,10 +68,30 @@ def _override(text: str) -> tuple[str, Any]:
     raise InputError(f"set: expected key=value like data.episodes=52, got {text!r}")
 
 
-def train(config: TrainingConfig) -> Path:
-    """Train, or continue the run in ``config.output``.
+@dataclass(frozen=True, eq=False)
+class Ready:
+    """A run that is ready for its next step.
 
-    :returns: the folder of the checkpoint, or of the adapter.
+    :param folder: folder of the run.
+    :param settings: settings that must be the same when the run continues.
+    :param state: state that the run was restored from; None at its beginning.
+    :param warnings: lines about suspicious things in the data.
+    """
+
+    folder: Path
+    settings: dict[str, Any]
+    state: dict[str, Any] | None
+    readers: "list[DataReader]"
+    selections: "list[Selection]"
+    trainable: "Trainable"
+    trainer: "Trainer"
+    asked: "AskedQuestions | None"
+    warnings: list[str]
+
+
+def make_ready(config: TrainingConfig) -> Ready:
+    """Check the data, run perception once over all episodes, and make the network, or restore it.
+
     :raises InputError: for a configuration or data that cannot be used.
     """
     check_given(config)
@@ -83,12 +105,9 @@ def train(config: TrainingConfig) -> Path:
     from stvla_ros.freed_memory import keep_freed_memory
     from stvla_ros.learning.datasets.open_data import open_data
     from stvla_ros.learning.training.asked_questions import ask_questions
-    from stvla_ros.learning.training.briefing import briefing
     from stvla_ros.learning.training.checks import check_count, check_datasets
     from stvla_ros.learning.training.clip_checks import check_clips
-    from stvla_ros.learning.training.ending import ending
-    from stvla_ros.learning.training.grip_pictures import write_grip_pictures
-    from stvla_ros.learning.training.loop import Trainer, run_loop
+    from stvla_ros.learning.training.loop import Trainer
     from stvla_ros.learning.training.prepared_frames import prepare_samples
     from stvla_ros.learning.training.selection import select_episodes
     from stvla_ros.learning.training.stages import frames_of_stages, make_stages
@@ -138,20 +157,37 @@ def train(config: TrainingConfig) -> Path:
     trainer = Trainer(config, trainable, stages, frames, validation_frames, device, asked)
     if state is not None:
         trainer.restore(state)
-    page = briefing(config, selections, trainable, trainer.steps, trainer.seconds_a_step(), asked)
-    warnings += trainable.remarks
+    return Ready(run_folder, settings, state, readers, selections, trainable, trainer, asked, warnings)
+
+
+def train(config: TrainingConfig) -> Path:
+    """Train, or continue the run in ``config.output``.
+
+    :returns: the folder of the checkpoint, or of the adapter.
+    :raises InputError: for a configuration or data that cannot be used.
+    """
+    ready = make_ready(config)
+    from stvla_ros.learning.training.briefing import briefing
+    from stvla_ros.learning.training.ending import ending
+    from stvla_ros.learning.training.grip_pictures import write_grip_pictures
+    from stvla_ros.learning.training.loop import run_loop
+
+    run_folder, trainer, trainable = ready.folder, ready.trainer, ready.trainable
+    page = briefing(config, ready.selections, trainable, trainer.steps, trainer.seconds_a_step(), ready.asked)
+    warnings = [*ready.warnings, *trainable.remarks]
     print("\n".join([page, *(f"warning: {line}" for line in warnings)]), flush=True)
     (run_folder / "briefing.txt").write_text(page + "\n")
     if config.needs_actions:
-        print(f"look at {write_grip_pictures(run_folder, selections)}: it shows where the gripper closes", flush=True)
+        pictures = write_grip_pictures(run_folder, ready.selections)
+        print(f"look at {pictures}: it shows where the gripper closes", flush=True)
     (run_folder / "config.yaml").write_text(yaml.safe_dump(to_mapping(config), sort_keys=False))
 
     begun = time.monotonic()
-    run_loop(trainer, config, run_folder, settings, state)
+    run_loop(trainer, config, run_folder, ready.settings, ready.state)
     minutes = (time.monotonic() - begun) / 60.0
     result = _save_result(config, trainable, trainer, run_folder)
     print(f"{trainer.steps} steps ({minutes:.1f} minutes in this go); {result}")
-    robots = {reader.info.robot_type for reader in readers}
+    robots = {reader.info.robot_type for reader in ready.readers}
     print(*ending(run_folder, result, robots, config.needs_actions), sep="\n", flush=True)
     return result
 
