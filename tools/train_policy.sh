@@ -8,22 +8,7 @@ cd "$(dirname "$0")/.."
 out=out try=false
 if [ "${1:-}" = --try ]; then out=${2:-out/try} try=true; else echo "make policy: about 5 hours on 2 quiet cores"; fi
 widowx=(stack_cube stack_cube_reversed carrot_on_plate spoon_on_towel eggplant_in_basket)
-paths=()
-
-stvla() { python -m stvla_ros.cli "$@"; }
-# few NUMBER LESS: the number, or with --try the smaller one.
-few() { if $try; then echo "$2"; else echo "$1"; fi; }
-# Of one robot a recording is the data set itself, of several a folder each.
-add_datasets() { if [ -d "$1/meta" ]; then paths+=("$1"); else paths+=("$1"/*); fi; }
-
-# demonstrations NAME EPISODES SEED TASK…: the expert's.
-demonstrations() {
-  local output=$out/datasets/$1 episodes seed=$3
-  episodes=$(few "$2" 2)
-  shift 3
-  [ -d "$output" ] || stvla record --tasks "$@" --episodes "$episodes" --seed "$seed" --output "$output"
-  add_datasets "$output"
-}
+. tools/training_rounds.sh
 
 # corrections NAME POLICY EPISODES SEED TASK…: the expert's answers in the states that a trained policy gets into.
 # A POLICY with ?key=value is executed so. With late="A B" before it, its answers come so many milliseconds late.
@@ -40,10 +25,9 @@ corrections() {
 
 # training NAME CONFIGURATION FROM STEPS SETTING…: with the data so far; goes on from another one unless FROM is empty.
 training() {
-  local output=$out/training/$1 all
-  all=$(IFS=,; echo "${paths[*]}")
+  local output=$out/training/$1
   [ -d "$output/checkpoint" ] || stvla train --config "config/train/$2.yaml" --output "$output" --set \
-    "checkpoint='${3:+$out/training/$3/checkpoint}'" "steps=$(few "$4" 4)" "data.paths=[$all]" "data.cache=$out/cache" \
+    "checkpoint='${3:+$out/training/$3/checkpoint}'" "steps=$(few "$4" 4)" "data.paths=[$(all_paths)]" "data.cache=$out/cache" \
     "${@:5}"
 }
 
