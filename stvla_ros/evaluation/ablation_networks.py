@@ -54,6 +54,7 @@ class Network:
     :param config: file of its training configuration; None if it is not trained.
     :param overrides: values in place of the configuration's, by dotted name.
     :param after: network that this one's training continues from; empty for none.
+    :param acts: whether it is evaluated; others are only continued from.
     """
 
     name: str
@@ -63,6 +64,7 @@ class Network:
     config: Path | None = None
     overrides: Mapping[str, Any] = field(default_factory=dict)
     after: str = ""
+    acts: bool = True
 
 
 def make_networks(settings: Sequence[Setting], trainings: Trainings) -> list[Network]:
@@ -102,10 +104,13 @@ def make_networks(settings: Sequence[Setting], trainings: Trainings) -> list[Net
     return networks
 
 
-def record_demonstrations(tasks: Sequence[str], count: int, workers: int, folder: Path) -> list[str]:
+def record_demonstrations(
+    tasks: Sequence[str], count: int, workers: int, folder: Path, grounding: int = 0, half: str = ""
+) -> list[str]:
     """The expert's demonstrations of each task, a data set each.
 
     :param folder: folder of the data sets; those already in it are kept.
+    :param grounding, half: as in ``RecordArguments``.
     :returns: the data sets' folders.
     :raises InputError: when it already holds others.
     """
@@ -117,7 +122,8 @@ def record_demonstrations(tasks: Sequence[str], count: int, workers: int, folder
         output = folder / task.replace("/", "-")
         if not output.is_dir():
             print(f"recording {count} demonstrations of {task}", flush=True)
-            record(RecordArguments(tasks=(task,), episodes=count, workers=workers, output=str(output)))
+            asked = RecordArguments((task,), count, grounding, half, workers=workers, output=str(output))  # type: ignore[arg-type]
+            record(asked)
         there = read_json_file(output / "meta/info.json").get("total_episodes")
         if there != count:
             raise InputError(f"demonstrations: {output} has {there} episodes, asked for {count}; choose another output")
@@ -158,6 +164,11 @@ def trained_policy(network: Network, folder: Path) -> EvaluatedPolicy:
         write_json(noted, {**wanted, "checkpoint": train_network(network.config, overrides, output).name})
     checkpoint = str(_checkpoint(output))
     return replace(network.policy, checkpoint=checkpoint, inputs=resolve(checkpoint, {}).inputs)
+
+
+def trained_checkpoint(network: Network, folder: Path) -> Path:
+    """The checkpoint of a network that was trained. :param folder: as in ``trained_policy``."""
+    return _checkpoint(folder / network.name)
 
 
 def _checkpoint(output: Path) -> Path:

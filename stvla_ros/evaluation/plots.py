@@ -9,6 +9,7 @@ from stvla_ros.evaluation.tables import MEAN, Table
 # Okabe and Ito's colours, which colour-blind people can tell apart, too.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 _MARKERS = "osD^vP*"
+_SUCCESS = "success, %"
 
 
 def plot_table(
@@ -20,27 +21,46 @@ def plot_table(
         can have.
     :param alike: number of policies after which the colours repeat, with the bars hatched.
     """
-    plt = _pyplot()
     tasks = [*table.tasks, *([MEAN] if len(table.tasks) > 1 else [])]
-    known = {(row.policy, row.task): row for row in table.rows}
-    policies = table.policies
-    figure, axes = plt.subplots(figsize=(min(40.0, max(5.0, 1.2 + 0.45 * len(tasks) * (len(policies) + 1))), 4.0))
-    width = min(0.8 / max(1, len(policies)), 0.3)
-    for index, policy in enumerate(policies):
-        places = [place for place, task in enumerate(tasks) if (policy, task) in known]
-        rates = [known[policy, tasks[place]].success for place in places]
-        at = [place + (index - (len(policies) - 1) / 2) * width for place in places]
+    known = {(row.policy, row.task): row.success for row in table.rows}
+    series = {
+        policy: {task: known[policy, task] for task in tasks if (policy, task) in known} for policy in table.policies
+    }
+    plot_groups(series, tasks, path, title, bounds=bounds, alike=alike)
+
+
+def plot_groups(
+    series: Mapping[str, Mapping[str, SuccessRate]],
+    groups: Sequence[str],
+    path: Path,
+    title: str,
+    y_label: str = _SUCCESS,
+    bounds: Mapping[str, float] | None = None,
+    alike: int = len(COLOURS),
+) -> None:
+    """Plot shares as PNG: a group of bars for each name of ``groups``.
+
+    :param series: shares by name of the group, by the name in the legend.
+    :param bounds, alike: as in ``plot_table``.
+    """
+    plt = _pyplot()
+    figure, axes = plt.subplots(figsize=(min(40.0, max(5.0, 1.2 + 0.45 * len(groups) * (len(series) + 1))), 4.0))
+    width = min(0.8 / max(1, len(series)), 0.3)
+    for index, (name, known) in enumerate(series.items()):
+        places = [place for place, group in enumerate(groups) if group in known]
+        rates = [known[groups[place]] for place in places]
+        at = [place + (index - (len(series) - 1) / 2) * width for place in places]
         values = [100 * rate.value for rate in rates]
         look = {"color": COLOURS[index % alike % len(COLOURS)], "hatch": ("", "///", "...")[index // alike % 3]}
-        axes.bar(at, values, 0.92 * width, edgecolor="white", linewidth=0, label=policy, zorder=2, **look)
+        axes.bar(at, values, 0.92 * width, edgecolor="white", linewidth=0, label=name, zorder=2, **look)
         axes.errorbar(at, values, _bars(rates), fmt="none", ecolor="#333333", capsize=3, linewidth=1, zorder=3)
-    drawn = [(place, 100 * bounds[task]) for place, task in enumerate(tasks) if bounds and task in bounds]
+    drawn = [(place, 100 * bounds[group]) for place, group in enumerate(groups) if bounds and group in bounds]
     for number, (place, percent) in enumerate(drawn):
         label = "at most, without memory" if number == 0 else None
         axes.hlines(percent, place - 0.48, place + 0.48, "#000000", "dashed", linewidth=1.2, label=label, zorder=4)
-    axes.set_xticks(range(len(tasks)), [task.replace("_", "\n") for task in tasks])
-    axes.set_xlim(-0.6, len(tasks) - 0.4)
-    _finish(plt, figure, axes, path, title, legend=len(policies) > 1 or bool(drawn))
+    axes.set_xticks(range(len(groups)), [group.replace("_", "\n") for group in groups])
+    axes.set_xlim(-0.6, len(groups) - 0.4)
+    _finish(plt, figure, axes, path, title, legend=len(series) > 1 or bool(drawn), y_label=y_label)
 
 
 def plot_lines(
@@ -115,9 +135,9 @@ def _pyplot():
     return pyplot
 
 
-def _finish(plt, figure, axes, path: Path, title: str, legend: bool) -> None:
+def _finish(plt, figure, axes, path: Path, title: str, legend: bool, y_label: str = _SUCCESS) -> None:
     axes.set_ylim(-2, 105)  # a mark at 0 or 100 % stays completely visible
-    axes.set_ylabel("success, %")
+    axes.set_ylabel(y_label)
     axes.set_title(title, fontsize=11)
     axes.grid(axis="y", color="#dddddd", zorder=0)
     axes.spines[["top", "right"]].set_visible(False)

@@ -62,3 +62,31 @@ def test_all_steps_of_the_experiment_with_traces_run_and_are_done_once(tmp_path:
     again = subprocess.run(command, capture_output=True, text=True)
     assert again.returncode == 0 and "training for" not in again.stdout and "recording" not in again.stdout
     assert (tmp_path / "out/ablation.md").read_text() == table
+
+
+@pytest.mark.slow
+def test_all_steps_of_the_experiment_with_grounding_run_and_are_done_once(tmp_path: Path) -> None:
+    arms = ("full", "vanilla-longer", "shuffled", "spatialvla")
+    command = [
+        sys.executable, "-m", "stvla_ros.cli", "ablate", "grounding", "--try", "--tasks", "stack_cube",
+        "--settings", *arms, "--pictures", "none", "--workers", "1", "--output", str(tmp_path / "out"),
+    ]  # fmt: skip
+    first = subprocess.run(command, capture_output=True, text=True)
+    assert first.returncode == 0, first.stderr
+    out = tmp_path / "out"
+    table, errors = ((out / f"{name}.md").read_text() for name in ("ablation", "grounding"))
+    for name in ("stage1", "stage1-shuffled", *arms):
+        assert f"training for grounding-{name}-s0\n" in first.stdout
+        assert f"training for grounding-{name}-left-s0\n" in first.stdout
+    for name in arms:
+        assert f"| grounding-{name} | stack_cube | **0.0 %** (0/1) |" in table
+    assert errors.count("\n| grounding-") == 6 and "spatialvla" not in errors
+    halves = [file.stem for file in out.glob("ablation-left-*.md")]
+    assert len(halves) == 1  # there is one official episode
+    for name in ("ablation", "grounding", *halves):
+        assert (out / f"{name}.png").is_file() and (out / f"{name}.csv").is_file()
+    again = subprocess.run(command, capture_output=True, text=True)
+    assert again.returncode == 0
+    for done in ("training for", "recording", "asking", "measuring"):
+        assert done not in again.stdout
+    assert (out / "ablation.md").read_text() == table and (out / "grounding.md").read_text() == errors

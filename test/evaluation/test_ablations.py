@@ -8,9 +8,10 @@ import pytest
 from stvla_ros.acting.results import EpisodeKey, EpisodeResult
 from stvla_ros.acting.setup import EvaluatedPolicy
 from stvla_ros.errors import InputError
-from stvla_ros.evaluation.ablate import BOUND, PAPER, AblateArguments, AblationPlan, plan_ablation, write_ablation
+from stvla_ros.evaluation.ablate import AblateArguments, plan_ablation
 from stvla_ros.evaluation.ablation_kinds import ABLATIONS, SCALE_NOTE, make_settings
 from stvla_ros.evaluation.ablation_networks import Trainings, by_arm, make_networks, record_demonstrations
+from stvla_ros.evaluation.ablation_plan import BOUND, PAPER, AblationPlan, write_ablation
 from stvla_ros.evaluation.plan import EvalArguments
 from stvla_ros.evaluation.presets import WIDOWX_TASKS
 from stvla_ros.learning.training.config import read_config
@@ -31,6 +32,7 @@ CHANGES = {
         {"traces": "beside"},
         {"traces": "none"},
     ],
+    "grounding": [{}] * 7,
 }
 
 
@@ -53,10 +55,10 @@ def test_settings_that_the_policy_cannot_tell_apart_are_refused(traces: str) -> 
     assert len(make_settings("depth", policy)) == 2
 
 
-def test_without_retrain_only_the_amount_of_data_and_what_tells_of_the_past_are_trained() -> None:
+def test_without_retrain_only_data_what_tells_of_the_past_and_grounding_are_trained() -> None:
     trained = {kind: [setting.trained for setting in make_settings(kind, OURS)] for kind in ABLATIONS}
     assert trained.pop("data") == [True, True, False]
-    assert all(trained.pop("traces"))
+    assert all([*trained.pop("traces"), *trained.pop("grounding")])
     assert not any(any(flags) for flags in trained.values())
 
 
@@ -87,6 +89,7 @@ def test_a_training_configuration_takes_every_override(kind: str, tmp_path: Path
         ("traces", ("depth-D",)),
         ("traces", ("rgb",)),
         ("traces", ("earlier-long",)),
+        ("grounding", ("everything",)),
     ],
 )
 def test_a_setting_that_cannot_be_is_one_line(kind: str, names: tuple[str, ...]) -> None:
@@ -224,3 +227,16 @@ def test_the_bound_without_memory_stands_beside_each_arm_of_both_protocols(tmp_p
 
 def test_other_tasks_have_no_bound(tmp_path: Path) -> None:
     assert BOUND not in _written("traces", "stack_cube", tmp_path)[0]
+
+
+@pytest.mark.parametrize(
+    "given, named",
+    [
+        ({"kind": "grounding", "tuned": 5}, "tuned: expected none for grounding, got 5"),
+        ({"kind": "buffer", "policy": "expert", "grounding": 5}, "grounding: expected none for buffer, got 5"),
+        ({"kind": "traces", "demonstrated": ("left",)}, r"demonstrated: expected none for traces, got \('left',\)"),
+    ],
+)
+def test_what_another_ablation_is_asked_is_refused(given, named: str) -> None:
+    with pytest.raises(InputError, match=rf"\A{named}\Z"):
+        plan_ablation(AblateArguments(**given))
