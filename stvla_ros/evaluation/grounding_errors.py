@@ -214,7 +214,13 @@ def _plot(rows: Mapping[str, Mapping[str, Errors]], file: Path) -> None:
     from stvla_ros.evaluation.plots import plot_groups
 
     series = {
-        name: {arm: found[when].right for arm, found in rows.items() if when in found}
+        name: {_short(arm): found[when].right for arm, found in rows.items() if when in found}
         for name, when in (("before actions are learnt", "before"), ("after", "after"))
     }
-    plot_groups(series, list(rows), file, "boxes that are right on the official episodes", "boxes right, %")
+    plot_groups(
+        series, [_short(arm) for arm in rows], file, "boxes that are right on the official episodes", "boxes right, %"
+    )
+
+
+def _short(arm: str) -> str:
+    return arm.removeprefix("grounding-")

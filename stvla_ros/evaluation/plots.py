@@ -58,7 +58,7 @@ def plot_groups(
     for number, (place, percent) in enumerate(drawn):
         label = "at most, without memory" if number == 0 else None
         axes.hlines(percent, place - 0.48, place + 0.48, "#000000", "dashed", linewidth=1.2, label=label, zorder=4)
-    axes.set_xticks(range(len(groups)), [group.replace("_", "\n") for group in groups])
+    axes.set_xticks(range(len(groups)), [_lines(group) for group in groups])
     axes.set_xlim(-0.6, len(groups) - 0.4)
     _finish(plt, figure, axes, path, title, legend=len(series) > 1 or bool(drawn), y_label=y_label)
 
@@ -117,13 +117,18 @@ def plot_settings(
     if known:
         at, percent = zip(*known)
         axes.scatter(at, percent, marker="D", color=COLOURS[1], label="paper (4B model)", zorder=4)
-    axes.set_xticks(range(len(rates)), list(rates))
+    axes.set_xticks(range(len(rates)), [_lines(name) for name in rates])
     _finish(plt, figure, axes, path, title, legend=bool(known))
 
 
 def _bars(rates: Sequence[SuccessRate]) -> list[list[float]]:
     below = [100 * (rate.value - rate.low) for rate in rates]
     return [below, [100 * (rate.high - rate.value) for rate in rates]]
+
+
+def _lines(name: str) -> str:
+    """A name on several lines, so that its neighbour has room."""
+    return name.replace("_", "\n").replace("-", "\n")
 
 
 def _pyplot():
