@@ -28,8 +28,8 @@ PARTS = (
     "training_step",
     "training_memory",
 )
-# Run only when asked for: one takes half an hour, the other is for making decisions.
-LONG_PARTS = ("soak", "executors")
+# Run only when asked for: one takes half an hour, one is for making decisions, one needs root.
+LONG_PARTS = ("soak", "executors", "two_computers")
 
 
 def text(value: Any) -> str:
@@ -42,7 +42,7 @@ def main() -> None:
         "parts",
         nargs="*",
         metavar="NAME",
-        help=f"one of {', '.join(PARTS + LONG_PARTS)}; default: all but the last two",
+        help=f"one of {', '.join(PARTS + LONG_PARTS)}; default: all but the last three",
     )
     chosen = parser.parse_args().parts or PARTS
     unknown = set(chosen) - set(PARTS + LONG_PARTS)

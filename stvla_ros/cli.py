@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 
 from stvla_ros.errors import InputError
+from stvla_ros.missing_packages import missing_package
 
 
 @dataclass(frozen=True)
@@ -197,6 +198,11 @@ def main(argv: Sequence[str] | None = None) -> None:
         sys.stdout.flush()
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
+        code = 2
+    except ModuleNotFoundError as error:
+        if not (line := missing_package(error)):
+            raise
+        print(f"error: stvla {' '.join(words[:1])}: {line}", file=sys.stderr)
         code = 2
     except KeyboardInterrupt:
         code = 130

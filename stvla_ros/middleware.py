@@ -17,6 +17,13 @@ _TIMEOUT_S = 60.0
 _FOUND = re.compile(r"instead found '(\w+)'")
 
 
+def knows_ranges(environment: Mapping[str, str]) -> bool:
+    """Whether this ROS 2 knows ROS_AUTOMATIC_DISCOVERY_RANGE and ROS_STATIC_PEERS, which came with Iron. Humble has
+    ROS_LOCALHOST_ONLY in their place. Names of distributions follow the alphabet; the wheels are Jazzy's.
+    """
+    return not "" < environment.get("ROS_DISTRO", "") < "iron"
+
+
 def middleware_problem(environment: Mapping[str, str]) -> str:
     """Why the middleware that the environment names cannot be loaded, and what to do; empty when it can, and when there
     is no rclpy at all, which is another problem.

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from stvla_ros.errors import InputError
+from stvla_ros.missing_packages import missing_package
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
@@ -101,9 +102,9 @@ class Registry(Generic[Thing]):
         try:
             return getattr(importlib.import_module(module), attribute)
         except ModuleNotFoundError as error:
-            raise InputError(
-                f"{self.kind} {name}: needs the package {error.name!r}: pip install -r requirements/models.txt"
-            ) from error
+            if not (line := missing_package(error)):
+                raise
+            raise InputError(f"{self.kind} {name}: {line}") from error
 
     def choices(self) -> str:
         """The possible values, for an error."""

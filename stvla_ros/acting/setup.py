@@ -32,6 +32,7 @@ from stvla_ros.policy.registry import (
     WITHOUT_NETWORK,
     check_loads,
     check_policy,
+    require_network,
 )
 from stvla_ros.policy.training_record import AUTO, checkpoint_of, resolve, resolve_execution, training_notes
 from stvla_ros.robots.embodiments import find_embodiment
@@ -205,6 +206,7 @@ def check_loadable(policy: EvaluatedPolicy, robots: Collection[str] = ()) -> Non
     """
     try:
         if checkpoint := checkpoint_of(policy.policy, policy.checkpoint):
+            require_network(policy.policy)
             keys = sorted({find_embodiment(robot).unnorm_key for robot in robots})
             for fallback in keys or [None]:
                 check_loads(checkpoint, policy.parameters.get("unnorm_key", ""), fallback)

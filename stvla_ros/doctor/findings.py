@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from stvla_ros.errors import InputError, one_line, reason_of
+from stvla_ros.missing_packages import missing_package
 
 Level = Literal["ok", "note", "warning", "error"]
 LEVELS: tuple[Level, ...] = get_args(Level)
@@ -71,7 +72,9 @@ def examine(area: str, title: str, check: Callable[[], Iterable[Finding]]) -> Se
     except InputError as problem:
         found.append(error(str(problem), "correct what the line names, then run this again"))
     except Exception as problem:
-        found.append(_crash(area, problem))
+        lacking = missing_package(problem)
+        advice = "install it, then run this again"
+        found.append(error(f"not checked: {lacking}", advice) if lacking else _crash(area, problem))
     return Section(area, title, tuple(found))
 
 

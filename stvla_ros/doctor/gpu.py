@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from stvla_ros.doctor.findings import Findings, error, note, ok, warning
 from stvla_ros.errors import reason_of
+from stvla_ros.missing_packages import missing_package
 
 # The published 4B model takes 8.4 GB as bfloat16 (docs/reference/policy.md); its activations and the display need some
 # more.
@@ -52,7 +53,7 @@ def torch_facts() -> TorchFacts:
         from stvla_ros.devices import has_bfloat16
         from stvla_ros.policy.compiled_parts import are_worth_it
     except Exception as problem:  # a broken installation may raise anything
-        return TorchFacts("", f"{type(problem).__name__}: {reason_of(problem)}")
+        return TorchFacts("", missing_package(problem) or f"{type(problem).__name__}: {reason_of(problem)}")
     gpus = []
     if torch.cuda.is_available():
         for number in range(torch.cuda.device_count()):
@@ -68,7 +69,9 @@ def torch_facts() -> TorchFacts:
 def check_gpu(facts: TorchFacts) -> Findings:
     if not facts.version:
         yield error(
-            f"torch cannot be imported: {facts.problem}", "run `make setup`, or install requirements/models.txt"
+            f"torch cannot be imported: {facts.problem}",
+            "it is needed where the policy runs (vla_server); camera, perception and driver do without "
+            "(docs/how-to/two-computers.md)",
         )
         return
     if facts.gpus:

@@ -4,13 +4,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from stvla_ros.doctor.findings import Findings, error, note, ok, warning
+from stvla_ros.middleware import knows_ranges
 
 _BUILD = (
     "in a checkout: `make setup`, then `. tools/env.sh`; in a ROS 2 workspace: `colcon build`, then "
     "`. install/setup.bash`"
 )
-# Jazzy's logging and lifecycle interfaces are used. Names of distributions follow the alphabet.
-_OLDEST = "jazzy"
+# Names of distributions follow the alphabet.
+_OLDEST, _TRIED = "humble", "jazzy"
 _RANGES = ("SUBNET", "LOCALHOST", "SYSTEM_DEFAULT", "OFF")
 # The domain determines the ports; above 101 they lie in the range that Linux uses for ephemeral ones.
 _SAFE_DOMAIN, _LAST_DOMAIN = 101, 232
@@ -68,15 +69,24 @@ def _check_distribution(facts: RosFacts, distribution: str) -> Findings:
     if facts.problem:
         yield error(
             f"rclpy cannot be imported: {facts.problem}",
-            "source a ROS 2 distribution (`. /opt/ros/jazzy/setup.bash`, and the virtual environment made with it), or "
-            f"without one: {_BUILD}",
+            f"source a ROS 2 distribution (`. /opt/ros/{distribution or _TRIED}/setup.bash`, and the virtual "
+            f"environment made with it), or without one: {_BUILD}",
+        )
+    elif distribution and facts.wheels:
+        yield error(
+            f"ROS 2 {distribution} is sourced, but rclpy comes from the wheels, which are Jazzy's: {facts.rclpy}",
+            "remove .venv and run `make setup` with the distribution sourced: processes of two distributions do not "
+            "understand each other's types",
         )
     elif distribution and distribution < _OLDEST:
-        yield error(f"ROS 2 {distribution} is sourced", f"use ROS 2 {_OLDEST} or later, or the wheels (`make setup`)")
-    elif distribution and facts.wheels:
+        yield error(
+            f"ROS 2 {distribution} is sourced",
+            f"use ROS 2 {_OLDEST} or later for all processes, camera's and arm's drivers too",
+        )
+    elif distribution and distribution < _TRIED:
         yield warning(
-            f"ROS 2 {distribution} is sourced, but rclpy comes from the wheels: {facts.rclpy}",
-            "remove .venv and run `make setup` with the distribution sourced, else two ROS 2 are mixed",
+            f"rclpy of ROS 2 {distribution}: {facts.rclpy}; this stack runs on {_TRIED}, and was not run on that",
+            "try it on fake hardware first (docs/how-to/humble.md says what was checked)",
         )
     elif not distribution and not facts.wheels:
         yield warning(
@@ -150,6 +160,9 @@ def _check_domain(environment: Mapping[str, str]) -> Findings:
 
 
 def _check_range(environment: Mapping[str, str]) -> Findings:
+    if not knows_ranges(environment):
+        yield from _check_localhost_only(environment)
+        return
     reach = environment.get("ROS_AUTOMATIC_DISCOVERY_RANGE", "")
     if environment.get("ROS_LOCALHOST_ONLY") == "1":
         yield note("ROS_LOCALHOST_ONLY=1 is outdated", "set ROS_AUTOMATIC_DISCOVERY_RANGE=LOCALHOST instead")
@@ -169,4 +182,21 @@ def _check_range(environment: Mapping[str, str]) -> Findings:
             f"ROS_AUTOMATIC_DISCOVERY_RANGE is {reach}: other machines in the network are heard, and can "
             "command the robot",
             "set it to LOCALHOST where camera, robot and policy run on this machine",
+        )
+
+
+def _check_localhost_only(environment: Mapping[str, str]) -> Findings:
+    for name in ("ROS_AUTOMATIC_DISCOVERY_RANGE", "ROS_STATIC_PEERS"):
+        if environment.get(name):
+            yield warning(
+                f"{name} is set, which ROS 2 {environment['ROS_DISTRO']} does not know",
+                "unset it; for several computers use a discovery server (docs/how-to/two-computers.md)",
+            )
+    if environment.get("ROS_LOCALHOST_ONLY", "1") == "1" and not environment.get("ROS_DISCOVERY_SERVER"):
+        yield ok("the nodes take config/fastdds_this_machine.xml: UDP by 127.0.0.1 alone")
+    else:
+        yield note(
+            "other machines in the network are heard, and can command the robot (ROS_LOCALHOST_ONLY is 0, or "
+            "ROS_DISCOVERY_SERVER is set)",
+            "unset both where camera, robot and policy run on this machine",
         )

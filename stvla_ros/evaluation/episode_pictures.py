@@ -2,10 +2,10 @@
 
 from pathlib import Path
 from types import TracebackType
-from typing import Self
 
 import cv2
 import numpy as np
+from typing_extensions import Self
 
 from stvla_ros.perception.coloured_depth import WideningRange
 from stvla_ros.perception.overlay import DrawnOver, draw_traces

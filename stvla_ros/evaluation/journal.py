@@ -5,7 +5,9 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
+
+from typing_extensions import Self
 
 from stvla_ros.acting.results import EpisodeKey, EpisodeResult
 from stvla_ros.atomic_files import make_folder, write_json

@@ -15,6 +15,7 @@ from stvla_ros.errors import InputError
 from stvla_ros.graph.arguments import PerceptionArguments
 from stvla_ros.graph.names import absolute_namespace, alone, full_name, matches
 from stvla_ros.graph.specification import Graph, NodeSpec
+from stvla_ros.policy.registry import require_network
 from stvla_ros.settings import read_mapping, read_yaml
 from stvla_ros.shared_files import config_directory
 
@@ -48,6 +49,7 @@ def finish(
     nodes = [_respawned(node, arguments.respawn) for node in _part(nodes, arguments)]
     if recorded and not any(node.executable == "bag_recorder" for node in nodes):
         notes = (*notes, f"the bag is recorded where the part {recorded[0]} is started")
+    _check_packages(nodes)
     own = {name: full_name(name.lstrip("/"), namespace) for name in _TREE * simulated + _CLOCK * replayed if namespace}
     nodes = [
         replace(
@@ -75,6 +77,16 @@ def finish(
         # Parts that are started one by one must meet.
         own_domain=simulated and arguments.start == "all",
     )
+
+
+def _check_packages(nodes: Sequence[NodeSpec]) -> None:
+    """Of what is started here alone: where only camera and arm are, nobody needs networks.
+
+    :raises InputError: for a Python package that is missing.
+    """
+    for node in nodes:
+        if server := node.parameters.get("vla_server"):
+            require_network(server["policy"])
 
 
 def rviz_config(arguments: PerceptionArguments, run_directory: Path) -> Path:

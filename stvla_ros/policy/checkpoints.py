@@ -10,8 +10,6 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from safetensors import SafetensorError, safe_open
-
 from stvla_ros import hub
 from stvla_ros.atomic_files import whole_folder
 from stvla_ros.errors import InputError, reason_of
@@ -52,6 +50,8 @@ def new_folder(directory: Path, needed: int) -> Iterator[Path]:
     :param needed: approximate number of bytes that will be written.
     :raises InputError: when ``directory`` is not free, or when the disk refuses something in the block.
     """
+    from safetensors import SafetensorError
+
     directory = directory.expanduser().absolute()
     check_free(directory)
     try:
@@ -212,6 +212,9 @@ def open_tensors(file: Path, device: "torch.device | str" = "cpu") -> Iterator[A
 
     :raises InputError: when it turns out to be missing or damaged, also while it is read.
     """
+    # Where weights are read: a graph's start and the checks of a machine read the small files alone.
+    from safetensors import SafetensorError, safe_open
+
     try:
         _check_header(file)
         with safe_open(file, framework="pt", device=str(device)) as tensors:

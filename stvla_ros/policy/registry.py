@@ -7,6 +7,7 @@ from typing import Any
 
 from stvla_ros.cuda_driver import check_device, check_device_name
 from stvla_ros.errors import InputError
+from stvla_ros.missing_packages import require_packages
 from stvla_ros.plugins import Registry, subclass_of
 from stvla_ros.policy.base import Policy
 from stvla_ros.settings import parse_mapping
@@ -14,6 +15,8 @@ from stvla_ros.settings import parse_mapping
 WITHOUT_NETWORK = ("expert", "random")
 """Policies that look at nothing and have no checkpoint."""
 DTYPES = ("auto", "float32", "float16", "bfloat16")
+# What every family's network is loaded with.
+_NETWORKS = ("torch", "transformers", "safetensors", "tokenizers", "PIL")
 NO_PARAMETERS: Mapping[str, Any] = MappingProxyType({})
 
 OF_CHECKPOINT = "stvla"
@@ -88,6 +91,15 @@ def check_loads(checkpoint: str, unnorm_key: str = "", fallback_unnorm_key: str 
             select_statistics(statistics, unnorm_key, fallback_unnorm_key or "")
         except InputError as error:
             raise InputError(f"checkpoint {checkpoint}: {error}") from None
+
+
+def require_network(policy: str) -> None:
+    """
+    :param policy: name of the policy.
+    :raises InputError: when it runs a network, and a Python package for that is missing.
+    """
+    if policy == OF_CHECKPOINT:
+        require_packages(f"policy {policy}", _NETWORKS)
 
 
 def check_answers(argument: str, name: str, checkpoint: str = "") -> None:

@@ -5,7 +5,7 @@ from functools import partial
 from io import BytesIO
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
 from rosbags.interfaces import (
     Connection,
@@ -18,6 +18,7 @@ from rosbags.interfaces import (
 )
 from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer, WriterError
 from rosbags.rosbag2.storage_mcap import write_record, write_string, write_uint32
+from typing_extensions import Self
 
 from stvla_ros.atomic_files import why_not_written
 from stvla_ros.errors import InputError

@@ -9,10 +9,10 @@ from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
-from typing import Self
 
 import av
 import numpy as np
+from typing_extensions import Self
 
 from stvla_ros.atomic_files import whole_file, why_not_written
 from stvla_ros.errors import InputError

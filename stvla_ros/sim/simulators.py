@@ -14,6 +14,9 @@ class Simulator(ABC):
     Its module is imported to look up a task. Imports that take seconds (the simulator itself) belong into :meth:`make`.
     """
 
+    packages: tuple[str, ...] = ()
+    """Modules of the Python packages that :meth:`make` imports, looked for before anything is started."""
+
     @abstractmethod
     def tasks(self) -> Mapping[str, Task]:
         """The simulator's tasks by name. Names of another package's tasks have the form ``SIMULATOR/TASK``."""

@@ -4,6 +4,7 @@ import difflib
 from collections.abc import Mapping
 
 from stvla_ros.errors import InputError
+from stvla_ros.missing_packages import require_packages
 from stvla_ros.sim.environment import Environment
 from stvla_ros.sim.maniskill.tasks import ZERO_DOWNLOAD_TASK
 from stvla_ros.sim.simulators import SIMULATORS, Simulator
@@ -28,8 +29,13 @@ def find_task(name: str) -> Task:
 
 def require_task(name: str) -> None:
     """Provide the task's requirements. :raises InputError: when there is no such task, or it cannot run here."""
+    _require_packages(name)
     simulator, task = _find(name)
     simulator.require(task)
+
+
+def _require_packages(name: str) -> None:
+    require_packages(f"task {name}", _find(name)[0].packages)
 
 
 def check_episodes(name: str, first: int, count: int, argument: str = "episodes") -> None:
@@ -59,6 +65,7 @@ def resolve_task(name: str) -> tuple[str, str | None]:
     if name != AUTO_TASK:
         require_task(name)
         return name, None
+    _require_packages(USUAL_TASK)  # both tasks need the same
     try:
         require_task(USUAL_TASK)
     except InputError as error:

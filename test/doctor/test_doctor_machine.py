@@ -45,7 +45,7 @@ def test_a_good_ros() -> None:
     "changes, level, text",
     [
         ({"problem": "ModuleNotFoundError: no rclpy"}, "error", "rclpy cannot be imported: ModuleNotFoundError"),
-        ({"wheels": True}, "warning", "ROS 2 jazzy is sourced, but rclpy comes from the wheels"),
+        ({"wheels": True}, "error", "ROS 2 jazzy is sourced, but rclpy comes from the wheels"),
         ({"messages_problem": "ImportError: no"}, "error", "the messages of stvla_ros cannot be used: ImportError"),
         ({"lacking": ("DriverState",)}, "error", "the built messages of stvla_ros are old: DriverState is missing"),
         ({"optional": {"cv_bridge": "fallback"}}, "note", "fallback of this package in use: cv_bridge"),
@@ -68,7 +68,6 @@ def test_how_to_build_is_said() -> None:
 @pytest.mark.parametrize(
     "changes, level, text",
     [
-        ({"ROS_DISTRO": "humble"}, "error", "ROS 2 humble is sourced"),
         ({"ROS_DISTRO": ""}, "warning", "rclpy comes from /opt/ros/jazzy/rclpy/__init__.py, but no distribution"),
         ({"ROS_DOMAIN_ID": ""}, "note", "ROS_DOMAIN_ID is not set: domain 0"),
         ({"ROS_DOMAIN_ID": "seven"}, "error", "ROS_DOMAIN_ID is 'seven'"),
@@ -82,6 +81,42 @@ def test_how_to_build_is_said() -> None:
 )
 def test_environment(changes: dict[str, str], level: str, text: str) -> None:
     only(about_ros({**ENVIRONMENT, **changes}), level, text)
+
+
+HUMBLE = {"ROS_DISTRO": "humble", "ROS_DOMAIN_ID": "7"}
+
+
+@pytest.mark.parametrize(
+    ("given", "text"),
+    [
+        ({}, "this stack runs on jazzy, and was not run on that"),
+        ({"ROS_STATIC_PEERS": "10.0.0.2"}, "ROS_STATIC_PEERS is set, which ROS 2 humble"),
+        ({"ROS_AUTOMATIC_DISCOVERY_RANGE": "SUBNET"}, "ROS_AUTOMATIC_DISCOVERY_RANGE is set, which ROS 2 humble"),
+    ],
+)
+def test_humble_is_judged_by_what_it_knows(given: dict[str, str], text: str) -> None:
+    found = about_ros({**HUMBLE, **given})
+    assert any(text in finding.text for finding in found if finding.level == "warning"), found
+    assert "error" not in {finding.level for finding in found}
+
+
+def test_an_older_distribution_is_refused() -> None:
+    found = about_ros({"ROS_DISTRO": "galactic", "ROS_DOMAIN_ID": "7"})
+    assert [each.text for each in found if each.level == "error"] == ["ROS 2 galactic is sourced"]
+
+
+def test_humble_in_reach_of_others_is_told() -> None:
+    reach = "other machines in the network are heard, and can command the robot"
+    assert [each for each in about_ros({**HUMBLE, "ROS_LOCALHOST_ONLY": "0"}) if reach in each.text]
+    assert not [each for each in about_ros(HUMBLE) if reach in each.text]
+
+
+@pytest.mark.parametrize("distribution", ["humble", "jazzy"])
+@pytest.mark.parametrize("changes", [{}, {"wheels": True}, {"problem": "no"}, {"messages_problem": "no"}], ids=str)
+def test_no_advice_mixes_distributions(distribution: str, changes: dict[str, object]) -> None:
+    other = {"humble": "jazzy", "jazzy": "humble"}[distribution]
+    for finding in about_ros({**ENVIRONMENT, "ROS_DISTRO": distribution}, **changes):
+        assert f"/opt/ros/{other}" not in finding.advice and "or the wheels" not in finding.advice, finding
 
 
 def test_a_discovery_range_that_is_not_set_is_this_machine() -> None:

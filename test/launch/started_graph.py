@@ -12,13 +12,14 @@ import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import rclpy
 from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.qos import QoSProfile
+from typing_extensions import Self
 
 from stvla_ros.child_process import killed_with_parent
 from stvla_ros.graph.domains import own_domain

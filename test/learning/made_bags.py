@@ -3,9 +3,10 @@
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
+from typing_extensions import Self
 
 from stvla_ros.recordings.bag_writer import BagWriter
 from stvla_ros.recordings.message_definitions import MessageDefinitions

@@ -44,6 +44,27 @@ def test_who_set_the_older_variable_or_a_discovery_server_has_decided(name: str,
     assert RANGE not in os.environ
 
 
+@pytest.mark.parametrize(
+    ("given", "profile"),
+    [
+        ({}, "fastdds_this_machine.xml"),
+        ({"ROS_LOCALHOST_ONLY": "1"}, "fastdds_this_machine.xml"),
+        ({"ROS_LOCALHOST_ONLY": "0"}, "fastdds.xml"),
+        ({"ROS_DISCOVERY_SERVER": "10.0.0.1:11811"}, "fastdds.xml"),
+        ({RANGE: "SUBNET"}, "fastdds.xml"),
+    ],
+    ids=str,
+)
+def test_on_humble_which_knows_no_range_the_profile_holds_nodes_to_this_machine(
+    given: dict[str, str], profile: str, unset: pytest.MonkeyPatch
+) -> None:
+    unset.setenv("ROS_DISTRO", "humble")
+    for name, value in given.items():
+        unset.setenv(name, value)
+    set_dds_defaults()
+    assert os.environ["FASTRTPS_DEFAULT_PROFILES_FILE"] == str(config_directory() / profile)
+
+
 def test_named_peers_are_an_addition_to_this_machine(unset: pytest.MonkeyPatch) -> None:
     unset.setenv("ROS_STATIC_PEERS", "10.0.0.2")
     set_dds_defaults()
@@ -68,6 +89,10 @@ LOOK = textwrap.dedent(
     """
 )
 PLACES = {"left": 1, "right": 2}
+THIS_MACHINE = {
+    name: str(config_directory() / "fastdds_this_machine.xml")
+    for name in ("FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE")
+}
 
 
 @pytest.fixture
@@ -108,7 +133,7 @@ def begin(place: str, name: str, tmp_path: Path, domain: int, **variables: str) 
     )
 
 
-# Eight processes look for each other for a fixed time, which a busy machine does not give them.
+# Twelve processes look for each other for a fixed time, which a busy machine does not give them.
 @pytest.mark.slow
 def test_over_a_cable_nodes_find_each_other_only_where_their_users_want_it(network: None, tmp_path: Path) -> None:
     wanted = {RANGE: "SUBNET"}
@@ -117,14 +142,18 @@ def test_over_a_cable_nodes_find_each_other_only_where_their_users_want_it(netwo
         "one": ({}, wanted),
         "both": (wanted, wanted),
         "peers": ({"ROS_STATIC_PEERS": "10.77.0.2"}, {"ROS_STATIC_PEERS": "10.77.0.1"}),
+        # As on Humble, where only the profile holds a node to its machine.
+        "profile": (wanted | THIS_MACHINE, wanted | THIS_MACHINE),
+        "one profile": (wanted | THIS_MACHINE, wanted),
     }
     started = {
-        (pair, place): begin(place, f"{pair}_{place}", tmp_path, domain, **variables)
+        (pair, place): begin(place, f"{pair}_{place}".replace(" ", "_"), tmp_path, domain, **variables)
         for domain, (pair, both) in enumerate(pairs.items(), 20)
         for place, variables in zip(PLACES, both, strict=True)
     }
     seen = {key: process.communicate(timeout=120)[0].split() for key, process in started.items()}
     for (pair, place), found in seen.items():
-        own, other = f"{pair}_{place}", f"{pair}_{'right' if place == 'left' else 'left'}"
+        other_place = "right" if place == "left" else "left"
+        own, other = (f"{pair}_{each}".replace(" ", "_") for each in (place, other_place))
         assert own in found
         assert (other in found) == (pair in ("both", "peers")), (pair, place, found)

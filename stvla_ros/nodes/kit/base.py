@@ -24,6 +24,7 @@ from rclpy.signals import SignalHandlerOptions
 
 from stvla_ros.errors import InputError
 from stvla_ros.freed_memory import keep_freed_memory
+from stvla_ros.middleware import knows_ranges
 from stvla_ros.nodes.kit.input_watch import InputWatch
 from stvla_ros.nodes.kit.lifecycle import ManagedNode
 from stvla_ros.nodes.kit.run_identity import RunIdentity
@@ -216,11 +217,14 @@ def set_dds_defaults() -> None:
     """Make Fast DDS use config/fastdds.xml, and talk only to nodes of this machine, unless the user decided otherwise.
 
     The variables are read when the participant is created, so calling this before ``rclpy.init`` covers every way of
-    starting. docs/how-to/security.md says how to use several computers.
+    starting. docs/how-to/two-computers.md says how to use several computers.
     """
+    decided = any(os.environ.get(name) for name in _DISCOVERY_VARIABLES)
+    alone = not decided or os.environ.get("ROS_LOCALHOST_ONLY") == "1"
+    profile = "fastdds_this_machine.xml" if alone and not knows_ranges(os.environ) else "fastdds.xml"
     for name in ("FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE"):
-        os.environ.setdefault(name, str(config_directory() / "fastdds.xml"))
-    if not any(os.environ.get(name) for name in _DISCOVERY_VARIABLES):
+        os.environ.setdefault(name, str(config_directory() / profile))
+    if not decided:
         os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
 
 

@@ -9,6 +9,7 @@ from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackRet
 from std_srvs.srv import Trigger
 
 from stvla_ros.errors import DeviceLost, InputError
+from stvla_ros.missing_packages import missing_package
 from stvla_ros.nodes.kit.stage_statistics import StageStatistics
 from stvla_ros.nodes.kit.threads import FULL, Item, Worker
 
@@ -124,6 +125,8 @@ class ManagedNode(LifecycleNode):
     def _fail(self, action: str, error: Exception) -> None:
         if isinstance(error, InputError):
             self.configure_error = str(error)
+        elif line := missing_package(error):
+            self.configure_error = f"cannot {action}: {line}"
         else:
             traceback.print_exception(error)
             self.configure_error = f"cannot {action}: {type(error).__name__}: {error}"

@@ -1,9 +1,9 @@
 """The points that a tracker follows: several arrays with one row for each point, which grow and shrink together."""
 
 import dataclasses
-from typing import Self
 
 import numpy as np
+from typing_extensions import Self
 
 from stvla_ros.perception.trackers.patches import PATCH, Patches
 

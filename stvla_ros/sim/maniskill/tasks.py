@@ -90,6 +90,8 @@ MANISKILL_TASKS = {
 
 
 class ManiSkill(Simulator):
+    packages = ("mani_skill", "sapien", "gymnasium", "torch")
+
     def tasks(self) -> Mapping[str, Task]:
         return MANISKILL_TASKS
 

@@ -8,10 +8,11 @@ import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
+from typing_extensions import Self
 
 from stvla_ros.errors import InputError
 from stvla_ros.learning.datasets import demonstration as schema

@@ -32,7 +32,10 @@ def quaternion_matrix(quaternion: Sequence[float]) -> np.ndarray:
 
 def quaternion_from_matrix(matrix: np.ndarray) -> np.ndarray:
     """(4,) rotation of a (4, 4) matrix; w >= 0."""
-    return _rotation(matrix).as_quat(canonical=True)
+    quaternion = _rotation(matrix).as_quat()
+    # Of the two that mean the same, the one with w > 0, or else with the first other number above 0.
+    leading = next((number for number in quaternion[[3, 0, 1, 2]] if number), 1.0)
+    return -quaternion if leading < 0 else quaternion
 
 
 def quaternion_from_euler(ai: float, aj: float, ak: float, axes: str = "sxyz") -> np.ndarray:
