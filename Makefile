@@ -5,6 +5,7 @@
 #              TRACKER_PARAMETERS='{…}' DEPTH_PARAMETERS='{checkpoint: …}' PARAMS_FILE=… JOINT_LEVEL=false]
 #   make robot-fake  robot.launch.py's graph on fake hardware, a recording in place of the camera; ends by itself
 #   make check       style, types, layers, and the tests without ROS nodes and simulators: 3 minutes
+#   make check-humble  the part without networks on Python 3.10 and Ubuntu 22.04's versions; needs a Python 3.10 (10 minutes at first)
 #   make layers      who imports whom: the layers, their sizes, what does not fit
 #   make test        24 minutes on two cores; tests that take minutes are left out   (make test T=test/perception to choose)
 #   make test-all    all of them
@@ -35,7 +36,7 @@ SIM_OPTIONS = $(foreach name,TASK EPISODES FIRST_EPISODE SEED PACING POLICY TRAC
               $(foreach name,FUSED RVIZ RECORD VIDEO JOINT_LEVEL,\
                 $(if $($(name)),--$(if $(filter false False 0 no,$($(name))),no-)$(subst _,-,$(shell echo $(name) | tr A-Z a-z))))
 
-.PHONY: help setup sim robot-fake check layers test test-faults test-safety test-kernels test-all mutate fuzz soak bench eval-quick policy clean
+.PHONY: help setup sim robot-fake check check-humble layers test test-faults test-safety test-kernels test-all mutate fuzz soak bench eval-quick policy clean
 help:
 	@sed -n '/^#/!q; s/^# \{0,1\}//p' Makefile
 
@@ -54,6 +55,9 @@ robot-fake: setup
 
 check: setup
 	@$(RUN) ruff check && ruff format --check && mypy && $(PYTEST) -m "not slow and not live" $(T)
+
+check-humble:
+	@tools/check_humble.sh
 
 layers: setup
 	@$(RUN) python -m tools.layers

@@ -28,8 +28,8 @@ PARTS = (
     "training_step",
     "training_memory",
 )
-# Run only when asked for: one takes half an hour, one is for making decisions, one needs root.
-LONG_PARTS = ("soak", "executors", "two_computers")
+# Run only when asked for: one takes half an hour, one is for making decisions, two need root.
+LONG_PARTS = ("soak", "executors", "two_computers", "pulled_plug")
 
 
 def text(value: Any) -> str:
@@ -42,7 +42,7 @@ def main() -> None:
         "parts",
         nargs="*",
         metavar="NAME",
-        help=f"one of {', '.join(PARTS + LONG_PARTS)}; default: all but the last three",
+        help=f"one of {', '.join(PARTS + LONG_PARTS)}; default: all but the last four",
     )
     chosen = parser.parse_args().parts or PARTS
     unknown = set(chosen) - set(PARTS + LONG_PARTS)

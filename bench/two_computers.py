@@ -1,8 +1,8 @@
 """The robot's computer and the GPU's: how many frames come to an answer over a cable, and how soon, by what is sent.
 
 A camera in one network namespace, in the other a node that answers each complete observation with a command at once, so
-that the figures are the network's. Both have our QoS and Fast DDS profile, find each other by ROS_STATIC_PEERS, and go by
-one clock. What was measured is kept (out/two_computers.json), and the next run goes on from there.
+that the figures are the network's. Both have our QoS and Fast DDS profile, find each other by ROS_STATIC_PEERS, and one
+clock. What was measured is kept (out/two_computers.json), and the next run goes on from there.
 """
 
 import json
@@ -30,7 +30,7 @@ QUALITIES = {
 TRANSPORTS = ("raw", "compressed", "traced")
 _KEPT = Path("out/two_computers.json")
 _SIZE, _TRACED = (480, 640), (224, 224)
-_PATIENCE_S = 120.0
+PATIENCE_S = 120.0
 
 
 def _scene() -> tuple[np.ndarray, np.ndarray]:
@@ -42,7 +42,7 @@ def _scene() -> tuple[np.ndarray, np.ndarray]:
     return rgb.clip(0, 255).astype(np.uint8), depth.astype(np.uint16)
 
 
-def _messages(transport: str, header: Any) -> list[Any]:
+def messages_of(transport: str, header: Any) -> list[Any]:
     from sensor_msgs.msg import CompressedImage
 
     from stvla_ros.nodes.kit.messages import array_to_image
@@ -72,7 +72,7 @@ def robot(transport: str) -> None:
     set_dds_defaults()
     rclpy.init()
     node = rclpy.create_node("robot")
-    messages = _messages(transport, Header())
+    messages = messages_of(transport, Header())
     publishers = [node.create_publisher(type(each), f"camera{n}", RELIABLE_QOS) for n, each in enumerate(messages)]
     latencies: dict[int, float] = {}
 
@@ -84,7 +84,7 @@ def robot(transport: str) -> None:
     started = time.monotonic()
     while not all(each.get_subscription_count() for each in publishers) or not node.count_publishers("command"):
         rclpy.spin_once(node, timeout_sec=0.1)
-        if time.monotonic() - started > _PATIENCE_S:
+        if time.monotonic() - started > PATIENCE_S:
             sys.exit("the other computer was not found")
     time.sleep(1.0)
     start = time.monotonic()
@@ -135,27 +135,27 @@ def gpu(transport: str) -> None:
         if len(parts) == 2:
             commands.publish(EndEffectorCommand(header=message.header))
 
-    for number, message in enumerate(_messages(transport, Header())):
+    for number, message in enumerate(messages_of(transport, Header())):
         node.create_subscription(
             type(message), f"camera{number}", lambda each, number=number: received(number, each), SENSOR_QOS
         )
     rclpy.spin(node)
 
 
-def _begin(place: str, transport: str) -> subprocess.Popen:
-    """A process on one of the computers, which has a shared memory of its own."""
+def begin(place: str, *words: str) -> subprocess.Popen:
+    """A process on one of the computers (``python -m …``), which has a shared memory of its own."""
     own = ["unshare", "-m", "sh", "-c", 'mount -t tmpfs tmpfs /dev/shm && exec "$0" "$@"']
     (peer,) = (address for name, address in ADDRESSES.items() if name != place)
     variables = {"ROS_STATIC_PEERS": peer, "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST", "ROS_DOMAIN_ID": "5"}
-    command = ["ip", "netns", "exec", namespace(place), *own, sys.executable, "-m", "bench.two_computers", place]
-    return subprocess.Popen([*command, transport], env=os.environ | variables, stdout=subprocess.PIPE, text=True)
+    command = ["ip", "netns", "exec", namespace(place), *own, sys.executable, "-m", *words]
+    return subprocess.Popen(command, env=os.environ | variables, stdout=subprocess.PIPE, text=True)
 
 
 def measure(transport: str, quality: Quality) -> dict[str, Any]:
     with cable(quality):
-        answering, sending = _begin("gpu", transport), _begin("robot", transport)
+        answering, sending = (begin(place, "bench.two_computers", place, transport) for place in ("gpu", "robot"))
         try:
-            said = sending.communicate(timeout=_PATIENCE_S + 60.0)[0]
+            said = sending.communicate(timeout=PATIENCE_S + 60.0)[0]
         finally:
             for process in (answering, sending):
                 process.kill()

@@ -11,6 +11,7 @@ from typing import Literal, get_args
 from stvla_ros.control.safety.latch import default_latch_folder
 from stvla_ros.control.safety.limits import SafetyLimits
 from stvla_ros.doctor.camera import CameraNeeds, check_camera
+from stvla_ros.doctor.clocks import check_clocks
 from stvla_ros.doctor.entry_points import check_entry_points
 from stvla_ros.doctor.findings import Findings, Section, count_levels, error, examine, note
 from stvla_ros.doctor.gpu import check_gpu, torch_facts
@@ -36,7 +37,7 @@ from stvla_ros.robots.drivers import DriverNeeds
 from stvla_ros.robots.embodiments import ROBOT_DESCRIPTION, Embodiment, read_embodiment
 from stvla_ros.shared_files import config_directory
 
-Area = Literal["ros", "dds", "gpu", "plugins", "robot", "checkpoint", "camera", "intrinsics", "state"]
+Area = Literal["ros", "dds", "gpu", "plugins", "robot", "checkpoint", "camera", "intrinsics", "state", "clocks"]
 TITLES: dict[Area, str] = {
     "ros": "ROS 2",
     "dds": "Fast DDS",
@@ -47,9 +48,10 @@ TITLES: dict[Area, str] = {
     "camera": "camera",
     "intrinsics": "camera's intrinsics",
     "state": "robot's state",
+    "clocks": "clocks of the nodes",
 }
 _PROFILE = config_directory() / "fastdds.xml"
-LIVE: tuple[Area, ...] = ("camera", "intrinsics", "state")
+LIVE: tuple[Area, ...] = ("camera", "intrinsics", "state", "clocks")
 # Used when the robot's file cannot be read.
 _CONTROL_HZ, _OLDEST_S = 5.0, 1.5
 _SHORTEST_S, _LONGEST_S = 0.5, 600.0
@@ -134,6 +136,9 @@ class Doctor:
             "camera": lambda: self._with_ros(self._check_camera),
             "intrinsics": lambda: self._with_ros(self._check_intrinsics),
             "state": lambda: self._with_ros(self._check_state),
+            "clocks": lambda: self._with_ros(
+                lambda: check_clocks(self._heard.clock_ages_s, self._arguments.use_sim_time)
+            ),
         }
         for area in get_args(Area):
             if self._arguments.only and area not in self._arguments.only:

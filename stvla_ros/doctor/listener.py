@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import rclpy
+from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import PoseStamped
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
@@ -16,7 +17,7 @@ from std_msgs.msg import String
 
 from stvla_ros.doctor.records import CameraInfos, Heard, JointStates, Pictures, Poses, Publisher, Stream, Wanted
 from stvla_ros.errors import InputError, reason_of
-from stvla_ros.nodes.kit.base import LATCHED_QOS, set_dds_defaults
+from stvla_ros.nodes.kit.base import LATCHED_QOS, RELIABLE_QOS, set_dds_defaults
 from stvla_ros.nodes.kit.camera_info import is_latched
 from stvla_ros.nodes.kit.endpoints import shown_node_of
 from stvla_ros.nodes.kit.messages import image_to_depth, image_to_rgb, stamp_ns
@@ -207,6 +208,8 @@ class _Listening:
         self._record("depth", Image, wanted.depth_topic, self._looks["depth"])
         self._record("joint_states", JointState, wanted.joint_states_topic, self._states.append)
         self._record("poses", PoseStamped, wanted.pose_topic, self._poses.append)
+        self._clock_ages_s: dict[str, float] = {}
+        node.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, RELIABLE_QOS)
         if wanted.robot_description:
             node.create_subscription(String, wanted.robot_description, self._on_description, LATCHED_QOS)
 
@@ -217,6 +220,13 @@ class _Listening:
             self._recorders[name] = _Recorder(self._node, kind, topic, look)
         except Exception as problem:  # rclpy's exceptions for names and types have no common type
             raise InputError(f"topic {topic} ({name}): cannot be subscribed to ({reason_of(problem)})") from None
+
+    def _on_diagnostics(self, message: DiagnosticArray) -> None:
+        age = (self._node.get_clock().now().nanoseconds - stamp_ns(message.header)) * 1e-9
+        for status in message.status:
+            # Of this package: its statuses have the full names of nodes, others' stamps may mean something else.
+            if status.name.startswith("/"):
+                self._clock_ages_s[status.name] = min(age, self._clock_ages_s.get(status.name, age))
 
     def _on_latched_info(self, message: CameraInfo) -> None:
         self._latched_info = message
@@ -258,6 +268,7 @@ class _Listening:
             self._description,
             {name: types[0] for name, types in self._node.get_service_names_and_types()},
             self._node.count_publishers("/clock"),
+            self._clock_ages_s,
         )
 
 

@@ -154,6 +154,7 @@ class Heard:
     :param robot_description: text of the received URDF; empty if none came.
     :param services: types of the services, by full name.
     :param clock_publishers: publishers of ``/clock``.
+    :param clock_ages_s: smallest age of each node's messages on ``/diagnostics``, seconds.
     """
 
     image: Pictures
@@ -164,3 +165,4 @@ class Heard:
     robot_description: str
     services: Mapping[str, str]
     clock_publishers: int
+    clock_ages_s: Mapping[str, float] = field(default_factory=dict)

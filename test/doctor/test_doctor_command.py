@@ -140,7 +140,7 @@ def test_all_areas_are_examined_unless_they_are_left_out(monkeypatch: pytest.Mon
         list(command.Doctor(arguments, Path("none.yaml"), {}).examine())
         return list(asked)
 
-    everything = ["ros", "dds", "gpu", "plugins", "robot", "checkpoint", "camera", "intrinsics", "state"]
+    everything = ["ros", "dds", "gpu", "plugins", "robot", "checkpoint", "camera", "intrinsics", "state", "clocks"]
     assert areas() == everything
     assert areas(live=False) == everything[:6]
     assert areas(only=("state", "ros")) == ["ros", "state"]

@@ -347,6 +347,16 @@ def test_an_episode_out_of_range_is_refused(ours: Path, number: int) -> None:
         LeRobotReader(ours).episode(number)
 
 
+def test_a_line_separator_within_a_tasks_text_ends_no_line(tmp_path: Path) -> None:
+    folder = write_bridge_dataset(tmp_path / "bridge", version="v2.1")
+    file = folder / "meta/tasks.jsonl"
+    tasks = [json.loads(line) | {"task": "lift\u2028the lid"} for line in file.read_text().split("\n") if line]
+    file.write_text("\n".join(json.dumps(task, ensure_ascii=False) for task in tasks))
+    assert "\u2028" in file.read_text()
+
+    assert LeRobotReader(folder).episode(0).instruction == "lift\u2028the lid"
+
+
 @pytest.mark.parametrize("name", ["episodes.jsonl", "tasks.jsonl"])
 def test_a_damaged_table_of_the_older_format_is_named(tmp_path: Path, name: str) -> None:
     folder = write_bridge_dataset(tmp_path / "bridge", version="v2.1")

@@ -1,0 +1,21 @@
+# Not tried: no image could be pulled where this was written.
+#   docker build -f docker/jazzy.Dockerfile --target server -t stvla:jazzy-server .
+#   docker build -f docker/jazzy.Dockerfile --target robot -t stvla:jazzy-robot .
+FROM ros:jazzy-ros-base AS robot
+SHELL ["/bin/bash", "-c"]
+RUN apt-get update && apt-get install -y --no-install-recommends python3-venv python3-pip python3-colcon-common-extensions && \
+    rm -rf /var/lib/apt/lists/*
+WORKDIR /ws
+COPY . src/stvla_ros
+# rviz2 is for a computer with a screen.
+RUN apt-get update && . /opt/ros/$ROS_DISTRO/setup.bash && rosdep update && \
+    rosdep install --from-paths src/stvla_ros --ignore-src -y --skip-keys rviz2 && rm -rf /var/lib/apt/lists/*
+RUN python3 -m venv --system-site-packages venv && touch venv/COLCON_IGNORE && \
+    venv/bin/pip install --no-cache-dir -r src/stvla_ros/requirements/distribution.txt
+RUN . /opt/ros/$ROS_DISTRO/setup.bash && . venv/bin/activate && colcon build
+COPY docker/entrypoint.sh /entrypoint.sh
+ENTRYPOINT ["/entrypoint.sh"]
+CMD ["stvla", "doctor", "--no-live"]
+
+FROM robot AS server
+RUN venv/bin/pip install --no-cache-dir -r src/stvla_ros/requirements/models.txt
