@@ -116,16 +116,10 @@ def gpu(transport: str) -> None:
 def measure(transport: str) -> dict[str, Any]:
     parameters = ["--ros-args", "-p", "robot:=widowx", "-p"]
     with cable(Quality()) as relay, tempfile.TemporaryDirectory() as latches:
+        folder = f"latch_folder:={latches}"
         processes = [
             begin("robot", "stvla_ros.nodes.drivers.fake_xs_arm", *parameters, "start:=home"),
-            begin(
-                "robot",
-                "stvla_ros.nodes.drivers.widowx_driver",
-                *parameters,
-                "late_ticks:=0",
-                "-p",
-                f"latch_folder:={latches}",
-            ),
+            begin("robot", "stvla_ros.nodes.drivers.widowx_driver", *parameters, "late_ticks:=0", "-p", folder),
             begin("gpu", _CAMERA, "gpu", transport),
             witness := begin("robot", _CAMERA, "robot", transport),
         ]

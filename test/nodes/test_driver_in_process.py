@@ -88,6 +88,27 @@ def test_silence_of_an_engaged_arm_stops_it_until_the_reset(ready: RobotBench) -
     assert ready.node.engaged and not ready.node.gate.inhibitors
 
 
+def test_when_no_command_comes_any_more_the_arm_holds_within_the_watchdogs_time(ready: RobotBench) -> None:
+    """As when the cable to the computer of the policy is pulled."""
+    sideways(ready, 4)
+    moved = 0
+    while ready.node.gate.moving:
+        ready.tick(1)
+        moved += 1
+    assert 0 < moved <= ROBOT.driver.limits.watchdog_periods * PERIOD_TICKS
+    held = ready.position.copy()
+    # What was on its way comes when the cable is back: old observations move nothing.
+    ready.tick(round(2.0 * ROBOT.driver.limits.observation_age * ROBOT.driver.tick_hz))
+    late = EndEffectorCommand(gripper=1.0)
+    late.translation.y = -0.03
+    ready.command(late, -round(1.1 * ROBOT.driver.limits.observation_age * 1e9))
+    assert not verdict(ready).executed and "observation age" in verdict(ready).refused
+    ready.tick(PERIOD_TICKS)
+    assert np.array_equal(ready.position, held)
+    sideways(ready)
+    assert verdict(ready).executed
+
+
 def test_a_command_in_another_frame_moves_nothing_and_says_so(ready: RobotBench) -> None:
     message = EndEffectorCommand(gripper=1.0)
     message.translation.y = 0.03
