@@ -4,10 +4,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Self
 
 import cv2
 import numpy as np
+from typing_extensions import Self
 
 from stvla_ros.perception.boards import Board
 from stvla_ros.recordings.bag_writer import BagWriter
