@@ -12,6 +12,7 @@ import sys
 import tempfile
 import time
 import uuid
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -107,9 +108,7 @@ def gpu(transport: str) -> None:
 
     goals: dict[int, int] = {}
     for number, message in enumerate(messages_of(transport, Header())):
-        node.create_subscription(
-            type(message), f"camera{number}", lambda each, number=number: received(number, each), SENSOR_QOS
-        )
+        node.create_subscription(type(message), f"camera{number}", partial(received, number), SENSOR_QOS)
     rclpy.spin(node)
 
 

@@ -10,6 +10,7 @@ import os
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -136,9 +137,7 @@ def gpu(transport: str) -> None:
             commands.publish(EndEffectorCommand(header=message.header))
 
     for number, message in enumerate(messages_of(transport, Header())):
-        node.create_subscription(
-            type(message), f"camera{number}", lambda each, number=number: received(number, each), SENSOR_QOS
-        )
+        node.create_subscription(type(message), f"camera{number}", partial(received, number), SENSOR_QOS)
     rclpy.spin(node)
 
 

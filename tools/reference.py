@@ -90,10 +90,12 @@ def _entities(nodes: Iterable[AskedNode]) -> Iterator[tuple[str, str, str]]:
     for node in nodes:
         for rule, names in node.entities.items():
             for name in names.keys() - _OF_EVERY_NODE:
-                types[(*rule, name)] |= names[name]
+                kind, direction = rule
+                types[kind, direction, name] |= names[name]
     for rule, does in _DOES.items():
         for *_, name in sorted(key for key in types if key[:2] == rule):
-            yield does, code(name), codes(types[(*rule, name)])
+            kind, direction = rule
+            yield does, code(name), codes(types[kind, direction, name])
 
 
 def _parameters(nodes: Iterable[AskedNode]) -> list[str]:
