@@ -43,9 +43,7 @@ GROUNDING = "grounding"
 which returns the answer, and ``picture_size``, the side in pixels of the picture that places in answers refer to."""
 
 LATENT = "latent"
-"""The objective of families with a latent action model, which tells what happened between pictures (`stvla latent`).
-What ``load`` gives then has ``config``, ``preparation``, ``encode``, ``decode``, ``seen`` and ``explained``, see
-``ssm_vla/predictor.py``."""
+"""The objective of families with a latent action model, which tells what happened between pictures (`stvla latent`)."""
 
 
 @dataclass(frozen=True)
@@ -213,6 +211,17 @@ class PolicyFamily(ABC):
         :raises InputError: for a family that has no such part, or a checkpoint that cannot be read.
         """
         raise InputError(f"checkpoint {folder}: family {self.name} has no picture encoder that others could build on")
+
+    def latent_actions(self, folder: Path, device: str) -> Any:
+        """The latent action model of a checkpoint, for families with the objective ``LATENT``.
+
+        :param folder: folder of a checkpoint of this family.
+        :param device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
+        :returns: an object with ``config``, ``preparation``, ``encode``, ``decode``, ``seen`` and ``explained``, see
+            ``ssm_vla/predictor.py``.
+        :raises InputError: for a family without one, or a checkpoint that cannot be used.
+        """
+        raise InputError(f"checkpoint {folder}: expected a latent action model, family {self.name} has none")
 
     @abstractmethod
     def create(self, folder: Path, size: str, seed: int) -> None:

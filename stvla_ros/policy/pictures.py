@@ -20,11 +20,7 @@ def prepare_picture(rgb: np.ndarray, size: int, method: str = "bicubic") -> np.n
     :returns: (3, size, size) float32 in [0, 1].
     :raises InputError: for another type or shape, or a picture of less than 2 pixels a side.
     """
-    if not isinstance(rgb, np.ndarray) or rgb.dtype != np.uint8 or rgb.ndim != 3 or rgb.shape[2] != 3:
-        got = f"{rgb.shape} {rgb.dtype}" if isinstance(rgb, np.ndarray) else type(rgb).__name__
-        raise InputError(f"rgb: expected a (height, width, 3) uint8 array, got {got}")
-    if min(rgb.shape[:2]) < 2:
-        raise InputError(f"rgb: expected at least 2x2 pixels, got {rgb.shape[1]}x{rgb.shape[0]}")
+    check_picture(rgb)
     if method not in RESIZE_METHODS:
         raise InputError(f"resize: expected one of {', '.join(RESIZE_METHODS)}, got {method!r}")
     if rgb.shape[:2] != (size, size):
@@ -35,6 +31,15 @@ def prepare_picture(rgb: np.ndarray, size: int, method: str = "bicubic") -> np.n
     return np.ascontiguousarray(rgb.transpose(2, 0, 1)).astype(np.float32) / 255.0
 
 
+def check_picture(rgb: np.ndarray) -> None:
+    """:raises InputError: as ``prepare_picture`` for a picture."""
+    if not isinstance(rgb, np.ndarray) or rgb.dtype != np.uint8 or rgb.ndim != 3 or rgb.shape[2] != 3:
+        got = f"{rgb.shape} {rgb.dtype}" if isinstance(rgb, np.ndarray) else type(rgb).__name__
+        raise InputError(f"rgb: expected a (height, width, 3) uint8 array, got {got}")
+    if min(rgb.shape[:2]) < 2:
+        raise InputError(f"rgb: expected at least 2x2 pixels, got {rgb.shape[1]}x{rgb.shape[0]}")
+
+
 def prepare_depth(depth: np.ndarray, picture_size: tuple[int, int], size: int) -> np.ndarray:
     """
     :param depth: metres, (H, W) as the picture or already (size, size); 0 where unknown.
@@ -43,6 +48,18 @@ def prepare_depth(depth: np.ndarray, picture_size: tuple[int, int], size: int) -
         model averages over cells, and a 0 would be a surface at the lens.
     :raises InputError: for another shape or type, NaN, infinity, negative depths, one beyond ``FARTHEST``, or no known
         depth at all.
+    """
+    check_depth(depth, picture_size, size)
+    depth = depth.astype(np.float32)
+    if depth.shape != (size, size):
+        depth = resize_depth(depth, size)
+    return fill_unknown(depth)
+
+
+def check_depth(depth: np.ndarray, picture_size: tuple[int, int], size: int) -> None:
+    """
+    :param depth, picture_size, size: as for ``prepare_depth``.
+    :raises InputError: as ``prepare_depth``, except where no depth is known.
     """
     if not isinstance(depth, np.ndarray) or not np.issubdtype(depth.dtype, np.floating):
         got = str(depth.dtype) if isinstance(depth, np.ndarray) else type(depth).__name__
@@ -56,10 +73,6 @@ def prepare_depth(depth: np.ndarray, picture_size: tuple[int, int], size: int) -
         raise InputError(f"depth: expected 0 (unknown) or positive metres, got {depth.min():g}")
     if (depth > FARTHEST).any():
         raise InputError(f"depth: expected at most {FARTHEST:g} metres, got {depth.max():g}")
-    depth = depth.astype(np.float32)
-    if depth.shape != (size, size):
-        depth = resize_depth(depth, size)
-    return fill_unknown(depth)
 
 
 def fill_unknown(depth: np.ndarray) -> np.ndarray:

@@ -135,7 +135,8 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_pictures_a_bag_and_a_data_set_train_one_model(trained: Path) -> None:
-    assert family_of(trained / "run/checkpoint").load(trained / "run/checkpoint", "cpu", "float32").config.codes == 32
+    checkpoint = trained / "run/checkpoint"
+    assert family_of(checkpoint).latent_actions(checkpoint, "cpu").config.codes == 32
     steps = [line for line in metrics(trained / "run") if "loss" in line]
     assert [line["step"] for line in steps] == [0, 1, 2, 3]
     assert {"rgb", "depth", "commitment", "codes_live", "perplexity", "rgb_explained"} <= set(steps[0])
@@ -223,7 +224,8 @@ def test_too_few_frames_a_second_are_one_line_that_names_the_clip(tmp_path: Path
         (["broken.mp4"], {}, "cannot be read after 0 frames"),
         (["unstamped"], {}, "the pictures carry no stamps: expected a frame rate"),
         (["unstamped"], {"data": {"recordings": {"frame_rate": -1.0}}}, "data.recordings.frame_rate: expected 0 to"),
-        (["unstamped"], {"objectives": {"actions": 1.0}}, "objectives: expected some of latent, got 'actions'"),
+        (["unstamped"], {"objectives": {"actions": 1.0}}, "expected a LeRobotDataset, there is no meta/info.json"),
+        (["unstamped"], {"objectives": {"scene": 1.0}}, "expected some of latent, actions, vision, codes, got 'scene'"),
     ],
 )
 def test_what_cannot_be_read_is_one_line(tmp_path: Path, paths: list[str], changes: dict[str, Any], said: str) -> None:

@@ -174,15 +174,12 @@ def _opened(arguments: LatentArguments) -> Iterator[tuple[Any, Any, Path]]:
     """The model, the source's prepared frames, and the folder that is made when all is well."""
     from stvla_ros.atomic_files import whole_folder
     from stvla_ros.policy.checkpoints import check_free, find_checkpoint
-    from stvla_ros.policy.families import LATENT, family_of
+    from stvla_ros.policy.families import family_of
 
     folder = Path(arguments.output or f"out/latent/{datetime.now():%Y-%m-%d_%H-%M-%S_%f}").expanduser().resolve()
     check_free(folder)
     found = find_checkpoint(arguments.checkpoint)
-    family = family_of(found)
-    if LATENT not in family.objectives:
-        raise InputError(f"checkpoint {found}: expected a latent action model, family {family.name} has none")
-    model = family.load(found, arguments.device, "float32")
+    model = family_of(found).latent_actions(found, arguments.device)
     samples = _samples(arguments, model)
     make_folder(folder.parent)
     with whole_folder(folder) as aside:

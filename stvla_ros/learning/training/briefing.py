@@ -50,7 +50,7 @@ def briefing(
     asked: AskedQuestions | None = None,
 ) -> str:
     """
-    :param selections: episodes to train on, for each data set of ``config.data.paths``.
+    :param selections: episodes to train on, for each of ``config.data.all_paths``.
     :param trainable: network as it will be trained: ``requires_grad`` set, adapters added.
     :param steps: number of optimiser steps in the whole run.
     :param seconds_per_step: measured time of a step, the mean of all stages' steps; None if it was not measured.
@@ -134,12 +134,17 @@ def _data(selections: Sequence[Selection], config: TrainingConfig) -> list[str]:
     if len(episodes) > _MOST_INSTRUCTIONS:
         lines.append(f"{'':<{_LABEL}}and {len(episodes) - _MOST_INSTRUCTIONS} more instructions")
     total = sum(episodes.values())
-    held = held_episodes(total, config.data.validation_share)
+    held = held_episodes(_holdable(selections, config), config.data.validation_share)
     frames = sum(frames_of.values())
     lines.append(
         f"{'':<{_LABEL}}{total:>9}{'':>7}{frames:>9}{'':>13}  all, {held} episodes of them held out for validation"
     )
     return lines
+
+
+def _holdable(selections: Sequence[Selection], config: TrainingConfig) -> int:
+    """Number of episodes of which some are held out: clips beside demonstrations are not."""
+    return sum(len(each.numbers) for each in selections[: len(config.data.paths)])
 
 
 def _questions(config: TrainingConfig, asked: AskedQuestions | None) -> list[str]:
@@ -189,10 +194,11 @@ def _optimisation(
     config: TrainingConfig, trainable: Trainable, steps: int, selections: Sequence[Selection]
 ) -> list[str]:
     optimizer = config.optimizer
-    episodes = sum(len(each.numbers) for each in selections)
+    holdable = _holdable(selections, config)
     # The held-out episodes are drawn later, so the count is the expected one.
-    held = held_episodes(episodes, config.data.validation_share)
-    frames = sum(each.frames for each in selections) * (1.0 - held / episodes)
+    held = held_episodes(holdable, config.data.validation_share)
+    of_holdable = sum(each.frames for each in selections[: len(config.data.paths)])
+    frames = sum(each.frames for each in selections) - of_holdable * held / holdable
     epochs = steps * config.batch_size * config.gradient_accumulation / frames
     parts = [f"{optimizer.name}, learning rate {optimizer.learning_rate:g} {optimizer.schedule}"]
     parts += [f"of {part} {rate:g}" for part, rate in optimizer.learning_rates.items()]

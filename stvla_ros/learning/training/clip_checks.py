@@ -4,6 +4,7 @@ like ask of stamps is the family's to check (``Trainable.use``).
 
 from collections import Counter
 from collections.abc import Sequence
+from pathlib import Path
 
 from stvla_ros.errors import InputError
 from stvla_ros.learning.datasets import demonstration as schema
@@ -13,14 +14,14 @@ from stvla_ros.learning.training.selection import Selection
 
 def check_clips(selections: Sequence[Selection], config: TrainingConfig) -> list[str]:
     """
-    :param selections: the clips to train on, of each of ``config.data.paths``.
+    :param selections: the clips to train on.
     :returns: a line for everything that is suspicious, but can be trained on.
-    :raises InputError: when the data's own depth is asked for, and none has any.
+    :raises InputError: when the data's own depth is asked for, and none has any, also no demonstrations beside them.
     """
     warnings = []
     if config.inputs.depth == "sensor":
         blind = [each for each in selections if schema.DEPTH not in each.reader.info.features]
-        if len(blind) == len(selections):
+        if len(blind) == len(selections) and not config.data.clips:
             raise InputError(
                 "data.paths: expected depth in some of them because inputs.depth is sensor, none has any; set "
                 "inputs.depth to depth_anything or zoedepth, or to constant where the network is to do without"
@@ -30,6 +31,12 @@ def check_clips(selections: Sequence[Selection], config: TrainingConfig) -> list
         f"{each.name}: no intrinsics, where things lie is known along the camera's axis alone"
         for each in selections
         if schema.INTRINSICS not in each.reader.info.features
+    ]
+    taught = {Path(path).resolve() for path in config.data.paths} if config.data.clips else set()
+    warnings += [
+        f"{each.name}: in data.paths, too: episodes that are held out there are seen as clips"
+        for each in selections
+        if each.reader.info.path.resolve() in taught
     ]
     paths = Counter(each.reader.info.path.resolve() for each in selections)
     warnings += [f"data set {path}: listed {count} times" for path, count in paths.items() if count > 1]

@@ -123,12 +123,22 @@ class TrainingConfig:
             if stage.objectives is not None:
                 self._check_objectives(f"stages[{number}].objectives", stage.objectives)
             for path in stage.data:
-                if path not in self.data.paths:
-                    paths = ", ".join(self.data.paths)
+                if path not in self.data.all_paths:
+                    paths = ", ".join(self.data.all_paths)
                     raise InputError(f"stages[{number}].data: expected some of data.paths ({paths}), got {path!r}")
 
+        if self.data.clips:
+            self._check_clips()
         if self.all_objectives().get(GROUNDING) and not self.grounding.paths:
             raise InputError("grounding.paths: expected questions for the objective grounding, got none")
+
+    def _check_clips(self) -> None:
+        free = find_family(self.family.name).action_free
+        if not self.needs_actions:
+            raise InputError("data.clips: expected none, nothing needs actions here: put them into data.paths")
+        if not free.intersection(self.all_objectives()):
+            learns = ", ".join(sorted(free)) or "none, the family has none"
+            raise InputError(f"data.clips: expected an objective that needs no actions ({learns}), there is none")
 
     def _check_objectives(self, name: str, weights: Mapping[str, float]) -> None:
         known = find_family(self.family.name).objectives
@@ -163,7 +173,7 @@ class TrainingConfig:
                     if weight
                 },
                 (*self.freeze, *stage.freeze),
-                stage.data or self.data.paths,
+                stage.data or self.data.all_paths,
             )
             for stage in self.stages or (StageConfig(steps),)
         )

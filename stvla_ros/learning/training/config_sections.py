@@ -14,6 +14,9 @@ class DataConfig:
 
     :param paths: folders of LeRobotDatasets; for objectives that need no actions also videos, image folders and
         bags.
+    :param clips: further data without actions, for a training that learns actions from ``paths``: videos, image
+        folders, bags, and LeRobotDatasets, whose actions do not count. Only what needs no actions is learnt from them,
+        and none is held out.
     :param episodes: number of episodes of each instruction that are used, the first ones; 0 for all.
     :param picture: name of the picture's feature; empty for the only or first one.
     :param action: meaning of the actions' numbers by data set path, for data sets whose names do not tell it: seven
@@ -28,6 +31,7 @@ class DataConfig:
     """
 
     paths: tuple[str, ...] = ()
+    clips: tuple[str, ...] = ()
     episodes: int = 0
     picture: str = ""
     action: Mapping[str, str] = field(default_factory=dict)
@@ -36,6 +40,11 @@ class DataConfig:
     cache: str = "out/cache"
     still_gripper: bool = False
     recordings: RecordingsConfig = field(default_factory=RecordingsConfig)
+
+    @property
+    def all_paths(self) -> tuple[str, ...]:
+        """The demonstrations' paths, then those of the clips."""
+        return (*self.paths, *self.clips)
 
 
 @dataclass(frozen=True)
@@ -102,7 +111,7 @@ class StageConfig:
     :param objectives: weights of the objectives, in place of the training's.
     :param freeze: frozen parts of the network, in addition to the training's: dotted names or the beginnings of them
         (``vision_tower``, ``language_model.model.layers.0``).
-    :param data: data sets to learn from, some of ``data.paths``; empty: all.
+    :param data: data sets to learn from, some of ``data.paths`` and ``data.clips``; empty: all.
     """
 
     steps: int

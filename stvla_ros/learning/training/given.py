@@ -19,17 +19,22 @@ def check_given(config: TrainingConfig) -> None:
         others = "" if config.needs_actions else ", video, image folder or bag"
         raise InputError(f"data.paths: expected at least one LeRobotDataset folder{others}, got none")
     for path in config.data.paths:
-        place = Path(path).expanduser()
-        if config.needs_actions and not (place / _DATASET_FILE).is_file():
+        if config.needs_actions and not (Path(path).expanduser() / _DATASET_FILE).is_file():
             raise InputError(f"data.paths: expected a LeRobotDataset, there is no {_DATASET_FILE} in {path}")
-        if not place.exists():
-            raise InputError(f"data.paths: expected a LeRobotDataset, video, image folder or bag, there is no {path}")
+        _check_is_there("data.paths", path)
+    for path in config.data.clips:
+        _check_is_there("data.clips", path)
     check_device(config.device, "device")
     if config.checkpoint:
         _check_base(config.checkpoint, config.family.name)
     elif config.size not in (sizes := find_family(config.family.name).sizes):
         raise InputError(f"size: expected one of {', '.join(sizes)}, got {config.size!r}")
     config.inputs.check_backends()
+
+
+def _check_is_there(name: str, path: str) -> None:
+    if not Path(path).expanduser().exists():
+        raise InputError(f"{name}: expected a LeRobotDataset, video, image folder or bag, there is no {path}")
 
 
 def _check_base(checkpoint: str, family: str) -> None:

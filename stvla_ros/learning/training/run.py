@@ -109,7 +109,7 @@ def make_ready(config: TrainingConfig) -> Ready:
     from stvla_ros.learning.training.clip_checks import check_clips
     from stvla_ros.learning.training.loop import Trainer
     from stvla_ros.learning.training.prepared_frames import prepare_samples
-    from stvla_ros.learning.training.selection import select_episodes
+    from stvla_ros.learning.training.selection import select_clips, select_episodes
     from stvla_ros.learning.training.stages import frames_of_stages, make_stages
     from stvla_ros.learning.training.state import load_state
     from stvla_ros.policy.lora import trainable_parameters
@@ -126,11 +126,17 @@ def make_ready(config: TrainingConfig) -> Ready:
         open_data(Path(path), data.picture, data.action.get(path, ""), config.needs_actions, data.recordings)
         for path in data.paths
     ]
-    selections = [select_episodes(reader, config.data.episodes) for reader in readers]
+    selections = [select_episodes(reader, data.episodes) for reader in readers]
     if config.needs_actions:
         warnings = [*check_datasets(selections, config), *check_count(selections, data.validation_share)]
     else:
         warnings = check_clips(selections, config)
+    demonstrations = list(selections)
+    if data.clips:
+        readers += [open_data(Path(path), data.picture, "", False, data.recordings) for path in data.clips]
+        clips = [select_clips(reader) for reader in readers[len(data.paths) :]]
+        warnings += check_clips(clips, config)
+        selections += clips
     chosen = [selection.numbers for selection in selections]
 
     device = parse_device(config.device, "device")
@@ -140,16 +146,18 @@ def make_ready(config: TrainingConfig) -> Ready:
         cv2.setNumThreads(1)  # it prepares the next batch beside the network
         keep_freed_memory(whatever_its_size=True)
     family = find_family(config.family.name)
-    trainable = family.trainable(_start(config, selections, device, run_folder))
-    samples = prepare_samples(readers, chosen, config.inputs, trainable.preparation, Path(config.data.cache))
+    trainable = family.trainable(_start(config, demonstrations, device, run_folder))
+    samples = prepare_samples(readers, chosen, config.inputs, trainable.preparation, Path(data.cache))
+    taught = sum(len(selection.numbers) for selection in demonstrations)
+    samples.actions[samples.episode >= taught] = np.nan  # what a data set among the clips says does not count
     trainable.use(samples)
-    train_frames, validation_frames = _split(samples.episode, len(samples.instructions), config)
+    train_frames, validation_frames = _split(samples.episode, taught, config)
     samples_a_step = config.batch_size * config.gradient_accumulation
     steps = config.steps or math.ceil(config.epochs * len(train_frames) / samples_a_step)
 
     parts = config.all_stages(steps)
     data_set = np.repeat(np.arange(len(chosen)), [len(numbers) for numbers in chosen])[samples.episode]
-    frames = frames_of_stages(parts, config.data.paths, data_set, train_frames)
+    frames = frames_of_stages(parts, data.all_paths, data_set, train_frames)
     stages = make_stages(parts, trainable_parameters(trainable.module))
     asked = None
     if GROUNDING in config.all_objectives():
@@ -173,12 +181,13 @@ def train(config: TrainingConfig) -> Path:
     from stvla_ros.learning.training.loop import run_loop
 
     run_folder, trainer, trainable = ready.folder, ready.trainer, ready.trainable
+    demonstrations = ready.selections[: len(config.data.paths)]
     page = briefing(config, ready.selections, trainable, trainer.steps, trainer.seconds_a_step(), ready.asked)
     warnings = [*ready.warnings, *trainable.remarks]
     print("\n".join([page, *(f"warning: {line}" for line in warnings)]), flush=True)
     (run_folder / "briefing.txt").write_text(page + "\n")
     if config.needs_actions:
-        pictures = write_grip_pictures(run_folder, ready.selections)
+        pictures = write_grip_pictures(run_folder, demonstrations)
         print(f"look at {pictures}: it shows where the gripper closes", flush=True)
     (run_folder / "config.yaml").write_text(yaml.safe_dump(to_mapping(config), sort_keys=False))
 
@@ -187,7 +196,7 @@ def train(config: TrainingConfig) -> Path:
     minutes = (time.monotonic() - begun) / 60.0
     result = _save_result(config, trainable, trainer, run_folder)
     print(f"{trainer.steps} steps ({minutes:.1f} minutes in this go); {result}")
-    robots = {reader.info.robot_type for reader in ready.readers}
+    robots = {selection.reader.info.robot_type for selection in demonstrations}
     print(*ending(run_folder, result, robots, config.needs_actions), sep="\n", flush=True)
     return result
 
@@ -245,7 +254,10 @@ def _save_result(config: TrainingConfig, trainable: "Trainable", trainer: "Train
 
 
 def _split(episode: np.ndarray, episodes: int, config: TrainingConfig) -> tuple[np.ndarray, np.ndarray]:
-    """Indices of the frames to train on, and of the held-out episodes'."""
+    """Indices of the frames to train on, and of the held-out episodes'.
+
+    :param episodes: number of episodes of which some are held out, the first ones.
+    """
     from stvla_ros.learning.training.selection import held_episodes
 
     held = held_episodes(episodes, config.data.validation_share)

@@ -3,7 +3,7 @@
 import math
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -72,3 +72,12 @@ def select_episodes(reader: DataReader, most: int) -> Selection:
         tuple(instructions[number] for number in numbers),
         tuple(by_episode[number] for number in numbers),
     )
+
+
+def select_clips(reader: DataReader) -> Selection:
+    """All episodes, as clips without actions.
+
+    :raises InputError: as :func:`select_episodes`.
+    """
+    selection = select_episodes(reader, 0)
+    return replace(selection, actions=tuple(np.full(each.shape, np.nan, np.float32) for each in selection.actions))

@@ -8,8 +8,7 @@ Gemma's are.
 import itertools
 import json
 
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-
+from stvla_ros.policy.learnt_tokenizer import learnt_tokenizer
 from stvla_ros.policy.spatialvla.sizes import BOS, EOS, NUM_ACTION_TOKENS, PAD, SMALL_TEXT_VOCABULARY, UNK
 from stvla_ros.policy.typical_instructions import typical_instructions
 
@@ -27,16 +26,7 @@ def make_tokenizer(image_token_id: int) -> str:
     :param image_token_id: id of ``<image>``; the action tokens follow it.
     :returns: content of tokenizer.json.
     """
-    learnt = Tokenizer(models.BPE())
-    learnt.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    learnt.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(
-        vocab_size=SMALL_TEXT_VOCABULARY,
-        special_tokens=list(SPECIAL_TOKENS),
-        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
-        show_progress=False,
-    )
-    learnt.train_from_iterator(training_lines(), trainer)
+    learnt = learnt_tokenizer(training_lines(), SMALL_TEXT_VOCABULARY, list(SPECIAL_TOKENS))
     content = json.loads(learnt.to_str())
     vocabulary: dict[str, int] = content["model"]["vocab"]
     # No merge leads to these, so no text is ever encoded as one of them; <image> is a special token below.

@@ -5,11 +5,11 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, TypeVar
 
 from stvla_ros.errors import InputError
 from stvla_ros.policy.checkpoints import read_json
-from stvla_ros.policy.ssm_vla.sizes import MODEL_TYPE, config_of_size
+from stvla_ros.policy.ssm_vla.sizes import MODEL_TYPE, TEXT_TOKENS, config_of_size, policy_of_size
 from stvla_ros.settings import build
 
 LAM, POLICY = "lam", "policy"
@@ -19,6 +19,9 @@ Encoder = Literal["stem", "small", "dinov2"]
 Depth = Literal["both", "target", "none"]
 _LARGEST_PICTURE, _WIDEST, _MOST_LAYERS, _MOST_QUERIES, _MOST_CODES = 1024, 8192, 64, 256, 65_536
 _MOST_KEYFRAMES, _LONGEST_S = 16, 60.0
+LONGEST_CHUNK = 32
+_LARGEST_VOCABULARY, _MOST_WORDS = 300_000, 1024
+Block = TypeVar("Block")
 
 
 @dataclass(frozen=True)
@@ -123,27 +126,144 @@ def check_keyframes(name: str, seconds: tuple[float, ...]) -> None:
         )
 
 
+@dataclass(frozen=True)
+class PolicyConfig:
+    """Shape of the policy. Pictures, patches, keyframes and codes are those of its latent action model.
+
+    :param frame_size: side that pictures first come to, pixels; they are then brought to the side S that is seen.
+    :param before_s: age of the earlier picture, seconds.
+    :param ahead_s: time of the predicted picture, seconds after the current one: one of the keyframes.
+    :param width: width of the tokens, W.
+    :param heads: heads of the attention.
+    :param layers: number of blocks.
+    :param vision_layers: number of blocks that make the predicted picture.
+    :param action_queries: number of queries whose states tell the flow head what to do, A.
+    :param chunk: number of actions in a chunk, K.
+    :param flow_width: width of the flow head's tokens, F.
+    :param flow_heads: heads of its attention.
+    :param flow_layers: number of its blocks.
+    :param vocabulary: number of the words' tokens.
+    :param most_words: most tokens of an instruction.
+    :raises InputError: naming the key that cannot be used.
+    """
+
+    frame_size: int = 112
+    before_s: float = 1.0
+    ahead_s: float = 0.8
+    width: int = 256
+    heads: int = 8
+    layers: int = 8
+    vision_layers: int = 2
+    action_queries: int = 4
+    chunk: int = 8
+    flow_width: int = 192
+    flow_heads: int = 4
+    flow_layers: int = 4
+    vocabulary: int = TEXT_TOKENS
+    most_words: int = 64
+
+    def __post_init__(self) -> None:
+        limits = {
+            "frame_size": (8, _LARGEST_PICTURE),
+            "width": (2, _WIDEST),
+            "heads": (1, self.width),
+            "layers": (1, _MOST_LAYERS),
+            "vision_layers": (1, _MOST_LAYERS),
+            "action_queries": (1, _MOST_QUERIES),
+            "chunk": (1, LONGEST_CHUNK),
+            "flow_width": (2, _WIDEST),
+            "flow_heads": (1, self.flow_width),
+            "flow_layers": (1, _MOST_LAYERS),
+            "vocabulary": (1, _LARGEST_VOCABULARY),
+            "most_words": (1, _MOST_WORDS),
+        }
+        for name, (low, high) in limits.items():
+            if not low <= (value := getattr(self, name)) <= high:
+                raise InputError(f"{name}: expected a whole number from {low} to {high}, got {value}")
+        for name, width in (("heads", self.width), ("flow_heads", self.flow_width)):
+            if width % getattr(self, name) or width % 2:
+                raise InputError(f"{name}: expected a divisor of an even width, got {getattr(self, name)} of {width}")
+        check_seconds("before_s", self.before_s)
+        check_seconds("ahead_s", self.ahead_s)
+
+    def check_fits(self, lam: LamConfig) -> None:
+        """:raises InputError: for a latent action model without a keyframe at the predicted picture's time."""
+        if self.ahead_s not in lam.keyframes_s:
+            listed = ", ".join(f"{each:g}" for each in lam.keyframes_s)
+            raise InputError(f"ahead_s: expected one of the keyframes at {listed} s, got {self.ahead_s:g}")
+
+
+def check_seconds(name: str, seconds: float) -> None:
+    """:raises InputError: unless these are seconds above 0."""
+    if not 0.0 < seconds <= _LONGEST_S:
+        raise InputError(f"{name}: expected seconds above 0 and up to {_LONGEST_S:g}, got {seconds:g}")
+
+
 def new_lam_config(size: str) -> LamConfig:
-    """The configuration of a new model.
+    """The configuration of a new latent action model.
 
     :raises InputError: for an unknown size.
     """
     return LamConfig(**config_of_size(size))
 
 
+def new_policy_config(size: str, lam: LamConfig, frame_size: int, **changes: Any) -> PolicyConfig:
+    """The configuration of a new policy.
+
+    :param size: one of ``policy_size_names()``.
+    :param lam: configuration of its latent action model.
+    :param frame_size: see ``PolicyConfig``.
+    :param changes: values in place of the size's.
+    :raises InputError: for an unknown size, and for values that do not fit.
+    """
+    config = PolicyConfig(**{**policy_of_size(size), "frame_size": frame_size, **changes})
+    config.check_fits(lam)
+    return config
+
+
 def read_lam_config(directory: Path) -> LamConfig:
     """:raises InputError: when the folder has no usable config.json."""
+    return _read_block(directory, LAM, LamConfig)
+
+
+def read_policy_config(directory: Path) -> PolicyConfig | None:
+    """
+    :returns: None for a latent action model without a policy.
+    :raises InputError: when the folder has no usable config.json.
+    """
+    lam = read_lam_config(directory)
+    if POLICY not in read_json(directory / "config.json"):
+        return None
+    policy = _read_block(directory, POLICY, PolicyConfig)
+    try:
+        policy.check_fits(lam)
+    except InputError as error:
+        raise InputError(f"{directory / 'config.json'}: {POLICY}.{error}") from None
+    return policy
+
+
+def no_policy(checkpoint: str) -> str:
+    """The text of an error: a checkpoint is to act, and cannot. :param checkpoint: name of the checkpoint."""
+    return (
+        f"checkpoint {checkpoint}: expected a policy, it is a latent action model alone: it tells what happened "
+        "between pictures, and cannot act; stvla train --config config/train/ssm_vla.yaml makes a policy of it"
+    )
+
+
+def _read_block(directory: Path, name: str, kind: type[Block]) -> Block:
     file = directory / "config.json"
     content = read_json(file)
-    if content.get("model_type") != MODEL_TYPE or not isinstance(content.get(LAM), Mapping):
-        raise InputError(f"{file}: expected model_type {MODEL_TYPE!r} with a block {LAM}")
+    if content.get("model_type") != MODEL_TYPE or not isinstance(content.get(name), Mapping):
+        raise InputError(f"{file}: expected model_type {MODEL_TYPE!r} with a block {name}")
     try:
-        return build(LamConfig, content[LAM], f"{LAM}.")
+        return build(kind, content[name], f"{name}.")
     except InputError as error:
         raise InputError(f"{file}: {error}") from None
 
 
-def write_config(directory: Path, lam: LamConfig) -> None:
+def write_config(directory: Path, lam: LamConfig, policy: PolicyConfig | None = None) -> None:
     """Write config.json."""
     content = {"model_type": MODEL_TYPE, LAM: dataclasses.asdict(lam)}
+    if policy is not None:
+        content[POLICY] = dataclasses.asdict(policy)
     (directory / "config.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")

@@ -13,7 +13,7 @@ from stvla_ros.policy.ssm_vla.checkpoint import load_model
 from stvla_ros.policy.ssm_vla.config import LamConfig
 from stvla_ros.policy.ssm_vla.lam.frame_decoder import Rebuilt
 from stvla_ros.policy.ssm_vla.lam.latent_action_model import Clip
-from stvla_ros.policy.ssm_vla.training.batch import ClipMaker, LamPreparation
+from stvla_ros.policy.ssm_vla.training.lam_batch import ClipMaker, LamPreparation
 from stvla_ros.policy.ssm_vla.training.losses import explained, target_of
 
 _BATCH = 16

@@ -1,4 +1,4 @@
-"""The model's sizes. Data only: nothing here builds a network."""
+"""The sizes of both parts. Data only: nothing here builds a network."""
 
 from typing import Any
 
@@ -34,8 +34,34 @@ _SIZES: dict[str, dict[str, Any]] = {
 }
 
 
+# The policy's, as far as they are not the usual ones. There is none of the published shapes: they are not known.
+_POLICY_SIZES: dict[str, dict[str, Any]] = {
+    "tiny": {
+        "width": 48,
+        "heads": 2,
+        "layers": 2,
+        "vision_layers": 1,
+        "flow_width": 32,
+        "flow_heads": 2,
+        "flow_layers": 2,
+    },
+    "small": {},
+}
+
+STEPS = 10
+"""Usual number of the sampler's steps."""
+MOST_STEPS = 100
+TEXT_TOKENS = 512
+"""Tokens that a new checkpoint's words are made of."""
+
+
 def size_names() -> tuple[str, ...]:
     return tuple(_SIZES)
+
+
+def policy_size_names() -> tuple[str, ...]:
+    """The sizes in which there is a policy."""
+    return tuple(_POLICY_SIZES)
 
 
 def config_of_size(size: str) -> dict[str, Any]:
@@ -46,3 +72,13 @@ def config_of_size(size: str) -> dict[str, Any]:
     if size not in _SIZES:
         raise InputError(f"size: expected one of {', '.join(_SIZES)}, got {size!r}")
     return _SIZES[size]
+
+
+def policy_of_size(size: str) -> dict[str, Any]:
+    """The block ``policy``, likewise.
+
+    :raises InputError: for a size in which there is no policy.
+    """
+    if size not in _POLICY_SIZES:
+        raise InputError(f"policy_size: expected one of {', '.join(_POLICY_SIZES)}, got {size!r}")
+    return _POLICY_SIZES[size]

@@ -25,7 +25,7 @@ from stvla_ros.policy.st4vla.create import write_untrained_statistics
 from stvla_ros.policy.st4vla.model import HEAD, TEXT, parts_around
 from stvla_ros.policy.st4vla.prompt import FILE, PromptTokenizer
 from stvla_ros.policy.st4vla.sizes import MODEL_TYPE, config_of_size
-from stvla_ros.policy.st4vla.statistics_file import STATISTICS, read_run_statistics
+from stvla_ros.policy.statistics_file import STATISTICS, read_run_statistics
 from stvla_ros.safe_files import check_limit, check_regular
 from stvla_ros.settings import build, read_mapping
 

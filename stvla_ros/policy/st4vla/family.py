@@ -10,8 +10,8 @@ from stvla_ros.policy.checkpoints import is_adapter
 from stvla_ros.policy.families import ACTIONS, GROUNDING, Contents, PolicyFamily, Remark, remark_on_statistics
 from stvla_ros.policy.st4vla.policy import St4VlaPolicy
 from stvla_ros.policy.st4vla.sizes import MODEL_TYPE, size_names
-from stvla_ros.policy.st4vla.statistics_file import read_run_statistics
 from stvla_ros.policy.st4vla.training.options import St4VlaOptions
+from stvla_ros.policy.statistics_file import read_run_statistics
 
 if TYPE_CHECKING:
     from stvla_ros.policy.trainable import Start, Trainable

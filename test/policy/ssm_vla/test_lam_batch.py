@@ -12,7 +12,7 @@ from stvla_ros.learning.training.augmentation import DrawnAugmentation
 from stvla_ros.learning.training.config_sections import AugmentationConfig
 from stvla_ros.policy.base import PolicyInput
 from stvla_ros.policy.ssm_vla.lam.seen_scene import patch_centres
-from stvla_ros.policy.ssm_vla.training.batch import BatchMaker, LamPreparation, find_keyframes, motions
+from stvla_ros.policy.ssm_vla.training.lam_batch import LamBatchMaker, LamPreparation, find_keyframes, motions
 
 SECONDS = TINY.keyframes_s
 
@@ -46,25 +46,25 @@ def test_a_gap_in_the_stamps_leaves_its_keyframes_out() -> None:
 
 def test_clips_too_short_for_any_keyframe_are_refused() -> None:
     with pytest.raises(InputError, match=r"expected a clip of 2.4 s, the last keyframe, or longer, the longest is"):
-        BatchMaker(samples((1, 6)), SECONDS, 0.0, 0)
+        LamBatchMaker(samples((1, 6)), SECONDS, 0.0, 0)
 
 
 def test_clips_with_too_few_frames_a_second_are_refused_by_name() -> None:
     with pytest.raises(InputError, match=r"clip 0: expected a frame every 0.4 s or more often .* one every 0.5 s"):
-        BatchMaker(samples((20,), rate=2.0), SECONDS, 0.0, 0)
+        LamBatchMaker(samples((20,), rate=2.0), SECONDS, 0.0, 0)
 
 
 def test_some_short_clips_and_other_rates_are_remarked_on() -> None:
     given = samples((20, 6))
     given.stamps[20:] //= 2
-    short, rates = BatchMaker(given, SECONDS, 0.0, 0).remarks
+    short, rates = LamBatchMaker(given, SECONDS, 0.0, 0).remarks
     assert short.startswith("1 of 2 clips are shorter than 2.4 s, as clip 1") and "5 to 10 frames a second" in rates
-    assert BatchMaker(samples(), SECONDS, 0.0, 0).remarks == ()
+    assert LamBatchMaker(samples(), SECONDS, 0.0, 0).remarks == ()
 
 
 def test_a_batch_holds_the_frames_of_each_clip_one_after_the_other() -> None:
     given = samples()
-    batch = BatchMaker(given, SECONDS, 0.0, 0).make(np.array([0, 25]))
+    batch = LamBatchMaker(given, SECONDS, 0.0, 0).make(np.array([0, 25]))
     wanted = given.prepared["pictures"][[0, 1, 4, 12, 25, 26, 29, 37]]
     assert torch.equal(batch.clip.frames.rgb, torch.from_numpy(wanted).permute(0, 3, 1, 2).float() / 255.0)
     assert torch.equal(batch.clip.frame(2).rgb, batch.clip.frames.rgb[[2, 6]])
@@ -72,7 +72,7 @@ def test_a_batch_holds_the_frames_of_each_clip_one_after_the_other() -> None:
 
 
 def test_one_change_moves_picture_depth_and_intrinsics_of_all_frames_of_a_clip() -> None:
-    given, maker = samples(), BatchMaker(samples(), SECONDS, 0.0, 0)
+    given, maker = samples(), LamBatchMaker(samples(), SECONDS, 0.0, 0)
     indices = np.arange(8)
     # A zoom of one pixel's width would round differently; a shift alone is exact.
     drawn = DrawnAugmentation(AugmentationConfig(shift=6), len(indices), np.random.default_rng(3))
@@ -92,7 +92,7 @@ def test_one_change_moves_picture_depth_and_intrinsics_of_all_frames_of_a_clip()
 
 
 def test_a_zoom_keeps_points_where_they_are() -> None:
-    maker, indices = BatchMaker(samples(), SECONDS, 0.0, 0), np.arange(8)
+    maker, indices = LamBatchMaker(samples(), SECONDS, 0.0, 0), np.arange(8)
     drawn = DrawnAugmentation(AugmentationConfig(zoom=0.3), len(indices), np.random.default_rng(3))
     zoomed = maker.make(indices, drawn).clip.frames
     red = (zoomed.rgb[:, 0] > 0.8) & (zoomed.rgb[:, 1] < 0.4)
@@ -103,17 +103,17 @@ def test_a_zoom_keeps_points_where_they_are() -> None:
 
 def test_motions_are_of_the_labelled_episodes_alone() -> None:
     given = samples((20,) * 10)
-    motion = BatchMaker(given, SECONDS, 0.2, 0).motion
+    motion = LamBatchMaker(given, SECONDS, 0.2, 0).motion
     told = np.isfinite(motion).all(axis=2).any(axis=1)
     assert len(np.unique(given.episode[told])) == 2
-    assert np.isnan(BatchMaker(given, SECONDS, 0.0, 0).motion).all()
+    assert np.isnan(LamBatchMaker(given, SECONDS, 0.0, 0).motion).all()
 
 
 def test_labels_that_no_data_tell_are_refused() -> None:
     given = samples()
     given.states[:] = np.nan
     with pytest.raises(InputError, match="label_share: expected data that tell the arm's pose"):
-        BatchMaker(given, SECONDS, 0.5, 0)
+        LamBatchMaker(given, SECONDS, 0.5, 0)
 
 
 def test_a_turn_is_of_the_rotation_and_does_not_jump() -> None:

@@ -14,11 +14,12 @@ from lam_scenes import TINY, clip, samples
 
 from stvla_ros.cli import main
 from stvla_ros.errors import InputError
+from stvla_ros.policy import load_policy
 from stvla_ros.policy.families import LATENT, family_of, find_family
 from stvla_ros.policy.inputs import InputsConfig
 from stvla_ros.policy.ssm_vla.checkpoint import load_model
+from stvla_ros.policy.ssm_vla.training.lam_trainable import LamTrainable
 from stvla_ros.policy.ssm_vla.training.options import SsmVlaOptions
-from stvla_ros.policy.ssm_vla.training.trainable import SsmVlaTrainable
 from stvla_ros.policy.trainable import Start
 
 CPU = torch.device("cpu")
@@ -59,8 +60,8 @@ def start(base: Path, **changes: Any) -> Start:
     return Start(**{**usual, **changes})
 
 
-def trained(base: Path, steps: int, **changes: Any) -> tuple[SsmVlaTrainable, list[dict[str, float]]]:
-    made = SsmVlaTrainable(start(base, **changes))
+def trained(base: Path, steps: int, **changes: Any) -> tuple[LamTrainable, list[dict[str, float]]]:
+    made = LamTrainable(start(base, **changes))
     made.use(samples((30,) * 6))
     optimizer = torch.optim.AdamW([each for each in made.module.parameters() if each.requires_grad], lr=2e-3)
     random, told = np.random.default_rng(0), []
@@ -80,8 +81,17 @@ def test_its_checkpoint_tells_the_family_and_is_read_back(base: Path) -> None:
     family = family_of(base)
     assert family.name == "ssm_vla" and json.loads((base / "config.json").read_text())["model_type"] == "ssm_vla"
     assert [remark.level for remark in family.check(base)] == ["ok", "note"]
-    assert set(family.inspect(base).parts) == {"lam"}
-    assert {file.name for file in base.iterdir()} == {"config.json", "model.safetensors", "training.json"}
+    assert set(family.inspect(base).parts) == {"lam", "policy"} and family.inspect(base).statistics == ("untrained",)
+    small = {"config.json", "training.json", "tokenizer.json", "dataset_statistics.json"}
+    assert {file.name for file in base.iterdir()} == {"model.safetensors", *small}
+
+
+def test_a_latent_action_model_is_saved_without_a_policy(base: Path, tmp_path: Path) -> None:
+    trained(base, 1)[0].save(tmp_path)
+    family = family_of(tmp_path)
+    assert set(family.inspect(tmp_path).parts) == {"lam"} and family.statistics(tmp_path) == {}
+    first, second = family.check(tmp_path)
+    assert "a latent action model, " in first.text and second.text.endswith("no policy is in it")
 
 
 def test_the_same_seed_gives_the_same_files(base: Path, tmp_path: Path) -> None:
@@ -177,7 +187,7 @@ def test_a_dinov2_on_the_disk_is_an_encoder(base: Path, tmp_path: Path) -> None:
 )
 def test_what_cannot_be_trained_is_one_line(base: Path, changes: dict[str, Any], said: str) -> None:
     with pytest.raises(InputError, match=said) as refused:
-        SsmVlaTrainable(start(base, **changes))
+        LamTrainable(start(base, **changes))
     assert "\n" not in str(refused.value)
 
 
@@ -212,15 +222,18 @@ def test_a_damaged_configuration_is_one_line(base: Path, tmp_path: Path, key: st
     assert remark.level == "error" and said in remark.text and "config.json" in remark.text
 
 
-def test_it_cannot_act(base: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_without_a_policy_it_cannot_act(base: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    trained(base, 1)[0].save(tmp_path)
     with pytest.raises(SystemExit) as ended:
-        main(["sim", "--checkpoint", str(base)])
+        main(["sim", "--checkpoint", str(tmp_path)])
     assert ended.value.code == 2
     assert "expected a policy, it is a latent action model alone" in capsys.readouterr().err
+    with pytest.raises(InputError, match="expected a policy, it is a latent action model alone"):
+        load_policy(str(tmp_path))
 
 
 def test_activations_are_counted_without_a_trace(base: Path) -> None:
-    made = SsmVlaTrainable(start(base))
+    made = LamTrainable(start(base))
     before = made.network.quantiser.vectors.clone()
     small, large = made.activation_bytes(2), made.activation_bytes(4)
     made.end_step()

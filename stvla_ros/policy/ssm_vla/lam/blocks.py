@@ -1,4 +1,4 @@
-"""The blocks of encoder and decoder: pre-norm transformer blocks, with sines as positions."""
+"""The blocks of all parts of the family: pre-norm transformer blocks, with sines as positions."""
 
 import math
 
@@ -25,9 +25,21 @@ class TokenAttention(nn.Module):
         self.qkv = nn.Linear(width, 3 * width, bias=False)
         self.out = nn.Linear(width, width)
 
-    def forward(self, tokens: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
-        """The attention's output for tokens (N, L, D), to be added to them; the mask is as in ``attend``."""
-        parts = self.qkv(self.norm(tokens)).chunk(3, dim=-1)
+    def forward(self, tokens: torch.Tensor, mask: torch.Tensor | None = None, first: int = 0) -> torch.Tensor:
+        """The attention's output for tokens (N, L, D), to be added to them.
+
+        :param mask: mask as in ``attend``.
+        :param first: number of the first token that looks; those before it are only looked at, and left out.
+        :returns: (N, L - first, D).
+        """
+        normed = self.norm(tokens)
+        if first:
+            width = tokens.shape[-1]
+            looking = F.linear(normed[:, first:], self.qkv.weight[:width])
+            parts = (looking, *F.linear(normed, self.qkv.weight[width:]).chunk(2, dim=-1))
+            mask = None if mask is None else mask[..., first:, :]
+        else:
+            parts = self.qkv(normed).chunk(3, dim=-1)
         queries, keys, values = (part.unflatten(-1, (self._heads, -1)).transpose(1, 2) for part in parts)
         return self.out(attend(queries, keys, values, mask).transpose(1, 2).flatten(2))
 
@@ -64,15 +76,15 @@ class SpaceTimeBlock(nn.Module):
 
 
 class SpaceBlock(nn.Module):
-    """Attention among all tokens; MLP."""
+    """Attention among all tokens, or among those that a mask allows; MLP."""
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
         self.space, self.mlp = TokenAttention(width, heads), TokenMlp(width)
 
-    def forward(self, tokens: torch.Tensor) -> torch.Tensor:
-        """(N, L, D) to the same."""
-        tokens = tokens + self.space(tokens)
+    def forward(self, tokens: torch.Tensor, mask: torch.Tensor | None = None, first: int = 0) -> torch.Tensor:
+        """(N, L, D) to (N, L - first, D); the parameters are as in ``TokenAttention.forward``."""
+        tokens = tokens[:, first:] + self.space(tokens, mask, first)
         return tokens + self.mlp(tokens)
 
 

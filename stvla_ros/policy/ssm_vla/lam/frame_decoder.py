@@ -5,7 +5,6 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from stvla_ros.policy.ssm_vla.config import LamConfig
 from stvla_ros.policy.ssm_vla.lam.blocks import Entrance, SpaceBlock
 from stvla_ros.policy.ssm_vla.lam.seen_scene import Scene, inverse_depth, patched, unpatched
 
@@ -34,22 +33,44 @@ _FAINT = 0.02
 
 
 class FrameDecoder(nn.Module):
-    """Sees the codes, and the current frame's patches; no other frame. One way for training and for showing."""
+    """Sees the codes, and the current frame's patches; no other frame. One way for training and for showing.
 
-    def __init__(self, config: LamConfig) -> None:
+    :param picture_size: side of the pictures, pixels.
+    :param patch: side of a patch, pixels.
+    :param width: width of the tokens.
+    :param heads: heads of the attention.
+    :param layers: number of blocks.
+    :param codes: number of codes of a keyframe, Q.
+    :param code_width: numbers of a code, C.
+    :param keyframes: number of keyframes, T.
+    :param rebuilds_depth: whether depth is rebuilt, too.
+    """
+
+    def __init__(
+        self,
+        picture_size: int,
+        patch: int,
+        width: int,
+        heads: int,
+        layers: int,
+        codes: int,
+        code_width: int,
+        keyframes: int,
+        rebuilds_depth: bool,
+    ) -> None:
         super().__init__()
-        self._queries, self._patches, self._patch = config.queries, config.patches, config.patch
-        width, cell = config.width, config.patch**2
-        self.codes = nn.Linear(config.code_width, width)
+        self._queries, self._patches, self._patch = codes, (picture_size // patch) ** 2, patch
+        cell = patch**2
+        self.codes = nn.Linear(code_width, width)
         self.rgb = nn.Linear(3 * cell, width)
-        self.depth = nn.Linear(2 * cell, width) if config.rebuilds_depth else None
-        self.keyframes = nn.Parameter(0.02 * torch.randn(len(config.keyframes_s), 1, width))
-        kinds = 2 if config.rebuilds_depth else 1
-        self.entrance = Entrance(width, width, config.queries + kinds * config.patches + 1)
-        self.blocks = nn.ModuleList(SpaceBlock(width, config.heads) for _ in range(config.decoder_layers))
+        self.depth = nn.Linear(2 * cell, width) if rebuilds_depth else None
+        self.keyframes = nn.Parameter(0.02 * torch.randn(keyframes, 1, width))
+        kinds = 2 if rebuilds_depth else 1
+        self.entrance = Entrance(width, width, codes + kinds * self._patches + 1)
+        self.blocks = nn.ModuleList(SpaceBlock(width, heads) for _ in range(layers))
         self.norm = nn.LayerNorm(width)
         self.rgb_change = nn.Linear(width, 3 * cell)
-        self.depth_change = nn.Linear(width, cell) if config.rebuilds_depth else None
+        self.depth_change = nn.Linear(width, cell) if rebuilds_depth else None
 
     def start_still(self) -> None:
         """Predict no change, to begin with."""

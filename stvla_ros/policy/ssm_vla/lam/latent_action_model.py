@@ -50,10 +50,27 @@ class LatentActionModel(nn.Module):
         self.config = config
         self.frame_size = config.picture_size if frozen is None else frozen.picture_size
         """Side of the pictures that it is best shown; those that it rebuilds have ``config.picture_size``."""
-        self.tokens = FrameTokens(config, frozen)
+        self.tokens = FrameTokens(
+            config.picture_size,
+            config.patch,
+            config.encoder_width,
+            has_stem=config.encoder == "stem",
+            sees_depth=config.sees_depth,
+            frozen=frozen,
+        )
         self.encoder = ClipEncoder(config)
         self.quantiser: Codebook | NoCodebook = Codebook(config) if config.quantiser == "vq" else NoCodebook()
-        self.decoder = FrameDecoder(config)
+        self.decoder = FrameDecoder(
+            config.picture_size,
+            config.patch,
+            config.width,
+            config.heads,
+            config.decoder_layers,
+            config.queries,
+            config.code_width,
+            len(config.keyframes_s),
+            config.rebuilds_depth,
+        )
         initialise(self)
         self.decoder.start_still()
 

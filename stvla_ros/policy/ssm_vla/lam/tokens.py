@@ -39,22 +39,32 @@ class FrozenEncoder:
 class FrameTokens(nn.Module):
     """A token for each patch of a picture. Depth adds inverse depth and back-projected centre of the patch.
 
-    :param config: shape of the model.
+    :param picture_size: side of the pictures, pixels.
+    :param patch: side of a patch, pixels.
+    :param width: width of the tokens.
+    :param has_stem: whether a linear layer makes the tokens; if not, a frozen encoder does.
+    :param sees_depth: whether depth is seen.
     :param frozen: the picture encoder; None for a stem. It is no part of the module: its weights are not stored again.
     """
 
-    def __init__(self, config: LamConfig, frozen: FrozenEncoder | None = None) -> None:
+    def __init__(
+        self,
+        picture_size: int,
+        patch: int,
+        width: int,
+        has_stem: bool,
+        sees_depth: bool,
+        frozen: FrozenEncoder | None = None,
+    ) -> None:
         super().__init__()
-        self._size, self._patch, self._frozen = config.picture_size, config.patch, frozen
-        self.stem = nn.Linear(3 * config.patch**2, config.encoder_width) if config.encoder == "stem" else None
-        self.places = None
-        if config.sees_depth:
-            self.places = nn.Linear(config.patch**2 + _CENTRE, config.encoder_width)
+        self._size, self._patch, self._frozen = picture_size, patch, frozen
+        self.stem = nn.Linear(3 * patch**2, width) if has_stem else None
+        self.places = nn.Linear(patch**2 + _CENTRE, width) if sees_depth else None
 
     def forward(self, scene: Scene) -> torch.Tensor:
         """
         :param scene: N pictures of any size; best of the frozen encoder's, or of the model's.
-        :returns: (N, P, encoder_width).
+        :returns: (N, P, width).
         """
         small = scene.resized(self._size)
         if self.stem is not None:

@@ -21,7 +21,7 @@ from stvla_ros.policy.ssm_vla.create import random_model
 from stvla_ros.policy.ssm_vla.lam.latent_action_model import Clip
 from stvla_ros.policy.ssm_vla.lam.seen_scene import Scene
 from stvla_ros.policy.ssm_vla.lam.tokens import load_frozen
-from stvla_ros.policy.ssm_vla.training.batch import MOTION, BatchMaker, LamBatch, LamPreparation
+from stvla_ros.policy.ssm_vla.training.lam_batch import MOTION, LamBatch, LamBatchMaker, LamPreparation
 from stvla_ros.policy.ssm_vla.training.losses import (
     colour_loss,
     commitment_loss,
@@ -38,7 +38,7 @@ _FROZEN = {"small": "small", "dinov2": "facebook/dinov2-with-registers-base"}
 _CONTINUOUS = 4
 
 
-class SsmVlaTrainable(Trainable):
+class LamTrainable(Trainable):
     """
     :param start: see ``Start``.
     :raises InputError: for a checkpoint, inputs or options that cannot be used.
@@ -73,7 +73,7 @@ class SsmVlaTrainable(Trainable):
 
     def use(self, samples: Samples) -> None:
         config, options = self._model.config, self._options
-        self._batches = BatchMaker(samples, config.keyframes_s, options.label_share, self._start.seed)
+        self._batches = LamBatchMaker(samples, config.keyframes_s, options.label_share, self._start.seed)
         self.remarks = self._batches.remarks
 
     def batch(self, indices: np.ndarray, augmentation: Augmentation | None = None) -> LamBatch:

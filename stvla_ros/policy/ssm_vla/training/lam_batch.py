@@ -90,9 +90,11 @@ class ClipMaker:
         pictures, depths, intrinsics = (
             np.stack(parts, axis=1).reshape(-1, *parts[0].shape[1:]) for parts in zip(*seen, strict=True)
         )
-        rgb = np.ascontiguousarray(pictures.transpose(0, 3, 1, 2)).astype(np.float32) / np.float32(255.0)
-        frames = Scene(*(torch.from_numpy(np.ascontiguousarray(each)) for each in (rgb, depths, intrinsics)))
-        return Clip(frames, torch.from_numpy(self.valid[indices]))
+        return Clip(_scene(pictures, depths, intrinsics), torch.from_numpy(self.valid[indices]))
+
+    def frames(self, indices: np.ndarray, augmentation: Augmentation | None = None) -> Scene:
+        """These frames; parameters as in ``Trainable.batch``."""
+        return _scene(*self._seen(indices, augmentation))
 
     def _seen(
         self, indices: np.ndarray, augmentation: Augmentation | None
@@ -103,7 +105,18 @@ class ClipMaker:
         return found if augmentation is None else augmentation(*found)
 
 
-class BatchMaker(ClipMaker):
+def scene_of(prepared: Mapping[str, np.ndarray]) -> Scene:
+    """Frames as ``LamPreparation`` keeps them, each array with the frames first."""
+    return _scene(prepared[PICTURES], prepared[DEPTHS].astype(np.float32), prepared[INTRINSICS])
+
+
+def _scene(pictures: np.ndarray, depths: np.ndarray, intrinsics: np.ndarray) -> Scene:
+    """:param pictures: (N, S, S, 3) uint8. :param depths: (N, S, S) float32. :param intrinsics: (N, 3, 3) float32."""
+    rgb = np.ascontiguousarray(pictures.transpose(0, 3, 1, 2)).astype(np.float32) / np.float32(255.0)
+    return Scene(*(torch.from_numpy(np.ascontiguousarray(each)) for each in (rgb, depths, intrinsics)))
+
+
+class LamBatchMaker(ClipMaker):
     """
     :param samples: prepared frames.
     :param keyframes_s: times of the keyframes, seconds after the current frame.
