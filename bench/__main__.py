@@ -24,6 +24,7 @@ PARTS = (
     "policy_decoding",
     "policy_small",
     "policy_st4vla",
+    "policy_ssm_vla",
     "policy_cuda",
     "training_step",
     "training_memory",

@@ -36,27 +36,32 @@ def network_inputs(model: SpatialVla, seed: int = 0) -> tuple[torch.Tensor, torc
     return pixels, points, ids
 
 
-def time_ms(call: Callable[[], object], device: torch.device) -> float:
-    """Milliseconds of a call, until the device is done."""
-    started = time.perf_counter()
+def time_ms(call: Callable[[], object], device: torch.device, clock: Callable[[], float] = time.perf_counter) -> float:
+    """Milliseconds of a call, until the device is done. :param clock: clock that tells seconds."""
+    started = clock()
     call()
     if device.type == "cuda":
         torch.cuda.synchronize(device)
-    return (time.perf_counter() - started) * 1e3
+    return (clock() - started) * 1e3
 
 
 def interleave(
-    calls: Mapping[str, Callable[[], object]], repeats: int, device: torch.device = torch.device("cpu")
+    calls: Mapping[str, Callable[[], object]],
+    repeats: int,
+    device: torch.device = torch.device("cpu"),
+    clock: Callable[[], float] = time.perf_counter,
 ) -> dict[str, np.ndarray]:
     """Milliseconds (repeats,) of each call. They take turns, so that a slow moment of the machine affects all of them;
     a first round of each does not count.
+
+    :param clock: clock that tells seconds; ``time.process_time`` tells what one thread computed, whatever else ran.
     """
     times: dict[str, list[float]] = {name: [] for name in calls}
     for call in calls.values():
         time_ms(call, device)
     for _ in range(repeats):
         for name, call in calls.items():
-            times[name].append(time_ms(call, device))
+            times[name].append(time_ms(call, device, clock))
     return {name: np.array(values) for name, values in times.items()}
 
 
