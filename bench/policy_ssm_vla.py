@@ -3,8 +3,8 @@
 640x480 pictures with depth, and one of a second before; 10 steps, float32 on the CPU, one thread of torch, as a server
 on two cores has it. What the thread computed (its processor time) stands beside the time until the answer, which other
 processes lengthen. The straightforward loop follows the method's description word for word: every token goes through
-every block, torch's own attention takes the mask, and each step of the sampler embeds its time, and looks at the states
-of the action queries, anew. Its answers are the same.
+every block, each product and softmax of the attention is written out, and each step of the sampler embeds its time, and
+looks at the states of the action queries, anew. Its answers are the same.
 """
 
 import json
@@ -38,8 +38,8 @@ def measure() -> list[dict[str, Any]]:
     from stvla_ros.policy import load_policy
     from stvla_ros.policy.base import Picture
     from stvla_ros.policy.families import find_family
-    from stvla_ros.policy.ssm_vla.policy_predictor import SsmVlaPredictor
-    from stvla_ros.policy.ssm_vla.vla.model import Observed
+    from stvla_ros.policy.ssm_vla.model import Observations
+    from stvla_ros.policy.ssm_vla.predictor import SsmVlaPredictor
 
     torch.set_num_threads(1)
     random = np.random.default_rng(0)
@@ -62,7 +62,7 @@ def measure() -> list[dict[str, Any]]:
 
     def prepared() -> Any:
         words = torch.from_numpy(predictor.words.encode(INSTRUCTION))[None]
-        return Observed(predictor._scene(now), predictor._scene(before), words)
+        return Observations(predictor._scene(now), predictor._scene(before), words)
 
     @torch.inference_mode()
     def straightforward() -> np.ndarray:
@@ -107,9 +107,8 @@ def measure() -> list[dict[str, Any]]:
 
 
 def straightforward_states(model: Any, given: Any) -> Any:
-    """The states of vision and action queries: every token through every block, with torch's own attention."""
+    """The states of vision and action queries: every token through every block."""
     import torch
-    from torch.nn import functional as F
 
     core = model.core(given)
     tokens = torch.cat([core, model.asked().expand(len(core), -1, -1)], dim=1)
@@ -118,7 +117,8 @@ def straightforward_states(model: Any, given: Any) -> Any:
         looking = block.space
         parts = looking.qkv(looking.norm(tokens)).chunk(3, dim=-1)
         split = [part.unflatten(-1, (model.config.heads, -1)).transpose(1, 2) for part in parts]
-        looked = F.scaled_dot_product_attention(*split, attn_mask=mask)
+        scores = split[0] @ split[1].transpose(-1, -2) * split[0].shape[-1] ** -0.5
+        looked = torch.softmax(scores.masked_fill(~mask, float("-inf")), dim=-1) @ split[2]
         tokens = tokens + looking.out(looked.transpose(1, 2).flatten(2))
         tokens = tokens + block.mlp(tokens)
     asked = model.norm(tokens)[:, core.shape[1] :]

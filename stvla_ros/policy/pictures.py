@@ -58,7 +58,9 @@ def prepare_depth(depth: np.ndarray, picture_size: tuple[int, int], size: int) -
 
 def check_depth(depth: np.ndarray, picture_size: tuple[int, int], size: int) -> None:
     """
-    :param depth, picture_size, size: as for ``prepare_depth``.
+    :param depth: metres, (H, W) as the picture or (size, size); 0 where unknown.
+    :param picture_size: (width, height) of the picture that it is registered to.
+    :param size: side of a square map that may stand in for one like the picture.
     :raises InputError: as ``prepare_depth``, except where no depth is known.
     """
     if not isinstance(depth, np.ndarray) or not np.issubdtype(depth.dtype, np.floating):

@@ -23,7 +23,7 @@ from stvla_ros.policy.ssm_vla.config import (
 )
 from stvla_ros.policy.ssm_vla.lam.latent_action_model import LatentActionModel
 from stvla_ros.policy.ssm_vla.lam.tokens import load_frozen
-from stvla_ros.policy.ssm_vla.vla.model import SsmVla
+from stvla_ros.policy.ssm_vla.model import SsmVla
 from stvla_ros.policy.weight_shards import write_shards
 
 Network = TypeVar("Network", bound=nn.Module)

@@ -13,9 +13,10 @@ from stvla_ros.policy.ssm_vla.checkpoint import empty_model, empty_policy, save_
 from stvla_ros.policy.ssm_vla.config import LamConfig, PolicyConfig, new_lam_config, new_policy_config
 from stvla_ros.policy.ssm_vla.lam.latent_action_model import LatentActionModel
 from stvla_ros.policy.ssm_vla.lam.tokens import FrozenEncoder
+from stvla_ros.policy.ssm_vla.model import SsmVla
 from stvla_ros.policy.ssm_vla.sizes import MODEL_TYPE, policy_size_names
-from stvla_ros.policy.ssm_vla.vla.model import SsmVla
-from stvla_ros.policy.ssm_vla.words import FILE, make_tokenizer
+from stvla_ros.policy.ssm_vla.vocabulary import make_tokenizer
+from stvla_ros.policy.ssm_vla.words import FILE
 from stvla_ros.policy.statistics_file import write_statistics
 from stvla_ros.policy.untrained import UNTRAINED_KEY, random_network, untrained_statistics
 

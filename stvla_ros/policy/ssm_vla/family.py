@@ -36,14 +36,14 @@ class SsmVlaFamily(PolicyFamily):
 
         :param options: ``steps``, ``resize``, ``seed`` of ``SsmVlaPredictor``.
         """
-        from stvla_ros.policy.ssm_vla.policy_predictor import load_predictor
+        from stvla_ros.policy.ssm_vla.loading import load_predictor
 
         return load_predictor(folder, device, **options)
 
     def latent_actions(self, folder: Path, device: str) -> Any:
         """The latent action model, in float32: its codes are nearest neighbours."""
         from stvla_ros.devices import parse_device
-        from stvla_ros.policy.ssm_vla.predictor import LamPredictor
+        from stvla_ros.policy.ssm_vla.lam_predictor import LamPredictor
 
         return LamPredictor(folder, parse_device(device, "device"))
 

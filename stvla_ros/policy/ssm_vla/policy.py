@@ -15,7 +15,7 @@ from stvla_ros.policy.ssm_vla.sampling_steps import check_steps
 from stvla_ros.policy.ssm_vla.sizes import STEPS
 
 if TYPE_CHECKING:
-    from stvla_ros.policy.ssm_vla.policy_predictor import SsmVlaPredictor
+    from stvla_ros.policy.ssm_vla.predictor import SsmVlaPredictor
 
 EXPECTED = "expected"
 """Name of the thought that is the predicted picture."""
@@ -60,7 +60,7 @@ class SsmVlaPolicy(NetworkPolicy["SsmVlaPredictor"]):
         self._device = device
 
     def _load(self, folder: Path, options: Mapping[str, Any]) -> "SsmVlaPredictor":
-        from stvla_ros.policy.ssm_vla.policy_predictor import load_predictor
+        from stvla_ros.policy.ssm_vla.loading import load_predictor
 
         predictor = load_predictor(folder, self._device, **options)
         self.needs = InputNeeds(history_s=predictor.model.config.before_s)

@@ -1,145 +1,159 @@
-"""The latent action model in use: prepared frames in, codes or pictures out."""
+"""A loaded policy: pictures with depth and an instruction in, a chunk of actions and the picture to come out."""
 
-from collections.abc import Iterator
+from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
 
+from stvla_ros.devices import memory_for, wait_for_device
 from stvla_ros.errors import InputError
-from stvla_ros.policy.samples import Samples
-from stvla_ros.policy.ssm_vla.checkpoint import load_model
-from stvla_ros.policy.ssm_vla.config import LamConfig
+from stvla_ros.policy.action_statistics import ActionStatistics, select_statistics
+from stvla_ros.policy.base import Picture, PolicyInput
+from stvla_ros.policy.pictures import check_depth, check_picture
+from stvla_ros.policy.sampling import check_resize, check_seed
+from stvla_ros.policy.ssm_vla.action_scale import unscaled
 from stvla_ros.policy.ssm_vla.lam.frame_decoder import Rebuilt
-from stvla_ros.policy.ssm_vla.lam.latent_action_model import Clip
-from stvla_ros.policy.ssm_vla.training.lam_batch import ClipMaker, LamPreparation
-from stvla_ros.policy.ssm_vla.training.losses import explained, target_of
+from stvla_ros.policy.ssm_vla.lam.seen_scene import Scene
+from stvla_ros.policy.ssm_vla.model import Observations, SsmVla
+from stvla_ros.policy.ssm_vla.sampling_steps import check_steps
+from stvla_ros.policy.ssm_vla.sizes import STEPS
+from stvla_ros.policy.ssm_vla.training.lam_batch import LamPreparation, scene_of
+from stvla_ros.policy.ssm_vla.vla.flow_head import ACTION, FlowSampler
+from stvla_ros.policy.ssm_vla.words import WordTokenizer
+from stvla_ros.policy.thoughts import PredictedPicture
 
-_BATCH = 16
+_TRACED = 224
+"""Side of the maps that traces are drawn on, which may stand in for the camera's."""
 
 
-@dataclass(frozen=True, eq=False)
-class LatentActions:
-    """What N frames' keyframes are made of.
+@dataclass(frozen=True)
+class PredictedChunk:
+    """One chunk of K actions.
 
-    :param codes: (N, T, Q, C) float32 of length 1.
-    :param ids: (N, T, Q) int64 numbers of the codebook's vectors; all 0 without a codebook.
-    :param valid: (N, T) bool, whether the keyframe is there; the others' codes mean nothing.
+    :param normalized: (K, 7) float32 as sampled, not clipped.
+    :param actions: (K, 7) float64: x y z in metres, roll pitch yaw in radians about fixed axes, gripper 0 (closed) or 1
+        (open); each relative to the pose before it.
+    :param expected: picture, with depth if the checkpoint knows depth, that is expected ``ahead_s`` later, S pixels a
+        side.
     """
 
-    codes: np.ndarray
-    ids: np.ndarray
-    valid: np.ndarray
+    normalized: np.ndarray
+    actions: np.ndarray
+    expected: PredictedPicture
 
 
-@dataclass(frozen=True, eq=False)
-class ShownFrames:
-    """Pictures of N moments, K of each.
+class SsmVlaPredictor:
+    """A model with its tokenizer and statistics. Not thread-safe.
 
-    :param rgb: (N, K, S, S, 3) uint8.
-    :param depth: (N, K, S, S) float32 metres, 0 where unknown; None of a model without depth.
+    :param model: the network, on its device.
+    :param words: tokenizer that turns instructions into ids.
+    :param statistics: statistics by data set.
+    :param steps: number of the sampler's steps, 1 to 100.
+    :param resize: method of resizing pictures to the model's size, one of ``RESIZE_METHODS``.
+    :param seed: seed of the noise.
+    :raises InputError: for a value out of range.
     """
 
-    rgb: np.ndarray
-    depth: np.ndarray | None
+    def __init__(
+        self,
+        model: SsmVla,
+        words: WordTokenizer,
+        statistics: Mapping[str, ActionStatistics],
+        steps: int = STEPS,
+        resize: str = "area",
+        seed: int = 0,
+    ) -> None:
+        check_steps(steps)
+        check_resize(resize)
+        self.model, self.words, self.statistics = model, words, statistics
+        self.preparation = LamPreparation(model.config.frame_size, resize)
+        self._generator = torch.Generator()
+        with torch.inference_mode():
+            self._sample = FlowSampler(model.flow, steps)
+        self.reseed(seed)
 
+    def reseed(self, seed: int) -> None:
+        """Draw from here on as if made with this seed.
 
-class LamPredictor:
-    """
-    :param folder: folder of the checkpoint.
-    :param device: device that it computes on.
-    :raises InputError: for a checkpoint that cannot be used.
-    """
+        :raises InputError: for a seed out of range.
+        """
+        check_seed(seed)
+        self._seed = seed
+        self.reset()
 
-    def __init__(self, folder: Path, device: torch.device) -> None:
-        self.model = load_model(folder, device)
-        self._device = device
+    def reset(self) -> None:
+        """Draw from here on as at the beginning."""
+        self._generator.manual_seed(self._seed)
+
+    def warm_up(self) -> None:
+        """Do now everything that would make the first calls slow.
+
+        :raises InputError: when memory runs out.
+        """
+        size = self.model.config.frame_size
+        blank, depth = np.zeros((size, size, 3), np.uint8), np.ones((size, size), np.float32)
+        self.predict(blank, "put the spoon on the towel", depth, unnorm_key=next(iter(self.statistics)))
+        self.reset()
 
     @property
-    def config(self) -> LamConfig:
-        return self.model.config
+    def uses_depth(self) -> bool:
+        return self.model.lam.rebuilds_depth
 
-    def preparation(self, resize: str) -> LamPreparation:
-        """What is kept of each frame for it.
+    def predict(
+        self,
+        rgb: np.ndarray,
+        instruction: str,
+        depth: np.ndarray | None = None,
+        intrinsics: np.ndarray | None = None,
+        unnorm_key: str | None = None,
+        earlier: Picture | None = None,
+    ) -> PredictedChunk:
+        """The next actions for one observation.
 
-        :param resize: way in which pictures come to its size, one of ``RESIZE_METHODS``.
+        :param rgb: (H, W, 3) uint8 of any size.
+        :param instruction: instruction in words.
+        :param depth: (H, W) floating-point metres registered to the picture, 0 where unknown, or (224, 224) with traces
+            drawn in; needed by checkpoints that know depth.
+        :param intrinsics: (3, 3) in the picture's pixels. None: things are placed along the camera's axis alone.
+        :param unnorm_key: data set whose statistics turn scaled actions into metres. None: the only one.
+        :param earlier: picture that was seen ``before_s`` before; None: the newest picture stands in.
+        :raises InputError: naming the argument that cannot be used; when memory runs out.
         """
-        return LamPreparation(self.model.frame_size, resize)
+        _, statistics = select_statistics(self.statistics, unnorm_key)
+        model = self.model
+        with torch.inference_mode(), memory_for(f"inference on {model.device}"):
+            now = self._scene(Picture(rgb, depth, intrinsics))
+            before = now if earlier is None else self._scene(earlier)
+            words = torch.from_numpy(self.words.encode(instruction))[None].to(model.device)
+            states = model.states(Observations(now, before, words))
+            # Drawn only now, so that a refused observation draws nothing.
+            noise = torch.randn(1, model.config.chunk, ACTION, generator=self._generator).to(model.device)
+            sampled = self._sample(states.actions, noise)
+            expected = model.expected(now, states)
+            wait_for_device(model.device)
+        normalized = sampled[0].cpu().numpy()
+        if not np.isfinite(normalized).all():
+            raise InputError("inference: expected finite actions, got NaN or infinity: the weights are damaged")
+        return PredictedChunk(normalized, unscaled(normalized, statistics), self._shown(expected))
 
-    def encode(self, samples: Samples, indices: np.ndarray) -> LatentActions:
-        """The latent actions of frames.
+    def _scene(self, seen: Picture) -> Scene:
+        """The picture as training would prepare it, of the side S, on the device."""
+        check_picture(seen.rgb)
+        if self.uses_depth:
+            if seen.depth is None:
+                raise InputError("depth: expected metres, because the checkpoint was trained with depth, got none")
+            check_depth(seen.depth, (seen.rgb.shape[1], seen.rgb.shape[0]), _TRACED)
+            if not (seen.depth > 0).any():
+                raise InputError("depth: expected some known (positive) metres, all of it is 0")
+        else:
+            seen = Picture(seen.rgb, None, seen.intrinsics)
+        prepared = self.preparation(PolicyInput.of(0, seen.rgb, seen.depth, seen.intrinsics))
+        scene = scene_of({name: each[None] for name, each in prepared.items()})
+        return scene.to(self.model.device).resized(self.model.lam.picture_size)
 
-        :param samples: prepared frames.
-        :param indices: (N,) numbers of frames.
-        """
-        found = []
-        for clip in self._clips(samples, indices):
-            quantised = self.model.encode(clip)
-            found.append([each.cpu().numpy() for each in (quantised.codes, quantised.ids, clip.valid)])
-        return LatentActions(*(np.concatenate(parts) for parts in zip(*found, strict=True)))
-
-    def decode(self, samples: Samples, indices: np.ndarray, codes: np.ndarray) -> ShownFrames:
-        """What codes make of frames: of their own, or of others.
-
-        :param samples: prepared frames.
-        :param indices: (N,) numbers of the frames that are now.
-        :param codes: (N, T, Q, C) codes.
-        :raises InputError: for codes of another model.
-        """
-        config = self.config
-        expected = (len(indices), len(config.keyframes_s), config.queries, config.code_width)
-        if codes.shape != expected:
-            raise InputError(f"codes: expected the shape {expected} of this model's, got {codes.shape}")
-        shown, first = [], 0
-        for clip in self._clips(samples, indices):
-            count = len(clip.valid)
-            given = torch.from_numpy(codes[first : first + count]).to(self._device, torch.float32)
-            shown.append(_shown(self.model.decode(clip.frame(0), given)))
-            first += count
-        return _joined(shown)
-
-    def seen(self, samples: Samples, indices: np.ndarray) -> ShownFrames:
-        """What was there: the frames and their keyframes, K = T + 1; of a missing keyframe the frame again.
-
-        :param samples: prepared frames.
-        :param indices: (N,) numbers of frames.
-        """
-        shown = []
-        for clip in self._clips(samples, indices):
-            frames = clip.resized(self.config.picture_size).frames
-            batch = (len(clip.valid), -1)
-            rgb = (255.0 * frames.rgb).round().to(torch.uint8).permute(0, 2, 3, 1).unflatten(0, batch)
-            shown.append(ShownFrames(rgb.cpu().numpy(), frames.depth.unflatten(0, batch).cpu().numpy()))
-        return _joined(shown)
-
-    def explained(self, samples: Samples, indices: np.ndarray) -> dict[str, float]:
-        """The share of the changes that the codes tell, of colour and depth: 0 is as good as a copy of the present.
-
-        :param samples: prepared frames.
-        :param indices: (N,) numbers of frames.
-        """
-        figures: list[dict[str, torch.Tensor]] = []
-        for clip in self._clips(samples, indices):
-            rebuilt = self.model.decode(clip.frame(0), self.model.encode(clip).codes)
-            small = clip.resized(self.config.picture_size)
-            figures.append(explained(rebuilt, small, target_of(small, self.config.rebuilds_depth)))
-        return {name: float(torch.stack([each[name] for each in figures]).mean()) for name in figures[0]}
-
-    def _clips(self, samples: Samples, indices: np.ndarray) -> Iterator[Clip]:
-        maker = ClipMaker(samples, self.config.keyframes_s)
-        with torch.no_grad():
-            for first in range(0, len(indices), _BATCH):
-                clip = maker.clip(indices[first : first + _BATCH])
-                yield Clip(clip.frames.to(self._device), clip.valid.to(self._device))
-
-
-def _shown(rebuilt: Rebuilt) -> ShownFrames:
-    rgb = (255.0 * rebuilt.rgb.clamp(0.0, 1.0)).round().to(torch.uint8).permute(0, 1, 3, 4, 2)
-    depth = rebuilt.depth()
-    return ShownFrames(rgb.cpu().numpy(), None if depth is None else depth.cpu().numpy())
-
-
-def _joined(shown: list[ShownFrames]) -> ShownFrames:
-    depths = [each.depth for each in shown if each.depth is not None]
-    return ShownFrames(np.concatenate([each.rgb for each in shown]), np.concatenate(depths) if depths else None)
+    def _shown(self, expected: Rebuilt) -> PredictedPicture:
+        rgb = (255.0 * expected.rgb[0, 0].clamp(0.0, 1.0)).round().to(torch.uint8).permute(1, 2, 0)
+        depth = expected.depth()
+        shown_depth = None if depth is None else depth[0, 0].float().cpu().numpy()
+        return PredictedPicture(rgb.cpu().numpy(), shown_depth, self.model.config.ahead_s)

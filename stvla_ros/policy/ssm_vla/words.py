@@ -1,4 +1,4 @@
-"""Instructions as ids of words, and the tokenizer of new checkpoints."""
+"""Instructions as ids of words."""
 
 from pathlib import Path
 
@@ -6,14 +6,12 @@ import numpy as np
 
 from stvla_ros.errors import InputError
 from stvla_ros.policy.instruction_text import Words, checked_text
-from stvla_ros.policy.learnt_tokenizer import learnt_tokenizer
 from stvla_ros.policy.ssm_vla.config import PolicyConfig
+from stvla_ros.policy.ssm_vla.vocabulary import BEGIN
 from stvla_ros.policy.tokenizer_files import checked_tokenizer
-from stvla_ros.policy.typical_instructions import typical_instructions
 from stvla_ros.safe_files import read_bytes
 
 FILE = "tokenizer.json"
-_BEGIN = "<bos>"
 
 
 class WordTokenizer:
@@ -28,9 +26,9 @@ class WordTokenizer:
         tokenizer = checked_tokenizer(content, source)
         tokenizer.no_truncation()
         tokenizer.no_padding()
-        begin = tokenizer.token_to_id(_BEGIN)
+        begin = tokenizer.token_to_id(BEGIN)
         if begin is None:
-            raise InputError(f"{source}: expected a token {_BEGIN}, there is none")
+            raise InputError(f"{source}: expected a token {BEGIN}, there is none")
         if (most := tokenizer.get_vocab_size()) > config.vocabulary:
             raise InputError(f"{source}: expected at most the model's {config.vocabulary} tokens, got {most}")
         self.content = content
@@ -73,12 +71,3 @@ class WordTokenizer:
     def nothing(self) -> np.ndarray:
         """(1,) int64 ids of a clip without an instruction."""
         return np.array([self._begin], dtype=np.int64)
-
-
-def make_tokenizer(size: int) -> str:
-    """Make the tokenizer of a new checkpoint, learnt from common instructions of tabletop robots.
-
-    :param size: largest number of tokens.
-    :returns: content of tokenizer.json.
-    """
-    return learnt_tokenizer(typical_instructions(), size, [_BEGIN]).to_str()

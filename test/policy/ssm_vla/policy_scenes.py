@@ -10,7 +10,7 @@ from stvla_ros.policy.samples import Samples
 from stvla_ros.policy.ssm_vla.config import new_policy_config
 from stvla_ros.policy.ssm_vla.create import random_policy
 from stvla_ros.policy.ssm_vla.lam.seen_scene import Scene
-from stvla_ros.policy.ssm_vla.vla.model import Observed, SsmVla
+from stvla_ros.policy.ssm_vla.model import Observations, SsmVla
 
 POLICY = new_policy_config("tiny", TINY, SIZE)
 INSTRUCTION = "put the spoon on the towel"
@@ -39,9 +39,11 @@ def scene(batch: int = 1, seed: int = 0) -> Scene:
     return Scene(rgb, 0.5 + torch.rand(batch, SIZE, SIZE, generator=random), camera.expand(batch, 3, 3))
 
 
-def observed(batch: int = 1, words: int = 5, seed: int = 0) -> Observed:
+def observed(batch: int = 1, words: int = 5, seed: int = 0) -> Observations:
     random = torch.Generator().manual_seed(seed)
-    return Observed(scene(batch, seed), scene(batch, seed + 1), torch.randint(1, 200, (batch, words), generator=random))
+    return Observations(
+        scene(batch, seed), scene(batch, seed + 1), torch.randint(1, 200, (batch, words), generator=random)
+    )
 
 
 def taught(lengths: tuple[int, ...] = (30,) * 4, unlabelled: int = 0) -> Samples:

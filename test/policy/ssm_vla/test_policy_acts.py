@@ -24,7 +24,7 @@ from stvla_ros.policy.families import find_family
 from stvla_ros.policy.registry import check_policy, make_policy
 from stvla_ros.policy.ssm_vla.action_scale import scaled, unscaled
 from stvla_ros.policy.ssm_vla.checkpoint import load_model, load_policy_model, save_model
-from stvla_ros.policy.ssm_vla.policy_predictor import SsmVlaPredictor
+from stvla_ros.policy.ssm_vla.predictor import SsmVlaPredictor
 from stvla_ros.policy.thoughts import PredictedPicture
 from stvla_ros.policy.training_record import resolve
 from stvla_ros.policy.untrained import untrained_statistics

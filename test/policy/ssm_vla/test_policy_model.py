@@ -7,9 +7,9 @@ from lam_scenes import SIZE, TINY
 from policy_scenes import POLICY, observed, policy, scene
 from tolerance import assert_same_but_for_rounding
 
+from stvla_ros.policy.ssm_vla.model import Observations, SsmVla
 from stvla_ros.policy.ssm_vla.vla.flow_head import ACTION, LATEST, FlowSampler, draw_times
 from stvla_ros.policy.ssm_vla.vla.masks import padded_mask, ranks, structured_mask
-from stvla_ros.policy.ssm_vla.vla.model import Observed, SsmVla
 
 KEYFRAMES, QUERIES, ACTIONS = len(TINY.keyframes_s), TINY.queries, POLICY.action_queries
 
@@ -76,21 +76,21 @@ def test_states_come_from_words_and_from_both_pictures(model: SsmVla) -> None:
     given, other = observed(), observed(seed=7)
     usual = model.states(given).actions
     for changed in (
-        Observed(other.now, given.before, given.words),
-        Observed(given.now, other.before, given.words),
-        Observed(given.now, given.before, other.words),
-        Observed(given.before, given.now, given.words),
+        Observations(other.now, given.before, given.words),
+        Observations(given.now, other.before, given.words),
+        Observations(given.now, given.before, other.words),
+        Observations(given.before, given.now, given.words),
     ):
         assert (model.states(changed).actions - usual).abs().max() > 1e-4
 
 
 def test_what_an_instruction_is_padded_with_changes_nothing(model: SsmVla) -> None:
     given = observed(words=4)
-    alone = model.states(Observed(given.now, given.before, given.words))
+    alone = model.states(Observations(given.now, given.before, given.words))
     for padding in (0, 9):
         words = torch.nn.functional.pad(given.words, (0, 3), value=padding)
         spoken = torch.arange(7)[None] < 4
-        padded = model.states(Observed(given.now, given.before, words, spoken))
+        padded = model.states(Observations(given.now, given.before, words, spoken))
         for one, other in zip(vars(alone).values(), vars(padded).values(), strict=True):
             torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
 

@@ -70,7 +70,7 @@ class PolicyBatchMaker(ClipMaker):
         steps, there = samples.chunks(indices, self._chunk)
         # What follows an action that nobody knows is no chunk of this frame's.
         valid = there & np.logical_and.accumulate(self._known[steps], axis=1)
-        words, spoken = padded([self._words[text] for text in samples.texts(indices)])
+        words, spoken = padded_words([self._words[text] for text in samples.texts(indices)])
         return PolicyBatch(
             self.clip(indices, augmentation),
             self.frames(samples.before(indices, self._before_s), augmentation),
@@ -81,7 +81,7 @@ class PolicyBatchMaker(ClipMaker):
         )
 
 
-def padded(texts: list[np.ndarray]) -> tuple[torch.Tensor, torch.Tensor]:
+def padded_words(texts: list[np.ndarray]) -> tuple[torch.Tensor, torch.Tensor]:
     """Ids and which of them there are, (B, N) each; the padding is at the end."""
     longest = max(map(len, texts))
     ids, spoken = (

@@ -21,6 +21,7 @@ from stvla_ros.policy.ssm_vla.config import PolicyConfig, new_policy_config, rea
 from stvla_ros.policy.ssm_vla.create import random_policy
 from stvla_ros.policy.ssm_vla.lam.latent_action_model import Clip
 from stvla_ros.policy.ssm_vla.lam.seen_scene import Scene
+from stvla_ros.policy.ssm_vla.model import Observations, SsmVla, States
 from stvla_ros.policy.ssm_vla.sizes import STEPS
 from stvla_ros.policy.ssm_vla.training.lam_batch import LamPreparation, check_clip_stamps
 from stvla_ros.policy.ssm_vla.training.lam_trainable import check_inputs, told_config
@@ -29,8 +30,8 @@ from stvla_ros.policy.ssm_vla.training.options import CODES, VISION, SsmVlaOptio
 from stvla_ros.policy.ssm_vla.training.policy_batch import PolicyBatch, PolicyBatchMaker
 from stvla_ros.policy.ssm_vla.training.policy_losses import codes_loss, flow_loss, now_and_then
 from stvla_ros.policy.ssm_vla.vla.flow_head import ACTION, FlowSampler
-from stvla_ros.policy.ssm_vla.vla.model import Observed, SsmVla, States
-from stvla_ros.policy.ssm_vla.words import FILE, WordTokenizer, make_tokenizer
+from stvla_ros.policy.ssm_vla.vocabulary import make_tokenizer
+from stvla_ros.policy.ssm_vla.words import FILE, WordTokenizer
 from stvla_ros.policy.statistics_file import read_run_statistics, write_statistics
 from stvla_ros.policy.trainable import Losses, Start, Trainable
 from stvla_ros.policy.training_record import training_record
@@ -133,7 +134,7 @@ class SsmVlaTrainable(Trainable):
         parts: dict[str, torch.Tensor] = {}
         now = batch.clip.frame(0).resized(side)
         with self._mixed():
-            states = model.states(Observed(now, batch.before.resized(side), batch.words, batch.spoken))
+            states = model.states(Observations(now, batch.before.resized(side), batch.words, batch.spoken))
             if VISION in objectives:
                 rebuilt = model.expected(now, states)
             if CODES in objectives:

@@ -22,7 +22,7 @@ _SMALL = 0.02
 
 
 @dataclass(frozen=True)
-class Observed:
+class Observations:
     """What B observations give.
 
     :param now, before: B pictures each: the current ones, and the earlier ones.
@@ -94,7 +94,7 @@ class SsmVla(nn.Module):
     def device(self) -> torch.device:
         return self.kinds.device
 
-    def core(self, observed: Observed) -> torch.Tensor:
+    def core(self, observed: Observations) -> torch.Tensor:
         """(B, N + 2 P, W): words, patches of now, patches of before."""
         words, now, before = self.kinds
         seen = [self.seen(scene) + self.patch_places for scene in (observed.now, observed.before)]
@@ -111,12 +111,15 @@ class SsmVla(nn.Module):
         rank = ranks(core, self.patches, self.keyframes, self.queries, self.config.action_queries)
         return structured_mask(rank).to(self.device)
 
-    def states(self, observed: Observed) -> States:
+    def states(self, observed: Observations) -> States:
         """The queries' states."""
         core = self.core(observed)
         tokens = torch.cat([core, self.asked().expand(len(core), -1, -1)], dim=1)
-        mask = self.mask(core.shape[1])
-        seen = mask if observed.spoken is None else padded_mask(mask, observed.spoken)
+        seen = self.mask(core.shape[1])
+        if observed.spoken is not None:
+            seen = padded_mask(seen, observed.spoken)
+        elif not torch.is_grad_enabled():
+            seen = torch.zeros(seen.shape, dtype=tokens.dtype, device=seen.device).masked_fill(~seen, float("-inf"))
         for block in self.blocks[:-1]:
             tokens = block(tokens, seen)
         # Nothing looks at the core's last states.
