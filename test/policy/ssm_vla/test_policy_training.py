@@ -12,7 +12,7 @@ from policy_scenes import INSTRUCTION, awaken, taught
 
 from stvla_ros.errors import InputError
 from stvla_ros.learning.training.augmentation import DrawnAugmentation
-from stvla_ros.learning.training.config import AugmentationConfig
+from stvla_ros.learning.training.config_sections import AugmentationConfig
 from stvla_ros.policy.families import ACTIONS, LATENT, find_family
 from stvla_ros.policy.inputs import InputsConfig
 from stvla_ros.policy.ssm_vla.checkpoint import load_model, load_policy_model
