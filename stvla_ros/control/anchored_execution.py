@@ -17,7 +17,8 @@ Where answers come late, the gripper opens or closes only when the answer to an 
 its first action. A change that an answer expects further on is a guess about a place that nobody has looked at yet, and
 a grasp that misses by a centimetre costs more than a pause. So the target goes to the pose before the change and waits
 there. When an answer to an observation of this pose begins with the change, its chunk is executed from its first
-action, now. Answers to observations from before a change do not know of it, and are dropped.
+action, now. Answers to observations from before a change do not know of it: they are dropped, unless they begin with the
+same change.
 """
 
 from dataclasses import dataclass, replace
@@ -95,8 +96,8 @@ class AnchoredExecutor:
     def add(self, chunk: TimedChunk, now: int) -> bool:
         if self._chunks and chunk.stamp <= self._chunks[-1].chunk.stamp:
             self.reset()  # of a time that is over
-        if self._waits and self._changed is not None and chunk.stamp < self._changed:
-            return False
+        if self._changed is not None and chunk.stamp < self._changed:
+            return self._continue_change(chunk, now)
         if self._origin is None:
             self._origin, self._next_step = chunk.stamp, 0
             self._first_latency = max(now - chunk.stamp, 0)
@@ -118,7 +119,7 @@ class AnchoredExecutor:
         _, step = found
         self._begin_change(step)
         action = self._command(step, now, Displacement.none())
-        if self._opening is not None and _is_open(action.gripper) != _is_open(self._opening):
+        if self._waits and self._opening is not None and _is_open(action.gripper) != _is_open(self._opening):
             self._changed = now
         self._next_step, self._opening = step + 1, action.gripper
         self._rate.count(now)
@@ -209,11 +210,28 @@ class AnchoredExecutor:
         target where it now is.
         """
         newest = self._chunks[-1]
-        if self._waits and self._change(newest) == 0:
-            moved = self._ledger.since(newest.chunk.stamp)
-            turned = moved.rotation.magnitude()
-            if float(np.linalg.norm(moved.translation)) < _SAME_PLACE_M and turned < _SAME_PLACE_RAD:
-                self._chunks = [replace(newest, first=step, begun=True)]
+        if self._waits and self._change(newest) == 0 and self._rested(newest.chunk.stamp):
+            self._chunks = [replace(newest, first=step, begun=True)]
+
+    def _continue_change(self, chunk: TimedChunk, now: int) -> bool:
+        """Take the answer to an observation from before the last change, if it begins with the same change: it takes the
+        place of the one that was begun, which else might grow stale before an observation that shows the change is
+        answered.
+
+        :returns: whether it was taken.
+        """
+        begun = self._chunks[-1]
+        same = self._opening is not None and _is_open(chunk.actions[0].gripper) == _is_open(self._opening)
+        if not begun.begun or not same or self._is_stale(chunk, now):
+            return False
+        self._chunks = [replace(begun, chunk=chunk)]
+        return True
+
+    def _rested(self, stamp: int) -> bool:
+        """Whether the target is where an observation shows it."""
+        moved = self._ledger.since(stamp)
+        rested = float(np.linalg.norm(moved.translation)) < _SAME_PLACE_M
+        return rested and float(moved.rotation.magnitude()) < _SAME_PLACE_RAD
 
     def _vote(self, said: list[float]) -> float:
         """The gripper's opening by vote. Of four votes, two close the gripper and three open it. Of two, as many as

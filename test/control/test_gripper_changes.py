@@ -89,6 +89,29 @@ def test_answers_to_observations_from_before_a_change_are_dropped() -> None:
     assert told(executor, 2 * T) == (0.0, CLOSED)
 
 
+def test_an_earlier_answer_that_begins_with_the_same_change_at_the_same_place_takes_its_place() -> None:
+    executor = AnchoredExecutor(T, max_age=5 * T, latency=LatencyPrediction())
+    begun(executor)
+    executor.add(TimedChunk(T, (go(0.0, CLOSED), *(go(0.01, CLOSED),) * 7)), 4 * T)
+    assert told(executor, 4 * T) == (0.0, CLOSED)
+    assert executor.add(TimedChunk(3 * T, (go(0.0, CLOSED), *(go(0.02, CLOSED),) * 7)), 5 * T)
+    assert told(executor, 5 * T) == (0.02, CLOSED)
+    assert told(executor, 6 * T) == (0.02, CLOSED), "the first answer would be stale by now"
+    assert told(executor, 7 * T) == (0.02, CLOSED)
+
+
+def test_an_earlier_answer_that_begins_with_the_change_elsewhere_is_dropped() -> None:
+    executor = waiting()
+    begun(executor)
+    executor.add(TimedChunk(T, (go(0.02), go(0.02))), T)
+    told(executor, T)
+    executor.add(TimedChunk(2 * T, (go(0.02), go(0.02))), 2 * T)
+    told(executor, 2 * T)
+    executor.add(TimedChunk(3 * T, (go(0.0, CLOSED), go(0.0, CLOSED))), 3 * T)
+    assert told(executor, 3 * T) == (0.0, CLOSED)
+    assert not executor.add(TimedChunk(3 * T + 1, (go(0.0, OPEN),)), 4 * T)
+
+
 def test_the_first_answer_says_how_the_gripper_is() -> None:
     executor = waiting()
     executor.add(TimedChunk(0, (go(0.0, CLOSED), go(0.01, CLOSED))), LATE // 2)
