@@ -53,7 +53,7 @@ def _how(requirements: str) -> str:
 def require_packages(user: str, modules: Iterable[str]) -> None:
     """Look for packages without importing them, which takes seconds.
 
-    :param user: what needs them, the beginning of the line.
+    :param user: name of the part that needs them, the beginning of the line.
     :param modules: names of their modules.
     :raises InputError: for the first one that is not installed.
     """

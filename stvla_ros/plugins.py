@@ -102,8 +102,7 @@ class Registry(Generic[Thing]):
         try:
             return getattr(importlib.import_module(module), attribute)
         except ModuleNotFoundError as error:
-            if not (line := missing_package(error)):
-                raise
+            line = missing_package(error) or f"the package {error.name} is not installed"
             raise InputError(f"{self.kind} {name}: {line}") from error
 
     def choices(self) -> str:

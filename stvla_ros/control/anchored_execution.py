@@ -17,8 +17,8 @@ Where answers come late, the gripper opens or closes only when the answer to an 
 its first action. A change that an answer expects further on is a guess about a place that nobody has looked at yet, and
 a grasp that misses by a centimetre costs more than a pause. So the target goes to the pose before the change and waits
 there. When an answer to an observation of this pose begins with the change, its chunk is executed from its first
-action, now. Answers to observations from before a change do not know of it: they are dropped, unless they begin with the
-same change.
+action, now. Answers to observations from before a change do not know of it: they are dropped, unless they begin with
+the same change.
 """
 
 from dataclasses import dataclass, replace
@@ -214,8 +214,8 @@ class AnchoredExecutor:
             self._chunks = [replace(newest, first=step, begun=True)]
 
     def _continue_change(self, chunk: TimedChunk, now: int) -> bool:
-        """Take the answer to an observation from before the last change, if it begins with the same change: it takes the
-        place of the one that was begun, which else might grow stale before an observation that shows the change is
+        """Take the answer to an observation from before the last change, if it begins with the same change. It takes
+        the place of the one that was begun, which else might grow stale before an observation that shows the change is
         answered.
 
         :returns: whether it was taken.

@@ -4,13 +4,12 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from tyro.conf import Positional, arg
 
 from stvla_ros.acting.setup import parse_policy
 from stvla_ros.errors import InputError
-from stvla_ros.evaluation.ablation_grounding import GroundingPlan
 from stvla_ros.evaluation.ablation_kinds import ABLATIONS, Ablation, Setting, make_settings
 from stvla_ros.evaluation.ablation_networks import Trainings, trained_policy
 from stvla_ros.evaluation.ablation_plan import AblationPlan
@@ -19,6 +18,9 @@ from stvla_ros.evaluation.plan import EvalArguments, evaluation_of, usual_inputs
 from stvla_ros.settings import Range
 from stvla_ros.shared_files import config_directory
 from stvla_ros.sim.tasks import AUTO_TASK
+
+if TYPE_CHECKING:
+    from stvla_ros.evaluation.ablation_grounding import GroundingPlan
 
 # With `--try` all steps run with almost nothing. Statistics need at least 100 frames.
 _TRIED: Mapping[str, Any] = {"size": "tiny", "batch_size": 2, "data.validation_share": 0.0}
@@ -171,7 +173,10 @@ def _trainings(arguments: AblateArguments, with_steps: bool) -> Trainings:
     )
 
 
-def _grounding_plan(arguments: AblateArguments, ablation: Ablation, settings: Sequence[Setting]) -> GroundingPlan:
+def _grounding_plan(arguments: AblateArguments, ablation: Ablation, settings: Sequence[Setting]) -> "GroundingPlan":
+    # Training's modules load slowly, and no other ablation needs them before it starts.
+    from stvla_ros.evaluation.ablation_grounding import GroundingPlan
+
     return GroundingPlan(
         ablation,
         tuple(settings),

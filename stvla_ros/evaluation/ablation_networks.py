@@ -110,7 +110,7 @@ def record_demonstrations(
     """The expert's demonstrations of each task, a data set each.
 
     :param folder: folder of the data sets; those already in it are kept.
-    :param grounding, half: as in ``RecordArguments``.
+    :param grounding, half: arguments of ``RecordArguments``.
     :returns: the data sets' folders.
     :raises InputError: when it already holds others.
     """
@@ -167,7 +167,7 @@ def trained_policy(network: Network, folder: Path) -> EvaluatedPolicy:
 
 
 def trained_checkpoint(network: Network, folder: Path) -> Path:
-    """The checkpoint of a network that was trained. :param folder: as in ``trained_policy``."""
+    """The checkpoint of a network that was trained. :param folder: folder of all networks."""
     return _checkpoint(folder / network.name)
 
 

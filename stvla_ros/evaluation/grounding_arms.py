@@ -1,12 +1,14 @@
 """The arms of `stvla ablate grounding`: which parts of the method each has, as changes of one two-stage training."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 from stvla_ros.errors import InputError
-from stvla_ros.learning.training.config import StageConfig, TrainingConfig
-from stvla_ros.policy.families import ACTIONS, GROUNDING
+
+if TYPE_CHECKING:
+    from stvla_ros.learning.training.config import TrainingConfig
+    from stvla_ros.learning.training.config_sections import StageConfig
 
 NO_PROMPT = "{instruction}"
 # As long as a spatial prompt, and without a meaning.
@@ -66,36 +68,42 @@ def find_arm(name: str) -> Arm:
     return ARMS[name]
 
 
-def two_stages(config: TrainingConfig, steps: int = 0) -> tuple[StageConfig, StageConfig]:
+def two_stages(config: "TrainingConfig", steps: int = 0) -> tuple["StageConfig", "StageConfig"]:
     """The two stages of a training: questions alone, then actions beside questions.
 
     :param steps: number of steps of each in place of its own; 0 for its own.
     :raises InputError: when it has others.
     """
+    from stvla_ros.policy.families import ACTIONS, GROUNDING  # slow, and the names of the arms need none of it
+
     stages = config.all_stages(1)
     asked = [set(stage.objectives or {}) for stage in stages]
     if len(stages) != 2 or asked[0] != {GROUNDING} or not asked[1] >= {ACTIONS, GROUNDING}:
         said = "; ".join(", ".join(sorted(each)) for each in asked)
         raise InputError(f"config: stages: expected two, for {GROUNDING} and for {ACTIONS} and {GROUNDING}, got {said}")
-    first, second = (StageConfig(steps or stage.steps, stage.objectives, stage.freeze) for stage in stages)
+    first, second = (replace(stage, steps=steps or stage.steps, data=()) for stage in stages)
     return first, second
 
 
-def first_stage(stage: StageConfig, shuffled: bool = False) -> dict[str, Any]:
+def first_stage(stage: "StageConfig", shuffled: bool = False) -> dict[str, Any]:
     """Changes of the configuration for a network that learns where things are, and nothing else, by dotted name."""
     return {"stages": [_stage(stage)], **({"grounding.shuffled": True} if shuffled else {})}
 
 
-def second_stage(arm: Arm, stage: StageConfig, steps: int = 0) -> dict[str, Any]:
+def second_stage(arm: Arm, stage: "StageConfig", steps: int = 0) -> dict[str, Any]:
     """Changes of the configuration for an arm's training in actions, by dotted name.
 
     :param stage: the configuration's second stage.
     :param steps: number of steps in place of the stage's; 0 for the stage's own.
     """
+    from stvla_ros.policy.families import GROUNDING  # slow, and the names of the arms need none of it
+
     objectives = dict(stage.objectives or {})
     if not arm.asked:
         del objectives[GROUNDING]
-    changes: dict[str, Any] = {"stages": [_stage(StageConfig(steps or stage.steps, objectives, stage.freeze))]}
+    changes: dict[str, Any] = {
+        "stages": [_stage(replace(stage, steps=steps or stage.steps, objectives=objectives, data=()))]
+    }
     if arm.prompt:
         changes["family.options.prompt"] = arm.prompt
     if arm.decay is not None:
@@ -105,7 +113,7 @@ def second_stage(arm: Arm, stage: StageConfig, steps: int = 0) -> dict[str, Any]
     return changes
 
 
-def equal_steps(costs: Mapping[str, float], first: StageConfig, second: StageConfig, step: float) -> int:
+def equal_steps(costs: Mapping[str, float], first: "StageConfig", second: "StageConfig", step: float) -> int:
     """The number of steps that take as long as both stages.
 
     :param costs: seconds of a step, by ``FIRST`` and ``SECOND``.
@@ -118,5 +126,5 @@ FIRST, SECOND, ACTING = "stage 1", "stage 2", "actions alone"
 """Names of trainings whose steps are measured."""
 
 
-def _stage(stage: StageConfig) -> dict[str, Any]:
+def _stage(stage: "StageConfig") -> dict[str, Any]:
     return {"steps": stage.steps, "objectives": dict(stage.objectives or {}), "freeze": list(stage.freeze)}

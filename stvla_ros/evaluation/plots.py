@@ -41,7 +41,7 @@ def plot_groups(
     """Plot shares as PNG: a group of bars for each name of ``groups``.
 
     :param series: shares by name of the group, by the name in the legend.
-    :param bounds, alike: as in ``plot_table``.
+    :param bounds, alike: parameters of ``plot_table``.
     """
     plt = _pyplot()
     figure, axes = plt.subplots(figsize=(min(40.0, max(5.0, 1.2 + 0.45 * len(groups) * (len(series) + 1))), 4.0))

@@ -85,4 +85,4 @@ def test_a_missing_network_package_is_one_error_that_says_what_to_install():
         "except Exception as error: print(type(error).__name__, error)"
     )
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout
-    assert said.startswith("InputError") and "'transformers'" in said and "pip install" in said
+    assert said.startswith("InputError") and "transformers is not installed" in said and "pip install" in said

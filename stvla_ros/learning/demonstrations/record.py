@@ -217,7 +217,7 @@ def _record(job: _Job, arguments: RecordArguments) -> tuple[str, int]:
     for attempt in range(_MOST_ATTEMPTS):
         entropy = np.random.SeedSequence([arguments.seed, task_number, job.index, attempt])
         placement_seed = int(entropy.generate_state(1)[0])
-        observation = environment.reset_random(placement_seed, arguments.half)
+        observation = environment.reset_random(placement_seed, **({"half": arguments.half} if arguments.half else {}))
         random = np.random.default_rng(entropy.spawn(1)[0])
         noise = ActionNoise(arguments.noise, random)
         if policy is None:

@@ -144,7 +144,12 @@ def _data(selections: Sequence[Selection], config: TrainingConfig) -> list[str]:
 
 def _holdable(selections: Sequence[Selection], config: TrainingConfig) -> int:
     """Number of episodes of which some are held out: clips beside demonstrations are not."""
-    return sum(len(each.numbers) for each in selections[: len(config.data.paths)])
+    return sum(len(each.numbers) for each in _demonstrated(selections, config))
+
+
+def _demonstrated(selections: Sequence[Selection], config: TrainingConfig) -> Sequence[Selection]:
+    """The selections without those of ``data.clips``, which come last."""
+    return selections[: len(selections) - len(config.data.clips)]
 
 
 def _questions(config: TrainingConfig, asked: AskedQuestions | None) -> list[str]:
@@ -197,7 +202,7 @@ def _optimisation(
     holdable = _holdable(selections, config)
     # The held-out episodes are drawn later, so the count is the expected one.
     held = held_episodes(holdable, config.data.validation_share)
-    of_holdable = sum(each.frames for each in selections[: len(config.data.paths)])
+    of_holdable = sum(each.frames for each in _demonstrated(selections, config))
     frames = sum(each.frames for each in selections) - of_holdable * held / holdable
     epochs = steps * config.batch_size * config.gradient_accumulation / frames
     parts = [f"{optimizer.name}, learning rate {optimizer.learning_rate:g} {optimizer.schedule}"]

@@ -169,7 +169,7 @@ class St4VlaPredictor:
         up to rounding.
 
         :param pictures: one picture for each question.
-        :param questions, most_tokens: as for ``ask``.
+        :param questions, most_tokens: parameters of ``ask``, a question for each picture.
         :raises InputError: as ``ask``; for another number of pictures.
         """
         _check_most_tokens(most_tokens)
