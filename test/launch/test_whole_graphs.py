@@ -145,6 +145,7 @@ def test_the_stand_in_of_an_arm_behind_ros2_control_is_brought_home(starter: str
 
         with started(words_of(starter, "robot", **arguments, output=tmp_path / "robot"), tmp_path / "robot") as process:
             graph.until(lambda: measured or process.poll() is not None, lambda: said(tmp_path), TIMEOUT_S)
+            assert process.poll() is None, said(tmp_path)
             assert off_home() > 0.5
             graph.until(lambda: comes_home() or process.poll() is not None, lambda: said(tmp_path), TIMEOUT_S)
             assert process.poll() is None, said(tmp_path)
