@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import psutil
@@ -21,7 +22,7 @@ from stvla_ros.errors import InputError
 from stvla_ros.learning.datasets.demonstration import action_row
 from stvla_ros.learning.datasets.lerobot.reader import LeRobotReader
 from stvla_ros.learning.demonstrations.noise import ActionNoise, NoiseParameters
-from stvla_ros.learning.demonstrations.record import RecordArguments, main
+from stvla_ros.learning.demonstrations.record import RecordArguments, _reset, main
 from stvla_ros.learning.demonstrations.staging import load_episode, save_episode
 from stvla_ros.policy.action_statistics import to_end_effector_action
 from stvla_ros.sim.maniskill.assets import find_assets
@@ -149,3 +150,15 @@ def test_stvla_records_the_same_data_set_after_it_was_killed(tmp_path: Path) -> 
         assert differing_parts(one.episode(number), other.episode(number)) == []
     assert one.episode(0).success and one.instructions()[0] == "stack the green block on the yellow block"
     assert not staging.exists()
+
+
+def test_half_a_table_is_refused_for_an_environment_that_has_no_halves() -> None:
+    class Whole:
+        info = SimpleNamespace(task="reach/ball")
+
+        def reset_random(self, seed: int) -> int:
+            return seed
+
+    assert _reset(Whole(), 7, "") == 7
+    with pytest.raises(InputError, match="^half: expected none, task reach/ball has no halves of the table$"):
+        _reset(Whole(), 7, "left")

@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import inspect
 import json
 import math
 import os
@@ -217,7 +218,7 @@ def _record(job: _Job, arguments: RecordArguments) -> tuple[str, int]:
     for attempt in range(_MOST_ATTEMPTS):
         entropy = np.random.SeedSequence([arguments.seed, task_number, job.index, attempt])
         placement_seed = int(entropy.generate_state(1)[0])
-        observation = environment.reset_random(placement_seed, **({"half": arguments.half} if arguments.half else {}))
+        observation = _reset(environment, placement_seed, arguments.half)
         random = np.random.default_rng(entropy.spawn(1)[0])
         noise = ActionNoise(arguments.noise, random)
         if policy is None:
@@ -235,6 +236,15 @@ def _record(job: _Job, arguments: RecordArguments) -> tuple[str, int]:
             save_episode(job.file, dataclasses.replace(episode, source=source))
             return job.task, attempt
     raise InputError(f"task {job.task}: the expert failed in {_MOST_ATTEMPTS} placements one after the other")
+
+
+def _reset(environment: Any, seed: int, half: str) -> Any:
+    """:raises InputError: for a half of an environment of another package that has none."""
+    if not half:
+        return environment.reset_random(seed)
+    if "half" not in inspect.signature(environment.reset_random).parameters:
+        raise InputError(f"half: expected none, task {environment.info.task} has no halves of the table")
+    return environment.reset_random(seed, half)
 
 
 def _expert(_observation: Any, _stamp: int, _instruction: str, label: EndEffectorAction) -> EndEffectorAction:
