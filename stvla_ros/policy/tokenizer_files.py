@@ -6,12 +6,15 @@ replaced, changes of case and of Unicode's forms, and splitting at spaces, bytes
 expressions, only the few that most byte-level tokenizers have are accepted, and only letter for letter.
 """
 
+from pathlib import Path
 from typing import Any
 
 from tokenizers import Tokenizer
 
 from stvla_ros.errors import InputError, reason_of
-from stvla_ros.safe_files import check_limit, parse_json
+from stvla_ros.safe_files import check_limit, parse_json, read_bytes
+
+FILE = "tokenizer.json"
 
 _NORMALIZERS = frozenset(
     ("Sequence", "Replace", "Prepend", "Strip", "StripAccents", "Lowercase", "NFC", "NFD", "NFKC", "NFKD", "ByteLevel")
@@ -44,6 +47,22 @@ _MOST_PARTS = 32
 _MOST_GROWTH = 1000
 # Largest number of lists and mappings in the file: each takes memory of its own. Gemma's merges are 580,000.
 _MOST_CONTAINERS = 3_000_000
+
+
+def read_tokenizer_files(directory: Path, companions: tuple[str, ...] = ()) -> dict[str, bytes]:
+    """The contents of tokenizer.json, and of those of its companions that are there, by file name.
+
+    :param directory: folder of a checkpoint.
+    :param companions: names of further files that belong to the tokenizer.
+    :raises InputError: when tokenizer.json is missing, too large or cannot be read.
+    """
+    if not (directory / FILE).is_file():
+        raise InputError(f"checkpoint {directory}: expected a file {FILE}, there is none")
+    try:
+        present = [name for name in (FILE, *companions) if (directory / name).is_file()]
+        return {name: read_bytes(directory / name, "tokenizer_bytes") for name in present}
+    except OSError as error:
+        raise InputError(f"checkpoint {directory}: expected a readable tokenizer ({error})") from error
 
 
 def checked_tokenizer(content: bytes, where: str) -> Tokenizer:

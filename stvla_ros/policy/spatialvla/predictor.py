@@ -16,7 +16,8 @@ from stvla_ros.perception.types import TracesInDepth
 from stvla_ros.policy.action_statistics import read_statistics, select_statistics
 from stvla_ros.policy.base import Picture
 from stvla_ros.policy.pictures import prepare_depth, prepare_picture, scale_intrinsics
-from stvla_ros.policy.sampling import check_resize, check_seed, check_temperature
+from stvla_ros.policy.sampling import check_resize, check_temperature
+from stvla_ros.policy.seeded_draws import SeededDraws
 from stvla_ros.policy.spatialvla.actions.action_tokenizer import ActionTokenizer
 from stvla_ros.policy.spatialvla.actions.consensus import Consensus, consensus_width
 from stvla_ros.policy.spatialvla.checkpoint import save_model
@@ -78,7 +79,7 @@ class _Prepared:
     intrinsics: torch.Tensor
 
 
-class SpatialVlaPredictor:
+class SpatialVlaPredictor(SeededDraws):
     """A model with its tokenizer and processor. Not thread-safe.
 
     :param model: the network, on its device.
@@ -114,27 +115,13 @@ class SpatialVlaPredictor:
                 f"config.json, got bins for {self.action_tokenizer.num_tokens}"
             )
         self._resize, self._temperature = resize, temperature
-        self._generator = torch.Generator()
-        self.reseed(seed)
+        super().__init__(seed)
         # Embeddings of the last instruction, which usually is the next one as well.
         self._embedded: tuple[str, torch.Tensor] | None = None
         self._legal_ranges = self.action_tokenizer.legal_ranges * self.action_tokenizer.chunk_size
         width = consensus_width(processor)
         consensus = Consensus(self.action_tokenizer, width, model.device) if width else None
         self._predict_tokens = TokenPredictor(model, self._legal_ranges, accelerations, consensus)
-
-    def reseed(self, seed: int) -> None:
-        """Sample from here on as if made with this seed.
-
-        :raises InputError: for a seed out of range.
-        """
-        check_seed(seed)
-        self._seed = seed
-        self.reset()
-
-    def reset(self) -> None:
-        """Sample from here on as at the beginning."""
-        self._generator.manual_seed(self._seed)
 
     @torch.inference_mode()
     def warm_up(self) -> None:

@@ -12,12 +12,10 @@ import numpy as np
 
 from stvla_ros.errors import InputError
 from stvla_ros.policy.instruction_text import Words, checked_text
-from stvla_ros.policy.tokenizer_files import checked_tokenizer
-from stvla_ros.safe_files import read_bytes
+from stvla_ros.policy.tokenizer_files import FILE, checked_tokenizer, read_tokenizer_files
 
 _IMAGE = "<image>"
 _BOS = "<bos>"
-_FILE = "tokenizer.json"
 # Files that describe the tokenizer to other programs; kept for saving, not read.
 _COMPANIONS = ("tokenizer_config.json", "special_tokens_map.json")
 
@@ -44,7 +42,7 @@ class PromptTokenizer:
         max_tokens: int,
         source: str,
     ) -> None:
-        tokenizer = checked_tokenizer(files[_FILE], source)
+        tokenizer = checked_tokenizer(files[FILE], source)
         ids = {token: tokenizer.token_to_id(token) for token in (_IMAGE, _BOS)}
         for token, found in ids.items():
             if found is None:
@@ -78,15 +76,8 @@ class PromptTokenizer:
         :param max_tokens: most tokens of an instruction, its line end included.
         :raises InputError: when tokenizer.json is missing, damaged, or not this model's.
         """
-        file = directory / _FILE
-        if not file.is_file():
-            raise InputError(f"checkpoint {directory}: expected a file {_FILE}, there is none")
-        try:
-            present = [name for name in (_FILE, *_COMPANIONS) if (directory / name).is_file()]
-            files = {name: read_bytes(directory / name, "tokenizer_bytes") for name in present}
-        except OSError as error:
-            raise InputError(f"checkpoint {directory}: expected a readable tokenizer ({error})") from error
-        return cls(files, image_token_id, vocab_size, image_tokens, max_tokens, str(file))
+        files = read_tokenizer_files(directory, _COMPANIONS)
+        return cls(files, image_token_id, vocab_size, image_tokens, max_tokens, str(directory / FILE))
 
     def save(self, directory: Path) -> None:
         """Write tokenizer.json and the other tokenizer files as they were read."""

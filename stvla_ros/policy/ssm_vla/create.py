@@ -16,8 +16,8 @@ from stvla_ros.policy.ssm_vla.lam.tokens import FrozenEncoder
 from stvla_ros.policy.ssm_vla.model import SsmVla
 from stvla_ros.policy.ssm_vla.sizes import MODEL_TYPE, policy_size_names
 from stvla_ros.policy.ssm_vla.vocabulary import make_tokenizer
-from stvla_ros.policy.ssm_vla.words import FILE
 from stvla_ros.policy.statistics_file import write_statistics
+from stvla_ros.policy.tokenizer_files import FILE
 from stvla_ros.policy.untrained import UNTRAINED_KEY, random_network, untrained_statistics
 
 EXECUTION = "anchored"

@@ -11,7 +11,8 @@ from stvla_ros.errors import InputError
 from stvla_ros.policy.action_statistics import ActionStatistics, select_statistics
 from stvla_ros.policy.base import Picture, PolicyInput
 from stvla_ros.policy.pictures import check_depth, check_picture
-from stvla_ros.policy.sampling import check_resize, check_seed
+from stvla_ros.policy.sampling import check_resize
+from stvla_ros.policy.seeded_draws import SeededDraws
 from stvla_ros.policy.ssm_vla.action_scale import unscaled
 from stvla_ros.policy.ssm_vla.lam.frame_decoder import Rebuilt
 from stvla_ros.policy.ssm_vla.lam.seen_scene import Scene
@@ -43,7 +44,7 @@ class PredictedChunk:
     expected: PredictedPicture
 
 
-class SsmVlaPredictor:
+class SsmVlaPredictor(SeededDraws):
     """A model with its tokenizer and statistics. Not thread-safe.
 
     :param model: the network, on its device.
@@ -68,23 +69,9 @@ class SsmVlaPredictor:
         check_resize(resize)
         self.model, self.words, self.statistics = model, words, statistics
         self.preparation = LamPreparation(model.config.frame_size, resize)
-        self._generator = torch.Generator()
         with torch.inference_mode():
             self._sample = FlowSampler(model.flow, steps)
-        self.reseed(seed)
-
-    def reseed(self, seed: int) -> None:
-        """Draw from here on as if made with this seed.
-
-        :raises InputError: for a seed out of range.
-        """
-        check_seed(seed)
-        self._seed = seed
-        self.reset()
-
-    def reset(self) -> None:
-        """Draw from here on as at the beginning."""
-        self._generator.manual_seed(self._seed)
+        super().__init__(seed)
 
     def warm_up(self) -> None:
         """Do now everything that would make the first calls slow.

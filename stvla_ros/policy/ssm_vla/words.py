@@ -8,10 +8,7 @@ from stvla_ros.errors import InputError
 from stvla_ros.policy.instruction_text import Words, checked_text
 from stvla_ros.policy.ssm_vla.config import PolicyConfig
 from stvla_ros.policy.ssm_vla.vocabulary import BEGIN
-from stvla_ros.policy.tokenizer_files import checked_tokenizer
-from stvla_ros.safe_files import read_bytes
-
-FILE = "tokenizer.json"
+from stvla_ros.policy.tokenizer_files import FILE, checked_tokenizer, read_tokenizer_files
 
 
 class WordTokenizer:
@@ -42,14 +39,7 @@ class WordTokenizer:
         :param config: shape of its policy.
         :raises InputError: when tokenizer.json is missing, damaged, or not this policy's.
         """
-        file = directory / FILE
-        if not file.is_file():
-            raise InputError(f"checkpoint {directory}: expected a file {FILE}, there is none")
-        try:
-            content = read_bytes(file, "tokenizer_bytes")
-        except OSError as error:
-            raise InputError(f"checkpoint {directory}: expected a readable tokenizer ({error})") from error
-        return cls(content, config, str(file))
+        return cls(read_tokenizer_files(directory)[FILE], config, str(directory / FILE))
 
     def encode(self, instruction: str) -> np.ndarray:
         """

@@ -23,9 +23,10 @@ from stvla_ros.policy.st4vla.checkpoint import empty_model, expected_shapes, sav
 from stvla_ros.policy.st4vla.config import St4VlaConfig
 from stvla_ros.policy.st4vla.create import write_untrained_statistics
 from stvla_ros.policy.st4vla.model import HEAD, TEXT, parts_around
-from stvla_ros.policy.st4vla.prompt import FILE, PromptTokenizer
+from stvla_ros.policy.st4vla.prompt import PromptTokenizer
 from stvla_ros.policy.st4vla.sizes import MODEL_TYPE, config_of_size
 from stvla_ros.policy.statistics_file import STATISTICS, read_run_statistics
+from stvla_ros.policy.tokenizer_files import FILE
 from stvla_ros.safe_files import check_limit, check_regular
 from stvla_ros.settings import build, read_mapping
 

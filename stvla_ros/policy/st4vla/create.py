@@ -9,10 +9,10 @@ from stvla_ros.policy.sampling import check_seed
 from stvla_ros.policy.st4vla.checkpoint import empty_model, save_model, stored_bytes, write_record
 from stvla_ros.policy.st4vla.config import St4VlaConfig
 from stvla_ros.policy.st4vla.model import St4Vla
-from stvla_ros.policy.st4vla.prompt import FILE
 from stvla_ros.policy.st4vla.sizes import PUBLISHED_SPECIAL, SMALL_SPECIAL, config_of_size
 from stvla_ros.policy.st4vla.vocabulary import make_tokenizer
 from stvla_ros.policy.statistics_file import write_statistics
+from stvla_ros.policy.tokenizer_files import FILE
 from stvla_ros.policy.untrained import UNTRAINED_KEY, random_network, untrained_statistics
 
 # Type of the published weights of the vision-language model.

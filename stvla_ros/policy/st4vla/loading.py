@@ -12,9 +12,10 @@ from stvla_ros.policy.st4vla.checkpoint import load_model, save_model, stored_by
 from stvla_ros.policy.st4vla.config import St4VlaConfig
 from stvla_ros.policy.st4vla.denoising_steps import check_sampling
 from stvla_ros.policy.st4vla.predictor import St4VlaPredictor
-from stvla_ros.policy.st4vla.prompt import FILE, PromptTokenizer
+from stvla_ros.policy.st4vla.prompt import PromptTokenizer
 from stvla_ros.policy.st4vla.sizes import GUIDANCE, STEPS
 from stvla_ros.policy.statistics_file import read_run_statistics, write_statistics
+from stvla_ros.policy.tokenizer_files import FILE
 
 
 def load_predictor(folder: Path, device: str = "cpu", dtype: str = "float32", **options: Any) -> St4VlaPredictor:

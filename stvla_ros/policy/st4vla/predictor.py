@@ -11,7 +11,7 @@ from stvla_ros.devices import memory_for, own_queue, wait_for_device
 from stvla_ros.errors import InputError
 from stvla_ros.policy.action_statistics import ActionStatistics, select_statistics
 from stvla_ros.policy.pictures import prepare_picture
-from stvla_ros.policy.sampling import check_seed
+from stvla_ros.policy.seeded_draws import SeededDraws
 from stvla_ros.policy.st4vla.chunk_pass import ChunkPass, Prompt
 from stvla_ros.policy.st4vla.config import MOST_VIEWS
 from stvla_ros.policy.st4vla.denoising_steps import check_sampling
@@ -39,7 +39,7 @@ class PredictedChunk:
     actions: np.ndarray
 
 
-class St4VlaPredictor:
+class St4VlaPredictor(SeededDraws):
     """A model with its tokenizer and statistics. Not thread-safe.
 
     :param model: the network, on its device.
@@ -65,25 +65,11 @@ class St4VlaPredictor:
         check_sampling(steps, guidance, resize)
         self.model, self.prompts, self.statistics = model, prompts, statistics
         self._steps, self._guidance, self._resize = steps, guidance, resize
-        self._generator = torch.Generator()
-        self.reseed(seed)
+        super().__init__(seed)
         # Made when it is needed: a predictor that is only asked needs none.
         self._pass: ChunkPass | None = None
         # Prompt of the last instruction, which usually is the next one as well.
         self._encoded: tuple[tuple[str, int], Prompt] | None = None
-
-    def reseed(self, seed: int) -> None:
-        """Draw from here on as if made with this seed.
-
-        :raises InputError: for a seed out of range.
-        """
-        check_seed(seed)
-        self._seed = seed
-        self.reset()
-
-    def reset(self) -> None:
-        """Draw from here on as at the beginning."""
-        self._generator.manual_seed(self._seed)
 
     def warm_up(self) -> None:
         """Do now everything that would make the first calls slow.

@@ -13,10 +13,8 @@ import numpy as np
 from stvla_ros.errors import InputError
 from stvla_ros.policy.instruction_text import Words, check_question, checked_text
 from stvla_ros.policy.st4vla.config import St4VlaConfig
-from stvla_ros.policy.tokenizer_files import checked_tokenizer
-from stvla_ros.safe_files import read_bytes
+from stvla_ros.policy.tokenizer_files import FILE, checked_tokenizer, read_tokenizer_files
 
-FILE = "tokenizer.json"
 _START, _END = "<|im_start|>", "<|im_end|>"
 _SEEN, _PLACE, _SEEN_END = "<|vision_start|>", "<|image_pad|>", "<|vision_end|>"
 _ASSISTANT = "You are a helpful assistant."
@@ -71,14 +69,7 @@ class PromptTokenizer:
         :param config: configuration of its model.
         :raises InputError: when tokenizer.json is missing, damaged, or not this model's.
         """
-        file = directory / FILE
-        if not file.is_file():
-            raise InputError(f"checkpoint {directory}: expected a file {FILE}, there is none")
-        try:
-            content = read_bytes(file, "tokenizer_bytes")
-        except OSError as error:
-            raise InputError(f"checkpoint {directory}: expected a readable tokenizer ({error})") from error
-        return cls(content, config, str(file))
+        return cls(read_tokenizer_files(directory)[FILE], config, str(directory / FILE))
 
     def encode(self, instruction: str, views: int = 1) -> np.ndarray:
         """

@@ -12,14 +12,6 @@ from stvla_ros.policy.ssm_vla.lam.latent_action_model import Clip
 from stvla_ros.policy.ssm_vla.lam.seen_scene import Scene, patch_centres, patched, unpatched
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 def raw(made, given: Clip) -> torch.Tensor:
     """(B, T, Q, C) before they are quantised."""
     tokens = made.tokens(given.frames).unflatten(0, (len(given.valid), -1))

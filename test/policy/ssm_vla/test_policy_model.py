@@ -14,14 +14,6 @@ from stvla_ros.policy.ssm_vla.vla.masks import padded_mask, ranks, structured_ma
 KEYFRAMES, QUERIES, ACTIONS = len(TINY.keyframes_s), TINY.queries, POLICY.action_queries
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.fixture(scope="module")
 def model() -> SsmVla:
     return policy()

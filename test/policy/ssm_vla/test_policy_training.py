@@ -27,14 +27,6 @@ CPU = torch.device("cpu")
 ALL = frozenset({ACTIONS, VISION, CODES})
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.fixture(scope="module")
 def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A latent action model without a policy."""

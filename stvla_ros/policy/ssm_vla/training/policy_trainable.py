@@ -31,8 +31,9 @@ from stvla_ros.policy.ssm_vla.training.policy_batch import PolicyBatch, PolicyBa
 from stvla_ros.policy.ssm_vla.training.policy_losses import codes_loss, flow_loss, now_and_then
 from stvla_ros.policy.ssm_vla.vla.flow_head import ACTION, FlowSampler
 from stvla_ros.policy.ssm_vla.vocabulary import make_tokenizer
-from stvla_ros.policy.ssm_vla.words import FILE, WordTokenizer
+from stvla_ros.policy.ssm_vla.words import WordTokenizer
 from stvla_ros.policy.statistics_file import read_run_statistics, write_statistics
+from stvla_ros.policy.tokenizer_files import FILE
 from stvla_ros.policy.trainable import Losses, Start, Trainable
 from stvla_ros.policy.training_record import training_record
 from stvla_ros.policy.untrained import UNTRAINED_KEY, untrained_statistics

@@ -23,7 +23,7 @@ from stvla_ros.policy.st4vla.diffusion import STEPS, add_noise
 from stvla_ros.policy.st4vla.encoder_inputs import dino_pixels, patches
 from stvla_ros.policy.st4vla.model import St4Vla
 from stvla_ros.policy.st4vla.normaliser import GRIPPER, unnormalize
-from stvla_ros.policy.st4vla.prompt import FILE, PromptTokenizer
+from stvla_ros.policy.st4vla.prompt import PromptTokenizer
 from stvla_ros.policy.st4vla.training.activations import activation_bytes
 from stvla_ros.policy.st4vla.training.batch import (
     ActionBatch,
@@ -34,6 +34,7 @@ from stvla_ros.policy.st4vla.training.batch import (
 )
 from stvla_ros.policy.st4vla.training.options import St4VlaOptions
 from stvla_ros.policy.statistics_file import write_statistics
+from stvla_ros.policy.tokenizer_files import FILE
 from stvla_ros.policy.trainable import Losses, Start, Trainable
 
 # The trained model is written in bfloat16; parts that compute in float32 stay so.
