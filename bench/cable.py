@@ -9,6 +9,7 @@ import fcntl
 import os
 import random
 import selectors
+import shutil
 import struct
 import subprocess
 import sys
@@ -70,6 +71,7 @@ def cable(quality: Quality) -> Iterator[subprocess.Popen]:
             relay.wait()
         for name in names:
             subprocess.run(["ip", "netns", "del", name], capture_output=True, check=False)
+            shutil.rmtree(f"/dev/shm/{name}", ignore_errors=True)
 
 
 def _ip(words: str) -> None:

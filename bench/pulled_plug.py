@@ -32,9 +32,10 @@ def robot(transport: str) -> None:
     from sensor_msgs.msg import JointState
     from std_msgs.msg import Header
 
-    from stvla_ros.msg import DriverState, EndEffectorCommand
+    from stvla_ros.msg import CommandVerdict, DriverState, EndEffectorCommand
     from stvla_ros.nodes.kit.base import LATCHED_QOS, RELIABLE_QOS, set_dds_defaults
     from stvla_ros.nodes.kit.messages import make_header
+    from stvla_ros.robots.embodiments import find_embodiment
 
     set_dds_defaults()
     rclpy.init()
@@ -48,13 +49,17 @@ def robot(transport: str) -> None:
         seen["told"] = time.monotonic()
 
     def moved(setpoint: JointState) -> None:
-        joints = np.array(setpoint.position)
+        # The gripper is among them once it was told.
+        joints = np.array([at for name, at in zip(setpoint.name, setpoint.position) if name in arm])
         if last and np.abs(joints - last[-1]).max() > _REST:
             seen["moved"] = time.monotonic()
             seen["first"] = seen["first"] or seen["moved"]
         last[:] = [joints]
 
+    arm = find_embodiment("widowx").driver.arm.joints
     states: list[DriverState] = []
+    verdicts: list[CommandVerdict] = []
+    node.create_subscription(CommandVerdict, "command_verdict", verdicts.append, RELIABLE_QOS)
     node.create_subscription(DriverState, "driver_state", states.append, LATCHED_QOS)
     node.create_subscription(EndEffectorCommand, "command", told, RELIABLE_QOS)
     node.create_subscription(JointState, "setpoint", moved, RELIABLE_QOS)
@@ -73,7 +78,8 @@ def robot(transport: str) -> None:
             message.header = header
             publisher.publish(message)
     if not said:
-        print(f"never moved: {states[-1] if states else 'no driver_state'}", flush=True)
+        state = f"{states[-1].phase} {states[-1].held_by} {states[-1].detail}" if states else "no driver_state"
+        print(f"never moved: {state}; the last of {len(verdicts)} refusals: {verdicts[-1:]}", flush=True)
     print(json.dumps(seen), flush=True)
 
 

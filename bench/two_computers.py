@@ -142,8 +142,9 @@ def gpu(transport: str) -> None:
 
 
 def begin(place: str, *words: str) -> subprocess.Popen:
-    """A process on one of the computers (``python -m …``), which has a shared memory of its own."""
-    own = ["unshare", "-m", "sh", "-c", 'mount -t tmpfs tmpfs /dev/shm && exec "$0" "$@"']
+    """A process on one of the computers (``python -m …``), which has a shared memory of its own for its processes."""
+    memory = f"/dev/shm/{namespace(place)}"
+    own = ["unshare", "-m", "sh", "-c", f'mkdir -p {memory} && mount --bind {memory} /dev/shm && exec "$0" "$@"']
     (peer,) = (address for name, address in ADDRESSES.items() if name != place)
     variables = {"ROS_STATIC_PEERS": peer, "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST", "ROS_DOMAIN_ID": "5"}
     command = ["ip", "netns", "exec", namespace(place), *own, sys.executable, "-m", *words]

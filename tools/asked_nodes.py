@@ -136,7 +136,7 @@ def usual_nodes(folder: Path) -> list[NodeSpec]:
     ):
         nodes += _nodes(robot_graph(replace(each, deadman="joy"), folder / "run"))
         nodes += _nodes(robot_graph(replace(each, deadman="service"), folder / "run"))
-    for file in controlled:
+    for file in (*controlled, servo):
         nodes += _nodes(robot_graph(replace(played, robot=file), folder / "run"))
     # Any of them may run in a recording's time.
     return [

@@ -18,6 +18,7 @@ _ROOMS = {
     "robot_session": "drivers",
     "fake_xs_arm": "drivers",
     "fake_controllers": "drivers",
+    "fake_servo": "drivers",
     "sim_bridge": "simulation",
     "bag_recorder": "recording",
     "episode_recorder": "recording",

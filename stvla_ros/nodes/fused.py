@@ -114,7 +114,7 @@ class PerceptionNode(StvlaNode):
         try:
             rgb = image_to_rgb(messages[0], "image")
             sensor_depth = image_to_depth(messages[1], "sensor_depth") if len(messages) > 1 else None
-            check_sensor_depth(self._depth_watch, sensor_depth, stamp)
+            check_sensor_depth(self._depth_watch, sensor_depth, stamp, rgb)
             if self._order.is_restart(stamp):
                 self.get_logger().warning("topic image: stamps jumped back; the frame buffer starts anew")
                 self._spatial_traces.reset()

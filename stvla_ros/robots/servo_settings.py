@@ -65,5 +65,9 @@ def _needs(settings: ServoSettings, joints: tuple[str, ...]) -> DriverNeeds:
 
 
 MOVEIT_SERVO_DRIVER = DriverKind(
-    ServoSettings, _needs, "stvla_ros.nodes.drivers.moveit_servo_driver", commands=_commands
+    ServoSettings,
+    _needs,
+    "stvla_ros.nodes.drivers.moveit_servo_driver",
+    stand_in="stvla_ros.nodes.drivers.fake_servo",
+    commands=_commands,
 )

@@ -147,5 +147,6 @@ def test_the_same_joint_state_for_ever(rig: RobotRig, figures) -> None:
     assert rig.last_motion() == held
     rig.resume()
     rig.until_moving()
-    rig.check_limits()
+    # An arm that is told velocities, and does not say where it is, may be some millimetres from its setpoint.
+    rig.check_limits(links=rig.kind is not ARMS["moveit_servo"])
     figures(held, motion, "moves again after a reset and a new instruction")

@@ -26,13 +26,23 @@ def write_joint_robot(
     :param limits: in place of the WidowX' own.
     :returns: the robot's file.
     """
-    content = yaml.safe_load((config_directory() / "robots" / "widowx.yaml").read_text())
-    content["driver"]["executable"] = "joint_position_driver"
-    content["driver"]["arm"]["urdf"] = str(config_directory() / "robots" / "wx250s.urdf")
-    content["driver"]["limits"] |= limits
     settings = {"controller": CONTROLLERS[interface], "interface": interface}
-    content["driver"]["settings"] = settings | ({"gripper": gripper} if gripper else {})
-    file = folder / "joint_arm.yaml"
+    settings |= {"gripper": gripper} if gripper else {}
+    return write_robot(folder / "joint_arm.yaml", "joint_position_driver", settings, **limits)
+
+
+def write_robot(file: Path, executable: str, settings: dict[str, Any], urdf: str | None = None, **limits: Any) -> Path:
+    """The WidowX with another driver.
+
+    :param urdf: in place of the WidowX' own.
+    :param limits: in place of the WidowX' own.
+    :returns: the robot's file.
+    """
+    content = yaml.safe_load((config_directory() / "robots" / "widowx.yaml").read_text())
+    driver = content["driver"]
+    driver |= {"executable": executable, "settings": settings}
+    driver["arm"]["urdf"] = urdf or str(config_directory() / "robots" / "wx250s.urdf")
+    driver["limits"] |= limits
     file.write_text(yaml.safe_dump(content))
     return file
 

@@ -25,6 +25,7 @@ from stvla_ros.nodes.drivers import (
     driver_supervision,
     driver_times,
     estop_topic,
+    moveit_servo_driver,
 )
 from stvla_ros.nodes.drivers.driver import DriverNode
 from stvla_ros.nodes.kit import service_sequence
@@ -229,6 +230,7 @@ def robot_bench(
         driver_supervision,
         driver_times,
         estop_topic,
+        moveit_servo_driver,
         service_sequence,
     ):
         patch.setattr(module, "time", clock)

@@ -97,7 +97,9 @@ def _declared(monkeypatch: pytest.MonkeyPatch) -> dict[str, dict[str, tuple[Any,
             _node_class(executable)(*server).destroy_node()
         except InputError as error:
             # Those that are no robot's own, after the parameters that all of their kind have.
-            assert executable in ("moveit_servo_driver", "joint_position_driver", "fake_controllers"), error
+            assert executable in ("moveit_servo_driver", "joint_position_driver", "fake_controllers", "fake_servo"), (
+                error
+            )
         shut_down()
     return defaults
 

@@ -88,6 +88,20 @@ def test_silence_of_an_engaged_arm_stops_it_until_the_reset(ready: RobotBench) -
     assert ready.node.engaged and not ready.node.gate.inhibitors
 
 
+def test_a_driver_that_was_frozen_does_not_go_on_by_itself_even_if_it_hears_the_arm_first(ready: RobotBench) -> None:
+    sideways(ready, 3)
+    ready.tick(2)
+    ready.clock.elapsed_ns += round(1.1e9 * ROBOT.driver.limits.joint_state_timeout)
+    ready.tick(1)  # the arm is heard just before
+    assert list(ready.node.latch.causes) == ["arm lost"]
+    assert "this driver did nothing for" in ready.node.latch.causes["arm lost"]
+    ready.tick(50)
+    sideways(ready)
+    assert not verdict(ready).executed
+    assert ready.bench.call("~/reset").success
+    ready.until_engaged()
+
+
 def test_when_no_command_comes_any_more_the_arm_holds_within_the_watchdogs_time(ready: RobotBench) -> None:
     """As when the cable to the computer of the policy is pulled."""
     sideways(ready, 4)

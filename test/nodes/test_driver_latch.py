@@ -251,6 +251,23 @@ def sent_home(ready: RobotBench) -> RobotBench:
     return ready
 
 
+def test_home_waits_until_the_clock_runs(ready: RobotBench) -> None:
+    """A recording's clock begins after the driver."""
+    ready.bench.stop()
+    ready.node._engagement._home_first, ready.node.latch._ever_closed = True, False  # as in a new process
+    ready.position = ready.position + [0.0, 0.2, 0.0, 0.0, 0.0, 0.0]
+    before = ready.position
+    ready.bench.start()
+    for number in range(100):
+        ready.speaks = number > 40  # the arm is up once the clock has been seen to stand
+        ready.tick(1)
+        ready.clock.jumped_ns -= round(1e9 / ROBOT.driver.tick_hz)
+    assert ready.node.engaged and ready.node.gate.inhibitors == {"clock"}
+    assert np.array_equal(ready.position, before)
+    ready.tick(200)
+    assert np.allclose(ready.position, ROBOT.driver.home)
+
+
 def stays(robot: RobotBench) -> bool:
     before = robot.position
     robot.tick(100)

@@ -1,21 +1,17 @@
-"""The MoveIt Servo driver, with a stand-in of Servo: it moves an arm's joints as the twists say."""
+"""The MoveIt Servo driver, with a stand-in of Servo and the arm in a process of its own."""
 
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
-import yaml
 from command_goals import new_goal
 from geometry_msgs.msg import TwistStamped
 from live_graph import PATIENCE_S, LiveGraph, live_graph
-from scipy.spatial.transform import Rotation
 from sensor_msgs.msg import JointState
+from servo_robot import SETTINGS, write_servo_robot
 from std_msgs.msg import Bool, Float64, String
-from std_srvs.srv import Trigger
 
 from stvla_ros.control.actions import EndEffectorAction
 from stvla_ros.msg import CommandVerdict, DriverState
@@ -25,94 +21,35 @@ from stvla_ros.robots.embodiments import ROBOT_DESCRIPTION, find_embodiment
 from stvla_ros.robots.urdf_arm import UrdfArm
 
 pytest.importorskip("moveit_msgs", reason="fallback/moveit_msgs is not built")
-from moveit_msgs.srv import ServoCommandType
 
 WIDOWX = find_embodiment("widowx")
-SETTINGS = {
-    "twist_topic": "servo_node/delta_twist_cmds",
-    "gripper": {
-        "interface": "opening",
-        "name": "gripper",
-        "finger_joint": "left_finger",
-        "finger_closed": 0.015,
-        "finger_open": 0.037,
-    },
-}
-SERVO_HZ = 50.0
 
 
-def robot_file(folder: Path, start_service: str = "switch_command_type", **changed) -> str:
-    content = yaml.safe_load((Path(WIDOWX.driver.arm.urdf).parent / "widowx.yaml").read_text())
-    content["driver"] |= {"executable": "moveit_servo_driver", "settings": SETTINGS | {"start_service": start_service}}
-    content["driver"]["arm"] |= {"urdf": WIDOWX.driver.arm.urdf, **changed}
-    content["driver"]["limits"]["joint_state_timeout"] = PATIENCE_S
-    file = folder / "servoed.yaml"
-    file.write_text(yaml.safe_dump(content))
-    return str(file)
+class Rig:
+    """Stand-in and driver.
 
-
-class Servo:
-    """Integrates the twists once it was told to take them, and says where the joints are.
-
-    :param start_service: by which it is told, as in Jazzy or as in Humble.
+    :param robot: the robot's file.
     """
 
-    def __init__(self, graph: LiveGraph, robot: str, start_service: str = "switch_command_type") -> None:
-        self.takes_twists = False
-        if start_service == "switch_command_type":
-            graph.node.create_service(ServoCommandType, "servo_node/switch_command_type", self._switch)
-        else:
-            graph.node.create_service(Trigger, "servo_node/start_servo", self._start)
+    def __init__(self, graph: LiveGraph, robot: Path, with_driver: bool = True) -> None:
         arm = WIDOWX.driver.arm
-        self.arm = UrdfArm(arm.urdf, arm.joints, arm.tool_frame)
-        self.joints = np.array(WIDOWX.driver.home)
-        # Kept beside the joints: steps smaller than what the inverse kinematics cares for would be lost otherwise.
-        self._pose = self.arm.tool_pose(self.joints)
+        self._arm = UrdfArm(arm.urdf, arm.joints, arm.tool_frame)
         self.graph = graph
+        self.measured = graph.listen(JointState, "joint_states")
         self.twists = graph.listen(TwistStamped, SETTINGS["twist_topic"])
         self.grippers = graph.listen(Float64, "gripper")
         self.verdicts = graph.listen(CommandVerdict, "command_verdict")
         self.states = graph.listen(DriverState, "driver_state")
-        self._name = find_embodiment(robot).name
+        self._name = find_embodiment(str(robot)).name
         self.goal = new_goal(self._name)
-        self.driver = graph.start("moveit_servo_driver", robot=robot)
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, daemon=True)
-        self._thread.start()
-
-    def _switch(self, request: ServoCommandType.Request, response: ServoCommandType.Response) -> Any:
-        self.takes_twists = response.success = request.command_type == ServoCommandType.Request.TWIST
-        return response
-
-    def _start(self, request: Trigger.Request, response: Trigger.Response) -> Any:
-        self.takes_twists = response.success = True
-        return response
-
-    def close(self) -> None:
-        self._stopping.set()
-        self._thread.join()
-
-    def _run(self) -> None:
-        taken = 0
-        while not self._stopping.wait(1.0 / SERVO_HZ):
-            for message in self.twists[taken:]:
-                taken += 1
-                if not self.takes_twists:
-                    continue
-                twist, pose = message.twist, self._pose
-                pose[:3, 3] += np.array([twist.linear.x, twist.linear.y, twist.linear.z]) / WIDOWX.driver.tick_hz
-                turn = np.array([twist.angular.x, twist.angular.y, twist.angular.z]) / WIDOWX.driver.tick_hz
-                pose[:3, :3] = Rotation.from_rotvec(turn).as_matrix() @ pose[:3, :3]
-                self.joints = self.arm.inverse(pose, self.joints)
-            message = JointState(name=[*WIDOWX.driver.arm.joints, "left_finger"])
-            message.position = [*self.joints.tolist(), 0.037]
-            self.graph.publish("joint_states", message)
+        self.stand_in = graph.start("fake_servo", robot=str(robot), start="home")
+        if with_driver:
+            self.driver = graph.start("moveit_servo_driver", robot=str(robot))
 
     @property
     def tool(self) -> np.ndarray:
-        return UrdfArm(WIDOWX.driver.arm.urdf, WIDOWX.driver.arm.joints, "ee_gripper_link").tool_pose(self.joints)[
-            :3, 3
-        ]
+        by_name = dict(zip(self.measured[-1].name, self.measured[-1].position))
+        return self._arm.tool_pose(np.array([by_name[name] for name in WIDOWX.driver.arm.joints]))[:3, 3]
 
     def until_phase(self, phase: int) -> None:
         self.graph.until(lambda: self.states and self.states[-1].phase == phase, f"phase {phase}; {self.driver.output}")
@@ -124,8 +61,28 @@ class Servo:
         action = EndEffectorAction(np.array([0.0, y, 0.0]), np.zeros(3), gripper)
         self.graph.publish("command", action_to_command(action, make_header(time.time_ns(), "base_link"), self.goal))
 
+    def said(self) -> dict[str, str]:
+        """The stand-in's diagnostics from now on."""
+        self.graph.statuses.pop("fake_servo", None)
+        self.graph.until(lambda: "fake_servo" in self.graph.statuses, "the stand-in's diagnostics")
+        return {each.key: each.value for each in self.graph.statuses["fake_servo"].values}
 
-# First, while no other driver is there to be heard.
+
+# First, while no driver is there to be heard.
+def test_the_stand_in_counts_twists_that_would_harm_a_real_arm_and_moves_on_none(tmp_path: Path) -> None:
+    with live_graph(tmp_path) as graph:
+        rig = Rig(graph, write_servo_robot(tmp_path, "none"), with_driver=False)
+        graph.until(lambda: rig.measured, "joint states")
+        before = rig.tool
+        for frame, speed in (("base_link", np.nan), ("base_link", np.inf), ("camera", 0.1)):
+            twist = TwistStamped(header=make_header(time.time_ns(), frame))
+            twist.twist.linear.x = speed
+            graph.publish(SETTINGS["twist_topic"], twist)
+        graph.until(lambda: rig.said()["unsafe_commands"] == "3", "three twists that are refused")
+        np.testing.assert_array_equal(rig.tool, before)
+
+
+# First, while no driver is there to be heard.
 def test_the_urdf_may_come_from_the_topic_robot_description(tmp_path: Path) -> None:
     with live_graph(tmp_path) as graph:
         publisher = graph.node.create_publisher(String, ROBOT_DESCRIPTION, LATCHED_QOS)
@@ -133,48 +90,46 @@ def test_the_urdf_may_come_from_the_topic_robot_description(tmp_path: Path) -> N
         # Who gets a text has no folder that its meshes could be relative to.
         text = urdf.read_text().replace('filename="', f'filename="file://{urdf.parent}/')
         publisher.publish(String(data=text))
-        robot = robot_file(tmp_path, "start_servo", urdf=ROBOT_DESCRIPTION)
-        servo = Servo(graph, robot, "start_servo")
-        servo.until_phase(DriverState.READY)
-        assert servo.takes_twists
-        servo.close()
+        robot = write_servo_robot(tmp_path, "start_servo", ROBOT_DESCRIPTION, joint_state_timeout=PATIENCE_S)
+        rig = Rig(graph, robot)
+        rig.until_phase(DriverState.READY)
+        assert rig.said()["takes_twists"] == "True"
         graph.node.destroy_publisher(publisher)
 
 
 @pytest.fixture(scope="module")
-def servo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servo]:
+def rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
     folder = tmp_path_factory.mktemp("servo")
     with live_graph(folder) as graph:
-        servo = Servo(graph, robot_file(folder))
-        servo.until_phase(DriverState.READY)
-        yield servo
-        servo.close()
+        rig = Rig(graph, write_servo_robot(folder, joint_state_timeout=PATIENCE_S))
+        rig.until_phase(DriverState.READY)
+        yield rig
 
 
-def test_the_twists_lead_the_tool_to_the_target(servo: Servo) -> None:
-    before = servo.tool
+def test_the_twists_lead_the_tool_to_the_target(rig: Rig) -> None:
+    before = rig.tool
     for _ in range(4):
-        servo.command(y=-0.02, gripper=0.0)
+        rig.command(y=-0.02, gripper=0.0)
         time.sleep(0.2)
-    servo.graph.until(lambda: abs(servo.tool[1] - before[1] + 0.08) < 2e-3, f"the target, from {before}")
-    assert servo.twists[-1].header.frame_id == "base_link"
-    assert servo.grippers[-1].data == 0.0
+    rig.graph.until(lambda: abs(rig.tool[1] - before[1] + 0.08) < 2e-3, f"the target, from {before}")
+    assert rig.twists[-1].header.frame_id == "base_link"
+    assert rig.grippers[-1].data == 0.0
 
 
-def test_at_rest_the_twist_dies_away(servo: Servo) -> None:
+def test_at_rest_the_twist_dies_away(rig: Rig) -> None:
     def rests() -> bool:
-        twist = servo.twists[-1].twist
+        twist = rig.twists[-1].twist
         return max(abs(twist.linear.x), abs(twist.linear.y), abs(twist.linear.z), abs(twist.angular.z)) < 1e-3
 
-    servo.graph.until(rests, "twists of zero")
+    rig.graph.until(rests, "twists of zero")
 
 
-def test_an_emergency_stop_ends_the_motion(servo: Servo) -> None:
-    servo.command(y=0.04)
+def test_an_emergency_stop_ends_the_motion(rig: Rig) -> None:
+    rig.command(y=0.04)
     time.sleep(0.1)
-    servo.graph.publish("estop", Bool(data=True))
-    servo.until_phase(DriverState.HELD)
+    rig.graph.publish("estop", Bool(data=True))
+    rig.until_phase(DriverState.HELD)
     time.sleep(1.0)
-    before = servo.tool
+    before = rig.tool
     time.sleep(0.3)
-    assert np.linalg.norm(servo.tool - before) < 5e-4
+    assert np.linalg.norm(rig.tool - before) < 5e-4

@@ -13,7 +13,7 @@ from live_graph import TIMEOUT_S, shut_down
 from rcl_interfaces.srv import GetParameters, ListParameters, SetParameters, SetParametersAtomically
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.parameter import Parameter, parameter_value_to_python
-from test_moveit_servo_driver import robot_file
+from servo_robot import write_servo_robot
 
 from stvla_ros.nodes.executables import executables, module_of
 from stvla_ros.nodes.kit.base import StvlaNode
@@ -33,6 +33,7 @@ NEEDED = {
     "moveit_servo_driver": ("robot:={folder}/servoed.yaml",),
     "joint_position_driver": ("robot:={folder}/joint_arm.yaml",),
     "fake_controllers": ("robot:={folder}/joint_arm.yaml",),
+    "fake_servo": ("robot:={folder}/servoed.yaml",),
 }
 
 
@@ -88,7 +89,7 @@ def factories(executable: str) -> list[Any]:
 @pytest.mark.parametrize("executable", executables())
 def test_every_parameter_is_refused_at_run_time(executable: str, ask: Any, tmp_path: Path) -> None:
     (factory,) = factories(executable)
-    robot_file(tmp_path)
+    write_servo_robot(tmp_path)
     write_joint_robot(tmp_path)
     asked = ask(factory, *(each.format(folder=tmp_path) for each in NEEDED.get(executable, ())))
     names = asked.call(ListParameters, "list_parameters", ListParameters.Request()).result.names

@@ -215,10 +215,13 @@ class DriverNode(DriverBase):
             return phase, held, doubt or self.detail
 
     def _check_inputs(self) -> None:
-        if self.engaged and not self.fresh:
+        silent, passed_s = self.description.limits.joint_state_timeout, self.times.begin_tick()
+        # A driver that was frozen may first hear of the present, and then see that time has passed, in which nobody
+        # heard the arm.
+        if self.engaged and (passed_s > silent or not self.fresh):
             self.lose("joint states")
-            silent = self.description.limits.joint_state_timeout
-            self.stop_and_latch("arm lost", f"it said nothing usable for {silent:g} s")
+            frozen = f"this driver did nothing for {passed_s:.2g} s"
+            self.stop_and_latch("arm lost", frozen if passed_s > silent else f"it said nothing usable for {silent:g} s")
         fault = self.times.clock_fault()
         self._clock_fault = fault or self._clock_fault
         if self.times.clock_jumped:

@@ -46,6 +46,8 @@ class Engagement:
             # What a person switched off stays off: no service of the arm is called before the reset.
             self._sequence = None
             return
+        if driver.engaged and self._home_first:
+            self._go_home_when_free()
         if not driver.is_active or driver.engaged or not driver.fresh or time.monotonic() < self._retry_at:
             return
         if driver.gate.moving or "second publisher" in driver.gate.inhibitors:
@@ -63,9 +65,6 @@ class Engagement:
                 return
             driver.take_up()
             driver.get_logger().info("ready: the arm holds where it is, commands are accepted")
-            if self._home_first:
-                self._home_first = False
-                self._go_home()
         except InputError as error:
             driver.detail = str(error)
             self._retry_at = time.monotonic() + _RETRY_S
@@ -80,12 +79,25 @@ class Engagement:
                 self._driver.detail = restless
             return not restless
 
-    def _go_home(self) -> None:
-        if problem := self._driver.latch.why_not_home():
-            self._driver.get_logger().warning(f"home_first: the arm stays where it is: {problem}; ~/home moves it")
+    def _go_home_when_free(self) -> None:
+        """What holds an arm at the start (a recording's clock that does not run yet, a switch that is not pressed) ends
+        nothing that was asked for.
+        """
+        driver = self._driver
+        if problem := driver.latch.why_not_home():
+            self._home_first = False
+            driver.get_logger().warning(f"home_first: the arm stays where it is: {problem}; ~/home moves it")
             return
-        self._driver.latch.homed()
-        self._driver.move_to(np.array(self._driver.description.home))
+        with driver.lock:
+            if driver.gate.inhibitors or driver.gate.moving:
+                return
+        self._home_first = False
+        try:
+            driver.latch.homed()
+            driver.move_to(np.array(driver.description.home))
+        except InputError as error:
+            driver.detail = str(error)
+            driver.reject("home_first", f"home_first: {error}")
 
 
 def _nothing() -> Steps:

@@ -33,6 +33,7 @@ class DriverTimes:
         """Call this from the node's ``activate``."""
         self._clock = NodeClock(own_time=bool(self._node.get_parameter("use_sim_time").value))
         self._late.reset()
+        self._begun: float | None = None
 
     @property
     def now_ns(self) -> int:
@@ -52,6 +53,11 @@ class DriverTimes:
     def clock_jumped(self) -> bool:
         """Whether this fault is a jump."""
         return self._clock.jumped
+
+    def begin_tick(self) -> float:
+        """Call this first at each tick. :returns: seconds since the tick before began; 0 at the first."""
+        before, self._begun = self._begun, time.monotonic()
+        return 0.0 if before is None else self._begun - before
 
     def ticked(self, sent: bool) -> str:
         """Call this at the end of each tick.

@@ -11,18 +11,16 @@ from typing import Any
 import numpy as np
 from rcl_interfaces.msg import ParameterType, ParameterValue
 from rcl_interfaces.srv import GetParameters
-from rclpy.action import ActionServer
 from sensor_msgs.msg import JointState
-from std_msgs.msg import Float64, Float64MultiArray
+from std_msgs.msg import Float64MultiArray
 from std_srvs.srv import SetBool
 from trajectory_msgs.msg import JointTrajectory
 
 from stvla_ros.errors import InputError
+from stvla_ros.nodes.drivers.fake_gripper import FakeGripper, joint_states
 from stvla_ros.nodes.kit.base import RELIABLE_QOS, StvlaNode, run
-from stvla_ros.nodes.kit.messages import make_header
 from stvla_ros.robots.embodiments import find_embodiment
-from stvla_ros.robots.fake_arm import FakeArm, FakeFinger
-from stvla_ros.robots.gripper_settings import ACTIONS
+from stvla_ros.robots.fake_arm import FakeArm
 from stvla_ros.robots.ros2_control_settings import OPEN_LOOP, Ros2ControlSettings
 from stvla_ros.settings import build
 
@@ -57,9 +55,7 @@ class FakeControllersNode(StvlaNode):
         begin = (driver.home if start == "home" else driver.rest) or driver.home or middle
         self._arm = FakeArm(lower, upper, [_VELOCITY] * len(limits), begin, 0.0, 1.0)
         gripper = self._settings.gripper
-        self._finger = FakeFinger(gripper.finger_closed, gripper.finger_open) if gripper else None
-        self._server: ActionServer | None = None
-        self._goals: list[Any] = []
+        self._gripper = FakeGripper(self, gripper, self._refuse) if gripper else None
         self._unsafe = 0
 
     # --- what it offers -----------------------------------------------------------------------------------------------
@@ -73,22 +69,13 @@ class FakeControllersNode(StvlaNode):
                 "the package controller_manager_msgs is not installed (fallback/controller_manager_msgs has it)"
             ) from None
         self._state_kind, settings = ControllerState, self._settings
-        gripper = settings.gripper
         topics = list(settings.joint_states_topics)
         self._publishers_of_arm = [self.create_publisher(JointState, topic, RELIABLE_QOS) for topic in topics]
-        self._of_finger = self._publishers_of_arm[0]
-        if gripper and gripper.joint_states_topic and gripper.joint_states_topic not in topics:
-            self._of_finger = self.create_publisher(JointState, gripper.joint_states_topic, RELIABLE_QOS)
         self.create_service(ListControllers, f"{settings.controller_manager}/list_controllers", self._list)
         self.create_service(GetParameters, f"{settings.controller}/get_parameters", self._tell_parameters)
         self.create_service(SetBool, "~/activate", self._activate)
-        if gripper and gripper.interface in ACTIONS:
-            from control_msgs import action
-
-            self._action = getattr(action, ACTIONS[gripper.interface].rpartition("/")[2])
-            self._server = ActionServer(
-                self, self._action, gripper.name, self._result, handle_accepted_callback=self._on_gripper_goal
-            )
+        if self._gripper is not None:
+            self._gripper.offer(topics)
         self.every(1.0 / _JOINT_STATES_HZ, self._publish)
 
     def activate(self) -> None:
@@ -97,15 +84,12 @@ class FakeControllersNode(StvlaNode):
             self.subscribe(Float64MultiArray, settings.command_topic, self._on_positions, watched=False)
         else:
             self.subscribe(JointTrajectory, settings.command_topic, self._on_trajectory, watched=False)
-        if (gripper := settings.gripper) and gripper.interface == "positions":
-            self.subscribe(Float64MultiArray, gripper.name, self._on_finger_positions, watched=False)
-        elif gripper and gripper.interface == "opening":
-            self.subscribe(Float64, gripper.name, lambda said: self._move_finger(gripper.position_of(said.data)))
+        if self._gripper is not None:
+            self._gripper.listen()
 
     def cleanup(self) -> None:
-        if self._server is not None:
-            self._server.destroy()
-            self._server = None
+        if self._gripper is not None:
+            self._gripper.destroy()
 
     def extra_diagnostics(self) -> dict[str, Any]:
         return {"unsafe_commands": self._unsafe, "controller_active": self._active}
@@ -169,65 +153,24 @@ class FakeControllersNode(StvlaNode):
             names = ", ".join(self._joints[number] for number in ignored)
             self._refuse(f"topic {topic}: goals of {names} are not within the limits: {goal}")
 
-    def _on_finger_positions(self, message: Float64MultiArray) -> None:
-        if len(message.data) == 1:
-            self._move_finger(message.data[0])
-        else:
-            self._refuse(f"topic of the gripper: expected one position, got {len(message.data)}")
-
-    def _move_finger(self, position: float) -> None:
-        if self._finger is not None and not self._finger.command(position, time.monotonic()):
-            self._refuse(f"gripper: expected a position within its limits, got {position:g}")
-
     def _refuse(self, problem: str) -> None:
         self._unsafe += 1
         self.reject("command", problem)
-
-    # --- the gripper's action -----------------------------------------------------------------------------------------
-
-    def _on_gripper_goal(self, goal: Any) -> None:
-        """A new goal ends the one before, as in the real controllers."""
-        said = goal.request.command.position
-        self._goals.append(goal)
-        self._move_finger(said if isinstance(said, float) else said[0])
-
-    def _result(self, goal: Any) -> Any:
-        there = self._finger is not None and self._finger.arrived(time.monotonic())
-        goal.succeed() if there else goal.abort()
-        return self._action.Result()
-
-    def _end_goals(self) -> None:
-        arrived = self._finger is not None and self._finger.arrived(time.monotonic())
-        ended = self._goals if arrived else self._goals[:-1]
-        self._goals = [] if arrived else self._goals[-1:]
-        for goal in ended:
-            goal.execute()
 
     # --- what it says -------------------------------------------------------------------------------------------------
 
     def _publish(self) -> None:
         if not self.is_active:
             return
-        self._end_goals()
-        now = time.monotonic()
-        said = dict(zip(self._joints, self._arm.position(now).tolist()))
-        gripper = self._settings.gripper
+        said = dict(zip(self._joints, self._arm.position(time.monotonic()).tolist()))
         parts = [said]
         if self._split or len(self._publishers_of_arm) > 1:
             half = len(said) // 2
             parts = [dict(list(said.items())[:half]), dict(list(said.items())[half:])]
-        if gripper and gripper.finger_joint and self._finger is not None:
-            finger = {gripper.finger_joint: self._finger.position(now)}
-            if self._of_finger is self._publishers_of_arm[0]:
-                parts[0] |= finger
-            else:
-                self._of_finger.publish(self._message(finger))
+        if self._gripper is not None:
+            self._gripper.step(parts[0])
         for number, part in enumerate(parts):
-            self._publishers_of_arm[min(number, len(self._publishers_of_arm) - 1)].publish(self._message(part))
-
-    def _message(self, said: dict[str, float]) -> JointState:
-        header = make_header(self.now_ns(), "")
-        return JointState(header=header, name=list(said), position=list(said.values()), velocity=[0.0] * len(said))
+            self._publishers_of_arm[min(number, len(self._publishers_of_arm) - 1)].publish(joint_states(self, part))
 
 
 def main() -> None:

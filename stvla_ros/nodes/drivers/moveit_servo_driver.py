@@ -1,5 +1,8 @@
 """Node ``moveit_servo_driver``: any arm behind MoveIt Servo, which takes velocities of the tool."""
 
+import time
+from collections import deque
+
 import numpy as np
 from geometry_msgs.msg import TwistStamped, Vector3
 from scipy.spatial.transform import Rotation
@@ -18,6 +21,9 @@ from stvla_ros.robots.servo_settings import ServoSettings
 from stvla_ros.robots.urdf_arm import UrdfArm
 from stvla_ros.settings import build
 
+# The setpoint's way after which a measurement that is still the same hangs: what an arm of 0.1 s of latency is behind.
+_UNSEEN_M, _UNSEEN_RAD = 0.02, 0.1
+
 
 class MoveitServoDriverNode(DriverNode):
     def __init__(self) -> None:
@@ -25,7 +31,8 @@ class MoveitServoDriverNode(DriverNode):
         self._settings = settings = build(ServoSettings, dict(self.description.settings), "driver.settings.")
         self._states = JointStatesInput(self, settings.joint_states_topics, settings.gripper)
         self._gripper = GripperOutput(self, settings.gripper)
-        self._before: np.ndarray | None = None
+        self._sent: deque[tuple[float, np.ndarray]] = deque()
+        self._last_change: tuple[np.ndarray, np.ndarray] | None = None
 
     def make_arm(self) -> UrdfArm:
         # Two arms: one for the gate, in whatever thread uses it, and one for measurements, in the ticker's thread.
@@ -69,7 +76,8 @@ class MoveitServoDriverNode(DriverNode):
                 )
 
     def begin(self) -> None:
-        self._before = None
+        self._sent.clear()
+        self._last_change = None
         self._gripper.begin()
 
     def known_opening(self) -> float | None:
@@ -77,21 +85,38 @@ class MoveitServoDriverNode(DriverNode):
 
     def send(self, setpoint: Setpoint) -> None:
         pose = setpoint.tool_pose
-        before, self._before = pose if self._before is None else self._before, pose
+        before = self._sent[-1][1] if self._sent else pose
+        self._sent.append((time.monotonic(), pose))
         hertz, gain = self.description.tick_hz, self._settings.gain
         # The setpoint's own velocity plus a correction of the arm's lag: velocities alone would add up to an error.
         linear, angular = _difference(before, pose) * hertz
         behind_linear, behind_angular = np.zeros((2, 3))
         with self.lock:
             held = bool(self.gate.inhibitors) and not self.gate.moving
+            position, should = self.position, self._sent_at(self.measurements.last.at)
         # An arm that is held and was pushed aside stays there: correcting this would be a motion after a stop.
-        if self.fresh and not held:
-            behind_linear, behind_angular = _difference(self._measured_arm.tool_pose(self.position), pose) * gain
+        if self.fresh and not held and self._is_seen_to_follow(position, pose):
+            behind_linear, behind_angular = _difference(self._measured_arm.tool_pose(position), should) * gain
         message = TwistStamped(header=make_header(self.now_ns(), self.embodiment.base_frame))
         limits = self.limits
         message.twist.linear = _vector(linear + behind_linear, limits.speed)
         message.twist.angular = _vector(angular + behind_angular, limits.tool_turn_rate)
         self._twists.publish(message)
+
+    def _is_seen_to_follow(self, position: np.ndarray, pose: np.ndarray) -> bool:
+        """Whether the measurement changes while the setpoint does. One that hangs would be corrected without an end."""
+        if self._last_change is None or not np.array_equal(position, self._last_change[0]):
+            self._last_change = position, pose
+        linear, angular = _difference(self._last_change[1], pose)
+        return float(np.linalg.norm(linear)) < _UNSEEN_M and float(np.linalg.norm(angular)) < _UNSEEN_RAD
+
+    def _sent_at(self, at: float) -> np.ndarray:
+        """The pose that was sent last before this time of the steady clock. An arm that tells late where it was is
+        compared with where it should have been then, or else it would run ahead, and beyond its limits.
+        """
+        while len(self._sent) > 1 and self._sent[1][0] <= at:
+            self._sent.popleft()
+        return self._sent[0][1]
 
     def send_gripper(self, opening: float) -> None:
         self._gripper.tell(opening)
