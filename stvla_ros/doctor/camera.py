@@ -18,7 +18,7 @@ from stvla_ros.doctor.streams import (
     sizes_text,
 )
 from stvla_ros.perception.frame_pairs import describe_lone
-from stvla_ros.perception.stream_checks import LITTLE_DEPTH, NO_DEPTH, unlikely_distance
+from stvla_ros.perception.stream_checks import HOLD_S, LITTLE_DEPTH, NO_DEPTH, unlikely_distance
 
 _START = (
     "start the camera's driver, for a RealSense: `ros2 launch realsense2_camera rs_launch.py align_depth.enable:=true "
@@ -162,6 +162,11 @@ def _check_depth(depth: Pictures) -> Findings:
         yield warning(text, "move the camera nearer or farther, avoid sunlight, glass and shiny metal")
     else:
         yield ok(text)
+    if depth.still_s > HOLD_S:
+        yield warning(
+            f"{topic}: no new depth for {depth.still_s:.1f} s under new stamps: a working sensor repeats no map",
+            "restart the camera's driver; a depth that is made up may be constant",
+        )
     if said := unlikely_distance(median):
         yield error(f"{topic}: {said}", "have the driver send 16UC1 in millimetres, or 32FC1 in metres")
 

@@ -112,6 +112,7 @@ class _PictureLook:
         self._sizes: set[tuple[int, int]] = set()
         self._encodings: set[str] = set()
         self._problem = self._stuck = ""
+        self._still_s = 0.0
         self._frozen, self._alternating = FrozenPicture(), AlternatingPictures()
         self._shares: list[float] = []
         self._medians: list[float] = []
@@ -128,7 +129,7 @@ class _PictureLook:
         try:
             if self._depth:
                 picture = image_to_depth(message, self._topic)
-                self._measure(picture)
+                self._measure(picture, stamp_ns(message.header))
             else:
                 picture = image_to_rgb(message, self._topic)
                 self._compare(picture, stamp_ns(message.header))
@@ -136,8 +137,9 @@ class _PictureLook:
         except InputError as problem:
             self._problem = str(problem)
 
-    def _measure(self, depth: np.ndarray) -> None:
+    def _measure(self, depth: np.ndarray, stamp: int) -> None:
         look = look_at_depth(depth)
+        self._still_s = self._frozen.update(depth, stamp)
         self._shares.append(look.share)
         self._medians.append(look.median_m)
         self._stuck = saturated_distance(look)
@@ -156,6 +158,7 @@ class _PictureLook:
             np.array(self._shares),
             np.array(self._medians),
             self._stuck,
+            self._still_s,
         )
 
 

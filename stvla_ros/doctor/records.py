@@ -64,6 +64,7 @@ class Pictures:
     :param stuck: reason why the pictures do not come from one working camera; empty when they do.
     :param valid_shares: (m,) share of pixels with a distance, for each depth map that was looked at. Empty for colour.
     :param medians_m: (m,) median of the distances in each of these, metres; NaN if no pixel has one.
+    :param still_s: time for which no new depth map came, seconds by the stamps.
     """
 
     stream: Stream
@@ -73,6 +74,7 @@ class Pictures:
     valid_shares: np.ndarray = field(default_factory=lambda: np.zeros(0))
     medians_m: np.ndarray = field(default_factory=lambda: np.zeros(0))
     stuck: str = ""
+    still_s: float = 0.0
 
 
 @dataclass(frozen=True, eq=False)

@@ -67,6 +67,15 @@ class FramePairs:
             return ""
         return describe_lone(pictures.count, list(pictures.waiting), depths.count, list(depths.waiting))
 
+    def one_sided(self) -> str:
+        """Everything that came since the last pair, in words, when one of the two kinds did not come: ``35 pictures, no
+        depth``. Empty when both or none came.
+        """
+        pictures, depths = (side.count for side in self._sides)
+        if bool(pictures) == bool(depths):
+            return ""
+        return f"{pictures} pictures, no depth" if pictures else f"{depths} depths, no picture"
+
     def _pair(self, picture: int, depth: int) -> tuple[int, Any, Any]:
         pictures, depths = self._sides
         pictures.count = depths.count = 0

@@ -68,18 +68,29 @@ def saturated_distance(look: DepthLook) -> str:
     return f"{look.same:.0%} of the distances are exactly {look.median_m:.4g} m: the sensor is saturated"
 
 
+# Successive new maps from which a depth counts as that of a sensor with noise.
+_ALIVE = 5
+
+
 class DepthWatch:
     """Watches one depth topic over time."""
 
     def __init__(self) -> None:
         self._bad_since: int | None = None
+        self._depths, self._pictures = FrozenPicture(), FrozenPicture()
+        self._successive_new = 0
+        self._alive = False
 
-    def update(self, depth: np.ndarray, stamp: int) -> str:
+    def update(self, depth: np.ndarray, stamp: int, rgb: np.ndarray | None = None) -> str:
         """
         :param depth: (H, W) uint16 millimetres or float32 metres.
         :param stamp: nanoseconds.
+        :param rgb: (H, W, 3) uint8, the picture that the depth belongs to; None: it is not looked for depth that stands
+            still while the picture changes.
         :returns: the fault in words. A wrong unit is reported at once; what may be an accident, after ``HOLD_S``.
         """
+        if rgb is not None and (said := self._frozen(depth, rgb, stamp)):
+            return said
         look = look_at_depth(depth)
         if said := unlikely_distance(look.median_m):
             return said
@@ -91,6 +102,17 @@ class DepthWatch:
             self._bad_since = stamp
         bad_s = (stamp - self._bad_since) * 1e-9
         return f"{said}, for {bad_s:.1f} s" if bad_s > HOLD_S else ""
+
+    def _frozen(self, depth: np.ndarray, rgb: np.ndarray, stamp: int) -> str:
+        """A depth that never changed may be a constant that somebody publishes on purpose. Of a sensor that was alive,
+        no map is equal to an earlier one.
+        """
+        still_s, picture_still_s = self._depths.update(depth, stamp), self._pictures.update(rgb, stamp)
+        self._successive_new = self._successive_new + 1 if self._depths.is_new else 0
+        self._alive |= self._successive_new >= _ALIVE
+        if not self._alive or still_s <= HOLD_S or picture_still_s >= still_s:
+            return ""
+        return f"no new depth for {still_s:.1f} s under new stamps, though the pictures change: the sensor hangs"
 
 
 # Number of remembered pictures: a driver that hangs sends its last buffers in turn.
@@ -108,6 +130,8 @@ class FrozenPicture:
     def __init__(self) -> None:
         self._seen: deque[tuple[object, int]] = deque(maxlen=_REMEMBERED)
         self._since = 0
+        self.is_new = False
+        """Whether the last picture was none of those before it."""
 
     def update(self, rgb: np.ndarray, stamp: int) -> float:
         """
@@ -118,7 +142,8 @@ class FrozenPicture:
         picture = (rgb.shape, zlib.crc32(rgb[::_STRIDE].tobytes()))
         if stamp < self._since:
             self._seen.clear()
-        if picture not in self._seen:
+        self.is_new = picture not in self._seen
+        if self.is_new:
             self._seen.append(picture)
             self._since = stamp
         return (stamp - self._since) * 1e-9

@@ -55,6 +55,8 @@ class _Join:
         self._pairs = FramePairs(PAIRING_WINDOW, tolerance_ns)
         chosen = choose_camera(bag, topics)
         self._image, self._camera_info, self._depth = chosen.image, chosen.camera_info, chosen.depth
+        if chosen.remark and on_bad_frame:
+            on_bad_frame(f"bag {path}: {chosen.remark}")
         self._camera: CameraCalibration | None = None
         self._paired = False
 

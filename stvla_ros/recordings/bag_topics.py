@@ -44,11 +44,15 @@ class BagTopics:
 
 @dataclass(frozen=True)
 class CameraTopics:
-    """Those that were chosen."""
+    """Those that were chosen.
+
+    :param remark: reason why a topic that is called depth is not taken for it; empty if there is none.
+    """
 
     image: BagTopic
     camera_info: BagTopic | None
     depth: BagTopic | None
+    remark: str = ""
 
 
 def choose_camera(bag: Bag, wanted: BagTopics) -> CameraTopics:
@@ -61,7 +65,8 @@ def choose_camera(bag: Bag, wanted: BagTopics) -> CameraTopics:
         camera_info = _camera_info(bag, wanted.camera_info, image)
     if wanted.depth != NONE:
         depth = _depth(bag, wanted.depth, image)
-    return CameraTopics(image, camera_info, depth)
+    remark = "" if depth or wanted.depth == NONE else _no_depth(bag, image)
+    return CameraTopics(image, camera_info, depth, remark)
 
 
 def choose(bag: Bag, role: str, named: str, msgtype: str, image: BagTopic) -> BagTopic | None:
@@ -102,7 +107,8 @@ def _only(bag: Bag, what: str, found: Sequence[BagTopic]) -> BagTopic | None:
 def _image(bag: Bag, named: str) -> BagTopic:
     if named:
         return named_topic(bag, named, (IMAGE_TYPE, COMPRESSED_TYPE))
-    candidates = [topic for topic in bag.of_type(IMAGE_TYPE, COMPRESSED_TYPE) if not _is_depth(bag, topic)]
+    pictures = bag.of_type(IMAGE_TYPE, COMPRESSED_TYPE)
+    candidates = [topic for topic in pictures if not _is_depth(bag, topic)]
     if known := _transported(candidates, bag.roles.get("image", "")):
         return known
     # The same pictures, which image_transport sent besides.
@@ -111,9 +117,12 @@ def _image(bag: Bag, named: str) -> BagTopic:
     # Beside a camera's picture, our own bags have those that are drawn for people.
     candidates = [each for each in candidates if each.topic.rpartition("/")[2] not in _DRAWN] or candidates
     if not candidates:
+        depths = f"; of depth: {_with_encodings(bag, pictures)}" if pictures else ""
         raise InputError(
-            f"bag {bag.path}: expected a topic of colour pictures, found none; its topics: {bag.content()}"
+            f"bag {bag.path}: expected a topic of colour pictures, found none; its topics: {bag.content()}{depths}"
         )
+    # What has depth in its name is chosen for the picture by nobody but a person.
+    candidates = [each for each in candidates if "depth" not in each.topic.lower()] or candidates
     if len(candidates) > 1:
         names = ", ".join(sorted(topic.topic for topic in candidates))
         raise InputError(f"bag {bag.path}: expected an image topic to be named, it has several: {names}")
@@ -150,6 +159,32 @@ def _depth(bag: Bag, named: str, image: BagTopic) -> BagTopic | None:
     return _only(bag, "depth", [each for each in fitting if each.topic.rpartition("/")[0] not in raw])
 
 
+def _no_depth(bag: Bag, image: BagTopic) -> str:
+    """Why topics that are called depth are none, in words; empty if there are no such topics."""
+    called = [each for each in bag.of_type(IMAGE_TYPE, COMPRESSED_TYPE) if each != image and "depth" in each.topic]
+    ours = {each.topic.rpartition("/")[0] for each in bag.topics if each.msgtype.startswith(_OURS)}
+    called = [each for each in called if each.topic.rpartition("/")[0] not in ours]
+    if not called:
+        return ""
+    return (
+        f"no depth is read: expected {' or '.join(DEPTH_ENCODINGS)} of the picture's frame and size "
+        f"({_encoding(bag, image)}), there is {_with_encodings(bag, called)}; name one that is the picture's"
+    )
+
+
+def _with_encodings(bag: Bag, topics: Sequence[BagTopic]) -> str:
+    return ", ".join(f"{each.topic} ({_encoding(bag, each)})" for each in sorted(topics))
+
+
+def _encoding(bag: Bag, topic: BagTopic) -> str:
+    """A picture's encoding, and its size and frame where it tells."""
+    message = _first(bag, topic)
+    said = message.format if topic.msgtype == COMPRESSED_TYPE else message.encoding
+    width, height = size_of(message)
+    size = f"{width}x{height}" if width else ""
+    return " ".join(part for part in (size, said.strip() or "no encoding", message.header.frame_id) if part)
+
+
 def _folder(image: BagTopic) -> str:
     return image.topic.removesuffix("/compressed").rpartition("/")[0]
 
@@ -167,7 +202,9 @@ def _first(bag: Bag, topic: BagTopic) -> Any:
 
 def _is_depth(bag: Bag, topic: BagTopic) -> bool:
     message = _first(bag, topic)
-    return holds_depth(message.format) if topic.msgtype == COMPRESSED_TYPE else message.encoding in DEPTH_ENCODINGS
+    if topic.msgtype == COMPRESSED_TYPE:
+        return topic.topic.endswith("/compressedDepth") or holds_depth(message.format, message.data)
+    return message.encoding in DEPTH_ENCODINGS
 
 
 def _same_camera(picture: Any, other: Any) -> bool:

@@ -2,7 +2,7 @@
 compressed_depth_image_transport (repository image_transport_plugins).
 
 ``format`` describes the content: ``rgb8; jpeg compressed bgr8``, ``16UC1; png compressed``, ``16UC1; compressedDepth
-png``, ``32FC1; compressedDepth rvl``; many drivers write only ``jpeg`` or ``png``.
+png``, ``32FC1; compressedDepth rvl``; many drivers write only ``jpeg`` or ``png``, or nothing: then the bytes tell.
 """
 
 import re
@@ -13,7 +13,14 @@ import cv2
 import numpy as np
 
 from stvla_ros.errors import InputError
-from stvla_ros.recordings.pixels import DEPTH_ENCODINGS, convert_pixels, decode_picture, picture_size
+from stvla_ros.recordings.pixels import (
+    DEPTH_ENCODINGS,
+    PNG,
+    convert_pixels,
+    decode_picture,
+    is_depth_png,
+    picture_size,
+)
 from stvla_ros.safe_files import check_limit
 
 # Header before the picture in compressedDepth: a number without meaning, and the quantization of inverse depth.
@@ -24,9 +31,15 @@ _BAYER = re.compile("bayer_[rgb]{4}8")
 _MOST_PIXELS_A_BYTE = 1 << 12
 
 
-def holds_depth(form: str) -> bool:
-    """Whether a ``format`` is that of depth."""
-    return "compressedDepth" in form or form.partition(";")[0].strip() in DEPTH_ENCODINGS
+def holds_depth(form: str, data: bytes | np.ndarray = b"") -> bool:
+    """Whether a ``format`` is that of depth or, if it does not tell, the bytes are."""
+    octets = np.frombuffer(data, np.uint8)
+    said = form.partition(";")[0].strip() in DEPTH_ENCODINGS
+    return said or _is_compressed_depth(form, octets) or is_depth_png(octets)
+
+
+def _is_compressed_depth(form: str, octets: np.ndarray) -> bool:
+    return "compressedDepth" in form or octets[_DEPTH_HEAD.size :][: len(PNG)].tobytes() == PNG
 
 
 def decode_colour(message: Any) -> np.ndarray:
@@ -36,7 +49,7 @@ def decode_colour(message: Any) -> np.ndarray:
     :raises InputError: for depth, and for anything but a complete jpeg or png.
     """
     form = message.format
-    if holds_depth(form):
+    if holds_depth(form, message.data):
         raise InputError(f"image: expected a colour picture, got depth ({form!r})")
     pattern = _BAYER.match(form)
     raw = pattern is not None and "bgr8" not in form and "rgb8" not in form.partition(";")[2]
@@ -57,7 +70,7 @@ def decode_depth(message: Any) -> np.ndarray:
     form = message.format
     data = np.frombuffer(message.data, np.uint8)
     encoding, _, how = (part.strip() for part in form.partition(";"))
-    if "compressedDepth" not in form:
+    if not _is_compressed_depth(form, data):
         return _png(data, form)
     if len(data) <= _DEPTH_HEAD.size:
         raise InputError(f"image: expected compressedDepth, got {len(data)} bytes")
@@ -65,6 +78,8 @@ def decode_depth(message: Any) -> np.ndarray:
     inside = data[_DEPTH_HEAD.size :]
     words = how.split()
     codec = words[1] if len(words) > 1 else "png"
+    if "compressedDepth" not in form and encoding not in DEPTH_ENCODINGS:
+        encoding = "32FC1" if scale else "16UC1"  # only inverse depth is quantized
     if encoding not in DEPTH_ENCODINGS or codec not in ("png", "rvl"):
         raise InputError(f"image: expected 16UC1 or 32FC1 as compressedDepth png or rvl, got {form!r}")
     numbers = _rvl(inside) if codec == "rvl" else _png(inside, form)

@@ -24,7 +24,10 @@ _DTYPES: dict[str, np.dtype] = {
     "64F": np.dtype(np.float64),
 }
 # The first bytes of a png, and the bytes before and behind the content of each chunk (PNG specification, 5.2 and 5.3).
-_PNG, _CHUNK_HEAD, _CHUNK_CHECK_BYTES = b"\x89PNG\r\n\x1a\n", struct.Struct(">I4s"), 4
+PNG = b"\x89PNG\r\n\x1a\n"
+_CHUNK_HEAD, _CHUNK_CHECK_BYTES = struct.Struct(">I4s"), 4
+# Where its header has the bits of a sample and the kind of colour, and what they are for 16 bits of grey (11.2.2).
+_PNG_SAMPLES, _GREY_16 = slice(24, 26), b"\x10\x00"
 # The first bytes of a jpeg, and the markers of segments that hold its size (ITU-T T.81, B.1.1.3).
 _JPEG, _MOST_SCANS = b"\xff\xd8", 100
 _JPEG_SIZES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
@@ -65,6 +68,8 @@ _COLOURS = {
 _PLANAR = {"nv12": "NV12", "nv21": "NV21", "i420": "I420", "yuv420": "I420"}
 # Pictures without a stated order of colours have OpenCV's.
 _UNNAMED = {"8UC3": "bgr8", "8UC4": "bgra8", "8UC1": "mono8", "16UC3": "bgr16"}
+# Values of sensors of 12 bits stay below; of 16 bits, these are 6 % of the brightness.
+_LEAST_OF_16_BITS = 1 << 12
 COLOUR_ENCODINGS = (*_COLOURS, *_PLANAR)
 
 
@@ -72,15 +77,21 @@ def message_to_rgb(message: Any) -> np.ndarray:
     """
     :param message: sensor_msgs/Image, of rclpy or of a recording.
     :returns: (H, W, 3) uint8; a view of the message if its encoding is already rgb8.
-    :raises InputError: for an encoding that is no colour picture (the message lists those that are), a size of zero, or
-        too little data.
+    :raises InputError: for an encoding that is no colour picture (the message lists those that are), a size of zero,
+        too little data, or 16 bits of which only the lower ones are used.
     """
     encoding = _UNNAMED.get(message.encoding, message.encoding)
     if encoding in _PLANAR:
         return _planar_to_rgb(message)
     if encoding not in _COLOURS:
         raise InputError(f"image: expected one of {', '.join(COLOUR_ENCODINGS)}, got {message.encoding!r}")
-    return convert_pixels(unpack_message(message), encoding, "rgb8")
+    picture = unpack_message(message)
+    if picture.dtype == np.uint16 and 0 < (largest := int(picture.max())) < _LEAST_OF_16_BITS:
+        raise InputError(
+            f"image: expected brightness over 16 bits for {message.encoding}, its largest value is {largest}, as of a "
+            "sensor of 10 or 12 bits: the picture would be nearly black; have the driver send 8 bits"
+        )
+    return convert_pixels(picture, encoding, "rgb8")
 
 
 def _planar_to_rgb(message: Any) -> np.ndarray:
@@ -116,12 +127,17 @@ def decode_picture(data: bytes | np.ndarray, flags: int = cv2.IMREAD_COLOR) -> n
         return None
 
 
+def is_depth_png(octets: np.ndarray) -> bool:
+    """Whether the bytes begin a png of 16 bits of grey. Cameras write depth so, and no pictures for people."""
+    return octets[: len(PNG)].tobytes() == PNG and octets[_PNG_SAMPLES].tobytes() == _GREY_16
+
+
 def picture_size(octets: np.ndarray) -> tuple[int, int] | None:
     """Width and height in the header of a png or jpeg file; None for other bytes. Also None for a jpeg with very many
     scans: each covers the whole picture, and only an attacker would write so many.
     """
-    head = octets[: len(_PNG) + 16].tobytes()
-    if head.startswith(_PNG) and len(head) == len(_PNG) + 16:
+    head = octets[: len(PNG) + 16].tobytes()
+    if head.startswith(PNG) and len(head) == len(PNG) + 16:
         return struct.unpack(">II", head[-8:])
     if not head.startswith(_JPEG):
         return None
@@ -145,9 +161,9 @@ def _holds_its_chunks(octets: np.ndarray) -> bool:
     """False for a png whose end is missing: OpenCV allocates memory for a chunk of any length before it looks for its
     content.
     """
-    if octets[: len(_PNG)].tobytes() != _PNG:
+    if octets[: len(PNG)].tobytes() != PNG:
         return True
-    begin = len(_PNG)
+    begin = len(PNG)
     while begin + _CHUNK_HEAD.size <= octets.size:
         length, kind = _CHUNK_HEAD.unpack_from(octets.data, begin)
         begin += _CHUNK_HEAD.size + length + _CHUNK_CHECK_BYTES

@@ -20,6 +20,7 @@ from stvla_ros.perception.frame_buffer import LARGEST_BUFFER, SMALLEST_BUFFER
 from stvla_ros.perception.overlay import draw_traces
 from stvla_ros.perception.side_by_side import Caption, side_by_side
 from stvla_ros.perception.spatial_traces import SpatialTraces, SpatialTracesConfig
+from stvla_ros.perception.stream_checks import DepthWatch
 from stvla_ros.perception.trackers import check_tracker
 from stvla_ros.perception.tracking import TraceTracker, TrackingConfig
 from stvla_ros.perception.types import TracedDepth, Traces
@@ -85,6 +86,7 @@ def main(arguments: TraceArguments) -> int:
     folder = _folder(arguments.output)
     rate = frame_rate([frame.stamp_ns for frame in first])
     written, traced, newest = 0, 0, -1
+    depth_watch, odd_depths = DepthWatch(), list[str]()
     colours, caption = WideningRange(), Caption(Path(arguments.source).name)
     with (
         VideoWriter(folder / VIDEO, fps=min(max(rate, 1.0), 1000.0)) as video,
@@ -95,6 +97,8 @@ def main(arguments: TraceArguments) -> int:
                 left_out.append(f"{arguments.source}: stamp {frame.stamp_ns} does not follow {newest}")
                 continue
             newest = frame.stamp_ns
+            if frame.depth is not None and (said := depth_watch.update(frame.depth, frame.stamp_ns, frame.rgb)):
+                odd_depths.append(said)
             traces, depth = tracer.step(frame)
             overlay = draw_traces(frame.rgb, traces)
             shown = None if depth is None else depth.traced_depth
@@ -106,7 +110,9 @@ def main(arguments: TraceArguments) -> int:
             traced += traces.points.shape[1] > 0
             bar.update()
     for line in left_out[:1]:
-        print(f"note: {len(left_out)} frames were left out, the first: {line}", file=sys.stderr)
+        print(f"note: {len(left_out)} remarks on the recording, the first: {line}", file=sys.stderr)
+    if odd_depths and tracer.depth == SENSOR:
+        print(f"note: the depth of {len(odd_depths)} frames is odd, the first: {odd_depths[0]}", file=sys.stderr)
     summary = {"task": Path(arguments.source).name, "episodes": [], "frames": written, "frames_with_traces": traced}
     write_json(folder / SUMMARY, {**summary, "tracker": arguments.tracker, "depth": tracer.depth, "fps": rate})
     write_run_page(folder, summary)

@@ -6,7 +6,7 @@ import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 import av
 
@@ -29,7 +29,8 @@ _MOST_EDITS = 1000
 
 @contextmanager
 def open_video(path: Path) -> Iterator[tuple[av.container.InputContainer, av.VideoStream]]:
-    """A video file and its first stream of pictures. Errors inside are FFmpeg's, or:
+    """A video file and its stream of pictures; of several, the one that FFmpeg would play. Errors inside are
+    FFmpeg's, or:
 
     :raises InputError: for anything but a video file, and for a video that declares more than any real one has.
     """
@@ -41,7 +42,7 @@ def open_video(path: Path) -> Iterator[tuple[av.container.InputContainer, av.Vid
     with av.open(str(path), options=options) as container:
         if not container.streams.video:
             raise InputError(f"video {path}: expected a video stream, found none")
-        stream = container.streams.video[0]
+        stream = cast(av.VideoStream, container.streams.best("video"))
         context = stream.codec_context
         check_limit("picture_pixels", context.width * context.height, f"video {path}", "pixels a frame")
         check_limit("video_frames", stream.frames, f"video {path}", "frames")

@@ -298,6 +298,11 @@ def test_readings_of_the_depth(share: float, median: float, level: str, text: st
     only(examined(depth=depth), level, text)
 
 
+def test_a_depth_that_is_always_the_same() -> None:
+    found = examined(depth=replace(make_depth(), still_s=3.0))
+    only(found, "warning", "/depth: no new depth for 3.0 s under new stamps: a working sensor repeats no map")
+
+
 @pytest.mark.parametrize(
     "changes, level, text",
     [

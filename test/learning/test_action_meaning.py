@@ -15,6 +15,7 @@ from scipy.spatial.transform import Rotation
 from stvla_ros.errors import InputError
 from stvla_ros.learning.datasets.demonstration import ACTION_NAMES
 from stvla_ros.learning.datasets.lerobot.action_meaning import ELEMENTS, meaning_of, pose_of
+from stvla_ros.learning.datasets.lerobot.metadata import feature_names
 from stvla_ros.learning.datasets.lerobot.reader import LeRobotReader
 from stvla_ros.learning.training.checks import check_datasets
 from stvla_ros.learning.training.selection import select_episodes
@@ -37,6 +38,8 @@ KNOWN = {
     ("dx", "dy", "dz", "droll", "dpitch", "dyaw", "gripper"): ACTION_NAMES,
     ("ee_pos_x", "ee_pos_y", "ee_pos_z", "ee_euler_roll", "ee_euler_pitch", "ee_euler_yaw", "gripper"): ACTION_NAMES,
     ("x", "y", "z", "yaw", "pitch", "roll", "gripper"): ("x", "y", "z", "yaw", "pitch", "roll", "gripper"),
+    ("action.x", "action.y", "action.z", "action.roll", "action.pitch", "action.yaw", "action.gripper"): ACTION_NAMES,
+    ("x (m)", "y (m)", "z (m)", "roll (rad)", "pitch (rad)", "yaw (rad)", "gripper"): ACTION_NAMES,
     ("gripper", "x", "y", "z", "roll", "pitch", "yaw"): ("gripper", *ACTION_NAMES[:6]),
     ("x", "y", "z", "roll", "pitch", "yaw", "gripper_closedness"): (*ACTION_NAMES[:6], "gripper_closed"),
     ("x", "y", "z", "axis_angle1", "axis_angle2", "axis_angle3", "gripper"): (
@@ -76,6 +79,20 @@ def test_every_order_and_convention_that_is_said_is_converted(order: list, close
         (["x", "y", "z", "roll", "pitch", "yaw", "gripper.pos"], "gripper.pos can mean several things"),
         ([f"motor_{number}" for number in range(7)], "motor_0, .* can mean several things"),
         (["x", "y", "z", "qx", "qy", "qz", "gripper"], "qx, qy, qz can mean several things"),
+        (["x", "y", "z", "roll", "pitch", "yaw", "delta_gripper"], "delta_gripper can mean several things"),
+        (["dx", "dy", "dz", "droll", "dpitch", "dyaw", "gripper_delta"], "gripper_delta can mean several things"),
+        (["x", "y", "z", "qx", "qy", "qz", "qw"], "got orientations as quaternions"),
+        (
+            ["ee_pos_x", "ee_pos_y", "ee_pos_z", *(f"rot6d_{n}" for n in range(6)), "gripper"],
+            "rotations as six numbers",
+        ),
+        (["vx", "vy", "vz", "wx", "wy", "wz", "gripper"], "got speeds: vx"),
+        (["linear.x", "linear.y", "linear.z", "angular.x", "angular.y", "angular.z", "gripper"], "got speeds"),
+        (
+            ["x_mm", "y_mm", "z_mm", "roll_deg", "pitch_deg", "yaw_deg", "gripper"],
+            "another unit than metres and radians",
+        ),
+        (["left_x", "left_y", "left_z", "roll", "pitch", "yaw", "right_gripper"], "got those of two arms: left_x"),
         (["x", "x", "z", "roll", "pitch", "yaw", "gripper"], "expected names that say what the numbers mean, got x, x"),
         ([], "expected names that say what the numbers mean, got no names; say it in data.action"),
     ],
@@ -109,6 +126,11 @@ def test_a_state_tells_pose_and_opening_by_the_same_names() -> None:
     assert pose_of(["shoulder", "elbow"], values) is None
 
 
+def test_a_state_of_two_arms_tells_no_pose() -> None:
+    names = [f"{side}_{name}" for side in ("left", "right") for name in ACTION_NAMES]
+    assert pose_of(names, np.arange(14.0)[None]) is None
+
+
 def with_names(folder: Path, names: list[str] | None) -> Path:
     file = folder / "meta/info.json"
     info = json.loads(file.read_text())
@@ -127,6 +149,33 @@ def test_a_data_set_is_read_by_its_names_and_by_what_is_said(tmp_path: Path) -> 
         LeRobotReader(folder)
     said = "x y z roll pitch yaw gripper_closed"
     np.testing.assert_allclose(LeRobotReader(folder, action=said).actions()[:, 6], 1.0 - usual[:, 6])
+
+
+def test_names_are_in_the_order_of_their_places_however_they_are_listed() -> None:
+    order = ["gripper", *ACTION_NAMES[:6]]
+    for names in (order, {"motors": order}, [order], {name: order.index(name) for name in ACTION_NAMES}):
+        assert feature_names({"names": names}) == order
+
+
+@pytest.mark.parametrize(
+    "names, text",
+    [
+        (["x", "y", "z", *(f"rot6d_{number}" for number in range(6)), "gripper"], "got rotations as six numbers"),
+        ([f"joint_{number}.pos" for number in range(6)], "got joints: joint_0.pos"),
+        ([f"{side}_{name}" for side in ("left", "right") for name in ACTION_NAMES], "got those of two arms"),
+        (["x", "y", "z", "gripper"], r"expected action of shape \[7\]"),
+    ],
+)
+def test_actions_of_another_length_are_refused_by_what_their_names_say(
+    tmp_path: Path, names: list[str], text: str
+) -> None:
+    folder = with_names(write_bridge_dataset(tmp_path / "bridge", episodes=1, frames=4), names)
+    file = folder / "meta/info.json"
+    info = json.loads(file.read_text())
+    info["features"]["action"]["shape"] = [len(names)]
+    file.write_text(json.dumps(info))
+    with pytest.raises(InputError, match=text):
+        LeRobotReader(folder)
 
 
 def written(folder: Path, *, inverted: bool) -> Path:

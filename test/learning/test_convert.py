@@ -62,6 +62,25 @@ def test_every_episode_of_a_bag_becomes_one_with_its_frames_as_they_were(tmp_pat
         assert demonstration.source["first_stamp_ns"] == stamps[0]
 
 
+def test_metres_that_are_millimetres_are_refused_before_they_are_lost(tmp_path: Path) -> None:
+    with GraphBag(tmp_path / "bag") as bag:
+        for stamp in EVEN:
+            bag.observation(stamp, np.full_like(depth_of(stamp), 800).astype(np.float32))
+            bag.command(stamp)
+    with pytest.raises(InputError, match="depth: a median distance of 800 m .* 32FC1 is in metres"):
+        convert(tmp_path, instruction="pick")
+
+
+def test_a_depth_sensor_that_died_is_told(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    stamps = [START + step * SECOND // 5 for step in range(9)]
+    with GraphBag(tmp_path / "bag") as bag:
+        for stamp in stamps:
+            bag.observation(stamp, np.zeros_like(depth_of(stamp)))
+            bag.command(stamp)
+    convert(tmp_path, instruction="pick")
+    assert "with odd depth (0.0% of the pixels have a distance, for 1.2 s): 3" in capsys.readouterr().out
+
+
 def test_a_depth_that_is_stamped_a_little_later_is_its_pictures(tmp_path: Path) -> None:
     with GraphBag(tmp_path / "bag") as bag:
         record_episode(bag, EVEN, depth_later=4_000_000)

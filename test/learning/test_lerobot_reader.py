@@ -123,6 +123,16 @@ def test_episodes_are_found_in_row_groups_that_cut_across_them(ours: Path) -> No
         np.testing.assert_array_equal(reader.episode(number).depth, make_demonstration(number).depth)
 
 
+def test_depth_that_nobody_marked_is_not_the_picture_where_there_is_another(tmp_path: Path) -> None:
+    folder = write_bridge_dataset(tmp_path / "bridge", episodes=1)
+    file = folder / "meta/info.json"
+    info = json.loads(file.read_text())
+    usual = info["features"][PICTURE]
+    info["features"] = {"observation.images.front_depth": usual, **info["features"]}
+    file.write_text(json.dumps(info))
+    assert LeRobotReader(folder).info.picture == PICTURE
+
+
 def test_actions_and_instructions_need_no_pictures(bridge: Path) -> None:
     (bridge / VIDEO).write_bytes(b"no video")
     reader = LeRobotReader(bridge)

@@ -1,5 +1,6 @@
 """Joins by stamps: what they match, what they count as dropped, and how they get over jumps in time."""
 
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -158,6 +159,17 @@ def test_pictures_and_depths_none_of_which_belong_together_are_told_with_their_d
     assert frames.stamps == []
     assert frames.node.stage.recent_error() == (
         "topics image and depth: 3 pictures, 3 depths, nearest 8.0 ms apart; expected at most 5.0 ms (sync_tolerance)"
+    )
+
+
+def test_pictures_that_come_without_a_depth_any_more_are_told(frames: Joined, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(joins, "LONE_S", 0.0)
+    frames.image(0)
+    frames.depth(0)
+    for index in range(1, 4):
+        frames.image(index * 33_000_000)
+    assert re.fullmatch(
+        r"topics image and depth: \d pictures, no depth for more than 0 s", frames.node.stage.recent_error()
     )
 
 

@@ -153,14 +153,18 @@ def test_two_cameras_on_one_topic_are_told_and_the_policy_sees_nothing_more(came
     assert camera.told[0] == "topic image: pictures go back and forth between two scenes: two cameras publish here"
 
 
-def depth_after(*maps: np.ndarray) -> tuple[int, list[str]]:
-    """How many maps the node made of these, and what it said."""
+def depth_after(*maps: np.ndarray, pictures: bool = False) -> tuple[int, list[str]]:
+    """How many maps the node made of these, and what it said.
+
+    :param pictures: whether each has a new picture.
+    """
     told: list[str] = []
     with bench(DepthNode) as made:
         made.node.reject = lambda kind, text: told.append(text)
         for index, depth in enumerate(maps):
             header = make_header(NOW_NS + index * 100 * MS, "camera")
-            made.receive("image", array_to_image(np.zeros((120, 160, 3), np.uint8), "rgb8", header))
+            rgb = np.full((120, 160, 3), index if pictures else 0, np.uint8)
+            made.receive("image", array_to_image(rgb, "rgb8", header))
             encoding = "16UC1" if depth.dtype == np.uint16 else "32FC1"
             made.receive("sensor_depth", array_to_image(depth, encoding, header))
         return len(made.sent("depth")), told
@@ -176,3 +180,29 @@ def test_a_sensor_that_died_gives_no_more_depth_after_a_second() -> None:
     sent, told = depth_after(*[np.zeros((120, 160), np.uint16)] * 15)
     assert sent == 11
     assert told[0] == "topic sensor_depth: 0.0% of the pixels have a distance, for 1.1 s"
+
+
+def noisy(count: int) -> list[np.ndarray]:
+    return [np.random.default_rng(seed).integers(700, 900, (120, 160), np.uint16) for seed in range(count)]
+
+
+def test_a_depth_that_stands_still_while_the_pictures_change_is_given_no_more_after_a_second() -> None:
+    alive = noisy(6)
+    sent, told = depth_after(*alive, *[alive[-1]] * 15, pictures=True)
+    assert sent == 6 + 10
+    assert told[0] == (
+        "topic sensor_depth: no new depth for 1.1 s under new stamps, though the pictures change: the sensor hangs"
+    )
+
+
+def test_a_depth_that_hangs_is_given_again_once_it_is_new() -> None:
+    alive = noisy(8)
+    sent, _ = depth_after(*alive[:6], *[alive[5]] * 15, *alive[6:], pictures=True)
+    assert sent == 6 + 10 + 2
+
+
+@pytest.mark.parametrize("pictures, maps", [(True, noisy(1) * 21), (False, noisy(6) + [noisy(6)[-1]] * 15)])
+def test_a_constant_depth_and_a_scene_that_stands_still_are_no_sensor_that_hangs(
+    pictures: bool, maps: list[np.ndarray]
+) -> None:
+    assert depth_after(*maps, pictures=pictures) == (len(maps), [])

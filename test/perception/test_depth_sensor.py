@@ -78,11 +78,13 @@ def test_sensor_depth_and_the_compositor_import_no_torch():
 
 
 def test_a_missing_network_package_is_one_error_that_says_what_to_install():
+    # Both, as torch is looked for first, and may be missing, too.
     code = (
-        "import sys; sys.modules['transformers'] = None\n"
+        "import sys; sys.modules['torch'] = sys.modules['transformers'] = None\n"
         "from stvla_ros.perception.depth import make_depth_estimator\n"
         "try: make_depth_estimator('zoedepth')\n"
         "except Exception as error: print(type(error).__name__, error)"
     )
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout
-    assert said.startswith("InputError") and "transformers is not installed" in said and "pip install" in said
+    assert said.startswith("InputError") and "torch is not installed" in said
+    assert "requirements/" in said or "docs/how-to/humble.md" in said

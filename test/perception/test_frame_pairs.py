@@ -110,6 +110,18 @@ def test_a_source_that_starts_anew_is_paired_anew() -> None:
     assert len(join(arrivals)) == 10
 
 
+@pytest.mark.parametrize(("side", "text"), [(PICTURES, "3 pictures, no depth"), (DEPTHS, "3 depths, no picture")])
+def test_a_side_that_comes_alone_since_the_last_pair_is_said(side: int, text: str) -> None:
+    pairs = FramePairs(60, MS)
+    for index in range(4):
+        assert pairs.one_sided() == ""
+        for each in (PICTURES, DEPTHS):
+            pairs.add(each, BEGIN + index * PERIOD, None)
+    for index in range(4, 7):
+        pairs.add(side, BEGIN + index * PERIOD, None)
+    assert pairs.one_sided() == text
+
+
 def test_what_does_not_pair_is_said_with_its_numbers_and_by_how_much_it_misses() -> None:
     pairs = FramePairs(60, MS)
     assert pairs.lone() == ""

@@ -66,6 +66,12 @@ def watched(*maps: np.ndarray, period_s: float = 0.1) -> list[str]:
     return [watch.update(each, round(index * period_s * SECOND)) for index, each in enumerate(maps)]
 
 
+def test_a_constant_depth_is_no_sensor_that_hangs_whatever_the_stamps_do() -> None:
+    watch, pictures = DepthWatch(), np.random.default_rng(3).integers(0, 256, (40, 48, 64, 3), np.uint8)
+    stamps = [*([0] * 10), *(100 + index for index in range(10)), *(1_000_000 + index for index in range(20))]
+    assert {watch.update(TABLE, stamp * SECOND, rgb) for stamp, rgb in zip(stamps, pictures, strict=True)} == {""}
+
+
 def test_a_table_is_nothing_to_speak_of() -> None:
     assert watched(*[TABLE] * 20) == [""] * 20
     assert watched(*[TABLE.astype(np.float32) * 1e-3] * 20) == [""] * 20

@@ -174,6 +174,39 @@ def test_a_png_of_16_bits_is_not_taken_for_the_colour_picture(tmp_path: Path) ->
         open_recording(bag.write(tmp_path / "bag"))
 
 
+def test_a_png_of_16_bits_is_depth_whatever_its_format_is_called(tmp_path: Path) -> None:
+    bag = Bag().add("/cam/image_raw", image(5, rgb_picture(3), "rgb8"))
+    bag.add("/d/compressed", compressed_depth(5, depth_picture(3), "png"))
+    (frame,) = open_recording(bag.write(tmp_path / "bag"))
+    np.testing.assert_array_equal(frame.depth, depth_picture(3))
+
+
+@pytest.mark.parametrize("encoding, dtype", [("8UC1", np.uint8), ("mono8", np.uint8), ("64FC1", np.float64)])
+def test_depth_that_cannot_be_read_is_no_picture_and_is_told(tmp_path: Path, encoding: str, dtype: type) -> None:
+    bag = Bag().add("/cam/color", image(5, rgb_picture(3), "rgb8"))
+    bag.add("/cam/depth", image(5, depth_picture(3).astype(dtype), encoding))
+    told: list[str] = []
+    (frame,) = open_recording(bag.write(tmp_path / "bag"), on_bad_frame=told.append)
+    np.testing.assert_array_equal(frame.rgb, rgb_picture(3))
+    assert frame.depth is None
+    assert "expected 16UC1 or mono16 or 32FC1 of the picture's frame and size" in told[0]
+    assert f"there is /cam/depth (8x6 {encoding} camera_optical)" in told[0]
+
+
+def test_where_no_picture_can_be_decoded_the_error_says_why(tmp_path: Path) -> None:
+    bag = Bag().add("/cam/color", image(5, rgb_picture(3), "YUV444"))
+    with pytest.raises(
+        InputError, match=r"found none; the first was left out: .* expected one of mono8, .* got 'YUV444'"
+    ):
+        open_recording(bag.write(tmp_path / "bag"), on_bad_frame=lambda _: None)
+
+
+def test_brightness_of_16_bits_alone_is_told_as_depth(tmp_path: Path) -> None:
+    bag = Bag().add("/infra", image(5, depth_picture(3), "mono16"))
+    with pytest.raises(InputError, match=r"found none; .*; of depth: /infra \(8x6 mono16 camera_optical\)"):
+        open_recording(bag.write(tmp_path / "bag"))
+
+
 def test_of_pictures_that_were_also_sent_compressed_the_raw_ones_are_read(tmp_path: Path) -> None:
     bag = Bag().add("/cam/image_raw/compressed", compressed(5, rgb_picture(3)))
     bag.add("/cam/image_raw", image(6, rgb_picture(4), "rgb8"))

@@ -89,6 +89,16 @@ def test_a_png_of_16_bits_is_depth(form: str) -> None:
     np.testing.assert_array_equal(decode_depth(message(form, file_of(MILLIMETRES))), MILLIMETRES)
 
 
+@pytest.mark.parametrize("form", ["png", "", "compressed"])
+def test_depth_is_known_by_its_bytes_where_the_format_does_not_tell(form: str) -> None:
+    for data in (file_of(MILLIMETRES), head() + file_of(MILLIMETRES)):
+        assert holds_depth(form, data)
+        np.testing.assert_array_equal(decode_depth(message(form, data)), MILLIMETRES)
+        with pytest.raises(InputError, match="expected a colour picture, got depth"):
+            decode_colour(message(form, data))
+    assert not holds_depth(form, file_of(RGB)) and not holds_depth(form, file_of(RGB[..., 0]))
+
+
 @pytest.mark.parametrize("codec", ["png", "rvl"])
 def test_compressed_depth_in_metres_is_inverse_depth(codec: str) -> None:
     scale, offset = np.float32(100.0 * 101.0), np.float32(1.0 - 100.0 * 101.0 / 10.0)

@@ -59,6 +59,59 @@ def test_a_table_of_a_spreadsheet_has_a_mark_in_front_and_its_own_separator(
     assert values(tmp_path) == [(1700000000000000001, 1), (1700000000050000000, 2)]
 
 
+@pytest.mark.parametrize("unit_ns", [1_000, 1_000_000])
+@pytest.mark.parametrize("table", [False, True])
+def test_times_since_1970_in_another_unit_are_known_by_the_rate_that_they_would_mean(
+    tmp_path: Path, unit_ns: int, table: bool
+) -> None:
+    stamps = [1_700_000_000_000_000_000 + number * 33_000_000 for number in range(3)]
+    names = [f"{index if table else stamp // unit_ns}.png" for index, stamp in enumerate(stamps)]
+    for number, name in enumerate(names):
+        save(tmp_path / name, number)
+    if table:
+        rows = (f"{stamp // unit_ns},{name}\n" for stamp, name in zip(stamps, names, strict=True))
+        (tmp_path / "timestamps.csv").write_text("".join(rows))
+    assert [stamp for stamp, _ in values(tmp_path)] == stamps
+
+
+@pytest.mark.parametrize("first", [10**12, 10**15])
+def test_nanoseconds_of_a_clock_that_began_with_the_camera_stay_nanoseconds(tmp_path: Path, first: int) -> None:
+    stamps = [first + number * 33_000_000 for number in range(3)]
+    for number, stamp in enumerate(stamps):
+        save(tmp_path / f"{stamp}.png", number)
+    assert [stamp for stamp, _ in values(tmp_path)] == stamps
+
+
+def test_depth_among_the_pictures_is_left_out_and_told(tmp_path: Path) -> None:
+    save(tmp_path / "color_0.png", 7)
+    cv2.imwrite(str(tmp_path / "depth_0.png"), np.full((6, 8), 900, np.uint16))
+    told: list[str] = []
+    assert [value for _, value in values(tmp_path, frame_rate=1.0, on_bad_frame=told.append)] == [7]
+    assert "depth_0.png" in told[0] and "16 bits of grey, which hold depth" in told[0]
+
+
+def test_pictures_that_lie_elsewhere_are_named(tmp_path: Path) -> None:
+    (tmp_path / "rgb").mkdir()
+    save(tmp_path / "rgb/1.png", 1)
+    with pytest.raises(InputError, match="found none; there are some in rgb: give one of these folders"):
+        open_recording(tmp_path, frame_rate=1.0)
+
+
+@pytest.mark.parametrize(
+    "head, said",
+    [
+        (b"PK\x03\x04", r"an archive \(zip\): unpack it"),
+        (b"\x1f\x8b", r"an archive \(gzip\)"),
+        (bytes(257) + b"ustar", r"an archive \(tar\)"),
+        (cv2.imencode(".png", np.zeros((6, 8), np.uint8))[1].tobytes(), "a single picture: give its folder"),
+    ],
+)
+def test_a_file_that_is_no_recording_is_called_what_it_is(tmp_path: Path, head: bytes, said: str) -> None:
+    (tmp_path / "pictures").write_bytes(head + bytes(100))
+    with pytest.raises(InputError, match=f"expected a video, a folder of pictures or a bag, got {said}"):
+        open_recording(tmp_path / "pictures")
+
+
 def test_a_first_line_that_is_nearly_a_stamp_is_no_header(tmp_path: Path) -> None:
     save(tmp_path / "a.png", 1)
     (tmp_path / "timestamps.csv").write_text("1700000000.5,a.png\n1700000000050000000,a.png\n")

@@ -110,6 +110,15 @@ def test_16_bits_a_colour_become_8(encoding: str, channels: int) -> None:
     assert (message_to_rgb(raw(picture, encoding, 8, 8)) == 0x80).all()
 
 
+@pytest.mark.parametrize(("encoding", "channels"), [("rgb16", 3), ("mono16", 1), ("bayer_rggb16", 1)])
+def test_a_sensor_of_12_bits_in_16_is_told_and_no_black_picture(encoding: str, channels: int) -> None:
+    picture = np.full((8, 8, channels), 4080, np.uint16)
+    with pytest.raises(
+        InputError, match=f"16 bits for {encoding}, its largest value is 4080, as of a sensor of 10 or 12"
+    ):
+        message_to_rgb(raw(picture, encoding, 8, 8))
+
+
 @pytest.mark.parametrize("encoding", ["nv24", "16UC1", "32FC1", "rgb9", ""])
 def test_what_is_no_colour_picture_is_refused_with_the_list_of_those_that_are(encoding: str) -> None:
     with pytest.raises(InputError, match=f"expected one of mono8, .*bayer_rggb8.*, nv12, .*, got {encoding!r}"):

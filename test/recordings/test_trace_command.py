@@ -67,6 +67,15 @@ def test_recorded_depth_is_drawn_in_and_kept(tmp_path: Path, monkeypatch: pytest
         np.testing.assert_allclose(last["depth"], 0.8)
 
 
+def test_depth_in_another_unit_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    depth = np.full((96, 128), 800.0, np.float32)
+    frames = [RecordedFrame((1 + number) * STEP_NS, moving_square(number), depth=depth) for number in range(FRAMES)]
+    monkeypatch.setattr(trace, "open_recording", lambda *_: iter(frames))
+    main(TraceArguments("bag", str(tmp_path / "out"), pictures=False))
+    said = f"note: the depth of {FRAMES} frames is odd, the first: a median distance of 800 m is not that of a table"
+    assert said in capsys.readouterr().err
+
+
 def test_only_the_video_on_request(film: Path, tmp_path: Path) -> None:
     main(TraceArguments(str(film), str(tmp_path / "out"), pictures=False, most_frames=3))
     assert not (tmp_path / "out" / "frames").exists()

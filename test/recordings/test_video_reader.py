@@ -43,6 +43,18 @@ def test_stamps_are_the_presentation_times_also_where_they_are_uneven(tmp_path: 
     assert [frame.stamp_ns - FIRST_STAMP_NS for frame in frames] == [t * 1_000_000 for t in times]
 
 
+def test_of_several_streams_the_film_is_read_and_not_its_cover(tmp_path: Path) -> None:
+    with av.open(str(tmp_path / "cover.mkv"), "w") as container:
+        cover, film = container.add_stream("mjpeg", rate=1), container.add_stream("libx264", rate=25)
+        cover.width, cover.height, cover.pix_fmt = 32, 32, "yuvj420p"
+        film.width, film.height, film.pix_fmt = 64, 48, "yuv420p"
+        container.mux(cover.encode(av.VideoFrame.from_ndarray(picture(0, 32, 32), format="rgb24")))
+        for index in range(3):
+            container.mux(film.encode(av.VideoFrame.from_ndarray(picture(index), format="rgb24")))
+        container.mux(film.encode())
+    assert [frame.rgb.shape for frame in open_recording(tmp_path / "cover.mkv")] == [(48, 64, 3)] * 3
+
+
 def test_the_first_stamp_does_not_depend_on_where_the_file_starts_to_count(tmp_path: Path) -> None:
     write_video(tmp_path / "late.mkv", [5000, 5040])
     stamps = [frame.stamp_ns for frame in open_recording(tmp_path / "late.mkv")]

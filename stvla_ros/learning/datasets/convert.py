@@ -13,6 +13,7 @@ from tyro.conf import Positional
 from stvla_ros.errors import InputError
 from stvla_ros.learning.datasets.demonstration import Demonstration, depth_to_millimetres
 from stvla_ros.perception.calibration import intrinsics_for
+from stvla_ros.perception.stream_checks import DepthWatch, look_at_depth
 from stvla_ros.safe_files import check_instruction
 
 if TYPE_CHECKING:
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from stvla_ros.recordings.types import RecordedFrame
 
 
+# A data set's depth is in millimetres of 16 bits.
+_FARTHEST_STORED_M = np.iinfo(np.uint16).max * 1e-3
 _OPTIONAL_TOPICS = ("camera_info", "depth", "episode_state")
 _TOPICS = ("image", "command", *_OPTIONAL_TOPICS)
 
@@ -186,8 +189,10 @@ def _demonstration(
     _check_frames(episode, frames)
     first = frames[0]
     height, width = first.rgb.shape[:2]
-    if first.depth is not None and first.depth.dtype != np.uint16:
-        remarks["depth maps rounded from metres to millimetres"] += len(frames)
+    if first.depth is not None:
+        remarks += _look_at_depths(episode, frames)
+        if first.depth.dtype != np.uint16:
+            remarks["depth maps rounded from metres to millimetres"] += len(frames)
     return Demonstration(
         rgb=np.stack([frame.rgb for frame in frames]),
         depth=None if first.depth is None else np.stack([depth_to_millimetres(frame.depth) for frame in frames]),
@@ -199,6 +204,21 @@ def _demonstration(
         success=episode.success,
         source={**episode.source, "first_stamp_ns": int(chosen.recorded[0])},
     )
+
+
+def _look_at_depths(episode: "RecordedEpisode", frames: "list[RecordedFrame]") -> Counter[str]:
+    """What the live graph would say of the depth, with the number of frames.
+
+    :raises InputError: for metres that no millimetres of 16 bits hold: nothing would be left of the depth.
+    """
+    watch, said = DepthWatch(), []
+    for frame in frames:
+        assert frame.depth is not None  # of an episode's frames, all have depth or none
+        if problem := watch.update(frame.depth, frame.stamp_ns, frame.rgb):
+            said.append(problem)
+            if look_at_depth(frame.depth).median_m > _FARTHEST_STORED_M:
+                raise InputError(f"{episode.name}, stamp {frame.stamp_ns}: depth: {problem}")
+    return Counter({f"frames of {episode.name} with odd depth ({said[0]})": len(said)} if said else {})
 
 
 def _check_frames(episode: "RecordedEpisode", frames: "list[RecordedFrame]") -> None:

@@ -142,8 +142,8 @@ class Join:
 
 
 class FrameJoin(Join):
-    """A :class:`Join` of a camera's pictures and depths, whose stamps may differ. If both come but none belongs to
-    another, a line reports it.
+    """A :class:`Join` of a camera's pictures and depths, whose stamps may differ. If none belongs to another, or one of
+    the two comes alone, a line reports it.
 
     :param topics: type, topic and QoS of pictures and of depths.
     :param tolerance_ns: largest difference of the stamps, see ``FramePairs``.
@@ -172,12 +172,13 @@ class FrameJoin(Join):
         super()._seen(message, topic, watch)
         pairs: FramePairs = self._synchronizer.pairs
         self._lone_since = self._lone_since or time.monotonic()
-        if time.monotonic() - self._lone_since > LONE_S and (lone := pairs.lone()):
-            most = (pairs.tolerance_ns or 0) * 1e-6
-            self._node.reject(
-                "pairs",
-                f"topics {' and '.join(self._names)}: {lone}; expected at most {most:.1f} ms (sync_tolerance)",
-            )
+        if time.monotonic() - self._lone_since > LONE_S:
+            topics = f"topics {' and '.join(self._names)}"
+            if lone := pairs.lone():
+                most = (pairs.tolerance_ns or 0) * 1e-6
+                self._node.reject("pairs", f"{topics}: {lone}; expected at most {most:.1f} ms (sync_tolerance)")
+            elif one_sided := pairs.one_sided():
+                self._node.reject("pairs", f"{topics}: {one_sided} for more than {LONE_S:g} s")
 
 
 def subscriber_to(node: StvlaNode, message_type: Any, topic: str, qos: QoSProfile) -> Any:

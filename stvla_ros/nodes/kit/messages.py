@@ -111,9 +111,9 @@ def _decoded(decode: Callable[[Any], np.ndarray], message: Image | CompressedIma
         raise InputError(f"topic {topic}: {str(error).removeprefix('image: ')}") from None
 
 
-def check_sensor_depth(watch: DepthWatch, depth: np.ndarray | None, stamp: int) -> None:
-    """:raises InputError: for a sensor that is dead, saturated, or uses another unit."""
-    if depth is not None and (said := watch.update(depth, stamp)):
+def check_sensor_depth(watch: DepthWatch, depth: np.ndarray | None, stamp: int, rgb: np.ndarray) -> None:
+    """:raises InputError: for a sensor that is dead, frozen, saturated, or uses another unit."""
+    if depth is not None and (said := watch.update(depth, stamp, rgb)):
         raise InputError(f"topic sensor_depth: {said}")
 
 

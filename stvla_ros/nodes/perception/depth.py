@@ -50,7 +50,7 @@ class DepthNode(StvlaNode):
         try:
             rgb = image_to_rgb(image, "image")
             sensor_depth = image_to_depth(messages[1], "sensor_depth") if len(messages) > 1 else None
-            check_sensor_depth(self._watch, sensor_depth, stamp)
+            check_sensor_depth(self._watch, sensor_depth, stamp, rgb)
             depth = self._estimator.estimate(rgb, sensor_depth)
         except InputError as error:
             self.reject("input", naming_topic(error))

@@ -21,14 +21,24 @@ _OPEN, _CLOSED = "gripper", "gripper_closed"
 # Words of `data.action`: steps in metres and radians; a gripper that is 1 when open, or 1 when closed.
 ELEMENTS = (*ACTION_NAMES, *_AXIS_ANGLE, _CLOSED)
 
-# Prefixes and suffixes of a name that do not change its meaning: they say that it is a step, and of what.
+# Prefixes and suffixes of a name that do not change its meaning: they say that it is a step, of what, in which unit.
 _STEP = re.compile(
-    r"^(delta|d|rel|relative|ee|eef|tcp|tool|end_effector|hand|right|left|arm|robot|action)_|_(delta|rel)$"
+    r"^(delta|d|rel|relative|ee|eef|tcp|tool|end_effector|hand|right|left|arm|robot|action)_|_(delta|rel|m|rad)$"
 )
+# Of a gripper they do: its opening, or by how much it opens.
+_GRIPPER_STEP = re.compile(r"^(action_)?(d|delta|rel|relative)_?\w*grip|grip\w*_(delta|rel)$")
 _ABSOLUTE = re.compile(r"(^|_)(abs|absolute|target|goal|desired)(_|$)")
 _JOINTS = re.compile(
     r"joint|waist|shoulder|elbow|forearm|wrist|motor_|servo|finger|^(j|q|a|axis)_?[1-9]$|panda_|base_link|qpos"
 )
+# Names of what no words of `data.action` can tell.
+_OTHER_SPACES = {
+    "orientations as quaternions": re.compile(r"quat|(^|_)(qw|qw_\d)$"),
+    "rotations as six numbers": re.compile(r"6d(_|$)|6d\d"),
+    "speeds": re.compile(r"vel(_|$)|veloc|speed|twist|^(linear|angular|v|omega)_?[xyz]$|_(linear|angular)_[xyz]$"),
+    "another unit than metres and radians": re.compile(r"(^|_)(mm|cm|millimet\w+|centimet\w+|deg|degrees?)(_|$)"),
+}
+_SIDES = tuple(re.compile(rf"(^|_){side}(_|$)") for side in ("left", "right"))
 _ALIASES = {
     **{
         name: axis
@@ -120,12 +130,8 @@ def meaning_of(names: Sequence[str], said: str = "") -> ActionMeaning:
                 f"numbers, got {said!r}"
             )
         return ActionMeaning(words)
+    check_space(names)
     shown = ", ".join(names) or "no names"
-    for name in names:
-        if _ABSOLUTE.search(_plain(name)):
-            raise InputError(f"expected steps of the end effector, {name!r} is an absolute pose ({shown})")
-    if any(_JOINTS.search(_plain(name)) and not _NO_NAMES.fullmatch(_plain(name)) for name in names):
-        raise InputError(f"expected steps of the end effector ({', '.join(ACTION_NAMES)}), got joints: {shown}")
     words = tuple(_word(name) for name in names)
     if not _is_whole(words):
         unclear = [name for name, word in zip(names, words, strict=True) if word not in ELEMENTS]
@@ -138,6 +144,24 @@ def meaning_of(names: Sequence[str], said: str = "") -> ActionMeaning:
     return ActionMeaning(words)
 
 
+def check_space(names: Sequence[str]) -> None:
+    """:raises InputError: for names of joints, absolute poses and everything else that is no step of one end effector
+    in metres and radians.
+    """
+    shown = ", ".join(names)
+    expected = f"expected steps of the end effector ({', '.join(ACTION_NAMES)})"
+    for name in names:
+        if _ABSOLUTE.search(_plain(name)):
+            raise InputError(f"expected steps of the end effector, {name!r} is an absolute pose ({shown})")
+    if any(_JOINTS.search(_plain(name)) and not _NO_NAMES.fullmatch(_plain(name)) for name in names):
+        raise InputError(f"{expected}, got joints: {shown}")
+    for space, pattern in _OTHER_SPACES.items():
+        if any(pattern.search(_plain(name)) for name in names):
+            raise InputError(f"{expected} in metres and radians, got {space}: {shown}")
+    if _of_two_arms(names):
+        raise InputError(f"{expected}, got those of two arms: {shown}")
+
+
 def pose_of(names: Sequence[str], values: np.ndarray) -> np.ndarray | None:
     """A state's pose and gripper opening, if the names of its elements tell which they are.
 
@@ -146,7 +170,7 @@ def pose_of(names: Sequence[str], values: np.ndarray) -> np.ndarray | None:
     """
     words = [_word(name) for name in names]
     gripper = next((word for word in (_OPEN, _CLOSED) if word in words), None)
-    if gripper is None or not {*_XYZ, *_RPY} <= set(words):
+    if gripper is None or not {*_XYZ, *_RPY} <= set(words) or _of_two_arms(names):
         return None
     pose = values[:, [words.index(name) for name in (*_XYZ, *_RPY, gripper)]].astype(np.float32)
     if gripper == _CLOSED:
@@ -159,10 +183,16 @@ def _plain(name: str) -> str:
     return re.sub(r"[^a-z0-9]+", "_", name.lower().removesuffix(".pos")).strip("_")
 
 
+def _of_two_arms(names: Sequence[str]) -> bool:
+    return all(any(side.search(_plain(name)) for name in names) for side in _SIDES)
+
+
 def _word(name: str) -> str:
     if name.lower().endswith(".pos"):
         return ""  # a motor's position in its own unit, which tells neither open nor closed
     plain = _plain(name)
+    if _GRIPPER_STEP.search(plain):
+        return ""
     while plain not in ELEMENTS and plain not in _ALIASES and (shorter := _STEP.sub("", plain)) != plain:
         plain = shorter
     return _ALIASES.get(plain, plain)

@@ -12,7 +12,7 @@ import pyarrow as pa
 from stvla_ros.errors import InputError
 from stvla_ros.learning.datasets import demonstration as schema
 from stvla_ros.learning.datasets.lerobot import format as layout
-from stvla_ros.learning.datasets.lerobot.action_meaning import ActionMeaning, meaning_of
+from stvla_ros.learning.datasets.lerobot.action_meaning import ActionMeaning, check_space, meaning_of
 from stvla_ros.learning.datasets.lerobot.parquet import open_table, read_rows_of
 from stvla_ros.safe_files import (
     check_instruction,
@@ -173,22 +173,35 @@ def _check_info(path: Path, document: Mapping[str, Any], picture: str, action: s
 def _check_action(file: Path, features: Mapping[str, Mapping[str, Any]], said: str) -> ActionMeaning:
     if schema.ACTION not in features:
         raise InputError(f"{file}: expected a feature action, got {', '.join(features)}")
-    expected = ", ".join(schema.ACTION_NAMES)
+    expected, names = ", ".join(schema.ACTION_NAMES), feature_names(features[schema.ACTION])
+    if not said:
+        with _named_action(file):
+            check_space(names)  # says more than the number of its numbers
     if list(features[schema.ACTION]["shape"]) != [len(schema.ACTION_NAMES)]:
         shape = features[schema.ACTION]["shape"]
         raise InputError(f"{file}: expected action of shape [7] ({expected}), got {shape}")
+    with _named_action(file):
+        return meaning_of(names, said)
+
+
+@contextmanager
+def _named_action(file: Path) -> Iterator[None]:
     try:
-        return meaning_of(feature_names(features[schema.ACTION]), said)
+        yield
     except InputError as error:
         raise InputError(f"{file}, action: {error}") from None
 
 
 def feature_names(feature: Mapping[str, Any]) -> list[str]:
-    """Names of a feature's elements, from a list or a mapping of lists; empty if there are none."""
+    """Names of a feature's elements, from a list, a list of lists, a mapping of lists, or a mapping of each name to its
+    place; empty if there are none.
+    """
     names = feature.get("names") or []
     if isinstance(names, Mapping):
-        names = [name for group in names.values() for name in (group if isinstance(group, list) else [group])]
-    return [str(name) for name in names]
+        if all(isinstance(place, int) for place in names.values()):
+            return sorted(map(str, names), key=names.__getitem__)
+        names = list(names.values())
+    return [str(name) for group in names for name in (group if isinstance(group, list) else [group])]
 
 
 def _choose_picture(file: Path, features: Mapping[str, Mapping[str, Any]], wanted: str) -> str:
@@ -202,6 +215,8 @@ def _choose_picture(file: Path, features: Mapping[str, Mapping[str, Any]], wante
             raise InputError(f"{file}: expected a picture {wanted}, it has {', '.join(pictures) or 'none'}")
         return wanted
     observed = [name for name in pictures if name.startswith(_PICTURES)]
+    # Depth that nobody marked is no picture, where there is another.
+    observed = [name for name in observed if "depth" not in name.lower()] or observed
     if not observed:
         raise InputError(f"{file}: expected a feature {_PICTURES}* that is an image or a video, got none")
     return observed[0]

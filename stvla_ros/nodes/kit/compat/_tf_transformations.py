@@ -5,6 +5,7 @@ package: 'sxyz' (the default) turns about the fixed ('s') x, y, z axes in that o
 axes.
 """
 
+import warnings
 from collections.abc import Sequence
 
 import numpy as np
@@ -67,7 +68,11 @@ def euler_matrix(ai: float, aj: float, ak: float, axes: str = "sxyz") -> np.ndar
 
 
 def euler_from_matrix(matrix: np.ndarray, axes: str = "sxyz") -> tuple[float, float, float]:
-    first, second, third = _rotation(matrix).as_euler(_sequence(axes), suppress_warnings=True)
+    # Where two axes are parallel, one of the many triples that mean the same is as good as another. The argument that
+    # says so came with scipy 1.11.
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        first, second, third = _rotation(matrix).as_euler(_sequence(axes))
     return float(first), float(second), float(third)
 
 
