@@ -1,5 +1,6 @@
 """The interface between the simulator bridge and any simulator."""
 
+import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -103,8 +104,8 @@ class Environment(ABC):
         """
 
     def reset_random(self, seed: int, half: str = "") -> Observation:
-        """Start an episode for demonstrations: objects placed at random (ManiSkill: ``maniskill/regions.py``), never as
-        in an official episode. The same arguments give the same episode, bit for bit.
+        """Start an episode for demonstrations: objects placed at random (``regions.py``), never as in an official
+        episode. The same arguments give the same episode, bit for bit.
 
         :param half: half of the table, one of ``HALVES``, in which all that is drawn is placed; empty: the whole table.
         :raises InputError: when the task has no random placements, or none in halves.
@@ -165,3 +166,15 @@ class Environment(ABC):
     @abstractmethod
     def close(self) -> None:
         """Free the simulator. Safe to call twice."""
+
+
+def reset_at_random(environment: Environment, seed: int, half: str) -> Observation:
+    """``environment.reset_random``, also of another package's environment that does not know halves.
+
+    :raises InputError: as there, and for a half of an environment that has none.
+    """
+    if not half:
+        return environment.reset_random(seed)
+    if "half" not in inspect.signature(environment.reset_random).parameters:
+        raise InputError(f"half: expected none, task {environment.info.task} has no halves of the table")
+    return environment.reset_random(seed, half)

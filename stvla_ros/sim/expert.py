@@ -16,6 +16,23 @@ MAX_ROTATION = 0.3  # radians a step
 
 
 @dataclass(frozen=True)
+class Steering:
+    """How the expert steers a controller: one action towards an aim.
+
+    :param gain: commanded share of the way that is left, above 0. Answers to an observation that is one or two steps
+        old still settle at the aim when about 0.4 of it is *reached* in a step. 0.8 is a quarter faster with fresh
+        observations, but oscillates with late ones. A controller that reaches only a part of each command and forgets
+        the rest takes more than 1.
+    :param translation: largest commanded translation, metres a step.
+    :param rotation: largest commanded rotation, radians a step.
+    """
+
+    gain: float = 0.4
+    translation: float = MAX_TRANSLATION
+    rotation: float = MAX_ROTATION
+
+
+@dataclass(frozen=True)
 class GripperAxes:
     """Directions in the tool point's own frame, unit vectors.
 
@@ -31,7 +48,8 @@ class GripperAxes:
 class ExpertState:
     """The state that the expert may see. Poses and positions are in the robot's base frame (z up), metres.
 
-    :param base_from_target: (4, 4) pose of the tool point that the controller steers to; actions move this pose.
+    :param base_from_target: (4, 4) pose of the tool point that actions move: what the controller steers to, or the
+        present pose if the controller starts each step from there.
     :param base_from_gripper: (4, 4) present pose of the tool point.
     :param gripper: gripper opening, 0 closed to 1 open.
     :param grasped: whether the fingers hold the object.
@@ -65,7 +83,11 @@ class GraspPlan:
         the symmetry allows, the nearest to it is taken. For objects without a long side it is the direction at the
         start. For objects with one it is half a right angle from there, so that objects lying along or across the table
         are far from the direction at which the choice changes.
+    :param lean: angle, radians, from straight down by which the gripper points away from the robot's base: some arms
+        cannot point straight down far out.
     :param placed_radius: horizontal distance from the goal within which the object counts as delivered.
+    :param empty: opening, 0 closed to 1 open, below which the fingers hold nothing: what they reach without the object.
+    :param steering: steering of the robot's controller.
     """
 
     grasp_height: float
@@ -75,10 +97,17 @@ class GraspPlan:
     hover: float = 0.08
     symmetry: float = np.pi
     heading: float = np.pi / 4
+    lean: float = 0.0
     placed_radius: float = 0.015
+    empty: float = 0.05
+    steering: Steering = Steering()
 
 
-# Found by trial in ManiSkill 3 (python -m bench.expert_success).
+# The Google robot's arm reaches three tenths of a translation or rotation in the control step (a third of a second),
+# and the next step starts from there (docs/how-to/set-up-simpler-env.md): 1.3 reaches 0.4 of the way.
+_GOOGLE = Steering(gain=1.3, translation=0.1, rotation=0.5)
+
+# Found by trial in ManiSkill 3 and, for the can, in SimplerEnv (python -m bench.expert_success).
 PLANS = {
     "stack_cube": GraspPlan(
         grasp_height=0.006, carry=0.06, release=0.036, symmetry=np.pi / 2, heading=np.pi / 2, placed_radius=0.008
@@ -89,6 +118,16 @@ PLANS = {
     "panda_pick_cube": GraspPlan(
         grasp_height=0.0, carry=0.0, release=None, symmetry=np.pi / 2, heading=-np.pi / 2, placed_radius=0.02
     ),
+    "pick_coke_can": GraspPlan(
+        grasp_height=0.0,
+        carry=0.0,
+        release=None,
+        hover=0.1,
+        heading=3 * np.pi / 4,
+        lean=0.45,
+        empty=0.25,
+        steering=_GOOGLE,
+    ),
 }
 
 _ALIGNED = 0.010  # metres sideways within which the gripper may go all the way down
@@ -98,28 +137,24 @@ _AT_GRASP = 0.012  # metres from the grasp at which the fingers close; more than
 _TURNED = 0.2  # radians within which the fingers count as turned to the object
 _TURNING = 0.6  # further radians, up to where it must be at full height
 _LIFTED = 0.03  # metres below the carrying height at which the object may move sideways
-# An opening at which the fingers touch: they hold nothing.
-_EMPTY = 0.05
+# Horizontal part of the long axis, a unit vector's, below which an object stands on its end: there is no "across" it.
+_STANDING = 0.5
 
 
-def expert_action(state: ExpertState, plan: GraspPlan, axes: GripperAxes, gain: float = 0.4) -> EndEffectorAction:
-    """The expert's action in the given state.
-
-    :param gain: share of the remaining way to go in one step, 0..1. At 0.4, answers to an observation that is one or
-        two steps old still settle at the target. 0.8 is a quarter faster with fresh observations, but oscillates with
-        late ones.
-    """
+def expert_action(state: ExpertState, plan: GraspPlan, axes: GripperAxes) -> EndEffectorAction:
+    """The expert's action in the given state."""
+    steering = plan.steering
     gripper_at = state.base_from_gripper[:3, 3]
     if state.grasped:
         aim, opening = _bring(state, plan, gripper_at)
     elif _is_placed(state, plan):
-        aim, opening = gripper_at + [0.0, 0.0, MAX_TRANSLATION], 1.0
+        aim, opening = gripper_at + [0.0, 0.0, steering.translation], 1.0
     else:
         aim, opening = _fetch(state, plan, axes, gripper_at)
-    turn = _downward(state, plan, axes) * Rotation.from_matrix(state.base_from_target[:3, :3]).inv()
+    turn = _grasping(state, plan, axes) * Rotation.from_matrix(state.base_from_target[:3, :3]).inv()
     return EndEffectorAction(
-        translation=limited(gain * (aim - state.base_from_target[:3, 3]), MAX_TRANSLATION),
-        rotation=limited(gain * turn.as_rotvec(), MAX_ROTATION),
+        translation=limited(steering.gain * (aim - state.base_from_target[:3, 3]), steering.translation),
+        rotation=limited(steering.gain * turn.as_rotvec(), steering.rotation),
         gripper=opening,
     )
 
@@ -129,8 +164,8 @@ def _fetch(state: ExpertState, plan: GraspPlan, axes: GripperAxes, gripper_at: n
     grasp = state.object_position + plan.grasp_shift * _towards_robot(state) + [0.0, 0.0, plan.grasp_height]
     sideways = float(np.linalg.norm(grasp[:2] - gripper_at[:2]))
     turn = _turn_left(state, plan, axes)
-    if state.gripper < _EMPTY:  # missed: up and open, then the approach starts again
-        return gripper_at + [0.0, 0.0, MAX_TRANSLATION], 1.0
+    if state.gripper < plan.empty:  # missed: up and open, then the approach starts again
+        return gripper_at + [0.0, 0.0, plan.steering.translation], 1.0
     if sideways < _AT_GRASP and turn < _TURNED and abs(gripper_at[2] - grasp[2]) < _AT_GRASP:
         return grasp, 0.0
     astray = max(_funnel(sideways, _ALIGNED, _FUNNEL), _funnel(turn, _TURNED, _TURNING))
@@ -178,17 +213,18 @@ def _towards_robot(state: ExpertState) -> np.ndarray:
     return -axis * np.sign(axis @ state.object_position) / max(float(np.linalg.norm(axis)), 1e-9)
 
 
-def _downward(state: ExpertState, plan: GraspPlan, axes: GripperAxes) -> Rotation:
-    """The rotation of the tool point that points down, with the fingers across the object's long axis.
+def _grasping(state: ExpertState, plan: GraspPlan, axes: GripperAxes) -> Rotation:
+    """The rotation of the tool point that points down (or leans), with the fingers across the object's long axis.
 
     Among equivalent rotations, the object's place decides, not the gripper's present rotation. A choice that depends on
     the last degree of the gripper's rotation cannot be learned from pictures, and answers that alternate turn nothing.
     """
     target = Rotation.from_matrix(state.base_from_target[:3, :3])
     across = np.cross([0.0, 0.0, 1.0], state.object_axis)
+    lean = _leaning(state, plan)
     # While it is carried, the object turns with the gripper: keep the heading.
-    if state.grasped or np.linalg.norm(across) < 1e-3:
-        now = target.apply(axes.opening)
+    if state.grasped or np.linalg.norm(across) < _STANDING:
+        now = (lean.inv() * target).apply(axes.opening)
         heading = np.arctan2(now[1], now[0])
     else:
         wanted = np.arctan2(across[1], across[0])
@@ -196,12 +232,19 @@ def _downward(state: ExpertState, plan: GraspPlan, axes: GripperAxes) -> Rotatio
     down, opening = np.array([0.0, 0.0, -1.0]), np.array([np.cos(heading), np.sin(heading), 0.0])
     in_base = np.stack([down, opening, np.cross(down, opening)], axis=1)
     in_tool = np.stack([axes.approach, axes.opening, np.cross(axes.approach, axes.opening)], axis=1)
-    return Rotation.from_matrix(in_base @ in_tool.T)
+    return lean * Rotation.from_matrix(in_base @ in_tool.T)
+
+
+def _leaning(state: ExpertState, plan: GraspPlan) -> Rotation:
+    """The rotation that turns "down" by the plan's lean, away from the base at the object's place."""
+    outwards = state.object_position * [1.0, 1.0, 0.0]
+    axis = np.cross(outwards, [0.0, 0.0, 1.0]) / max(float(np.linalg.norm(outwards)), 1e-9)
+    return Rotation.from_rotvec(plan.lean * axis)
 
 
 def _turn_left(state: ExpertState, plan: GraspPlan, axes: GripperAxes) -> float:
     gripper = Rotation.from_matrix(state.base_from_gripper[:3, :3])
-    return float((_downward(state, plan, axes) * gripper.inv()).magnitude())
+    return float((_grasping(state, plan, axes) * gripper.inv()).magnitude())
 
 
 def limited(vector: np.ndarray, limit: float) -> np.ndarray:

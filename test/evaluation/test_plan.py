@@ -103,7 +103,7 @@ def test_a_bad_argument_is_one_line_that_names_it(changed: dict, said: str) -> N
 
 
 def test_a_task_that_the_expert_cannot_do_is_refused_for_it() -> None:
-    task = "simpler/google_robot_pick_coke_can"
+    task = "simpler/google_robot_open_drawer"
     with pytest.raises(InputError) as refused:
         plan_evaluation(EvalArguments(("expert",), tasks=(task,), episodes=1))
     assert str(refused.value) == f"policies: the scripted expert cannot do task {task}"

@@ -22,9 +22,10 @@ from stvla_ros.errors import InputError
 from stvla_ros.learning.datasets.demonstration import action_row
 from stvla_ros.learning.datasets.lerobot.reader import LeRobotReader
 from stvla_ros.learning.demonstrations.noise import ActionNoise, NoiseParameters
-from stvla_ros.learning.demonstrations.record import RecordArguments, _reset, main
+from stvla_ros.learning.demonstrations.record import RecordArguments, main
 from stvla_ros.learning.demonstrations.staging import load_episode, save_episode
 from stvla_ros.policy.action_statistics import to_end_effector_action
+from stvla_ros.sim.environment import reset_at_random
 from stvla_ros.sim.maniskill.assets import find_assets
 
 SMALL = {"image_width": 64, "image_height": 48, "workers": 1}
@@ -109,7 +110,7 @@ def test_a_damaged_staged_episode_is_one_clear_error(tmp_path: Path) -> None:
     ("changes", "message"),
     [
         ({"tasks": ("stack_cub",)}, "no such task"),
-        ({"tasks": ("simpler/google_robot_pick_coke_can",)}, "expected tasks with an expert"),
+        ({"tasks": ("simpler/google_robot_open_drawer",)}, "expected tasks with an expert"),
         ({"episodes": 0}, "expected at least 1"),
     ],
 )
@@ -159,6 +160,6 @@ def test_half_a_table_is_refused_for_an_environment_that_has_no_halves() -> None
         def reset_random(self, seed: int) -> int:
             return seed
 
-    assert _reset(Whole(), 7, "") == 7
+    assert reset_at_random(Whole(), 7, "") == 7
     with pytest.raises(InputError, match="^half: expected none, task reach/ball has no halves of the table$"):
-        _reset(Whole(), 7, "left")
+        reset_at_random(Whole(), 7, "left")

@@ -9,18 +9,12 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
-from stvla_ros.sim.expert import (
-    MAX_ROTATION,
-    MAX_TRANSLATION,
-    PLANS,
-    ExpertState,
-    GripperAxes,
-    expert_action,
-)
+from stvla_ros.sim.expert import MAX_ROTATION, PLANS, ExpertState, GripperAxes, expert_action
 
 WIDOWX = GripperAxes(approach=np.array([1.0, 0.0, 0.0]), opening=np.array([0.0, 1.0, 0.0]))
 PANDA = GripperAxes(approach=np.array([0.0, 0.0, 1.0]), opening=np.array([0.0, 1.0, 0.0]))
-PLAN = PLANS["carrot_on_plate"]
+GOOGLE = PANDA  # of the tool point's axes, the same two
+PLAN, CAN = PLANS["carrot_on_plate"], PLANS["pick_coke_can"]
 
 
 def poses(low, high):
@@ -46,8 +40,8 @@ states = st.builds(ExpertState, grippers, grippers, st.floats(0, 1), st.booleans
 @given(state=states)
 def test_no_state_gets_a_larger_step_than_allowed(name, state):
     action = expert_action(state, PLANS[name], WIDOWX)
-    assert np.linalg.norm(action.translation) <= MAX_TRANSLATION + 1e-12
-    assert np.linalg.norm(action.rotation) <= MAX_ROTATION + 1e-12
+    assert np.linalg.norm(action.translation) <= PLANS[name].steering.translation + 1e-12
+    assert np.linalg.norm(action.rotation) <= PLANS[name].steering.rotation + 1e-12
 
 
 @given(state=states)
@@ -77,6 +71,58 @@ def test_from_anywhere_it_ends_over_the_object_pointing_down_across_it_and_close
     np.testing.assert_allclose(gripper[:3, 3], obj + [0.0, 0.0, PLAN.grasp_height], atol=0.015)
     assert gripper[:3, :3] @ axes.approach @ [0.0, 0.0, -1.0] > np.cos(0.21)
     assert abs(gripper[:3, :3] @ axes.opening @ axis) < np.sin(0.21)
+
+
+def reached(gripper, action, share):
+    """Where a controller takes the gripper that reaches a share of each command and forgets the rest."""
+    turn = Rotation.from_rotvec(share * action.rotation).as_matrix()
+    return pose(gripper[:3, 3] + share * action.translation, turn @ gripper[:3, :3])
+
+
+@examples(quick=40)
+@given(gripper=grippers, obj=spots, axis=headings)
+def test_the_can_is_reached_in_time_by_an_arm_that_reaches_three_tenths_of_each_command(gripper, obj, axis):
+    for _ in range(50):
+        action = expert_action(ExpertState(gripper, gripper, 1.0, False, obj, axis, obj), CAN, GOOGLE)
+        if action.gripper == 0.0:
+            break
+        gripper = reached(gripper, action, 0.31)
+    assert action.gripper == 0.0
+
+
+@examples(quick=40)
+@given(gripper=grippers, obj=spots, axis=headings)
+def test_a_plans_lean_points_the_gripper_so_far_away_from_the_base_and_leaves_it_across(gripper, obj, axis):
+    for _ in range(150):
+        action = expert_action(ExpertState(gripper, gripper, 1.0, False, obj, axis, obj), CAN, GOOGLE)
+        gripper = reached(gripper, action, 0.31)
+    approach = gripper[:3, :3] @ GOOGLE.approach
+    outwards = obj[:2] / np.linalg.norm(obj[:2])
+    np.testing.assert_allclose(approach, [*(np.sin(CAN.lean) * outwards), -np.cos(CAN.lean)], atol=0.01)
+    upright = Rotation.from_rotvec(-CAN.lean * np.array([outwards[1], -outwards[0], 0.0])).as_matrix()
+    assert abs(upright @ gripper[:3, :3] @ GOOGLE.opening @ axis) < 0.01
+
+
+@given(obj=spots, heading=st.floats(-np.pi, np.pi), tip=st.floats(0.0, 0.4), towards=headings)
+def test_an_object_on_its_end_is_grasped_with_the_heading_at_hand(obj, heading, tip, towards):
+    axis = np.sin(tip) * towards + [0.0, 0.0, np.cos(tip)]
+    gripper = above(obj, 0.1, 0.0, towards, heading)
+    action = expert_action(ExpertState(gripper, gripper, 1.0, False, obj, axis, obj), PLAN, WIDOWX)
+    np.testing.assert_allclose(action.rotation, 0.0, atol=1e-6)
+
+
+@pytest.mark.parametrize(("opening", "opens"), [(CAN.empty - 0.01, True), (CAN.empty + 0.01, False)])
+def test_what_the_fingers_reach_without_the_object_counts_as_a_miss(opening, opens):
+    """At the grasp: closing goes on, or the approach begins again."""
+    gripper = np.eye(4)
+    obj, axis = np.array([0.6, 0.0, 0.1]), np.array([0.0, 1.0, 0.0])
+    for _ in range(60):
+        gripper = reached(
+            gripper, expert_action(ExpertState(gripper, gripper, 1.0, False, obj, axis, obj), CAN, GOOGLE), 0.31
+        )
+    action = expert_action(ExpertState(gripper, gripper, opening, False, obj, axis, obj), CAN, GOOGLE)
+    assert action.gripper == (1.0 if opens else 0.0)
+    assert bool(action.translation[2] > 0.05) is opens
 
 
 @given(gripper=grippers, obj=spots, axis=headings)

@@ -10,7 +10,7 @@ from scipy.spatial.transform import Rotation
 from stvla_ros.errors import InputError
 from stvla_ros.sim.environment import HALVES
 from stvla_ros.sim.maniskill.assets import find_assets
-from stvla_ros.sim.maniskill.regions import CLEARANCE_M, CLEARANCE_RAD, REGIONS, Placement, draw_placement, is_near
+from stvla_ros.sim.regions import CLEARANCE_M, CLEARANCE_RAD, REGIONS, Placement, draw_placement, is_near
 from stvla_ros.sim.tasks import make_environment
 
 

@@ -11,6 +11,7 @@ from scipy.spatial.transform import Rotation
 
 from stvla_ros.control.actions import EndEffectorAction
 from stvla_ros.errors import InputError
+from stvla_ros.sim.expert import PLANS
 from stvla_ros.sim.simpler_env.tasks import task_named
 from stvla_ros.sim.tasks import make_environment
 
@@ -192,9 +193,51 @@ def test_the_expert_stacks_the_cube(widowx) -> None:
     assert any(widowx.step(widowx.expert_action()).success for _ in range(widowx.info.max_steps))
 
 
-def test_a_task_without_an_expert_says_so(google) -> None:
-    google.reset(0)
-    assert google.expert_action() is None
+@pytest.mark.parametrize("episode", [0, 29, 62], ids=["lying across", "standing", "lying along"])
+def test_the_expert_picks_the_can_in_each_pose(google, episode) -> None:
+    google.reset(episode)
+    assert google.instruction == "pick coke can"
+    assert google.goal_conditions() == {}
+    assert any(google.step(google.expert_action()).success for _ in range(google.info.max_steps))
+    assert google.goal_conditions() == {"grasped": True, "lifted": True}
+
+
+def test_the_expert_begins_again_after_the_fingers_closed_upon_nothing(google) -> None:
+    google.reset(2)
+    closed = hold(google, 0.0, 6).gripper
+    assert closed < PLANS["pick_coke_can"].empty
+    assert any(google.step(google.expert_action()).success for _ in range(google.info.max_steps))
+
+
+def test_random_cans_repeat_by_their_seed_and_leave_the_official_ones_alone(google) -> None:
+    official = google.reset(5).base_from_gripper, google.scene_points()
+    first = google.reset_random(3) and google.scene_points()
+    google.reset_random(4)
+    assert np.linalg.norm(google.scene_points()[0] - first[0]) > 0.01
+    google.reset_random(3)
+    np.testing.assert_array_equal(google.scene_points(), first)
+    np.testing.assert_array_equal(google.reset(5).base_from_gripper, official[0])
+    np.testing.assert_array_equal(google.scene_points(), official[1])
+
+
+def test_half_a_table_and_widowx_placements_are_refused(google, widowx) -> None:
+    with pytest.raises(InputError, match="^task simpler/google_robot_pick_coke_can: its table is not divided"):
+        google.reset_random(1, "left")
+    with pytest.raises(InputError, match="^task simpler/widowx_stack_cube: it has no random placements"):
+        widowx.reset_random(1)
+
+
+def test_the_first_scene_point_is_where_the_picture_shows_the_can() -> None:
+    for google in _made("simpler/google_robot_pick_standing_coke_can", image_size=(320, 256)):
+        seen = google.reset_random(1)
+        can, lifted, tool = google.scene_points()
+    u, v, _ = seen.intrinsics @ can / can[2]
+    red, green, blue = seen.rgb[round(v), round(u)].astype(int)
+    assert red > green + 40 and red > blue + 40
+    upwards = -seen.base_from_camera[2, :3]
+    assert (lifted - can) @ -upwards == pytest.approx(0.1, abs=0.01)
+    in_camera = (seen.base_from_gripper[:3, 3] - seen.base_from_camera[:3, 3]) @ seen.base_from_camera[:3, :3]
+    np.testing.assert_allclose(tool, in_camera, atol=1e-6)
 
 
 def test_without_rendering_the_pictures_are_empty_and_the_camera_is_known(widowx, google) -> None:

@@ -5,9 +5,15 @@ import sys
 
 import numpy as np
 import pytest
+from examples import examples
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.spatial.transform import Rotation
 
 from stvla_ros.errors import InputError
-from stvla_ros.sim.simpler_env.placements import episode
+from stvla_ros.sim.regions import CLEARANCE_M, CLEARANCE_RAD, REGIONS
+from stvla_ros.sim.simpler_env.experts import EXPERTISE
+from stvla_ros.sim.simpler_env.placements import episode, has_settled, random_episode
 from stvla_ros.sim.simpler_env.tasks import SIMPLER_ENV_TASKS, simpler_python, task_named
 from stvla_ros.sim.tasks import make_environment
 
@@ -44,6 +50,73 @@ def test_coke_cans_stand_on_the_scripts_grid_of_25_positions() -> None:
     positions = np.array([one.options["obj_init_options"]["init_xy"] for one in episodes])
     np.testing.assert_allclose(positions.min(axis=0), [-0.35, -0.02])
     np.testing.assert_allclose(positions.max(axis=0), [-0.12, 0.42])
+
+
+def test_the_table_says_an_expert_where_there_is_a_plan() -> None:
+    assert {task.simulator_id for task in SIMPLER_ENV_TASKS.values() if task.has_expert} == set(EXPERTISE)
+
+
+# Upstream's three rotations of the can: long axis (the object's y) along the table, upright, across.
+LYING_ACROSS, STANDING, LYING_ALONG = (
+    Rotation.from_euler("z", np.pi),
+    Rotation.from_euler("x", np.pi / 2),
+    Rotation.from_euler("z", np.pi / 2),
+)
+POSES = {"horizontal": LYING_ACROSS, "standing": STANDING, "vertical": LYING_ALONG}
+
+
+def can(one) -> tuple[np.ndarray, Rotation]:
+    options = one.options["obj_init_options"]
+    return np.array(options["init_xy"]), Rotation.from_quat(np.array(options["init_rot_quat"])[[1, 2, 3, 0]])
+
+
+@examples(quick=100)
+@given(st.integers(0, 2**32 - 1))
+def test_a_random_can_stands_in_the_region_and_near_no_official_one(seed: int) -> None:
+    region = REGIONS["google_robot_pick_coke_can"]
+    place, rotation = can(random_episode("google_robot_pick_coke_can", np.random.default_rng(seed)))
+    assert region.x[0] <= place[0] <= region.x[1] and region.y[0] <= place[1] <= region.y[1]
+    for number in range(75):
+        options = episode("google_robot_pick_coke_can", number).options["obj_init_options"]
+        official = list(POSES.values())[number // 25]
+        away = np.linalg.norm(place - options["init_xy"])
+        assert away >= CLEARANCE_M or (rotation * official.inv()).magnitude() >= CLEARANCE_RAD
+
+
+@pytest.mark.parametrize("pose", POSES)
+def test_a_task_of_one_pose_draws_that_pose_turned_by_up_to_30_degrees_about_the_vertical(pose: str) -> None:
+    turns = []
+    for seed in range(200):
+        _, rotation = can(random_episode(f"google_robot_pick_{pose}_coke_can", np.random.default_rng(seed)))
+        turn = (rotation * POSES[pose].inv()).as_rotvec()
+        np.testing.assert_allclose(turn[:2], 0.0, atol=1e-9)
+        turns.append(turn[2])
+    assert max(np.abs(turns)) <= np.deg2rad(30) + 1e-9
+    assert min(turns) < -0.4 and max(turns) > 0.4 and len(set(np.round(turns, 6))) > 190
+
+
+def test_the_task_of_all_poses_draws_each_of_them() -> None:
+    long_axes = [
+        can(random_episode("google_robot_pick_coke_can", np.random.default_rng(seed)))[1].apply([0.0, 1.0, 0.0])
+        for seed in range(60)
+    ]
+    assert {int(np.argmax(np.abs(axis))) for axis in long_axes} == {0, 1, 2}
+
+
+def test_a_task_without_random_placements_says_so() -> None:
+    with pytest.raises(InputError, match="^task simpler/google_robot_open_drawer: it has no random placements"):
+        random_episode("google_robot_open_drawer", np.random.default_rng(0))
+
+
+@pytest.mark.parametrize(
+    ("shift", "turn", "settled"),
+    [((0.01, 0.0), (0, 0, 0.1), True), ((0.0, 0.03), (0, 0, 0), False), ((0.0, 0.0), (np.pi / 2, 0, 0), False)],
+)
+def test_a_can_that_rolled_away_or_fell_over_has_not_settled(shift, turn, settled) -> None:
+    one = random_episode("google_robot_pick_standing_coke_can", np.random.default_rng(1))
+    place, rotation = can(one)
+    now = (Rotation.from_rotvec(turn) * rotation).as_quat()[[3, 0, 1, 2]]
+    assert has_settled(one, np.array([*(place + shift), 0.87]), now) is settled
 
 
 def test_drawers_are_fixed_by_the_name_or_else_by_the_episode() -> None:

@@ -39,6 +39,15 @@ class PointRobot(Environment):
         self._instruction = f"go to place {episode_id}"
         return self._observation()
 
+    def reset_random(self, seed: int) -> Observation:
+        return self.reset(seed % 3, seed)
+
+    def goal_conditions(self) -> dict[str, bool]:
+        return {"closed": self._gripper == 0.0, "low": bool(self._pose[2, 3] < 0)}
+
+    def scene_points(self) -> np.ndarray | None:
+        return None if self._gripper == 1.0 else self._pose[:3, :3] + self._pose[:3, 3]
+
     def step(self, action: EndEffectorAction) -> StepResult:
         self._pose[:3, 3] += action.translation
         self._gripper = action.gripper
@@ -137,6 +146,25 @@ def test_expert_actions_travel_and_none_stays_none(worker) -> None:
     assert worker.expert_action() is None
     worker.step(MOVE), local.step(MOVE)
     np.testing.assert_array_equal(worker.expert_action().translation, local.expert_action().translation)
+
+
+def test_random_placements_travel_and_half_a_table_is_refused_where_there_is_none(worker) -> None:
+    local = PointRobot()
+    worker.step(MOVE), local.step(MOVE)
+    assert_same(worker.reset_random(8), local.reset_random(8))
+    with pytest.raises(InputError, match="^half: expected none, task point has no halves of the table$"):
+        worker.reset_random(8, "left")
+
+
+def test_what_the_simulator_knows_of_the_goal_and_the_scene_travels(worker) -> None:
+    local = PointRobot()
+    for environment in (worker, local):
+        environment.reset(1)
+        environment.step(EndEffectorAction.hold(1.0))
+    assert worker.scene_points() is None
+    worker.step(MOVE), local.step(MOVE)
+    np.testing.assert_array_equal(worker.scene_points(), local.scene_points())
+    assert worker.goal_conditions() == local.goal_conditions() and len(local.goal_conditions()) == 2
 
 
 def test_arguments_reach_the_factory() -> None:

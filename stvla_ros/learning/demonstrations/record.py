@@ -2,7 +2,6 @@
 
 import dataclasses
 import hashlib
-import inspect
 import json
 import math
 import os
@@ -31,6 +30,7 @@ from stvla_ros.learning.grounding.watching import LOT, OF_AN_EPISODE, Watcher, r
 from stvla_ros.learning.grounding.writing import stage, write_grounding
 from stvla_ros.progress import told_until_first
 from stvla_ros.settings import Range, check_ranges
+from stvla_ros.sim.environment import reset_at_random
 from stvla_ros.sim.tasks import find_task, require_task
 
 # The expert may fail when it is pushed. This many placements are tried for one episode.
@@ -218,7 +218,7 @@ def _record(job: _Job, arguments: RecordArguments) -> tuple[str, int]:
     for attempt in range(_MOST_ATTEMPTS):
         entropy = np.random.SeedSequence([arguments.seed, task_number, job.index, attempt])
         placement_seed = int(entropy.generate_state(1)[0])
-        observation = _reset(environment, placement_seed, arguments.half)
+        observation = reset_at_random(environment, placement_seed, arguments.half)
         random = np.random.default_rng(entropy.spawn(1)[0])
         noise = ActionNoise(arguments.noise, random)
         if policy is None:
@@ -236,15 +236,6 @@ def _record(job: _Job, arguments: RecordArguments) -> tuple[str, int]:
             save_episode(job.file, dataclasses.replace(episode, source=source))
             return job.task, attempt
     raise InputError(f"task {job.task}: the expert failed in {_MOST_ATTEMPTS} placements one after the other")
-
-
-def _reset(environment: Any, seed: int, half: str) -> Any:
-    """:raises InputError: for a half of an environment of another package that has none."""
-    if not half:
-        return environment.reset_random(seed)
-    if "half" not in inspect.signature(environment.reset_random).parameters:
-        raise InputError(f"half: expected none, task {environment.info.task} has no halves of the table")
-    return environment.reset_random(seed, half)
 
 
 def _expert(_observation: Any, _stamp: int, _instruction: str, label: EndEffectorAction) -> EndEffectorAction:

@@ -1,4 +1,4 @@
-"""Random placements (``regions.py``) in ManiSkill's environments."""
+"""Random placements (``sim/regions.py``) in ManiSkill's environments."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from stvla_ros.errors import InputError
-from stvla_ros.sim.maniskill.regions import REGIONS, Placement, draw_placement, is_near
+from stvla_ros.sim.regions import REGIONS, Placement, draw_placement, is_near
 from stvla_ros.sim.task import Task
 
 # Seeds for tables of episodes: the Panda's official episodes are drawn from them.

@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 import stvla_ros
 from stvla_ros.control.actions import EndEffectorAction
 from stvla_ros.errors import InputError
@@ -99,6 +101,9 @@ class WorkerEnvironment(Environment):
     def reset(self, episode_id: int, seed: int = 0) -> Observation:
         return protocol.observation_from_message(self._ask({"call": "reset", "episode_id": episode_id, "seed": seed}))
 
+    def reset_random(self, seed: int, half: str = "") -> Observation:
+        return protocol.observation_from_message(self._ask({"call": "reset_random", "seed": seed, "half": half}))
+
     def step(self, action: EndEffectorAction) -> StepResult:
         return protocol.step_from_message(self._ask({"call": "step", "action": protocol.action_to_message(action)}))
 
@@ -109,6 +114,12 @@ class WorkerEnvironment(Environment):
     def expert_action(self) -> EndEffectorAction | None:
         message = self._ask({"call": "expert_action"})
         return None if message is None else protocol.action_from_message(message)
+
+    def goal_conditions(self) -> Mapping[str, bool]:
+        return self._ask({"call": "goal_conditions"})
+
+    def scene_points(self) -> np.ndarray | None:
+        return self._ask({"call": "scene_points"})
 
     def close(self) -> None:
         """End the worker: it may close its environment first, then it is killed. Safe to call twice."""

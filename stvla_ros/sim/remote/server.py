@@ -20,7 +20,7 @@ from collections.abc import Callable
 from typing import Any
 
 from stvla_ros.errors import InputError, reason_of
-from stvla_ros.sim.environment import Environment
+from stvla_ros.sim.environment import Environment, reset_at_random
 from stvla_ros.sim.remote import protocol
 
 
@@ -45,6 +45,8 @@ def _answer(environment: Environment, request: dict[str, Any]) -> Any:
     call = request["call"]
     if call == "reset":
         return protocol.observation_to_message(environment.reset(request["episode_id"], request["seed"]))
+    if call == "reset_random":
+        return protocol.observation_to_message(reset_at_random(environment, request["seed"], request["half"]))
     if call == "step":
         return protocol.step_to_message(environment.step(protocol.action_from_message(request["action"])))
     if call == "instruction":
@@ -52,6 +54,10 @@ def _answer(environment: Environment, request: dict[str, Any]) -> Any:
     if call == "expert_action":
         action = environment.expert_action()
         return None if action is None else protocol.action_to_message(action)
+    if call == "goal_conditions":
+        return dict(environment.goal_conditions())
+    if call == "scene_points":
+        return environment.scene_points()
     raise InputError(f"worker request: unknown call {call!r}")
 
 

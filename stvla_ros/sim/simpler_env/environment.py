@@ -3,7 +3,8 @@
 docs/how-to/set-up-simpler-env.md says how to get it.
 """
 
-from dataclasses import replace
+import itertools
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -11,30 +12,18 @@ import mani_skill2_real2sim
 import numpy as np
 import simpler_env
 from mani_skill2_real2sim.utils.registration import REGISTERED_ENVS
-from scipy.spatial.transform import Rotation
 
 from stvla_ros.control.actions import EndEffectorAction
 from stvla_ros.errors import InputError
 from stvla_ros.sim import expert
 from stvla_ros.sim.environment import Environment, EnvironmentInfo, Observation, StepResult
 from stvla_ros.sim.simpler_env import controller_commands, placements
+from stvla_ros.sim.simpler_env.experts import EXPERTISE, expert_state, matrices
 from stvla_ros.sim.simpler_env.scene import SceneOptions, configured_scene
 from stvla_ros.sim.simpler_env.tasks import PREFIX, task_named
 
-# The ManiSkill backend has the same scenes with the same objects.
-_EXPERT_PLANS = {
-    "widowx_stack_cube": expert.PLANS["stack_cube"],
-    "widowx_carrot_on_plate": expert.PLANS["carrot_on_plate"],
-    # A little higher than in ManiSkill: here the fingers would press on the table, and its friction keeps them from
-    # closing.
-    "widowx_spoon_on_towel": replace(expert.PLANS["spoon_on_towel"], grasp_height=0.0035),
-    "widowx_put_eggplant_in_basket": expert.PLANS["eggplant_in_basket"],
-}
-_WIDOWX_AXES = expert.GripperAxes(approach=np.array([1.0, 0.0, 0.0]), opening=np.array([0.0, 1.0, 0.0]))
-# The object counts as held from this force (newtons) on each finger, up to this angle (degrees) between the force and
-# the finger's travel. The ManiSkill backend has the same rule.
-_GRASP_FORCE = 0.1
-_GRASP_ANGLE = 85
+# Part of the seeds of demonstrations, so that none equals the seed of an official episode.
+_RANDOM_PLACEMENT = 0x5EED
 _CAMERAS = {"widowx": "3rd_view_camera", "google_robot": "overhead_camera"}
 
 
@@ -61,6 +50,7 @@ class SimplerEnvEnvironment(Environment):
         self._task = known.simulator_id
         self._camera = _CAMERAS[known.robot]
         self._render = render
+        self._conditions: Mapping[str, bool] = {}
         scene_id, arguments = simpler_env.ENVIRONMENT_MAP[known.simulator_id]
         # The scene class rather than simpler_env.make, which overrides shader_dir and camera_cfgs.
         scene_class = configured_scene(REGISTERED_ENVS[scene_id].cls, SceneOptions(self._camera, image_size))
@@ -81,10 +71,24 @@ class SimplerEnvEnvironment(Environment):
         )
 
     def reset(self, episode_id: int, seed: int = 0) -> Observation:
-        episode = placements.episode(self._task, episode_id)
-        # This seed decides what the scripts do not fix (the arm's recolouring, the object of pick_object).
-        scene_seed = int(np.random.SeedSequence([seed, episode_id]).generate_state(1)[0])
+        return self._start(placements.episode(self._task, episode_id), [seed, episode_id])
+
+    def reset_random(self, seed: int, half: str = "") -> Observation:
+        if half:
+            self.half()
+        for attempt in itertools.count():
+            entropy = [_RANDOM_PLACEMENT, seed, attempt]
+            episode = placements.random_episode(self._task, np.random.default_rng(entropy))
+            observation = self._start(episode, entropy)
+            if placements.has_settled(episode, self._scene.obj.pose.p, self._scene.obj.pose.q):
+                return observation
+        raise AssertionError("unreachable")
+
+    def _start(self, episode: placements.Episode, entropy: list[int]) -> Observation:
+        # This seed decides what the episode does not fix (the arm's recolouring, the object of pick_object).
+        scene_seed = int(np.random.SeedSequence(entropy).generate_state(1)[0])
         self._scene.episode = episode
+        self._conditions = {}
         try:
             # A rebuilt scene has no history: nothing from an earlier episode can influence this one.
             observation, _ = self._scene.reset(seed=scene_seed, options={**episode.options, "reconfigure": True})
@@ -95,7 +99,9 @@ class SimplerEnvEnvironment(Environment):
     def step(self, action: EndEffectorAction) -> StepResult:
         command = self._command(action)
         # Upstream's dtype is float32; the arm's target is kept in that precision too.
-        observation, _, success, _, _ = self._scene.step(command.astype(np.float32))
+        observation, _, success, _, info = self._scene.step(command.astype(np.float32))
+        if "lifted_object" in info:
+            self._conditions = {"grasped": bool(info["is_grasped"]), "lifted": bool(success)}
         return StepResult(self._observation(observation), bool(success))
 
     @property
@@ -103,9 +109,21 @@ class SimplerEnvEnvironment(Environment):
         return self._scene.get_language_instruction()
 
     def expert_action(self) -> EndEffectorAction | None:
-        if self._task not in _EXPERT_PLANS:
+        known = EXPERTISE.get(self._task)
+        if known is None:
             return None
-        return expert.expert_action(self._expert_state(), _EXPERT_PLANS[self._task], _WIDOWX_AXES)
+        return expert.expert_action(expert_state(self._scene, known, self._opening()), known.plan, known.axes)
+
+    def goal_conditions(self) -> Mapping[str, bool]:
+        return self._conditions
+
+    def scene_points(self) -> np.ndarray | None:
+        known = EXPERTISE.get(self._task)
+        if known is None:
+            return None
+        state = expert_state(self._scene, known, self._opening())
+        points = np.stack([state.object_position, state.goal_position, state.base_from_gripper[:3, 3]])
+        return (points - self._base_from_camera[:3, 3]) @ self._base_from_camera[:3, :3]
 
     def close(self) -> None:
         self._scene.close()
@@ -129,22 +147,6 @@ class SimplerEnvEnvironment(Environment):
             )
         return np.concatenate([translation, action.rotation, [opening]])
 
-    def _expert_state(self) -> expert.ExpertState:
-        """The true state, as the scripted expert's input; WidowX scenes only."""
-        agent, moved = self._scene.agent, self._scene.episode_source_obj
-        poses = [agent.robot.pose, self._scene.tcp.pose, moved.pose, self._scene.episode_target_obj.pose]
-        world = _matrices(poses)
-        _, gripper, source, goal = np.linalg.inv(world[0]) @ world
-        return expert.ExpertState(
-            base_from_target=_matrices([agent.controller.controllers["arm"]._target_pose])[0],
-            base_from_gripper=gripper,
-            gripper=self._opening(),
-            grasped=bool(agent.check_grasp(moved, _GRASP_FORCE * self._scene.sim_timestep, _GRASP_ANGLE)),
-            object_position=source[:3, 3],
-            object_axis=source[:3, 0],  # every object's longest side lies along its x axis
-            goal_position=goal[:3, 3],
-        )
-
     def _opening(self) -> float:
         return float(np.clip(1.0 - self._scene.agent.get_gripper_closedness(), 0.0, 1.0))
 
@@ -152,15 +154,16 @@ class SimplerEnvEnvironment(Environment):
         agent = self._scene.agent
         # A scene is rebuilt at every reset, and its links with it.
         links = agent.robot.get_links()
-        poses = _matrices([link.pose for link in links])
+        poses = matrices([link.pose for link in links])
         base_from_world = np.linalg.inv(poses[0])
         base_from_link = dict(zip([link.name for link in links], base_from_world @ poses, strict=True))
         rgb, depth, camera = self._pictures(observation)
+        self._base_from_camera = base_from_world @ np.linalg.inv(camera["extrinsic_cv"].astype(np.float64))
         return Observation(
             rgb=rgb,
             depth=depth,
             intrinsics=controller_commands.centred_intrinsics(camera["intrinsic_cv"]),
-            base_from_camera=base_from_world @ np.linalg.inv(camera["extrinsic_cv"].astype(np.float64)),
+            base_from_camera=self._base_from_camera,
             base_from_gripper=base_from_link[self._scene.tcp.name],
             joint_names=tuple(joint.name for joint in agent.robot.get_active_joints()),
             joint_positions=agent.robot.get_qpos().astype(np.float64),
@@ -187,11 +190,3 @@ class SimplerEnvEnvironment(Environment):
             f"task {PREFIX}{self._task}: asset {what} is missing; MS2_REAL2SIM_ASSET_DIR must name "
             "SimplerEnv's data folder (docs/how-to/set-up-simpler-env.md)"
         ) from error
-
-
-def _matrices(poses: list[Any]) -> np.ndarray:
-    """(N, 4, 4) float64 of SAPIEN poses."""
-    matrices = np.tile(np.eye(4), (len(poses), 1, 1))
-    matrices[:, :3, :3] = Rotation.from_quat(np.array([pose.q for pose in poses])[:, [1, 2, 3, 0]]).as_matrix()
-    matrices[:, :3, 3] = [pose.p for pose in poses]
-    return matrices

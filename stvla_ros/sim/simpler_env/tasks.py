@@ -22,8 +22,8 @@ def _widowx(name: str, max_steps: int) -> Task:
     return Task(PREFIX + name, name, "widowx", 5.0, max_steps, 24)
 
 
-def _google(name: str, max_steps: int, num_episodes: int) -> Task:
-    return Task(PREFIX + name, name, "google_robot", 3.0, max_steps, num_episodes, has_expert=False)
+def _google(name: str, max_steps: int, num_episodes: int, has_expert: bool = False) -> Task:
+    return Task(PREFIX + name, name, "google_robot", 3.0, max_steps, num_episodes, has_expert)
 
 
 _DRAWERS = ("top", "middle", "bottom")
@@ -33,8 +33,8 @@ _TASKS = (
     _widowx("widowx_carrot_on_plate", 60),
     _widowx("widowx_stack_cube", 60),
     _widowx("widowx_put_eggplant_in_basket", 120),
-    _google("google_robot_pick_coke_can", 80, 75),
-    *(_google(f"google_robot_pick_{pose}_coke_can", 80, 25) for pose in ("horizontal", "vertical", "standing")),
+    _google("google_robot_pick_coke_can", 80, 75, has_expert=True),
+    *(_google(f"google_robot_pick_{pose}_coke_can", 80, 25, True) for pose in ("horizontal", "vertical", "standing")),
     _google("google_robot_pick_object", 80, 25),
     *(_google(f"google_robot_move_near{version}", 80, 60) for version in ("", "_v0", "_v1")),
     _google("google_robot_open_drawer", 113, 27),

@@ -60,16 +60,18 @@ REGIONS: Mapping[str, Region] = {
     "stack_cube_reversed": Region((-0.28, -0.04), (-0.12, 0.12), True, 0.07, np.deg2rad(20), np.deg2rad(20)),
     "carrot_on_plate": Region((-0.26, -0.06), (-0.10, 0.10), True, 0.13, np.deg2rad(30)),
     "spoon_on_towel": Region((-0.26, -0.06), (-0.10, 0.10), True, 0.13, np.deg2rad(30)),
+    # Upstream's script has the can at x -0.35 to -0.12 and y -0.02 to 0.42.
+    "google_robot_pick_coke_can": Region((-0.37, -0.10), (-0.04, 0.44), False, 0.0, np.deg2rad(30)),
     "eggplant_in_basket": Region((-0.125, -0.085), (0.18, 0.23), False, 0.0, np.deg2rad(22)),
 }
 
 
 @dataclass(frozen=True, eq=False)
 class Placement:
-    """Poses of the object to move and of the goal.
+    """Poses of the object to move and, in tasks that have one, of the goal object.
 
-    :param positions: (2, 3) metres.
-    :param quaternions: (2, 4), w first.
+    :param positions: (1 or 2, 3) metres.
+    :param quaternions: (1 or 2, 4), w first.
     """
 
     positions: np.ndarray
@@ -87,11 +89,11 @@ def draw_placement(region: Region, official: list[Placement], random: np.random.
         positions[0, :2] = random.uniform(*np.transpose([region.x, region.y]))
         if region.goal:
             positions[1, :2] = random.uniform(*np.transpose([region.x, region.y]))
-        for row, limit in enumerate((region.turn, region.goal_turn)):
+        for row, limit in zip(range(len(quaternions)), (region.turn, region.goal_turn), strict=False):
             quaternions[row] = _turned(quaternions[row], random.uniform(-limit, limit))
         placement = Placement(positions, quaternions)
-        apart = float(np.linalg.norm(positions[0, :2] - positions[1, :2]))
-        if apart >= region.apart and not any(is_near(placement, other) for other in official):
+        apart = np.linalg.norm(positions[0, :2] - positions[1:, :2], axis=1)
+        if (apart >= region.apart).all() and not any(is_near(placement, other) for other in official):
             return placement
     raise AssertionError("no free placement: the region is too small")
 
