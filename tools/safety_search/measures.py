@@ -185,6 +185,8 @@ def _lead(played: Played, scene: Scene) -> Found | None:
     """The motion of the arm after its last command."""
     tools, found = scene.oracle.tools(played.positions), []
     for began, ended in played.leads:
+        if began == ended:  # scipy's rotations of Ubuntu 22.04 are never none
+            continue
         way = np.linalg.norm(tools[began:ended, :3, 3] - tools[began, :3, 3], axis=1)
         turn = Rotation.from_matrix(tools[began:ended, :3, :3] @ tools[began, :3, :3].T).magnitude()
         for distances, step, unit in (
