@@ -1,0 +1,82 @@
+"""Where a policy goes in tap_both after it has tapped the first cube and left it.
+
+`python -m bench.tap_choices` takes the arguments of `stvla eval`, and one policy.
+
+What is remembered shows there, also when the second cube is not touched, or home not passed closely enough. A policy
+without a memory that passes home sees there what it saw at the beginning, and goes to the same cube again.
+"""
+
+import json
+import os
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tyro
+
+from stvla_ros.errors import InputError
+from stvla_ros.evaluation.evaluate import conclude, run_evaluation
+from stvla_ros.evaluation.plan import EvalArguments, plan_evaluation
+from stvla_ros.sim.environment import Environment
+from stvla_ros.sim.memory_tasks import TapCourse
+from stvla_ros.sim.tasks import make_environment
+
+# Horizontal distances of the tool point from a cube's centre at which it has gone there, and has left it, metres. The
+# cubes are farther apart.
+_THERE_M, _LEFT_M = 0.03, 0.06
+_FILE = "STVLA_TAP_CHOICES"
+
+
+def make_watched(task: str, **options: Any) -> Environment:
+    """Like ``make_environment``; each episode adds a line to the file with where it went."""
+    environment = make_environment(task, **options)
+    reset, step = environment.reset, environment.step
+    went: dict[str, Any] = {}
+
+    def begin(episode_id: int, seed: int = 0) -> Any:
+        went.clear()
+        went.update(episode=episode_id, seed=seed, left=False, home=False, choice="")
+        return reset(episode_id, seed)
+
+    def look(action: Any) -> Any:
+        result = step(action)
+        course = environment.course  # type: ignore[attr-defined]
+        assert isinstance(course, TapCourse)
+        tool = result.observation.base_from_gripper[:3, 3]
+        if course.tapped and not went["choice"]:
+            away = [float(np.linalg.norm((cube - tool)[:2])) for cube in course.cubes]
+            went["home"] |= course.at_home(tool)
+            went["left"] |= away[course.tapped[0]] > _LEFT_M
+            if went["left"] and min(away) < _THERE_M:
+                went["choice"] = "same" if int(np.argmin(away)) == course.tapped[0] else "other"
+                with open(os.environ[_FILE], "a") as file:
+                    print(json.dumps(went), file=file)
+        return result
+
+    environment.reset, environment.step = begin, look  # type: ignore[method-assign]
+    return environment
+
+
+def main() -> int:
+    arguments = tyro.cli(EvalArguments, prog="tap_choices")
+    evaluation = plan_evaluation(arguments)
+    file = Path(arguments.output).resolve() / "choices.jsonl"
+    os.environ[_FILE] = str(file)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    results, failed = run_evaluation(evaluation, arguments, make_watched)
+    lines = file.read_text().splitlines() if file.exists() else []
+    chosen = Counter((each["choice"], each["home"]) for each in map(json.loads, lines))
+    for choice in ("other", "same"):
+        passed, not_passed = chosen[choice, True], chosen[choice, False]
+        print(f"to the {choice} cube: {passed + not_passed}, {passed} of them through home")
+    print(f"to none: {len(results) - chosen.total()} of {len(results)}")
+    return conclude(results, failed, Path(arguments.output).resolve())
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except InputError as error:
+        sys.exit(f"tap_choices: {error}")
