@@ -70,6 +70,10 @@ class AblateArguments:
     training_seeds: Annotated[tuple[int, ...], Range(0, 2**31 - 1)] = ()
     """Seeds of training, one network of each setting for each; traces 0 1 2, grounding 0 1, otherwise the
     configuration's own."""
+    corrections: Annotated[int, Range(0, 1_000_000)] = 0
+    """Number of episodes of each network, on random placements of each task, that the expert corrects. Each network is
+    then trained further with the corrections of all settings' networks beside its own data, and evaluated again; 0: no
+    such training."""
     tuned: Annotated[int | None, Range(0, 1_000_000)] = None
     """Number of trajectories of each instruction with which the first setting's networks are also trained on with every
     setting, as in the paper's protocol; traces 52, otherwise 0: no such training."""
@@ -120,7 +124,7 @@ def plan_ablation(arguments: AblateArguments) -> AblationPlan:
                 raise InputError(f"{name}: expected a training configuration for {arguments.kind}, got none")
             if not Path(file).is_file():
                 raise InputError(f"{name}: expected a training configuration, there is no {file}")
-    for name in ("demonstrations", "tuned", "steps", "tuning_steps"):
+    for name in ("demonstrations", "corrections", "tuned", "steps", "tuning_steps"):
         if (getattr(arguments, name) or 0) < 0:
             raise InputError(f"{name}: expected 0 or more, got {getattr(arguments, name)}")
     if arguments.kind == "grounding":
@@ -132,6 +136,8 @@ def plan_ablation(arguments: AblateArguments) -> AblationPlan:
             _trainings(arguments, with_steps=True),
             _eval_arguments(arguments),
             arguments.demonstrations or 0,
+            arguments.corrections,
+            arguments.policy.partition("?")[2],
         )
     evaluation_of([network.policy for network in plan.networks if network.acts], plan.eval_arguments)
     return plan
@@ -146,7 +152,10 @@ def main(arguments: AblateArguments) -> int:
     folder = plan.folder
     try:
         networks = plan.prepare()
-        policies = {network.name: trained_policy(network, folder / "training") for network in networks}
+        policies = {}
+        for network in networks:
+            network = plan.corrected(network)
+            policies[network.name] = trained_policy(network, folder / "training")
         plan.examine(networks)
         acting = [network for network in networks if network.acts]
         evaluation = evaluation_of([policies[network.name] for network in acting], plan.eval_arguments)
@@ -170,6 +179,7 @@ def _trainings(arguments: AblateArguments, with_steps: bool) -> Trainings:
         arguments.tuned or 0,
         Path(arguments.tuning_config),
         {**small, **steps["tuning_steps"]},
+        bool(arguments.corrections),
     )
 
 
@@ -183,17 +193,17 @@ def _grounding_plan(arguments: AblateArguments, ablation: Ablation, settings: Se
         _trainings(arguments, with_steps=False),
         _eval_arguments(arguments),
         arguments.demonstrations or 0,
-        arguments.grounding or 0,
-        arguments.demonstrated,
-        arguments.questions,
-        Path(arguments.spatialvla_config),
-        _steps(arguments)["steps"],
+        grounding=arguments.grounding or 0,
+        demonstrated=arguments.demonstrated,
+        questions=arguments.questions,
+        spatialvla_config=Path(arguments.spatialvla_config),
+        steps=_steps(arguments)["steps"],
     )
 
 
 def _refuse_others(arguments: AblateArguments) -> None:
     """Refuse arguments that mean nothing for this ablation."""
-    others = ("tuned",) if arguments.kind == "grounding" else ("grounding", "demonstrated")
+    others = ("corrections", "tuned") if arguments.kind == "grounding" else ("grounding", "demonstrated")
     for name in others:
         if value := getattr(arguments, name):
             raise InputError(f"{name}: expected none for {arguments.kind}, got {value}")
@@ -209,6 +219,7 @@ def _with_usual(arguments: AblateArguments, ablation: Ablation) -> AblateArgumen
     seeds, tuned = arguments.training_seeds[:1], _TRIED_TRAJECTORIES if arguments.tuned else 0
     shown = _TRIED_DEMONSTRATIONS if arguments.demonstrations else 0
     few: dict[str, Any] = {"episodes": 1, "seeds": arguments.seeds[:1], "questions": _TRIED_QUESTIONS}
+    few["corrections"] = min(arguments.corrections, 1)
     if arguments.grounding:
         few["grounding"] = _TRIED_PLACEMENTS
     return replace(arguments, training_seeds=seeds, tuned=tuned, demonstrations=shown, **few)

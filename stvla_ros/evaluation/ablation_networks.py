@@ -1,12 +1,12 @@
 """The networks of an ablation, their demonstrations and their training. Everything continues after an interruption.
 
-A setting may have several networks, with training seeds of their own, and by two protocols. Either the network is
-trained as the configuration says, or the first setting's network is trained further with few trajectories, as the paper
-does with traces.
+A setting may have several networks, with training seeds of their own, and by three protocols. The network is trained as
+the configuration says; or it is then trained further, also with the expert's corrections of what all settings' networks
+do; or the first setting's network is trained further with few trajectories, as the paper does with traces.
 """
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from stvla_ros.policy.training_record import resolve
 from stvla_ros.safe_files import read_json_file
 
 _FINISHED = "finished.json"
+CORRECTED = "-corrected"
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,8 @@ class Trainings:
         with every setting; 0: no such training.
     :param tuning_config: file of the configuration for this further training.
     :param tuning_overrides: values in place of that configuration's.
+    :param corrected: whether each network is trained further, as long again, with the corrections of all settings'
+        networks of its seed beside its own data.
     """
 
     config: Path
@@ -41,6 +44,7 @@ class Trainings:
     tuned: int = 0
     tuning_config: Path = Path()
     tuning_overrides: Mapping[str, Any] = field(default_factory=dict)
+    corrected: bool = False
 
 
 @dataclass(frozen=True)
@@ -55,6 +59,7 @@ class Network:
     :param overrides: values in place of the configuration's, by dotted name.
     :param after: network that this one's training continues from; empty for none.
     :param acts: whether it is evaluated; others are only continued from.
+    :param corrections: names of networks whose own episodes, corrected by the expert, it learns from as well.
     """
 
     name: str
@@ -65,6 +70,7 @@ class Network:
     overrides: Mapping[str, Any] = field(default_factory=dict)
     after: str = ""
     acts: bool = True
+    corrections: tuple[str, ...] = ()
 
 
 def make_networks(settings: Sequence[Setting], trainings: Trainings) -> list[Network]:
@@ -72,13 +78,16 @@ def make_networks(settings: Sequence[Setting], trainings: Trainings) -> list[Net
 
     :raises InputError: for seeds or trajectories if a setting is not trained.
     """
-    for name, asked in (("training_seeds", trainings.seeds), ("tuned", trainings.tuned)):
-        for setting in settings if asked else ():
+    asked = {"training_seeds": trainings.seeds, "corrections": trainings.corrected, "tuned": trainings.tuned}
+    for name in filter(asked.get, asked):
+        for setting in settings:
             if not setting.trained:
                 raise InputError(f"{name}: expected none, setting {setting.name} is not trained")
     if len(set(trainings.seeds)) != len(trainings.seeds):
         raise InputError(f"training_seeds: expected different ones, got {list(trainings.seeds)}")
     protocols = [(trainings.config, trainings.overrides, "")]
+    if trainings.corrected:
+        protocols.append((trainings.config, trainings.overrides, CORRECTED))
     if trainings.tuned:
         few = {**trainings.tuning_overrides, "data.episodes": trainings.tuned}
         protocols.append((trainings.tuning_config, few, f"-{trainings.tuned}"))
@@ -96,39 +105,68 @@ def make_networks(settings: Sequence[Setting], trainings: Trainings) -> list[Net
                 )
                 if setting.trained:
                     own = {} if seed is None else {"seed": seed}
-                    after = f"{settings[0].name}{ending}" if protocol else ""
-                    network = replace(
-                        network, config=config, overrides={**overrides, **own, **setting.overrides}, after=after
-                    )
+                    network = replace(network, config=config, overrides={**overrides, **own, **setting.overrides})
+                if protocol == CORRECTED:
+                    everyone = tuple(f"{each.name}{ending}" for each in settings)
+                    network = replace(network, after=f"{setting.name}{ending}", corrections=everyone)
+                elif protocol:
+                    network = replace(network, after=f"{settings[0].name}{ending}")
                 networks.append(network)
     return networks
 
 
 def record_demonstrations(
-    tasks: Sequence[str], count: int, workers: int, folder: Path, grounding: int = 0, half: str = ""
+    tasks: Sequence[str],
+    count: int,
+    workers: int,
+    folder: Path,
+    grounding: int = 0,
+    half: str = "",
+    policy: str = "",
+    seed: int = 0,
 ) -> list[str]:
-    """The expert's demonstrations of each task, a data set each.
+    """The expert's demonstrations of each task, or its corrections of a policy, a data set each.
 
     :param folder: folder of the data sets; those already in it are kept.
-    :param grounding, half: arguments of ``RecordArguments``.
+    :param grounding, half, policy, seed: arguments of ``RecordArguments``.
     :returns: the data sets' folders.
     :raises InputError: when it already holds others.
     """
     from stvla_ros.learning.demonstrations.record import RecordArguments
     from stvla_ros.learning.demonstrations.record import main as record
 
+    name = "corrections" if policy else "demonstrations"
     paths = []
     for task in tasks:
         output = folder / task.replace("/", "-")
         if not output.is_dir():
-            print(f"recording {count} demonstrations of {task}", flush=True)
-            asked = RecordArguments((task,), count, grounding, half, workers=workers, output=str(output))  # type: ignore[arg-type]
-            record(asked)
+            print(f"recording {count} {name} of {task} for {output}", flush=True)
+            asked = RecordArguments((task,), count, grounding, half, seed, policy=policy, output=str(output))  # type: ignore[arg-type]
+            record(replace(asked, workers=workers))
         there = read_json_file(output / "meta/info.json").get("total_episodes")
         if there != count:
-            raise InputError(f"demonstrations: {output} has {there} episodes, asked for {count}; choose another output")
+            raise InputError(f"{name}: {output} has {there} episodes, asked for {count}; choose another output")
         paths.append(str(output))
     return paths
+
+
+def with_corrections(network: Network, folder: Path, record: Callable[[str, Path], Sequence[str]]) -> Network:
+    """The network, with the corrections that it learns from in its data.
+
+    :param folder: folder of all networks; the corrections come beside it.
+    :param record: records the expert's corrections of a checkpoint in a folder, unless they are there, and returns the
+        data sets' folders.
+    """
+    from stvla_ros.learning.training.config import read_config
+
+    if not network.corrections:
+        return network
+    assert network.config is not None  # only trained networks are corrected
+    data = read_config(network.config, {**network.overrides, "output": str(folder)}).data
+    paths = list(data.paths)
+    for name in network.corrections:
+        paths += record(str(_checkpoint(folder / name)), folder.with_name("corrections") / name)
+    return replace(network, overrides={**network.overrides, "data.paths": paths})
 
 
 def train_network(config: Path, overrides: Mapping[str, Any], output: Path) -> Path:

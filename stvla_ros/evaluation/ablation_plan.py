@@ -7,11 +7,20 @@ from typing import Any
 
 from stvla_ros.acting.results import EpisodeResult
 from stvla_ros.evaluation.ablation_kinds import Ablation, Setting
-from stvla_ros.evaluation.ablation_networks import Network, Trainings, by_arm, make_networks, record_demonstrations
+from stvla_ros.evaluation.ablation_networks import (
+    Network,
+    Trainings,
+    by_arm,
+    make_networks,
+    record_demonstrations,
+    with_corrections,
+)
 from stvla_ros.evaluation.plan import EvalArguments
 from stvla_ros.evaluation.tables import MEAN, Beside, Table, as_markdown, corrected, make_table, write_table
 from stvla_ros.sim.tasks import resolve_task
 
+# Seed of the placements of corrections: not those of the demonstrations.
+_CORRECTED_SEED = 1
 PAPER = "paper (4B)"
 BOUND = "at most, without memory"
 _CORRECTED = (
@@ -28,6 +37,9 @@ class AblationPlan:
     :param trainings: trainings of the networks.
     :param eval_arguments: arguments of the evaluation; its output is the folder for everything.
     :param demonstrations: number of demonstrations of each task that are recorded first; 0 for none.
+    :param corrections: number of episodes of each network in each task that the expert corrects, where the trainings
+        ask for them.
+    :param options: options with which a network acts then, as in ``stvla eval``.
     """
 
     ablation: Ablation
@@ -35,6 +47,8 @@ class AblationPlan:
     trainings: Trainings
     eval_arguments: EvalArguments
     demonstrations: int = 0
+    corrections: int = 0
+    options: str = ""
 
     @property
     def folder(self) -> Path:
@@ -61,6 +75,14 @@ class AblationPlan:
         data, trainings = trained_on(paths, self.folder), self.trainings
         overrides, tuning = ({**given, **data} for given in (trainings.overrides, trainings.tuning_overrides))
         return make_networks(self.settings, replace(trainings, overrides=overrides, tuning_overrides=tuning))
+
+    def corrected(self, network: Network) -> Network:
+        """The network, with the corrections that it learns from; they are recorded unless they exist."""
+        return with_corrections(network, self.folder / "training", self._record_corrections)
+
+    def _record_corrections(self, checkpoint: str, folder: Path) -> list[str]:
+        policy, workers = f"{checkpoint}?{self.options}", self.eval_arguments.workers
+        return record_demonstrations(self.tasks, self.corrections, workers, folder, policy=policy, seed=_CORRECTED_SEED)
 
     def examine(self, networks: Sequence[Network]) -> None:
         """Look at trained networks before they act."""

@@ -48,14 +48,14 @@ def test_a_model_is_trained_once_for_a_setting_and_sees_it_when_it_is_evaluated(
 @pytest.mark.slow
 def test_all_steps_of_the_experiment_with_traces_run_and_are_done_once(tmp_path: Path) -> None:
     command = [
-        sys.executable, "-m", "stvla_ros.cli", "ablate", "traces", "--try", "--tasks", "tap_both",
+        sys.executable, "-m", "stvla_ros.cli", "ablate", "traces", "--try", "--tasks", "tap_both", "--corrections", "9",
         "--pictures", "none", "--workers", "1", "--output", str(tmp_path / "out"),
     ]  # fmt: skip
     first = subprocess.run(command, capture_output=True, text=True)
     assert first.returncode == 0, first.stderr
     arms = ("none", "depth-C", "depth-A", "beside", "earlier")
     table = (tmp_path / "out/ablation.md").read_text()
-    for name in (*arms, *(f"{arm}-5" for arm in arms)):
+    for name in (f"{arm}{protocol}" for protocol in ("", "-corrected", "-5") for arm in arms):
         assert f"training for traces-{name}-s0\n" in first.stdout
         assert f"| traces-{name} | tap_both | **0.0 %** (0/1) |" in table
     assert (tmp_path / "out/ablation.png").is_file()

@@ -4,13 +4,21 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import yaml
 
 from stvla_ros.acting.results import EpisodeKey, EpisodeResult
 from stvla_ros.acting.setup import EvaluatedPolicy
+from stvla_ros.atomic_files import write_json
 from stvla_ros.errors import InputError
 from stvla_ros.evaluation.ablate import AblateArguments, plan_ablation
 from stvla_ros.evaluation.ablation_kinds import ABLATIONS, SCALE_NOTE, make_settings
-from stvla_ros.evaluation.ablation_networks import Trainings, by_arm, make_networks, record_demonstrations
+from stvla_ros.evaluation.ablation_networks import (
+    Trainings,
+    by_arm,
+    make_networks,
+    record_demonstrations,
+    with_corrections,
+)
 from stvla_ros.evaluation.ablation_plan import BOUND, PAPER, AblationPlan, write_ablation
 from stvla_ros.evaluation.plan import EvalArguments
 from stvla_ros.evaluation.presets import WIDOWX_TASKS
@@ -149,6 +157,40 @@ def test_every_setting_has_a_network_for_each_seed_and_protocol() -> None:
     assert (last.arm, last.policy.label, last.number) == ("traces-earlier-52", "traces-earlier-52-s8", 1)
 
 
+def test_every_network_learns_from_the_corrections_of_all_settings_of_its_seed() -> None:
+    trainings = replace(TRAININGS, corrected=True, tuned=0)
+    networks = make_networks(make_settings("traces", OURS, ("none", "beside")), trainings)
+    corrected = networks[4:]
+    assert [(network.name, network.after) for network in corrected] == [
+        ("none-corrected-s3", "none-s3"), ("none-corrected-s8", "none-s8"),
+        ("beside-corrected-s3", "beside-s3"), ("beside-corrected-s8", "beside-s8"),
+    ]  # fmt: skip
+    for network, earlier in zip(corrected, networks, strict=False):
+        assert network.overrides == earlier.overrides and not earlier.corrections
+        ending = network.name[-3:]
+        assert network.corrections == (f"none{ending}", f"beside{ending}")
+
+
+def test_corrections_come_beside_a_networks_own_data(tmp_path: Path) -> None:
+    config = tmp_path / "config.yaml"
+    config.write_text(yaml.safe_dump({"size": "tiny", "steps": 2, "data": {"paths": ["shown"]}}))
+    trainings = Trainings(config, {"data.cache": "kept"}, corrected=True)
+    *first, network = make_networks(make_settings("traces", OURS, ("none", "beside")), trainings)
+    folder = tmp_path / "training"
+    for name in ("none", "beside"):
+        (folder / name).mkdir(parents=True)
+        write_json(folder / name / "finished.json", {"checkpoint": "checkpoint"})
+
+    def record(checkpoint: str, output: Path) -> list[str]:
+        assert checkpoint == str(folder / output.name / "checkpoint")
+        return [f"corrections of {output.name}"]
+
+    overrides = with_corrections(network, folder, record).overrides
+    assert overrides["data.paths"] == ["shown", "corrections of none", "corrections of beside"]
+    assert overrides["data.cache"] == "kept" and overrides["inputs.traces"] == "beside"
+    assert with_corrections(first[0], folder, record) == first[0]
+
+
 def test_networks_of_an_arm_count_like_seeds_of_its_placements() -> None:
     networks = make_networks(make_settings("traces", OURS, ("none", "beside")), TRAININGS)
     results = [
@@ -168,11 +210,13 @@ def test_several_seeds_need_settings_that_are_trained() -> None:
         make_networks(make_settings("buffer", OURS), Trainings(NOT_TRAINED, seeds=(0, 1)))
     with pytest.raises(InputError, match=r"\Atuned: expected none, setting 0 is not trained\Z"):
         make_networks(make_settings("data", OURS), Trainings(NOT_TRAINED, tuned=52))
+    with pytest.raises(InputError, match=r"\Acorrections: expected none, setting 30 is not trained\Z"):
+        make_networks(make_settings("buffer", OURS), Trainings(NOT_TRAINED, corrected=True))
     with pytest.raises(InputError, match="training_seeds: expected different ones"):
         make_networks(make_settings("traces", OURS), Trainings(NOT_TRAINED, seeds=(1, 1)))
 
 
-@pytest.mark.parametrize("name", ["demonstrations", "tuned", "steps", "tuning_steps"])
+@pytest.mark.parametrize("name", ["demonstrations", "corrections", "tuned", "steps", "tuning_steps"])
 def test_negative_numbers_are_refused(name: str) -> None:
     with pytest.raises(InputError, match=f"^{name}: expected 0 or more, got -1"):
         plan_ablation(AblateArguments("traces", **{name: -1}))
@@ -232,6 +276,7 @@ def test_other_tasks_have_no_bound(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "given, named",
     [
+        ({"kind": "grounding", "corrections": 5}, "corrections: expected none for grounding, got 5"),
         ({"kind": "grounding", "tuned": 5}, "tuned: expected none for grounding, got 5"),
         ({"kind": "buffer", "policy": "expert", "grounding": 5}, "grounding: expected none for buffer, got 5"),
         ({"kind": "traces", "demonstrated": ("left",)}, r"demonstrated: expected none for traces, got \('left',\)"),
