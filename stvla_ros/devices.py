@@ -56,6 +56,15 @@ def has_bfloat16(device: torch.device | int) -> bool:
         return torch.cuda.is_bf16_supported(including_emulation=False)
 
 
+def computes_bfloat16(device: torch.device) -> bool:
+    """Whether a device computes in bfloat16 by itself. Processors without these instructions convert to float32 and
+    back: a product of matrices takes up to twenty times as long.
+    """
+    if device.type == "cuda":
+        return has_bfloat16(device)
+    return bool(torch.cpu.get_capabilities().get("avx512_bf16", False))
+
+
 def free_memory() -> None:
     """Free memory that nothing refers to any more, before something large is loaded in its place."""
     gc.collect()

@@ -1,13 +1,15 @@
 """Optimisers, their schedule, and the averaged weights."""
 
 import math
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import nn
 from torch.optim.swa_utils import AveragedModel
+from torch.overrides import TorchFunctionMode
 
+from stvla_ros.devices import computes_bfloat16
 from stvla_ros.learning.training.config_sections import OptimizerConfig
 from stvla_ros.learning.training.stages import parameters_of
 
@@ -15,6 +17,30 @@ from stvla_ros.learning.training.stages import parameters_of
 _EMA_WARMUP = 10
 SHARE = "rate_share"
 """Key of a group of parameters: its learning rate as a share of ``OptimizerConfig.learning_rate``."""
+
+
+class Muon(torch.optim.Muon):
+    """torch's, which orthogonalises in bfloat16 on every device. Where that is not computed as such it is done in
+    float32: of a training step of the small network, with AVX2 alone, it was 8.0 of 9.3 s, and then 0.4.
+    """
+
+    def step(self, closure: Any = None) -> Any:
+        devices = {parameter.device for group in self.param_groups for parameter in group["params"]}
+        if all(computes_bfloat16(device) for device in devices):
+            return super().step(closure)
+        with _Float32ForBfloat16():
+            return super().step(closure)
+
+
+class _Float32ForBfloat16(TorchFunctionMode):
+    """``Tensor.bfloat16`` gives a copy in float32."""
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Sequence[type], args: Any = (), kwargs: Any = None
+    ) -> Any:
+        if func is torch.Tensor.bfloat16:
+            return args[0].to(torch.float32, copy=True)  # torch's code works in place on it
+        return func(*args, **(kwargs or {}))
 
 
 def make_optimizers(
@@ -37,7 +63,7 @@ def make_optimizers(
     if matrices:
         # Steps as large as AdamW's (arXiv 2502.16982), so that one learning rate serves both.
         groups = _groups({name: named[name] for name in named if name in matrices}, shares, config)
-        optimizers.append(torch.optim.Muon(groups, weight_decay=config.weight_decay, adjust_lr_fn="match_rms_adamw"))
+        optimizers.append(Muon(groups, weight_decay=config.weight_decay, adjust_lr_fn="match_rms_adamw"))
     if len(matrices) < len(named):
         groups = _groups({name: named[name] for name in named if name not in matrices}, shares, config)
         optimizers.append(torch.optim.AdamW(groups, weight_decay=config.weight_decay, betas=(0.9, 0.95), fused=True))

@@ -270,11 +270,8 @@ def _precision(config: TrainingConfig, device: Any) -> Any:
     """The type of the forward pass; trained weights are float32."""
     import torch
 
-    from stvla_ros.devices import has_bfloat16
+    from stvla_ros.devices import computes_bfloat16
 
     if config.precision == "auto":
-        # Processors without bfloat16 instructions would compute it in float32, with conversions.
-        on_cpu = torch.cpu.get_capabilities().get("avx512_bf16", False)
-        fast = has_bfloat16(device) if device.type == "cuda" else on_cpu
-        return torch.bfloat16 if fast else torch.float32
+        return torch.bfloat16 if computes_bfloat16(device) else torch.float32
     return getattr(torch, config.precision)
