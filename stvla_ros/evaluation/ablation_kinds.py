@@ -157,7 +157,8 @@ ABLATIONS: Mapping[str, Ablation] = {
         paper_note="All are trained from the same network with the same demonstrations for as many steps: heads for "
         f"traces and for an earlier picture begin with zeros. {_EARLIER}: the picture and depth of 1 s ago beside the "
         "newest. A number behind a setting: the network without traces, trained on with the setting with so many "
-        "trajectories of each instruction, as the paper does with 52.",
+        "trajectories of each instruction, as the paper does with 52. corrected: the setting's network, trained "
+        "further with the expert's corrections of all settings' networks beside the demonstrations.",
         bounds=MEMORYLESS_BOUNDS,
         usual={
             "tasks": (*MEMORYLESS_BOUNDS, *WIDOWX_TASKS),
