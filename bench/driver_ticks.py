@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 
 from bench.ros_context import ros_context
 from bench.ticks import WAYS, busy_loops
@@ -24,7 +23,7 @@ from stvla_ros.control.actions import EndEffectorAction
 from stvla_ros.control.command_identity import CommandIdentity
 from stvla_ros.nodes.executables import module_of
 from stvla_ros.robots.embodiments import find_embodiment
-from stvla_ros.shared_files import config_directory
+from tools.robot_files import write_robot
 
 ROBOT = find_embodiment("widowx")
 NAMESPACE = f"/bench_{os.getpid()}"
@@ -99,17 +98,6 @@ class Bench:
         return self.figures
 
 
-def patient_robot(folder: str) -> str:
-    """:returns: the file of a WidowX whose driver waits longer for joint states."""
-    file = config_directory() / "robots" / f"{ROBOT.name}.yaml"
-    content = yaml.safe_load(file.read_text())
-    content["driver"]["limits"]["joint_state_timeout"] = PATIENCE_S
-    content["driver"]["arm"]["urdf"] = str(file.parent / content["driver"]["arm"]["urdf"])
-    target = Path(folder, file.name)
-    target.write_text(yaml.safe_dump(content))
-    return str(target)
-
-
 def start(executable: str, folder: str, nice: int, parameters: dict[str, Any]) -> subprocess.Popen:
     """A node in a process of its own.
 
@@ -138,7 +126,7 @@ def measure(what: str, nice: int, priority: int, busy: int) -> list[dict[str, An
     with tempfile.TemporaryDirectory() as folder:
         try:
             # Late setpoints are counted; they must not end the motion.
-            robot = patient_robot(folder)
+            robot = str(write_robot(Path(folder, f"{ROBOT.name}.yaml"), limits={"joint_state_timeout": PATIENCE_S}))
             driver = {"robot": robot, "late_ticks": 0, "realtime_priority": priority}
             processes.append(start("fake_xs_arm", folder, 0, {"robot": robot, "start": "home"}))
             processes.append(start("widowx_driver", folder, nice, driver))

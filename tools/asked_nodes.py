@@ -30,8 +30,8 @@ from stvla_ros.graph.specification import Graph, NodeSpec, Parameters
 from stvla_ros.nodes.executables import module_of
 from stvla_ros.nodes.kit.base import StvlaNode
 from stvla_ros.nodes.kit.picture_topics import picture_candidates
-from stvla_ros.robots.embodiments import ROBOT_DESCRIPTION, find_embodiment
-from stvla_ros.shared_files import config_directory
+from stvla_ros.robots.embodiments import ROBOT_DESCRIPTION
+from tools.robot_files import write_robot
 
 # Types by kind of entity, its use, and its name; names are relative to the namespace if the node's own are.
 Entities = dict[tuple[str, str], dict[str, set[str]]]
@@ -109,9 +109,10 @@ def usual_nodes(folder: Path) -> list[NodeSpec]:
 
     :param folder: folder for the nodes' files.
     """
-    servo = _write_robot(folder / "servo.yaml", "moveit_servo_driver", _SERVO)
+    servo = str(write_robot(folder / "servo.yaml", executable="moveit_servo_driver", settings=_SERVO))
     controlled = [
-        _write_robot(folder / f"{each}.yaml", "joint_position_driver", _CONTROLLED[each]) for each in _CONTROLLED
+        str(write_robot(folder / f"{name}.yaml", executable="joint_position_driver", settings=settings))
+        for name, settings in _CONTROLLED.items()
     ]
     recording = folder / "recording"
     recording.mkdir(exist_ok=True)
@@ -142,18 +143,6 @@ def usual_nodes(folder: Path) -> list[NodeSpec]:
     return [
         replace(node, parameters={n: {**p, "use_sim_time": True} for n, p in node.parameters.items()}) for node in nodes
     ]
-
-
-def _write_robot(file: Path, executable: str, settings: Mapping[str, object]) -> str:
-    """The WidowX with another driver.
-
-    :returns: the robot's file.
-    """
-    content = yaml.safe_load((config_directory() / "robots" / "widowx.yaml").read_text())
-    content["driver"] |= {"executable": executable, "settings": dict(settings)}
-    content["driver"]["arm"]["urdf"] = find_embodiment("widowx").driver.arm.urdf
-    file.write_text(yaml.safe_dump(content))
-    return str(file)
 
 
 def started_nodes(command: list[str], folder: Path) -> list[NodeSpec]:

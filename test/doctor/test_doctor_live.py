@@ -9,20 +9,22 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-import yaml
 from geometry_msgs.msg import PoseStamped
 from sensor_msgs.msg import CompressedImage, JointState
 from std_msgs.msg import String
 
 from stvla_ros.nodes.kit.base import LATCHED_QOS
 from stvla_ros.nodes.kit.messages import make_header
+from stvla_ros.robots.embodiments import ROBOT_DESCRIPTION, find_embodiment
 from stvla_ros.shared_files import config_directory
+from tools.robot_files import write_robot
 
 sys.path.append(str(Path(__file__).parents[1] / "nodes"))
 from live_graph import LiveGraph, NodeProcess, live_graph
 
 CAMERA = Path(__file__).parent / "fake_camera.py"
 ROBOTS = config_directory() / "robots"
+WIDOWX = find_embodiment("widowx")
 IMAGE, INFO, DEPTH = (
     "/camera/camera/color/image_raw",
     "/camera/camera/color/camera_info",
@@ -34,22 +36,12 @@ BAD = "/bad"
 BAD_TOPICS = ("--image-topic", BAD + IMAGE, "--camera-info-topic", BAD + INFO, "--depth-topic", BAD + DEPTH)
 
 
-def robot_file(graph: LiveGraph, name: str, **driver: object) -> str:
-    """The WidowX with something changed about its driver. :returns: the file."""
-    content = yaml.safe_load((ROBOTS / "widowx.yaml").read_text())
-    content["driver"]["arm"]["urdf"] = str(ROBOTS / "wx250s.urdf")
-    content["driver"] |= driver
-    file = graph.folder / f"{name}.yaml"
-    file.write_text(yaml.safe_dump(content))
-    return str(file)
-
-
 @pytest.fixture(scope="module")
 def graph(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveGraph]:
     """A good camera and a good WidowX, and one each that are not, up and sending."""
     with live_graph(tmp_path_factory.mktemp("live")) as graph:
-        settings = yaml.safe_load((ROBOTS / "widowx.yaml").read_text())["driver"]["settings"]
-        bad_arm = robot_file(graph, "bad", settings=settings | {"namespace": "bad"})
+        settings = {**WIDOWX.driver.settings, "namespace": "bad"}
+        bad_arm = str(write_robot(graph.folder / "bad.yaml", settings=settings))
         for name, arm, namespace in (
             ("good", {}, ()),
             ("bad", {"robot": bad_arm, "read_failure_share": 0.5}, ("-r", f"__ns:={BAD}")),
@@ -129,15 +121,15 @@ def repeating(graph: LiveGraph, **messages: object) -> Iterator[None]:
 
 def test_a_servo_robot_and_its_description_from_topics(graph: LiveGraph) -> None:
     settings = {"twist_topic": "twist", "joint_states_topics": ["joints"], "start_service": "none"}
-    arm = yaml.safe_load((ROBOTS / "widowx.yaml").read_text())["driver"]["arm"] | {"urdf": "robot_description"}
-    robot = robot_file(graph, "servo", executable="moveit_servo_driver", settings=settings, arm=arm)
-    latched = graph.node.create_publisher(String, "robot_description", LATCHED_QOS)
+    file = graph.folder / "servo.yaml"
+    write_robot(file, urdf=ROBOT_DESCRIPTION, executable="moveit_servo_driver", settings=settings)
+    latched = graph.node.create_publisher(String, ROBOT_DESCRIPTION, LATCHED_QOS)
     latched.publish(String(data=(ROBOTS / "wx250s.urdf").read_text().replace("wx250s/", f"file://{ROBOTS}/wx250s/")))
-    joints = JointState(name=arm["joints"], position=[0.0, -1.88, 1.55, 0.0, 0.8, 3.5])
+    joints = JointState(name=WIDOWX.driver.arm.joints, position=[0.0, -1.88, 1.55, 0.0, 0.8, 3.5])
     squeezed = CompressedImage(header=make_header(1, "camera"))
     with repeating(graph, joints=joints, picture=joints, other=squeezed):
         options = ("--image-topic", "picture", "--camera-info-topic", "other", "--depth-topic", "")
-        _, areas = diagnose(graph.folder, "--robot", robot, *"--only camera state".split(), *options)
+        _, areas = diagnose(graph.folder, "--robot", str(file), *"--only camera state".split(), *options)
     assert errors(areas["state"]) == [
         "/joints: wrist_rotate is at 3.500, beyond its limits -3.14159 to 3.14159; the driver will not start"
     ]

@@ -3,10 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from stvla_ros.robots.embodiments import find_embodiment
-from stvla_ros.shared_files import config_directory
+from tools.robot_files import write_robot
 
 JOINTS = find_embodiment("widowx").driver.arm.joints
 CONTROLLERS = {"positions": "forward_position_controller", "trajectory": "joint_trajectory_controller"}
@@ -28,23 +26,8 @@ def write_joint_robot(
     """
     settings = {"controller": CONTROLLERS[interface], "interface": interface}
     settings |= {"gripper": gripper} if gripper else {}
-    return write_robot(folder / "joint_arm.yaml", "joint_position_driver", settings, **limits)
-
-
-def write_robot(file: Path, executable: str, settings: dict[str, Any], urdf: str | None = None, **limits: Any) -> Path:
-    """The WidowX with another driver.
-
-    :param urdf: in place of the WidowX' own.
-    :param limits: in place of the WidowX' own.
-    :returns: the robot's file.
-    """
-    content = yaml.safe_load((config_directory() / "robots" / "widowx.yaml").read_text())
-    driver = content["driver"]
-    driver |= {"executable": executable, "settings": settings}
-    driver["arm"]["urdf"] = urdf or str(config_directory() / "robots" / "wx250s.urdf")
-    driver["limits"] |= limits
-    file.write_text(yaml.safe_dump(content))
-    return file
+    file = folder / "joint_arm.yaml"
+    return write_robot(file, executable="joint_position_driver", settings=settings, limits=limits)
 
 
 class Controllers:

@@ -28,7 +28,7 @@ from stvla_ros.child_process import killed_with_parent
 from stvla_ros.nodes.executables import module_of
 from stvla_ros.nodes.kit.base import set_dds_defaults
 from stvla_ros.nodes.kit.messages import array_to_image, make_camera_info, make_header, stamp_ns
-from stvla_ros.shared_files import config_directory
+from tools.robot_files import write_robot
 
 TIMEOUT_S = 90.0  # far more than anything takes, also on a busy machine
 END_TIMEOUT_S = 5.0
@@ -71,16 +71,9 @@ def shut_down(context: rclpy.Context | None = None) -> None:
 
 def patient_robot(robot: str, folder: Path) -> str:
     """A robot that comes along, whose driver waits longer for joint states. :returns: its file."""
-    file = config_directory() / "robots" / f"{robot}.yaml"
-    content = yaml.safe_load(file.read_text())
-    driver = content["driver"]
-    driver["limits"]["joint_state_timeout"] = PATIENCE_S
-    if "arm" in driver:
-        driver["arm"]["urdf"] = str(file.parent / driver["arm"]["urdf"])
-    target = folder / "patient" / file.name
-    target.parent.mkdir(exist_ok=True)
-    target.write_text(yaml.safe_dump(content))
-    return str(target)
+    file = folder / "patient" / f"{robot}.yaml"
+    file.parent.mkdir(exist_ok=True)
+    return str(write_robot(file, robot, limits={"joint_state_timeout": PATIENCE_S}))
 
 
 def _path_with(package: Path | None) -> dict[str, str]:

@@ -3,26 +3,20 @@
 from pathlib import Path
 
 import numpy as np
-import yaml
 from geometry_msgs.msg import PoseStamped
 from scipy.spatial.transform import Rotation
 
-from stvla_ros.shared_files import config_directory
+from tools.robot_files import write_robot
 
 
 def write_servo_robot(folder: Path, finger_joint: str = "left_finger") -> Path:
     """:param finger_joint: empty for a gripper that is not measured.
     :returns: the robot's file: the WidowX, driven by twists.
     """
-    content = yaml.safe_load((config_directory() / "robots" / "widowx.yaml").read_text())
-    content["driver"]["executable"] = "moveit_servo_driver"
-    content["driver"]["arm"]["urdf"] = str(config_directory() / "robots" / "wx250s.urdf")
     gripper = {"interface": "opening", "name": "gripper", "finger_joint": finger_joint}
     gripper |= {"finger_closed": 0.015, "finger_open": 0.037}
-    content["driver"]["settings"] = {"twist_topic": "twist", "gripper": gripper, "start_service": "none"}
-    file = folder / "servo.yaml"
-    file.write_text(yaml.safe_dump(content))
-    return file
+    settings = {"twist_topic": "twist", "gripper": gripper, "start_service": "none"}
+    return write_robot(folder / "servo.yaml", executable="moveit_servo_driver", settings=settings)
 
 
 def tool_pose(position: np.ndarray, reference: np.ndarray | None = None) -> PoseStamped:

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from joint_robot import write_robot
+from tools.robot_files import write_robot
 
 SETTINGS = {
     "twist_topic": "servo_node/delta_twist_cmds",
@@ -17,13 +17,12 @@ SETTINGS = {
 }
 
 
-def write_servo_robot(
-    folder: Path, start_service: str = "switch_command_type", urdf: str | None = None, **limits: Any
-) -> Path:
+def write_servo_robot(folder: Path, start_service: str = "switch_command_type", urdf: str = "", **limits: Any) -> Path:
     """
     :param urdf: in place of the WidowX' own.
     :param limits: in place of the WidowX' own.
     :returns: the robot's file.
     """
     settings = SETTINGS | {"start_service": start_service}
-    return write_robot(folder / "servoed.yaml", "moveit_servo_driver", settings, urdf, **limits)
+    file = folder / "servoed.yaml"
+    return write_robot(file, urdf=urdf, limits=limits, executable="moveit_servo_driver", settings=settings)

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import yaml
 from live_graph import NodeProcess, live_graph
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from std_msgs.msg import Bool
@@ -14,6 +13,7 @@ from widowx_rig import PERIOD_S, ROBOT, Rig
 
 from stvla_ros.msg import DriverState
 from stvla_ros.nodes.kit.base import LATCHED_QOS
+from tools.robot_files import write_robot
 
 pytest.importorskip("interbotix_xs_msgs", reason="fallback/interbotix_xs_msgs is not built")
 
@@ -99,11 +99,7 @@ def test_the_arm_goes_home_first_when_asked_to(tmp_path: Path) -> None:
 
 
 def test_an_arm_with_other_joints_is_not_driven(tmp_path: Path) -> None:
-    content = yaml.safe_load((Path(ROBOT.driver.arm.urdf).parent / "widowx.yaml").read_text())
-    content["driver"]["arm"]["urdf"] = ROBOT.driver.arm.urdf
-    content["driver"]["settings"]["group"] = "leg"
-    file = tmp_path / "other.yaml"
-    file.write_text(yaml.safe_dump(content))
+    file = write_robot(tmp_path / "other.yaml", settings={**ROBOT.driver.settings, "group": "leg"})
     with live_graph(tmp_path) as graph:
         rig = Rig(graph, robot=str(file))
         graph.until(lambda: rig.states and "expected a group leg" in rig.states[-1].detail, "the reason")
