@@ -5,16 +5,14 @@ choice any more. Here, episode ids and seeds stand for random placements, never 
 recording's.
 """
 
-import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import tyro
 
-from stvla_ros.errors import InputError
+from bench.eval_command import run_command
 from stvla_ros.evaluation.evaluate import conclude, run_evaluation, table_of
-from stvla_ros.evaluation.plan import EvalArguments, plan_evaluation
+from stvla_ros.evaluation.plan import EvalArguments, Evaluation
 from stvla_ros.evaluation.tables import as_markdown
 from stvla_ros.sim.environment import Environment, Observation
 from stvla_ros.sim.tasks import make_environment
@@ -41,9 +39,7 @@ def make_held_out(task: str, **options: Any) -> Environment:
     return environment
 
 
-def main() -> int:
-    arguments = tyro.cli(EvalArguments, prog="held_out")
-    evaluation = plan_evaluation(arguments)
+def run(arguments: EvalArguments, evaluation: Evaluation) -> int:
     results, failed = run_evaluation(evaluation, arguments, make_held_out)
     if results:
         print(as_markdown(table_of(evaluation, results)))
@@ -51,7 +47,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except InputError as error:
-        sys.exit(f"held_out: {error}")
+    run_command("held_out", run)

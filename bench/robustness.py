@@ -10,7 +10,6 @@ colour   the object to move, its hue turned by 60 degrees. (The green block is t
          green.)
 """
 
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
@@ -19,12 +18,12 @@ from typing import Any
 
 import cv2
 import numpy as np
-import tyro
 from scipy.spatial.transform import Rotation
 
+from bench.eval_command import run_command
 from stvla_ros.errors import InputError
 from stvla_ros.evaluation.evaluate import conclude, run_evaluation
-from stvla_ros.evaluation.plan import EvalArguments, plan_evaluation
+from stvla_ros.evaluation.plan import EvalArguments, Evaluation
 from stvla_ros.evaluation.tables import as_markdown, corrected, make_table, write_table
 from stvla_ros.sim.environment import Environment, Observation
 from stvla_ros.sim.maniskill.environment import ManiSkillEnvironment
@@ -163,9 +162,7 @@ def _table_height(environment: Any, observation: Observation) -> float:
     return float(np.median(points[2]))
 
 
-def main() -> int:
-    arguments = tyro.cli(EvalArguments, prog="robustness")
-    evaluation = plan_evaluation(arguments)
+def run(arguments: EvalArguments, evaluation: Evaluation) -> int:
     if len(evaluation.policies) != 1:
         raise InputError(f"policies: expected one, got {len(evaluation.policies)}")
     folder = Path(arguments.output).resolve()
@@ -183,7 +180,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except InputError as error:
-        sys.exit(f"robustness: {error}")
+    run_command("robustness", run)

@@ -8,17 +8,15 @@ without a memory that passes home sees there what it saw at the beginning, and g
 
 import json
 import os
-import sys
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import tyro
 
-from stvla_ros.errors import InputError
+from bench.eval_command import run_command
 from stvla_ros.evaluation.evaluate import conclude, run_evaluation
-from stvla_ros.evaluation.plan import EvalArguments, plan_evaluation
+from stvla_ros.evaluation.plan import EvalArguments, Evaluation
 from stvla_ros.sim.environment import Environment
 from stvla_ros.sim.memory_tasks import TapCourse
 from stvla_ros.sim.tasks import make_environment
@@ -59,9 +57,7 @@ def make_watched(task: str, **options: Any) -> Environment:
     return environment
 
 
-def main() -> int:
-    arguments = tyro.cli(EvalArguments, prog="tap_choices")
-    evaluation = plan_evaluation(arguments)
+def run(arguments: EvalArguments, evaluation: Evaluation) -> int:
     file = Path(arguments.output).resolve() / "choices.jsonl"
     os.environ[_FILE] = str(file)
     file.parent.mkdir(parents=True, exist_ok=True)
@@ -76,7 +72,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except InputError as error:
-        sys.exit(f"tap_choices: {error}")
+    run_command("tap_choices", run)
