@@ -12,13 +12,12 @@ import sys
 import tempfile
 import time
 import uuid
-from functools import partial
 from typing import Any
 
 import numpy as np
 
 from bench.cable import Quality, cable
-from bench.two_computers import PATIENCE_S, RATE_HZ, TRANSPORTS, begin, messages_of
+from bench.two_computers import PATIENCE_S, RATE_HZ, TRANSPORTS, Camera, answer_observations, begin
 
 _CAMERA = "bench.pulled_plug"
 # A setpoint that moves a joint less is rest: radians a tick of 20 ms.
@@ -30,18 +29,15 @@ def robot(transport: str) -> None:
     """Camera and witness: says when the arm has moved for a while, and then when it moved last and was told last."""
     import rclpy
     from sensor_msgs.msg import JointState
-    from std_msgs.msg import Header
 
     from stvla_ros.msg import CommandVerdict, DriverState, EndEffectorCommand
     from stvla_ros.nodes.kit.base import LATCHED_QOS, RELIABLE_QOS, set_dds_defaults
-    from stvla_ros.nodes.kit.messages import make_header
     from stvla_ros.robots.embodiments import find_embodiment
 
     set_dds_defaults()
     rclpy.init()
     node = rclpy.create_node("camera")
-    messages = messages_of(transport, Header())
-    publishers = [node.create_publisher(type(each), f"camera{n}", RELIABLE_QOS) for n, each in enumerate(messages)]
+    camera = Camera(node, transport)
     seen = {"first": 0.0, "moved": 0.0, "told": 0.0}
     last: list[np.ndarray] = []
 
@@ -73,10 +69,7 @@ def robot(transport: str) -> None:
             said, ends = True, now + _AFTER_S
         if (said and now > ends) or now - start > PATIENCE_S:
             break
-        header = make_header(node.get_clock().now().nanoseconds, "camera")
-        for publisher, message in zip(publishers, messages, strict=True):
-            message.header = header
-            publisher.publish(message)
+        camera.send()
     if not said:
         state = f"{states[-1].phase} {states[-1].held_by} {states[-1].detail}" if states else "no driver_state"
         print(f"never moved: {state}; the last of {len(verdicts)} refusals: {verdicts[-1:]}", flush=True)
@@ -84,38 +77,25 @@ def robot(transport: str) -> None:
 
 
 def gpu(transport: str) -> None:
-    """Answers every second picture that has its depth, until it is ended."""
-    import rclpy
-    from std_msgs.msg import Header
-
+    """Answers every second observation."""
     from stvla_ros.control.actions import EndEffectorAction
     from stvla_ros.control.command_identity import CommandIdentity
-    from stvla_ros.msg import EndEffectorCommand
-    from stvla_ros.nodes.kit.base import RELIABLE_QOS, SENSOR_QOS, set_dds_defaults
-    from stvla_ros.nodes.kit.messages import action_to_command, stamp_ns
+    from stvla_ros.nodes.kit.messages import action_to_command
 
-    set_dds_defaults()
-    rclpy.init()
-    node = rclpy.create_node("gpu")
-    commands = node.create_publisher(EndEffectorCommand, "command", RELIABLE_QOS)
-    seen: dict[int, set[int]] = {}
-    sent = itertools.count()
-
-    def received(number: int, message: Any) -> None:
-        parts = seen.setdefault(stamp_ns(message.header), set())
-        parts.add(number)
-        if len(parts) == 2 and next(sent) % 2:
-            # The driver takes no goal from before it was ready: a new one with each turn of the motion.
-            turn = len(seen) // 20
-            goal = CommandIdentity("widowx", uuid.UUID(int=turn + 1).bytes, goals.setdefault(turn, time.time_ns()))
-            step = np.array([0.0, 0.006 if turn % 2 else -0.006, 0.0])
-            message.header.frame_id = "base_link"
-            commands.publish(action_to_command(EndEffectorAction(step, np.zeros(3), 1.0), message.header, goal))
-
+    complete = itertools.count()
     goals: dict[int, int] = {}
-    for number, message in enumerate(messages_of(transport, Header())):
-        node.create_subscription(type(message), f"camera{number}", partial(received, number), SENSOR_QOS)
-    rclpy.spin(node)
+
+    def answer(header: Any, seen: int) -> Any:
+        if not next(complete) % 2:
+            return None
+        # The driver takes no goal from before it was ready: a new one with each turn of the motion.
+        turn = seen // 20
+        goal = CommandIdentity("widowx", uuid.UUID(int=turn + 1).bytes, goals.setdefault(turn, time.time_ns()))
+        step = np.array([0.0, 0.006 if turn % 2 else -0.006, 0.0])
+        header.frame_id = "base_link"
+        return action_to_command(EndEffectorAction(step, np.zeros(3), 1.0), header, goal)
+
+    answer_observations(transport, answer, decode=False)
 
 
 def measure(transport: str) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -61,60 +62,41 @@ def messages_of(transport: str, header: Any) -> list[Any]:
     return [picture, packed]
 
 
-def robot(transport: str) -> None:
-    """The robot's computer: sends, and prints what came back as JSON."""
-    import rclpy
-    from std_msgs.msg import Header
+class Camera:
+    """The camera on the robot's computer.
 
-    from stvla_ros.msg import EndEffectorCommand
-    from stvla_ros.nodes.kit.base import RELIABLE_QOS, set_dds_defaults
-    from stvla_ros.nodes.kit.messages import make_header, stamp_ns
+    :param node: ROS node that it publishes with.
+    :param transport: one of ``TRANSPORTS``.
+    """
 
-    set_dds_defaults()
-    rclpy.init()
-    node = rclpy.create_node("robot")
-    messages = messages_of(transport, Header())
-    publishers = [node.create_publisher(type(each), f"camera{n}", RELIABLE_QOS) for n, each in enumerate(messages)]
-    latencies: dict[int, float] = {}
+    def __init__(self, node: Any, transport: str) -> None:
+        from std_msgs.msg import Header
 
-    def received(command: EndEffectorCommand) -> None:
-        stamp = stamp_ns(command.header)
-        latencies.setdefault(stamp, (node.get_clock().now().nanoseconds - stamp) * 1e-6)
+        from stvla_ros.nodes.kit.base import RELIABLE_QOS
 
-    node.create_subscription(EndEffectorCommand, "command", received, RELIABLE_QOS)
-    started = time.monotonic()
-    while not all(each.get_subscription_count() for each in publishers) or not node.count_publishers("command"):
-        rclpy.spin_once(node, timeout_sec=0.1)
-        if time.monotonic() - started > PATIENCE_S:
-            sys.exit("the other computer was not found")
-    time.sleep(1.0)
-    start = time.monotonic()
-    for index in range(FRAMES):
-        while (wait := start + index / RATE_HZ - time.monotonic()) > 0:
-            rclpy.spin_once(node, timeout_sec=wait)
-        header = make_header(node.get_clock().now().nanoseconds, "camera")
-        for publisher, message in zip(publishers, messages, strict=True):
+        self._node, self.messages = node, messages_of(transport, Header())
+        self.publishers = [
+            node.create_publisher(type(each), f"camera{number}", RELIABLE_QOS)
+            for number, each in enumerate(self.messages)
+        ]
+
+    def send(self) -> None:
+        """A frame, as of now."""
+        from stvla_ros.nodes.kit.messages import make_header
+
+        header = make_header(self._node.get_clock().now().nanoseconds, "camera")
+        for publisher, message in zip(self.publishers, self.messages, strict=True):
             message.header = header
             publisher.publish(message)
-    ends = time.monotonic() + 3.0
-    while time.monotonic() < ends:
-        rclpy.spin_once(node, timeout_sec=0.1)
-    size = sum(len(each.data) for each in messages)
-    delays = sorted(latencies.values()) or [float("nan")]
-    print(
-        json.dumps(
-            {
-                "Mbit/s": round(size * 8e-6 * RATE_HZ, 1),
-                "answered": f"{len(latencies)} of {FRAMES}",
-                "p50, ms": round(float(np.percentile(delays, 50)), 1),
-                "p99, ms": round(float(np.percentile(delays, 99)), 1),
-            }
-        )
-    )
 
 
-def gpu(transport: str) -> None:
-    """The GPU's computer: answers each picture that has its depth, until it is ended."""
+def answer_observations(transport: str, answer: Callable[[Any, int], Any], decode: bool) -> None:
+    """The work of the GPU's computer: answers pictures that have their depth, until it is ended.
+
+    :param answer: function that makes the command, or None for no answer, from the header of an observation and the
+        number of observations so far.
+    :param decode: whether compressed pictures are decoded when they come.
+    """
     import rclpy
     from std_msgs.msg import Header
 
@@ -129,16 +111,70 @@ def gpu(transport: str) -> None:
     seen: dict[int, set[int]] = {}
 
     def received(number: int, message: Any) -> None:
-        if hasattr(message, "format"):
+        if decode and hasattr(message, "format"):
             cv2.imdecode(np.frombuffer(message.data, np.uint8), cv2.IMREAD_UNCHANGED)
         parts = seen.setdefault(stamp_ns(message.header), set())
         parts.add(number)
-        if len(parts) == 2:
-            commands.publish(EndEffectorCommand(header=message.header))
+        if len(parts) == 2 and (command := answer(message.header, len(seen))) is not None:
+            commands.publish(command)
 
     for number, message in enumerate(messages_of(transport, Header())):
         node.create_subscription(type(message), f"camera{number}", partial(received, number), SENSOR_QOS)
     rclpy.spin(node)
+
+
+def robot(transport: str) -> None:
+    """The robot's computer: sends, and prints what came back as JSON."""
+    import rclpy
+
+    from stvla_ros.msg import EndEffectorCommand
+    from stvla_ros.nodes.kit.base import RELIABLE_QOS, set_dds_defaults
+    from stvla_ros.nodes.kit.messages import stamp_ns
+
+    set_dds_defaults()
+    rclpy.init()
+    node = rclpy.create_node("robot")
+    camera = Camera(node, transport)
+    latencies: dict[int, float] = {}
+
+    def received(command: EndEffectorCommand) -> None:
+        stamp = stamp_ns(command.header)
+        latencies.setdefault(stamp, (node.get_clock().now().nanoseconds - stamp) * 1e-6)
+
+    node.create_subscription(EndEffectorCommand, "command", received, RELIABLE_QOS)
+    started = time.monotonic()
+    while not all(each.get_subscription_count() for each in camera.publishers) or not node.count_publishers("command"):
+        rclpy.spin_once(node, timeout_sec=0.1)
+        if time.monotonic() - started > PATIENCE_S:
+            sys.exit("the other computer was not found")
+    time.sleep(1.0)
+    start = time.monotonic()
+    for index in range(FRAMES):
+        while (wait := start + index / RATE_HZ - time.monotonic()) > 0:
+            rclpy.spin_once(node, timeout_sec=wait)
+        camera.send()
+    ends = time.monotonic() + 3.0
+    while time.monotonic() < ends:
+        rclpy.spin_once(node, timeout_sec=0.1)
+    size = sum(len(each.data) for each in camera.messages)
+    delays = sorted(latencies.values()) or [float("nan")]
+    print(
+        json.dumps(
+            {
+                "Mbit/s": round(size * 8e-6 * RATE_HZ, 1),
+                "answered": f"{len(latencies)} of {FRAMES}",
+                "p50, ms": round(float(np.percentile(delays, 50)), 1),
+                "p99, ms": round(float(np.percentile(delays, 99)), 1),
+            }
+        )
+    )
+
+
+def gpu(transport: str) -> None:
+    """The GPU's computer: answers each observation."""
+    from stvla_ros.msg import EndEffectorCommand
+
+    answer_observations(transport, lambda header, _: EndEffectorCommand(header=header), decode=True)
 
 
 def begin(place: str, *words: str) -> subprocess.Popen:
