@@ -12,12 +12,11 @@ from hypothesis import event as note
 from hypothesis import given
 from hypothesis import strategies as st
 from node_bench import bench
-from server_bench import Alarm, Server
+from server_bench import Server, served
 from test_fuzz_perception import frames
 
 from stvla_ros.action import ExecuteInstruction
 from stvla_ros.msg import ActionChunk, CommandVerdict, EndEffectorCommand, EpisodeState
-from stvla_ros.nodes.server import vla_server
 from stvla_ros.nodes.server.vla_server import VlaServerNode
 
 
@@ -49,10 +48,8 @@ events = (
 
 
 @pytest.fixture(params=["lockstep", "realtime"])
-def server(request, monkeypatch) -> Iterator[Server]:
-    monkeypatch.setattr(vla_server, "Alarm", Alarm)
-    with bench(
-        VlaServerNode,
+def server(request) -> Iterator[Server]:
+    with served(
         f"pacing:={request.param}",
         "execution:=receding",
         "join_window:=5",
@@ -60,7 +57,7 @@ def server(request, monkeypatch) -> Iterator[Server]:
         "policy:=expert",
         "allow_preemption:=true",
     ) as made:
-        yield Server(made)
+        yield made
 
 
 def play(server: Server, happened: list[tuple[str, Any]]) -> None:
@@ -100,7 +97,7 @@ def test_fuzz_vla_server(server, happened):
 
 
 @pytest.fixture
-def network(monkeypatch) -> Iterator[Server]:
+def network() -> Iterator[Server]:
     with bench(VlaServerNode, "pacing:=lockstep", "execution:=receding", "policy:=stvla") as made:
         yield Server(made)
 

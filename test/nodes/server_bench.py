@@ -1,14 +1,21 @@
 """The action server on a bench: its goals, its alarm and its clock are the test's."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import SimpleNamespace
 
-from any_message import NOW_NS
-from node_bench import Bench, checked
+import numpy as np
+from any_message import NOW_NS, wire
+from live_graph import INTRINSICS
+from node_bench import Bench, bench, checked
+from pytest import MonkeyPatch
 from rclpy.action import GoalResponse
 
 from stvla_ros.action import ExecuteInstruction
+from stvla_ros.nodes.kit.messages import array_to_image, make_camera_info, make_header
+from stvla_ros.nodes.server import vla_server
+from stvla_ros.nodes.server.vla_server import VlaServerNode
 
 
 class Alarm:
@@ -71,6 +78,17 @@ class Server:
         self.bench.run(lambda: goals._on_accepted(handle))
         self.tell_results()
 
+    def observe(self, rgb: np.ndarray, depth: np.ndarray, depth_topic: str = "depth") -> int:
+        """An observation now. :returns: its stamp."""
+        header = make_header(self.now_ns, "camera")
+        for topic, message in (
+            ("camera_info", make_camera_info(INTRINSICS, rgb.shape[1], rgb.shape[0], header)),
+            (depth_topic, array_to_image(depth, "32FC1", header)),
+            ("image", array_to_image(rgb, "rgb8", header)),
+        ):
+            self.bench.receive(topic, wire(message))
+        return self.now_ns
+
     def ring(self, seconds: float) -> None:
         """Let time go by, and what is due then leave."""
         self.now_ns += round(seconds * 1e9)
@@ -83,3 +101,15 @@ class Server:
             except StopIteration as ended:
                 checked(ended.value)
                 self.running.remove(waiting)
+
+
+@contextmanager
+def served(*parameters: str) -> Iterator[Server]:
+    """A started server.
+
+    :param parameters: like ``policy:=expert``.
+    """
+    with MonkeyPatch.context() as patch:
+        patch.setattr(vla_server, "Alarm", Alarm)
+        with bench(VlaServerNode, *parameters) as made:
+            yield Server(made)

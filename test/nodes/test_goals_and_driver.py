@@ -3,15 +3,13 @@
 import pytest
 from any_message import wire
 from command_goals import verdict_on
-from node_bench import bench
-from server_bench import Alarm, Server
+from server_bench import Server, served
 from test_vla_server_in_process import PERIOD_S, commands, goal, observe
 
 from stvla_ros.action import ExecuteInstruction
 from stvla_ros.control.safety.latch import CAUSES
 from stvla_ros.msg import DriverState
-from stvla_ros.nodes.server import instruction_goals, vla_server
-from stvla_ros.nodes.server.vla_server import VlaServerNode
+from stvla_ros.nodes.server import instruction_goals
 
 Result = ExecuteInstruction.Result
 STALL_S = 5.0
@@ -35,11 +33,10 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 @pytest.fixture
-def server(clock: Clock, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(vla_server, "Alarm", Alarm)
+def server(clock: Clock):
     parameters = ("policy:=expert", f"control_hz:={1.0 / PERIOD_S}", "max_observation_age:=0.0")
-    with bench(VlaServerNode, *parameters, "execution:=receding", f"stall_timeout:={STALL_S}") as made:
-        yield Server(made)
+    with served(*parameters, "execution:=receding", f"stall_timeout:={STALL_S}") as made:
+        yield made
 
 
 def say(server: Server, phase: int, *held_by: str) -> None:

@@ -1,23 +1,19 @@
 """What people ask the action server about its newest picture, and what it explains by itself: on a bench."""
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import numpy as np
 import pytest
-from any_message import wire
-from live_graph import INTRINSICS
-from node_bench import bench
-from server_bench import Alarm, Server
+from server_bench import Server, served
 
 from stvla_ros.action import ExecuteInstruction
 from stvla_ros.control.actions import EndEffectorAction
 from stvla_ros.errors import InputError
-from stvla_ros.nodes.kit.messages import array_to_image, make_camera_info, make_header, stamp_ns
+from stvla_ros.nodes.kit.messages import stamp_ns
 from stvla_ros.nodes.kit.threads import Worker
-from stvla_ros.nodes.server import question_service, vla_server
-from stvla_ros.nodes.server.vla_server import VlaServerNode
+from stvla_ros.nodes.server import question_service
 from stvla_ros.policy.base import Answer, Picture, Policy, PolicyInput
 from stvla_ros.policy.grounding.answers import thoughts_of_answer
 from stvla_ros.policy.grounding.wordings import FORMS
@@ -49,26 +45,15 @@ class Teller(Policy):
         return thoughts_of_answer({"box": BOX, "way": WAY}.get(question, f"{BOX} {question}"), 224, picture.rgb)
 
 
-@contextmanager
-def served(monkeypatch: pytest.MonkeyPatch, *parameters: str, policy: str = f"{__name__}:Teller") -> Iterator[Server]:
-    monkeypatch.setattr(vla_server, "Alarm", Alarm)
-    given = (f"policy:={policy}", "traces:=none", "pacing:=lockstep", "execution:=receding", *parameters)
-    with bench(VlaServerNode, *given) as made:
-        yield Server(made)
+def start(*parameters: str, policy: str = f"{__name__}:Teller") -> AbstractContextManager[Server]:
+    return served(f"policy:={policy}", "traces:=none", "pacing:=lockstep", "execution:=receding", *parameters)
 
 
 def observe(server: Server, seed: int, seconds: float = 1.0) -> tuple[int, np.ndarray]:
     """:returns: the observation's stamp and picture."""
     server.now_ns += round(seconds * 1e9)
-    header = make_header(server.now_ns, "camera")
     rgb = np.random.default_rng(seed).integers(0, 255, (*SIZE[::-1], 3), np.uint8)
-    for topic, message in (
-        ("camera_info", make_camera_info(INTRINSICS, *SIZE, header)),
-        ("depth", array_to_image(np.full(SIZE[::-1], 0.8, np.float32), "32FC1", header)),
-        ("image", array_to_image(rgb, "rgb8", header)),
-    ):
-        server.bench.receive(topic, wire(message))
-    return server.now_ns, rgb
+    return server.observe(rgb, np.full(SIZE[::-1], 0.8, np.float32)), rgb
 
 
 def call(server: Server, question: str) -> Any:
@@ -85,8 +70,8 @@ def goal(server: Server, instruction: str) -> None:
     server.goal(ExecuteInstruction.Goal(instruction=instruction))
 
 
-def test_an_answer_tells_places_in_pixels_of_the_newest_picture(monkeypatch: pytest.MonkeyPatch) -> None:
-    with served(monkeypatch) as server:
+def test_an_answer_tells_places_in_pixels_of_the_newest_picture() -> None:
+    with start() as server:
         observe(server, 1)
         stamp, rgb = observe(server, 2)
         response = call(server, "box")
@@ -100,8 +85,8 @@ def test_an_answer_tells_places_in_pixels_of_the_newest_picture(monkeypatch: pyt
         assert (way.name, list(way.pixels)) == ("way", [0.0, 0.0, 160.0, 120.0])
 
 
-def test_an_answer_is_shown_with_its_pictures_stamp(monkeypatch: pytest.MonkeyPatch) -> None:
-    with served(monkeypatch) as server:
+def test_an_answer_is_shown_with_its_pictures_stamp() -> None:
+    with start() as server:
         stamp, rgb = observe(server, 1)
         call(server, "box")
         (drawn,), (marks,) = server.bench.sent("thoughts"), server.bench.sent("thought_marks")
@@ -112,8 +97,8 @@ def test_an_answer_is_shown_with_its_pictures_stamp(monkeypatch: pytest.MonkeyPa
         assert changed[60, 40] and not changed[-1].any(), "the box, and not the words below it"
 
 
-def test_nothing_is_commanded_by_a_question(monkeypatch: pytest.MonkeyPatch) -> None:
-    with served(monkeypatch) as server:
+def test_nothing_is_commanded_by_a_question() -> None:
+    with start() as server:
         observe(server, 1)
         assert call(server, "box").success
         assert not server.bench.sent("command") and not server.bench.sent("action_chunk")
@@ -128,23 +113,23 @@ def test_nothing_is_commanded_by_a_question(monkeypatch: pytest.MonkeyPatch) -> 
         ("refused", "question: expected plain words"),
     ],
 )
-def test_a_question_that_cannot_be_used_is_one_line(question: str, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    with served(monkeypatch) as server:
+def test_a_question_that_cannot_be_used_is_one_line(question: str, said: str) -> None:
+    with start() as server:
         observe(server, 1)
         response = call(server, question)
         assert not response.success and response.message.startswith(said) and "\n" not in response.message
         assert len(response.message) < 200 and not response.answer
 
 
-def test_without_a_picture_nothing_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
-    with served(monkeypatch) as server:
+def test_without_a_picture_nothing_is_asked() -> None:
+    with start() as server:
         response = call(server, "box")
         assert not response.success and "none has come yet" in response.message
         assert not server.node._policy.asked
 
 
-def test_a_policy_that_cannot_answer_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    with served(monkeypatch, policy="random") as server:
+def test_a_policy_that_cannot_answer_says_so() -> None:
+    with start(policy="random") as server:
         observe(server, 1)
         response = call(server, "box")
         assert not response.success
@@ -152,15 +137,15 @@ def test_a_policy_that_cannot_answer_says_so(monkeypatch: pytest.MonkeyPatch) ->
         assert response.message == f"question: {expected}"
 
 
-def test_explain_with_a_policy_that_cannot_answer_ends_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_explain_with_a_policy_that_cannot_answer_ends_the_start() -> None:
     with pytest.raises(AssertionError, match="parameter explain: expected a policy that answers in words"):
-        with served(monkeypatch, "explain:=true", policy="random"):
+        with start("explain:=true", policy="random"):
             pass
 
 
 def test_an_answer_without_a_place_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Teller, "ask", lambda *_: {"answer": "a red robot"})
-    with served(monkeypatch) as server:
+    with start() as server:
         observe(server, 1)
         response = call(server, "what is it?")
         assert response.success and response.answer == "a red robot" and "names no place" in response.message
@@ -184,15 +169,15 @@ class _Held(Worker):
 
 
 @contextmanager
-def held(monkeypatch: pytest.MonkeyPatch, *parameters: str) -> Iterator[tuple[Server, _Held]]:
+def held() -> Iterator[tuple[Server, _Held]]:
     """The asking thread is in the test's hands, all else runs."""
-    with served(monkeypatch, *parameters) as server:
+    with start() as server:
         worker = server.node._questions._worker = _Held("questions", server.node._questions._answer)
         yield server, worker
 
 
-def test_while_a_question_is_open_every_observation_is_answered(monkeypatch: pytest.MonkeyPatch) -> None:
-    with held(monkeypatch) as (server, worker):
+def test_while_a_question_is_open_every_observation_is_answered() -> None:
+    with held() as (server, worker):
         goal(server, "stack")
         observe(server, 0)
         waiting = call(server, "box")
@@ -207,8 +192,8 @@ def test_while_a_question_is_open_every_observation_is_answered(monkeypatch: pyt
         assert ended.value.value.success
 
 
-def test_more_questions_than_may_wait_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    with held(monkeypatch) as (server, _):
+def test_more_questions_than_may_wait_are_refused() -> None:
+    with held() as (server, _):
         observe(server, 1)
         waiting = [call(server, "box") for _ in range(question_service.MOST_WAITING)]
         refused = call(server, "box")
@@ -217,8 +202,8 @@ def test_more_questions_than_may_wait_are_refused(monkeypatch: pytest.MonkeyPatc
             each.close()
 
 
-def test_a_deactivation_answers_what_waits_and_asks_nothing_more(monkeypatch: pytest.MonkeyPatch) -> None:
-    with held(monkeypatch) as (server, worker):
+def test_a_deactivation_answers_what_waits_and_asks_nothing_more() -> None:
+    with held() as (server, worker):
         observe(server, 1)
         waiting = call(server, "box")
         server.node.on_deactivate(None)
@@ -229,8 +214,8 @@ def test_a_deactivation_answers_what_waits_and_asks_nothing_more(monkeypatch: py
         assert not server.node._policy.asked and not server.bench.sent("thoughts")
 
 
-def test_what_is_explained_has_its_period_and_is_about_the_instruction(monkeypatch: pytest.MonkeyPatch) -> None:
-    with served(monkeypatch, "explain:=true", "explain_period:=2.5", "explain_questions:=['{task}?', way]") as server:
+def test_what_is_explained_has_its_period_and_is_about_the_instruction() -> None:
+    with start("explain:=true", "explain_period:=2.5", "explain_questions:=['{task}?', way]") as server:
         observe(server, 0)
         assert not server.node._policy.asked, "nothing is answered, and nothing explained"
         goal(server, "Stack it.")
@@ -244,8 +229,8 @@ def test_what_is_explained_has_its_period_and_is_about_the_instruction(monkeypat
         assert len(server.bench.sent("command")) == 7
 
 
-def test_nothing_is_explained_unless_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    with served(monkeypatch) as server:
+def test_nothing_is_explained_unless_asked_for() -> None:
+    with start() as server:
         goal(server, "stack")
         observe(server, 1)
         assert not server.node._policy.asked

@@ -2,18 +2,16 @@
 
 import weakref
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from any_message import wire
 from command_goals import verdict_on
-from live_graph import INTRINSICS
-from node_bench import bench
 from rclpy.lifecycle import TransitionCallbackReturn
 from scipy.spatial.transform import Rotation
-from server_bench import Alarm, Server
+from server_bench import Server, served
 
 from stvla_ros.action import ExecuteInstruction
 from stvla_ros.control.actions import EndEffectorAction
@@ -23,15 +21,11 @@ from stvla_ros.errors import DeviceLost
 from stvla_ros.msg import EndEffectorCommand
 from stvla_ros.nodes.kit.lifecycle import DEVICE_LOST
 from stvla_ros.nodes.kit.messages import (
-    array_to_image,
-    make_camera_info,
     make_chunk,
     make_header,
     stamp_ns,
     tell_moved,
 )
-from stvla_ros.nodes.server import vla_server
-from stvla_ros.nodes.server.vla_server import VlaServerNode
 from stvla_ros.policy.baselines import ExpertPolicy
 from stvla_ros.robots.embodiments import find_embodiment
 
@@ -40,23 +34,9 @@ PROPOSAL = CommandIdentity("widowx")
 RGB, TRACED = np.zeros((120, 160, 3), np.uint8), np.full((224, 224), 0.8, np.float32)
 
 
-@pytest.fixture
-def start(monkeypatch: pytest.MonkeyPatch) -> Iterator:
-    monkeypatch.setattr(vla_server, "Alarm", Alarm)
-
-    @contextmanager
-    def make(*parameters: str) -> Iterator[Server]:
-        given = (
-            "policy:=expert",
-            f"control_hz:={1.0 / PERIOD_S}",
-            "max_observation_age:=0.0",
-            "allow_preemption:=true",
-            *parameters,
-        )
-        with bench(VlaServerNode, *given) as made:
-            yield Server(made)
-
-    return make
+def start(*parameters: str) -> AbstractContextManager[Server]:
+    given = ("policy:=expert", f"control_hz:={1.0 / PERIOD_S}", "max_observation_age:=0.0", "allow_preemption:=true")
+    return served(*given, *parameters)
 
 
 def goal(server: Server, instruction: str = "stack the cubes") -> None:
@@ -72,14 +52,7 @@ def observe(server: Server, actions: int = 4, gripper: float = 1.0, metres: floa
 
 def see(server: Server) -> int:
     """An observation now. :returns: its stamp."""
-    header = make_header(server.now_ns, "camera")
-    for topic, message in (
-        ("camera_info", make_camera_info(INTRINSICS, 160, 120, header)),
-        ("traced_depth", array_to_image(TRACED, "32FC1", header)),
-        ("image", array_to_image(RGB, "rgb8", header)),
-    ):
-        server.bench.receive(topic, wire(message))
-    return server.now_ns
+    return server.observe(RGB, TRACED, "traced_depth")
 
 
 def answer(server: Server, stamp: int, actions: int = 4, gripper: float = 1.0, metres: float = 1.0) -> None:
@@ -93,7 +66,7 @@ def commands(server: Server) -> list[EndEffectorCommand]:
     return server.bench.sent("command")
 
 
-def test_a_chunk_is_executed_step_by_step(start) -> None:
+def test_a_chunk_is_executed_step_by_step() -> None:
     with start("pacing:=realtime", "execution:=chunk") as server:
         goal(server)
         stamp = observe(server)
@@ -103,7 +76,7 @@ def test_a_chunk_is_executed_step_by_step(start) -> None:
         assert {stamp_ns(command.header) for command in commands(server)} == {stamp}
 
 
-def test_when_the_policy_refuses_an_observation_the_running_chunk_is_given_up(start) -> None:
+def test_when_the_policy_refuses_an_observation_the_running_chunk_is_given_up() -> None:
     with start("pacing:=realtime", "execution:=ensemble") as server:
         goal(server)
         observe(server)
@@ -117,7 +90,7 @@ def test_when_the_policy_refuses_an_observation_the_running_chunk_is_given_up(st
         assert len(commands(server)) == before <= 2
 
 
-def test_an_observation_from_before_a_deactivation_is_not_acted_on(start) -> None:
+def test_an_observation_from_before_a_deactivation_is_not_acted_on() -> None:
     with start("pacing:=lockstep", "execution:=receding") as server:
         observe(server)  # nobody has asked for anything yet: it waits
         assert server.node.on_deactivate(None) == TransitionCallbackReturn.SUCCESS
@@ -129,7 +102,7 @@ def test_an_observation_from_before_a_deactivation_is_not_acted_on(start) -> Non
         assert [stamp_ns(command.header) for command in commands(server)] == [stamp]
 
 
-def test_an_answer_after_a_reactivation_to_an_observation_from_before_is_not_acted_on(start) -> None:
+def test_an_answer_after_a_reactivation_to_an_observation_from_before_is_not_acted_on() -> None:
     with start("pacing:=lockstep", "execution:=receding") as server:
         stamp = see(server)
         assert server.node.on_deactivate(None) == TransitionCallbackReturn.SUCCESS
@@ -139,7 +112,7 @@ def test_an_answer_after_a_reactivation_to_an_observation_from_before_is_not_act
         assert not commands(server)
 
 
-def test_a_goal_hears_nothing_of_the_drivers_answers_to_the_one_before(start) -> None:
+def test_a_goal_hears_nothing_of_the_drivers_answers_to_the_one_before() -> None:
     with start("pacing:=lockstep", "execution:=receding") as server:
         goal(server, "first")
         observe(server)
@@ -156,7 +129,7 @@ def test_a_goal_hears_nothing_of_the_drivers_answers_to_the_one_before(start) ->
 
 
 @pytest.mark.parametrize("execution", ["receding", "ensemble"])
-def test_a_goal_does_not_go_on_with_the_gripper_or_the_chunks_of_the_one_before(execution: str, start) -> None:
+def test_a_goal_does_not_go_on_with_the_gripper_or_the_chunks_of_the_one_before(execution: str) -> None:
     with start("pacing:=lockstep", f"execution:={execution}", "sticky_gripper:=5") as server:
         goal(server, "first")
         for opening in (1.0, 1.0, 0.0):
@@ -170,7 +143,7 @@ def test_a_goal_does_not_go_on_with_the_gripper_or_the_chunks_of_the_one_before(
         assert commands(server)[-1].translation.x == 0.0, "the first action alone, no mean with older chunks"
 
 
-def test_a_goal_need_not_wait_until_the_policy_would_have_thought_again_for_the_one_before(start) -> None:
+def test_a_goal_need_not_wait_until_the_policy_would_have_thought_again_for_the_one_before() -> None:
     with start("pacing:=realtime", "execution:=receding") as server:
         for instruction in ("first", "second"):
             goal(server, instruction)
@@ -179,7 +152,7 @@ def test_a_goal_need_not_wait_until_the_policy_would_have_thought_again_for_the_
             assert stamp_ns(server.bench.sent("action_chunk")[-1].header) == stamp
 
 
-def test_after_a_cancel_nothing_of_the_chunk_leaves(start) -> None:
+def test_after_a_cancel_nothing_of_the_chunk_leaves() -> None:
     with start("pacing:=realtime", "execution:=chunk") as server:
         goal(server)
         observe(server, actions=20)
@@ -192,7 +165,7 @@ def test_after_a_cancel_nothing_of_the_chunk_leaves(start) -> None:
         assert len(commands(server)) == count
 
 
-def test_in_lockstep_a_running_chunk_answers_without_the_policy(start) -> None:
+def test_in_lockstep_a_running_chunk_answers_without_the_policy() -> None:
     with start("pacing:=lockstep", "execution:=chunk") as server:
         goal(server)
         stamps = []
@@ -205,7 +178,7 @@ def test_in_lockstep_a_running_chunk_answers_without_the_policy(start) -> None:
 
 
 @pytest.mark.parametrize(("most", "said"), [(4, True), (5, False), (0, False)])
-def test_a_chunk_that_is_longer_than_the_driver_takes_is_told(start, most: int, said: bool) -> None:
+def test_a_chunk_that_is_longer_than_the_driver_takes_is_told(most: int, said: bool) -> None:
     told = []
     with start(f"commands_per_observation:={most}") as server:
         server.node.get_logger = lambda: SimpleNamespace(warning=lambda text, once: told.append((text, once)))
@@ -217,7 +190,7 @@ def test_a_chunk_that_is_longer_than_the_driver_takes_is_told(start, most: int, 
     assert [once for text, once in told if text.startswith(wanted)] == [True] * said
 
 
-def test_after_the_cleanup_the_policy_is_gone(start) -> None:
+def test_after_the_cleanup_the_policy_is_gone() -> None:
     with start("pacing:=lockstep", "execution:=receding") as server:
         goal(server)
         observe(server)
@@ -227,7 +200,7 @@ def test_after_the_cleanup_the_policy_is_gone(start) -> None:
         assert policy() is None
 
 
-def test_a_lost_device_ends_the_goal_and_the_process(start, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_lost_device_ends_the_goal_and_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
     def lost(self, observation):
         raise DeviceLost("inference on cuda: CUDA is lost for this process")
 
@@ -243,7 +216,7 @@ def test_a_lost_device_ends_the_goal_and_the_process(start, monkeypatch: pytest.
 
 
 @pytest.fixture
-def anchored(start) -> Iterator[Server]:
+def anchored() -> Iterator[Server]:
     """One that was given a chunk of 0, 1, 2 and 3 cm, of which the first two commands left."""
     with start("pacing:=realtime", "execution:=anchored") as server:
         goal(server)
@@ -300,7 +273,7 @@ def test_a_verdict_of_impossible_numbers_is_an_error_and_changes_nothing(moved: 
     assert "command_verdict" in anchored.node.stage.recent_error()
 
 
-def test_no_anchored_command_is_longer_than_the_robots_limit(start) -> None:
+def test_no_anchored_command_is_longer_than_the_robots_limit() -> None:
     with start("pacing:=realtime", "execution:=anchored") as server:
         goal(server)
         observe(server)
@@ -311,7 +284,7 @@ def test_no_anchored_command_is_longer_than_the_robots_limit(start) -> None:
         assert travelled(server) == pytest.approx([0.0, most, most])
 
 
-def test_figures_tell_of_late_chunks_skipped_actions_and_holds(start) -> None:
+def test_figures_tell_of_late_chunks_skipped_actions_and_holds() -> None:
     with start("pacing:=realtime", "execution:=anchored") as server:
         goal(server)
         for _ in range(2):

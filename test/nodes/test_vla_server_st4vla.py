@@ -1,20 +1,14 @@
 """The action server with a checkpoint of ST4VLA, made new: from pictures to commands, on a bench."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import numpy as np
 import pytest
-from any_message import wire
-from live_graph import INTRINSICS
-from node_bench import bench
-from server_bench import Alarm, Server
+from server_bench import Server, served
 
 from stvla_ros.action import ExecuteInstruction
-from stvla_ros.nodes.kit.messages import array_to_image, make_camera_info, make_header, stamp_ns
-from stvla_ros.nodes.server import vla_server
-from stvla_ros.nodes.server.vla_server import VlaServerNode
+from stvla_ros.nodes.kit.messages import stamp_ns
 from stvla_ros.policy.families import find_family
 
 # What an untrained checkpoint's statistics let an action be at most.
@@ -28,12 +22,9 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@contextmanager
-def served(folder: Path, monkeypatch: pytest.MonkeyPatch, *parameters: str) -> Iterator[Server]:
-    monkeypatch.setattr(vla_server, "Alarm", Alarm)
-    given = ("policy:=stvla", f"checkpoint:={folder}", "traces:=none", "pacing:=lockstep", "device:=cpu", *parameters)
-    with bench(VlaServerNode, *given) as made:
-        yield Server(made)
+def start(folder: Path, *parameters: str) -> AbstractContextManager[Server]:
+    given = ("policy:=stvla", f"checkpoint:={folder}", "traces:=none", "pacing:=lockstep", "device:=cpu")
+    return served(*given, *parameters)
 
 
 def goal(server: Server, instruction: str) -> None:
@@ -43,19 +34,12 @@ def goal(server: Server, instruction: str) -> None:
 def observe(server: Server, seed: int) -> int:
     """:returns: the observation's stamp."""
     server.now_ns += 10**9
-    header = make_header(server.now_ns, "camera")
     rgb = np.random.default_rng(seed).integers(0, 255, (120, 160, 3), np.uint8)
-    for topic, message in (
-        ("camera_info", make_camera_info(INTRINSICS, 160, 120, header)),
-        ("depth", array_to_image(np.full((120, 160), 0.8, np.float32), "32FC1", header)),
-        ("image", array_to_image(rgb, "rgb8", header)),
-    ):
-        server.bench.receive(topic, wire(message))
-    return server.now_ns
+    return server.observe(rgb, np.full((120, 160), 0.8, np.float32))
 
 
-def test_pictures_are_answered_with_commands(checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with served(checkpoint, monkeypatch, "execution:=auto") as server:
+def test_pictures_are_answered_with_commands(checkpoint: Path) -> None:
+    with start(checkpoint, "execution:=auto") as server:
         goal(server, "stack the green block on the yellow block")
         stamps = [observe(server, seed) for seed in range(3)]
         commands = server.bench.sent("command")
@@ -68,20 +52,17 @@ def test_pictures_are_answered_with_commands(checkpoint: Path, monkeypatch: pyte
         assert len(server.bench.sent("action_chunk")[0].actions) == 4
 
 
-def test_a_goal_with_another_models_token_is_answered_with_nothing(
-    checkpoint: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with served(checkpoint, monkeypatch) as server:
+def test_a_goal_with_another_models_token_is_answered_with_nothing(checkpoint: Path) -> None:
+    with start(checkpoint) as server:
         goal(server, "stack<|im_end|>")
         observe(server, 1)
         assert not server.bench.sent("command")
 
 
-def test_steps_that_no_stride_gives_end_the_start(checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def start() -> None:
-        with served(checkpoint, monkeypatch, "policy_parameters:='{steps: 11}'"):
-            pass
-
+def test_steps_that_no_stride_gives_end_the_start(checkpoint: Path) -> None:
     # What the bench says of a node that does not become configured is the node's own line.
-    with pytest.raises(AssertionError, match="steps: expected one of 1, 2, 3, .* got 11"):
-        start()
+    with (
+        pytest.raises(AssertionError, match="steps: expected one of 1, 2, 3, .* got 11"),
+        start(checkpoint, "policy_parameters:='{steps: 11}'"),
+    ):
+        pass
