@@ -22,10 +22,10 @@ from stvla_ros.learning.training.run import train
 from stvla_ros.policy import load_policy
 from stvla_ros.policy.families import ACTIONS, GROUNDING, find_family
 from stvla_ros.policy.inputs import InputsConfig
+from stvla_ros.policy.kept_frames import PICTURES
 from stvla_ros.policy.lora import LoraConfig
 from stvla_ros.policy.samples import Samples, SeenQuestion
 from stvla_ros.policy.st4vla.create import create_checkpoint
-from stvla_ros.policy.st4vla.training.batch import PICTURES
 from stvla_ros.policy.st4vla.training.options import St4VlaOptions
 from stvla_ros.policy.st4vla.training.trainable import St4VlaTrainable
 from stvla_ros.policy.training_record import resolve

@@ -9,12 +9,13 @@ import torch
 from stvla_ros.perception.trace_cells import CELL_NUMBERS, trace_cells, trace_vertices
 from stvla_ros.policy.action_statistics import ActionStatistics
 from stvla_ros.policy.base import PolicyInput
-from stvla_ros.policy.pictures import prepare_depth, prepare_picture, scale_intrinsics
+from stvla_ros.policy.kept_frames import DEPTHS, INTRINSICS, as_pixels, frame_arrays, keep_picture, seen_frames
+from stvla_ros.policy.pictures import prepare_depth, scale_intrinsics
 from stvla_ros.policy.samples import Augmentation, Preparation, Samples
 from stvla_ros.policy.spatialvla.actions.action_tokenizer import ActionTokenizer
 from stvla_ros.policy.spatialvla.prompt import PromptTokenizer
 
-PICTURES, DEPTHS, INTRINSICS, TRACES = "pictures", "depths", "intrinsics", "traces"
+TRACES = "traces"
 
 
 @dataclass(frozen=True)
@@ -33,21 +34,16 @@ class SpatialVlaPreparation(Preparation):
     default_size: tuple[int, int]
 
     def arrays(self) -> Mapping[str, tuple[tuple[int, ...], type]]:
-        return {
-            PICTURES: ((self.size, self.size, 3), np.uint8),
-            DEPTHS: ((self.size, self.size), np.float16),
-            INTRINSICS: ((3, 3), np.float32),
-        }
+        return frame_arrays(self.size)
 
     def __call__(self, observation: PolicyInput) -> Mapping[str, np.ndarray]:
         seen = observation.picture
         height, width = seen.rgb.shape[:2]
-        prepared = prepare_picture(seen.rgb, self.size, self.resize)
         given, size = seen.intrinsics, (width, height)
         if given is None:
             given, size = np.array(self.default_camera).reshape(3, 3), self.default_size
         return {
-            PICTURES: np.round(255.0 * prepared.transpose(1, 2, 0)).astype(np.uint8),
+            **keep_picture(seen.rgb, self.size, self.resize),
             DEPTHS: prepare_depth(seen.depth, (width, height), self.size).astype(np.float16),
             INTRINSICS: scale_intrinsics(given, size, self.size),
         }
@@ -143,14 +139,13 @@ class BatchMaker:
         """Make a batch, see ``Trainable.batch``."""
         samples = self._samples
         frames = [indices] + ([samples.before(indices, self._earlier_s)] if self._earlier_s else [])
-        seen = [self._seen(each, augmentation) for each in frames]
+        seen = [seen_frames(samples, each, augmentation) for each in frames]
         pictures, depths, intrinsics = (np.concatenate(parts) for parts in zip(*seen, strict=True))
         cells = self._trace_cells(indices, intrinsics[: len(indices)], pictures.shape[1], augmentation)
-        pixels = np.ascontiguousarray(pictures.transpose(0, 3, 1, 2)).astype(np.float32) / np.float32(255.0)
         texts = samples.texts(indices)
         steps, valid = samples.chunks(indices, self._chunk)
         return SpatialVlaBatch(
-            pixels=torch.from_numpy(pixels),
+            pixels=torch.from_numpy(as_pixels(pictures)),
             depth=torch.from_numpy(depths),
             intrinsics=torch.from_numpy(intrinsics),
             ids=torch.from_numpy(np.stack([self._ids[text] for text in texts])),
@@ -162,14 +157,6 @@ class BatchMaker:
             scene_points=torch.from_numpy(samples.scene_points[indices]),
             cells=torch.from_numpy(cells),
         )
-
-    def _seen(
-        self, indices: np.ndarray, augmentation: Augmentation | None
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Pictures, depth maps and intrinsics of frames, augmented."""
-        prepared = self._samples.prepared
-        found = prepared[PICTURES][indices], prepared[DEPTHS][indices].astype(np.float32), prepared[INTRINSICS][indices]
-        return found if augmentation is None else augmentation(*found)
 
     def _trace_cells(
         self, indices: np.ndarray, intrinsics: np.ndarray, size: int, augmentation: Augmentation | None

@@ -10,12 +10,20 @@ from scipy.spatial.transform import Rotation
 from stvla_ros.errors import InputError
 from stvla_ros.perception.compositor import resize_depth
 from stvla_ros.policy.base import PolicyInput
-from stvla_ros.policy.pictures import FARTHEST, prepare_picture, scale_intrinsics
+from stvla_ros.policy.kept_frames import (
+    DEPTHS,
+    INTRINSICS,
+    PICTURES,
+    as_pixels,
+    frame_arrays,
+    keep_picture,
+    seen_frames,
+)
+from stvla_ros.policy.pictures import FARTHEST, scale_intrinsics
 from stvla_ros.policy.samples import Augmentation, Preparation, Samples
 from stvla_ros.policy.ssm_vla.lam.latent_action_model import Clip
 from stvla_ros.policy.ssm_vla.lam.seen_scene import Scene
 
-PICTURES, DEPTHS, INTRINSICS = "pictures", "depths", "intrinsics"
 MOTION = 5
 """Numbers of a motion: x y z in metres and the turn about the vertical in radians, both in the base frame; opening."""
 _LABELS = 7
@@ -35,27 +43,19 @@ class LamPreparation(Preparation):
     resize: str
 
     def arrays(self) -> Mapping[str, tuple[tuple[int, ...], type]]:
-        return {
-            PICTURES: ((self.size, self.size, 3), np.uint8),
-            DEPTHS: ((self.size, self.size), np.float16),
-            INTRINSICS: ((3, 3), np.float32),
-        }
+        return frame_arrays(self.size)
 
     def __call__(self, observation: PolicyInput) -> Mapping[str, np.ndarray]:
         seen = observation.picture
         height, width = seen.rgb.shape[:2]
-        prepared = prepare_picture(seen.rgb, self.size, self.resize)
+        kept = keep_picture(seen.rgb, self.size, self.resize)
         depth = np.zeros((self.size, self.size), np.float32)
         if seen.depth is not None:
             depth = resize_depth(seen.depth.astype(np.float32), self.size)
         intrinsics = np.full((3, 3), np.nan, np.float32)
         if seen.intrinsics is not None:
             intrinsics = scale_intrinsics(seen.intrinsics, (width, height), self.size)
-        return {
-            PICTURES: np.round(255.0 * prepared.transpose(1, 2, 0)).astype(np.uint8),
-            DEPTHS: np.where(depth < FARTHEST, depth, 0.0).astype(np.float16),
-            INTRINSICS: intrinsics,
-        }
+        return {**kept, DEPTHS: np.where(depth < FARTHEST, depth, 0.0).astype(np.float16), INTRINSICS: intrinsics}
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,7 +85,8 @@ class ClipMaker:
     def clip(self, indices: np.ndarray, augmentation: Augmentation | None = None) -> Clip:
         """Clips that begin at these frames; parameters as in ``Trainable.batch``."""
         columns = [indices, *self.keyframes[indices].T]
-        seen = [self._seen(each, augmentation) for each in columns]
+        # All that is changed is changed alike, in every frame of a clip.
+        seen = [seen_frames(self._samples, each, augmentation) for each in columns]
         # A clip's frames one after the other.
         pictures, depths, intrinsics = (
             np.stack(parts, axis=1).reshape(-1, *parts[0].shape[1:]) for parts in zip(*seen, strict=True)
@@ -94,15 +95,7 @@ class ClipMaker:
 
     def frames(self, indices: np.ndarray, augmentation: Augmentation | None = None) -> Scene:
         """These frames; parameters as in ``Trainable.batch``."""
-        return _scene(*self._seen(indices, augmentation))
-
-    def _seen(
-        self, indices: np.ndarray, augmentation: Augmentation | None
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Pictures, depth maps and intrinsics; all that is changed is changed alike, in every frame of a clip."""
-        prepared = self._samples.prepared
-        found = prepared[PICTURES][indices], prepared[DEPTHS][indices].astype(np.float32), prepared[INTRINSICS][indices]
-        return found if augmentation is None else augmentation(*found)
+        return _scene(*seen_frames(self._samples, indices, augmentation))
 
 
 def scene_of(prepared: Mapping[str, np.ndarray]) -> Scene:
@@ -112,8 +105,8 @@ def scene_of(prepared: Mapping[str, np.ndarray]) -> Scene:
 
 def _scene(pictures: np.ndarray, depths: np.ndarray, intrinsics: np.ndarray) -> Scene:
     """:param pictures: (N, S, S, 3) uint8. :param depths: (N, S, S) float32. :param intrinsics: (N, 3, 3) float32."""
-    rgb = np.ascontiguousarray(pictures.transpose(0, 3, 1, 2)).astype(np.float32) / np.float32(255.0)
-    return Scene(*(torch.from_numpy(np.ascontiguousarray(each)) for each in (rgb, depths, intrinsics)))
+    arrays = as_pixels(pictures), depths, intrinsics
+    return Scene(*(torch.from_numpy(np.ascontiguousarray(each)) for each in arrays))
 
 
 class LamBatchMaker(ClipMaker):

@@ -8,13 +8,11 @@ import torch
 
 from stvla_ros.policy.action_statistics import ActionStatistics
 from stvla_ros.policy.base import PolicyInput
-from stvla_ros.policy.pictures import prepare_picture
+from stvla_ros.policy.kept_frames import PICTURES, keep_picture, picture_array
 from stvla_ros.policy.samples import Augmentation, Preparation, Samples, SeenQuestion
 from stvla_ros.policy.st4vla.normaliser import GRIPPER, OPEN_FROM
 from stvla_ros.policy.st4vla.padding import padded
 from stvla_ros.policy.st4vla.prompt import PromptTokenizer
-
-PICTURES = "pictures"
 
 
 @dataclass(frozen=True)
@@ -29,11 +27,10 @@ class St4VlaPreparation(Preparation):
     resize: str
 
     def arrays(self) -> Mapping[str, tuple[tuple[int, ...], type]]:
-        return {PICTURES: ((self.size, self.size, 3), np.uint8)}
+        return picture_array(self.size)
 
     def __call__(self, observation: PolicyInput) -> Mapping[str, np.ndarray]:
-        prepared = prepare_picture(observation.picture.rgb, self.size, self.resize)
-        return {PICTURES: np.round(255.0 * prepared.transpose(1, 2, 0)).astype(np.uint8)}
+        return keep_picture(observation.picture.rgb, self.size, self.resize)
 
 
 @dataclass(frozen=True)
