@@ -12,7 +12,7 @@ import tyro
 
 from stvla_ros.atomic_files import whole_file
 from stvla_ros.errors import InputError, reason_of
-from stvla_ros.policy.checkpoints import find_checkpoint
+from stvla_ros.policy.checkpoint_places import find_checkpoint
 from stvla_ros.policy.drawn_thoughts import draw_thoughts
 from stvla_ros.policy.families import GROUNDING, family_of
 from stvla_ros.policy.grounding.answers import WAY, thoughts_of_answer

@@ -23,7 +23,7 @@ from typing import Any
 from stvla_ros.control.chunk_execution import ENSEMBLED_CHUNKS, EXECUTIONS, PACINGS, check_chunks
 from stvla_ros.errors import InputError
 from stvla_ros.perception.depth.constant import NO_DEPTH
-from stvla_ros.policy.checkpoints import find_downloaded, is_shipped
+from stvla_ros.policy.checkpoint_places import find_downloaded, is_shipped
 from stvla_ros.policy.inputs import INPUT_NAMES, InputsConfig
 from stvla_ros.policy.registry import (
     DEFAULT_POLICY,

@@ -17,7 +17,7 @@ def check_checkpoint(path_or_id: str, unnorm_key: str, fallback_unnorm_key: str,
     :param fallback_unnorm_key: the robot's own data set in the published checkpoints.
     :param depth_topic: topic of the camera's depth; empty if it has no depth.
     """
-    from stvla_ros.policy.checkpoints import find_downloaded
+    from stvla_ros.policy.checkpoint_places import find_downloaded
     from stvla_ros.policy.families import family_of
 
     try:

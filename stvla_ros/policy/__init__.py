@@ -14,7 +14,7 @@ def load_policy(path_or_id: str, device: str = "cpu", dtype: str = "float32", **
     :raises InputError: for a checkpoint, device, type or option that cannot be used.
     """
     from stvla_ros.devices import parse_device, parse_dtype
-    from stvla_ros.policy.checkpoints import find_checkpoint
+    from stvla_ros.policy.checkpoint_places import find_checkpoint
     from stvla_ros.policy.families import family_of
 
     # Before anything is searched for, or even downloaded.

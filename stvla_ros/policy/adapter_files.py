@@ -22,14 +22,9 @@ from torch import nn
 from stvla_ros.atomic_files import whole_file
 from stvla_ros.devices import memory_for
 from stvla_ros.errors import InputError
-from stvla_ros.policy.checkpoints import (
-    ADAPTER_CONFIG,
-    find_base,
-    find_base_name,
-    fingerprint,
-    open_tensors,
-    read_json,
-)
+from stvla_ros.policy.checkpoint_places import find_base, find_base_name
+from stvla_ros.policy.checkpoints import ADAPTER_CONFIG, read_json
+from stvla_ros.policy.stored_weights import fingerprint, open_tensors
 from stvla_ros.settings import shown
 
 ADAPTER_WEIGHTS = "adapter_model.safetensors"

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from stvla_ros.errors import InputError
-from stvla_ros.policy.checkpoints import ADAPTER_CONFIG, TRAINING_RECORD, check_free, find_checkpoint, is_adapter
+from stvla_ros.policy.checkpoint_places import find_checkpoint
+from stvla_ros.policy.checkpoints import ADAPTER_CONFIG, TRAINING_RECORD, check_free, is_adapter
 from stvla_ros.policy.families import FAMILIES, PolicyFamily, family_of, find_family
 from stvla_ros.settings import Range, parse_mapping
 

@@ -20,15 +20,9 @@ from stvla_ros.errors import InputError
 from stvla_ros.plugins import Registry, subclass_of
 from stvla_ros.policy.action_statistics import ActionStatistics, select_statistics, why_statistics
 from stvla_ros.policy.base import Policy
-from stvla_ros.policy.checkpoints import (
-    ADAPTER_CONFIG,
-    TRAINING_RECORD,
-    find_base,
-    find_base_name,
-    read_json,
-    stored_shapes,
-    weight_files,
-)
+from stvla_ros.policy.checkpoint_places import find_base, find_base_name
+from stvla_ros.policy.checkpoints import ADAPTER_CONFIG, TRAINING_RECORD, read_json
+from stvla_ros.policy.stored_weights import stored_shapes, weight_files
 
 if TYPE_CHECKING:
     import torch

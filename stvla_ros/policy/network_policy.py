@@ -72,7 +72,7 @@ class NetworkPolicy(Policy, Generic[Network]):
         """:raises InputError: when one of the parameters cannot be used."""
         # Imported here: a launcher that only checks the parameters need not wait for torch.
         from stvla_ros.devices import free_memory, set_threads
-        from stvla_ros.policy.checkpoints import find_checkpoint
+        from stvla_ros.policy.checkpoint_places import find_checkpoint
 
         set_threads(self._threads)
         self._loaded = None  # never two networks in memory

@@ -76,7 +76,7 @@ def check_loads(checkpoint: str, unnorm_key: str = "", fallback_unnorm_key: str 
     :raises InputError: naming what is missing.
     """
     from stvla_ros.policy.action_statistics import select_statistics
-    from stvla_ros.policy.checkpoints import check_exists, check_files, find_downloaded
+    from stvla_ros.policy.checkpoint_places import check_exists, check_files, find_downloaded
     from stvla_ros.policy.families import family_of
 
     check_exists(checkpoint)
@@ -155,7 +155,7 @@ def given_parameters(
 
 def _is_known(name: str, parameters: Mapping[str, Any]) -> bool:
     """False if the policy's checkpoint was not downloaded yet."""
-    from stvla_ros.policy.checkpoints import find_downloaded
+    from stvla_ros.policy.checkpoint_places import find_downloaded
 
     checkpoint = parameters.get("checkpoint")
     given = name == OF_CHECKPOINT and isinstance(checkpoint, str) and checkpoint
@@ -168,7 +168,7 @@ def _find(name: str, parameters: Mapping[str, Any]) -> type[Policy]:
         return POLICIES.find(name)
     POLICIES.check(name)
     # Imported here: this package would otherwise import itself through the family's policy.
-    from stvla_ros.policy.checkpoints import find_checkpoint
+    from stvla_ros.policy.checkpoint_places import find_checkpoint
     from stvla_ros.policy.families import family_of
     from stvla_ros.shared_files import default_checkpoint
 

@@ -11,7 +11,8 @@ from typing import Any
 from stvla_ros.control.chunk_execution import EXECUTIONS
 from stvla_ros.errors import InputError, one_line, reason_of
 from stvla_ros.perception.depth.constant import NO_DEPTH
-from stvla_ros.policy.checkpoints import TRAINING_RECORD, find_base_name, find_downloaded
+from stvla_ros.policy.checkpoint_places import find_base_name, find_downloaded
+from stvla_ros.policy.checkpoints import TRAINING_RECORD
 from stvla_ros.policy.inputs import BESIDE, InputsConfig, differences, input_values, overridden
 from stvla_ros.policy.registry import OF_CHECKPOINT, WITHOUT_NETWORK
 from stvla_ros.safe_files import read_json_file

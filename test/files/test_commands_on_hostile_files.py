@@ -11,7 +11,8 @@ from test_safe_files import ALIASES
 
 from stvla_ros import cli
 from stvla_ros.nodes.recording.replay import ReplayNode
-from stvla_ros.policy.checkpoints import find_checkpoint, read_json
+from stvla_ros.policy.checkpoint_places import find_checkpoint
+from stvla_ros.policy.checkpoints import read_json
 from stvla_ros.recordings.open_recording import open_recording
 from stvla_ros.robots.embodiments import read_embodiment
 

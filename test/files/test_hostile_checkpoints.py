@@ -13,7 +13,8 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 
 from stvla_ros import cli
 from stvla_ros.errors import InputError
-from stvla_ros.policy.checkpoints import WEIGHTS, read_json, stored_shapes, weight_files
+from stvla_ros.policy.checkpoints import WEIGHTS, read_json
+from stvla_ros.policy.stored_weights import stored_shapes, weight_files
 from stvla_ros.policy.tokenizer_files import checked_tokenizer
 from stvla_ros.safe_files import VARIABLE
 from stvla_ros.shared_files import default_checkpoint

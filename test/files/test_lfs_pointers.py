@@ -8,7 +8,8 @@ import pytest
 from refusals import refusal
 
 from stvla_ros.learning.datasets.lerobot.parquet import open_table
-from stvla_ros.policy.checkpoints import open_tensors, read_json
+from stvla_ros.policy.checkpoints import read_json
+from stvla_ros.policy.stored_weights import open_tensors
 from stvla_ros.recordings.open_recording import open_recording
 from stvla_ros.safe_files import json_lines
 

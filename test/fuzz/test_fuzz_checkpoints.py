@@ -15,12 +15,13 @@ from tiny_checkpoint import config, processor
 
 from stvla_ros.policy.action_statistics import read_statistics
 from stvla_ros.policy.adapter_files import ADAPTER_CONFIG, ADAPTER_WEIGHTS, read_adapter
-from stvla_ros.policy.checkpoints import INDEX, TRAINING_RECORD, WEIGHTS, fingerprint, read_json, read_rows
+from stvla_ros.policy.checkpoints import INDEX, TRAINING_RECORD, WEIGHTS, read_json
 from stvla_ros.policy.spatialvla.actions.action_tokenizer import ActionTokenizer
 from stvla_ros.policy.spatialvla.actions.consensus import consensus_width
 from stvla_ros.policy.spatialvla.checkpoint import empty_model
 from stvla_ros.policy.spatialvla.config import SpatialVlaConfig
 from stvla_ros.policy.spatialvla.sizes import PROCESSOR_CONFIG
+from stvla_ros.policy.stored_weights import fingerprint, read_rows
 from stvla_ros.policy.training_record import resolve_execution, training_record
 
 TENSORS = {"a.weight": torch.arange(12.0).reshape(3, 4), "b": torch.ones(2, dtype=torch.bfloat16)}

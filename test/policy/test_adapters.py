@@ -15,7 +15,7 @@ from tolerance import assert_same_but_for_rounding
 
 from stvla_ros.errors import InputError
 from stvla_ros.policy import load_policy
-from stvla_ros.policy.checkpoints import find_base
+from stvla_ros.policy.checkpoint_places import find_base
 from stvla_ros.policy.commands import MergeArguments, merge, merge_adapter
 from stvla_ros.policy.lora import LoraConfig, trainable_parameters
 from stvla_ros.policy.spatialvla.adapters import add_adapters, save_adapter

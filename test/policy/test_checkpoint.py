@@ -15,7 +15,8 @@ from safetensors.torch import load_file, save_file
 from tiny_checkpoint import ACTION_TOKENS, config, shapes, write_tiny_checkpoint
 
 from stvla_ros.errors import InputError
-from stvla_ros.policy.checkpoints import INDEX, WEIGHTS, find_checkpoint
+from stvla_ros.policy.checkpoint_places import find_checkpoint
+from stvla_ros.policy.checkpoints import INDEX, WEIGHTS
 from stvla_ros.policy.spatialvla.checkpoint import empty_model, load_model, published_name, save_model
 from stvla_ros.policy.spatialvla.config import SpatialVlaConfig
 from stvla_ros.policy.spatialvla.sizes import published_config

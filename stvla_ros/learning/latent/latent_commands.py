@@ -173,7 +173,8 @@ def plot(arguments: PlotArguments) -> int:
 def _opened(arguments: LatentArguments) -> Iterator[tuple[Any, Any, Path]]:
     """The model, the source's prepared frames, and the folder that is made when all is well."""
     from stvla_ros.atomic_files import whole_folder
-    from stvla_ros.policy.checkpoints import check_free, find_checkpoint
+    from stvla_ros.policy.checkpoint_places import find_checkpoint
+    from stvla_ros.policy.checkpoints import check_free
     from stvla_ros.policy.families import family_of
 
     folder = Path(arguments.output or f"out/latent/{datetime.now():%Y-%m-%d_%H-%M-%S_%f}").expanduser().resolve()

@@ -7,7 +7,8 @@ from pathlib import Path
 from stvla_ros.cuda_driver import check_device
 from stvla_ros.errors import InputError
 from stvla_ros.learning.training.config import TrainingConfig
-from stvla_ros.policy.checkpoints import check_exists, check_files, find_downloaded, is_adapter
+from stvla_ros.policy.checkpoint_places import check_exists, check_files, find_downloaded
+from stvla_ros.policy.checkpoints import is_adapter
 from stvla_ros.policy.families import family_of, find_family
 
 _DATASET_FILE = "meta/info.json"

@@ -202,7 +202,7 @@ def train(config: TrainingConfig) -> Path:
 
 
 def _start(config: TrainingConfig, selections: "list[Selection]", device: "torch.device", run_folder: Path) -> "Start":
-    from stvla_ros.policy.checkpoints import find_base
+    from stvla_ros.policy.checkpoint_places import find_base
     from stvla_ros.policy.families import family_of
     from stvla_ros.policy.trainable import Start
 

@@ -24,12 +24,13 @@ from torch import nn
 
 from stvla_ros.errors import InputError
 from stvla_ros.policy.adapter_files import Adapter, merge_adapter_weights, write_adapter
-from stvla_ros.policy.checkpoints import find_base, read_rows
+from stvla_ros.policy.checkpoint_places import find_base
 from stvla_ros.policy.lora import LoraConfig, put_adapters
 from stvla_ros.policy.spatialvla.checkpoint import published_name
 from stvla_ros.policy.spatialvla.config import HEADS
 from stvla_ros.policy.spatialvla.model import SpatialVla
 from stvla_ros.policy.spatialvla.sizes import PROCESSOR_CONFIG
+from stvla_ros.policy.stored_weights import read_rows
 
 # Full names, anchored by their parts: ZoeDepth's layers have the same last names. The pattern also fits the published
 # module names (vision_tower.vision_model.…), so that the published code can read an adapter_config.json with it.

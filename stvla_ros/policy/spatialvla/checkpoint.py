@@ -7,10 +7,10 @@ import torch
 
 from stvla_ros.devices import memory_for
 from stvla_ros.errors import InputError, reason_of
-from stvla_ros.policy.checkpoints import check_tensors, open_tensors, stored_shapes, weight_files
 from stvla_ros.policy.empty_networks import without_memory
 from stvla_ros.policy.spatialvla.config import SpatialVlaConfig
 from stvla_ros.policy.spatialvla.model import SpatialVla
+from stvla_ros.policy.stored_weights import check_tensors, open_tensors, stored_shapes, weight_files
 from stvla_ros.policy.weight_shards import write_shards
 
 # transformers 5 (left) to published names.

@@ -9,7 +9,6 @@ from torch import nn
 
 from stvla_ros.devices import memory_for
 from stvla_ros.errors import InputError, reason_of
-from stvla_ros.policy.checkpoints import check_tensors, open_tensors, stored_shapes, weight_files
 from stvla_ros.policy.empty_networks import without_memory
 from stvla_ros.policy.ssm_vla.config import (
     LAM,
@@ -24,6 +23,7 @@ from stvla_ros.policy.ssm_vla.config import (
 from stvla_ros.policy.ssm_vla.lam.latent_action_model import LatentActionModel
 from stvla_ros.policy.ssm_vla.lam.tokens import load_frozen
 from stvla_ros.policy.ssm_vla.model import SsmVla
+from stvla_ros.policy.stored_weights import check_tensors, open_tensors, stored_shapes, weight_files
 from stvla_ros.policy.weight_shards import write_shards
 
 Network = TypeVar("Network", bound=nn.Module)

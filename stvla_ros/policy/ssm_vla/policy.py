@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from stvla_ros.errors import InputError
 from stvla_ros.policy.action_statistics import to_end_effector_action
 from stvla_ros.policy.base import MAIN_CAMERA, Answer, InputNeeds, PolicyInput
-from stvla_ros.policy.checkpoints import find_downloaded
+from stvla_ros.policy.checkpoint_places import find_downloaded
 from stvla_ros.policy.network_policy import NetworkPolicy
 from stvla_ros.policy.sampling import check_resize, check_seed
 from stvla_ros.policy.ssm_vla.config import no_policy, read_policy_config

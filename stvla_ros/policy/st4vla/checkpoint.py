@@ -11,17 +11,12 @@ import torch
 from stvla_ros.devices import memory_for
 from stvla_ros.errors import InputError, reason_of
 from stvla_ros.perception.depth.constant import NO_DEPTH
-from stvla_ros.policy.checkpoints import (
-    TRAINING_RECORD,
-    check_tensors,
-    open_tensors,
-    stored_shapes,
-    weight_files,
-)
+from stvla_ros.policy.checkpoints import TRAINING_RECORD
 from stvla_ros.policy.empty_networks import without_memory
 from stvla_ros.policy.st4vla.config import St4VlaConfig
 from stvla_ros.policy.st4vla.model import HEAD, TEXT, St4Vla
 from stvla_ros.policy.st4vla.sizes import MODEL_TYPE
+from stvla_ros.policy.stored_weights import check_tensors, open_tensors, stored_shapes, weight_files
 from stvla_ros.policy.weight_shards import write_shards
 
 # Parts that compute in float32, whatever the type of the rest.

@@ -17,7 +17,7 @@ import torch
 
 from stvla_ros.devices import parse_dtype
 from stvla_ros.errors import InputError, reason_of
-from stvla_ros.policy.checkpoints import check_tensors, new_folder, open_tensors, read_json, stored_shapes, weight_files
+from stvla_ros.policy.checkpoints import new_folder, read_json
 from stvla_ros.policy.sampling import check_seed
 from stvla_ros.policy.st4vla.checkpoint import empty_model, expected_shapes, save_tensors, stored_bytes, write_record
 from stvla_ros.policy.st4vla.config import St4VlaConfig
@@ -26,6 +26,7 @@ from stvla_ros.policy.st4vla.model import HEAD, TEXT, parts_around
 from stvla_ros.policy.st4vla.prompt import PromptTokenizer
 from stvla_ros.policy.st4vla.sizes import MODEL_TYPE, config_of_size
 from stvla_ros.policy.statistics_file import STATISTICS, read_run_statistics
+from stvla_ros.policy.stored_weights import check_tensors, open_tensors, stored_shapes, weight_files
 from stvla_ros.policy.tokenizer_files import FILE
 from stvla_ros.safe_files import check_limit, check_regular
 from stvla_ros.settings import build, read_mapping

@@ -10,10 +10,12 @@ import torch
 from torch import nn
 
 from stvla_ros.errors import InputError
-from stvla_ros.policy.checkpoints import find_checkpoint, fingerprint, read_json
+from stvla_ros.policy.checkpoint_places import find_checkpoint
+from stvla_ros.policy.checkpoints import read_json
 from stvla_ros.policy.families import family_of
 from stvla_ros.policy.ssm_vla.config import LamConfig
 from stvla_ros.policy.ssm_vla.lam.seen_scene import Scene, inverse_depth, patch_centres, patched
+from stvla_ros.policy.stored_weights import fingerprint
 
 # ImageNet's, which DINOv2's pictures were scaled by.
 _MEAN, _DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
