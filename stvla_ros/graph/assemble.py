@@ -9,29 +9,21 @@ from typing import Any, Literal
 
 from stvla_ros.errors import InputError
 from stvla_ros.graph.arguments import PerceptionArguments, RobotArguments, SimArguments, check_topics, given_inputs
+from stvla_ros.graph.driver_nodes import LATCHES, driver_node, driver_nodes, robot_name
 from stvla_ros.graph.finish import finish, rviz_config
-from stvla_ros.graph.names import OF_DRIVERS
 from stvla_ros.graph.replays import image_subscribers, look_at, replay_pacing, without_sensor
 from stvla_ros.graph.specification import Graph, NodeSpec, Parameters
-from stvla_ros.nodes.executables import executables, module_of
 from stvla_ros.perception.depth.constant import NO_DEPTH
 from stvla_ros.perception.geometry import parse_pose
 from stvla_ros.policy.registry import check_answers, check_loads, check_policy, given_parameters
 from stvla_ros.policy.training_record import Resolved, checkpoint_of, resolve
 from stvla_ros.robots.drivers import DriverNeeds
 from stvla_ros.robots.embodiments import Embodiment, find_embodiment
-from stvla_ros.safe_files import check_instruction
 from stvla_ros.settings import one_line_yaml, read_mapping
 from stvla_ros.sim.tasks import check_episodes, find_task, resolve_task
 
 # A real camera's noise changes every picture. A simulator's still scene does not, so this check is off there.
 FROZEN_PICTURE_S = 1.0
-# In the run's folder if the robot is a stand-in that can hurt nobody.
-LATCHES = "latches"
-
-
-# A stand-in is allowed to be late: a busy machine can do it no harm.
-_NO_ROBOT = {"late_ticks": 0}
 
 
 def sim_graph(arguments: SimArguments, run_directory: Path) -> Graph:
@@ -85,7 +77,7 @@ def sim_graph(arguments: SimArguments, run_directory: Path) -> Graph:
         if lockstep:
             raise InputError("joint_level: expected pacing realtime, a driver does not wait for a simulator")
         driver = {"robot": simulated.robot, "latch_folder": str(run_directory / LATCHES)}
-        nodes.append(_driver_node(embodiment, driver))
+        nodes.append(driver_node(embodiment, driver))
     notes = ((task_note,) if task_note else ()) + resolved.notes
     return finish(nodes, arguments, run_directory, simulated=True, notes=notes)
 
@@ -98,7 +90,7 @@ def robot_graph(arguments: RobotArguments, run_directory: Path) -> Graph:
     resolved = _resolve(arguments, embodiment)
     if replayed and not replayed.has_depth:
         resolved = without_sensor(arguments, resolved)
-    robot = _robot(arguments)
+    robot = robot_name(arguments)
     server = {**_server(arguments, resolved, robot, embodiment), "frozen_picture_timeout": FROZEN_PICTURE_S}
     server["allow_preemption"] = arguments.allow_preemption
     if embodiment.driver is not None:
@@ -123,7 +115,7 @@ def robot_graph(arguments: RobotArguments, run_directory: Path) -> Graph:
     if arguments.camera_pose:
         pose = _camera_pose(arguments.camera_pose, embodiment.base_frame)
         nodes = [_with_camera_pose(node, pose, base_frame) for node in nodes]
-    nodes += _driver(arguments, robot, embodiment, run_directory)
+    nodes += driver_nodes(arguments, robot, embodiment, run_directory)
     # A robot's graph survives the loss of a part: the driver holds the arm until the part is back.
     nodes = [replace(node, on_failure="restart") for node in nodes]
     if replayed:
@@ -160,71 +152,6 @@ def _recorders(record: bool, video: bool) -> list[str]:
     of_bag = [f"bag_recorder {topic}" for topic in ("image", "camera_info", "sensor_depth") if record]
     of_video = [f"episode_recorder {topic}" for topic in ("image", "overlay", "traced_depth") if video]
     return [*of_bag, *of_video] or [""]
-
-
-def _robot(arguments: RobotArguments) -> str:
-    """The robot's file as an absolute path: nodes may be started in another folder."""
-    return str(Path(arguments.robot).resolve()) if arguments.robot.endswith((".yaml", ".yml")) else arguments.robot
-
-
-def _driver(arguments: RobotArguments, robot: str, embodiment: Embodiment, run_directory: Path) -> list[NodeSpec]:
-    """The nodes that move the robot; none if a recording plays and the hardware is real."""
-    if embodiment.driver is None:
-        raise InputError(f"robot: {arguments.robot} has no driver, it exists only in simulation")
-    kind = embodiment.driver.kind
-    if arguments.use_fake_hardware and not kind.stand_in:
-        raise InputError(f"use_fake_hardware: expected a robot with a stand-in, {arguments.robot} has none")
-    if arguments.replay and not arguments.use_fake_hardware:
-        return []
-    driver = {
-        "robot": robot,
-        "dry_run": arguments.dry_run,
-        "home_first": arguments.home_first,
-        "mode": arguments.mode,
-        "deadman": arguments.deadman,
-        "estop_heartbeat": arguments.estop_heartbeat,
-        "latch_folder": _latch_folder(arguments, run_directory),
-    }
-    if arguments.use_fake_hardware:
-        driver |= _NO_ROBOT
-    session = {"output": str(run_directory), "instruction": check_instruction(arguments.instruction, "instruction")}
-    nodes = [
-        _driver_node(embodiment, driver),
-        NodeSpec("robot_session", {"robot_session": session}, part="driver"),
-    ]
-    if arguments.use_fake_hardware:
-        nodes.append(_stand_in(embodiment, {"robot": robot}))
-    return nodes
-
-
-def _latch_folder(arguments: RobotArguments, run_directory: Path) -> str:
-    """A robot's stops outlive a run. A stand-in's do not: each run has a new one."""
-    if arguments.latch_folder:
-        return str(Path(arguments.latch_folder).expanduser().resolve())
-    return str(run_directory / LATCHES) if arguments.use_fake_hardware else ""
-
-
-def _driver_node(embodiment: Embodiment, parameters: Parameters) -> NodeSpec:
-    """:raises InputError: when another package's driver has the name of a node of this one."""
-    driver = embodiment.driver
-    # A dry run sends the arm nothing, so it has no say in who does.
-    commands = () if parameters.get("dry_run") else driver.commands()
-    return _in_module(driver.executable, driver.kind.module, parameters, (*OF_DRIVERS, *commands))
-
-
-def _stand_in(embodiment: Embodiment, parameters: Parameters) -> NodeSpec:
-    """In the robot's place; :raises InputError: likewise."""
-    module, needs = embodiment.driver.kind.stand_in, embodiment.driver.needs()
-    said = tuple(filter(None, (needs.joint_states_topic, needs.pose_topic)))
-    return _in_module(module.rpartition(".")[2], module, parameters, said)
-
-
-def _in_module(name: str, module: str, parameters: Parameters, alone: tuple[str, ...]) -> NodeSpec:
-    if name not in executables():
-        return NodeSpec(name, {name: parameters}, module=module, part="driver", alone=alone)
-    if module != module_of(name):
-        raise InputError(f"driver {name}: expected another name than that of a node of stvla_ros, for {module}")
-    return NodeSpec(name, {name: parameters}, part="driver", alone=alone)
 
 
 def _resolve(arguments: PerceptionArguments, embodiment: Embodiment) -> Resolved:
