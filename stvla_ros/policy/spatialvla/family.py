@@ -6,15 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from stvla_ros.errors import InputError
 from stvla_ros.policy.action_statistics import ActionStatistics, read_statistics
+from stvla_ros.policy.checkpoint_remarks import Remark, remark_on_statistics
 from stvla_ros.policy.checkpoints import is_adapter, read_json
-from stvla_ros.policy.families import (
-    ACTIONS,
-    Contents,
-    PictureTokens,
-    PolicyFamily,
-    Remark,
-    remark_on_statistics,
-)
+from stvla_ros.policy.families import ACTIONS, Contents, PictureTokens, PolicyFamily
 from stvla_ros.policy.samples import SCENE_POINTS_FEATURE
 from stvla_ros.policy.spatialvla.policy import SpatialVlaPolicy
 from stvla_ros.policy.spatialvla.sizes import MODEL_TYPE, PROCESSOR_CONFIG, size_names

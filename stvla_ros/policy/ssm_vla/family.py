@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from stvla_ros.errors import InputError
 from stvla_ros.policy.action_statistics import ActionStatistics
-from stvla_ros.policy.families import ACTIONS, LATENT, Contents, PolicyFamily, Remark, remark_on_statistics
+from stvla_ros.policy.checkpoint_remarks import Remark, remark_on_statistics
+from stvla_ros.policy.families import ACTIONS, LATENT, Contents, PolicyFamily
 from stvla_ros.policy.ssm_vla.config import read_policy_config
 from stvla_ros.policy.ssm_vla.policy import SsmVlaPolicy
 from stvla_ros.policy.ssm_vla.sizes import MODEL_TYPE, size_names

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from stvla_ros.errors import InputError
 from stvla_ros.policy.action_statistics import ActionStatistics
+from stvla_ros.policy.checkpoint_remarks import Remark, remark_on_statistics
 from stvla_ros.policy.checkpoints import is_adapter
-from stvla_ros.policy.families import ACTIONS, GROUNDING, Contents, PolicyFamily, Remark, remark_on_statistics
+from stvla_ros.policy.families import ACTIONS, GROUNDING, Contents, PolicyFamily
 from stvla_ros.policy.st4vla.policy import St4VlaPolicy
 from stvla_ros.policy.st4vla.sizes import MODEL_TYPE, size_names
 from stvla_ros.policy.st4vla.training.options import St4VlaOptions
