@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from stvla_ros.learning.training.briefing import estimate_memory
 from stvla_ros.learning.training.config import TrainingConfig, read_config
+from stvla_ros.learning.training.memory_estimate import estimate_memory
 from stvla_ros.policy.spatialvla.checkpoint import empty_model
 from stvla_ros.policy.spatialvla.config import SpatialVlaConfig
 from stvla_ros.policy.spatialvla.create import write_small_files

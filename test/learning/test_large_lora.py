@@ -32,7 +32,7 @@ import peft
 sys.path[:0] = ["test/learning"]
 import training_data
 from bench.training_step import random_samples
-from stvla_ros.learning.training.briefing import estimate_memory
+from stvla_ros.learning.training.memory_estimate import estimate_memory
 from stvla_ros.learning.training.config import TrainingConfig
 from stvla_ros.learning.training.loop import Trainer
 from stvla_ros.freed_memory import keep_freed_memory

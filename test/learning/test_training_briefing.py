@@ -15,9 +15,10 @@ from training_data import EPISODES, FRAMES, demonstration, usual, write
 
 from stvla_ros.learning.datasets.lerobot.reader import LeRobotReader
 from stvla_ros.learning.training import briefing as pages
-from stvla_ros.learning.training.briefing import LINES, WIDTH, estimate_memory, optimizer_bytes
+from stvla_ros.learning.training.briefing import LINES, WIDTH
 from stvla_ros.learning.training.config import TrainingConfig
 from stvla_ros.learning.training.config_sections import DataConfig, OptimizerConfig
+from stvla_ros.learning.training.memory_estimate import estimate_memory, optimizer_bytes
 from stvla_ros.learning.training.selection import select_episodes
 from stvla_ros.policy.inputs import InputsConfig
 from stvla_ros.policy.lora import LoraConfig, trainable_parameters
