@@ -1,51 +1,32 @@
-"""An evaluated policy and the way it is run, written as a short text or in a YAML file.
+"""An evaluated policy and the way it is run."""
 
-    [label=]NAME[:CHECKPOINT][?key=value,key=value,…]      NAME: expert, random, stvla or another registered policy
-    [label=]my_pkg.my_module:MyPolicy[:CHECKPOINT][?key=value,…]      a class of your own, where it stands
-    [label=]CHECKPOINT[?key=value,…]                       a folder or hub id; the policy is then stvla
-
-A key is a field of :class:`EvaluatedPolicy` (``execution=chunk``, …) or of its ``inputs`` (``traces=none``,
-``buffer=15``, …); any other key is one of the policy's own parameters (``temperature=0.5``). Values are read as YAML.
-In a file: a list of mappings with the same fields, the policy's own parameters under ``parameters``.
-
-A checkpoint that was trained here (``training.json``) gets the inputs that it was trained with, unless a key says
-otherwise.
-"""
-
-import difflib
 import hashlib
 import re
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from stvla_ros.control.chunk_execution import ENSEMBLED_CHUNKS, EXECUTIONS, PACINGS, check_chunks
 from stvla_ros.errors import InputError
 from stvla_ros.perception.depth.constant import NO_DEPTH
-from stvla_ros.policy.checkpoint_places import find_downloaded, is_shipped
+from stvla_ros.policy.checkpoint_places import find_downloaded
 from stvla_ros.policy.inputs import INPUT_NAMES, InputsConfig
 from stvla_ros.policy.registry import (
-    DEFAULT_POLICY,
-    OF_CHECKPOINT,
     POLICIES,
     WITHOUT_NETWORK,
     check_loads,
     check_policy,
     require_network,
 )
-from stvla_ros.policy.training_record import AUTO, checkpoint_of, resolve, resolve_execution, training_notes
+from stvla_ros.policy.training_record import AUTO, checkpoint_of, resolve_execution, training_notes
 from stvla_ros.robots.embodiments import find_embodiment
-from stvla_ros.settings import load_yaml, read_yaml
-from stvla_ros.shared_files import shipped_models
 
 MEASURED = "measured"
 # Policies that look at nothing need no perception.
-_UNSEEN = InputsConfig(traces="none", depth=NO_DEPTH)
+UNSEEN = InputsConfig(traces="none", depth=NO_DEPTH)
 _LABEL = r"[A-Za-z0-9][A-Za-z0-9._@+-]*"
 _HASHED_BYTES = 1 << 20
-# Fields that have a place of their own in the short text.
-_NOT_KEYS = ("label", "policy", "checkpoint", "parameters")
 
 
 @dataclass(frozen=True)
@@ -114,7 +95,7 @@ class EvaluatedPolicy:
     @property
     def sightless(self) -> bool:
         """Whether the policy needs no picture."""
-        return self.policy in WITHOUT_NETWORK and self.inputs == _UNSEEN
+        return self.policy in WITHOUT_NETWORK and self.inputs == UNSEEN
 
     def given_parameters(self) -> dict[str, Any]:
         """Parameters for ``make_policy``."""
@@ -146,10 +127,6 @@ class EvaluatedPolicy:
         return values
 
 
-# Keys that may be given for a policy: its inputs' fields, and its own.
-_FIELDS = {each.name for each in fields(EvaluatedPolicy) if each.name != "inputs"} | set(INPUT_NAMES)
-
-
 def files_digest(folder: Path) -> str:
     """Digest of a checkpoint's files: names, sizes, and the first and last megabyte of each."""
     digest = hashlib.sha256()
@@ -161,40 +138,6 @@ def files_digest(folder: Path) -> str:
             stream.seek(max(0, size - _HASHED_BYTES))
             digest.update(stream.read())
     return f"sha256:{digest.hexdigest()[:16]}"
-
-
-def parse_policy(text: str, usual: InputsConfig = InputsConfig()) -> EvaluatedPolicy:
-    """Parse one policy from its short text, see the docstring of this file.
-
-    :param usual: inputs of a policy whose checkpoint says nothing.
-    :raises InputError: naming the wrong part.
-    """
-    head, _, options = text.partition("?")
-    label, equals, target = head.rpartition("=")
-    if (equals and not label) or not target:
-        raise InputError(f"policies: expected [label=]name[:checkpoint][?key=value,…], got {text!r}")
-    name, colon, checkpoint = target.partition(":")
-    if POLICIES.knows(place := ":".join(target.split(":")[:2])) and name not in POLICIES.names():
-        name, checkpoint = place, target.removeprefix(place).removeprefix(":")
-    elif name not in POLICIES.names() and (colon or not _is_checkpoint(target)):
-        close = difflib.get_close_matches(target, [*POLICIES.names(), *shipped_models()], n=1)
-        hint = f" (did you mean {close[0]}?)" if close else ""
-        raise InputError(
-            f"policies: expected {POLICIES.choices()}, a checkpoint folder, a shipped model "
-            f"({', '.join(shipped_models())}) or a hub id, got {target!r}{hint}"
-        )
-    if not POLICIES.knows(name):
-        name, checkpoint = OF_CHECKPOINT, target
-    given: dict[str, Any] = {"policy": name, "checkpoint": checkpoint}
-    for part in filter(None, options.split(",")):
-        key, equals, value = part.partition("=")
-        if not equals:
-            raise InputError(f"policies: expected key=value after the ?, got {part!r} in {text!r}")
-        given[key] = _read(key, value)
-        if key in _NOT_KEYS:
-            raise InputError(f"policies: {key} has a place of its own in [label=]name[:checkpoint], got {text!r}")
-    given["parameters"] = {key: given.pop(key) for key in set(given) - _FIELDS}
-    return _make({"label": label or _label(name, checkpoint), **given}, usual)
 
 
 def check_loadable(policy: EvaluatedPolicy, robots: Collection[str] = ()) -> None:
@@ -213,29 +156,6 @@ def check_loadable(policy: EvaluatedPolicy, robots: Collection[str] = ()) -> Non
         policy.inputs.check_backends()
     except InputError as error:
         raise InputError(f"policy {policy.label}: {error}") from None
-
-
-def read_policies(file: Path, usual: InputsConfig = InputsConfig()) -> list[EvaluatedPolicy]:
-    """The policies of a YAML file.
-
-    :param usual: inputs of a policy whose checkpoint says nothing.
-    :raises InputError: naming the file and the wrong part of it.
-    """
-    entries = read_yaml(file, "policies_file")
-    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
-        raise InputError(f"policies_file {file}: expected a list of mappings")
-    policies = []
-    for entry in entries:
-        if unknown := set(entry) - _FIELDS:
-            raise InputError(
-                f"policies_file {file}: unknown {min(map(str, unknown))!r}, expected {', '.join(sorted(_FIELDS))}"
-            )
-        if not isinstance(entry.get("policy", DEFAULT_POLICY), str) or not isinstance(entry.get("checkpoint", ""), str):
-            raise InputError(f"policies_file {file}: expected texts for policy and checkpoint, got {entry}")
-        name = entry.get("policy", DEFAULT_POLICY)
-        label = entry.get("label", _label(name, entry.get("checkpoint", "")))
-        policies.append(_make({**entry, "policy": name, "label": label}, usual))
-    return policies
 
 
 def unique(policies: Sequence[EvaluatedPolicy]) -> list[EvaluatedPolicy]:
@@ -267,45 +187,5 @@ def at_latencies(
     ]
 
 
-def _make(given: dict[str, Any], usual: InputsConfig) -> EvaluatedPolicy:
-    """The policy with the given inputs, else those that its checkpoint was trained with, else the usual ones."""
-    shown = {name: given.pop(name) for name in INPUT_NAMES if name in given}
-    if given["policy"] in WITHOUT_NETWORK:
-        usual = _UNSEEN
-    else:
-        given["checkpoint"] = _checkpoint(given["policy"], given.get("checkpoint", ""))
-    try:
-        inputs = resolve(checkpoint_of(given["policy"], given.get("checkpoint", "")), shown, usual=usual).inputs
-    except InputError as error:
-        raise InputError(f"policy {given['label']}: {error}") from None
-    made = EvaluatedPolicy(inputs=inputs, **given)
-    if "resize" in shown:
-        check_policy(made.policy, {**made.given_parameters(), "resize": shown["resize"]})
-    return made
-
-
-def _checkpoint(policy: str, given: str) -> str:
-    checkpoint = checkpoint_of(policy, given)
-    if not given and checkpoint and not Path(checkpoint).is_dir():
-        raise InputError(f"policies: {policy}: expected a checkpoint after it; its own is not at {checkpoint}")
-    return checkpoint
-
-
-def _label(name: str, checkpoint: str) -> str:
-    folder = Path(checkpoint)
-    return (folder.resolve().name if checkpoint and folder.exists() else folder.name) or name.rpartition(":")[2]
-
-
-def _is_checkpoint(text: str) -> bool:
-    return Path(text).is_dir() or "/" in text or is_shipped(text)
-
-
 def _is_milliseconds(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and 0.0 <= value < float("inf")
-
-
-def _read(key: str, value: str) -> Any:
-    try:
-        return load_yaml(value) if value not in ("none", "") else value
-    except ValueError:
-        raise InputError(f"policies: {key}: expected a YAML value, got {value!r}") from None

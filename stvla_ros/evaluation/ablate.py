@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from tyro.conf import Positional, arg
 
-from stvla_ros.acting.setup import parse_policy
+from stvla_ros.acting.policy_texts import parse_policy
 from stvla_ros.errors import InputError
 from stvla_ros.evaluation.ablation_kinds import ABLATIONS, Ablation, Setting, make_settings
 from stvla_ros.evaluation.ablation_networks import Trainings, trained_policy

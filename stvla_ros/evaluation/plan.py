@@ -5,16 +5,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Literal
 
+from stvla_ros.acting.policy_texts import parse_policy, read_policies
 from stvla_ros.acting.results import EpisodeKey
-from stvla_ros.acting.setup import (
-    MEASURED,
-    EvaluatedPolicy,
-    at_latencies,
-    check_loadable,
-    parse_policy,
-    read_policies,
-    unique,
-)
+from stvla_ros.acting.setup import MEASURED, EvaluatedPolicy, at_latencies, check_loadable, unique
 from stvla_ros.errors import InputError
 from stvla_ros.evaluation.journal import official_episodes
 from stvla_ros.evaluation.presets import Preset, find_preset

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from scripted_environment import EPISODES, make_scripted
 
-from stvla_ros.acting.setup import parse_policy
+from stvla_ros.acting.policy_texts import parse_policy
 from stvla_ros.evaluation.evaluate import run_evaluation, write_results
 from stvla_ros.evaluation.plan import EvalArguments, Evaluation
 

@@ -13,7 +13,7 @@ from scripted_environment import ScriptedEnvironment
 from stvla_ros.acting import control_loop
 from stvla_ros.acting.control_loop import LockstepControl, RealtimeControl
 from stvla_ros.acting.episode import make_control
-from stvla_ros.acting.setup import parse_policy
+from stvla_ros.acting.policy_texts import parse_policy
 from stvla_ros.control.actions import EndEffectorAction
 from stvla_ros.control.anchored_execution import LATEST_PHASE
 from stvla_ros.control.chunk_execution import EXECUTIONS, Due

@@ -11,8 +11,9 @@ import pytest
 import yaml
 
 from stvla_ros.acting.episode import Rules, load_evaluated_policy, make_control, run_episode
+from stvla_ros.acting.policy_texts import parse_policy
 from stvla_ros.acting.results import EpisodeKey
-from stvla_ros.acting.setup import EvaluatedPolicy, parse_policy
+from stvla_ros.acting.setup import EvaluatedPolicy
 from stvla_ros.control.actions import EndEffectorAction
 from stvla_ros.graph.arguments import SimArguments
 from stvla_ros.graph.assemble import sim_graph

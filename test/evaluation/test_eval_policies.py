@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from stvla_ros.acting.setup import EvaluatedPolicy, at_latencies, parse_policy, read_policies, unique
+from stvla_ros.acting.policy_texts import parse_policy, read_policies
+from stvla_ros.acting.setup import EvaluatedPolicy, at_latencies, unique
 from stvla_ros.errors import InputError
 from stvla_ros.policy.inputs import InputsConfig
 from stvla_ros.shared_files import default_checkpoint

@@ -12,8 +12,9 @@ import witness
 from rclpy.qos import DurabilityPolicy, QoSProfile
 
 from stvla_ros.acting.episode import Rules, load_evaluated_policy, make_control, run_episode
+from stvla_ros.acting.policy_texts import parse_policy
 from stvla_ros.acting.results import EpisodeKey
-from stvla_ros.acting.setup import EvaluatedPolicy, parse_policy
+from stvla_ros.acting.setup import EvaluatedPolicy
 from stvla_ros.control.actions import EndEffectorAction
 from stvla_ros.evaluation.live import sim_arguments
 from stvla_ros.graph.assemble import sim_graph

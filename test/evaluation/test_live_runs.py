@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 import yaml
 
+from stvla_ros.acting.policy_texts import parse_policy
 from stvla_ros.acting.results import EpisodeKey
-from stvla_ros.acting.setup import EvaluatedPolicy, parse_policy
+from stvla_ros.acting.setup import EvaluatedPolicy
 from stvla_ros.evaluation.live import contiguous, read_summary, run_live, sim_arguments
 from stvla_ros.graph.assemble import sim_graph
 from stvla_ros.policy.inputs import InputsConfig

@@ -15,8 +15,9 @@ from stvla_ros.acting.episode import (
     run_episode,
     start_offset,
 )
+from stvla_ros.acting.policy_texts import parse_policy
 from stvla_ros.acting.results import EpisodeKey, EpisodeResult
-from stvla_ros.acting.setup import EvaluatedPolicy, parse_policy
+from stvla_ros.acting.setup import EvaluatedPolicy
 from stvla_ros.control.actions import EndEffectorAction
 from stvla_ros.errors import InputError
 from stvla_ros.perception.compositor import CompositorConfig

@@ -13,8 +13,9 @@ from scripted_environment import EPISODES, make_scripted
 
 from stvla_ros.acting import episode
 from stvla_ros.acting.episode import Rules
+from stvla_ros.acting.policy_texts import parse_policy
 from stvla_ros.acting.results import EpisodeKey, EpisodeResult
-from stvla_ros.acting.setup import EvaluatedPolicy, parse_policy
+from stvla_ros.acting.setup import EvaluatedPolicy
 from stvla_ros.evaluation.episode_worker import WorkerSettings, _Episodes
 from stvla_ros.evaluation.journal import JOURNAL, official_episodes
 from stvla_ros.evaluation.runner import run_episodes

@@ -19,7 +19,7 @@ from made_demonstrations import make_demonstration
 from mutations import changed_tree, damaged, only_bad_input
 from tiny_checkpoint import tokenizer
 
-from stvla_ros.acting.setup import read_policies
+from stvla_ros.acting.policy_texts import read_policies
 from stvla_ros.doctor.fastdds import read_profile
 from stvla_ros.errors import InputError
 from stvla_ros.evaluation.live import read_summary

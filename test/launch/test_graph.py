@@ -10,7 +10,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 import pytest
 from graph_parts import names_of, node_of, parameters_of, take_for_a_recording
 
-from stvla_ros.acting.setup import parse_policy
+from stvla_ros.acting.policy_texts import parse_policy
 from stvla_ros.errors import InputError
 from stvla_ros.graph.arguments import RobotArguments, SimArguments, field_docstrings, given_inputs, input_arguments
 from stvla_ros.graph.assemble import robot_graph, sim_graph

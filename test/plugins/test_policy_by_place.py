@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from stvla_ros.acting.setup import parse_policy
+from stvla_ros.acting.policy_texts import parse_policy
 from stvla_ros.errors import InputError
 from stvla_ros.policy.registry import POLICIES, check_policy, make_policy
 

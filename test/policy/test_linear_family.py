@@ -13,8 +13,8 @@ import yaml
 from safetensors.numpy import load_file
 
 from stvla_ros.acting.episode import load_evaluated_policy, make_control, run_episode
+from stvla_ros.acting.policy_texts import parse_policy
 from stvla_ros.acting.results import EpisodeKey
-from stvla_ros.acting.setup import parse_policy
 from stvla_ros.doctor.checkpoint import check_checkpoint
 from stvla_ros.errors import InputError
 from stvla_ros.learning.training.config import read_config

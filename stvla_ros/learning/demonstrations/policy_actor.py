@@ -9,8 +9,8 @@ import numpy as np
 
 from stvla_ros.acting.control_loop import MAX_OBSERVATION_AGE_NS
 from stvla_ros.acting.episode import load_evaluated_policy, make_control
+from stvla_ros.acting.policy_texts import parse_policy
 from stvla_ros.acting.robot_sight import RobotSight
-from stvla_ros.acting.setup import parse_policy
 from stvla_ros.control.actions import EndEffectorAction
 from stvla_ros.errors import InputError
 from stvla_ros.policy.observer import Observer

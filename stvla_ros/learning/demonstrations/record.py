@@ -17,7 +17,8 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 
-from stvla_ros.acting.setup import check_loadable, parse_policy
+from stvla_ros.acting.policy_texts import parse_policy
+from stvla_ros.acting.setup import check_loadable
 from stvla_ros.atomic_files import make_folder
 from stvla_ros.child_process import end_with_parent
 from stvla_ros.control.actions import EndEffectorAction
