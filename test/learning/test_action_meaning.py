@@ -15,7 +15,7 @@ from scipy.spatial.transform import Rotation
 from stvla_ros.errors import InputError
 from stvla_ros.learning.datasets.demonstration import ACTION_NAMES
 from stvla_ros.learning.datasets.lerobot.action_meaning import ELEMENTS, meaning_of, pose_of
-from stvla_ros.learning.datasets.lerobot.metadata import feature_names
+from stvla_ros.learning.datasets.lerobot.info import feature_names
 from stvla_ros.learning.datasets.lerobot.reader import LeRobotReader
 from stvla_ros.learning.training.checks import check_datasets
 from stvla_ros.learning.training.selection import select_episodes

@@ -1,8 +1,7 @@
 """`meta/` of a LeRobotDataset on disk: v3.0, and v2.0 or v2.1 with one file per episode."""
 
 import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,48 +9,19 @@ from typing import Any
 import pyarrow as pa
 
 from stvla_ros.errors import InputError
-from stvla_ros.learning.datasets import demonstration as schema
 from stvla_ros.learning.datasets.lerobot import format as layout
-from stvla_ros.learning.datasets.lerobot.action_meaning import ActionMeaning, check_space, meaning_of
+from stvla_ros.learning.datasets.lerobot.info import DatasetInfo, check_info, named_in_errors, read_info
 from stvla_ros.learning.datasets.lerobot.parquet import open_table, read_rows_of
 from stvla_ros.safe_files import (
     check_instruction,
     json_lines,
     parse_json,
-    read_json_file,
     short_number,
 )
 from stvla_ros.safe_paths import fill_template, path_inside
 
-READABLE_VERSIONS = (layout.VERSION, "v2.1", "v2.0")
-_PICTURES = "observation.images."
 # More than an hour at 200 Hz.
 _MOST_FRAMES = 1_000_000
-
-
-@dataclass(frozen=True)
-class DatasetInfo:
-    """:param version: version of the format, such as v3.0.
-    :param fps: frames a second.
-    :param robot_type: name of the robot; empty if the data set does not give one.
-    :param features: dtype, shape and names of each column.
-    :param picture: key of the colour pictures that are read.
-    :param picture_is_video: whether these pictures are in mp4 files.
-    :param action: meaning of an action's numbers; None if it is not known and not needed.
-    :param action_said: whether the configuration gives that meaning, and not the numbers' names.
-    """
-
-    path: Path
-    version: str
-    fps: float
-    robot_type: str
-    features: Mapping[str, Mapping[str, Any]]
-    num_episodes: int
-    num_frames: int
-    picture: str
-    picture_is_video: bool
-    action: ActionMeaning | None
-    action_said: bool = False
 
 
 @dataclass(frozen=True)
@@ -90,8 +60,8 @@ def read_metadata(path: Path, picture: str = "", action: str = "", needs_actions
     :param needs_actions: whether actions that cannot be used, or none, are an error.
     :raises InputError: one line that names the file and what is missing, damaged or does not fit.
     """
-    document = _read_info(path)
-    info = _check_info(path, document, picture, action, needs_actions)
+    document = read_info(path)
+    info = check_info(path, document, picture, action, needs_actions)
     episodes = _episodes_v3(info, document) if info.version == layout.VERSION else _episodes_v2(info, document)
     tasks = _tasks_v3(path) if info.version == layout.VERSION else _tasks_v2(path)
     where = path / layout.INFO_PATH
@@ -112,119 +82,6 @@ def read_metadata(path: Path, picture: str = "", action: str = "", needs_actions
             if file is not None and not file.is_file():
                 raise InputError(f"{file}: expected the file of episode {episode.index}, there is none")
     return Metadata(info, tasks, sorted(episodes, key=lambda episode: episode.index))
-
-
-@contextmanager
-def named_in_errors(file: Path) -> Iterator[None]:
-    """Turn any error while a file is read into one line that names the file."""
-    try:
-        yield
-    except InputError:
-        raise
-    except FileNotFoundError:
-        raise InputError(f"{file}: expected this file of a LeRobotDataset, there is none") from None
-    except KeyError as error:
-        raise InputError(f"{file}: expected {error}, which is missing") from None
-    except Exception as error:  # Damage shows in any use of a value: a division by a chunk size of zero, …
-        lines = str(error).splitlines() or [type(error).__name__]
-        raise InputError(f"{file}: cannot be read ({lines[0]})") from None
-
-
-# --- info.json --------------------------------------------------------------------------------------------------------
-
-
-def _read_info(path: Path) -> Mapping[str, Any]:
-    file = path / layout.INFO_PATH
-    if not path.is_dir():
-        raise InputError(f"data set {path}: expected a folder, there is none")
-    with named_in_errors(file):
-        document = read_json_file(file)
-        version = document["codebase_version"]
-    if version not in READABLE_VERSIONS:
-        raise InputError(f"{file}: expected codebase_version {', '.join(READABLE_VERSIONS)}, got {version!r}")
-    return document
-
-
-def _check_info(path: Path, document: Mapping[str, Any], picture: str, action: str, needs_actions: bool) -> DatasetInfo:
-    file = path / layout.INFO_PATH
-    with named_in_errors(file):
-        features, fps = document["features"], float(document["fps"])
-        if not 0 < fps <= 1000:
-            raise InputError(f"{file}: expected fps above 0 and at most 1000, got {fps:g}")
-        meaning: ActionMeaning | None = None
-        if needs_actions or action:
-            meaning = _check_action(file, features, action)
-        picture = _choose_picture(file, features, picture)
-        return DatasetInfo(
-            path=path,
-            version=document["codebase_version"],
-            fps=fps,
-            robot_type=document.get("robot_type") or "",
-            features=features,
-            num_episodes=int(document["total_episodes"]),
-            num_frames=int(document["total_frames"]),
-            picture=picture,
-            picture_is_video=features[picture]["dtype"] == "video",
-            action=meaning,
-            action_said=bool(action),
-        )
-
-
-def _check_action(file: Path, features: Mapping[str, Mapping[str, Any]], said: str) -> ActionMeaning:
-    if schema.ACTION not in features:
-        raise InputError(f"{file}: expected a feature action, got {', '.join(features)}")
-    expected, names = ", ".join(schema.ACTION_NAMES), feature_names(features[schema.ACTION])
-    if not said:
-        with _named_action(file):
-            check_space(names)  # says more than the number of its numbers
-    if list(features[schema.ACTION]["shape"]) != [len(schema.ACTION_NAMES)]:
-        shape = features[schema.ACTION]["shape"]
-        raise InputError(f"{file}: expected action of shape [7] ({expected}), got {shape}")
-    with _named_action(file):
-        return meaning_of(names, said)
-
-
-@contextmanager
-def _named_action(file: Path) -> Iterator[None]:
-    try:
-        yield
-    except InputError as error:
-        raise InputError(f"{file}, action: {error}") from None
-
-
-def feature_names(feature: Mapping[str, Any]) -> list[str]:
-    """Names of a feature's elements, from a list, a list of lists, a mapping of lists, or a mapping of each name to its
-    place; empty if there are none.
-    """
-    names = feature.get("names") or []
-    if isinstance(names, Mapping):
-        if all(isinstance(place, int) for place in names.values()):
-            return sorted(map(str, names), key=names.__getitem__)
-        names = list(names.values())
-    return [str(name) for group in names for name in (group if isinstance(group, list) else [group])]
-
-
-def _choose_picture(file: Path, features: Mapping[str, Mapping[str, Any]], wanted: str) -> str:
-    pictures = [
-        name
-        for name, feature in features.items()
-        if feature["dtype"] in ("image", "video") and name != schema.DEPTH and not _is_depth(feature)
-    ]
-    if wanted:
-        if wanted not in pictures:
-            raise InputError(f"{file}: expected a picture {wanted}, it has {', '.join(pictures) or 'none'}")
-        return wanted
-    observed = [name for name in pictures if name.startswith(_PICTURES)]
-    # Depth that nobody marked is no picture, where there is another.
-    observed = [name for name in observed if "depth" not in name.lower()] or observed
-    if not observed:
-        raise InputError(f"{file}: expected a feature {_PICTURES}* that is an image or a video, got none")
-    return observed[0]
-
-
-def _is_depth(feature: Mapping[str, Any]) -> bool:
-    marks = feature.get("info") or {}
-    return bool(marks.get("is_depth_map") or marks.get("video.is_depth_map"))
 
 
 # --- v3.0 -------------------------------------------------------------------------------------------------------------

@@ -14,7 +14,8 @@ from stvla_ros.learning.datasets import demonstration as schema
 from stvla_ros.learning.datasets.demonstration import Demonstration
 from stvla_ros.learning.datasets.lerobot import format as layout
 from stvla_ros.learning.datasets.lerobot.action_meaning import pose_of
-from stvla_ros.learning.datasets.lerobot.metadata import EpisodeEntry, feature_names, named_in_errors, read_metadata
+from stvla_ros.learning.datasets.lerobot.info import feature_names, named_in_errors
+from stvla_ros.learning.datasets.lerobot.metadata import EpisodeEntry, read_metadata
 from stvla_ros.learning.datasets.lerobot.parquet import open_table, read_rows_of
 from stvla_ros.learning.datasets.lerobot.video import read_frames
 from stvla_ros.recordings.pixels import decode_picture
