@@ -20,7 +20,8 @@ from stvla_ros.shared_files import config_directory
 from tools.robot_files import write_robot
 
 sys.path.append(str(Path(__file__).parents[1] / "nodes"))
-from live_graph import LiveGraph, NodeProcess, live_graph
+from live_graph import LiveGraph, live_graph
+from node_process import NodeProcess
 
 CAMERA = Path(__file__).parent / "fake_camera.py"
 ROBOTS = config_directory() / "robots"

@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from camera_frames import scene
 from joint_robot import write_joint_robot
-from live_graph import PATIENCE_S, LiveGraph, NodeProcess, live_graph, scene
+from live_graph import PATIENCE_S, LiveGraph, live_graph
+from node_process import NodeProcess
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import JointState
 from servo_robot import write_servo_robot

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from command_goals import new_goal, of_goal
-from live_graph import QOS
+from probe import QOS
 from robot_rig import ARMS, DRIVER, RobotRig, robot_rig
 from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header

@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 import pytest
 from any_message import colour_images, depth_images, messages, stamps, wire
+from camera_frames import INTRINSICS, scene
 from examples import examples
 from hypothesis import given
 from hypothesis import strategies as st
-from live_graph import INTRINSICS, scene
 from node_bench import Bench, bench
 from sensor_msgs.msg import CameraInfo, JointState
 from slide_robot import CAMERA, URDF, joints

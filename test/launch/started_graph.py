@@ -82,7 +82,7 @@ class StartedGraph:
         if self._observer is not None:
             self._observer.destroy_node()
             rclpy.shutdown(context=self._context)
-            # Its participant would live on until the collector came, see shut_down in test/nodes/live_graph.py.
+            # Its participant would live on until the collector came, see shut_down in test/nodes/probe.py.
             self._observer = self._context = None
             gc.collect()
 

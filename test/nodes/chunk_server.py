@@ -14,7 +14,8 @@ from typing import Any
 
 import numpy as np
 from installed_packages import write_package
-from live_graph import TIMEOUT_S, LiveGraph
+from live_graph import LiveGraph
+from node_process import TIMEOUT_S
 from rclpy.action import ActionClient
 from sensor_msgs.msg import Image
 

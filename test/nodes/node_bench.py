@@ -7,7 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import rclpy
-from live_graph import shut_down
+from probe import shut_down
 from pytest import MonkeyPatch
 from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.serialization import serialize_message

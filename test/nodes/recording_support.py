@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import rclpy
-from live_graph import shut_down
+from probe import shut_down
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy

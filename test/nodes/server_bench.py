@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import numpy as np
 from any_message import NOW_NS, wire
-from live_graph import INTRINSICS
+from camera_frames import INTRINSICS
 from node_bench import Bench, bench, checked
 from pytest import MonkeyPatch
 from rclpy.action import GoalResponse

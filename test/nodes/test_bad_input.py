@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from live_graph import INTRINSICS, LiveGraph, live_graph, scene
+from camera_frames import INTRINSICS, scene
+from live_graph import LiveGraph, live_graph
 from sensor_msgs.msg import CameraInfo, Image
 from visualization_msgs.msg import MarkerArray
 

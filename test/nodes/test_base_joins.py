@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import rclpy
-from live_graph import shut_down
+from probe import shut_down
 from sensor_msgs.msg import Image
 
 from stvla_ros.nodes.kit import joins

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 import rclpy
-from live_graph import NodeProcess, shut_down
+from node_process import NodeProcess
+from probe import shut_down
 from rcl_interfaces.msg import ParameterType
 from rclpy.parameter import Parameter
 

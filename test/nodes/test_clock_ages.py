@@ -5,7 +5,7 @@ import threading
 import pytest
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
-from live_graph import shut_down
+from probe import shut_down
 from rclpy.executors import SingleThreadedExecutor
 
 from stvla_ros.doctor.listener import listen

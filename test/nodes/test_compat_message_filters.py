@@ -7,7 +7,7 @@ import pytest
 import rclpy
 from hypothesis import given
 from hypothesis import strategies as st
-from live_graph import shut_down
+from probe import shut_down
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile

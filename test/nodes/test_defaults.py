@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import rclpy
-from live_graph import shut_down
+from probe import shut_down
 
 from stvla_ros.acting.setup import EvaluatedPolicy
 from stvla_ros.doctor.command import DoctorArguments

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from camera_frames import INTRINSICS, scene
 from chunk_server import ChunkServer, source
-from live_graph import INTRINSICS, LiveGraph, live_graph, scene
+from live_graph import LiveGraph, live_graph
 from rclpy.qos import DurabilityPolicy, QoSProfile
 
 from stvla_ros.msg import ActionChunk, EpisodeState, TraceArray

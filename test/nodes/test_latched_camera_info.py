@@ -5,7 +5,7 @@ import time
 import numpy as np
 import pytest
 import rclpy
-from live_graph import shut_down
+from probe import shut_down
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.qos import QoSProfile
 from sensor_msgs.msg import CameraInfo

@@ -5,8 +5,9 @@ from zlib import crc32
 
 import numpy as np
 import pytest
+from camera_frames import INTRINSICS, PERIOD_NS, scene
 from installed_packages import write_package
-from live_graph import INTRINSICS, PERIOD_NS, live_graph, scene
+from live_graph import live_graph
 from rclpy.action import ActionClient
 from std_srvs.srv import Trigger
 

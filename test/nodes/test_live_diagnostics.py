@@ -7,8 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from camera_frames import scene
 from diagnostic_msgs.msg import DiagnosticStatus
-from live_graph import LiveGraph, live_graph, scene
+from live_graph import LiveGraph, live_graph
 from sensor_msgs.msg import Image
 
 from stvla_ros.msg import TraceArray

@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from camera_frames import scene
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState
-from live_graph import LiveGraph, live_graph, scene
+from live_graph import LiveGraph, live_graph
 from sensor_msgs.msg import Image
 
 from stvla_ros.msg import TraceArray

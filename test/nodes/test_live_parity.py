@@ -4,7 +4,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from live_graph import INTRINSICS, PERIOD_NS, live_graph, scene
+from camera_frames import INTRINSICS, PERIOD_NS, scene
+from live_graph import live_graph
 from sensor_msgs.msg import Image
 from slide_robot import URDF, camera_pose, joints, transforms
 from std_msgs.msg import String

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 import rclpy
-from live_graph import shut_down
+from probe import shut_down
 from rclpy.lifecycle import TransitionCallbackReturn
 from std_msgs.msg import Bool
 from std_srvs.srv import Trigger

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from live_graph import TIMEOUT_S, LiveGraph, live_graph
+from live_graph import LiveGraph, live_graph
+from node_process import TIMEOUT_S
 from sensor_msgs.msg import JointState
 
 from stvla_ros.child_process import killed_with_parent

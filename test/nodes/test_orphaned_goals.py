@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 from action_msgs.msg import GoalStatus, GoalStatusArray
-from live_graph import NodeProcess, live_graph
+from live_graph import live_graph
 from node_bench import bench
+from node_process import NodeProcess
 from server_bench import Server
 from test_goals_and_driver import Clock
 

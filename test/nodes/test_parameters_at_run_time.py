@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 import rclpy
 from joint_robot import write_joint_robot
-from live_graph import TIMEOUT_S, shut_down
+from node_process import TIMEOUT_S
+from probe import shut_down
 from rcl_interfaces.srv import GetParameters, ListParameters, SetParameters, SetParametersAtomically
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.parameter import Parameter, parameter_value_to_python

@@ -9,8 +9,8 @@ import cv2
 import numpy as np
 import pytest
 import rclpy
-from live_graph import shut_down
 from node_bench import bench
+from probe import shut_down
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from sensor_msgs.msg import CompressedImage, Image, PointCloud2

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from live_graph import TIMEOUT_S, LiveGraph, live_graph
+from live_graph import LiveGraph, live_graph
+from node_process import TIMEOUT_S
 from rclpy.action import ActionClient
 from sensor_msgs.msg import Image
 from std_msgs.msg import String

@@ -5,8 +5,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from camera_frames import scene
 from geometry_msgs.msg import Vector3
-from live_graph import LiveGraph, live_graph, scene
+from live_graph import LiveGraph, live_graph
 from rclpy.action import ActionClient
 from sensor_msgs.msg import Image
 

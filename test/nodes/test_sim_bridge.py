@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 from command_goals import new_goal, of_goal
-from live_graph import Heard, LiveGraph, live_graph
+from live_graph import LiveGraph, live_graph
+from probe import Heard
 from rclpy.action import ActionServer, CancelResponse
 from sensor_msgs.msg import CameraInfo, Image, JointState
 

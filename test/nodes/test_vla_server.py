@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 from action_msgs.msg import GoalStatus
 from builtin_interfaces.msg import Duration
+from camera_frames import INTRINSICS
 from command_goals import verdict_on
-from live_graph import INTRINSICS, TIMEOUT_S, LiveGraph, live_graph
+from live_graph import LiveGraph, live_graph
+from node_process import TIMEOUT_S
 from rclpy.action import ActionClient
 from sensor_msgs.msg import CameraInfo, Image
 

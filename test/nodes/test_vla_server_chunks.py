@@ -6,8 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from camera_frames import scene
 from chunk_server import PERIOD_S, ChunkServer, install_told, latency_s, published_s, source
-from live_graph import live_graph, scene
+from live_graph import live_graph
 from rclpy.action import ActionClient
 
 from stvla_ros.action import ExecuteInstruction

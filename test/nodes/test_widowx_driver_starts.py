@@ -5,7 +5,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from live_graph import NodeProcess, live_graph
+from live_graph import live_graph
+from node_process import NodeProcess
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from std_msgs.msg import Bool
 from std_srvs.srv import SetBool

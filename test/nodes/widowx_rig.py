@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 from command_goals import new_goal
-from live_graph import LiveGraph, NodeProcess
+from live_graph import LiveGraph
+from node_process import NodeProcess
 from sensor_msgs.msg import JointState
 from std_msgs.msg import Bool
 from std_srvs.srv import Trigger

@@ -4,8 +4,8 @@ import ast
 from functools import cache
 from pathlib import Path
 
-# Test helpers that start node processes: slow, and they may fail on a busy machine.
-_GRAPHS = {"live_graph", "started_graph", "start_graph"}
+# Test helpers that start node processes, and their parts: slow, and they may fail on a busy machine.
+_GRAPHS = {"live_graph", "node_process", "probe", "started_graph", "start_graph"}
 # Runs a node's own callbacks in the test's process, with functions of some of these helpers.
 _IN_PROCESS = {"node_bench"}
 _FARTHEST = 2
