@@ -48,13 +48,13 @@ robots = st.sampled_from(["panda", "panda", "", "widowx"])
 @given(st.lists(messages(EndEffectorCommand, robot=robots), min_size=1, max_size=3))
 def test_fuzz_sim_bridge(sim_bridge, commands):
     # Of its other parts, a simulator, this callback takes nothing.
-    inbox = sim_bridge.node._inbox = CommandInbox(lambda count: None)
-    sim_bridge.node._goals = GoalUnderWay("panda")
+    part = sim_bridge.node._commands
+    inbox = part.inbox = CommandInbox(lambda count: None)
     # With a driver, the driver reports on commands.
-    sim_bridge.node._plant = object()
+    part._goals, part._driven = GoalUnderWay("panda"), True
     stamps = {stamp_ns(command.header) for command in commands}
     for command in commands:
-        sim_bridge.run(lambda: sim_bridge.node._on_command(wire(command)))
+        sim_bridge.run(lambda: part._on_command(wire(command)))
     assert len(inbox._commands) <= MOST_KEPT
     if found := inbox.wait_for(stamps, 0.0):
         action = found.action

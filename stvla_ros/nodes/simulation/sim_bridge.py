@@ -16,29 +16,18 @@ import concurrent.futures
 import threading
 import time
 import traceback
-from collections import deque
-from collections.abc import Sequence
 
 from rclpy.duration import Duration
 
 from stvla_ros.control.actions import EndEffectorAction
-from stvla_ros.control.command_identity import CommandIdentity, GoalUnderWay
-from stvla_ros.control.displacement import Displacement
-from stvla_ros.errors import InputError
-from stvla_ros.msg import ActionChunk, CommandVerdict, EndEffectorCommand, EpisodeState
+from stvla_ros.control.command_identity import CommandIdentity
+from stvla_ros.msg import ActionChunk, EpisodeState
 from stvla_ros.nodes.kit.awaited_subscribers import AwaitedSubscribers
 from stvla_ros.nodes.kit.base import RELIABLE_QOS, STATE_QOS, StvlaNode, run
-from stvla_ros.nodes.kit.messages import (
-    command_to_action,
-    identity_of,
-    make_chunk,
-    make_header,
-    make_uuid,
-    stamp_ns,
-    tell_moved,
-)
+from stvla_ros.nodes.kit.messages import make_chunk, make_header
 from stvla_ros.nodes.server.goal_client import EpisodeGoal
-from stvla_ros.nodes.simulation.command_inbox import CommandInbox, Received
+from stvla_ros.nodes.simulation.bridge_commands import BridgeCommands
+from stvla_ros.nodes.simulation.command_inbox import Received
 from stvla_ros.nodes.simulation.joint_plant import JointPlant
 from stvla_ros.nodes.simulation.observation_outputs import ObservationOutputs
 from stvla_ros.nodes.simulation.parameters import declare_bridge
@@ -50,9 +39,6 @@ from stvla_ros.sim.tasks import make_environment
 STOP_TIMEOUT_S = 30.0
 # Time for a subscriber to take the message that an episode begins; one that hangs does not hold up the others.
 ACKNOWLEDGE_TIMEOUT_S = 2.0
-# More observations than lie between one and the last command of its chunk.
-_SHOWN_KEPT = 1024
-NO_ANSWER = "command for another observation"
 
 
 class GaveUp(Exception):
@@ -64,6 +50,7 @@ class SimBridgeNode(StvlaNode):
         super().__init__("sim_bridge")
         self._asked = declare_bridge(self)
         self._listeners = AwaitedSubscribers(self)
+        self._commands = BridgeCommands(self)
         self._stopping = threading.Event()
         self._simulator: concurrent.futures.ThreadPoolExecutor | None = None
         self._environment: Environment | None = None
@@ -72,8 +59,6 @@ class SimBridgeNode(StvlaNode):
         self._held = 0
         self._continued = 0
         self._newest_answered = 0
-        # Stamps of the last observations.
-        self._shown: deque[int] = deque(maxlen=_SHOWN_KEPT)
         # Result of the last control period in which a driver moved the arm.
         self._seen: StepResult
         self.exit_code: int | None = None
@@ -87,10 +72,9 @@ class SimBridgeNode(StvlaNode):
         self._simulator = concurrent.futures.ThreadPoolExecutor(max_workers=1, thread_name_prefix="simulator")
         self._environment = self._simulator.submit(make_environment, asked.task, image_size=asked.image_size).result()
         self._info = self._environment.info
-        self._goals = GoalUnderWay(self._info.robot)
         self._plant = JointPlant(self, self._environment, self._stopping) if asked.joint_level else None
         self._outputs = ObservationOutputs(self, self._info)
-        self._verdicts = self.create_publisher(CommandVerdict, "command_verdict", RELIABLE_QOS)
+        self._commands.serve(self._info, asked.joint_level)
         self._expert = self.create_publisher(ActionChunk, "expert_chunk", RELIABLE_QOS)
         self._state = self.create_publisher(EpisodeState, "episode_state", STATE_QOS)
         self._perception = ResetServices(self, asked.reset_services, self._stopping)
@@ -100,8 +84,7 @@ class SimBridgeNode(StvlaNode):
     def activate(self) -> None:
         """Start the first episode."""
         self._stopping.clear()
-        self._inbox = CommandInbox(self._on_forgotten)
-        self.subscribe(EndEffectorCommand, "command", self._on_command)
+        self._commands.subscribe()
         if self._plant is not None:
             self._plant.listen()
         running = self._simulator.submit(self._run)
@@ -120,47 +103,11 @@ class SimBridgeNode(StvlaNode):
 
     def _stop(self, running: concurrent.futures.Future) -> None:
         self._stopping.set()
-        self._inbox.close()
+        self._commands.inbox.close()
         concurrent.futures.wait([running], STOP_TIMEOUT_S)
 
     def extra_diagnostics(self) -> dict[str, int]:
         return {"late_commands": self._late, "held_steps": self._held, "continued_steps": self._continued}
-
-    def _on_command(self, message: EndEffectorCommand) -> None:
-        self.stage.received()
-        try:
-            action, identity = command_to_action(message, "command"), identity_of(message)
-            if self.run.is_foreign(message.run, "topic command"):
-                return
-            if stranger := self._goals.refusal(identity, self.now_ns()):
-                raise InputError(f"topic command: {stranger}")
-            self._take(Received(stamp_ns(message.header), action, identity.goal_id))
-        except InputError as error:
-            self.reject("command", str(error))
-
-    def _take(self, command: Received) -> None:
-        if command.stamp in self._shown:
-            self._inbox.put(command)
-            return
-        self.stage.dropped(NO_ANSWER)
-        self.get_logger().warning(
-            f"topic command: a {NO_ANSWER} than those of this run came, and is not executed", once=True
-        )
-        self._judge(command, refused=f"no answer: a {NO_ANSWER} than those of this run")
-
-    def _on_forgotten(self, commands: Sequence[Received]) -> None:
-        self.stage.dropped(NO_ANSWER, len(commands))
-        for command in commands:
-            self._judge(command, refused="replaced: another command was executed in its control step")
-
-    def _judge(self, command: Received, refused: str = "") -> None:
-        """Report on a command. If the robot's driver drives the joints, the driver reports."""
-        if self._plant is not None:
-            return
-        verdict = CommandVerdict(header=make_header(command.stamp, self._info.base_frame), executed=not refused)
-        verdict.goal_id, verdict.refused = make_uuid(command.goal_id), refused
-        tell_moved(verdict, Displacement.none() if refused else Displacement.of(command.action), self.now_ns())
-        self._verdicts.publish(verdict)
 
     # --- episodes (simulator thread) ------------------------------------------------------------------------------
 
@@ -204,7 +151,7 @@ class SimBridgeNode(StvlaNode):
         # Messages still on their way belong to the episode before; all subscribers must know that before the next
         # request.
         self._state.wait_for_all_acked(Duration(seconds=ACKNOWLEDGE_TIMEOUT_S))
-        self._inbox.clear()
+        self._commands.inbox.clear()
         self._newest_answered = 0
         execute = self._ask if self._asked.pacing == "lockstep" else self._realtime
         if self._asked.pacing == "realtime":
@@ -253,14 +200,14 @@ class SimBridgeNode(StvlaNode):
             self._seen = self._plant.run(self._next_tick - 1.0 / self._info.control_hz)
             if self._stopping.is_set():
                 return None
-        newest = self._inbox.take_newest(self._began)
+        newest = self._commands.inbox.take_newest(self._began)
         if newest is None:
             self._held += 1
             if time.monotonic() - self._last_answer > self._asked.resend_s:
                 self._goal.doubt()
                 self._last_answer = time.monotonic()
             return EndEffectorAction.hold(observation.gripper)
-        self._judge(newest)
+        self._commands.judge(newest)
         answered, action = newest.stamp, newest.action
         if answered > self._newest_answered:
             self._late += answered != stamp
@@ -284,7 +231,7 @@ class SimBridgeNode(StvlaNode):
                 pass
             stamps.add(self._publish(observation if self._plant is None else self._seen.observation))
             if answer := self._answer(stamps):
-                self._judge(answer)
+                self._commands.judge(answer)
                 self._count_answer(answer.stamp)
                 return answer.action
             if self._stopping.is_set():
@@ -305,10 +252,10 @@ class SimBridgeNode(StvlaNode):
     def _answer(self, stamps: set[int]) -> Received | None:
         """The command that answers one of the stamps, if it comes within ``resend_after``."""
         if self._plant is None:
-            return self._inbox.wait_for(stamps, self._asked.resend_s)
+            return self._commands.inbox.wait_for(stamps, self._asked.resend_s)
         ends, answer = time.monotonic() + self._asked.resend_s, None
         while answer is None and time.monotonic() < ends and not self._let_pass(0.0):
-            answer = self._inbox.wait_for(stamps, 0.0)
+            answer = self._commands.inbox.wait_for(stamps, 0.0)
         return answer
 
     def _let_pass(self, seconds: float) -> bool:
@@ -324,7 +271,7 @@ class SimBridgeNode(StvlaNode):
     def _publish(self, observation: Observation) -> int:
         started = time.monotonic()
         stamp = self.now_ns()
-        self._shown.append(stamp)
+        self._commands.show(stamp)
         self._say(EpisodeState.RUNNING, "", stamp)
         expert = self._environment.expert_action()
         if expert is not None:
