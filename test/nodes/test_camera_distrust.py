@@ -163,7 +163,7 @@ def depth_after(*maps: np.ndarray, pictures: bool = False) -> tuple[int, list[st
         made.node.reject = lambda kind, text: told.append(text)
         for index, depth in enumerate(maps):
             header = make_header(NOW_NS + index * 100 * MS, "camera")
-            rgb = np.full((120, 160, 3), index if pictures else 0, np.uint8)
+            rgb = np.full((120, 160, 3), 10 * index if pictures else 0, np.uint8)
             made.receive("image", array_to_image(rgb, "rgb8", header))
             encoding = "16UC1" if depth.dtype == np.uint16 else "32FC1"
             made.receive("sensor_depth", array_to_image(depth, encoding, header))

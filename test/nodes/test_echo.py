@@ -61,8 +61,12 @@ def test_messages_of_a_best_effort_publisher_come_until_ctrl_c(probe: Probe, tmp
     probe.node.create_timer(0.05, lambda: publisher.publish(Float64(data=0.25)))
     # A file of its own for the output: a pipe that nobody reads would be a wait of its own.
     output = tmp_path / "said"
+    patient_echo = (
+        "from stvla_ros.cli import main; from stvla_ros.nodes import echo\n"
+        f"echo.FOUND_WITHIN_S = {PATIENCE_S}; main(['echo', 'speed'])"
+    )
     with output.open("w") as file:
-        process = subprocess.Popen([sys.executable, "-m", "stvla_ros.cli", "echo", "speed"], stdout=file)
+        process = subprocess.Popen([sys.executable, "-c", patient_echo], stdout=file)
     try:
         probe.until(lambda: output.read_text().count("data: 0.25\n---\n") > 3, "several messages")
     finally:

@@ -72,6 +72,19 @@ def test_a_constant_depth_is_no_sensor_that_hangs_whatever_the_stamps_do() -> No
     assert {watch.update(TABLE, stamp * SECOND, rgb) for stamp, rgb in zip(stamps, pictures, strict=True)} == {""}
 
 
+@pytest.mark.parametrize(("side", "levels", "hangs"), [(40, 60, True), (40, 10, False), (8, 60, False)])
+def test_a_depth_that_stands_still_hangs_only_if_something_moved(side: int, levels: int, hangs: bool) -> None:
+    """A simulated arm at rest changes the colour of single edges, and no distance by a millimetre."""
+    watch, random, table = DepthWatch(), np.random.default_rng(4), np.tile(TABLE, (4, 4))
+    for index in range(40):
+        depth = table + random.integers(0, 9, table.shape, np.uint16) if index < 10 else table
+        rgb = np.full((*table.shape, 3), 100, np.uint8)
+        if index > 10:
+            rgb[:side, :side] += levels
+        said = watch.update(depth, index * SECOND // 10, rgb)
+    assert ("no new depth" in said) == hangs
+
+
 def test_a_table_is_nothing_to_speak_of() -> None:
     assert watched(*[TABLE] * 20) == [""] * 20
     assert watched(*[TABLE.astype(np.float32) * 1e-3] * 20) == [""] * 20
