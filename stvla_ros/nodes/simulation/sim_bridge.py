@@ -265,7 +265,7 @@ class SimBridgeNode(StvlaNode):
         """
         if self._plant is None:
             return self._stopping.wait(seconds)
-        self._seen = self._plant.run(time.monotonic())
+        self._seen = self._plant.run()
         return self._stopping.is_set()
 
     def _publish(self, observation: Observation) -> int:
