@@ -136,7 +136,6 @@ def plan_ablation(arguments: AblateArguments) -> AblationPlan:
             _trainings(arguments, with_steps=True),
             _eval_arguments(arguments),
             arguments.demonstrations or 0,
-            arguments.corrections,
             arguments.policy.partition("?")[2],
         )
     evaluation_of([network.policy for network in plan.networks if network.acts], plan.eval_arguments)
@@ -179,7 +178,7 @@ def _trainings(arguments: AblateArguments, with_steps: bool) -> Trainings:
         arguments.tuned or 0,
         Path(arguments.tuning_config),
         {**small, **steps["tuning_steps"]},
-        bool(arguments.corrections),
+        arguments.corrections,
     )
 
 

@@ -34,8 +34,9 @@ class Trainings:
         with every setting; 0: no such training.
     :param tuning_config: file of the configuration for this further training.
     :param tuning_overrides: values in place of that configuration's.
-    :param corrected: whether each network is trained further, as long again, with the corrections of all settings'
-        networks of its seed beside its own data.
+    :param corrections: number of episodes of each network in each task that the expert corrects. Each network is then
+        trained further, as long again, with those of all settings' networks of its seed beside its own data; 0: no such
+        training.
     """
 
     config: Path
@@ -44,7 +45,7 @@ class Trainings:
     tuned: int = 0
     tuning_config: Path = Path()
     tuning_overrides: Mapping[str, Any] = field(default_factory=dict)
-    corrected: bool = False
+    corrections: int = 0
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,7 @@ def make_networks(settings: Sequence[Setting], trainings: Trainings) -> list[Net
 
     :raises InputError: for seeds or trajectories if a setting is not trained.
     """
-    asked = {"training_seeds": trainings.seeds, "corrections": trainings.corrected, "tuned": trainings.tuned}
+    asked = {"training_seeds": trainings.seeds, "corrections": trainings.corrections, "tuned": trainings.tuned}
     for name in filter(asked.get, asked):
         for setting in settings:
             if not setting.trained:
@@ -86,7 +87,7 @@ def make_networks(settings: Sequence[Setting], trainings: Trainings) -> list[Net
     if len(set(trainings.seeds)) != len(trainings.seeds):
         raise InputError(f"training_seeds: expected different ones, got {list(trainings.seeds)}")
     protocols = [(trainings.config, trainings.overrides, "")]
-    if trainings.corrected:
+    if trainings.corrections:
         protocols.append((trainings.config, trainings.overrides, CORRECTED))
     if trainings.tuned:
         few = {**trainings.tuning_overrides, "data.episodes": trainings.tuned}

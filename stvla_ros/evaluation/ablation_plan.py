@@ -37,9 +37,7 @@ class AblationPlan:
     :param trainings: trainings of the networks.
     :param eval_arguments: arguments of the evaluation; its output is the folder for everything.
     :param demonstrations: number of demonstrations of each task that are recorded first; 0 for none.
-    :param corrections: number of episodes of each network in each task that the expert corrects, where the trainings
-        ask for them.
-    :param options: options with which a network acts then, as in ``stvla eval``.
+    :param options: options with which a network acts while the expert corrects it, as in ``stvla eval``.
     """
 
     ablation: Ablation
@@ -47,7 +45,6 @@ class AblationPlan:
     trainings: Trainings
     eval_arguments: EvalArguments
     demonstrations: int = 0
-    corrections: int = 0
     options: str = ""
 
     @property
@@ -82,7 +79,9 @@ class AblationPlan:
 
     def _record_corrections(self, checkpoint: str, folder: Path) -> list[str]:
         policy, workers = f"{checkpoint}?{self.options}", self.eval_arguments.workers
-        return record_demonstrations(self.tasks, self.corrections, workers, folder, policy=policy, seed=_CORRECTED_SEED)
+        return record_demonstrations(
+            self.tasks, self.trainings.corrections, workers, folder, policy=policy, seed=_CORRECTED_SEED
+        )
 
     def examine(self, networks: Sequence[Network]) -> None:
         """Look at trained networks before they act."""

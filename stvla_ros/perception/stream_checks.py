@@ -81,7 +81,7 @@ class DepthWatch:
     def __init__(self) -> None:
         self._bad_since: int | None = None
         self._depths = FrozenPicture()
-        self._picture_then = np.zeros((0, 0, 3), np.int16)
+        self._picture_then = np.zeros((0, 0, 3), np.uint8)
         self._successive_new = 0
         self._alive = False
 
@@ -114,12 +114,12 @@ class DepthWatch:
         still_s = self._depths.update(depth, stamp)
         self._successive_new = self._successive_new + 1 if self._depths.is_new else 0
         self._alive |= self._successive_new >= _ALIVE
-        picture = rgb[::_EVERY_PIXEL, ::_EVERY_PIXEL].astype(np.int16)
+        picture = rgb[::_EVERY_PIXEL, ::_EVERY_PIXEL]
         if self._depths.is_new or picture.shape != self._picture_then.shape:
-            self._picture_then = picture
+            self._picture_then = picture.copy()
         if not self._alive or still_s <= HOLD_S:
             return ""
-        changed = (np.abs(picture - self._picture_then) > _MOVED_LEVELS).any(axis=2)
+        changed = (np.abs(picture.astype(np.int16) - self._picture_then) > _MOVED_LEVELS).any(axis=2)
         if changed.mean() < _MOVED_SHARE:
             return ""
         return f"no new depth for {still_s:.1f} s under new stamps, though the pictures change: the sensor hangs"

@@ -158,7 +158,7 @@ def test_every_setting_has_a_network_for_each_seed_and_protocol() -> None:
 
 
 def test_every_network_learns_from_the_corrections_of_all_settings_of_its_seed() -> None:
-    trainings = replace(TRAININGS, corrected=True, tuned=0)
+    trainings = replace(TRAININGS, corrections=1, tuned=0)
     networks = make_networks(make_settings("traces", OURS, ("none", "beside")), trainings)
     corrected = networks[4:]
     assert [(network.name, network.after) for network in corrected] == [
@@ -174,7 +174,7 @@ def test_every_network_learns_from_the_corrections_of_all_settings_of_its_seed()
 def test_corrections_come_beside_a_networks_own_data(tmp_path: Path) -> None:
     config = tmp_path / "config.yaml"
     config.write_text(yaml.safe_dump({"size": "tiny", "steps": 2, "data": {"paths": ["shown"]}}))
-    trainings = Trainings(config, {"data.cache": "kept"}, corrected=True)
+    trainings = Trainings(config, {"data.cache": "kept"}, corrections=1)
     *first, network = make_networks(make_settings("traces", OURS, ("none", "beside")), trainings)
     folder = tmp_path / "training"
     for name in ("none", "beside"):
@@ -211,7 +211,7 @@ def test_several_seeds_need_settings_that_are_trained() -> None:
     with pytest.raises(InputError, match=r"\Atuned: expected none, setting 0 is not trained\Z"):
         make_networks(make_settings("data", OURS), Trainings(NOT_TRAINED, tuned=52))
     with pytest.raises(InputError, match=r"\Acorrections: expected none, setting 30 is not trained\Z"):
-        make_networks(make_settings("buffer", OURS), Trainings(NOT_TRAINED, corrected=True))
+        make_networks(make_settings("buffer", OURS), Trainings(NOT_TRAINED, corrections=1))
     with pytest.raises(InputError, match="training_seeds: expected different ones"):
         make_networks(make_settings("traces", OURS), Trainings(NOT_TRAINED, seeds=(1, 1)))
 
