@@ -143,6 +143,13 @@ GROUPS: dict[str, dict[str, Command]] = {
             "model merge --adapter out/training/lora/adapter --output out/merged",
             "merge",
         ),
+        "model average": Command(
+            _POLICY,
+            "AverageArguments",
+            "the mean of a checkpoint and what a training made of it",
+            "model average --before small --after out/training/mine/checkpoint --output out/mean",
+            "average",
+        ),
         "model inspect": Command(
             _POLICY, "InspectArguments", "what is in a checkpoint", "model inspect --checkpoint small", "inspect"
         ),

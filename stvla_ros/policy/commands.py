@@ -1,4 +1,4 @@
-"""`stvla model create|convert|merge|inspect`: checkpoints of any family."""
+"""`stvla model create|convert|merge|average|inspect`: checkpoints of any family."""
 
 import json
 import shutil
@@ -79,6 +79,25 @@ class MergeArguments:
 
 
 @dataclass(frozen=True)
+class AverageArguments:
+    """The mean of a checkpoint's weights and of those that a training made of it. Often it keeps most of what the
+    training brought, and loses less of what there was before.
+    """
+
+    before: str
+    """Folder of the checkpoint that the training began from, or its hub id."""
+
+    after: str
+    """Folder of the checkpoint that the training left."""
+
+    output: str
+    """Folder to make; it must not exist, or be empty."""
+
+    share: Annotated[float, Range(0.0, 1.0)] = 0.5
+    """Share of the latter."""
+
+
+@dataclass(frozen=True)
 class InspectArguments:
     """Show what is in a checkpoint: family, training, what the policy is shown, number of weights by part, statistics.
     Reads no weights.
@@ -125,6 +144,21 @@ def merge(arguments: MergeArguments) -> int:
     return 0
 
 
+def average(arguments: AverageArguments) -> int:
+    """:raises InputError: for a bad argument, or checkpoints that do not belong together; then nothing was made."""
+    from stvla_ros.policy.averaging import average_checkpoints
+
+    output = Path(arguments.output)
+    check_free(output)
+    before, after = (find_checkpoint(each) for each in (arguments.before, arguments.after))
+    for folder in (before, after):
+        if is_adapter(folder):
+            raise InputError(f"checkpoint {folder}: expected a whole one, got an adapter (stvla model merge)")
+    average_checkpoints(before, after, arguments.share, output)
+    print(f"averaged checkpoint in {arguments.output}")
+    return 0
+
+
 def inspect(arguments: InspectArguments) -> int:
     """:raises InputError: for a checkpoint that cannot be read."""
     print(describe(find_checkpoint(arguments.checkpoint), arguments.family))
@@ -159,6 +193,7 @@ def describe(folder: Path, family: str = "") -> str:
         f"{'options':<24}{_shown(record.get('options'))}",
         f"{'inputs':<24}{_shown(record.get('inputs'))}",
         f"{'execution':<24}{execution}{'' if 'execution' in record else ' (nothing is recorded)'}",
+        *([f"{'averaged':<24}{_shown(record['averaged'])}"] if "averaged" in record else []),
         f"{'statistics':<24}{', '.join(contents.statistics) or 'none'}",
         *_counts(contents.parts),
         _count("all", sum(contents.parts.values())),
