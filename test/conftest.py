@@ -36,6 +36,7 @@ _LIVE = (
     "sim/test_maniskill",
     "sim/test_placements",
     "sim/test_point_tracks",
+    "sim/test_shaders",
     "sim/test_simpler_env.py",
     "tools/test_security_policy",
 )

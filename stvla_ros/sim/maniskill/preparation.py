@@ -14,6 +14,7 @@ import numpy as np
 from stvla_ros.errors import InputError
 from stvla_ros.sim import expert
 from stvla_ros.sim.maniskill.assets import ROBOTS_WITH_ASSETS, find_assets
+from stvla_ros.sim.maniskill.shaders import without_reflections
 from stvla_ros.sim.task import Task
 
 
@@ -163,7 +164,7 @@ def make_gym(task: Task, robot: Robot, width: int, height: int, render: bool) ->
     else:
         camera["fov"] = 1.1  # vertical, radians; at ManiSkill's own 1.57 the cube is a few pixels large
     _spare_the_collector()
-    with quiet():
+    with quiet(), without_reflections():
         env = gymnasium.make(
             task.simulator_id,
             num_envs=1,
