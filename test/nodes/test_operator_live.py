@@ -16,7 +16,7 @@ from sensor_msgs.msg import JointState
 
 from stvla_ros.child_process import killed_with_parent
 from stvla_ros.errors import InputError
-from stvla_ros.msg import DriverState
+from stvla_ros.msg import DriverState, EndEffectorCommand
 from stvla_ros.nodes.kit.base import STATE_QOS
 from stvla_ros.robots.embodiments import find_embodiment
 from stvla_ros.sim.maniskill.assets import find_assets
@@ -78,6 +78,7 @@ def stvla(*words: str, code: int = 0) -> str:
 def test_a_person_commands_a_simulation_from_another_terminal(graph: LiveGraph) -> None:
     states = graph.listen(DriverState, "driver_state", qos=STATE_QOS)
     joints = graph.listen(JointState, "wx250s/joint_states")
+    commands = graph.listen(EndEffectorCommand, "command")
     arm = find_embodiment("widowx").driver
 
     def is_at(position: tuple[float, ...]) -> bool:
@@ -100,9 +101,11 @@ def test_a_person_commands_a_simulation_from_another_terminal(graph: LiveGraph) 
     assert "time limit reached; " in said and " 0 steps" not in said, said
     graph.until(lambda: moves(count), lambda: f"motion; {said}", 5.0)
     # Another, and a stop while the arm is on its way.
+    # Its own motion: the first errand's may go on, and a goal that comes after the stop is rejected, in other words.
+    first = bytes(commands[-1].goal_id.uuid)
     errand = begin("do", INSTRUCTION)
-    count = len(states)
-    graph.until(lambda: moves(count), "motion again")
+    graph.until(lambda: bytes(commands[-1].goal_id.uuid) != first, "commands of the second errand")
+    graph.until(lambda: states[-1].phase == DriverState.MOVING, "motion again")
     assert stvla("stop").startswith("/widowx_driver: ")
     graph.until(lambda: "estop" in states[-1].held_by, "the stop")
     told, _ = errand.communicate(timeout=TIMEOUT_S)
