@@ -25,8 +25,8 @@ SHELL := /bin/bash
 
 RUN := set -o pipefail; . tools/env.sh &&
 T ?= test
-# Two processes, a file's tests in one of them; each has a ROS domain of its own (test/conftest.py).
-PYTEST := python -m pytest -n 2 --dist loadfile
+# Two processes, a file's tests in one of them; each has a ROS domain of its own, and the order is that of test/conftest.py.
+PYTEST := python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 # Make variable -> option of `stvla sim`; those that are not given keep the command's own defaults.
 SIM_OPTIONS = $(foreach name,TASK EPISODES FIRST_EPISODE SEED PACING POLICY TRACKER DEPTH VARIANT DRAWING BUFFER MAX_STEPS OUTPUT \

@@ -67,6 +67,20 @@ _NOT_LIVE = (
     "nodes/test_vla_server_st4vla",
 )
 
+# Files of a minute or more, the dearest first; then other live ones: with the cheap files last, the processes of `make
+# test` end together.
+_DEAR = (
+    "nodes/test_vla_server_chunks",
+    "learning/test_training_briefing",
+    "plugins/test_how_to_pages",
+    "learning/test_training_stages",
+    "learning/test_training_run",
+    "learning/test_corrections",
+    "nodes/test_sim_bridge",
+    "nodes/test_joint_plant",
+    "nodes/test_replay",
+)
+
 Installed = Callable[..., AbstractContextManager[Path]]
 
 # Held until the process ends: by the graph of another test run on this machine, drivers find that they are not alone.
@@ -85,9 +99,20 @@ hypothesis.settings.load_profile("examples")
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        place = item.path.relative_to(Path(__file__).parent).as_posix()
+        place = _place(item)
         if place.startswith(_LIVE) and not place.startswith(_NOT_LIVE):
             item.add_marker(pytest.mark.live)
+    items.sort(key=_turn)
+
+
+def _place(item: pytest.Item) -> str:
+    return item.path.relative_to(Path(__file__).parent).as_posix()
+
+
+def _turn(item: pytest.Item) -> tuple[int, bool]:
+    """What items are sorted by; those of a file stay together, in their order."""
+    dear = next((turn for turn, start in enumerate(_DEAR) if _place(item).startswith(start)), len(_DEAR))
+    return dear, item.get_closest_marker("live") is None
 
 
 @pytest.fixture(scope="session")
