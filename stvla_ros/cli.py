@@ -130,6 +130,13 @@ GROUPS: dict[str, dict[str, Command]] = {
             "latent plot my_video.mp4 --checkpoint out/training/lam/checkpoint",
             "plot",
         ),
+        "latent probe": Command(
+            "stvla_ros.learning.latent.probe_command",
+            "ProbeArguments",
+            "how much of the arm's motion is in the codes",
+            "latent probe out/datasets/mine --checkpoint out/training/lam/checkpoint",
+            "probe",
+        ),
         "model create": Command(
             _POLICY, "CreateArguments", "a new, untrained checkpoint", "model create --size small", "create"
         ),

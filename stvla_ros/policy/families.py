@@ -171,8 +171,8 @@ class PolicyFamily(ABC):
 
         :param folder: folder of a checkpoint of this family.
         :param device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
-        :returns: an object with ``config``, ``preparation``, ``encode``, ``decode``, ``seen`` and ``explained``, see
-            ``ssm_vla/lam_predictor.py``.
+        :returns: an object with ``config``, ``preparation``, ``encode``, ``decode``, ``seen``, ``explained`` and
+            ``untrained``, see ``ssm_vla/lam_predictor.py``.
         :raises InputError: for a family without one, or a checkpoint that cannot be used.
         """
         raise InputError(f"checkpoint {folder}: expected a latent action model, family {self.name} has none")

@@ -129,6 +129,12 @@ class Trainable(ABC):
         :raises InputError: when going on makes no sense.
         """
 
+    def probe(self) -> Mapping[str, float]:
+        """What else can be told of the network as it is, by name, for the log. Called at each validation, with the
+        weights that would be saved.
+        """
+        return {}
+
     @abstractmethod
     def activation_bytes(self, batch_size: int) -> int:
         """Approximate peak of memory, in bytes, of a forward and a backward pass, without weights and gradients."""

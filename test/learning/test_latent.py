@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+import training_data
 from made_clips import SECOND, bag, image_folder
 
 from stvla_ros.cli import main
@@ -81,6 +82,15 @@ def test_a_page_shows_moments_and_the_use_of_codes(place: Path) -> None:
     assert 1 <= summary["codes_used"] <= 32
 
 
+def test_a_probe_tells_how_much_of_the_motion_is_in_the_codes(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    training_data.write(place / "acted", [training_data.demonstration(seed, 20) for seed in range(4)])
+    run(place, "probe", "acted", "--output", str(place / "probed"))
+    stored = json.loads((place / "probed/probe.json").read_text())
+    assert (stored["frames"], stored["episodes"]) == (4 * 8, 4) and len(stored["rows"]) == 4 * 3
+    assert stored["rows"][0]["told_from"] == "latent action" and stored["rows"][0]["x"]["value"] is not None
+    assert (place / "probed/probe.md").read_text().strip() in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("command", "source", "further", "said"),
     [
@@ -92,6 +102,7 @@ def test_a_page_shows_moments_and_the_use_of_codes(place: Path) -> None:
         ("swap", "seen", ["--at", "3.8"], "at: expected a moment with a keyframe after it"),
         ("swap", "seen", ["--episode", "7"], "episode: expected 0 to 0"),
         ("plot", "short", [], "expected a frame with a keyframe after it, there is none"),
+        ("probe", "seen", [], "expected at least 3 episodes of 2.4 s or longer that tell the arm's pose"),
         ("plot", "seen", ["--depth", "nothing"], "depth: expected one of"),
     ],
 )

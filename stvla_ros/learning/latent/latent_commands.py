@@ -1,55 +1,19 @@
 """`stvla latent encode|decode|swap|plot`: what a latent action model makes of a recording or a data set."""
 
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
-from tyro.conf import Positional
 
-from stvla_ros.atomic_files import make_folder, write_json
+from stvla_ros.atomic_files import write_json
 from stvla_ros.errors import InputError
-from stvla_ros.learning.datasets import demonstration as schema
-from stvla_ros.learning.datasets.open_data import open_data
-from stvla_ros.learning.datasets.recorded_clips import RecordingsConfig
 from stvla_ros.learning.latent.latent_codes import Codes, read_codes, use_of, write_codes
 from stvla_ros.learning.latent.latent_pages import Moment, moment_picture, write_latent_page, write_use_plot
-from stvla_ros.settings import Range, parse_mapping
+from stvla_ros.learning.latent.latent_source import LatentArguments, opened_source, source_samples
+from stvla_ros.settings import Range
 
-AUTO = "auto"
 _CODES, _SUMMARY = "codes.parquet", "summary.json"
-
-
-@dataclass(frozen=True)
-class LatentArguments:
-    """What all of them are told."""
-
-    source: Positional[str]
-    """Video file, folder of pictures, rosbag2 (folder, .mcap, .db3) or LeRobotDataset."""
-    checkpoint: str
-    """Latent action model: a folder or a hub id (`stvla train --config config/train/lam.yaml`)."""
-    output: str = ""
-    """Folder to make; it must not exist, or be empty. Empty: out/latent/TIME."""
-    depth: str = AUTO
-    """Source of the metres: sensor, depth_anything, zoedepth, one that a package adds; auto: as in the training."""
-    depth_parameters: str = "{}"
-    """Parameters of the depth backend, as a YAML mapping."""
-    frame_rate: Annotated[float, Range(0.0, 10_000.0)] = 0.0
-    """Pictures a second, of a folder whose pictures carry no stamps."""
-    most_rate: Annotated[float, Range(0.0, 10_000.0)] = 10.0
-    """Frames a second of a recording that are used, at most; 0 for all."""
-    image_topic: str = ""
-    """Topic in the bag; empty: the only colour picture that nobody drew in."""
-    depth_topic: str = ""
-    """Topic in the bag; empty: the registered depth beside the picture."""
-    cache: str = "out/cache"
-    """Folder that keeps the prepared frames."""
-    device: str = AUTO
-    """Device: auto, cpu, cuda or cuda:N."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +57,7 @@ class PlotArguments(LatentArguments):
 
 def encode(arguments: EncodeArguments) -> int:
     """:raises InputError: for a checkpoint or a source that cannot be used; then nothing was made."""
-    with _opened(arguments) as (model, samples, folder):
+    with opened_source(arguments) as (model, samples, folder):
         actions = model.encode(samples, np.arange(len(samples)))
         write_codes(folder / _CODES, samples, actions, model.config.keyframes_s)
         use = use_of(actions, model.config.codes) if model.config.quantiser == "vq" else None
@@ -107,7 +71,7 @@ def decode(arguments: DecodeArguments) -> int:
     if not arguments.codes:
         raise InputError("codes: expected a file of stvla latent encode, got none")
     codes = read_codes(Path(arguments.codes))
-    with _opened(arguments) as (model, samples, folder):
+    with opened_source(arguments) as (model, samples, folder):
         _check_same(codes, samples, arguments, model.config.keyframes_s)
         chosen = _moments(codes.actions.valid, arguments.moments)
         told = model.decode(samples, chosen, codes.actions.codes[chosen])
@@ -118,14 +82,14 @@ def decode(arguments: DecodeArguments) -> int:
 
 def swap(arguments: SwapArguments) -> int:
     """:raises InputError: for a checkpoint, source or moment that cannot be used; then nothing was made."""
-    with _opened(arguments) as (model, samples, folder):
+    with opened_source(arguments) as (model, samples, folder):
         of = _frame_at(samples, arguments.episode, arguments.at, "at", arguments.source)
         actions = model.encode(samples, np.array([of]))
         if not actions.valid.any():
             raise InputError(f"at: expected a moment with a keyframe after it, {arguments.source} ends too soon")
         onto, where = samples, arguments.onto or arguments.source
         if arguments.onto:
-            onto = _samples(replace(arguments, source=arguments.onto), model)
+            onto = source_samples(replace(arguments, source=arguments.onto), model)
         place = _frame_at(onto, arguments.onto_episode, arguments.onto_at, "onto_at", where)
         chosen = np.array([of])
         own = model.decode(samples, chosen, actions.codes)
@@ -144,7 +108,7 @@ def swap(arguments: SwapArguments) -> int:
 
 def plot(arguments: PlotArguments) -> int:
     """:raises InputError: for a checkpoint or a source that cannot be used; then nothing was made."""
-    with _opened(arguments) as (model, samples, folder):
+    with opened_source(arguments) as (model, samples, folder):
         every = np.arange(len(samples))
         actions = model.encode(samples, every)
         chosen = _moments(actions.valid, arguments.moments)
@@ -167,45 +131,6 @@ def plot(arguments: PlotArguments) -> int:
 
 
 # --- parts ------------------------------------------------------------------------------------------------------------
-
-
-@contextmanager
-def _opened(arguments: LatentArguments) -> Iterator[tuple[Any, Any, Path]]:
-    """The model, the source's prepared frames, and the folder that is made when all is well."""
-    from stvla_ros.atomic_files import whole_folder
-    from stvla_ros.policy.checkpoint_places import find_checkpoint
-    from stvla_ros.policy.checkpoints import check_free
-    from stvla_ros.policy.families import family_of
-
-    folder = Path(arguments.output or f"out/latent/{datetime.now():%Y-%m-%d_%H-%M-%S_%f}").expanduser().resolve()
-    check_free(folder)
-    found = find_checkpoint(arguments.checkpoint)
-    model = family_of(found).latent_actions(found, arguments.device)
-    samples = _samples(arguments, model)
-    make_folder(folder.parent)
-    with whole_folder(folder) as aside:
-        yield model, samples, aside
-
-
-def _samples(arguments: LatentArguments, model: Any) -> Any:
-    from stvla_ros.learning.training.prepared_frames import prepare_samples
-    from stvla_ros.policy.training_record import resolve
-
-    given: dict[str, Any] = {"traces": "none"}
-    if arguments.depth != AUTO:
-        given |= {"depth": arguments.depth}
-        given |= {"depth_parameters": parse_mapping("depth_parameters", arguments.depth_parameters)}
-    inputs = resolve(arguments.checkpoint, given).inputs
-    inputs.check_backends()
-    settings = RecordingsConfig(arguments.image_topic, arguments.depth_topic, arguments.frame_rate, arguments.most_rate)
-    reader = open_data(Path(arguments.source), "", "", False, settings)
-    if inputs.depth == "sensor" and model.config.depth == "both" and schema.DEPTH not in reader.info.features:
-        print(
-            f"note: {arguments.source} has no depth, it counts as unknown; --depth depth_anything or zoedepth tell it",
-            file=sys.stderr,
-        )
-    numbers = range(len(reader))
-    return prepare_samples([reader], [numbers], inputs, model.preparation(inputs.resize), Path(arguments.cache), 1)
 
 
 def _moments(valid: np.ndarray, most: int) -> np.ndarray:

@@ -186,16 +186,17 @@ class Trainer:
 
     @torch.no_grad()
     def validate(self) -> dict[str, float]:
-        """Losses and errors on the held-out episodes, with the weights that would be saved."""
+        """Losses and errors on the held-out episodes, and what a probe tells, with the weights that would be saved."""
         sums: dict[str, torch.Tensor] = {}
         with self.final_weights():
             for batch in self._batches.held_out(self._stage or self.stage):
                 self._add(sums, self._losses(batch, errors=True)[1], batch.share)
+            probed = dict(self._trainable.probe())
         if not sums:
-            return {}
+            return probed
         figures = torch.stack(list(sums.values()))
         wait_for_device(self._device)
-        return {f"validation/{name}": value for name, value in zip(sums, figures.tolist(), strict=True)}
+        return {f"validation/{name}": value for name, value in zip(sums, figures.tolist(), strict=True)} | probed
 
     @contextmanager
     def final_weights(self) -> Iterator[None]:

@@ -1,5 +1,6 @@
 """The latent action model in use: prepared frames in, codes or pictures out."""
 
+import copy
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,8 +12,10 @@ from stvla_ros.errors import InputError
 from stvla_ros.policy.samples import Samples
 from stvla_ros.policy.ssm_vla.checkpoint import load_model
 from stvla_ros.policy.ssm_vla.config import LamConfig
+from stvla_ros.policy.ssm_vla.create import random_model
 from stvla_ros.policy.ssm_vla.lam.frame_decoder import Rebuilt
 from stvla_ros.policy.ssm_vla.lam.latent_action_model import Clip
+from stvla_ros.policy.ssm_vla.lam.tokens import load_frozen
 from stvla_ros.policy.ssm_vla.training.lam_batch import ClipMaker, LamPreparation
 from stvla_ros.policy.ssm_vla.training.losses import explained, target_of
 
@@ -55,6 +58,26 @@ class LamPredictor:
     def __init__(self, folder: Path, device: torch.device) -> None:
         self.model = load_model(folder, device)
         self._device = device
+
+    def untrained(self, samples: Samples, indices: np.ndarray, seed: int) -> "LamPredictor":
+        """A model of the same configuration that has learnt nothing, to compare with. Its codebook is where a training
+        begins: vectors of what falls to it.
+
+        :param samples: prepared frames.
+        :param indices: (N,) numbers of frames that the codebook begins at.
+        :param seed: seed of the weights.
+        """
+        other = copy.copy(self)
+        other.model = random_model(self.config, seed, load_frozen(self.config, self._device)).to(self._device)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            other.model.train()
+            for clip in other._clips(samples, indices):
+                with torch.enable_grad():
+                    other.model.encode(clip)
+            other.model.quantiser.follow()
+        other.model.eval().requires_grad_(False)
+        return other
 
     @property
     def config(self) -> LamConfig:

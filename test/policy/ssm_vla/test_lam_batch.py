@@ -11,8 +11,9 @@ from stvla_ros.errors import InputError
 from stvla_ros.learning.training.augmentation import DrawnAugmentation
 from stvla_ros.learning.training.config_sections import AugmentationConfig
 from stvla_ros.policy.base import PolicyInput
+from stvla_ros.policy.keyframes import find_keyframes
 from stvla_ros.policy.ssm_vla.lam.seen_scene import patch_centres
-from stvla_ros.policy.ssm_vla.training.lam_batch import LamBatchMaker, LamPreparation, find_keyframes, motions
+from stvla_ros.policy.ssm_vla.training.lam_batch import LamBatchMaker, LamPreparation
 
 SECONDS = TINY.keyframes_s
 
@@ -114,16 +115,6 @@ def test_labels_that_no_data_tell_are_refused() -> None:
     given.states[:] = np.nan
     with pytest.raises(InputError, match="label_share: expected data that tell the arm's pose"):
         LamBatchMaker(given, SECONDS, 0.5, 0)
-
-
-def test_a_turn_is_of_the_rotation_and_does_not_jump() -> None:
-    states = np.zeros((2, 7), np.float32)
-    # The gripper looks down, as the WidowX's does: roll and yaw are of one axis, and only their sum is known.
-    states[0, 3:6], states[1, 3:6] = (0.0, np.pi / 2, 3.1), (0.0, np.pi / 2, -3.1)
-    states[:, :3], states[:, 6] = [[0, 0, 0], [0.1, 0.2, 0.3]], [1.0, 0.0]
-    found = motions(states, np.array([[1], [1]]), np.array([[True], [False]]))
-    assert found[0, 0] == pytest.approx([0.1, 0.2, 0.3, 2 * np.pi - 6.2, -1.0], abs=1e-4)
-    assert np.isnan(found[1]).all()
 
 
 def test_unknown_depth_and_camera_stay_unknown() -> None:

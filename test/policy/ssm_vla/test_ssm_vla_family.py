@@ -230,3 +230,21 @@ def test_activations_are_counted_without_a_trace(base: Path) -> None:
     small, large = made.activation_bytes(2), made.activation_bytes(4)
     made.end_step()
     assert 1.8 < large / small < 2.2 and torch.equal(before, made.network.quantiser.vectors)
+
+
+# --- probe ------------------------------------------------------------------------------------------------------------
+
+
+def test_a_training_is_probed_for_the_motions_that_its_data_tell(base: Path) -> None:
+    made, _ = trained(base, 0)
+    figures = made.probe()
+    # The square moves along x and y alone: what never varies has no figure.
+    assert set(figures) == {f"probe_{axis}_{seconds:g}s" for axis in "xy" for seconds in TINY.keyframes_s}
+    assert figures == made.probe() and all(value < 1.0 for value in figures.values())
+
+
+def test_data_without_poses_are_not_probed(base: Path) -> None:
+    made, given = LamTrainable(start(base)), samples((30,) * 6)
+    given.states[:] = np.nan
+    made.use(given)
+    assert made.probe() == {}

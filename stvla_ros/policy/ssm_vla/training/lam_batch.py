@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from scipy.spatial.transform import Rotation
 
 from stvla_ros.errors import InputError
 from stvla_ros.perception.compositor import resize_depth
@@ -19,14 +18,16 @@ from stvla_ros.policy.kept_frames import (
     keep_picture,
     seen_frames,
 )
+from stvla_ros.policy.keyframes import MOTIONS, evenly, find_keyframes, motions
 from stvla_ros.policy.pictures import FARTHEST, scale_intrinsics
+from stvla_ros.policy.ridge_probe import LEAST_EPISODES
 from stvla_ros.policy.samples import Augmentation, Preparation, Samples
 from stvla_ros.policy.ssm_vla.lam.latent_action_model import Clip
 from stvla_ros.policy.ssm_vla.lam.seen_scene import Scene
 
-MOTION = 5
-"""Numbers of a motion: x y z in metres and the turn about the vertical in radians, both in the base frame; opening."""
 _LABELS = 7
+# Frames that a probe looks at during a training: some seconds of it.
+_PROBED = 512
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ class LamPreparation(Preparation):
 class LamBatch:
     """
     :param clip: B clips.
-    :param motion: (B, T, MOTION) float32 of the labelled episodes, in deviations of the data; NaN elsewhere.
+    :param motion: (B, T, 5) float32 ``MOTIONS`` of the labelled episodes, in deviations of the data; NaN elsewhere.
     """
 
     clip: Clip
@@ -110,7 +111,9 @@ def _scene(pictures: np.ndarray, depths: np.ndarray, intrinsics: np.ndarray) -> 
 
 
 class LamBatchMaker(ClipMaker):
-    """
+    """``probed``: (P,) frames with all keyframes whose motions are known, evenly over all episodes that tell them, and
+    ``probed_motions``: (P, T, 5) these. None if too few episodes do.
+
     :param samples: prepared frames.
     :param keyframes_s: times of the keyframes, seconds after the current frame.
     :param label_share: share of the episodes whose motion is told.
@@ -121,16 +124,18 @@ class LamBatchMaker(ClipMaker):
     def __init__(self, samples: Samples, keyframes_s: tuple[float, ...], label_share: float, seed: int) -> None:
         super().__init__(samples, keyframes_s)
         self.remarks = check_clip_stamps(samples, keyframes_s, self.valid)
-        self.motion = np.full((*self.valid.shape, MOTION), np.nan, np.float32)
+        found = motions(samples.states, self.keyframes, self.valid)
+        self.probed = _probed(samples, found)
+        self.probed_motions = found[self.probed]
+        self.motion = np.full((*self.valid.shape, len(MOTIONS)), np.nan, np.float32)
         if label_share:
-            self._label(label_share, seed)
+            self._label(found, label_share, seed)
 
-    def _label(self, share: float, seed: int) -> None:
+    def _label(self, found: np.ndarray, share: float, seed: int) -> None:
         episodes = len(self._samples.instructions)
         chosen = np.random.default_rng([_LABELS, seed]).permutation(episodes)[: int(np.ceil(share * episodes))]
         rows = np.isin(self._samples.episode, chosen)
-        found = motions(self._samples.states, self.keyframes, self.valid)
-        found[~rows] = np.nan
+        found = np.where(rows[:, None, None], found, np.nan)
         if not np.isfinite(found).any():
             raise InputError(
                 "family.options.label_share: expected data that tell the arm's pose (observation.state), none of the "
@@ -139,24 +144,13 @@ class LamBatchMaker(ClipMaker):
         deviation = np.nanstd(found, axis=0)
         self.motion = (found / np.where(deviation > 1e-6, deviation, 1.0)).astype(np.float32)
 
+    def probed_episodes(self) -> np.ndarray:
+        """(P,) episode of each frame in ``probed``."""
+        return self._samples.episode[self.probed]
+
     def make(self, indices: np.ndarray, augmentation: Augmentation | None = None) -> LamBatch:
         """As ``Trainable.batch``."""
         return LamBatch(self.clip(indices, augmentation), torch.from_numpy(self.motion[indices].copy()))
-
-
-def find_keyframes(samples: Samples, seconds: tuple[float, ...]) -> tuple[np.ndarray, np.ndarray]:
-    """The keyframes of every frame, as the stamps tell.
-
-    :returns: (N, T) indices, and (N, T) bool, which there are: in the same episode, within half a frame of their time,
-        and later than the keyframe before. The others' index is the frame's own.
-    """
-    every = np.arange(len(samples))
-    found, valid = (np.stack(parts, axis=1) for parts in zip(*(samples.at(every, each) for each in seconds)))
-    latest = every
-    for place in range(len(seconds)):
-        valid[:, place] &= found[:, place] > latest
-        latest = np.where(valid[:, place], found[:, place], latest)
-    return np.where(valid, found, every[:, None]), valid
 
 
 def check_clip_stamps(samples: Samples, seconds: tuple[float, ...], valid: np.ndarray) -> tuple[str, ...]:
@@ -200,22 +194,8 @@ def check_clip_stamps(samples: Samples, seconds: tuple[float, ...], valid: np.nd
     return tuple(remarks)
 
 
-def motions(states: np.ndarray, keyframes: np.ndarray, valid: np.ndarray) -> np.ndarray:
-    """How the tool point moves from each frame to its keyframes.
-
-    :param states: (N, 7) as ``Samples.states``.
-    :param keyframes, valid: (N, T) as of :func:`find_keyframes`.
-    :returns: (N, T, MOTION) float64, NaN where unknown. The turn is taken of the rotations themselves: roll, pitch and
-        yaw jump where the pitch is a right angle.
-    """
-    known = valid & np.isfinite(states).all(axis=1)[:, None] & np.isfinite(states[keyframes]).all(axis=2)
-    found = np.full((*valid.shape, MOTION), np.nan)
-    rows, places = np.nonzero(known)
-    if not len(rows):
-        return found
-    before, after = states[rows].astype(np.float64), states[keyframes[rows, places]].astype(np.float64)
-    turn = Rotation.from_euler("xyz", after[:, 3:6]) * Rotation.from_euler("xyz", before[:, 3:6]).inv()
-    found[rows, places] = np.column_stack(
-        [after[:, :3] - before[:, :3], turn.as_rotvec()[:, 2], after[:, 6] - before[:, 6]]
-    )
-    return found
+def _probed(samples: Samples, found: np.ndarray) -> np.ndarray:
+    known = np.flatnonzero(np.isfinite(found).all(axis=(1, 2)))
+    if len(np.unique(samples.episode[known])) < LEAST_EPISODES:
+        return known[:0]
+    return evenly(known, _PROBED)

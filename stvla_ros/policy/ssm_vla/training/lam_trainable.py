@@ -14,6 +14,8 @@ from stvla_ros.errors import InputError
 from stvla_ros.perception.depth.constant import NO_DEPTH
 from stvla_ros.policy.activation_memory import peak_bytes
 from stvla_ros.policy.families import LATENT
+from stvla_ros.policy.keyframes import MOTIONS
+from stvla_ros.policy.ridge_probe import held_out_errors
 from stvla_ros.policy.samples import Augmentation, Samples
 from stvla_ros.policy.ssm_vla.checkpoint import load_model, save_model, stored_bytes
 from stvla_ros.policy.ssm_vla.config import LamConfig, read_lam_config
@@ -21,7 +23,7 @@ from stvla_ros.policy.ssm_vla.create import random_model
 from stvla_ros.policy.ssm_vla.lam.latent_action_model import Clip
 from stvla_ros.policy.ssm_vla.lam.seen_scene import Scene
 from stvla_ros.policy.ssm_vla.lam.tokens import load_frozen
-from stvla_ros.policy.ssm_vla.training.lam_batch import MOTION, LamBatch, LamBatchMaker, LamPreparation
+from stvla_ros.policy.ssm_vla.training.lam_batch import LamBatch, LamBatchMaker, LamPreparation
 from stvla_ros.policy.ssm_vla.training.losses import (
     colour_loss,
     commitment_loss,
@@ -36,6 +38,7 @@ from stvla_ros.policy.trainable import Losses, Start, Trainable
 _FROZEN = {"small": "small", "dinov2": "facebook/dinov2-with-registers-base"}
 # Numbers of a code that is not quantised: all four of a keyframe are 16.
 _CONTINUOUS = 4
+_PROBE_BATCH = 32
 
 
 class LamTrainable(Trainable):
@@ -64,7 +67,7 @@ class LamTrainable(Trainable):
         if options.label_share:
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(start.seed)
-                parts["motion"] = nn.Linear(config.queries * config.code_width, MOTION).to(start.device)
+                parts["motion"] = nn.Linear(config.queries * config.code_width, len(MOTIONS)).to(start.device)
         self.network, self.module = self._model, nn.ModuleDict(parts)
         self.preparation = LamPreparation(self._model.frame_size, start.inputs.resize)
         seconds = ", ".join(f"{each:g}" for each in config.keyframes_s)
@@ -114,6 +117,30 @@ class LamTrainable(Trainable):
     def end_step(self) -> None:
         self._model.quantiser.follow()
 
+    @torch.no_grad()
+    def probe(self) -> dict[str, float]:
+        """R² of the arm's motions until each keyframe, told linearly by its codes, by episode; none where data do not
+        tell them. Healthy losses do not say that a code is an action: this does.
+        """
+        batches, config = self._batches, self._model.config
+        if not len(batches.probed):
+            return {}
+        codes = []
+        for first in range(0, len(batches.probed), _PROBE_BATCH):
+            clip = batches.clip(batches.probed[first : first + _PROBE_BATCH])
+            device = self._start.device
+            with self._mixed():
+                told = self._model.encode(Clip(clip.frames.to(device), clip.valid.to(device)))
+            codes.append(told.codes.float().flatten(2).cpu().numpy())
+        found, episodes = np.concatenate(codes), batches.probed_episodes()
+        figures = {}
+        for place, seconds in enumerate(config.keyframes_s):
+            errors = held_out_errors(found[:, place], batches.probed_motions[:, place], episodes)
+            for column, name in enumerate(MOTIONS):
+                if np.isfinite(value := errors.explained([column]).value):
+                    figures[f"probe_{name}_{seconds:g}s"] = value
+        return figures
+
     def activation_bytes(self, batch_size: int) -> int:
         """Counted: the most that there is at once of a loss and its gradients."""
         counted = peak_bytes(lambda: self._usual_loss(batch_size), self.module)
@@ -129,7 +156,7 @@ class LamTrainable(Trainable):
             torch.zeros(frames, 3, size, size), torch.ones(frames, size, size), torch.eye(3).expand(frames, 3, 3)
         )
         valid = torch.ones(batch_size, keyframes, dtype=torch.bool)
-        batch = LamBatch(Clip(scene, valid), torch.zeros(batch_size, keyframes, MOTION))
+        batch = LamBatch(Clip(scene, valid), torch.zeros(batch_size, keyframes, len(MOTIONS)))
         return self.losses(batch.to(next(self._model.parameters()).device), [LATENT]).objectives[LATENT]
 
     def result_bytes(self) -> int:
