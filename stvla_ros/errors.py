@@ -31,3 +31,7 @@ class InputError(ValueError):
 
     def __init__(self, message: str) -> None:
         super().__init__(one_line(message))
+
+
+class NothingLearnt(InputError):
+    """A training goes on in vain, and why. Where several are compared, this is a result."""

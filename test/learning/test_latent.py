@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -11,7 +12,7 @@ import training_data
 from made_clips import SECOND, bag, image_folder
 
 from stvla_ros.cli import main
-from stvla_ros.learning.latent.latent_codes import read_codes
+from stvla_ros.learning.latent.latent_codes import bits_of, read_codes
 from stvla_ros.policy.families import find_family
 from stvla_ros.shared_files import default_checkpoint
 
@@ -79,7 +80,14 @@ def test_a_page_shows_moments_and_the_use_of_codes(place: Path) -> None:
     page, summary = (place / "page/index.html").read_text(), json.loads((place / "page/summary.json").read_text())
     assert all(name in page and (place / "page" / name).is_file() for name in ("use.png", "moment_000.png"))
     assert summary["frames"] == 38 and summary["depth_explained"] == 0.0  # a new model predicts no change
-    assert 1 <= summary["codes_used"] <= 32
+    assert 1 <= summary["codes_used"] <= 32 and len(summary["code_bits"]) == 3
+
+
+def test_codes_that_differ_from_query_to_query_alone_have_no_bits() -> None:
+    ids, valid = np.tile(np.arange(4), (8, 2, 1)), np.ones((8, 2), bool)
+    ids[:, 1, :2] = np.arange(8)[:, None] % 4
+    valid[4:, 0] = False
+    assert bits_of(SimpleNamespace(ids=ids, valid=valid), 32) == [0.0, 4.0]
 
 
 def test_a_probe_tells_how_much_of_the_motion_is_in_the_codes(place: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -110,6 +110,21 @@ def use_of(actions: Any, codes: int) -> np.ndarray:
     )
 
 
+def bits_of(actions: Any, codes: int) -> list[float]:
+    """The most that the codes of each keyframe can tell of a frame, bits: entropies of its queries' use, summed. Codes
+    that differ from query to query alone tell nothing.
+
+    :param actions: latent actions.
+    :param codes: vectors of the codebook.
+    """
+    found = []
+    for place in range(actions.valid.shape[1]):
+        counts = [np.bincount(ids, minlength=codes) for ids in actions.ids[actions.valid[:, place], place].T]
+        shares = [each[each > 0] / each.sum() for each in counts if each.sum()]
+        found.append(float(sum(-(share * np.log2(share)).sum() for share in shares)))
+    return found
+
+
 def _lists(values: np.ndarray, kind: pa.DataType) -> pa.Array:
     """A list for each row."""
     flat = values.reshape(len(values), -1)

@@ -8,7 +8,7 @@ import numpy as np
 
 from stvla_ros.atomic_files import write_json
 from stvla_ros.errors import InputError
-from stvla_ros.learning.latent.latent_codes import Codes, read_codes, use_of, write_codes
+from stvla_ros.learning.latent.latent_codes import Codes, bits_of, read_codes, use_of, write_codes
 from stvla_ros.learning.latent.latent_pages import Moment, moment_picture, write_latent_page, write_use_plot
 from stvla_ros.learning.latent.latent_source import LatentArguments, opened_source, source_samples
 from stvla_ros.settings import Range
@@ -60,8 +60,11 @@ def encode(arguments: EncodeArguments) -> int:
     with opened_source(arguments) as (model, samples, folder):
         actions = model.encode(samples, np.arange(len(samples)))
         write_codes(folder / _CODES, samples, actions, model.config.keyframes_s)
-        use = use_of(actions, model.config.codes) if model.config.quantiser == "vq" else None
-        live = f", {int((use.sum(axis=0) > 0).sum())} of {model.config.codes} codes used" if use is not None else ""
+        live = ""
+        if model.config.quantiser == "vq":
+            used, codes = int((use_of(actions, model.config.codes).sum(axis=0) > 0).sum()), model.config.codes
+            bits = ", ".join(f"{each:.1f}" for each in bits_of(actions, codes))
+            live = f", {used} of {codes} codes used, {bits} bits a keyframe"
         print(f"{len(samples)} frames, {int(actions.valid.any(axis=1).sum())} with keyframes{live}: {folder / _CODES}")
     return 0
 
@@ -122,6 +125,7 @@ def plot(arguments: PlotArguments) -> int:
             share = use.sum(axis=0) / max(use.sum(), 1)
             summary["codes_used"] = int((share > 0).sum())
             summary["perplexity"] = float(np.exp(-(share[share > 0] * np.log(share[share > 0])).sum()))
+            summary["code_bits"] = bits_of(actions, model.config.codes)
             write_use_plot(folder / "use.png", use, model.config.keyframes_s)
         names = _draw(folder, _pictures(model, samples, chosen, told, came=True))
         write_json(folder / _SUMMARY, summary)

@@ -130,4 +130,6 @@ def write_latent_page(folder: Path, summary: Mapping[str, Any], pictures: Sequen
 
 
 def _text(value: Any) -> str:
+    if isinstance(value, list):
+        return ", ".join(map(_text, value))
     return f"{value:.3g}" if isinstance(value, float) else str(value)

@@ -52,7 +52,7 @@ class LatentArguments:
 def opened_source(arguments: LatentArguments, tells_actions: bool = False) -> Iterator[tuple[Any, Any, Path]]:
     """The model, the source's prepared frames, and the folder that is made when all is well.
 
-    :param tells_actions: as of :func:`source_samples`.
+    :param tells_actions: whether actions are read, too, see :func:`source_samples`.
     :raises InputError: for a checkpoint or a source that cannot be used; then nothing was made.
     """
     from stvla_ros.atomic_files import whole_folder

@@ -30,7 +30,8 @@ def valid(batch: int = 16) -> torch.Tensor:
 def test_a_code_is_the_nearest_of_length_one_and_passes_the_gradient_on(book: Codebook) -> None:
     raw = numbers()
     told = book(raw, valid())
-    distances = (torch.nn.functional.normalize(raw, dim=-1)[..., None, :] - book.vectors).norm(dim=-1)
+    unit = torch.nn.functional.normalize(raw - raw.mean(dim=0), dim=-1)
+    distances = (unit[..., None, :] - book.vectors).norm(dim=-1)
     assert torch.equal(told.ids, distances.argmin(dim=-1))
     assert torch.allclose(told.codes, book.vectors[told.ids], atol=1e-6)
     told.codes[..., 0].sum().backward()
@@ -103,16 +104,61 @@ def test_dead_codes_begin_anew_where_something_is(book: Codebook) -> None:
     assert figures["codes_live"] == CONFIG.codes and figures["perplexity"] > CONFIG.codes / 2
 
 
+def follow(book: Codebook, raw: torch.Tensor, steps: int) -> None:
+    for _ in range(steps):
+        book(raw.detach().requires_grad_(), valid(len(raw)))
+        book.follow()
+
+
 def test_a_dead_codebook_ends_the_training_in_one_line(book: Codebook) -> None:
-    same = torch.ones(4, 3, 4, 4)
     with pytest.raises(InputError, match=r"expected at least 4 of 8 codes in use, [123] are after 200 steps"):
-        for _ in range(quantiser.PATIENCE + 1):
-            book(same.requires_grad_(), valid(4))
-            book.follow()
+        follow(book, torch.ones(4, 3, 4, 4), quantiser.PATIENCE + 1)
+
+
+def test_what_every_clip_says_alike_is_taken_away_before_it_is_quantised(book: Codebook) -> None:
+    """Each query has its own constant, and a thousandth of it is of the clip: all codes are used at every place."""
+    constants = torch.randn(3, 4, 4, generator=torch.Generator().manual_seed(7))
+    raw = constants + 1e-3 * numbers(64).detach()
+    follow(book, raw, 100)
+    assert (book.shares.amax(dim=-1) < 0.5).all() and float(book.bits.min()) > 4 * 2.0
+    with torch.no_grad():
+        told, shown = (each(raw, valid(64)).ids for each in (book, book.eval()))
+    assert torch.equal(told, shown)
+    assert (book(raw, valid(64)).ids == book(raw[:1], valid(1)).ids).float().mean() < 1.0
+    assert torch.equal(book(raw, valid(64)).ids[:1], book(raw[:1], valid(1)).ids)
+
+
+def test_codes_that_differ_from_place_to_place_alone_end_the_training(book: Codebook) -> None:
+    """One clip of 64 is an exception, and the others all lie on the other side of the mean: each place has one code for
+    them. Several codes are in use, and they tell next to nothing of a clip.
+    """
+    raw = torch.zeros(64, 3, 4, 4)
+    raw[0] = torch.randn(3, 4, 4, generator=torch.Generator().manual_seed(7))
+    with pytest.raises(InputError, match=r"codes that change from clip to clip, 2 bits .* though [4-8] codes are in"):
+        follow(book, raw, quantiser.PATIENCE + 1)
+
+
+def test_figures_tell_how_much_a_keyframes_codes_can_tell(book: Codebook) -> None:
+    assert book.figures()["code_bits"] == 0.0
+    book.use[0] = 1.0 / 8  # every code of every query alike; the other keyframes have one code each
+    book.use[1:, :, 0] = 1.0
+    assert float(book.figures()["code_bits"]) == pytest.approx(4 * 3.0 / 3, abs=1e-4)
+    assert book.bits.tolist() == pytest.approx([12.0, 0.0, 0.0], abs=1e-4)
 
 
 def test_without_a_codebook_there_is_noise_in_training_alone() -> None:
-    none, raw = NoCodebook(), numbers()
+    none, raw = NoCodebook(CONFIG), numbers()
     assert torch.equal(none.eval()(raw, valid()).codes, none(raw, valid()).codes)
-    noisy = none.train()(raw, valid()).codes
+    with torch.no_grad():
+        noisy = none.train()(raw, valid()).codes
     assert 0.05 < (noisy - none.eval()(raw, valid()).codes).std() < 0.2
+
+
+def test_without_a_codebook_the_constant_of_each_query_is_taken_away_too() -> None:
+    none = NoCodebook(CONFIG).train()
+    raw = 5.0 + numbers(64).detach()
+    for _ in range(3):
+        none(raw.requires_grad_(), valid(64))
+        none.follow()
+    assert torch.allclose(none.middle, raw.mean(dim=0), atol=1e-5)
+    assert none.eval()(raw, valid(64)).codes.mean(dim=0).abs().max() < 0.2

@@ -59,7 +59,7 @@ class LatentActionModel(nn.Module):
             frozen=frozen,
         )
         self.encoder = ClipEncoder(config)
-        self.quantiser: Codebook | NoCodebook = Codebook(config) if config.quantiser == "vq" else NoCodebook()
+        self.quantiser: Codebook | NoCodebook = Codebook(config) if config.quantiser == "vq" else NoCodebook(config)
         self.decoder = FrameDecoder(
             config.picture_size,
             config.patch,
