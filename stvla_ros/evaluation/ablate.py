@@ -11,7 +11,7 @@ from tyro.conf import Positional, arg
 from stvla_ros.acting.policy_texts import parse_policy
 from stvla_ros.errors import InputError
 from stvla_ros.evaluation.ablation_kinds import ABLATIONS, Ablation, Setting, make_settings
-from stvla_ros.evaluation.ablation_networks import Trainings, trained_policy
+from stvla_ros.evaluation.ablation_networks import Trainings
 from stvla_ros.evaluation.ablation_plan import AblationPlan
 from stvla_ros.evaluation.evaluate import INTERRUPTED, conclude, run_evaluation, write_results
 from stvla_ros.evaluation.plan import EvalArguments, evaluation_of, usual_inputs
@@ -21,11 +21,15 @@ from stvla_ros.sim.tasks import AUTO_TASK
 
 if TYPE_CHECKING:
     from stvla_ros.evaluation.ablation_grounding import GroundingPlan
+    from stvla_ros.evaluation.ablation_latent import LatentPlan
 
 # With `--try` all steps run with almost nothing. Statistics need at least 100 frames.
 _TRIED: Mapping[str, Any] = {"size": "tiny", "batch_size": 2, "data.validation_share": 0.0}
 _TRIED_DEMONSTRATIONS, _TRIED_TRAJECTORIES, _TRIED_STEPS = 6, 5, 2
-_TRIED_PLACEMENTS, _TRIED_QUESTIONS = 4, 2
+_TRIED_PLACEMENTS, _TRIED_QUESTIONS, _TRIED_ASKED = 4, 2, 3
+_OF_FEW = ("corrections", "tuned")
+_OF_GROUNDING = ("grounding", "demonstrated")
+_OF_LATENT = ("proofs", "labelled", "asked")
 
 
 @dataclass(frozen=True)
@@ -36,23 +40,26 @@ class AblateArguments:
     After a stop or an interruption, the same command continues where it stopped.
     """
 
-    kind: Positional[Literal["buffer", "variant", "data", "adaptive", "depth", "tracker", "traces", "grounding"]]
-    """The thing that is varied. data, traces and grounding need training, the others only with `retrain`."""
+    kind: Positional[
+        Literal["buffer", "variant", "data", "adaptive", "depth", "tracker", "traces", "grounding", "latent"]
+    ]
+    """The thing that is varied. data, traces, grounding and latent need training, the others only with `retrain`."""
     policy: str = "stvla"
     """The policy, as in `stvla eval`: a checkpoint folder, or more. For data, the checkpoint before training. For
-    traces and grounding, the parameters with which networks are run (execution=…)."""
+    traces, grounding and latent, the parameters with which networks are run (execution=…)."""
     settings: tuple[str, ...] = ()
     """Settings in place of the usual ones: buffer 30 15 7, variant C B A, data all 52 0, adaptive on off, depth sensor
     constant, tracker lucas_kanade cotracker tapnext, traces none depth-C depth-A beside earlier, grounding full
-    vanilla vanilla-longer co-trained no-prompt shuffled spatialvla. The others are compared with the first."""
+    vanilla vanilla-longer co-trained no-prompt shuffled spatialvla. The others are compared with the first. For
+    latent, arms of the proofs, such as rgbd-three-vq; docs/reference/ssm-vla.md lists them."""
     retrain: bool = False
     """Train a model for every setting; otherwise the same policy is evaluated with every setting."""
     config: str = ""
     """Training configuration (config/train/*.yaml), for data and `retrain`; traces has comparison.yaml, grounding
-    st4vla_small.yaml."""
+    st4vla_small.yaml, latent lam.yaml (of the latent action models)."""
     demonstrations: Annotated[int | None, Range(0, 1_000_000)] = None
     """Number of the expert's demonstrations of each task that are recorded first and trained on in place of the
-    configuration's data; traces 200, grounding 50, otherwise 0: none."""
+    configuration's data; traces and latent 200, grounding 50, otherwise 0: none."""
     grounding: Annotated[int | None, Range(0, 1_000_000)] = None
     """For grounding: number of random placements of each task, on all of the table, that questions are asked about
     beside the demonstrations; 4000."""
@@ -64,11 +71,25 @@ class AblateArguments:
     after they learn to act."""
     spatialvla_config: str = str(config_directory() / "train/comparison.yaml")
     """For grounding: training configuration of the setting spatialvla, which trains for the same time."""
+    proofs: tuple[Literal["actions", "depth", "farsighted", "pretraining", "picture"], ...] = ()
+    """For latent: what is to be shown; all five. actions: latent actions tell how the arm moves; depth: depth helps
+    under changing light; farsighted: three keyframes help; pretraining: pictures without actions help a policy with few
+    labels; picture: what a policy expects means something."""
+    labelled: Annotated[tuple[int, ...], Range(1, 1_000_000)] = ()
+    """For latent: numbers of demonstrations of each instruction with labels, policies of their own for each; 10 52."""
+    asked: Annotated[int | None, Range(0, 1_000_000)] = None
+    """For latent: number of further demonstrations of each task that everything is asked on; 40."""
+    quantiser: Literal["vq", "none"] = "vq"
+    """For latent: codes of the latent action models that policies learn with."""
+    policy_config: str = str(config_directory() / "train/ssm_vla.yaml")
+    """For latent: training configuration of the policies."""
+    policy_steps: Annotated[int, Range(0, 10**9)] = 0
+    """For latent: optimiser steps of each training of a policy, in place of that configuration's; 0 for its own."""
     steps: Annotated[int, Range(0, 10**9)] = 0
     """Optimiser steps of each training, or of each of its stages, in place of the configuration's; 0 for the
     configuration's."""
     training_seeds: Annotated[tuple[int, ...], Range(0, 2**31 - 1)] = ()
-    """Seeds of training, one network of each setting for each; traces 0 1 2, grounding 0 1, otherwise the
+    """Seeds of training, one network of each setting for each; traces and latent 0 1 2, grounding 0 1, otherwise the
     configuration's own."""
     corrections: Annotated[int, Range(0, 1_000_000)] = 0
     """Number of episodes of each network, on random placements of each task, that the expert corrects. Each network is
@@ -87,7 +108,7 @@ class AblateArguments:
     episodes: Annotated[int, Range(1, 1_000_000)] = 24
     """Official episodes of each task: ids 0 to N-1."""
     seeds: Annotated[tuple[int, ...], Range(0, 2**31 - 1)] = ()
-    """Seeds, as in `stvla eval`; traces and grounding 0 1 2, otherwise 0."""
+    """Seeds, as in `stvla eval`; traces, grounding and latent 0 1 2, otherwise 0."""
     preset: str = ""
     """As in `stvla eval`."""
     until_limit: bool = False
@@ -114,11 +135,14 @@ def plan_ablation(arguments: AblateArguments) -> AblationPlan:
     _refuse_others(arguments)
     arguments = _with_usual(arguments, ablation)
     policy = parse_policy(arguments.policy, usual_inputs(arguments.preset))
-    settings = make_settings(arguments.kind, policy, arguments.settings, arguments.retrain)
+    names = () if arguments.kind == "latent" else arguments.settings  # its arms are the proofs'
+    settings = make_settings(arguments.kind, policy, names, arguments.retrain)
     if any(setting.trained for setting in settings):
         wanted = {"config": arguments.config, **({"tuning_config": arguments.tuning_config} if arguments.tuned else {})}
         if arguments.kind == "grounding":
             wanted["spatialvla_config"] = arguments.spatialvla_config
+        if arguments.kind == "latent":
+            wanted["policy_config"] = arguments.policy_config
         for name, file in wanted.items():
             if not file:
                 raise InputError(f"{name}: expected a training configuration for {arguments.kind}, got none")
@@ -129,6 +153,8 @@ def plan_ablation(arguments: AblateArguments) -> AblationPlan:
             raise InputError(f"{name}: expected 0 or more, got {getattr(arguments, name)}")
     if arguments.kind == "grounding":
         plan: AblationPlan = _grounding_plan(arguments, ablation, settings)
+    elif arguments.kind == "latent":
+        plan = _latent_plan(arguments, ablation, settings)
     else:
         plan = AblationPlan(
             ablation,
@@ -138,7 +164,8 @@ def plan_ablation(arguments: AblateArguments) -> AblationPlan:
             arguments.demonstrations or 0,
             arguments.policy.partition("?")[2],
         )
-    evaluation_of([network.policy for network in plan.networks if network.acts], plan.eval_arguments)
+    if acting := [network.policy for network in plan.networks if network.acts]:
+        evaluation_of(acting, plan.eval_arguments)
     return plan
 
 
@@ -154,9 +181,13 @@ def main(arguments: AblateArguments) -> int:
         policies = {}
         for network in networks:
             network = plan.corrected(network)
-            policies[network.name] = trained_policy(network, folder / "training")
+            policies[network.name] = plan.trained(network)
         plan.examine(networks)
         acting = [network for network in networks if network.acts]
+        if not acting:
+            print(plan.write([], [], []))
+            print(f"results in {folder}", flush=True)
+            return 0
         evaluation = evaluation_of([policies[network.name] for network in acting], plan.eval_arguments)
         results, failed = run_evaluation(evaluation, plan.eval_arguments)
     except KeyboardInterrupt:
@@ -200,10 +231,34 @@ def _grounding_plan(arguments: AblateArguments, ablation: Ablation, settings: Se
     )
 
 
+def _latent_plan(arguments: AblateArguments, ablation: Ablation, settings: Sequence[Setting]) -> "LatentPlan":
+    from stvla_ros.evaluation.ablation_latent import LatentPlan
+    from stvla_ros.evaluation.latent_arms import choose_arms
+
+    steps = _TRIED_STEPS if arguments.try_out else arguments.policy_steps
+    small = {"family.options.policy_size": "tiny", **_TRIED, "save_every": 1} if arguments.try_out else {}
+    small.pop("size", None)  # a latent action model has it
+    trainings = _trainings(arguments, with_steps=True)
+    return LatentPlan(
+        ablation,
+        tuple(settings),
+        trainings,
+        _eval_arguments(arguments),
+        arguments.demonstrations or 0,
+        proofs=arguments.proofs,
+        chosen=choose_arms(arguments.proofs, arguments.settings),
+        asked=arguments.asked or 0,
+        labelled=arguments.labelled,
+        policy_config=Path(arguments.policy_config),
+        policy_overrides={**small, **({"steps": steps} if steps else {})},
+        quantiser=arguments.quantiser,
+    )
+
+
 def _refuse_others(arguments: AblateArguments) -> None:
     """Refuse arguments that mean nothing for this ablation."""
-    others = ("corrections", "tuned") if arguments.kind == "grounding" else ("grounding", "demonstrated")
-    for name in others:
+    of_kind = {"grounding": (*_OF_FEW, *_OF_LATENT), "latent": (*_OF_FEW, *_OF_GROUNDING)}
+    for name in of_kind.get(arguments.kind, (*_OF_GROUNDING, *_OF_LATENT)):
         if value := getattr(arguments, name):
             raise InputError(f"{name}: expected none for {arguments.kind}, got {value}")
 
@@ -221,6 +276,8 @@ def _with_usual(arguments: AblateArguments, ablation: Ablation) -> AblateArgumen
     few["corrections"] = min(arguments.corrections, 1)
     if arguments.grounding:
         few["grounding"] = _TRIED_PLACEMENTS
+    if arguments.kind == "latent":
+        few |= {"asked": _TRIED_ASKED, "labelled": (_TRIED_TRAJECTORIES,)}
     return replace(arguments, training_seeds=seeds, tuned=tuned, demonstrations=shown, **few)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from stvla_ros.acting.setup import EvaluatedPolicy
 from stvla_ros.errors import InputError
 from stvla_ros.evaluation.grounding_arms import USUAL_ARMS, find_arm
+from stvla_ros.evaluation.latent_arms import PROOFS
 from stvla_ros.evaluation.presets import WIDOWX_TASKS
 from stvla_ros.perception.compositor import VARIANTS
 from stvla_ros.perception.depth.constant import NO_DEPTH
@@ -189,6 +190,20 @@ ABLATIONS: Mapping[str, Ablation] = {
             "grounding": 4000,
             "demonstrated": ("all", "left"),
             "training_seeds": (0, 1),
+            "seeds": (0, 1, 2),
+        },
+    ),
+    "latent": Ablation(
+        "what latent actions are, and bring",
+        ("latent",),
+        trains=True,
+        usual={
+            "proofs": PROOFS,
+            "config": str(config_directory() / "train/lam.yaml"),
+            "demonstrations": 200,
+            "labelled": (10, 52),
+            "asked": 40,
+            "training_seeds": (0, 1, 2),
             "seeds": (0, 1, 2),
         },
     ),

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from stvla_ros.acting.results import EpisodeResult
+from stvla_ros.acting.setup import EvaluatedPolicy
 from stvla_ros.evaluation.ablation_kinds import Ablation, Setting
 from stvla_ros.evaluation.ablation_networks import (
     Network,
@@ -13,6 +14,7 @@ from stvla_ros.evaluation.ablation_networks import (
     by_arm,
     make_networks,
     record_demonstrations,
+    trained_policy,
     with_corrections,
 )
 from stvla_ros.evaluation.plan import EvalArguments
@@ -82,6 +84,10 @@ class AblationPlan:
         return record_demonstrations(
             self.tasks, self.trainings.corrections, workers, folder, policy=policy, seed=_CORRECTED_SEED
         )
+
+    def trained(self, network: Network) -> EvaluatedPolicy:
+        """The policy of a network, which is trained unless it was."""
+        return trained_policy(network, self.folder / "training")
 
     def examine(self, networks: Sequence[Network]) -> None:
         """Look at trained networks before they act."""

@@ -119,3 +119,35 @@ def paired_p_value(differences: Sequence[int]) -> float:
         shares = 0.5 * (np.roll(shares, size) + np.roll(shares, -size))
     distance = np.abs(np.arange(-total, total + 1))
     return float(min(1.0, shares[distance >= abs(sum(differences))].sum()))
+
+
+def sign_flip_p_value(differences: Sequence[float], draws: int = 10_000, seed: int = 0) -> float:
+    """As :func:`paired_p_value`, of differences that are no whole numbers: by drawn sign patterns.
+
+    :param differences: errors of the one less those of the other, by episode.
+    :param draws: number of drawn patterns; no p-value is below 1 / (draws + 1).
+    :param seed: seed of the patterns.
+    """
+    given = np.asarray(differences, np.float64)
+    if not given.any():
+        return 1.0
+    signs = np.random.default_rng(seed).choice([-1.0, 1.0], (draws, len(given)))
+    # Rounding must not make of a pattern as far from zero one that is nearer.
+    far = np.abs(signs @ given) >= abs(given.sum()) * (1.0 - 1e-9)
+    return float((1 + far.sum()) / (draws + 1))
+
+
+def mean_interval(groups: Sequence[Sequence[float]], draws: int = 1000, seed: int = 0) -> tuple[float, float, float]:
+    """A mean over all with its 95 % interval, of groups drawn anew.
+
+    :param groups: for each group, such as an episode, the sum of its values and their number.
+    :param draws: number of times that groups are drawn.
+    :param seed: seed of these.
+    :returns: mean, low and high.
+    """
+    sums, counts = np.asarray(groups, np.float64).T
+    chosen = np.random.default_rng(seed).integers(0, len(sums), (draws, len(sums)))
+    drawn = sums[chosen].sum(axis=1) / counts[chosen].sum(axis=1)
+    low, high = np.quantile(drawn, [0.5 - CONFIDENCE / 2, 0.5 + CONFIDENCE / 2])
+    mean = float(sums.sum() / counts.sum())
+    return mean, min(float(low), mean), max(float(high), mean)

@@ -11,6 +11,10 @@ from stvla_ros.policy.inputs import RESIZE_METHODS
 
 # bicubic: as the published processor; area: as the published evaluation in SimplerEnv.
 FARTHEST = 10_000.0
+CHANGED_COLOUR = 0.05
+"""Difference of a colour, of 0 to 1, from which on a pixel counts as changed."""
+CHANGED_DEPTH = 0.05
+"""Share of the inverse depth, likewise."""
 
 
 def prepare_picture(rgb: np.ndarray, size: int, method: str = "bicubic") -> np.ndarray:

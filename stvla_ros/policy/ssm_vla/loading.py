@@ -12,12 +12,17 @@ from stvla_ros.policy.statistics_file import read_run_statistics
 
 
 def load_predictor(
-    folder: Path, device: str = "cpu", steps: int = STEPS, resize: str = "area", seed: int = 0
+    folder: Path,
+    device: str = "cpu",
+    steps: int = STEPS,
+    resize: str = "area",
+    seed: int = 0,
+    vision_of: str = "",
 ) -> SsmVlaPredictor:
     """
     :param folder: folder of a checkpoint with a policy.
     :param device: ``auto`` (CUDA where there is one), ``cpu``, ``cuda`` or ``cuda:N``.
-    :param steps, resize, seed: options of ``SsmVlaPredictor``.
+    :param steps, resize, seed, vision_of: options of ``SsmVlaPredictor``.
     :raises InputError: for a checkpoint, device or option that cannot be used.
     """
     target = parse_device(device, "device")
@@ -25,4 +30,4 @@ def load_predictor(
     check_steps(steps)
     words = WordTokenizer.load(folder, required_policy_config(folder))
     statistics = read_run_statistics(folder)
-    return SsmVlaPredictor(load_policy_model(folder, target), words, statistics, steps, resize, seed)
+    return SsmVlaPredictor(load_policy_model(folder, target), words, statistics, steps, resize, seed, vision_of)

@@ -5,6 +5,7 @@ latent action model would tell, action queries for what to do. Each sees those b
 are passed on as their states, so that training and acting see the same.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -111,8 +112,23 @@ class SsmVla(nn.Module):
         rank = ranks(core, self.patches, self.keyframes, self.queries, self.config.action_queries)
         return structured_mask(rank).to(self.device)
 
-    def states(self, observed: Observations) -> States:
-        """The queries' states."""
+    def states(self, observed: Observations, vision: Sequence[torch.Tensor] = ()) -> States:
+        """The queries' states.
+
+        :param vision: (B, P, W) for each block, as of :meth:`vision_tokens`: what stands in the place of the vision
+            queries' tokens; none: their own.
+        """
+        return self._passed(observed, vision, None)
+
+    def vision_tokens(self, observed: Observations) -> list[torch.Tensor]:
+        """(B, P, W) for each block: the vision queries' tokens before it, which the queries after them look at."""
+        noted: list[torch.Tensor] = []
+        self._passed(observed, (), noted)
+        return noted
+
+    def _passed(
+        self, observed: Observations, vision: Sequence[torch.Tensor], noted: list[torch.Tensor] | None
+    ) -> States:
         core = self.core(observed)
         tokens = torch.cat([core, self.asked().expand(len(core), -1, -1)], dim=1)
         seen = self.mask(core.shape[1])
@@ -120,10 +136,15 @@ class SsmVla(nn.Module):
             seen = padded_mask(seen, observed.spoken)
         elif not torch.is_grad_enabled():
             seen = torch.zeros(seen.shape, dtype=tokens.dtype, device=seen.device).masked_fill(~seen, float("-inf"))
-        for block in self.blocks[:-1]:
-            tokens = block(tokens, seen)
-        # Nothing looks at the core's last states.
-        tokens = self.blocks[-1](tokens, seen, first=core.shape[1])
+        first = core.shape[1]
+        asked = slice(first, first + self.patches)
+        for number, block in enumerate(self.blocks):
+            if vision:
+                tokens = torch.cat([tokens[:, :first], vision[number], tokens[:, asked.stop :]], dim=1)
+            if noted is not None:
+                noted.append(tokens[:, asked])
+            # Nothing looks at the core's last states.
+            tokens = block(tokens, seen, first=first if number == len(self.blocks) - 1 else 0)
         parts = (self.patches, self.keyframes * self.queries, self.config.action_queries)
         vision, latent, actions = self.norm(tokens).split(parts, dim=1)
         return States(vision, latent.unflatten(1, (self.keyframes, self.queries)), actions)

@@ -31,6 +31,7 @@ class SsmVlaPolicy(NetworkPolicy["SsmVlaPredictor"]):
     :param resize: method of resizing pictures to the model's size: ``bicubic`` or ``area``.
     :param steps: number of the sampler's steps.
     :param seed: seed of the noise.
+    :param vision_of: file with other episodes' frames, see ``SsmVlaPredictor``; empty: none.
     :param threads: cores that torch may use on a CPU; 0 for half of them, see ``devices.set_threads``.
     :raises InputError: for a latent action model without a policy, and for a value that cannot be used.
     """
@@ -47,6 +48,7 @@ class SsmVlaPolicy(NetworkPolicy["SsmVlaPredictor"]):
         resize: str = "area",
         steps: int = STEPS,
         seed: int = 0,
+        vision_of: str = "",
         threads: int = 0,
     ) -> None:
         check_steps(steps)
@@ -55,7 +57,7 @@ class SsmVlaPolicy(NetworkPolicy["SsmVlaPredictor"]):
         folder = find_downloaded(checkpoint)
         if folder is not None and read_policy_config(folder) is None:
             raise InputError(no_policy(checkpoint))
-        options = {"resize": resize, "steps": steps, "seed": seed}
+        options = {"resize": resize, "steps": steps, "seed": seed, "vision_of": vision_of}
         super().__init__(checkpoint, unnorm_key, fallback_unnorm_key, threads, options)
         self._device = device
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -17,6 +18,7 @@ from stvla_ros.policy.ssm_vla.action_scale import unscaled
 from stvla_ros.policy.ssm_vla.lam.frame_decoder import Rebuilt
 from stvla_ros.policy.ssm_vla.lam.seen_scene import Scene
 from stvla_ros.policy.ssm_vla.model import Observations, SsmVla
+from stvla_ros.policy.ssm_vla.other_pictures import OtherPictures
 from stvla_ros.policy.ssm_vla.sampling_steps import check_steps
 from stvla_ros.policy.ssm_vla.sizes import STEPS
 from stvla_ros.policy.ssm_vla.training.lam_batch import LamPreparation, scene_of
@@ -53,6 +55,8 @@ class SsmVlaPredictor(SeededDraws):
     :param steps: number of the sampler's steps, 1 to 100.
     :param resize: method of resizing pictures to the model's size, one of ``RESIZE_METHODS``.
     :param seed: seed of the noise.
+    :param vision_of: file with frames of other episodes (``other_pictures.py``) whose vision tokens stand in the place
+        of the observation's own: an ablation of the visual chain of thought. Empty: its own.
     :raises InputError: for a value out of range.
     """
 
@@ -64,9 +68,12 @@ class SsmVlaPredictor(SeededDraws):
         steps: int = STEPS,
         resize: str = "area",
         seed: int = 0,
+        vision_of: str = "",
     ) -> None:
         check_steps(steps)
         check_resize(resize)
+        self._others = OtherPictures(Path(vision_of)) if vision_of else None
+        self._step = 0
         self.model, self.words, self.statistics = model, words, statistics
         self.preparation = LamPreparation(model.config.frame_size, resize)
         with torch.inference_mode():
@@ -82,6 +89,10 @@ class SsmVlaPredictor(SeededDraws):
         blank, depth = np.zeros((size, size, 3), np.uint8), np.ones((size, size), np.float32)
         self.predict(blank, "put the spoon on the towel", depth, unnorm_key=next(iter(self.statistics)))
         self.reset()
+
+    def reset(self) -> None:
+        super().reset()
+        self._step = 0
 
     @property
     def uses_depth(self) -> bool:
@@ -113,7 +124,7 @@ class SsmVlaPredictor(SeededDraws):
             now = self._scene(Picture(rgb, depth, intrinsics))
             before = now if earlier is None else self._scene(earlier)
             words = torch.from_numpy(self.words.encode(instruction))[None].to(model.device)
-            states = model.states(Observations(now, before, words))
+            states = model.states(Observations(now, before, words), self._others_vision())
             # Drawn only now, so that a refused observation draws nothing.
             noise = torch.randn(1, model.config.chunk, ACTION, generator=self._generator).to(model.device)
             sampled = self._sample(states.actions, noise)
@@ -123,6 +134,15 @@ class SsmVlaPredictor(SeededDraws):
         if not np.isfinite(normalized).all():
             raise InputError("inference: expected finite actions, got NaN or infinity: the weights are damaged")
         return PredictedChunk(normalized, unscaled(normalized, statistics), self._shown(expected))
+
+    def _others_vision(self) -> list[torch.Tensor]:
+        """The vision tokens of this step in another episode; none where the observation's own are looked at."""
+        if self._others is None:
+            return []
+        now, before, instruction = self._others.at(self._seed, self._step)
+        self._step += 1
+        words = torch.from_numpy(self.words.encode(instruction))[None].to(self.model.device)
+        return self.model.vision_tokens(Observations(self._scene(now), self._scene(before), words))
 
     def _scene(self, seen: Picture) -> Scene:
         """The picture as training would prepare it, of the side S, on the device."""

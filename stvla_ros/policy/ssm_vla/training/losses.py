@@ -5,14 +5,10 @@ from dataclasses import dataclass
 import torch
 from torch.nn import functional as F
 
+from stvla_ros.policy.pictures import CHANGED_COLOUR, CHANGED_DEPTH
 from stvla_ros.policy.ssm_vla.lam.frame_decoder import Rebuilt
 from stvla_ros.policy.ssm_vla.lam.latent_action_model import Clip
 from stvla_ros.policy.ssm_vla.lam.seen_scene import inverse_depth
-
-CHANGED_COLOUR = 0.05
-"""Difference of a colour, of 0 to 1, from which on a pixel counts as changed."""
-CHANGED_DEPTH = 0.05
-"""Share of the inverse depth, likewise."""
 
 
 @dataclass(frozen=True)
