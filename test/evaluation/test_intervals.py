@@ -4,6 +4,7 @@ import itertools
 
 import numpy as np
 import pytest
+from examples import examples
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binomtest
@@ -12,9 +13,11 @@ from stvla_ros.evaluation.intervals import (
     SuccessRate,
     effective_episodes,
     holm,
+    mean_interval,
     mean_rate,
     paired_p_value,
     rate,
+    sign_flip_p_value,
     wilson,
 )
 
@@ -117,3 +120,22 @@ def test_a_correction_lowers_no_p_value_and_keeps_their_order(p_values: list[flo
     assert all(p <= more <= 1.0 for p, more in zip(p_values, corrected, strict=True))
     assert [corrected[index] for index in np.argsort(p_values, kind="stable")] == sorted(corrected)
     assert min(corrected) == pytest.approx(min(1.0, len(p_values) * min(p_values)))
+
+
+@examples(quick=20)
+@given(st.lists(st.integers(-3, 3), min_size=1, max_size=14))
+def test_drawn_signs_agree_with_all_signs(differences: list[int]) -> None:
+    assert sign_flip_p_value(differences) == pytest.approx(paired_p_value(differences), abs=0.03)
+
+
+def test_errors_that_differ_by_episode_alone_are_no_difference() -> None:
+    random = np.random.default_rng(0)
+    assert sign_flip_p_value(random.normal(size=40)) > 0.05 > sign_flip_p_value(random.normal(1.0, 1.0, 40))
+    assert sign_flip_p_value([0.0] * 5) == 1.0
+
+
+def test_the_interval_of_a_mean_is_of_groups() -> None:
+    groups = [(10.0, 10.0), (40.0, 10.0), (20.0, 20.0), (60.0, 20.0)]
+    mean, low, high = mean_interval(groups)
+    assert mean == pytest.approx(130 / 60) and 1.0 <= low < 1.7 and 2.7 < high <= 4.0
+    assert mean_interval([(3.0, 1.0)] * 9) == (3.0, 3.0, 3.0)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from lam_scenes import SIZE
-from policy_scenes import INSTRUCTION, POLICY, awaken, links, picture
+from policy_scenes import INSTRUCTION, POLICY, awaken, links, observed, picture
 from safetensors.torch import load_file, save_file
 
 from stvla_ros.doctor.checkpoint import check_checkpoint
@@ -24,6 +24,7 @@ from stvla_ros.policy.families import find_family
 from stvla_ros.policy.registry import check_policy, make_policy
 from stvla_ros.policy.ssm_vla.action_scale import scaled, unscaled
 from stvla_ros.policy.ssm_vla.checkpoint import load_model, load_policy_model, save_model
+from stvla_ros.policy.ssm_vla.other_pictures import OtherPictures
 from stvla_ros.policy.ssm_vla.predictor import SsmVlaPredictor
 from stvla_ros.policy.thoughts import PredictedPicture
 from stvla_ros.policy.training_record import resolve
@@ -267,3 +268,68 @@ def test_a_copy_of_the_folder_answers_the_same(checkpoint: Path, predictor: SsmV
     one = predictor.predict(rgb, INSTRUCTION, depth, camera)
     other = load_policy(str(tmp_path / "copy")).predict(rgb, INSTRUCTION, depth, camera)
     assert np.array_equal(one.normalized, other.normalized) and np.array_equal(one.expected.rgb, other.expected.rgb)
+
+
+# --- other episodes' vision tokens ----------------------------------------------------------------------------------
+
+
+def frames_of_others(file: Path, count: int = 3) -> Path:
+    """Two episodes of frames, each seen for the first time in the first of them."""
+    shown = [picture(seed) for seed in range(20, 20 + 2 * count)]
+    rgb, depth, camera = (np.stack(parts) for parts in zip(*shown, strict=True))
+    episode = np.repeat([0, 1], count)
+    np.savez(
+        file,
+        rgb=rgb,
+        depth=depth,
+        intrinsics=camera,
+        before=episode * count,
+        episode=episode,
+        instruction=np.array([INSTRUCTION] * len(rgb)),
+    )
+    return file
+
+
+def test_vision_tokens_in_their_own_place_change_nothing(predictor: SsmVlaPredictor) -> None:
+    seen_by_it, other = observed(), observed(seed=5)
+    with torch.no_grad():
+        own = predictor.model.states(seen_by_it)
+        same = predictor.model.states(seen_by_it, predictor.model.vision_tokens(seen_by_it))
+        changed = predictor.model.states(seen_by_it, predictor.model.vision_tokens(other))
+    assert torch.equal(own.actions, same.actions) and torch.equal(own.latent, same.latent)
+    assert not torch.allclose(own.actions, changed.actions, atol=1e-4)
+
+
+def test_a_policy_acts_with_what_it_would_expect_in_another_episode(checkpoint: Path, tmp_path: Path) -> None:
+    file = str(frames_of_others(tmp_path / "others.npz"))
+    plain, told = (
+        make_policy("stvla", checkpoint=str(checkpoint), threads=1, **more) for more in ({}, {"vision_of": file})
+    )
+    for each in (plain, told):
+        each.load()
+        each.reseed(0)
+    first, second = numbers(told.predict(seen())), numbers(told.predict(seen()))
+    assert not np.array_equal(first, numbers(plain.predict(seen())))
+    told.reset()
+    assert np.array_equal(first, numbers(told.predict(seen())))
+    assert np.array_equal(second, numbers(told.predict(seen())))
+    told.reseed(1)  # the other episode
+    assert not np.array_equal(first, numbers(told.predict(seen())))
+
+
+def test_after_the_end_of_another_episode_its_last_frame_stays(tmp_path: Path) -> None:
+    others = OtherPictures(frames_of_others(tmp_path / "others.npz"))
+    now, before, instruction = others.at(3, 99)
+    assert np.array_equal(now.rgb, picture(25)[0]) and np.array_equal(before.rgb, picture(23)[0])
+    assert instruction == INSTRUCTION and np.array_equal(others.at(2, 0)[0].rgb, picture(20)[0])
+
+
+@pytest.mark.parametrize("case", ["missing", "no arrays", "fewer depths"])
+def test_a_file_without_frames_is_refused_in_one_line(checkpoint: Path, tmp_path: Path, case: str) -> None:
+    file = tmp_path / "others.npz"
+    if case != "missing":
+        stored = dict(np.load(frames_of_others(file)))
+        np.savez(file, **({"rgb": stored["rgb"]} if case == "no arrays" else {**stored, "depth": stored["depth"][1:]}))
+    with pytest.raises(InputError, match="^vision_of .*: expected an npz with rgb, depth, ") as refused:
+        load_policy(str(checkpoint), vision_of=str(file))
+    assert "\n" not in str(refused.value)
