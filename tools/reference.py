@@ -253,7 +253,7 @@ def _options(kind: type, prefix: str = "") -> Iterator[tuple[str, str, str, str]
         default = field.default
         if field.default_factory is not dataclasses.MISSING:
             default = field.default_factory()
-        option = name.upper() if _is_positional(kind, field.name) else "--" + name.replace("_", "-")
+        option = name.upper() if _is_positional(kind, field.name) else "--" + _told_name(kind, field.name, name)
         required = default is dataclasses.MISSING
         values = _values(hint)
         if limit := limits.get(field.name):
@@ -262,8 +262,17 @@ def _options(kind: type, prefix: str = "") -> Iterator[tuple[str, str, str, str]
 
 
 def _is_positional(kind: type, name: str) -> bool:
-    hint = get_type_hints(kind, include_extras=True)[name]
-    return any("positional" in repr(each).lower() for each in getattr(hint, "__metadata__", ()))
+    return any("positional" in repr(each).lower() for each in _annotations(kind, name))
+
+
+def _told_name(kind: type, field: str, name: str) -> str:
+    """The name of an option: its annotation's (``tyro.conf.arg``), else that of its field."""
+    given = (getattr(each, "name", None) for each in _annotations(kind, field))
+    return next(filter(None, given), name.replace("_", "-"))
+
+
+def _annotations(kind: type, name: str) -> Sequence[Any]:
+    return getattr(get_type_hints(kind, include_extras=True)[name], "__metadata__", ())
 
 
 def _values(hint: Any) -> str:

@@ -22,6 +22,7 @@ from stvla_ros.evaluation.latent_arms import (
     PICTURED,
     PRETRAINING,
     Chosen,
+    LamArm,
 )
 from stvla_ros.evaluation.latent_networks import LatentNetwork, PolicyTrainings, latent_networks
 from stvla_ros.policy.training_record import resolve
@@ -150,14 +151,13 @@ class LatentPlan(AblationPlan):
             return replace(network.policy, checkpoint=str(checkpoint), inputs=inputs, parameters=given)
         if network.lam is None:
             return trained_policy(network, self._training)
-        ended = self._training / network.name / _ENDED
-        if ended.is_file():
+        if self._ended(network):
             return network.policy
         try:
             return trained_policy(network, self._training)
         except NothingLearnt as error:  # that is a result, and the others go on
             print(f"{network.name}: {error}", flush=True)
-            write_json(ended, {"why": str(error)})
+            write_json(self._training / network.name / _ENDED, {"why": str(error)})
             return network.policy
 
     # --- what is found ------------------------------------------------------------------------------------------------
@@ -168,15 +168,17 @@ class LatentPlan(AblationPlan):
         answers, cache = self.folder / "answers", self.folder / "cache"
         asked = self._recorded(self.asked, _ASKED_SEED)
         compared = set(self.chosen.all_lams)
-        for network in networks:
-            if network.lam in compared and not (self._training / network.name / _ENDED).is_file():
+        told: set[LamArm] = set()
+        # Those with depth first: what they are shown has the depths that controls are of.
+        for network in sorted(networks, key=lambda each: each.lam is None or each.lam.sees != "rgbd"):
+            if network.lam in compared and not self._ended(network):
                 paths = [self._lit(path) for path in asked] if network.lam.changing else asked
                 checkpoint = trained_checkpoint(network, self._training)
                 file = answers / f"{network.name}.json"
-                probe_lam(checkpoint, paths, cache, self.frames, file, with_untrained=network.number == 0)
-                if network.lam.sees == "rgbd":
-                    controls = answers / f"controls{CHANGING if network.lam.changing else ''}.json"
-                    probe_controls_of(checkpoint, paths, cache, self.frames, controls)
+                probe_lam(checkpoint, paths, cache, self.frames, file, with_untrained=network.lam not in told)
+                told.add(network.lam)
+                controls = answers / f"controls{CHANGING if network.lam.changing else ''}.json"
+                probe_controls_of(checkpoint, paths, cache, self.frames, controls)
             elif network.acts and not network.pictures_of_others:
                 measure_policy(trained_checkpoint(network, self._training), asked, answers / f"{network.name}.json")
 

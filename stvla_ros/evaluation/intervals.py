@@ -140,7 +140,7 @@ def sign_flip_p_value(differences: Sequence[float], draws: int = 10_000, seed: i
 def mean_interval(groups: Sequence[Sequence[float]], draws: int = 1000, seed: int = 0) -> tuple[float, float, float]:
     """A mean over all with its 95 % interval, of groups drawn anew.
 
-    :param groups: for each group, such as an episode, the sum of its values and their number.
+    :param groups: sum of the values and their number, for each group, such as an episode.
     :param draws: number of times that groups are drawn.
     :param seed: seed of these.
     :returns: mean, low and high.

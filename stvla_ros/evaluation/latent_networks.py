@@ -74,7 +74,7 @@ class _OfSeed:
     """
     :param number: place of the seed among the seeds.
     :param seeded: change of the configuration for the seed.
-    :param ending: what the seed adds to a network's name.
+    :param ending: end of a network's name that tells the seed.
     :param policy: parameters with which networks are run.
     """
 

@@ -58,7 +58,7 @@ def write_lam_proof(
     :param proof: one of ``LAM_ARMS``.
     :param arms: latent action models that are compared.
     :param networks: all networks of the ablation.
-    :param ended: why a network's training ended in vain, by its name; empty for the others.
+    :param ended: reason why a network's training ended in vain, by its name; empty for the others.
     :returns: the table as Markdown.
     """
     answers = folder / "answers"

@@ -209,7 +209,8 @@ def probe_json(rows: Sequence[ProbeRow]) -> list[dict[str, Any]]:
 def _cell(explained: Explained) -> str:
     if np.isnan(explained.value):
         return ""
-    return f"{explained.value:.2f} ({explained.low:.2f} to {explained.high:.2f})"
+    value, low, high = (round(each, 2) + 0.0 for each in (explained.value, explained.low, explained.high))
+    return f"{value:.2f} ({low:.2f} to {high:.2f})"  # without a minus before 0.00
 
 
 def _known(numbers: Mapping[str, float]) -> dict[str, float | None]:
