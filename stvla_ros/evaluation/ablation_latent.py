@@ -11,7 +11,12 @@ from stvla_ros.acting.results import EpisodeResult
 from stvla_ros.acting.setup import EvaluatedPolicy
 from stvla_ros.atomic_files import write_json
 from stvla_ros.errors import InputError, NothingLearnt
-from stvla_ros.evaluation.ablation_networks import record_demonstrations, trained_checkpoint, trained_policy
+from stvla_ros.evaluation.ablation_networks import (
+    record_demonstrations,
+    trained_checkpoint,
+    trained_network,
+    trained_policy,
+)
 from stvla_ros.evaluation.ablation_plan import AblationPlan, trained_on
 from stvla_ros.evaluation.latent_arms import (
     CHANGING,
@@ -149,16 +154,15 @@ class LatentPlan(AblationPlan):
             file = write_other_pictures(checkpoint, self._recorded(self.asked, _ASKED_SEED), self.folder / "others.npz")
             inputs, given = resolve(str(checkpoint), {}).inputs, {**network.policy.parameters, "vision_of": str(file)}
             return replace(network.policy, checkpoint=str(checkpoint), inputs=inputs, parameters=given)
-        if network.lam is None:
+        if network.acts:
             return trained_policy(network, self._training)
-        if self._ended(network):
-            return network.policy
-        try:
-            return trained_policy(network, self._training)
-        except NothingLearnt as error:  # that is a result, and the others go on
-            print(f"{network.name}: {error}", flush=True)
-            write_json(self._training / network.name / _ENDED, {"why": str(error)})
-            return network.policy
+        if not self._ended(network):
+            try:
+                trained_network(network, self._training)
+            except NothingLearnt as error:  # that is a result, and the others go on
+                print(f"{network.name}: {error}", flush=True)
+                write_json(self._training / network.name / _ENDED, {"why": str(error)})
+        return network.policy
 
     # --- what is found ------------------------------------------------------------------------------------------------
 

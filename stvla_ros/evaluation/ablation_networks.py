@@ -191,6 +191,19 @@ def trained_policy(network: Network, folder: Path) -> EvaluatedPolicy:
     """
     if network.config is None:
         return network.policy
+    checkpoint = str(trained_network(network, folder))
+    return replace(network.policy, checkpoint=checkpoint, inputs=resolve(checkpoint, {}).inputs)
+
+
+def trained_network(network: Network, folder: Path) -> Path:
+    """Train a network, or go on with it, unless it was trained.
+
+    :param network: network with a training configuration.
+    :param folder: folder of all networks of the ablation, also of those that it continues from.
+    :returns: its checkpoint's folder.
+    :raises InputError: when it cannot be trained.
+    """
+    assert network.config is not None
     output = folder / network.name
     noted = output / _FINISHED
     overrides = dict(network.overrides)
@@ -201,8 +214,7 @@ def trained_policy(network: Network, folder: Path) -> EvaluatedPolicy:
     if any(finished.get(name) != value for name, value in wanted.items()):
         print(f"training for {network.policy.label}", flush=True)
         write_json(noted, {**wanted, "checkpoint": train_network(network.config, overrides, output).name})
-    checkpoint = str(_checkpoint(output))
-    return replace(network.policy, checkpoint=checkpoint, inputs=resolve(checkpoint, {}).inputs)
+    return _checkpoint(output)
 
 
 def trained_checkpoint(network: Network, folder: Path) -> Path:

@@ -134,10 +134,10 @@ def test_a_training_in_vain_is_a_result_and_what_builds_on_it_is_refused(tmp_pat
     def ends(*given):
         raise NothingLearnt("training: expected at least 4 of 32 codes in use")
 
-    monkeypatch.setattr(ablation_latent, "trained_policy", ends)
+    monkeypatch.setattr(ablation_latent, "trained_network", ends)
     (tmp_path / "training" / lam.name).mkdir(parents=True)
     assert made.trained(lam) == lam.policy
-    monkeypatch.setattr(ablation_latent, "trained_policy", lambda *given: pytest.fail("it is not trained again"))
+    monkeypatch.setattr(ablation_latent, "trained_network", lambda *given: pytest.fail("it is not trained again"))
     assert made.trained(lam) == lam.policy
     with pytest.raises(InputError, match="^rgbd-three-vq-s0: expected a latent action model .*: training: expected"):
         made.trained(later)
