@@ -180,10 +180,10 @@ def main(arguments: AblateArguments) -> int:
         networks = plan.prepare()
         policies = {}
         for network in networks:
-            network = plan.corrected(network)
-            policies[network.name] = plan.trained(network)
+            if policy := plan.trained(plan.corrected(network)):
+                policies[network.name] = policy
         plan.examine(networks)
-        acting = [network for network in networks if network.acts]
+        acting = [network for network in networks if network.name in policies]
         if not acting:
             print(plan.write([], [], []))
             print(f"results in {folder}", flush=True)

@@ -9,7 +9,7 @@ from typing import Any
 
 from stvla_ros.acting.results import EpisodeResult
 from stvla_ros.acting.setup import EvaluatedPolicy
-from stvla_ros.atomic_files import write_json
+from stvla_ros.atomic_files import make_folder, write_json
 from stvla_ros.errors import InputError, NothingLearnt
 from stvla_ros.evaluation.ablation_networks import (
     record_demonstrations,
@@ -115,6 +115,8 @@ class LatentPlan(AblationPlan):
         """The network, with the labels that an inverse model tells, or with what an inverse model learns from."""
         from stvla_ros.learning.demonstrations.pseudo_labels import write_after_the_fact, write_pseudo_labels
 
+        if self._in_vain(network):
+            return network
         shown = self._recorded(self.demonstrations, 0)
         if network.arm.startswith(INVERSE.name):
             places = [self.folder / "after-the-fact" / path.name for path in shown]
@@ -125,7 +127,7 @@ class LatentPlan(AblationPlan):
             return replace(network, overrides={**network.overrides, **before, "data.paths": list(map(str, places))})
         if network.inferred_by:
             places = [self.folder / "inferred" / network.name / path.name for path in shown]
-            checkpoint = self._checkpoint(network.inferred_by)
+            checkpoint = self._training / network.inferred_by / "checkpoint"
             for path, place in zip(shown, places, strict=True):
                 write_pseudo_labels(path, checkpoint, network.labelled, place)
             return replace(network, overrides={**network.overrides, "data.paths": list(map(str, places))})
@@ -137,16 +139,26 @@ class LatentPlan(AblationPlan):
     def _training(self) -> Path:
         return self.folder / "training"
 
-    def _checkpoint(self, name: str) -> Path:
+    def _ended(self, name: str) -> str:
+        """Why a network's training ended before its end; empty for one that did not."""
         file = self._training / name / _ENDED
-        if file.is_file():
-            why = read_json_file(file)["why"]
-            raise InputError(f"{name}: expected a latent action model to learn with, its training ended: {why}")
-        return self._training / name / "checkpoint"
+        return str(read_json_file(file)["why"]) if file.is_file() else ""
 
-    def trained(self, network: LatentNetwork) -> EvaluatedPolicy:  # type: ignore[override]  # its own networks
-        if network.after:
-            self._checkpoint(network.after)
+    def _in_vain(self, network: LatentNetwork) -> str:
+        """Why nothing can come of a network: what it needs has ended. Empty if something can."""
+        why = ((name, self._ended(name)) for name in (network.after, network.inferred_by) if name)
+        return next((f"{name}, which it needs: {text}" for name, text in why if text), "")
+
+    def _end(self, network: LatentNetwork, why: str) -> None:
+        """That is a result, and the others go on."""
+        print(f"{network.name}: {why}", flush=True)
+        make_folder(self._training / network.name)
+        write_json(self._training / network.name / _ENDED, {"why": why})
+
+    def trained(self, network: LatentNetwork) -> EvaluatedPolicy | None:  # type: ignore[override]  # its own networks
+        if why := self._in_vain(network):
+            self._end(network, why)
+            return None
         if network.pictures_of_others:
             from stvla_ros.evaluation.latent_measures import write_other_pictures
 
@@ -156,13 +168,12 @@ class LatentPlan(AblationPlan):
             return replace(network.policy, checkpoint=str(checkpoint), inputs=inputs, parameters=given)
         if network.acts:
             return trained_policy(network, self._training)
-        if not self._ended(network):
+        if not self._ended(network.name):
             try:
                 trained_network(network, self._training)
-            except NothingLearnt as error:  # that is a result, and the others go on
-                print(f"{network.name}: {error}", flush=True)
-                write_json(self._training / network.name / _ENDED, {"why": str(error)})
-        return network.policy
+            except NothingLearnt as error:
+                self._end(network, str(error))
+        return None
 
     # --- what is found ------------------------------------------------------------------------------------------------
 
@@ -175,7 +186,9 @@ class LatentPlan(AblationPlan):
         told: set[LamArm] = set()
         # Those with depth first: what they are shown has the depths that controls are of.
         for network in sorted(networks, key=lambda each: each.lam is None or each.lam.sees != "rgbd"):
-            if network.lam in compared and not self._ended(network):
+            if self._ended(network.name):
+                continue
+            if network.lam in compared:
                 paths = [self._lit(path) for path in asked] if network.lam.changing else asked
                 checkpoint = trained_checkpoint(network, self._training)
                 file = answers / f"{network.name}.json"
@@ -197,7 +210,7 @@ class LatentPlan(AblationPlan):
         from stvla_ros.evaluation.latent_tables import write_lam_proof
 
         folder, every, seeds = self.folder, self.networks, self.eval_arguments.seeds
-        ended = {network.name: self._ended(network) for network in every}
+        ended = {network.name: self._ended(network.name) for network in every}
         texts = [write_lam_proof(folder, proof, arms, every, ended) for proof, arms in self.chosen.lams.items()]
         acting = [network for network in every if network.acts]
         if PRETRAINING in self.proofs and acting:
@@ -213,9 +226,5 @@ class LatentPlan(AblationPlan):
                 write_picture_errors(folder, acting),
                 write_successes(folder, PICTURE, own, seeds, tasks, results),
             ]
+        texts += [f"{each.name}: {ended[each.name]}" for each in acting if ended[each.name]]
         return "\n".join(filter(None, texts))
-
-    def _ended(self, network: LatentNetwork) -> str:
-        """Why a network's training ended before its end; empty for one that did not."""
-        file = self._training / network.name / _ENDED
-        return str(read_json_file(file)["why"]) if file.is_file() else ""

@@ -85,9 +85,10 @@ class AblationPlan:
             self.tasks, self.trainings.corrections, workers, folder, policy=policy, seed=_CORRECTED_SEED
         )
 
-    def trained(self, network: Network) -> EvaluatedPolicy:
-        """The policy of a network, which is trained unless it was."""
-        return trained_policy(network, self.folder / "training")
+    def trained(self, network: Network) -> EvaluatedPolicy | None:
+        """The policy of a network, which is trained unless it was; None of one that does not act."""
+        policy = trained_policy(network, self.folder / "training")
+        return policy if network.acts else None
 
     def examine(self, networks: Sequence[Network]) -> None:
         """Look at trained networks before they act."""

@@ -9,6 +9,8 @@ from stvla_ros.acting.setup import EvaluatedPolicy
 from stvla_ros.evaluation.ablation_networks import Network, Trainings
 from stvla_ros.evaluation.latent_arms import ALL, INVERSE, OTHERS, PICTURED, THREE, Chosen, LamArm, PolicyArm
 
+_SIZE = "family.options.policy_size"
+
 
 @dataclass(frozen=True)
 class LatentNetwork(Network):
@@ -96,20 +98,24 @@ def _of_arm(
     made: _OfSeed, arm: PolicyArm, policies: PolicyTrainings, quantiser: str, given: Mapping[str, Any]
 ) -> Iterator[LatentNetwork]:
     lam = LamArm(arm.sees, THREE, quantiser)
+    made_new = {name: given[name] for name in (_SIZE,) if name in given}
+    given = {name: value for name, value in given.items() if name != _SIZE}
     begun = lam.name  # whose inputs a policy has, too
     if arm.ahead:
         begun = f"ahead-{arm.name}"
-        yield made.network(begun, policies.config, {**given, **arm.first}, lam.name, acts=False)
+        yield made.network(begun, policies.config, {**given, **made_new, **arm.first}, lam.name, acts=False)
     for count in (0,) if arm.name == ALL else policies.labelled:
         name = f"{arm.name}-{count}" if count else arm.name
         told = {"data.episodes": count} if count else {}
         inverse = f"{INVERSE.name}-{count}"
         if arm.inferred:
-            alone = {**given, **INVERSE.second, **told, "family.options.chunk_size": 1}
+            alone = {**given, **made_new, **INVERSE.second, **told, "family.options.chunk_size": 1}
             yield made.network(inverse, policies.config, alone, lam.name, acts=False, labelled=count)
             told = {}  # the others' labels are told
         by = inverse + made.ending if arm.inferred else ""
-        learnt = {**given, **arm.second, **told}
+        # The size of a policy that is gone on with is its own.
+        new = {} if arm.ahead else made_new
+        learnt = {**given, **new, **arm.second, **told}
         yield made.network(name, policies.config, learnt, begun, labelled=count, inferred_by=by)
         if policies.pictured and arm.name == PICTURED and count == max(policies.labelled):
             yield made.network(f"{OTHERS}-{count}", None, {}, name, labelled=count, pictures_of_others=True)

@@ -102,6 +102,13 @@ def test_chosen_arms_bring_what_they_need_and_nothing_else() -> None:
     assert [network.arm for network in few.networks] == ["rgbd-three-vq", "rgbd-pair-0.2-vq"]
 
 
+def test_a_policy_that_is_gone_on_with_keeps_its_size() -> None:
+    """Another size is refused where the checkpoint has a policy."""
+    for network in plan(proofs=("pretraining",), try_out=True).networks:
+        told = network.overrides.get("family.options.policy_size")
+        assert told == ("tiny" if network.after.startswith("rgb") else None), network.name
+
+
 @pytest.mark.parametrize(
     "given, named",
     [
@@ -127,7 +134,7 @@ def test_other_ablations_have_no_proofs(name: str, value) -> None:
         plan_ablation(AblateArguments("buffer", **{name: value}))
 
 
-def test_a_training_in_vain_is_a_result_and_what_builds_on_it_is_refused(tmp_path: Path, monkeypatch) -> None:
+def test_a_training_in_vain_is_a_result_and_nothing_is_built_on_it(tmp_path: Path, monkeypatch) -> None:
     made = plan(proofs=("pretraining",), training_seeds=(0,), output=str(tmp_path))
     lam, later = (next(each for each in made.networks if each.name == name) for name in ("rgbd-three-vq-s0", "all-s0"))
 
@@ -136,11 +143,12 @@ def test_a_training_in_vain_is_a_result_and_what_builds_on_it_is_refused(tmp_pat
 
     monkeypatch.setattr(ablation_latent, "trained_network", ends)
     (tmp_path / "training" / lam.name).mkdir(parents=True)
-    assert made.trained(lam) == lam.policy
-    monkeypatch.setattr(ablation_latent, "trained_network", lambda *given: pytest.fail("it is not trained again"))
-    assert made.trained(lam) == lam.policy
-    with pytest.raises(InputError, match="^rgbd-three-vq-s0: expected a latent action model .*: training: expected"):
-        made.trained(later)
+    assert made.trained(lam) is None
+    for name in ("trained_network", "trained_policy"):
+        monkeypatch.setattr(ablation_latent, name, lambda *given: pytest.fail("it is not trained"))
+    assert made.trained(lam) is None and made.trained(made.corrected(later)) is None
+    why = json.loads((tmp_path / "training/all-s0/ended.json").read_text())["why"]
+    assert why.startswith("rgbd-three-vq-s0, which it needs: training: expected at least 4")
 
 
 # --- tables -------------------------------------------------------------------------------------------------------
