@@ -84,6 +84,15 @@ def test_inputs_that_never_vary_tell_the_mean() -> None:
     assert explained.value == pytest.approx(0.0, abs=1e-9)
 
 
+def test_a_code_that_was_never_seen_is_not_told_by_the_rounding_of_another() -> None:
+    inputs, targets, episodes = made(wide=3)
+    random = np.random.default_rng(5)
+    code = 0.3 + 3e-7 * random.normal(size=len(inputs))
+    code[episodes == 7] = -0.3
+    inputs = np.column_stack([inputs / inputs.std(axis=0), code])
+    assert held_out_errors(inputs, targets, episodes).explained([0, 1]).value > 0.9
+
+
 def test_principal_components_are_the_directions_of_the_most_variance() -> None:
     random = np.random.default_rng(0)
     rows = random.normal(size=(200, 5)) * [9, 7, 5, 3, 1] @ np.linalg.qr(random.normal(size=(60, 5)))[0].T
