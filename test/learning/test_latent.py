@@ -74,6 +74,16 @@ def test_a_latent_action_is_decoded_on_another_scene(place: Path) -> None:
     assert len(list((place / "swapped").iterdir())) == 2
 
 
+@pytest.mark.parametrize("command", ["encode", "decode", "swap", "plot"])
+def test_what_is_printed_is_where_the_results_are(
+    place: Path, capsys: pytest.CaptureFixture[str], command: str, tmp_path: Path
+) -> None:
+    given = {"decode": ["--codes", str(place / "encoded/codes.parquet")]}.get(command, [])
+    run(place, command, "seen", *given, "--output", str(tmp_path / "made"))
+    told = Path(capsys.readouterr().out.split()[-1])
+    assert told.exists() and told.is_relative_to(tmp_path / "made")
+
+
 def test_a_page_shows_moments_and_the_use_of_codes(place: Path) -> None:
     bag(place / "bag")
     run(place, "plot", "bag", "--moments", "2", "--output", str(place / "page"))

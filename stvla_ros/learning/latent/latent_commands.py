@@ -10,7 +10,7 @@ from stvla_ros.atomic_files import write_json
 from stvla_ros.errors import InputError
 from stvla_ros.learning.latent.latent_codes import Codes, bits_of, read_codes, use_of, write_codes
 from stvla_ros.learning.latent.latent_pages import Moment, moment_picture, write_latent_page, write_use_plot
-from stvla_ros.learning.latent.latent_source import LatentArguments, opened_source, source_samples
+from stvla_ros.learning.latent.latent_source import LatentArguments, opened_source, output_of, source_samples
 from stvla_ros.settings import Range
 
 _CODES, _SUMMARY = "codes.parquet", "summary.json"
@@ -57,15 +57,16 @@ class PlotArguments(LatentArguments):
 
 def encode(arguments: EncodeArguments) -> int:
     """:raises InputError: for a checkpoint or a source that cannot be used; then nothing was made."""
-    with opened_source(arguments) as (model, samples, folder):
+    folder = output_of(arguments)
+    with opened_source(arguments, folder) as (model, samples, aside):
         actions = model.encode(samples, np.arange(len(samples)))
-        write_codes(folder / _CODES, samples, actions, model.config.keyframes_s)
+        write_codes(aside / _CODES, samples, actions, model.config.keyframes_s)
         live = ""
         if model.config.quantiser == "vq":
             used, codes = int((use_of(actions, model.config.codes).sum(axis=0) > 0).sum()), model.config.codes
             bits = ", ".join(f"{each:.1f}" for each in bits_of(actions, codes))
             live = f", {used} of {codes} codes used, {bits} bits a keyframe"
-        print(f"{len(samples)} frames, {int(actions.valid.any(axis=1).sum())} with keyframes{live}: {folder / _CODES}")
+    print(f"{len(samples)} frames, {int(actions.valid.any(axis=1).sum())} with keyframes{live}: {folder / _CODES}")
     return 0
 
 
@@ -74,18 +75,20 @@ def decode(arguments: DecodeArguments) -> int:
     if not arguments.codes:
         raise InputError("codes: expected a file of stvla latent encode, got none")
     codes = read_codes(Path(arguments.codes))
-    with opened_source(arguments) as (model, samples, folder):
+    folder = output_of(arguments)
+    with opened_source(arguments, folder) as (model, samples, aside):
         _check_same(codes, samples, arguments, model.config.keyframes_s)
         chosen = _moments(codes.actions.valid, arguments.moments)
         told = model.decode(samples, chosen, codes.actions.codes[chosen])
-        _draw(folder, _pictures(model, samples, chosen, told, came=False))
-        print(f"{len(chosen)} moments in {folder}")
+        _draw(aside, _pictures(model, samples, chosen, told, came=False))
+    print(f"{len(chosen)} moments in {folder}")
     return 0
 
 
 def swap(arguments: SwapArguments) -> int:
     """:raises InputError: for a checkpoint, source or moment that cannot be used; then nothing was made."""
-    with opened_source(arguments) as (model, samples, folder):
+    folder = output_of(arguments)
+    with opened_source(arguments, folder) as (model, samples, aside):
         of = _frame_at(samples, arguments.episode, arguments.at, "at", arguments.source)
         actions = model.encode(samples, np.array([of]))
         if not actions.valid.any():
@@ -102,16 +105,15 @@ def swap(arguments: SwapArguments) -> int:
             *_pictures(model, samples, chosen, own, came=True),
             *_pictures(model, onto, np.array([place]), other, came=False, valid=actions.valid),
         ]
-        _draw(
-            folder, [replace(each, title=f"{name}, {each.title}") for name, each in zip(names, pictures, strict=True)]
-        )
-        print(f"the latent action of {arguments.source} at {arguments.at:g} s on {where}: {folder}")
+        _draw(aside, [replace(each, title=f"{name}, {each.title}") for name, each in zip(names, pictures, strict=True)])
+    print(f"the latent action of {arguments.source} at {arguments.at:g} s on {where}: {folder}")
     return 0
 
 
 def plot(arguments: PlotArguments) -> int:
     """:raises InputError: for a checkpoint or a source that cannot be used; then nothing was made."""
-    with opened_source(arguments) as (model, samples, folder):
+    folder = output_of(arguments)
+    with opened_source(arguments, folder) as (model, samples, aside):
         every = np.arange(len(samples))
         actions = model.encode(samples, every)
         chosen = _moments(actions.valid, arguments.moments)
@@ -126,11 +128,11 @@ def plot(arguments: PlotArguments) -> int:
             summary["codes_used"] = int((share > 0).sum())
             summary["perplexity"] = float(np.exp(-(share[share > 0] * np.log(share[share > 0])).sum()))
             summary["code_bits"] = bits_of(actions, model.config.codes)
-            write_use_plot(folder / "use.png", use, model.config.keyframes_s)
-        names = _draw(folder, _pictures(model, samples, chosen, told, came=True))
-        write_json(folder / _SUMMARY, summary)
-        write_latent_page(folder, summary, names, use is not None)
-        print(f"{len(chosen)} moments: {folder / 'index.html'}")
+            write_use_plot(aside / "use.png", use, model.config.keyframes_s)
+        names = _draw(aside, _pictures(model, samples, chosen, told, came=True))
+        write_json(aside / _SUMMARY, summary)
+        write_latent_page(aside, summary, names, use is not None)
+    print(f"{len(chosen)} moments: {folder / 'index.html'}")
     return 0
 
 

@@ -48,10 +48,19 @@ class LatentArguments:
     """Device: auto, cpu, cuda or cuda:N."""
 
 
-@contextmanager
-def opened_source(arguments: LatentArguments, tells_actions: bool = False) -> Iterator[tuple[Any, Any, Path]]:
-    """The model, the source's prepared frames, and the folder that is made when all is well.
+def output_of(arguments: LatentArguments) -> Path:
+    """Where the results will be."""
+    return Path(arguments.output or f"out/latent/{datetime.now():%Y-%m-%d_%H-%M-%S_%f}").expanduser().resolve()
 
+
+@contextmanager
+def opened_source(
+    arguments: LatentArguments, output: Path, tells_actions: bool = False
+) -> Iterator[tuple[Any, Any, Path]]:
+    """The model, the source's prepared frames, and a folder aside that becomes ``output`` when all is well. So nobody
+    is told its name.
+
+    :param output: see :func:`output_of`.
     :param tells_actions: whether actions are read, too, see :func:`source_samples`.
     :raises InputError: for a checkpoint or a source that cannot be used; then nothing was made.
     """
@@ -60,13 +69,12 @@ def opened_source(arguments: LatentArguments, tells_actions: bool = False) -> It
     from stvla_ros.policy.checkpoints import check_free
     from stvla_ros.policy.families import family_of
 
-    folder = Path(arguments.output or f"out/latent/{datetime.now():%Y-%m-%d_%H-%M-%S_%f}").expanduser().resolve()
-    check_free(folder)
+    check_free(output)
     found = find_checkpoint(arguments.checkpoint)
     model = family_of(found).latent_actions(found, arguments.device)
     samples = source_samples(arguments, model, tells_actions)
-    make_folder(folder.parent)
-    with whole_folder(folder) as aside:
+    make_folder(output.parent)
+    with whole_folder(output) as aside:
         yield model, samples, aside
 
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from stvla_ros.atomic_files import write_json
-from stvla_ros.learning.latent.latent_source import LatentArguments, opened_source
+from stvla_ros.learning.latent.latent_source import LatentArguments, opened_source, output_of
 from stvla_ros.settings import Range
 
 _TABLE, _NUMBERS = "probe.md", "probe.json"
@@ -32,7 +32,7 @@ def probe(arguments: ProbeArguments) -> int:
     """:raises InputError: for a checkpoint or a source that cannot be used; then nothing was made."""
     from stvla_ros.learning.latent.latent_probe import probe_json, probe_rows, probe_table, probed_frames
 
-    with opened_source(arguments, tells_actions=True) as (model, samples, folder):
+    with opened_source(arguments, output_of(arguments), tells_actions=True) as (model, samples, folder):
         asked = probed_frames(samples, model.config.keyframes_s, arguments.frames, arguments.source)
         rows = probe_rows(model, samples, asked, arguments.seed)
         episodes = len(set(asked.episodes.tolist()))

@@ -162,3 +162,11 @@ def test_without_a_codebook_the_constant_of_each_query_is_taken_away_too() -> No
         none.follow()
     assert torch.allclose(none.middle, raw.mean(dim=0), atol=1e-5)
     assert none.eval()(raw, valid(64)).codes.mean(dim=0).abs().max() < 0.2
+
+
+def test_a_clip_alone_is_compared_with_those_before_it(book: Codebook) -> None:
+    for seed in range(8):
+        told = book(numbers(1, seed), valid(1))
+        assert told.codes.detach().norm(dim=-1).min() > 0.9
+        book.follow()
+    assert book.middle.abs().sum() > 0

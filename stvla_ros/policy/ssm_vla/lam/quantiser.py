@@ -48,7 +48,8 @@ class Quantised:
 class Centred(nn.Module):
     """Takes the mean over clips from what each query says of each keyframe, and makes the rest of length 1.
 
-    In training it is the mean of the batch, else the moving one (``middle``), which moves by :meth:`follow` alone.
+    In training it is the mean of the batch's clips if there are several, else the moving one (``middle``), which moves
+    by :meth:`follow` alone.
     """
 
     def __init__(self, config: LamConfig) -> None:
@@ -73,8 +74,10 @@ class Centred(nn.Module):
         if self.learns:
             there = valid[:, :, None, None].float()
             counts = there.sum(dim=0)
-            middle = torch.where(counts > 0, (raw * there).sum(dim=0) / counts.clamp(min=1.0), middle)
-            self._means.append(middle.detach())
+            mean = torch.where(counts > 0, (raw * there).sum(dim=0) / counts.clamp(min=1.0), middle)
+            self._means.append(mean.detach())
+            # A single clip differs from its own mean by nothing.
+            middle = torch.where(counts > 1, mean, middle)
         return F.normalize(raw - middle, dim=-1)
 
     def forget(self) -> None:
