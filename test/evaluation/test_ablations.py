@@ -41,6 +41,7 @@ CHANGES = {
         {"traces": "none"},
     ],
     "grounding": [{}] * 7,
+    "latent": [{}],
 }
 
 
@@ -66,7 +67,7 @@ def test_settings_that_the_policy_cannot_tell_apart_are_refused(traces: str) -> 
 def test_without_retrain_only_data_what_tells_of_the_past_and_grounding_are_trained() -> None:
     trained = {kind: [setting.trained for setting in make_settings(kind, OURS)] for kind in ABLATIONS}
     assert trained.pop("data") == [True, True, False]
-    assert all([*trained.pop("traces"), *trained.pop("grounding")])
+    assert all([*trained.pop("traces"), *trained.pop("grounding"), *trained.pop("latent")])
     assert not any(any(flags) for flags in trained.values())
 
 
