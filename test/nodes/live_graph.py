@@ -33,9 +33,8 @@ class LiveGraph(Probe):
     :ivar patient: robots whose drivers wait longer for joint states than their files say.
     """
 
-    def __init__(self, folder: Path, forked: bool = False) -> None:
+    def __init__(self, folder: Path) -> None:
         super().__init__()
-        self._forked = forked
         self.folder = folder
         self.processes: dict[str, NodeProcess] = {}
         self.patient = {"widowx", "google_robot"}
@@ -57,7 +56,7 @@ class LiveGraph(Probe):
                 parameters["robot"] = patient_robot(parameters["robot"], self.folder)
         rules = {**({"__ns": f"/{namespace}"} if namespace else {}), **(remappings or {})}
         arguments = tuple(part for old, new in rules.items() for part in ("-r", f"{old}:={new}"))
-        process = NodeProcess(executable, self.folder, parameters, arguments, program, package, self._forked)
+        process = NodeProcess(executable, self.folder, parameters, arguments, program, package)
         self.processes[executable] = process
         return process
 
@@ -87,9 +86,8 @@ class LiveGraph(Probe):
 
 
 @contextmanager
-def live_graph(folder: Path, forked: bool = False) -> Iterator[LiveGraph]:
-    """:param forked: whether the nodes are forked (node_forks.py) in place of being executed."""
-    graph = LiveGraph(folder, forked)
+def live_graph(folder: Path) -> Iterator[LiveGraph]:
+    graph = LiveGraph(folder)
     try:
         yield graph
     finally:

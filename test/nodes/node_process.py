@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from node_forks import ForkedNode
 
 from stvla_ros.child_process import killed_with_parent
 from stvla_ros.nodes.executables import module_of
@@ -33,14 +32,11 @@ class NodeProcess:
         arguments: tuple[str, ...] = (),
         program: Path | None = None,
         package: Path | None = None,
-        forked: bool = False,
     ) -> None:
         """
         :param parameters: of the node of the same name, or by node name when the process holds several.
         :param program: a Python file to run instead of the installed module.
         :param package: folder in which a further package is installed, for this process alone.
-        :param forked: whether it is forked from a process that has imported all nodes (node_forks.py), in place of
-            being executed; not for a program.
         """
         self.name = executable
         self._number = len(list(folder.glob("*.log")))
@@ -54,27 +50,22 @@ class NodeProcess:
         file.write_text(
             yaml.safe_dump({f"/**/{name}": {"ros__parameters": dict(values)} for name, values in by_node.items()})
         )
-        command = ["--ros-args", *(("--params-file", str(file)) if any(by_node.values()) else ()), *arguments]
+        target = [str(program)] if program else ["-m", module_of(executable)]
+        command = [sys.executable, *target, "--ros-args"]
+        if any(by_node.values()):
+            command += ["--params-file", str(file)]
         self._log = folder / f"{executable}{self._number}.log"
-        self._log.touch()
-        # What stops a robot is kept: by the test's own drivers, started anew, it must be found again.
-        environment = (
-            os.environ
-            | {"PYTHONUNBUFFERED": "1", "XDG_STATE_HOME": str(folder.resolve() / "state")}
-            | _path_with(package)
-        )
-        self.process: ForkedNode | subprocess.Popen[bytes]
-        if forked and program is None:
-            self.process = ForkedNode(executable, command, environment, self._log)
-            return
         with self._log.open("w") as log:
             self.process = subprocess.Popen(
-                [sys.executable, *([str(program)] if program else ["-m", module_of(executable)]), *command],
+                [*command, *arguments],
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
                 preexec_fn=killed_with_parent,
-                env=environment,
+                # What stops a robot is kept: by the test's own drivers, started anew, it must be found again.
+                env=os.environ
+                | {"PYTHONUNBUFFERED": "1", "XDG_STATE_HOME": str(folder.resolve() / "state")}
+                | _path_with(package),
             )
 
     @property

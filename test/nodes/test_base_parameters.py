@@ -127,7 +127,7 @@ def test_a_parameter_cannot_be_changed_while_the_node_runs(make) -> None:
 def test_what_cannot_be_configured_ends_the_process_with_one_line(
     name: str, parameters: dict[str, str], message: str, tmp_path: Path
 ) -> None:
-    process = NodeProcess(name, tmp_path, parameters, forked=True)
+    process = NodeProcess(name, tmp_path, parameters)
     try:
         assert process.wait() == 2
     finally:
@@ -138,7 +138,7 @@ def test_what_cannot_be_configured_ends_the_process_with_one_line(
 
 
 def test_a_bad_parameter_ends_the_process_with_one_line(tmp_path: Path) -> None:
-    process = NodeProcess("tracker", tmp_path, {"tracker": "foo"}, forked=True)
+    process = NodeProcess("tracker", tmp_path, {"tracker": "foo"})
     try:
         assert process.wait() == 2
     finally:
