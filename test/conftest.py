@@ -116,6 +116,18 @@ def _turn(item: pytest.Item) -> tuple[int, bool]:
 
 
 @pytest.fixture(scope="session")
+def scenes() -> None:
+    """Skips where SimplerEnv's scenes are not on this machine."""
+    from stvla_ros.errors import InputError
+    from stvla_ros.sim.maniskill.assets import find_assets
+
+    try:
+        find_assets(download=False)
+    except InputError as error:
+        pytest.skip(str(error))
+
+
+@pytest.fixture(scope="session")
 def bfloat16_attention() -> None:
     """Skips where torch's own attention cannot take bfloat16: held to AVX2 on a processor with AMX, it fails."""
     import torch

@@ -1,7 +1,5 @@
 """How well networks say where things are: they are asked about official episodes before and after they learn to act."""
 
-import csv
-import io
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,6 +10,7 @@ import numpy as np
 
 from stvla_ros.atomic_files import make_folder, write_json
 from stvla_ros.evaluation.intervals import SuccessRate, rate
+from stvla_ros.evaluation.tables import csv_text, markdown_table
 from stvla_ros.learning.grounding.reading import GroundingQuestions, GroundingSample, read_grounding
 from stvla_ros.policy.families import family_of
 from stvla_ros.policy.grounding.answers import BOXES, POINTS, WAY, parse_answer
@@ -171,24 +170,20 @@ def write_errors(arms: Mapping[str, tuple[str, str]], answers: Path, folder: Pat
         rows[arm] = {"after": errors_of(_read(answers, [name for name, _ in own]))}
         if all(before for _, before in own):
             rows[arm]["before"] = errors_of(_read(answers, [before for _, before in own]))
-    columns = ("box overlap", "boxes right", "points, px", "ways, px", "readable answers")
-    head = ["policy", *(f"{column}, {when}" for column in columns for when in ("before", "after"))]
-    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(
-        ["policy", "when", "overlap", "right", "right_low", "right_high", "boxes", "point", "way", "readable"]
-    )
+    shown = ("box overlap", "boxes right", "points, px", "ways, px", "readable answers")
+    head = ["policy", *(f"{column}, {when}" for column in shown for when in ("before", "after"))]
+    columns = ["policy", "when", "overlap", "right", "right_low", "right_high", "boxes", "point", "way", "readable"]
+    lines, figures = [], []
     for arm, found in rows.items():
         told = [_cells(found.get(when)) for when in ("before", "after")]
-        lines.append("| " + " | ".join([arm, *(cell for pair in zip(*told, strict=True) for cell in pair)]) + " |")
+        lines.append([arm, *(cell for pair in zip(*told, strict=True) for cell in pair)])
         for when, errors in sorted(found.items(), reverse=True):
             right = errors.right
             numbers = (errors.overlap, right.value, right.low, right.high, right.n, errors.point, errors.way)
-            writer.writerow([arm, when, *(round(number, 6) for number in (*numbers, errors.readable))])
-    text = "\n".join([*lines, "", _NOTES]) + "\n"
+            figures.append([arm, when, *numbers, errors.readable])
+    text = markdown_table(head, lines, [_NOTES])
     (folder / "grounding.md").write_text(text)
-    (folder / "grounding.csv").write_text(out.getvalue())
+    (folder / "grounding.csv").write_text(csv_text(columns, figures))
     _plot(rows, folder / "grounding.png")
     return text
 

@@ -16,7 +16,14 @@ from stvla_ros.evaluation.latent_arms import ASKED_S
 from stvla_ros.learning.datasets.demonstration import Demonstration
 from stvla_ros.learning.datasets.lerobot.reader import LeRobotReader
 from stvla_ros.learning.demonstrations.pseudo_labels import picture_at
-from stvla_ros.learning.latent.latent_probe import ProbedFrames, codes_of, probe_controls, probe_errors, probed_frames
+from stvla_ros.learning.latent.latent_probe import (
+    ProbedFrames,
+    codes_of,
+    probe_controls,
+    probe_errors,
+    probed_frames,
+    untrained_codes_of,
+)
 from stvla_ros.learning.training.prepared_frames import prepare_samples
 from stvla_ros.perception.compositor import resize_depth
 from stvla_ros.policy import load_policy
@@ -29,7 +36,6 @@ from stvla_ros.policy.samples import Samples
 from stvla_ros.policy.training_record import resolve
 
 UNTRAINED_ENDING = "-untrained"
-_BEGINNING = 128
 # Frames that a policy is asked about: each is an inference.
 _POLICY_FRAMES = 400
 _OTHERS = 8
@@ -59,8 +65,7 @@ def probe_lam(
     model, samples, asked = _opened(checkpoint, paths, cache, frames)
     _write_errors(file, model.config.keyframes_s, codes_of(model, samples, asked), asked)
     if with_untrained:
-        other = model.untrained(samples, evenly(asked.rows, _BEGINNING), 0)
-        _write_errors(beside, model.config.keyframes_s, codes_of(other, samples, asked), asked)
+        _write_errors(beside, model.config.keyframes_s, untrained_codes_of(model, samples, asked), asked)
 
 
 def probe_controls_of(checkpoint: Path, paths: Sequence[Path], cache: Path, frames: int, file: Path) -> None:

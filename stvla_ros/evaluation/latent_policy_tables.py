@@ -12,8 +12,8 @@ from stvla_ros.evaluation.intervals import holm, mean_interval, sign_flip_p_valu
 from stvla_ros.evaluation.latent_arms import ALL, LABELS, PICTURE, PICTURED, PRETRAINING
 from stvla_ros.evaluation.latent_measures import read_answer
 from stvla_ros.evaluation.latent_networks import LatentNetwork
-from stvla_ros.evaluation.latent_tables import interval_cell, markdown_table, value_and_ends, write_text_and_csv
-from stvla_ros.evaluation.tables import Table, as_markdown, corrected, make_table, write_table
+from stvla_ros.evaluation.latent_tables import interval_cell, value_and_ends, write_text_and_csv
+from stvla_ros.evaluation.tables import Table, as_markdown, corrected, make_table, markdown_table, write_table
 from stvla_ros.policy.ridge_probe import HeldOutErrors
 
 _ERROR_NOTE = (

@@ -1,7 +1,5 @@
 """The tables and plots of `stvla ablate latent` about latent action models. The same answers give the same bytes."""
 
-import csv
-import io
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,6 +11,7 @@ from stvla_ros.evaluation.intervals import SuccessRate, holm, sign_flip_p_value
 from stvla_ros.evaluation.latent_arms import ACTIONS_PROOF, CHANGING, DEPTH_PROOF, FARSIGHTED, THREE, LamArm
 from stvla_ros.evaluation.latent_measures import UNTRAINED_ENDING, as_errors, read_answer
 from stvla_ros.evaluation.latent_networks import LatentNetwork
+from stvla_ros.evaluation.tables import csv_text, markdown_table
 from stvla_ros.policy.keyframes import TARGETS
 from stvla_ros.policy.ridge_probe import HeldOutErrors
 
@@ -171,19 +170,9 @@ def interval_cell(value: float, low: float, high: float) -> str:
     return "" if np.isnan(value) else f"{value:.2f} ({low:.2f} to {high:.2f})"
 
 
-def markdown_table(head: Sequence[str], rows: Sequence[Sequence[str]], notes: Sequence[str]) -> str:
-    lines = ["| " + " | ".join(each) + " |" for each in (head, *rows)]
-    lines.insert(1, "|" + "---|" * len(head))
-    return "\n".join([*lines, *(f"\n{note}" for note in notes)]) + "\n"
-
-
 def write_text_and_csv(
     folder: Path, name: str, text: str, head: Sequence[str], numbers: Sequence[Sequence[Any]]
 ) -> None:
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(head)
-    for row in numbers:
-        writer.writerow(["" if each != each else round(each, 6) if isinstance(each, float) else each for each in row])
+    known = [["" if each != each else each for each in row] for row in numbers]
     (folder / f"{name}.md").write_text(text)
-    (folder / f"{name}.csv").write_text(out.getvalue())
+    (folder / f"{name}.csv").write_text(csv_text(head, known))

@@ -8,6 +8,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -167,6 +168,23 @@ class Beside:
     percent: Mapping[tuple[str, str], float]
 
 
+def markdown_table(head: Sequence[str], rows: Sequence[Sequence[str]], notes: Sequence[str] = ()) -> str:
+    """Rows of cells under a head; ``notes`` are paragraphs below."""
+    lines = ["| " + " | ".join(each) + " |" for each in (head, *rows)]
+    lines.insert(1, "|" + "---|" * len(head))
+    return "\n".join([*lines, *(f"\n{note}" for note in notes)]) + "\n"
+
+
+def csv_text(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+    """Fractions are rounded."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(head)
+    for row in rows:
+        writer.writerow([round(each, _DIGITS) if isinstance(each, float) else each for each in row])
+    return out.getvalue()
+
+
 def as_markdown(table: Table, notes: Sequence[str] = (), beside: Beside | None = None) -> str:
     """The table for people; ``notes`` are paragraphs below it."""
     ends_differ = any(row.ever != row.success for row in table.rows)
@@ -174,7 +192,7 @@ def as_markdown(table: Table, notes: Sequence[str] = (), beside: Beside | None =
     is_corrected = any(row.p_corrected is not None for row in table.rows)
     head += ["steps", "p against the first", *(["p, corrected"] if is_corrected else [])]
     head += [beside.name] if beside else []
-    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
+    lines = []
     for row in table.rows:
         successes = f" ({round(row.success.value * row.success.n)}/{row.success.n})" if row.task != MEAN else ""
         named = ", ".join(f"{name} {_percent(share)}" for name, share in row.conditions.items())
@@ -190,26 +208,24 @@ def as_markdown(table: Table, notes: Sequence[str] = (), beside: Beside | None =
             *([_number(row.p_corrected)] if is_corrected else []),
             *([_others(beside, row)] if beside else []),
         ]
-        lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join([*lines, *(f"\n{note}" for note in notes)]) + "\n"
+        lines.append(cells)
+    return markdown_table(head, lines, notes)
 
 
 def as_csv(table: Table) -> str:
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
     rates = ("success", "ever", "conditions_met")
     ends = ("", "_low", "_high")
     pairs = ("both", "only_this", "only_first", "none")
     head = ["policy", "task", "n", *(r + e for r in rates for e in ends), "mean_steps", "p_value", "p_corrected"]
-    writer.writerow([*head, *pairs])
+    rows = []
     for row in table.rows:
         values = [
             v for name in rates for v in (getattr(row, name).value, getattr(row, name).low, getattr(row, name).high)
         ]
-        p_values = ["" if p is None else round(p, _DIGITS) for p in (row.p_value, row.p_corrected)]
-        numbers = [round(value, _DIGITS) for value in (*values, row.mean_steps)]
-        writer.writerow([row.policy, row.task, row.success.n, *numbers, *p_values, *(row.pairs or [""] * 4)])
-    return out.getvalue()
+        p_values = ["" if p is None else p for p in (row.p_value, row.p_corrected)]
+        numbers = [*values, row.mean_steps, *p_values]
+        rows.append([row.policy, row.task, row.success.n, *numbers, *(row.pairs or [""] * 4)])
+    return csv_text([*head, *pairs], rows)
 
 
 def as_json(table: Table) -> str:

@@ -22,15 +22,8 @@ from stvla_ros.learning.training.config import TrainingConfig, read_config
 from stvla_ros.policy.families import ACTIONS, GROUNDING
 from stvla_ros.policy.grounding.answers import BOXES, POINTS, WAY
 from stvla_ros.policy.grounding.places import box_text, path_text, point_text
-from stvla_ros.sim.maniskill.assets import find_assets
 
-
-@pytest.fixture(autouse=True)
-def scenes() -> None:
-    try:
-        find_assets(download=False)
-    except InputError as error:
-        pytest.skip(str(error))
+pytestmark = pytest.mark.usefixtures("scenes")
 
 
 def plan(**given) -> GroundingPlan:

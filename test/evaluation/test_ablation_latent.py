@@ -15,15 +15,8 @@ from stvla_ros.evaluation.ablation_latent import LatentPlan
 from stvla_ros.evaluation.latent_arms import LAM_ARMS, POLICY_ARMS, LamArm
 from stvla_ros.evaluation.latent_networks import LatentNetwork
 from stvla_ros.learning.training.config import TrainingConfig, read_config
-from stvla_ros.sim.maniskill.assets import find_assets
 
-
-@pytest.fixture(autouse=True)
-def scenes() -> None:
-    try:
-        find_assets(download=False)
-    except InputError as error:
-        pytest.skip(str(error))
+pytestmark = pytest.mark.usefixtures("scenes")
 
 
 def plan(**given) -> LatentPlan:

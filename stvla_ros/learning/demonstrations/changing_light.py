@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from stvla_ros.learning.datasets.lerobot.reader import LeRobotReader
-from stvla_ros.learning.datasets.lerobot.writer import LeRobotWriter
+from stvla_ros.learning.datasets.demonstration import Demonstration
+from stvla_ros.learning.demonstrations.changed_copy import write_changed_copy
 
 _GAIN = 0.15  # deviation of the logarithm of each colour's gain, anew in each frame
 _SHADOWS = 2
@@ -43,11 +43,9 @@ def write_in_changing_light(source: Path, output: Path, seed: int) -> None:
     :param output: folder of the copy.
     :param seed: seed of the light.
     """
-    if output.is_dir():
-        return
-    reader = LeRobotReader(source)
-    with LeRobotWriter(output, reader.info.robot_type) as writer:
-        for number in range(len(reader)):
-            episode = reader.episode(number)
-            lit = change_light(episode.rgb, episode.stamps, np.random.default_rng([seed, number]))
-            writer.add_episode(replace(episode, rgb=lit))
+
+    def lit(number: int, episode: Demonstration) -> Demonstration:
+        random = np.random.default_rng([seed, number])
+        return replace(episode, rgb=change_light(episode.rgb, episode.stamps, random))
+
+    write_changed_copy(source, output, lit)

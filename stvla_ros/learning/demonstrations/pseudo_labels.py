@@ -13,7 +13,7 @@ import numpy as np
 
 from stvla_ros.learning.datasets.demonstration import Demonstration
 from stvla_ros.learning.datasets.lerobot.reader import LeRobotReader
-from stvla_ros.learning.datasets.lerobot.writer import LeRobotWriter
+from stvla_ros.learning.demonstrations.changed_copy import write_changed_copy
 from stvla_ros.learning.training.selection import choose_episodes
 from stvla_ros.policy import load_policy
 from stvla_ros.policy.base import Picture
@@ -42,12 +42,7 @@ def write_after_the_fact(source: Path, output: Path) -> None:
     :param source: data set of `stvla record`.
     :param output: folder of the copy.
     """
-    if output.is_dir():
-        return
-    reader = LeRobotReader(source)
-    with LeRobotWriter(output, reader.info.robot_type) as writer:
-        for number in range(len(reader)):
-            writer.add_episode(after_the_fact(reader.episode(number)))
+    write_changed_copy(source, output, lambda _, episode: after_the_fact(episode))
 
 
 def write_pseudo_labels(source: Path, checkpoint: Path, labelled: int, output: Path) -> None:
@@ -61,18 +56,16 @@ def write_pseudo_labels(source: Path, checkpoint: Path, labelled: int, output: P
     """
     if output.is_dir():
         return
-    reader = LeRobotReader(source)
     model = load_policy(str(checkpoint))
-    own = set(choose_episodes(reader.instructions(), labelled))
-    with LeRobotWriter(output, reader.info.robot_type) as writer:
-        for number in range(len(reader)):
-            episode = reader.episode(number)
-            if number not in own:
-                told = inferred_actions(model, episode)
-                episode = replace(episode, action=told, executed_action=told)
-            elif episode.executed_action is None:
-                episode = replace(episode, executed_action=episode.action)
-            writer.add_episode(episode)
+    own = set(choose_episodes(LeRobotReader(source).instructions(), labelled))
+
+    def told(number: int, episode: Demonstration) -> Demonstration:
+        if number not in own:
+            inferred = inferred_actions(model, episode)
+            return replace(episode, action=inferred, executed_action=inferred)
+        return episode if episode.executed_action is not None else replace(episode, executed_action=episode.action)
+
+    write_changed_copy(source, output, told)
 
 
 def inferred_actions(model: Any, episode: Demonstration) -> np.ndarray:

@@ -112,10 +112,14 @@ def codes_of(model: Any, samples: Samples, asked: ProbedFrames) -> np.ndarray:
     return codes.reshape(*codes.shape[:2], -1)
 
 
+def untrained_codes_of(model: Any, samples: Samples, asked: ProbedFrames, seed: int = 0) -> np.ndarray:
+    """As :func:`codes_of`, of a model of the same configuration that has learnt nothing."""
+    return codes_of(model.untrained(samples, evenly(asked.rows, _BEGINNING), seed), samples, asked)
+
+
 def _compared(model: Any, samples: Samples, asked: ProbedFrames, seed: int) -> Iterator[tuple[str, np.ndarray]]:
     yield CODES, codes_of(model, samples, asked)
-    beginning = evenly(asked.rows, _BEGINNING)
-    yield UNTRAINED, codes_of(model.untrained(samples, beginning, seed), samples, asked)
+    yield UNTRAINED, untrained_codes_of(model, samples, asked, seed)
     yield from probe_controls(samples, asked, seed)
 
 

@@ -136,13 +136,13 @@ class Codebook(Centred):
             super().forget()
             return
         super().follow()
-        units = torch.cat([unit[valid].flatten(0, -2) for unit, _, valid in seen])
-        chosen = torch.cat([F.one_hot(ids, self.count).to(unit) * valid[..., None, None] for unit, ids, valid in seen])
-        ids = torch.cat([ids[valid].flatten() for _, ids, valid in seen])
-        there = torch.cat([valid for _, _, valid in seen]).any(dim=0)
-        share = chosen.sum(dim=0) / torch.cat([valid for _, _, valid in seen]).sum(dim=0).clamp(min=1)[:, None, None]
+        unit, ids, valid = (torch.cat(parts) for parts in zip(*seen, strict=True))
+        chosen = F.one_hot(ids, self.count).to(unit)
+        counts = valid.sum(dim=0)
+        share = (chosen * valid[..., None, None]).sum(dim=0) / counts.clamp(min=1)[:, None, None]
+        there = counts > 0
         self.use[there] = self.use[there].lerp(share[there], 1.0 - DECAY)
-        of_all = F.one_hot(ids, self.count).to(units)
+        units, of_all = (each[valid].flatten(0, -2) for each in (unit, chosen))
         self.recent += of_all.mean(dim=0)
         self.sums.lerp_(of_all.T @ units / len(units), 1.0 - DECAY)
         self.vectors.copy_(F.normalize(self.sums, dim=-1))
