@@ -16,6 +16,9 @@ from tools.robot_files import write_robot
 END_TIMEOUT_S = 5.0
 # The most that a robot file may say: on a busy machine a stand-in may be silent for longer than an arm itself.
 PATIENCE_S = 1.0
+# A best-effort reader that has not yet found its writer, or has no time, misses a frame for good, and a test that sends
+# each frame once waits for its answer in vain. Robots' graphs read their cameras so; what they lose is the machine's.
+_SEES_CAMERAS = ("tracker", "depth", "compositor", "vla_server")
 # Characters of each process' output that a failed wait shows.
 _LAST_WORDS = 1000
 
@@ -54,6 +57,8 @@ class LiveGraph(Probe):
             parameters = {"late_ticks": 0, **parameters}
             if parameters.get("robot") in self.patient:
                 parameters["robot"] = patient_robot(parameters["robot"], self.folder)
+        if executable in _SEES_CAMERAS:
+            parameters = {"sensor_reliability": "reliable", **parameters}
         rules = {**({"__ns": f"/{namespace}"} if namespace else {}), **(remappings or {})}
         arguments = tuple(part for old, new in rules.items() for part in ("-r", f"{old}:={new}"))
         process = NodeProcess(executable, self.folder, parameters, arguments, program, package)

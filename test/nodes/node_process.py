@@ -64,7 +64,11 @@ class NodeProcess:
                 preexec_fn=killed_with_parent,
                 # What stops a robot is kept: by the test's own drivers, started anew, it must be found again.
                 env=os.environ
-                | {"PYTHONUNBUFFERED": "1", "XDG_STATE_HOME": str(folder.resolve() / "state")}
+                | {
+                    "PYTHONUNBUFFERED": "1",
+                    "PYTHONFAULTHANDLER": "1",
+                    "XDG_STATE_HOME": str(folder.resolve() / "state"),
+                }
                 | _path_with(package),
             )
 

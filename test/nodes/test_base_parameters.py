@@ -129,7 +129,7 @@ def test_what_cannot_be_configured_ends_the_process_with_one_line(
 ) -> None:
     process = NodeProcess(name, tmp_path, parameters)
     try:
-        assert process.wait() == 2
+        assert process.wait() == 2, process.output
     finally:
         process.kill()
     lines = process.output.splitlines()

@@ -27,7 +27,7 @@ def graph(tmp_path: Path) -> Iterator[LiveGraph]:
 
 def test_every_node_tells_its_figures_once_a_second(graph: LiveGraph) -> None:
     for name in (*LIGHT, "vla_server"):
-        graph.start(name, **({"sensor_reliability": "reliable"} if name != "vla_server" else {"policy": "expert"}))
+        graph.start(name, **({"policy": "expert"} if name == "vla_server" else {}))
     traced = graph.listen(Image, "traced_depth")
     graph.connect(image=4, sensor_depth=1, camera_info=2)
     graph.prime(traced, BEGIN)
@@ -55,7 +55,7 @@ def test_every_node_tells_its_figures_once_a_second(graph: LiveGraph) -> None:
 
 def test_a_stage_that_is_flooded_drops_the_oldest_and_counts_every_frame(graph: LiveGraph) -> None:
     size = (1280, 960)
-    graph.start("tracker", sensor_reliability="reliable", queue_size=2)
+    graph.start("tracker", queue_size=2)
     traces = graph.listen(TraceArray, "traces")
     pictures, _ = scene(10, size)
     graph.connect(image=1)
@@ -87,7 +87,7 @@ def test_a_stage_that_is_flooded_drops_the_oldest_and_counts_every_frame(graph: 
 
 
 def test_frames_whose_partner_never_comes_are_counted(graph: LiveGraph) -> None:
-    graph.start("depth", sensor_reliability="reliable", join_window=3)
+    graph.start("depth", join_window=3)
     graph.connect(image=1, sensor_depth=1)
     (picture,), _ = scene(1)
     stamps = itertools.count(BEGIN, 33_000_000)
@@ -107,7 +107,7 @@ def test_without_a_simulated_clock_diagnostics_come_all_the_same(graph: LiveGrap
 
 
 def test_nodes_without_a_network_load_no_torch_and_stay_small(graph: LiveGraph) -> None:
-    processes = {name: graph.start(name, sensor_reliability="reliable") for name in LIGHT}
+    processes = {name: graph.start(name) for name in LIGHT}
     traced = graph.listen(Image, "traced_depth")
     size = (640, 480)
     graph.connect(image=3, sensor_depth=1, camera_info=1)

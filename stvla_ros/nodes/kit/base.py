@@ -1,5 +1,6 @@
 """The base of every node: parameters, lifecycle with autostart, input watch, diagnostics, and the main function."""
 
+import gc
 import os
 import sys
 import traceback
@@ -236,6 +237,18 @@ def run(create: Callable[[], StvlaNode] | Sequence[Callable[[], StvlaNode]]) -> 
     """
     keep_freed_memory()
     set_dds_defaults()
+    exit_code = _run_until_the_end(create)
+    # The nodes hold one another in circles: collected, they take their participants and shared memory with them.
+    gc.collect()
+    # Nothing is left to be done. While the interpreter ends, threads of the middleware and of networks still run, and
+    # now and then one meets what is already gone: the exit code would be a segmentation fault's in place of the node's.
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(exit_code)
+
+
+def _run_until_the_end(create: Callable[[], StvlaNode] | Sequence[Callable[[], StvlaNode]]) -> int:
+    """:returns: the exit code."""
     nodes: list[StvlaNode] = []
     exit_code = 0
     signals = StopSignals()
@@ -269,8 +282,9 @@ def run(create: Callable[[], StvlaNode] | Sequence[Callable[[], StvlaNode]]) -> 
                 node.end()
             except Exception:
                 traceback.print_exc()
+            node.destroy_node()
         rclpy.try_shutdown()
-    sys.exit(exit_code)
+    return exit_code
 
 
 def _autostart(node: StvlaNode) -> bool:

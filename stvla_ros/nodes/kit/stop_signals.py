@@ -31,9 +31,13 @@ class StopSignals:
         self._wake = wake
 
     def ignore(self) -> None:
-        """A second Ctrl-C (a terminal sends one, a launcher another) must not cut the clean-up short."""
+        """A second Ctrl-C (a terminal sends one, a launcher another) must not cut the clean-up short.
+
+        What was to be woken is let go.
+        """
         for number in _SIGNALS:
             signal.signal(number, signal.SIG_IGN)
+        self._wake = lambda: None
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         if self._wake is None:
