@@ -65,6 +65,7 @@ _NOT_LIVE = (
     "nodes/test_ticker",
     "nodes/test_vla_server_in_process",
     "nodes/test_vla_server_st4vla",
+    "nodes/test_what_nodes_load",
 )
 
 # Files of a minute or more, the dearest first; then other live ones: with the cheap files last, the processes of `make

@@ -24,8 +24,8 @@ from stvla_ros.nodes.kit.messages import (
     make_chunk,
     make_header,
     stamp_ns,
-    tell_moved,
 )
+from stvla_ros.nodes.kit.verdicts import tell_moved
 from stvla_ros.policy.baselines import ExpertPolicy
 from stvla_ros.robots.embodiments import find_embodiment
 

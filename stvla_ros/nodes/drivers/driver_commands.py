@@ -7,7 +7,8 @@ from stvla_ros.control.safety.requests import TooLate, Verdict
 from stvla_ros.errors import InputError
 from stvla_ros.msg import CommandVerdict, EndEffectorCommand
 from stvla_ros.nodes.drivers.driver_base import DriverBase
-from stvla_ros.nodes.kit.messages import command_to_action, identity_of, stamp_ns, tell_moved
+from stvla_ros.nodes.kit.messages import command_to_action, identity_of, stamp_ns
+from stvla_ros.nodes.kit.verdicts import tell_moved
 
 # Share of a control period that planning may take when a tick was too short for it, because the machine was busy.
 _LONGER_LEAD = 0.4

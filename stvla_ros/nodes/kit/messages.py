@@ -1,6 +1,7 @@
 """Converts between ROS messages and the core's types.
 
-Arrays are passed as ``array.array``: rclpy checks other sequences element by element.
+Arrays are passed as ``array.array``: rclpy checks other sequences element by element. What knows of rotations is loaded
+with the first of them: it takes as long as all else that a perception node loads.
 """
 
 from array import array
@@ -10,17 +11,16 @@ from typing import Any
 import numpy as np
 from builtin_interfaces.msg import Duration, Time
 from geometry_msgs.msg import Transform, Vector3
-from scipy.spatial.transform import Rotation
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header
 from unique_identifier_msgs.msg import UUID
 
 from stvla_ros.control.actions import EndEffectorAction
 from stvla_ros.control.command_identity import CommandIdentity
-from stvla_ros.control.displacement import Displacement
 from stvla_ros.errors import InputError
-from stvla_ros.msg import ActionChunk, CommandVerdict, EndEffectorCommand, TraceArray
-from stvla_ros.nodes.kit.compat import cv_bridge, tf_transformations
+from stvla_ros.msg import ActionChunk, EndEffectorCommand, TraceArray
+from stvla_ros.nodes.kit import compat
+from stvla_ros.nodes.kit.compat import cv_bridge
 from stvla_ros.perception.stream_checks import DepthWatch
 from stvla_ros.perception.types import Traces
 from stvla_ros.recordings.compressed import decode_colour, decode_depth
@@ -221,40 +221,6 @@ def command_to_action(message: EndEffectorCommand, topic: str) -> EndEffectorAct
         raise InputError(f"topic {topic}: {error}") from None
 
 
-# Metres and radians: more than any command of one control step moves a target.
-_FARTHEST = 10.0
-
-
-def tell_moved(verdict: CommandVerdict, moved: Displacement, at: int) -> None:
-    """Write into a verdict by how much its command moved the target pose.
-
-    :param at: time of the motion, nanoseconds.
-    """
-    turn = moved.rotation.as_rotvec()
-    verdict.translation = Vector3(x=moved.translation[0], y=moved.translation[1], z=moved.translation[2])
-    verdict.rotation = Vector3(x=turn[0], y=turn[1], z=turn[2])
-    verdict.moved_at = ns_to_time(at)
-
-
-def told_moved(verdict: CommandVerdict) -> tuple[Displacement, int] | None:
-    """The content that :func:`tell_moved` wrote; None when, as far as is known, the command was executed as sent.
-
-    :raises InputError: for NaN, and for a motion that no command of one control step can make.
-    """
-    if not verdict.executed:
-        return Displacement.none(), stamp_to_ns(verdict.moved_at)
-    if not (at := stamp_to_ns(verdict.moved_at)):
-        return None
-    t, r = verdict.translation, verdict.rotation
-    numbers = np.array([t.x, t.y, t.z, r.x, r.y, r.z])
-    if not (np.abs(numbers) <= _FARTHEST).all():  # also for NaN
-        raise InputError(
-            f"topic command_verdict: expected translation and rotation up to {_FARTHEST:g} m and rad, "
-            f"got {numbers.tolist()}"
-        )
-    return Displacement(numbers[:3], Rotation.from_rotvec(numbers[3:])), at
-
-
 def make_chunk(
     actions: Sequence[EndEffectorAction], policy: str, period_s: float, header: Header, identity: CommandIdentity
 ) -> ActionChunk:
@@ -269,7 +235,7 @@ def pose_to_transform(pose: np.ndarray) -> Transform:
     """:param pose: (4, 4) rigid transform, metres."""
     message = Transform()
     message.translation.x, message.translation.y, message.translation.z = pose[:3, 3].tolist()
-    x, y, z, w = tf_transformations.quaternion_from_matrix(pose)
+    x, y, z, w = compat.tf_transformations.quaternion_from_matrix(pose)
     message.rotation.x, message.rotation.y, message.rotation.z, message.rotation.w = map(float, (x, y, z, w))
     return message
 
@@ -280,7 +246,7 @@ def transform_to_pose(message: Transform, topic: str) -> np.ndarray:
     numbers = np.array([q.x, q.y, q.z, q.w, t.x, t.y, t.z])
     if not np.isfinite(numbers).all() or not 0.999 < np.hypot(np.hypot(q.x, q.y), np.hypot(q.z, q.w)) < 1.001:
         raise InputError(f"topic {topic}: expected finite transforms with quaternions of length 1")
-    pose = np.asarray(tf_transformations.quaternion_matrix(numbers[:4]), dtype=np.float64)
+    pose = np.asarray(compat.tf_transformations.quaternion_matrix(numbers[:4]), dtype=np.float64)
     pose[:3, 3] = numbers[4:]
     return pose
 

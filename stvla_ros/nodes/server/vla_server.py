@@ -22,9 +22,9 @@ from stvla_ros.nodes.kit.messages import (
     make_header,
     seconds_to_duration,
     stamp_ns,
-    told_moved,
 )
 from stvla_ros.nodes.kit.threads import Alarm
+from stvla_ros.nodes.kit.verdicts import told_moved
 from stvla_ros.nodes.server.command_schedule import CommandSchedule
 from stvla_ros.nodes.server.instruction_goals import Goal, InstructionGoals
 from stvla_ros.nodes.server.needed_inputs import NeededInputs

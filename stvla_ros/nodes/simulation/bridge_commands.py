@@ -14,8 +14,8 @@ from stvla_ros.nodes.kit.messages import (
     make_header,
     make_uuid,
     stamp_ns,
-    tell_moved,
 )
+from stvla_ros.nodes.kit.verdicts import tell_moved
 from stvla_ros.nodes.simulation.command_inbox import CommandInbox, Received
 from stvla_ros.sim.environment import EnvironmentInfo
 
