@@ -10,10 +10,10 @@ import numpy as np
 
 from stvla_ros.atomic_files import make_folder, write_json
 from stvla_ros.evaluation.intervals import SuccessRate, rate
-from stvla_ros.evaluation.tables import csv_text, markdown_table
 from stvla_ros.learning.grounding.reading import GroundingQuestions, GroundingSample, read_grounding
 from stvla_ros.policy.families import family_of
 from stvla_ros.policy.grounding.answers import BOXES, POINTS, WAY, parse_answer
+from stvla_ros.text_tables import csv_text, markdown_table
 
 RIGHT_FROM = 0.5
 """Overlap from which a box counts as right, as in RefCOCO."""

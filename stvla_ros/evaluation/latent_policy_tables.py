@@ -12,9 +12,10 @@ from stvla_ros.evaluation.intervals import holm, mean_interval, sign_flip_p_valu
 from stvla_ros.evaluation.latent_arms import ALL, LABELS, PICTURE, PICTURED, PRETRAINING
 from stvla_ros.evaluation.latent_measures import read_answer
 from stvla_ros.evaluation.latent_networks import LatentNetwork
-from stvla_ros.evaluation.latent_tables import interval_cell, value_and_ends, write_text_and_csv
-from stvla_ros.evaluation.tables import Table, as_markdown, corrected, make_table, markdown_table, write_table
+from stvla_ros.evaluation.latent_tables import value_and_ends, write_text_and_csv
+from stvla_ros.evaluation.tables import Table, as_markdown, corrected, make_table, write_table
 from stvla_ros.policy.ridge_probe import HeldOutErrors
+from stvla_ros.text_tables import interval_cell, markdown_table
 
 _ERROR_NOTE = (
     "Distance of the first action's translation from the expert's, on demonstrations that no policy has learnt from, "

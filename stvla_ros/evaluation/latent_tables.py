@@ -11,9 +11,9 @@ from stvla_ros.evaluation.intervals import SuccessRate, holm, sign_flip_p_value
 from stvla_ros.evaluation.latent_arms import ACTIONS_PROOF, CHANGING, DEPTH_PROOF, FARSIGHTED, THREE, LamArm
 from stvla_ros.evaluation.latent_measures import UNTRAINED_ENDING, as_errors, read_answer
 from stvla_ros.evaluation.latent_networks import LatentNetwork
-from stvla_ros.evaluation.tables import csv_text, markdown_table
 from stvla_ros.policy.keyframes import TARGETS
 from stvla_ros.policy.ridge_probe import HeldOutErrors
+from stvla_ros.text_tables import csv_text, interval_cell, markdown_table
 
 PLACE = "place"
 """x, y and z together: what arms are compared by."""
@@ -164,10 +164,6 @@ def write_lam_table(folder: Path, name: str, lines: Sequence[LamLine], notes: Se
 
 def value_and_ends(explained: Any) -> tuple[float, float, float]:
     return explained.value, explained.low, explained.high
-
-
-def interval_cell(value: float, low: float, high: float) -> str:
-    return "" if np.isnan(value) else f"{value:.2f} ({low:.2f} to {high:.2f})"
 
 
 def write_text_and_csv(

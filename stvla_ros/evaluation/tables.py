@@ -2,18 +2,16 @@
 the clock. Timings have a file of their own.
 """
 
-import csv
-import io
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from stvla_ros.acting.results import EpisodeResult
 from stvla_ros.evaluation.intervals import SuccessRate, holm, mean_rate, paired_p_value, rate
+from stvla_ros.text_tables import csv_text, markdown_table
 
 MEAN = "mean"
 _DIGITS = 6
@@ -166,23 +164,6 @@ class Beside:
 
     name: str
     percent: Mapping[tuple[str, str], float]
-
-
-def markdown_table(head: Sequence[str], rows: Sequence[Sequence[str]], notes: Sequence[str] = ()) -> str:
-    """Rows of cells under a head; ``notes`` are paragraphs below."""
-    lines = ["| " + " | ".join(each) + " |" for each in (head, *rows)]
-    lines.insert(1, "|" + "---|" * len(head))
-    return "\n".join([*lines, *(f"\n{note}" for note in notes)]) + "\n"
-
-
-def csv_text(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
-    """Fractions are rounded."""
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(head)
-    for row in rows:
-        writer.writerow([round(each, _DIGITS) if isinstance(each, float) else each for each in row])
-    return out.getvalue()
 
 
 def as_markdown(table: Table, notes: Sequence[str] = (), beside: Beside | None = None) -> str:

@@ -20,6 +20,7 @@ from stvla_ros.policy.ridge_probe import (
     principal_components,
 )
 from stvla_ros.policy.samples import Samples
+from stvla_ros.text_tables import interval_cell, markdown_table
 
 CODES = "latent action"
 UNTRAINED = "untrained model"
@@ -190,12 +191,12 @@ def _scaled(numbers: np.ndarray) -> np.ndarray:
 
 def probe_table(rows: Sequence[ProbeRow]) -> str:
     """As Markdown, a line for each keyframe and each thing that it is told from."""
-    head = ["told from", "keyframe, s", *TARGETS]
-    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
+    lines = []
     for row in rows:
-        cells = [_cell(row.explained[name]) for name in TARGETS]
-        lines.append("| " + " | ".join([row.told_from, f"{row.keyframe_s:g}", *cells]) + " |")
-    return "\n".join(lines) + "\n"
+        told = (row.explained[name] for name in TARGETS)
+        cells = [interval_cell(each.value, each.low, each.high) for each in told]
+        lines.append([row.told_from, f"{row.keyframe_s:g}", *cells])
+    return markdown_table(["told from", "keyframe, s", *TARGETS], lines)
 
 
 def probe_json(rows: Sequence[ProbeRow]) -> list[dict[str, Any]]:
@@ -208,13 +209,6 @@ def probe_json(rows: Sequence[ProbeRow]) -> list[dict[str, Any]]:
         }
         for row in rows
     ]
-
-
-def _cell(explained: Explained) -> str:
-    if np.isnan(explained.value):
-        return ""
-    value, low, high = (round(each, 2) + 0.0 for each in (explained.value, explained.low, explained.high))
-    return f"{value:.2f} ({low:.2f} to {high:.2f})"  # without a minus before 0.00
 
 
 def _known(numbers: Mapping[str, float]) -> dict[str, float | None]:
