@@ -7,7 +7,8 @@
 #   make check       style, types, layers, and the tests without ROS nodes and simulators: 3 minutes
 #   make check-humble  the part without networks on Python 3.10 and Ubuntu 22.04's versions; needs a Python 3.10 (10 minutes at first)
 #   make layers      who imports whom: the layers, their sizes, what does not fit
-#   make test        24 minutes on two cores; tests that take minutes are left out   (make test T=test/perception to choose)
+#   make test        a quarter of an hour on two cores   (make test T=test/perception to choose)
+#   make test-long   the files that take longest; as long again
 #   make test-all    all of them
 #   make test-faults killed and frozen nodes, bad cameras, clocks and joint states, with the arm in motion
 #   make test-kernels  the numbers as other processors compute them: older instructions, two threads (an hour; ONLY=… for some)
@@ -36,7 +37,7 @@ SIM_OPTIONS = $(foreach name,TASK EPISODES FIRST_EPISODE SEED PACING POLICY TRAC
               $(foreach name,FUSED RVIZ RECORD VIDEO JOINT_LEVEL,\
                 $(if $($(name)),--$(if $(filter false False 0 no,$($(name))),no-)$(subst _,-,$(shell echo $(name) | tr A-Z a-z))))
 
-.PHONY: help setup sim robot-fake check check-humble layers test test-faults test-safety test-kernels test-all mutate fuzz soak bench eval-quick policy clean
+.PHONY: help setup sim robot-fake check check-humble layers test test-long test-faults test-safety test-kernels test-all mutate fuzz soak bench eval-quick policy clean
 help:
 	@sed -n '/^#/!q; s/^# \{0,1\}//p' Makefile
 
@@ -63,7 +64,10 @@ layers: setup
 	@$(RUN) python -m tools.layers
 
 test: setup
-	@$(RUN) $(PYTEST) -m "not slow" $(T)
+	@$(RUN) $(PYTEST) -m "not slow$(if $(filter test,$(T)), and not long)" $(T)
+
+test-long: setup
+	@$(RUN) $(PYTEST) -m "long and not slow" $(T)
 
 test-all: setup
 	@$(RUN) $(PYTEST) $(T)

@@ -82,6 +82,34 @@ _DEAR = (
     "nodes/test_replay",
 )
 
+# Files that take longest for what they hold. `make test-long` runs them, and so does continuous integration; without
+# them `make test` takes a quarter of an hour on two cores.
+_LONG = (
+    "evaluation/test_direct_equals_live",
+    "evaluation/test_live_episodes",
+    "evaluation/test_runner",
+    "launch/test_whole_graphs",
+    "learning/test_chunk_training",
+    "learning/test_corrections",
+    "learning/test_demonstrations",
+    "learning/test_latent.py",
+    "learning/test_training_briefing",
+    "learning/test_training_clips",
+    "learning/test_training_run",
+    "learning/test_training_samples",
+    "learning/test_training_st4vla",
+    "learning/test_training_stages",
+    "learning/test_training_traces",
+    "nodes/test_bag_recorder",
+    "nodes/test_goal_begins",
+    "nodes/test_joint_plant",
+    "nodes/test_replay",
+    "nodes/test_sim_bridge",
+    "nodes/test_vla_server_chunks",
+    "nodes/test_widowx_driver_starts",
+    "plugins/test_how_to_pages",
+)
+
 Installed = Callable[..., AbstractContextManager[Path]]
 
 # Held until the process ends: by the graph of another test run on this machine, drivers find that they are not alone.
@@ -103,6 +131,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         place = _place(item)
         if place.startswith(_LIVE) and not place.startswith(_NOT_LIVE):
             item.add_marker(pytest.mark.live)
+        if place.startswith(_LONG):
+            item.add_marker(pytest.mark.long)
     items.sort(key=_turn)
 
 

@@ -57,7 +57,8 @@ class LiveGraph(Probe):
             parameters = {"late_ticks": 0, **parameters}
             if parameters.get("robot") in self.patient:
                 parameters["robot"] = patient_robot(parameters["robot"], self.folder)
-        if executable in _SEES_CAMERAS:
+        of_several = any(isinstance(value, Mapping) for value in parameters.values())
+        if executable in _SEES_CAMERAS and not of_several:
             parameters = {"sensor_reliability": "reliable", **parameters}
         rules = {**({"__ns": f"/{namespace}"} if namespace else {}), **(remappings or {})}
         arguments = tuple(part for old, new in rules.items() for part in ("-r", f"{old}:={new}"))
