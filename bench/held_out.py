@@ -28,12 +28,13 @@ def make_held_out(task: str, **options: Any) -> Environment:
 
     def reset(episode_id: int, seed: int = 0) -> Observation:
         entropy = np.random.SeedSequence([_HELD_OUT, seed, episode_id])
-        # Random placements may look at an official one first.
+        # Random placements may look at an official one first. What stands there else may be around this one.
+        outermost = environment.reset
         environment.reset = official  # type: ignore[method-assign]
         try:
             return environment.reset_random(int(entropy.generate_state(1)[0]))
         finally:
-            environment.reset = reset  # type: ignore[method-assign]
+            environment.reset = outermost  # type: ignore[method-assign]
 
     environment.reset = reset  # type: ignore[method-assign]
     return environment

@@ -4,8 +4,6 @@ arguments of `stvla eval`, and runs the random placements of `bench.held_out`.
 On the Panda's task the goal is a ball in the air. A cube that is carried between it and the camera hides it.
 """
 
-import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -13,17 +11,17 @@ import numpy as np
 
 from bench.eval_command import run_command
 from bench.held_out import make_held_out
-from stvla_ros.evaluation.evaluate import conclude, run_evaluation
+from bench.watched_steps import note, run_watched
+from stvla_ros.evaluation.evaluate import conclude
 from stvla_ros.evaluation.plan import EvalArguments, Evaluation
 from stvla_ros.sim.environment import Environment
 
-_FILE = "STVLA_HIDDEN_GOAL"
 # Share of the goal's pixels at the episode's beginning below which it counts as hidden.
 _HIDDEN = 0.1
 
 
 def make_watched(task: str, **options: Any) -> Environment:
-    """Like ``make_held_out``; each step in which the object is held adds a line to the file."""
+    """Like ``make_held_out``; each step in which the object is held is noted."""
     environment = make_held_out(task, **options)
     reset, step = environment.reset, environment.step
     seen: dict[str, Any] = {}
@@ -34,20 +32,16 @@ def make_watched(task: str, **options: Any) -> Environment:
 
     def begin(episode_id: int, seed: int = 0) -> Any:
         observation = reset(episode_id, seed)
-        environment.reset = begin  # type: ignore[method-assign]  # it puts itself in its place
-        seen.update(episode=episode_id, seed=seed, step=0, at_first=max(pixels(), 1))
+        seen.update(episode=episode_id, seed=seed, at_first=max(pixels(), 1))
         return observation
 
     def look(action: Any) -> Any:
         hidden, before = pixels() < _HIDDEN * seen["at_first"], environment.expert_state()  # type: ignore[attr-defined]
         result = step(action)
         after = environment.expert_state()  # type: ignore[attr-defined]
-        seen["step"] += 1
         if before.grasped:
             way = [float(np.linalg.norm(each.goal_position - each.object_position)) for each in (before, after)]
-            line = {**seen, "hidden": hidden, "nearer_mm": 1000.0 * (way[0] - way[1])}
-            with open(os.environ[_FILE], "a") as file:
-                print(json.dumps(line), file=file)
+            note({**seen, "hidden": hidden, "nearer_mm": 1000.0 * (way[0] - way[1])})
         return result
 
     environment.reset, environment.step = begin, look  # type: ignore[method-assign]
@@ -55,12 +49,7 @@ def make_watched(task: str, **options: Any) -> Environment:
 
 
 def run(arguments: EvalArguments, evaluation: Evaluation) -> int:
-    file = Path(arguments.output).resolve() / "hidden_goal.jsonl"
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.unlink(missing_ok=True)
-    os.environ[_FILE] = str(file)
-    results, failed = run_evaluation(evaluation, arguments, make_watched)
-    lines = [json.loads(line) for line in file.read_text().splitlines()] if file.is_file() else []
+    results, failed, lines = run_watched(arguments, evaluation, make_watched)
     succeeded = {(each.key.episode, each.key.seed): each.success for each in results}
     for name, wanted in (("episodes that succeeded", True), ("episodes that failed", False)):
         own = [each for each in lines if succeeded.get((each["episode"], each["seed"])) is wanted]

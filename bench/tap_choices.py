@@ -6,8 +6,6 @@ What is remembered shows there, also when the second cube is not touched, or hom
 without a memory that passes home sees there what it saw at the beginning, and goes to the same cube again.
 """
 
-import json
-import os
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -15,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from bench.eval_command import run_command
-from stvla_ros.evaluation.evaluate import conclude, run_evaluation
+from bench.watched_steps import note, run_watched
+from stvla_ros.evaluation.evaluate import conclude
 from stvla_ros.evaluation.plan import EvalArguments, Evaluation
 from stvla_ros.sim.environment import Environment
 from stvla_ros.sim.memory_tasks import TapCourse
@@ -24,11 +23,10 @@ from stvla_ros.sim.tasks import make_environment
 # Horizontal distances of the tool point from a cube's centre at which it has gone there, and has left it, metres. The
 # cubes are farther apart.
 _THERE_M, _LEFT_M = 0.03, 0.06
-_FILE = "STVLA_TAP_CHOICES"
 
 
 def make_watched(task: str, **options: Any) -> Environment:
-    """Like ``make_environment``; each episode adds a line to the file with where it went."""
+    """Like ``make_environment``; each episode notes where it went."""
     environment = make_environment(task, **options)
     reset, step = environment.reset, environment.step
     went: dict[str, Any] = {}
@@ -49,8 +47,7 @@ def make_watched(task: str, **options: Any) -> Environment:
             went["left"] |= away[course.tapped[0]] > _LEFT_M
             if went["left"] and min(away) < _THERE_M:
                 went["choice"] = "same" if int(np.argmin(away)) == course.tapped[0] else "other"
-                with open(os.environ[_FILE], "a") as file:
-                    print(json.dumps(went), file=file)
+                note(went)
         return result
 
     environment.reset, environment.step = begin, look  # type: ignore[method-assign]
@@ -58,12 +55,8 @@ def make_watched(task: str, **options: Any) -> Environment:
 
 
 def run(arguments: EvalArguments, evaluation: Evaluation) -> int:
-    file = Path(arguments.output).resolve() / "choices.jsonl"
-    os.environ[_FILE] = str(file)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    results, failed = run_evaluation(evaluation, arguments, make_watched)
-    lines = file.read_text().splitlines() if file.exists() else []
-    chosen = Counter((each["choice"], each["home"]) for each in map(json.loads, lines))
+    results, failed, lines = run_watched(arguments, evaluation, make_watched)
+    chosen = Counter((each["choice"], each["home"]) for each in lines)
     for choice in ("other", "same"):
         passed, not_passed = chosen[choice, True], chosen[choice, False]
         print(f"to the {choice} cube: {passed + not_passed}, {passed} of them through home")
