@@ -26,7 +26,7 @@ def graph(tmp_path: Path) -> Iterator[LiveGraph]:
 
 def begin(graph: LiveGraph, folder: Path, **parameters: object) -> ChunkServer:
     # Reliable, so that the very first picture arrives.
-    server = ChunkServer(graph, folder, sensor_reliability="reliable", **parameters)
+    server = ChunkServer(graph, folder, **parameters)
     server.answers = graph.listen(ActionChunk, "action_chunk")  # also those before the goal's acceptance is known
     return server
 
@@ -213,7 +213,7 @@ def test_an_inference_that_outlasts_its_episode_moves_nothing(graph: LiveGraph, 
 
 
 def test_the_tracker_drops_a_frame_of_the_episode_before(graph: LiveGraph) -> None:
-    graph.start("tracker", sensor_reliability="reliable")
+    graph.start("tracker")
     traces = graph.listen(TraceArray, "traces")
     pictures, _ = scene(3)
     graph.connect(image=1)

@@ -33,7 +33,7 @@ def threads(pid: int) -> int:
 def test_nodes_without_autostart_wait_for_the_lifecycle_manager_and_survive_its_whole_repertoire(
     graph: LiveGraph,
 ) -> None:
-    processes = {name: graph.start(name, autostart=False, sensor_reliability="reliable") for name in CHAIN}
+    processes = {name: graph.start(name, autostart=False) for name in CHAIN}
     traced = graph.listen(Image, "traced_depth")
     graph.connect()
     for name in CHAIN:
@@ -64,7 +64,7 @@ def test_nodes_without_autostart_wait_for_the_lifecycle_manager_and_survive_its_
 
 
 def test_nothing_comes_out_after_a_deactivation(graph: LiveGraph) -> None:
-    process = graph.start("tracker", sensor_reliability="reliable", queue_size=100)
+    process = graph.start("tracker", queue_size=100)
     traces = graph.listen(TraceArray, "traces")
     size = (640, 480)
     pictures = scene(20, size)[0] * 5
