@@ -10,12 +10,18 @@ from stvla_ros.shared_files import config_directory
 
 
 def write_robot(
-    file: Path, robot: str = "widowx", urdf: str = "", limits: Mapping[str, Any] = {}, **driver: Any
+    file: Path,
+    robot: str = "widowx",
+    urdf: str = "",
+    limits: Mapping[str, Any] = {},
+    control_hz: float | None = None,
+    **driver: Any,
 ) -> Path:
     """
     :param robot: the robot that comes along.
     :param urdf: URDF file, in place of the robot's own.
     :param limits: safety limits, each in place of the robot's own.
+    :param control_hz: control steps a second, in place of the robot's own.
     :param driver: other keys of ``driver:``, each in place of the robot's own.
     :returns: the file.
     """
@@ -24,6 +30,8 @@ def write_robot(
     changed = content["driver"]
     changed |= driver
     changed["limits"] |= limits
+    if control_hz is not None:
+        content["control_hz"] = control_hz
     if "arm" in changed:
         # A path counts from the robot's file, which lies elsewhere now.
         changed["arm"]["urdf"] = urdf or str(folder / changed["arm"]["urdf"])
