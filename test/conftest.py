@@ -155,13 +155,13 @@ def _turn(item: pytest.Item) -> tuple[int, bool]:
 
 
 @pytest.fixture(scope="session")
-def scenes() -> None:
-    """Skips where SimplerEnv's scenes are not on this machine."""
+def scenes() -> Path:
+    """The folder of SimplerEnv's scenes; skips where they are not on this machine."""
     from stvla_ros.errors import InputError
     from stvla_ros.sim.maniskill.assets import find_assets
 
     try:
-        find_assets(download=False)
+        return find_assets(download=False)
     except InputError as error:
         pytest.skip(str(error))
 

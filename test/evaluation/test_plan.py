@@ -11,7 +11,6 @@ from stvla_ros.errors import InputError
 from stvla_ros.evaluation.plan import EvalArguments, plan_evaluation
 from stvla_ros.shared_files import default_checkpoint
 from stvla_ros.sim.maniskill.tasks import ZERO_DOWNLOAD_TASK
-from stvla_ros.sim.tasks import require_task
 
 BOTH = ("expert", "random")
 
@@ -40,7 +39,7 @@ def test_latencies_and_executions_multiply_the_policies() -> None:
     assert evaluation.at_latency["expert@chunk+100ms"] == "expert, chunk"
 
 
-def test_the_preset_is_the_published_protocol(tmp_path: Path) -> None:
+def test_the_preset_is_the_published_protocol(scenes: Path, tmp_path: Path) -> None:
     network = tmp_path / "ours"
     network.mkdir()
     (network / "config.json").write_text('{"model_type": "spatialvla"}')
@@ -49,10 +48,6 @@ def test_the_preset_is_the_published_protocol(tmp_path: Path) -> None:
     (network / "training.json").write_text('{"inputs": {}, "execution": "mean_ensemble"}')
     asked = f"asked={network}?execution=mean_ensemble"
     policies = ("expert", str(network), f"other={network}?resize=bicubic,execution=chunk", asked)
-    try:
-        require_task("stack_cube")
-    except InputError:
-        pytest.skip("the WidowX tasks' files are not here")
     evaluation = plan_evaluation(EvalArguments(policies, preset="simplerenv-widowx"))
     assert evaluation.episodes == dict.fromkeys(evaluation.tasks, 24)
     assert set(evaluation.tasks) == {"spoon_on_towel", "carrot_on_plate", "stack_cube", "eggplant_in_basket"}

@@ -12,10 +12,8 @@ from sensor_msgs.msg import JointState
 from std_msgs.msg import Bool
 from test_sim_bridge import TASK, Relay
 
-from stvla_ros.errors import InputError
 from stvla_ros.msg import CommandVerdict, DriverState, EndEffectorCommand, EpisodeState
 from stvla_ros.nodes.kit.base import STATE_QOS
-from stvla_ros.sim.maniskill.assets import find_assets
 
 pytest.importorskip("interbotix_xs_msgs", reason="fallback/interbotix_xs_msgs is not built")
 
@@ -41,11 +39,7 @@ class JointRelay(Relay):
 
 
 @pytest.fixture
-def relay(tmp_path: Path) -> Iterator[Relay]:
-    try:
-        find_assets(download=False)
-    except InputError as missing:
-        pytest.skip(str(missing))
+def relay(scenes: Path, tmp_path: Path) -> Iterator[Relay]:
     with live_graph(tmp_path) as graph:
         yield JointRelay(graph)
 

@@ -15,11 +15,9 @@ from node_process import TIMEOUT_S
 from sensor_msgs.msg import JointState
 
 from stvla_ros.child_process import killed_with_parent
-from stvla_ros.errors import InputError
 from stvla_ros.msg import DriverState, EndEffectorCommand
 from stvla_ros.nodes.kit.base import STATE_QOS
 from stvla_ros.robots.embodiments import find_embodiment
-from stvla_ros.sim.maniskill.assets import find_assets
 from tools.robot_files import write_robot
 
 pytest.importorskip("interbotix_xs_msgs", reason="fallback/interbotix_xs_msgs is not built")
@@ -40,11 +38,7 @@ INSTRUCTION = "stack the green block on the yellow block"
 
 
 @pytest.fixture
-def graph(tmp_path: Path) -> Iterator[LiveGraph]:
-    try:
-        find_assets(download=False)
-    except InputError as missing:
-        pytest.skip(str(missing))
+def graph(scenes: Path, tmp_path: Path) -> Iterator[LiveGraph]:
     with live_graph(tmp_path) as made:
         # On a busy machine simulated time falls behind the clock, and the arm behind its setpoints.
         patient = {"tracking_error": 0.8, "tracking_time": 1.0}

@@ -1,5 +1,7 @@
 """Hulls hold what they are around, have few corners, and come from a URDF whatever its collision elements are."""
 
+from pathlib import Path
+
 import numpy as np
 import pinocchio
 import pytest
@@ -13,7 +15,6 @@ from stvla_ros.errors import InputError
 from stvla_ros.robots.embodiments import find_embodiment
 from stvla_ros.robots.hulls import MOST_CORNERS, ball_corners, box_corners, cylinder_corners, hull_around
 from stvla_ros.robots.urdf_arm import UrdfArm
-from stvla_ros.sim.maniskill.assets import find_assets
 
 DESCRIPTION = find_embodiment("widowx").driver.arm
 MICROMETRE = 1e-6
@@ -119,11 +120,8 @@ def test_the_widowxs_fingertips_reach_past_the_tool_point() -> None:
     assert not any(hull.guessed for hull in arm.skeleton.hulls)
 
 
-def test_the_widowxs_hulls_hold_the_meshes_that_they_were_made_from_within_8_mm() -> None:
-    try:
-        folder = find_assets(download=False) / "data" / "robots" / "widowx"
-    except InputError as error:
-        pytest.skip(str(error))
+def test_the_widowxs_hulls_hold_the_meshes_that_they_were_made_from_within_8_mm(scenes: Path) -> None:
+    folder = scenes / "data" / "robots" / "widowx"
     whole = pinocchio.buildModelFromUrdf(str(folder / "wx250s.urdf"))
     meshes = pinocchio.buildGeomFromUrdf(
         whole, str(folder / "wx250s.urdf"), pinocchio.GeometryType.COLLISION, package_dirs=[str(folder)]

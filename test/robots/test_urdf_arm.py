@@ -13,7 +13,6 @@ from stvla_ros.control.safety.kinematics import Unreachable
 from stvla_ros.errors import InputError
 from stvla_ros.robots.embodiments import find_embodiment
 from stvla_ros.robots.urdf_arm import UrdfArm
-from stvla_ros.sim.maniskill.assets import find_assets
 
 DESCRIPTION = find_embodiment("widowx").driver.arm
 HOME = np.array(find_embodiment("widowx").driver.home)
@@ -33,12 +32,8 @@ def test_the_tool_of_the_zero_pose_is_where_the_published_matrix_has_it() -> Non
     assert pose[:3, :3] == pytest.approx(np.eye(3))
 
 
-def test_it_is_the_simulators_arm() -> None:
-    try:
-        urdf = find_assets(download=False) / "data" / "robots" / "widowx" / "wx250s.urdf"
-    except InputError as error:
-        pytest.skip(str(error))
-    other, random = make_arm(urdf), np.random.default_rng(0)
+def test_it_is_the_simulators_arm(scenes: Path) -> None:
+    other, random = make_arm(scenes / "data" / "robots" / "widowx" / "wx250s.urdf"), np.random.default_rng(0)
     for position in random.uniform(*ARM.position_limits, (100, 6)):
         assert ARM.tool_pose(position) == pytest.approx(other.tool_pose(position), abs=1e-9)
 

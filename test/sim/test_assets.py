@@ -9,14 +9,6 @@ from stvla_ros.errors import InputError
 from stvla_ros.sim.maniskill import assets
 
 
-@pytest.fixture
-def complete() -> Path:
-    try:
-        return assets.find_assets(download=False)
-    except InputError as error:
-        pytest.skip(str(error))
-
-
 def linked_copy(source: Path, target: Path, without: str) -> None:
     """All files of a folder as links, except one."""
     for file in source.rglob("*"):
@@ -26,8 +18,8 @@ def linked_copy(source: Path, target: Path, without: str) -> None:
             (target / name).symlink_to(file)
 
 
-def test_a_chosen_folder_comes_first(complete, tmp_path, monkeypatch):
-    linked_copy(complete, tmp_path, without="")
+def test_a_chosen_folder_comes_first(scenes, tmp_path, monkeypatch):
+    linked_copy(scenes, tmp_path, without="")
     monkeypatch.setenv("MS_ASSET_DIR", str(tmp_path))
     assert assets.find_assets(download=False) == tmp_path
 
@@ -41,8 +33,8 @@ def test_a_chosen_folder_comes_first(complete, tmp_path, monkeypatch):
         "data/tasks/bridge_v2_real2sim_dataset/real_inpainting/bridge_sink.png",
     ],
 )
-def test_one_missing_file_is_noticed_and_named(complete, tmp_path, monkeypatch, file):
-    linked_copy(complete, tmp_path, without=file)
+def test_one_missing_file_is_noticed_and_named(scenes, tmp_path, monkeypatch, file):
+    linked_copy(scenes, tmp_path, without=file)
     monkeypatch.setenv("MS_ASSET_DIR", str(tmp_path))
     with pytest.raises(InputError, match=f"MS_ASSET_DIR.*lacks the file {file}.*download_asset bridge_v2_real2sim"):
         assets.find_assets()

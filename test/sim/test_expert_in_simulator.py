@@ -5,8 +5,7 @@ import pytest
 
 from bench.expert_success import run_episode
 from stvla_ros.control.actions import EndEffectorAction
-from stvla_ros.errors import InputError
-from stvla_ros.sim.maniskill.assets import ROBOTS_WITH_ASSETS, find_assets
+from stvla_ros.sim.maniskill.assets import ROBOTS_WITH_ASSETS
 from stvla_ros.sim.maniskill.tasks import MANISKILL_TASKS
 from stvla_ros.sim.tasks import make_environment
 
@@ -14,10 +13,7 @@ from stvla_ros.sim.tasks import make_environment
 @pytest.fixture(params=MANISKILL_TASKS)
 def simulator(request):
     if MANISKILL_TASKS[request.param].robot in ROBOTS_WITH_ASSETS:
-        try:
-            find_assets(download=False)
-        except InputError as error:
-            pytest.skip(str(error))
+        request.getfixturevalue("scenes")
     made = make_environment(request.param, render=False)
     yield made
     made.close()

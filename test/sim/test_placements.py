@@ -7,9 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
-from stvla_ros.errors import InputError
 from stvla_ros.sim.environment import HALVES
-from stvla_ros.sim.maniskill.assets import find_assets
 from stvla_ros.sim.regions import CLEARANCE_M, CLEARANCE_RAD, REGIONS, Placement, draw_placement, is_near
 from stvla_ros.sim.tasks import make_environment
 
@@ -68,11 +66,7 @@ def test_the_place_of_the_goal_does_not_excuse_an_official_place_of_the_object()
 
 
 @pytest.fixture(scope="module")
-def stack_cube():
-    try:
-        find_assets(download=False)
-    except InputError as error:
-        pytest.skip(str(error))
+def stack_cube(scenes):
     made = make_environment("stack_cube_reversed", image_size=(64, 48))
     yield made
     made.close()

@@ -8,19 +8,14 @@ from bench.point_tracks import PointTrackRecorder
 from stvla_ros.control.actions import EndEffectorAction
 from stvla_ros.errors import InputError
 from stvla_ros.perception.geometry import back_project, project
-from stvla_ros.sim.maniskill.assets import find_assets
 from stvla_ros.sim.tasks import make_environment
 
 _GRID = np.stack(np.meshgrid(np.arange(4, 640, 8), np.arange(4, 480, 8)), axis=-1).reshape(-1, 2)
 
 
 @pytest.fixture(scope="module")
-def episode():
+def episode(scenes):
     """Eight expert steps of stack_cube: observations, segmentations, and the tracks of a grid chosen on the first."""
-    try:
-        find_assets(download=False)
-    except InputError as error:
-        pytest.skip(str(error))
     simulator = make_environment("stack_cube")
     observation = simulator.reset(0)
     recorder = PointTrackRecorder(simulator)
