@@ -57,9 +57,8 @@ def _direct(policy: EvaluatedPolicy, max_steps: int) -> tuple[list[EndEffectorAc
 
 
 def _live(policy: EvaluatedPolicy, max_steps: int, folder: Path) -> tuple[list, bool]:
-    sensor = {"sensor_reliability": "reliable"}
     inputs = policy.inputs
-    perception = {"buffer": inputs.buffer, "variant": inputs.variant, "adaptive": inputs.adaptive, **sensor}
+    perception = {"buffer": inputs.buffer, "variant": inputs.variant, "adaptive": inputs.adaptive}
     server = {
         "policy": policy.policy,
         "checkpoint": policy.checkpoint,
@@ -72,7 +71,6 @@ def _live(policy: EvaluatedPolicy, max_steps: int, folder: Path) -> tuple[list, 
         "control_hz": 5.0,
         "pacing": "lockstep",
         "stall_timeout": 0.0,
-        **sensor,
     }
     bridge = {
         "task": TASK,

@@ -3,7 +3,7 @@
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,10 @@ END_TIMEOUT_S = 5.0
 PATIENCE_S = 1.0
 # A best-effort reader that has not yet found its writer, or has no time, misses a frame for good, and a test that sends
 # each frame once waits for its answer in vain. Robots' graphs read their cameras so; what they lose is the machine's.
-_SEES_CAMERAS = ("tracker", "depth", "compositor", "vla_server")
+_SEES_CAMERAS = {name: (name,) for name in ("tracker", "depth", "compositor", "vla_server")} | {
+    "fused": ("perception", "vla_server")
+}
+"""Nodes that see a camera, by executable."""
 # Characters of each process' output that a failed wait shows.
 _LAST_WORDS = 1000
 
@@ -57,9 +60,7 @@ class LiveGraph(Probe):
             parameters = {"late_ticks": 0, **parameters}
             if parameters.get("robot") in self.patient:
                 parameters["robot"] = patient_robot(parameters["robot"], self.folder)
-        of_several = any(isinstance(value, Mapping) for value in parameters.values())
-        if executable in _SEES_CAMERAS and not of_several:
-            parameters = {"sensor_reliability": "reliable", **parameters}
+        parameters = _reliable(_SEES_CAMERAS.get(executable, ()), parameters)
         rules = {**({"__ns": f"/{namespace}"} if namespace else {}), **(remappings or {})}
         arguments = tuple(part for old, new in rules.items() for part in ("-r", f"{old}:={new}"))
         process = NodeProcess(executable, self.folder, parameters, arguments, program, package)
@@ -89,6 +90,14 @@ class LiveGraph(Probe):
         for process in self.processes.values():
             process.kill()
         self.close()
+
+
+def _reliable(nodes: Sequence[str], parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Parameters, of one node or of several by name, with which those nodes read their cameras reliably."""
+    reliable = {"sensor_reliability": "reliable"}
+    if len(nodes) > 1 or any(isinstance(value, Mapping) for value in parameters.values()):
+        return {**parameters, **{node: {**reliable, **parameters.get(node, {})} for node in nodes}}
+    return {**reliable, **parameters} if nodes else dict(parameters)
 
 
 @contextmanager

@@ -60,7 +60,7 @@ class Target:
         name = "perception" if node == "fused" else node
         self.graph, self.name, self.inputs = graph, f"{node[0]}/{name}", inputs
         self.prefix = f"/{node[0]}/"
-        self.process = graph.start(node, node[0], **{name: {"sensor_reliability": "reliable", "queue_size": 100}})
+        self.process = graph.start(node, node[0], **{name: {"queue_size": 100}})
         self.outputs = graph.listen(output_type, self.prefix + output)
         self.stamp = 1_700_000_000 * SECOND
 

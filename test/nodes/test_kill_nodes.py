@@ -10,12 +10,11 @@ from live_graph import LiveGraph, live_graph
 from stvla_ros.msg import EpisodeState
 from stvla_ros.nodes.kit.base import STATE_QOS
 
-RELIABLE = {"sensor_reliability": "reliable"}
 NODES: dict[str, dict[str, Any]] = {
-    "tracker": RELIABLE,
-    "depth": RELIABLE,
-    "compositor": RELIABLE,
-    "vla_server": {**RELIABLE, "policy": "expert", "pacing": "lockstep", "stall_timeout": 0.0},
+    "tracker": {},
+    "depth": {},
+    "compositor": {},
+    "vla_server": {"policy": "expert", "pacing": "lockstep", "stall_timeout": 0.0},
     "sim_bridge": {"task": "panda_pick_cube", "episodes": 1, "resend_after": 1.0, "give_up_after": 300.0},
 }
 

@@ -63,7 +63,6 @@ def test_the_policy_is_given_the_plain_pipelines_traces_bit_for_bit(fused: bool,
     write_package(package, "telling", {"telling_policy": POLICY}, {"policies": {"telling": "telling_policy:Telling"}})
     selection = INPUTS.perception().tracking.selection
     tracking = {"buffer": 10, "max_traces": selection.max_traces, "min_difference": selection.min_difference}
-    sensor = {"sensor_reliability": "reliable"}
     queue = {"queue_size": COUNT}
     server = {
         "policy": "telling",
@@ -72,14 +71,13 @@ def test_the_policy_is_given_the_plain_pipelines_traces_bit_for_bit(fused: bool,
         "stall_timeout": 0.0,
         "execution": "receding",
         "resize": "bicubic",
-        **sensor,
     }
     with live_graph(tmp_path) as graph:
         if fused:
-            graph.start("fused", package=package, perception={**tracking, **sensor, **queue}, vla_server=server)
+            graph.start("fused", package=package, perception={**tracking, **queue}, vla_server=server)
         else:
-            graph.start("tracker", **tracking, **sensor, **queue)
-            graph.start("depth", **sensor, **queue)
+            graph.start("tracker", **tracking, **queue)
+            graph.start("depth", **queue)
             graph.start("vla_server", package=package, **server)
         chunks = graph.listen(ActionChunk, "action_chunk")
         graph.connect(image=1 if fused else 3, sensor_depth=1, camera_info=1)

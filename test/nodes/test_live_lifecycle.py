@@ -114,7 +114,7 @@ def test_a_transition_that_does_not_exist_is_told_and_survived(graph: LiveGraph)
 
 @pytest.mark.parametrize("executable", [*CHAIN, "fused"])
 def test_ctrl_c_ends_a_node_quietly_in_the_middle_of_its_work(executable: str, graph: LiveGraph) -> None:
-    parameters = {"sensor_reliability": "reliable", "input_timeout": 3600.0}
+    parameters = {"input_timeout": 3600.0}
     if executable == "fused":
         server = {"policy": "expert", "input_timeout": 3600.0}
         process = graph.start("fused", perception=parameters, vla_server=server)

@@ -33,17 +33,15 @@ def test_live_traced_depth_equals_the_plain_pipeline_bit_for_bit(fused: bool, va
     expected = [plain.step(rgb, BEGIN + i * PERIOD_NS, depth + np.uint16(i)) for i, rgb in enumerate(pictures)]
     assert sum(result.traces.num_points > 0 for result in expected) >= 10, "a scene without traces would prove nothing"
 
-    sensor = {"sensor_reliability": "reliable", "queue_size": COUNT}
+    queue = {"queue_size": COUNT}
     with live_graph(tmp_path) as graph:
         if fused:
-            perception = {"buffer": 10, "variant": variant, **sensor}
-            graph.start(
-                "fused", perception=perception, vla_server={"policy": "expert", "sensor_reliability": "reliable"}
-            )
+            perception = {"buffer": 10, "variant": variant, **queue}
+            graph.start("fused", perception=perception, vla_server={"policy": "expert"})
         else:
-            graph.start("tracker", buffer=10, **sensor)
-            graph.start("depth", **sensor)
-            graph.start("compositor", variant=variant, **sensor)
+            graph.start("tracker", buffer=10, **queue)
+            graph.start("depth", **queue)
+            graph.start("compositor", variant=variant, **queue)
         traced = graph.listen(Image, "traced_depth")
         traces = graph.listen(TraceArray, "traces")
         graph.connect(image=1 if fused else 3, sensor_depth=1, camera_info=1)
@@ -84,21 +82,19 @@ def test_live_traces_of_the_robot_equal_the_plain_pipelines_bit_for_bit(
         expected.append(plain.step(rgb, BEGIN + i * PERIOD_NS, depth, view))
     assert sum((result.traces.ids < 3).any() for result in expected) >= 10, "the fingers must be among the traces"
 
-    sensor = {"sensor_reliability": "reliable", "queue_size": COUNT}
+    queue = {"queue_size": COUNT}
     with live_graph(tmp_path) as graph:
         latched = {"robot_description": String(data=URDF), "/tf_static": transforms(("base", "camera", pose))}
         publishers = [graph.node.create_publisher(type(each), topic, LATCHED_QOS) for topic, each in latched.items()]
         for publisher, message in zip(publishers, latched.values()):
             publisher.publish(message)
         if fused:
-            perception = {"tracker": "kinematic", "buffer": 10, "ignore_robot": ignore_robot, **sensor}
-            graph.start(
-                "fused", perception=perception, vla_server={"policy": "expert", "sensor_reliability": "reliable"}
-            )
+            perception = {"tracker": "kinematic", "buffer": 10, "ignore_robot": ignore_robot, **queue}
+            graph.start("fused", perception=perception, vla_server={"policy": "expert"})
         else:
-            graph.start("tracker", tracker="kinematic", buffer=10, **sensor)
-            graph.start("depth", **sensor)
-            graph.start("compositor", ignore_robot=ignore_robot, **sensor)
+            graph.start("tracker", tracker="kinematic", buffer=10, **queue)
+            graph.start("depth", **queue)
+            graph.start("compositor", ignore_robot=ignore_robot, **queue)
         traced = graph.listen(Image, "traced_depth")
         graph.connect(image=1 if fused else 3, sensor_depth=1, camera_info=1 if fused else 2)
         wanted = 2 if ignore_robot and not fused else 1

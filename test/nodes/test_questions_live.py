@@ -49,7 +49,6 @@ def test_a_network_is_asked_while_it_acts_and_explains_what_it_does(checkpoint: 
             traces="none",
             execution="receding",
             pacing="lockstep",
-            sensor_reliability="reliable",
             stall_timeout=0.0,
             explain=True,
             explain_period=0.0,

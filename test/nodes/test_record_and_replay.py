@@ -16,17 +16,17 @@ from stvla_ros.msg import ActionChunk, TraceArray
 from stvla_ros.nodes.kit.messages import stamp_ns
 
 COUNT, CAMERA_HZ = 24, 8.0
-SENSOR = {"sensor_reliability": "reliable", "queue_size": COUNT}
+QUEUE = {"queue_size": COUNT}
 # By topic and stamp. The messages, not their bytes: what stands between the fields of a serialized one is anything.
 Recorded = Mapping[str, dict[int, Any]]
 
 
 def run(graph: LiveGraph, **clock: bool) -> Recorded:
     """Start perception and policy, and give the instruction. :returns: what grows as messages come."""
-    graph.start("tracker", **SENSOR, **clock)
-    graph.start("depth", **SENSOR, **clock)
-    graph.start("compositor", **SENSOR, **clock)
-    graph.start("vla_server", policy="stvla", execution="receding", sensor_reliability="reliable", **clock)
+    graph.start("tracker", **QUEUE, **clock)
+    graph.start("depth", **QUEUE, **clock)
+    graph.start("compositor", **QUEUE, **clock)
+    graph.start("vla_server", policy="stvla", execution="receding", **clock)
     heard: dict[str, dict[int, Any]] = {}
     for kind, topic in ((TraceArray, "traces"), (Image, "traced_depth"), (ActionChunk, "action_chunk")):
         heard[topic] = {}

@@ -83,7 +83,7 @@ def test_each_kind_of_thought_is_published_with_its_observations_stamp(
     instruction: str, installed: Any, tmp_path: Path
 ) -> None:
     with installed(**PACKAGE), live_graph(tmp_path) as graph:
-        parameters = {"policy": "thinker", "traces": "none", "pacing": "lockstep", "sensor_reliability": "reliable"}
+        parameters = {"policy": "thinker", "traces": "none", "pacing": "lockstep"}
         process = graph.start("vla_server", **parameters, stall_timeout=0.0, allow_preemption=True)
         topics = {"thoughts": Image, "thought_marks": ImageMarker, "predicted_image": Image, "predicted_depth": Image}
         got = {topic: graph.listen(kind, topic) for topic, kind in topics.items()}

@@ -259,9 +259,8 @@ def test_without_traced_depth_the_picture_and_the_clean_depth_are_what_the_polic
 def test_fused_the_policy_sees_traces_where_the_mode_says(traces: str, tmp_path: Path) -> None:
     pictures, depth = scene(14)
     with live_graph(tmp_path) as graph:
-        reliable = {"sensor_reliability": "reliable"}
-        server = {"policy": "told", "traces": traces, "pacing": "lockstep", "stall_timeout": 0.0, **reliable}
-        process = graph.start("fused", package=install_told(tmp_path), perception=reliable, vla_server=server)
+        server = {"policy": "told", "traces": traces, "pacing": "lockstep", "stall_timeout": 0.0}
+        process = graph.start("fused", package=install_told(tmp_path), vla_server=server)
         commands = graph.listen(EndEffectorCommand, "command")
         client = ActionClient(graph.node, ExecuteInstruction, "execute_instruction")
         graph.until(client.server_is_ready, f"action server; {process.output}")
