@@ -191,8 +191,8 @@ def test_a_wrong_command_is_found(line: str) -> None:
 
 
 def test_the_readme_names_what_continuous_integration_runs() -> None:
-    runs = re.findall(r"^make (\w+)$", (REPOSITORY / ".ci/run").read_text(), re.MULTILINE)
-    assert runs == ["test"]
+    runs = re.findall(r"^make ([\w-]+) \|\| failed=1$", (REPOSITORY / ".ci/run").read_text(), re.MULTILINE)
+    assert runs == ["test", "test-long"]
     assert any(words[:2] == ["make", "test"] for words in commands((REPOSITORY / "README.md").read_text()))
 
 
