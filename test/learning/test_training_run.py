@@ -67,6 +67,15 @@ def same_weights(a: Path, b: Path) -> bool:
     return (a / "model.safetensors").read_bytes() == (b / "model.safetensors").read_bytes()
 
 
+def test_what_a_refused_training_made_is_not_begun_with(dataset: Path, tmp_path: Path) -> None:
+    for folder, refused in (("again", True), ("clean", False)):
+        if refused:
+            with pytest.raises(InputError, match="freeze"):
+                train(read_config(write_config(tmp_path / folder, dataset, freeze=["nothing_has_this_name"])))
+        train(read_config(write_config(tmp_path / folder, dataset, seed=1, steps=1)))
+    assert same_weights(tmp_path / "again/run/checkpoint", tmp_path / "clean/run/checkpoint")
+
+
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory, dataset: Path) -> Path:
     """The folder of a run that nobody disturbed."""
@@ -90,7 +99,7 @@ def test_statistics_and_bins_are_those_of_the_training_set(trained: Path, datase
     fitted = fit_statistics(LeRobotReader(dataset).actions(), training_data.EPISODES)
     assert list(predictor.statistics) == ["stvla"]
     assert np.allclose(predictor.statistics["stvla"].q99, fitted.q99)
-    published = json.loads((trained / "base" / "processor_config.json").read_text())
+    published = json.loads((trained / "base-spatialvla-tiny-0" / "processor_config.json").read_text())
     mine = json.loads((trained / "checkpoint" / "processor_config.json").read_text())
     assert mine["bin_policy"] != published["bin_policy"]
 
@@ -166,7 +175,7 @@ def test_training_lowers_the_loss(dataset: Path, tmp_path: Path) -> None:
 def test_zoedepth_is_never_trained(trained: Path) -> None:
     from safetensors.torch import load_file
 
-    before = load_file(trained / "base/model.safetensors")
+    before = load_file(trained / "base-spatialvla-tiny-0/model.safetensors")
     after = load_file(trained / "checkpoint/model.safetensors")
     changed = {name for name in before if not torch.equal(before[name], after[name])}
     assert changed and not any(name.startswith("vision_zoe_model") for name in changed)

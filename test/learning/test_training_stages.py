@@ -83,7 +83,7 @@ def test_what_is_frozen_stands_still(dataset: Path, tmp_path: Path) -> None:
         "stages": [{**STAGES[0], "steps": 1}, {**STAGES[0], "steps": 1, "freeze": ["vision_tower", "language_model"]}]
     }
     train(read_config(write_config(tmp_path, dataset, **once, family={"options": {"refit_bins": False}})))
-    before = load_file(tmp_path / "run/base/model.safetensors")
+    before = load_file(tmp_path / "run/base-spatialvla-tiny-0/model.safetensors")
     after = load_file(tmp_path / "run/checkpoint/model.safetensors")
     changed = {name.split(".")[0] for name in before if not torch.equal(before[name], after[name])}
     assert "multi_modal_projector" in changed and "language_model" in changed and "vision_tower" not in changed

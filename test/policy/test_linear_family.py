@@ -73,7 +73,8 @@ def test_it_is_trained_in_stages_by_the_same_trainer(tmp_path: Path) -> None:
     assert any("validation/translation_error_mm" in line for line in lines)
     record = json.loads((result / "training.json").read_text())
     assert (record["family"], record["options"], record["inputs"]["traces"]) == ("linear", {"horizon": 2}, "none")
-    before, after = (load_file(folder / "model.safetensors") for folder in (tmp_path / "run/base", result))
+    begun = tmp_path / "run/base-linear-small-0"
+    before, after = (load_file(folder / "model.safetensors") for folder in (begun, result))
     assert not np.array_equal(before["map.weight"], after["map.weight"])
     page = (tmp_path / "run/briefing.txt").read_text()
     assert "a new small model of linear" in page and "map.weight frozen" in page

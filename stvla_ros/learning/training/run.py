@@ -212,8 +212,8 @@ def _start(config: TrainingConfig, selections: "list[Selection]", device: "torch
         if (found := family_of(base).name) != family.name:
             raise InputError(f"family.name: expected {found}, the family of checkpoint {base}, got {family.name}")
     else:
-        # A continued run finds it there.
-        base = run_folder / "base"
+        # A continued run finds it there; one with other weights, after this one was refused, does not.
+        base = run_folder / f"base-{family.name}-{config.size}-{config.seed}"
         if not base.is_dir():
             family.create(base, config.size, config.seed)
     return Start(
