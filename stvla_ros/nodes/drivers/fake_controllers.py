@@ -17,14 +17,12 @@ from std_srvs.srv import SetBool
 from trajectory_msgs.msg import JointTrajectory
 
 from stvla_ros.errors import InputError
-from stvla_ros.nodes.drivers.fake_gripper import FakeGripper, joint_states
-from stvla_ros.nodes.kit.base import RELIABLE_QOS, StvlaNode, run
-from stvla_ros.robots.embodiments import find_embodiment
+from stvla_ros.nodes.drivers.fake_arm_node import FakeArmNode
+from stvla_ros.nodes.drivers.fake_gripper import joint_states
+from stvla_ros.nodes.kit.base import RELIABLE_QOS, run
 from stvla_ros.robots.fake_arm import FakeArm
 from stvla_ros.robots.ros2_control_settings import OPEN_LOOP, Ros2ControlSettings
-from stvla_ros.settings import build
 
-_JOINT_STATES_HZ = 100.0
 _TYPES = {
     "positions": "forward_command_controller/ForwardCommandController",
     "trajectory": "joint_trajectory_controller/JointTrajectoryController",
@@ -33,34 +31,24 @@ _TYPES = {
 _VELOCITY = np.pi
 
 
-class FakeControllersNode(StvlaNode):
+class FakeControllersNode(FakeArmNode[Ros2ControlSettings]):
     def __init__(self) -> None:
-        super().__init__("fake_controllers")
-        robot = self.parameter("robot", "", "embodiment, or a YAML file that describes one")
-        start = self.parameter("start", "rest", "where the arm is at the start", choices=("rest", "home"))
+        super().__init__("fake_controllers", Ros2ControlSettings)
         self._active = self.parameter("controller_active", True, "whether the arm's controller is active at the start")
         self._open_loop = self.parameter(
             "open_loop", True, f"of a trajectory controller: {' or '.join(OPEN_LOOP)}, as its parameters tell"
         )
         self._split = self.parameter("split_joint_states", False, "half of the joints in a message, half in the next")
-        self._embodiment = find_embodiment(robot)
-        driver = self._embodiment.driver
-        if driver is None or driver.arm is None:
-            raise InputError(f"parameter robot: expected one with driver.arm, got {robot!r}")
-        self._settings = build(Ros2ControlSettings, dict(driver.settings), "driver.settings.")
-        self._joints = driver.arm.joints
-        limits = [driver.limits.joints[name] for name in self._joints]
-        middle = [(each.lower + each.upper) / 2.0 for each in limits]
+        self._joints = self.arm_description.joints
+        limits = [self.driver.limits.joints[name] for name in self._joints]
         lower, upper = [each.lower for each in limits], [each.upper for each in limits]
-        begin = (driver.home if start == "home" else driver.rest) or driver.home or middle
+        begin = self.begin or [(each.lower + each.upper) / 2.0 for each in limits]
         self._arm = FakeArm(lower, upper, [_VELOCITY] * len(limits), begin, 0.0, 1.0)
-        gripper = self._settings.gripper
-        self._gripper = FakeGripper(self, gripper, self._refuse) if gripper else None
-        self._unsafe = 0
 
     # --- what it offers -----------------------------------------------------------------------------------------------
 
     def configure(self) -> None:
+        super().configure()
         try:
             from controller_manager_msgs.msg import ControllerState
             from controller_manager_msgs.srv import ListControllers
@@ -68,40 +56,32 @@ class FakeControllersNode(StvlaNode):
             raise InputError(
                 "the package controller_manager_msgs is not installed (fallback/controller_manager_msgs has it)"
             ) from None
-        self._state_kind, settings = ControllerState, self._settings
+        self._state_kind, settings = ControllerState, self.settings
         topics = list(settings.joint_states_topics)
         self._publishers_of_arm = [self.create_publisher(JointState, topic, RELIABLE_QOS) for topic in topics]
         self.create_service(ListControllers, f"{settings.controller_manager}/list_controllers", self._list)
         self.create_service(GetParameters, f"{settings.controller}/get_parameters", self._tell_parameters)
         self.create_service(SetBool, "~/activate", self._activate)
-        if self._gripper is not None:
-            self._gripper.offer(topics)
-        self.every(1.0 / _JOINT_STATES_HZ, self._publish)
 
     def activate(self) -> None:
-        settings = self._settings
+        super().activate()
+        settings = self.settings
         if settings.interface == "positions":
             self.subscribe(Float64MultiArray, settings.command_topic, self._on_positions, watched=False)
         else:
             self.subscribe(JointTrajectory, settings.command_topic, self._on_trajectory, watched=False)
-        if self._gripper is not None:
-            self._gripper.listen()
-
-    def cleanup(self) -> None:
-        if self._gripper is not None:
-            self._gripper.destroy()
 
     def extra_diagnostics(self) -> dict[str, Any]:
-        return {"unsafe_commands": self._unsafe, "controller_active": self._active}
+        return {**super().extra_diagnostics(), "controller_active": self._active}
 
     # --- the controller manager ---------------------------------------------------------------------------------------
 
     def _list(self, request: Any, response: Any) -> Any:
         interfaces = [f"{name}/position" for name in self._joints]
         own = self._state_kind(
-            name=self._settings.controller.rpartition("/")[2],
+            name=self.settings.controller.rpartition("/")[2],
             state="active" if self._active else "inactive",
-            type=_TYPES[self._settings.interface],
+            type=_TYPES[self.settings.interface],
             claimed_interfaces=interfaces if self._active else [],
             required_command_interfaces=interfaces,
         )
@@ -132,7 +112,7 @@ class FakeControllersNode(StvlaNode):
 
     def _on_trajectory(self, message: JointTrajectory) -> None:
         if sorted(message.joint_names) != sorted(self._joints) or len(message.points) != 1:
-            self._refuse(f"topic {self._settings.command_topic}: expected one point of {', '.join(self._joints)}")
+            self.refuse(f"topic {self.settings.command_topic}: expected one point of {', '.join(self._joints)}")
             return
         (point,) = message.points
         by_name = dict(zip(message.joint_names, point.positions))
@@ -141,9 +121,9 @@ class FakeControllersNode(StvlaNode):
         self._command(goal, after.sec + after.nanosec * 1e-9)
 
     def _command(self, goal: np.ndarray, within_s: float) -> None:
-        topic = self._settings.command_topic
+        topic = self.settings.command_topic
         if len(goal) != len(self._joints):
-            self._refuse(f"topic {topic}: expected {len(self._joints)} positions, got {len(goal)}")
+            self.refuse(f"topic {topic}: expected {len(self._joints)} positions, got {len(goal)}")
             return
         self.stage.received()
         if not self._active:
@@ -151,24 +131,17 @@ class FakeControllersNode(StvlaNode):
         self._arm.profile_s = within_s
         if ignored := self._arm.command(goal, time.monotonic()):
             names = ", ".join(self._joints[number] for number in ignored)
-            self._refuse(f"topic {topic}: goals of {names} are not within the limits: {goal}")
-
-    def _refuse(self, problem: str) -> None:
-        self._unsafe += 1
-        self.reject("command", problem)
+            self.refuse(f"topic {topic}: goals of {names} are not within the limits: {goal}")
 
     # --- what it says -------------------------------------------------------------------------------------------------
 
-    def _publish(self) -> None:
-        if not self.is_active:
-            return
+    def publish_joints(self) -> None:
         said = dict(zip(self._joints, self._arm.position(time.monotonic()).tolist()))
         parts = [said]
         if self._split or len(self._publishers_of_arm) > 1:
             half = len(said) // 2
             parts = [dict(list(said.items())[:half]), dict(list(said.items())[half:])]
-        if self._gripper is not None:
-            self._gripper.step(parts[0])
+        self.step_gripper(parts[0])
         for number, part in enumerate(parts):
             self._publishers_of_arm[min(number, len(self._publishers_of_arm) - 1)].publish(joint_states(self, part))
 
