@@ -23,6 +23,21 @@ TEXT = "qwen_vl_interface.model.model.language_model.embed_tokens.weight"
 same numbers."""
 
 
+class PatchProjection(nn.Conv3d):
+    """A convolution over whole patches is a matrix product: with its gradient it takes a quarter of the time on a CPU.
+
+    :param other: the convolution that it is made in place of; it has that one's shape and random weights.
+    """
+
+    def __init__(self, other: nn.Conv3d) -> None:
+        super().__init__(other.in_channels, other.out_channels, other.kernel_size, other.stride, bias=False)
+        self.weight = other.weight
+
+    def forward(self, patches: torch.Tensor) -> torch.Tensor:
+        """(N, C, times, rows, columns) of exactly a patch each to (N, width)."""
+        return F.linear(patches.flatten(1), self.weight.flatten(1))
+
+
 class VlmInterface(nn.Module):
     """The vision-language model under its published name. If loaded weights lack the head, the head is the table of
     text embeddings.
@@ -31,6 +46,8 @@ class VlmInterface(nn.Module):
     def __init__(self, config: St4VlaConfig) -> None:
         super().__init__()
         self.model = Qwen2_5_VLForConditionalGeneration(config.vlm)
+        embedding = self.model.model.visual.patch_embed
+        embedding.proj = PatchProjection(embedding.proj)
         self.register_load_state_dict_pre_hook(_add_head)
 
 
