@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,7 +19,9 @@ from std_msgs.msg import Bool
 
 from stvla_ros.child_process import killed_with_parent
 from stvla_ros.msg import CommandVerdict, DriverState
+from stvla_ros.nodes.kit import others
 from stvla_ros.nodes.kit.base import STATE_QOS
+from stvla_ros.nodes.kit.endpoints import UNKNOWN_NAME
 from stvla_ros.recordings.video_reader import read_video
 
 SIM = ("sim", "--policy", "expert", "--episodes", "1", "--no-video", "--fused")
@@ -84,6 +87,14 @@ def test_a_graph_is_not_started_where_a_node_has_a_name_of_its_own(tmp_path: Pat
             f"error: ROS domain {os.environ['ROS_DOMAIN_ID']}: expected nobody with this graph's names"
         )
         assert "topic /traces is published by /tracker" in line
+
+
+def test_names_that_a_busy_machine_tells_late_are_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    late, began = others.LOOK_S + 0.5, time.monotonic()
+    monkeypatch.setattr(
+        others, "_found", lambda *_: ["by /tracker" if time.monotonic() > began + late else f"by {UNKNOWN_NAME}"]
+    )
+    assert others.find_others((), ["/traces"]) == ["by /tracker"]
 
 
 def pictures(folder: Path, colour: tuple[int, int, int], count: int = 250) -> str:

@@ -12,6 +12,8 @@ from stvla_ros.nodes.kit.endpoints import UNKNOWN_NAME, shown_node_of
 
 # Whoever lives answers a newcomer within a tenth of it; a killed process is not heard of by one who comes later.
 LOOK_S = 1.5
+# And further for the names of those who were found, which a busy machine tells late: nothing starts beside them anyway.
+_NAMES_S = 5.0
 _LOOK_PERIOD_S = 0.1
 # Hidden from `ros2 node list`.
 _NAME = "_stvla_looks_around"
@@ -22,7 +24,7 @@ def find_others(nodes: Iterable[str], topics: Iterable[str], seconds: float = LO
     """
     :param nodes: full names that nobody else may have.
     :param topics: full names of topics on which nobody else may publish.
-    :param seconds: longest wait for somebody.
+    :param seconds: longest wait for somebody, not for the names of those who were found.
     :returns: a few words on each who is there; empty when nobody is.
     """
     set_dds_defaults()
@@ -34,7 +36,7 @@ def find_others(nodes: Iterable[str], topics: Iterable[str], seconds: float = LO
     try:
         ends = time.monotonic() + seconds
         found: list[str] = []
-        while time.monotonic() < ends:
+        while time.monotonic() < ends + (_NAMES_S if found else 0.0):
             time.sleep(_LOOK_PERIOD_S)
             before, found = found, _found(looking, nodes, topics)
             # The rest of them is heard of in the same moment, the name of a publisher's node sometimes later.
