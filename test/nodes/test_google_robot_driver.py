@@ -65,8 +65,10 @@ class Controller:
             self.goal = new_goal("google_robot")
 
     def reset(self) -> None:
-        answer = self.graph.call(Trigger, "google_robot_driver/reset", Trigger.Request())
-        assert answer.success, answer.message
+        def answer() -> Trigger.Response:
+            return self.graph.call(Trigger, "google_robot_driver/reset", Trigger.Request())
+
+        self.graph.until(lambda: answer().success, lambda: f"the reset; {answer().message}")
         self.until_phase(DriverState.READY)
 
     def command(self, x: float = 0.0, turn: float = 0.0, gripper: float = 1.0) -> None:

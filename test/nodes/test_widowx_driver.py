@@ -59,7 +59,7 @@ def test_an_emergency_stop_ends_the_motion_within_a_control_period_and_lasts(at_
     assert at_home.verdicts[-1].refused == "held: estop"
     assert "still says true" in at_home.call("widowx_driver/reset").message
     at_home.graph.publish("estop", Bool(data=False))
-    at_home.graph.until(lambda: at_home.call("widowx_driver/reset").success, "the reset")
+    at_home.until_reset()
     at_home.states.clear()
     at_home.until_ready()
     at_home.command(y=-0.02)
@@ -110,7 +110,7 @@ def test_an_arm_that_does_not_follow_is_stopped_and_taken_up_where_it_is(at_home
     at_home.until_phase(DriverState.HELD)
     assert "tracking" in at_home.states[-1].held_by and "does not follow" in at_home.states[-1].detail
     at_home.call("wx250s/torque_enable", TorqueEnable, cmd_type="group", name="arm", enable=True)
-    assert at_home.call("widowx_driver/reset").success
+    at_home.until_reset()
     at_home.until_ready()
     assert at_home.at_rest()
     assert at_home.joints() == pytest.approx(stays, abs=1e-6)
@@ -134,7 +134,7 @@ def test_a_restarted_arm_stays_stopped_and_is_taken_up_where_it_is_after_the_res
     at_home.states.clear()
     at_home.move(1.0, y=0.03)
     assert at_home.at_rest() and {state.phase for state in at_home.states} == {DriverState.HELD}
-    assert at_home.call("widowx_driver/reset").success
+    at_home.until_reset()
     at_home.until_ready()
     assert at_home.at_rest()
     # Where the new arm stands, not where the old one was.
@@ -154,7 +154,7 @@ def test_a_killed_and_restarted_driver_stays_stopped_until_the_reset(at_home: Ri
     at_home.move(1.0, y=0.03)
     at_home.graph.until(lambda: at_home.verdicts, "a verdict")
     assert "held: driver ended" in at_home.verdicts[-1].refused
-    assert at_home.call("widowx_driver/reset").success
+    at_home.until_reset()
     at_home.until_ready()
     assert at_home.at_rest()
     assert at_home.joints() == pytest.approx(stayed, abs=1e-6)
@@ -190,4 +190,4 @@ def test_a_stranger_on_the_arms_own_topic_stops_it_and_is_named(at_home: Rig) ->
     assert "/stranger" in at_home.states[-1].detail and "/wx250s/commands/joint_group" in at_home.states[-1].detail
     assert not at_home.call("widowx_driver/reset").success, "while it is there"
     stranger.destroy_publisher(publisher)
-    at_home.graph.until(lambda: at_home.call("widowx_driver/reset").success, "a reset")
+    at_home.until_reset()

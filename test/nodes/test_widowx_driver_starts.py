@@ -138,6 +138,6 @@ def test_an_emergency_stop_is_heard_however_it_is_published(
         assert not answer.success and "topic estop: " in answer.message
         # Its word is taken back, in the same way.
         source.publish(Bool(data=False))
-        graph.until(lambda: rig.call("widowx_driver/reset").success, "the reset")
+        rig.until_reset()
         rig.until_ready()
         graph.node.destroy_publisher(source)
