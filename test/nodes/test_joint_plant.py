@@ -1,6 +1,5 @@
 """The simulated WidowX joint by joint under the real driver; the test relays the expert in the place of a policy."""
 
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -66,10 +65,15 @@ def test_an_emergency_stop_holds_the_simulated_arm_while_the_world_goes_on(relay
     graph.until(lambda: any(state.phase == DriverState.MOVING for state in states), "motion", 120.0)
     graph.publish("estop", Bool(data=True))
     graph.until(lambda: states[-1].held_by == ["estop"], "the stop")
-    time.sleep(1.0)  # the simulated servos come to rest at what they were told last
+
+    def simulate_a_second() -> None:
+        step = relay.states[-1].step
+        graph.until(lambda: relay.states[-1].step >= step + 5, "a second of simulation")
+
+    simulate_a_second()  # the servos come to rest at what they were told last
+    simulate_a_second()
     measured.clear()
-    step = relay.states[-1].step
-    graph.until(lambda: relay.states[-1].step >= step + 5, "a second of simulation")
+    simulate_a_second()
     positions = np.stack([message.position for message in measured])
     assert len(positions) > 50
     assert np.ptp(positions, axis=0).max() < 1e-3
