@@ -133,20 +133,28 @@ def record_demonstrations(
     :returns: the data sets' folders.
     :raises InputError: when it already holds others.
     """
-    from stvla_ros.learning.demonstrations.record import RecordArguments
+    from stvla_ros.learning.demonstrations.record import RECORDING, RecordArguments
     from stvla_ros.learning.demonstrations.record import main as record
 
     name = "corrections" if policy else "demonstrations"
     paths = []
     for task in tasks:
         output = folder / task.replace("/", "-")
+        asked = RecordArguments((task,), count, grounding, half, seed, policy=policy, output=str(output))  # type: ignore[arg-type]
         if not output.is_dir():
             print(f"recording {count} {name} of {task} for {output}", flush=True)
-            asked = RecordArguments((task,), count, grounding, half, seed, policy=policy, output=str(output))  # type: ignore[arg-type]
             record(replace(asked, workers=workers))
         there = read_json_file(output / "meta/info.json").get("total_episodes")
         if there != count:
             raise InputError(f"{name}: {output} has {there} episodes, asked for {count}; choose another output")
+        # Data sets from before it was noted do not have it.
+        noted = read_json_file(output / RECORDING) if (output / RECORDING).is_file() else {}
+        for key in ("grounding", "half", "seed"):
+            wanted = getattr(asked, key)
+            if (found := noted.get(key, wanted)) != wanted:
+                raise InputError(
+                    f"{name}: {output} was recorded with {key} {found!r}, asked for {wanted!r}; choose another output"
+                )
         paths.append(str(output))
     return paths
 

@@ -1,5 +1,6 @@
 """What an ablation varies, and what it leaves alone."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -229,6 +230,20 @@ def test_other_demonstrations_in_the_folder_are_refused(tmp_path: Path) -> None:
     assert record_demonstrations(["tap_both"], 60, 1, tmp_path) == [str(tmp_path / "tap_both")]
     with pytest.raises(InputError, match=r"demonstrations: .*tap_both has 60 episodes, asked for 50; choose another"):
         record_demonstrations(["tap_both"], 50, 1, tmp_path)
+
+
+@pytest.mark.parametrize(("changed", "was", "asked"), [("seed", 3, 0), ("grounding", 100, 0), ("half", "left", "")])
+def test_demonstrations_that_were_recorded_otherwise_are_refused(
+    changed: str, was: object, asked: object, tmp_path: Path
+) -> None:
+    (tmp_path / "tap_both/meta").mkdir(parents=True)
+    (tmp_path / "tap_both/meta/info.json").write_text('{"total_episodes": 60}')
+    file = tmp_path / "tap_both/recording.json"
+    file.write_text(json.dumps({"seed": 0, "grounding": 0, "half": ""}))
+    assert record_demonstrations(["tap_both"], 60, 1, tmp_path)
+    file.write_text(json.dumps({"seed": 0, "grounding": 0, "half": "", changed: was}))
+    with pytest.raises(InputError, match=f"^demonstrations: .*recorded with {changed} {was!r}, asked for {asked!r}"):
+        record_demonstrations(["tap_both"], 60, 1, tmp_path)
 
 
 def _written(kind: str, task: str, tmp_path: Path, trainings: Trainings = Trainings(NOT_TRAINED)) -> tuple[str, Path]:

@@ -1,6 +1,7 @@
 """Recording: noise, staging, and a data set of the real simulator."""
 
 import dataclasses
+import json
 import os
 import subprocess
 import sys
@@ -22,7 +23,7 @@ from stvla_ros.errors import InputError
 from stvla_ros.learning.datasets.demonstration import action_row
 from stvla_ros.learning.datasets.lerobot.reader import LeRobotReader
 from stvla_ros.learning.demonstrations.noise import ActionNoise, NoiseParameters
-from stvla_ros.learning.demonstrations.record import RecordArguments, main
+from stvla_ros.learning.demonstrations.record import RECORDING, RecordArguments, main
 from stvla_ros.learning.demonstrations.staging import load_episode, save_episode
 from stvla_ros.policy.action_statistics import to_end_effector_action
 from stvla_ros.sim.environment import reset_at_random
@@ -147,6 +148,8 @@ def test_stvla_records_the_same_data_set_after_it_was_killed(tmp_path: Path) -> 
         assert differing_parts(one.episode(number), other.episode(number)) == []
     assert one.episode(0).success and one.instructions()[0] == "stack the green block on the yellow block"
     assert not staging.exists()
+    noted, again = ((tmp_path / name / RECORDING).read_text() for name in "ab")
+    assert noted == again and json.loads(noted)["seed"] == 0
 
 
 def test_half_a_table_is_refused_for_an_environment_that_has_no_halves() -> None:

@@ -19,7 +19,7 @@ import numpy as np
 
 from stvla_ros.acting.policy_texts import parse_policy
 from stvla_ros.acting.setup import check_loadable
-from stvla_ros.atomic_files import make_folder
+from stvla_ros.atomic_files import make_folder, write_json
 from stvla_ros.child_process import end_with_parent
 from stvla_ros.control.actions import EndEffectorAction
 from stvla_ros.errors import InputError
@@ -38,6 +38,10 @@ from stvla_ros.sim.tasks import find_task, require_task
 _MOST_ATTEMPTS = 20
 # Time for an episode, as a multiple of the task's own limit: recovering from pushes takes longer than the plain path.
 _TIME = 1.5
+
+
+RECORDING = "recording.json"
+"""File in the data set: the arguments that it was recorded with."""
 
 
 @dataclass(frozen=True)
@@ -157,6 +161,11 @@ def _settings(arguments: RecordArguments) -> dict[str, Any]:
     return {**kept, "grounding": arguments.grounding > 0}
 
 
+def _made_by(arguments: RecordArguments) -> dict[str, Any]:
+    """What was asked for: the same again gives the same data set."""
+    return {name: value for name, value in dataclasses.asdict(arguments).items() if name not in ("workers", "output")}
+
+
 def _run(jobs: list[_Job], arguments: RecordArguments) -> Counter[str]:
     """Record the episodes that are missing. :returns: failed attempts by task."""
     from tqdm import tqdm
@@ -259,5 +268,6 @@ def _assemble(jobs: list[_Job], output: Path, staging: Path, arguments: RecordAr
         if arguments.grounding:
             counts = write_grounding(folder / FOLDER, [job.questions for job in of_robot])
             print(f"{folder / FOLDER}: {counts[0]} pictures, {counts[1]} questions")
+        write_json(folder / RECORDING, _made_by(arguments))
     shutil.rmtree(staging)
     return 0
