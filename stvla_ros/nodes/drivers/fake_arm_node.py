@@ -2,6 +2,7 @@
 gripper, joint states by a timer, and the count of messages that would harm a real arm.
 """
 
+from collections.abc import Sequence
 from typing import Any, Generic, TypeVar
 
 from stvla_ros.errors import InputError
@@ -42,7 +43,7 @@ class FakeArmNode(StvlaNode, Generic[Settings]):
 
     def configure(self) -> None:
         if self._gripper is not None:
-            self._gripper.offer(self.settings.joint_states_topics)
+            self._gripper.offer(self.arm_topics)
         self.every(1.0 / _JOINT_STATES_HZ, self._tell)
 
     def activate(self) -> None:
@@ -55,6 +56,11 @@ class FakeArmNode(StvlaNode, Generic[Settings]):
 
     def extra_diagnostics(self) -> dict[str, Any]:
         return {"unsafe_commands": self._unsafe}
+
+    @property
+    def arm_topics(self) -> Sequence[str]:
+        """Topics on which the stand-in tells its joints; a gripper's other ones are its own."""
+        return self.settings.joint_states_topics
 
     def refuse(self, problem: str) -> None:
         """Count a message that would harm a real arm, and report it."""

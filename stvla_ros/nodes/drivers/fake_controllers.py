@@ -57,7 +57,7 @@ class FakeControllersNode(FakeArmNode[Ros2ControlSettings]):
                 "the package controller_manager_msgs is not installed (fallback/controller_manager_msgs has it)"
             ) from None
         self._state_kind, settings = ControllerState, self.settings
-        topics = list(settings.joint_states_topics)
+        topics = self.arm_topics
         self._publishers_of_arm = [self.create_publisher(JointState, topic, RELIABLE_QOS) for topic in topics]
         self.create_service(ListControllers, f"{settings.controller_manager}/list_controllers", self._list)
         self.create_service(GetParameters, f"{settings.controller}/get_parameters", self._tell_parameters)

@@ -6,6 +6,7 @@ For ``use_fake_hardware:=true`` and tests. Messages that would harm a real arm (
 """
 
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -36,7 +37,7 @@ class FakeServoNode(FakeArmNode[ServoSettings]):
         settings, description = self.settings, self.arm_description
         urdf = urdf_of(self, description.urdf, settings.description_topic)
         self._arm = FakeServoArm(UrdfArm(urdf, description.joints, description.tool_frame), self._begin)
-        self._states = self.create_publisher(JointState, settings.joint_states_topics[0], RELIABLE_QOS)
+        self._states = self.create_publisher(JointState, self.arm_topics[0], RELIABLE_QOS)
         service = f"{settings.servo_node}/{settings.start_service}"
         if settings.start_service == "switch_command_type":
             try:
@@ -47,6 +48,10 @@ class FakeServoNode(FakeArmNode[ServoSettings]):
             self.create_service(ServoCommandType, service, self._switch)
         elif settings.start_service == "start_servo":
             self.create_service(Trigger, service, self._start)
+
+    @property
+    def arm_topics(self) -> Sequence[str]:
+        return self.settings.joint_states_topics[:1]
 
     def activate(self) -> None:
         super().activate()
